@@ -1,0 +1,20 @@
+//! tgfs turns Telegram channels into a personal video library. A file that is copied into the
+//! mount is stored once, byte for byte; everything else that can be seen of it (playlists,
+//! segments, subtitles) is a *view*: a list of extents over stored bytes.
+//!
+//! # Layout
+//! A module uses only what stands below it (`docs/ARCHITECTURE.md` has the allowed edges, and
+//! `tests/architecture.rs` checks them):
+//!
+//! - `cli`, `app`: commands; the one place that wires parts together
+//! - `fuse`, `http`, `control`: the kernel's face, the player's face, the socket: they translate
+//! - `vfs`: file operations, callable without a mount or a socket
+//! - `ingest`, `read`, `upkeep`: write path; read path; recover, verify, clean up
+//! - `tree`, `cache`: names and inodes; blocks in memory
+//! - `index`, `remote`, `media`: records and journal; packs out and in; ffmpeg, boxes, playlists
+//! - `model`, `codec`, `config`, `process`, `telemetry`: words, envelopes, settings, the spawner
+
+pub mod index;
+pub mod model;
+pub mod remote;
+pub mod vfs;

@@ -1,0 +1,164 @@
+//! Newtypes for identities. File, blob and pack ids are 128 random bits: nothing is computed from
+//! a name, a position or a setting, so a rename or a recovery changes none of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// An id that was not 32 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an id is 32 hexadecimal digits")]
+pub struct ParseIdError;
+
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// A new id from the system's random source.
+            #[must_use]
+            pub fn random() -> Self {
+                let mut bytes = [0; 16];
+                // The kernel's source fails only before it is seeded at boot; the ids of a
+                // library must never collide, so there is nothing sensible to go on with.
+                if let Err(error) = getrandom::fill(&mut bytes) {
+                    panic!("the system has no random numbers: {error}");
+                }
+                Self(bytes)
+            }
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                parse_hex(text).map(Self).ok_or(ParseIdError)
+            }
+        }
+    };
+}
+
+fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high << 4 | low).ok()?;
+    }
+    Some(bytes)
+}
+
+random_id!(
+    /// A file or directory, for its whole life: renames and new versions keep it.
+    EntryId
+);
+random_id!(
+    /// An immutable byte string: a file's content as written in one go, or bytes made at ingest.
+    BlobId
+);
+random_id!(
+    /// One object in the remote.
+    PackId
+);
+random_id!(
+    /// One library: its tree, its packs and its log.
+    LibraryId
+);
+random_id!(
+    /// One start of one daemon; a manifest by another writer is how a second daemon is noticed.
+    WriterId
+);
+
+impl EntryId {
+    /// The root directory, the same in each library.
+    pub const ROOT: Self = Self([0; 16]);
+}
+
+/// An inode number, as the kernel and media libraries see it. It stands in the manifest, so that
+/// recovery changes none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    /// The root directory (fixed by the FUSE protocol).
+    pub const ROOT: Self = Self(1);
+    /// Set in the number of everything that is computed and not stored: views, `/.hls` and the
+    /// directories in it, sidecars.
+    pub const VIRTUAL_BIT: u64 = 1 << 62;
+
+    #[must_use]
+    pub const fn is_virtual(self) -> bool {
+        self.0 & Self::VIRTUAL_BIT != 0
+    }
+}
+
+/// Position of a change in the library's history; the highest one of an entry wins.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Seq(pub u64);
+
+/// A BLAKE3 digest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_its_text() {
+        let id = EntryId::random();
+        assert_eq!(id.to_string().parse::<EntryId>(), Ok(id));
+        assert_eq!("xyz".parse::<EntryId>(), Err(ParseIdError));
+        assert_eq!(
+            "zz000000000000000000000000000000".parse::<EntryId>(),
+            Err(ParseIdError)
+        );
+    }
+}

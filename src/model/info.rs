@@ -1,0 +1,111 @@
+//! What commands, the page and the JSON answers say about files and jobs.
+
+use serde::{Deserialize, Serialize};
+
+/// The state that people see (`user.tgfs.state`, `tgfs list`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PublicState {
+    Spooled,
+    Ingesting,
+    Uploading,
+    Stored,
+    Plain,
+    Failed,
+}
+
+impl PublicState {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Spooled => "spooled",
+            Self::Ingesting => "ingesting",
+            Self::Uploading => "uploading",
+            Self::Stored => "stored",
+            Self::Plain => "plain",
+            Self::Failed => "failed",
+        }
+    }
+    /// Whether nothing more happens to the file by itself.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Stored | Self::Plain | Self::Failed)
+    }
+}
+
+/// One file, as `tgfs list` shows it. Absent media facts: the file is no media, or not mapped yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileInfo {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// Path in the tree; bytes that are not UTF-8 are shown as U+FFFD.
+    pub path: String,
+    pub size: u64,
+    pub state: PublicState,
+    /// Per cent, 0 to 100.
+    pub progress: u8,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub duration: Option<f64>,
+    /// Width and height in pixels.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub resolution: Option<(u32, u32)>,
+    /// Average bits a second of the whole file.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bitrate: Option<u64>,
+    /// RFC 6381 codec strings.
+    pub codecs: Vec<String>,
+    /// Video segments (audio segments where there is no video).
+    pub segments: u32,
+    pub subtitles: Vec<SubtitleInfo>,
+    /// Seconds since 1970.
+    pub created: i64,
+    /// Seconds since 1970.
+    pub modified: i64,
+    /// Stem for `/playlist/local/<slug>.m3u8`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub slug: Option<String>,
+    /// Whether `/.hls/<path>/master.m3u8` exists.
+    pub has_views: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubtitleInfo {
+    /// Name without extension of the direct subtitle view, e.g. `eng` or `spa.forced`.
+    pub key: String,
+    /// BCP-47.
+    pub language: String,
+    pub title: String,
+    pub forced: bool,
+    pub default: bool,
+    /// Extensions that can be asked for, e.g. `srt`, `vtt`, `ass`.
+    pub formats: Vec<String>,
+}
+
+/// One job of ingest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobInfo {
+    pub id: String,
+    pub path: String,
+    pub state: PublicState,
+    /// The step it is at, e.g. `upload` or `map`.
+    pub step: String,
+    pub progress: u8,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// Bytes that are only in the spool.
+    pub spool_bytes: u64,
+    /// Seconds since the bytes came into the spool.
+    pub age_seconds: u64,
+}
+
+/// What would be lost with the local disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingInfo {
+    pub files: u64,
+    pub bytes: u64,
+    /// Seconds since the oldest of them came in.
+    pub oldest_seconds: u64,
+}

@@ -1,0 +1,20 @@
+//! Ids, units and plain records: the words of the system as types. No I/O, no async.
+
+mod entry;
+mod error;
+mod ids;
+mod info;
+mod name;
+mod units;
+mod views;
+
+pub use entry::{
+    Attributes, Blob, Change, Entry, EntryKind, Extent, ExtentSource, FileContent, FileState,
+    PackAddress, PackRef, PackSlice, ViewsState, XattrMap,
+};
+pub use error::{ErrorKind, FsError, FsResult};
+pub use ids::{BlobId, Digest, EntryId, Ino, LibraryId, PackId, Seq, WriterId};
+pub use info::{FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo};
+pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};
+pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
+pub use views::{SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind, Views};

@@ -1,0 +1,109 @@
+//! Sizes, positions and times.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes in a block, the unit of fetching, caching and checking: one `upload.getFile` call
+/// (Telegram allows 1 MiB, the client library panics on it).
+pub const BLOCK_BYTES: u64 = 512 * 1024;
+
+/// Number of a block in its pack, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BlockIndex(pub u32);
+
+/// `len` bytes from `offset` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ByteRange {
+    pub offset: u64,
+    pub len: u64,
+}
+
+impl ByteRange {
+    #[must_use]
+    pub const fn new(offset: u64, len: u64) -> Self {
+        Self { offset, len }
+    }
+    /// The first position behind the range. Saturates: a hostile record must not wrap around.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.offset.saturating_add(self.len)
+    }
+}
+
+/// A point in time as files carry it: seconds since 1970 (negative before) and nanoseconds.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Timestamp {
+    pub seconds: i64,
+    pub nanos: u32,
+}
+
+impl Timestamp {
+    #[must_use]
+    pub fn now() -> Self {
+        SystemTime::now().into()
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => Self {
+                seconds: i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+                nanos: after.subsec_nanos(),
+            },
+            Err(error) => {
+                let before = error.duration();
+                let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+                match before.subsec_nanos() {
+                    0 => Self {
+                        seconds: -seconds,
+                        nanos: 0,
+                    },
+                    nanos => Self {
+                        seconds: -seconds - 1,
+                        nanos: 1_000_000_000 - nanos,
+                    },
+                }
+            }
+        }
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(time: Timestamp) -> Self {
+        let nanos = Duration::from_nanos(u64::from(time.nanos));
+        if time.seconds >= 0 {
+            UNIX_EPOCH + Duration::from_secs(time.seconds.unsigned_abs()) + nanos
+        } else {
+            UNIX_EPOCH - Duration::from_secs(time.seconds.unsigned_abs()) + nanos
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_1970_survive() {
+        for time in [
+            Timestamp {
+                seconds: -1,
+                nanos: 999_999_999,
+            },
+            Timestamp {
+                seconds: -5,
+                nanos: 0,
+            },
+            Timestamp {
+                seconds: 1_700_000_000,
+                nanos: 17,
+            },
+        ] {
+            assert_eq!(Timestamp::from(SystemTime::from(time)), time);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The words that faces and the file system exchange.
+
+use crate::model::{EntryId, Ino, Timestamp};
+
+/// Who asks: from the FUSE request, or the daemon's own ids for HTTP and the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    pub uid: u32,
+    pub gid: u32,
+    /// 0 when unknown (the kernel's own writeback, HTTP).
+    pub pid: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    File,
+    Directory,
+}
+
+/// Whether a file's bytes can change under an open handle; decides what the kernel may cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mutability {
+    Immutable,
+    Mutable,
+}
+
+/// `stat` of a file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attr {
+    pub ino: Ino,
+    /// Of the file; of the file that a view belongs to.
+    pub id: Option<EntryId>,
+    pub kind: FileKind,
+    pub size: u64,
+    /// 512-byte units; 0 for views.
+    pub blocks: u64,
+    /// Permission bits only.
+    pub mode: u32,
+    pub nlink: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub atime: Timestamp,
+    pub mtime: Timestamp,
+    pub ctime: Timestamp,
+    pub created: Timestamp,
+}
+
+/// What `setattr` changes; `None` leaves a value alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SetAttr {
+    pub size: Option<u64>,
+    pub mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub atime: Option<Timestamp>,
+    pub mtime: Option<Timestamp>,
+    /// Who asked: chown and truncate clear set-id bits unless root did it.
+    pub privileges: SetIdBits,
+}
+
+/// What a write, truncate or chown does to set-user-id and set-group-id bits
+/// (`FUSE_HANDLE_KILLPRIV_V2` moves this duty from the kernel to us).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SetIdBits {
+    #[default]
+    Keep,
+    Clear,
+}
+
+/// A handle of an open file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HandleId(pub u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+    ReadWrite,
+}
+
+/// What `open` does to what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    Keep,
+    Truncate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    pub handle: HandleId,
+    pub mutability: Mutability,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    /// Give this back as `after` to go on behind the entry; it stays right while names come and go.
+    pub cookie: u64,
+    pub name: Vec<u8>,
+    pub ino: Ino,
+    pub kind: FileKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenameMode {
+    Replace,
+    /// `RENAME_NOREPLACE`
+    NoReplace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum XattrMode {
+    Set,
+    /// `XATTR_CREATE`
+    Create,
+    /// `XATTR_REPLACE`
+    Replace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AllocateMode {
+    /// `fallocate(0)`: the size grows.
+    Extend,
+    /// `FALLOC_FL_KEEP_SIZE`
+    KeepSize,
+    /// `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`
+    PunchHole,
+    /// `FALLOC_FL_ZERO_RANGE`, with and without keeping the size
+    ZeroRange,
+    ZeroRangeKeepSize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeekTarget {
+    Data,
+    Hole,
+}
+
+/// Space as `df` shows it, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpaceInfo {
+    pub total: u64,
+    pub free: u64,
+    pub files: u64,
+}
+
+/// What HTTP needs to serve a file or a view: fixed bytes under a strong tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    pub attr: Attr,
+    /// Without quotes; changes whenever the bytes do.
+    pub etag: String,
+    pub handle: HandleId,
+}
