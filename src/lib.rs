@@ -15,6 +15,8 @@
 //! - `model`, `codec`, `config`, `process`, `telemetry`: words, envelopes, settings, the spawner
 
 pub mod index;
+pub mod media;
 pub mod model;
+pub mod process;
 pub mod remote;
 pub mod vfs;
