@@ -135,13 +135,15 @@ impl Job {
         let mut search = Search::new(file)?;
         let mut derived = DerivedWriter::create(&self.derived)?;
         let mut notes = selection.notes.clone();
-        let tracks = match self.collect(container, &selection, &mut search, &mut derived, progress)? {
-            Ok(tracks) => tracks,
-            Err(reason) => return Ok(BuildOutcome::Unreadable(reason)),
-        };
+        let tracks =
+            match self.collect(container, &selection, &mut search, &mut derived, progress)? {
+                Ok(tracks) => tracks,
+                Err(reason) => return Ok(BuildOutcome::Unreadable(reason)),
+            };
         let film = Film::new(tracks, &self.policy);
         film.note_missing_end(probe.format.seconds(), &mut notes);
-        let subtitles = subtitle::extract(self, container, &selection.subtitles, &film, &mut derived)?;
+        let subtitles =
+            subtitle::extract(self, container, &selection.subtitles, &film, &mut derived)?;
         let mut views = film.write(derived, notes)?;
         views.subtitles = subtitles;
         progress(search.source_len());
@@ -169,26 +171,51 @@ impl Job {
                     Bytes::Mapped
                 }
             };
-            match self.pass(container, &Task::Remux(picks), search, derived, &policy, progress)? {
-                Ok((movie, tracks)) => copied = tracks.into_iter().map(|track| (movie.clone(), track)).collect(),
+            match self.pass(
+                container,
+                &Task::Remux(picks),
+                search,
+                derived,
+                &policy,
+                progress,
+            )? {
+                Ok((movie, tracks)) => {
+                    copied = tracks
+                        .into_iter()
+                        .map(|track| (movie.clone(), track))
+                        .collect()
+                }
                 Err(reason) => return Ok(Err(reason)),
             }
         }
         let mut copied = copied.into_iter();
         let mut made = Vec::new();
         if let Some(stream) = &selection.video {
-            made.extend(copied.next().map(|(movie, collected)| Made { movie, collected, stream: stream.clone() }));
+            made.extend(copied.next().map(|(movie, collected)| Made {
+                movie,
+                collected,
+                stream: stream.clone(),
+            }));
         }
         for audio in &selection.audio {
             let stream = audio.stream.clone();
             match audio.way {
-                Way::Copied => made.extend(copied.next().map(|(movie, collected)| Made { movie, collected, stream })),
+                Way::Copied => made.extend(copied.next().map(|(movie, collected)| Made {
+                    movie,
+                    collected,
+                    stream,
+                })),
                 Way::Encoded => {
                     let task = Task::EncodeAudio(stream.index);
-                    let done = self.pass(container, &task, search, derived, &|_| Bytes::Made, &|_| {})?;
+                    let done =
+                        self.pass(container, &task, search, derived, &|_| Bytes::Made, &|_| {})?;
                     // A track that cannot be decoded is missed, but the film plays.
                     if let Ok((movie, tracks)) = done {
-                        made.extend(tracks.into_iter().next().map(|collected| Made { movie, collected, stream }));
+                        made.extend(tracks.into_iter().next().map(|collected| Made {
+                            movie,
+                            collected,
+                            stream,
+                        }));
                     }
                 }
             }
@@ -210,7 +237,9 @@ impl Job {
         policy: &dyn Fn(&MovieTrack) -> Bytes,
         progress: &dyn Fn(u64),
     ) -> Result<Result<(Movie, Vec<Collected>), String>, MediaError> {
-        let output = self.tool.start(&self.source, container, task, &self.cancel)?;
+        let output = self
+            .tool
+            .start(&self.source, container, task, &self.cancel)?;
         let mut output = BufReader::with_capacity(1 << 20, output);
         let mut collector = Collector::new(search, derived, self.derived.clone(), policy, progress);
         let read = fmp4::read(&mut output, &mut collector);
@@ -219,17 +248,28 @@ impl Job {
         if let Some(signal) = exit.signal
             && read.is_ok()
         {
-            return Err(MediaError::new(MediaErrorKind::ToolStopped, format!("ffmpeg was ended by signal {signal}")));
+            return Err(MediaError::new(
+                MediaErrorKind::ToolStopped,
+                format!("ffmpeg was ended by signal {signal}"),
+            ));
         }
         // Its output is cut off then, so what reading said does not matter.
         if exit.code.is_some_and(|code| code != 0) {
             if exit.stderr.contains("Cannot allocate memory") {
-                return Err(MediaError::new(MediaErrorKind::ToolStopped, "ffmpeg ran out of memory"));
+                return Err(MediaError::new(
+                    MediaErrorKind::ToolStopped,
+                    "ffmpeg ran out of memory",
+                ));
             }
-            return Ok(Err(probe::first_line(&exit.stderr, "ffmpeg cannot remux it")));
+            return Ok(Err(probe::first_line(
+                &exit.stderr,
+                "ffmpeg cannot remux it",
+            )));
         }
         read?;
-        Ok(collector.finish()?.ok_or_else(|| probe::first_line(&exit.stderr, "it holds not one whole frame")))
+        Ok(collector
+            .finish()?
+            .ok_or_else(|| probe::first_line(&exit.stderr, "it holds not one whole frame")))
     }
 }
 
@@ -257,9 +297,12 @@ pub(super) struct Film {
 
 impl Film {
     fn new(mut made: Vec<Made>, policy: &CutPolicy) -> Self {
-        made.iter_mut().for_each(|track| timeline::normalise(&mut track.collected));
-        let pairs: Vec<(u32, &Collected)> =
-            made.iter().map(|track| (track.movie.timescale, &track.collected)).collect();
+        made.iter_mut()
+            .for_each(|track| timeline::normalise(&mut track.collected));
+        let pairs: Vec<(u32, &Collected)> = made
+            .iter()
+            .map(|track| (track.movie.timescale, &track.collected))
+            .collect();
         let origin_seconds = timeline::origin(&pairs);
         let mut bounds = Vec::new();
         let mut duration: f64 = 0.0;
@@ -282,7 +325,12 @@ impl Film {
             duration = duration.max(times.end_seconds(origin_seconds));
             tracks.push((track, cuts));
         }
-        Self { origin_seconds, tracks, duration, bounds }
+        Self {
+            origin_seconds,
+            tracks,
+            duration,
+            bounds,
+        }
     }
 
     pub(super) const fn origin_seconds(&self) -> u32 {
@@ -330,12 +378,18 @@ impl Film {
         }
         let target = playlist_target(&tracks);
         for track in &mut tracks {
-            (track.peak_bits, track.average_bits) = playlist::rates(&track.segments, track.timescale, target);
+            (track.peak_bits, track.average_bits) =
+                playlist::rates(&track.segments, track.timescale, target);
         }
         let offset = derived.append(&map)?;
         let len = derived.finish()?;
         Ok(Views {
-            derived: Blob { id: BlobId::random(), len, digest: None, slices: Vec::new() },
+            derived: Blob {
+                id: BlobId::random(),
+                len,
+                digest: None,
+                slices: Vec::new(),
+            },
             map: ByteRange::new(offset, map.len() as u64),
             map_digest: Digest::of(&map),
             layout: LAYOUT,
@@ -355,7 +409,10 @@ fn playlist_target(tracks: &[Track]) -> f64 {
         .iter()
         .flat_map(|track| {
             let timescale = f64::from(track.timescale.max(1));
-            track.segments.iter().map(move |segment| f64::from(segment.duration) / timescale)
+            track
+                .segments
+                .iter()
+                .map(move |segment| f64::from(segment.duration) / timescale)
         })
         .fold(1.0, f64::max)
 }
@@ -377,14 +434,23 @@ fn describe_track(made: &Made, cuts: &[Cut], map: &mut Vec<u8>) -> Result<Track,
         let count = u32::try_from(group.len()).unwrap_or(u32::MAX);
         frames.push((ByteRange::new(map.len() as u64, frame.len() as u64), count));
         map.extend(frame);
-        segments.extend(group.iter().zip(&sources).map(|(cut, source)| SegmentInfo {
-            duration: cut.duration,
-            size: header::size(source.samples)
-                + source.samples.iter().map(|sample| u64::from(sample.size)).sum::<u64>(),
+        segments.extend(group.iter().zip(&sources).map(|(cut, source)| {
+            SegmentInfo {
+                duration: cut.duration,
+                size: header::size(source.samples)
+                    + source
+                        .samples
+                        .iter()
+                        .map(|sample| u64::from(sample.size))
+                        .sum::<u64>(),
+            }
         }));
     }
     let init = init::write(&made.movie, &collected.track).ok_or_else(|| {
-        MediaError::new(MediaErrorKind::Protocol, "ffmpeg wrote a movie header that cannot be read")
+        MediaError::new(
+            MediaErrorKind::Protocol,
+            "ffmpeg wrote a movie header that cannot be read",
+        )
     })?;
     Ok(Track {
         kind: track_kind(made),

@@ -203,7 +203,10 @@ impl<'a> Collector<'a> {
 }
 
 fn unknown_track() -> MediaError {
-    MediaError::new(MediaErrorKind::Protocol, "ffmpeg wrote a sample of a track that it never named")
+    MediaError::new(
+        MediaErrorKind::Protocol,
+        "ffmpeg wrote a sample of a track that it never named",
+    )
 }
 
 fn place(
@@ -225,10 +228,14 @@ fn place(
 
 /// Reads a spill again, sample by sample, and searches for each.
 fn replay(open: &mut Open, search: &mut Search, derived: &mut DerivedWriter) -> io::Result<()> {
-    let Store::Spilled(spill) = std::mem::replace(&mut open.store, Store::Placed(Vec::new())) else {
+    let Store::Spilled(spill) = std::mem::replace(&mut open.store, Store::Placed(Vec::new()))
+    else {
         return Ok(());
     };
-    let mut file = spill.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let mut file = spill
+        .file
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
     file.seek(SeekFrom::Start(0))?;
     let mut file = BufReader::with_capacity(1 << 20, file);
     let mut places = Vec::with_capacity(open.samples.len());
@@ -243,7 +250,10 @@ fn replay(open: &mut Open, search: &mut Search, derived: &mut DerivedWriter) -> 
 }
 
 fn pack(spill: Spill, samples: &[Sample], derived: &mut DerivedWriter) -> io::Result<Vec<Place>> {
-    let mut file = spill.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let mut file = spill
+        .file
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
     let mut at = derived.append_file(&mut file)?;
     std::fs::remove_file(&spill.path)?;
     Ok(samples
@@ -284,7 +294,9 @@ impl Sink for Collector<'_> {
             let kind = (self.policy)(track);
             let store = match kind {
                 Bytes::Mapped => Store::Placed(Vec::new()),
-                Bytes::Packed | Bytes::Made => Store::Spilled(create_spill(&self.spill_path, index)?),
+                Bytes::Packed | Bytes::Made => {
+                    Store::Spilled(create_spill(&self.spill_path, index)?)
+                }
             };
             let description = init::describe(track).ok_or_else(|| {
                 MediaError::new(
@@ -315,7 +327,9 @@ impl Sink for Collector<'_> {
             None => open.first_decode_time = Some(decode_time),
             Some(_) => {
                 // A hole in the source: the sample before it lasts until it ends.
-                let jump = decode_time.wrapping_sub(open.next_decode_time).cast_signed();
+                let jump = decode_time
+                    .wrapping_sub(open.next_decode_time)
+                    .cast_signed();
                 if let Some(last) = open.samples.last_mut() {
                     let duration = i64::from(last.duration).saturating_add(jump);
                     last.duration = u32::try_from(duration.max(0)).unwrap_or(u32::MAX);
@@ -323,17 +337,21 @@ impl Sink for Collector<'_> {
             }
         }
         open.next_decode_time = decode_time;
-        self.search.prune(self.tracks.iter().filter_map(|open| match &open.store {
-            Store::Placed(_) => Some(&open.cursor),
-            Store::Spilled(_) => None,
-        }));
+        self.search
+            .prune(self.tracks.iter().filter_map(|open| match &open.store {
+                Store::Placed(_) => Some(&open.cursor),
+                Store::Spilled(_) => None,
+            }));
         Ok(())
     }
 
     fn sample(&mut self, track: usize, sample: Sample, data: &[u8]) -> Result<(), MediaError> {
         self.samples += 1;
         if self.samples > MAX_SAMPLES {
-            return Err(MediaError::new(MediaErrorKind::Protocol, "it has more frames than any film"));
+            return Err(MediaError::new(
+                MediaErrorKind::Protocol,
+                "it has more frames than any film",
+            ));
         }
         let open = self.tracks.get_mut(track).ok_or_else(unknown_track)?;
         if sample.is_key() && !nal::is_independent(&open.description, data) {
@@ -341,7 +359,9 @@ impl Sink for Collector<'_> {
         }
         open.samples.push(sample);
         open.bytes += data.len() as u64;
-        open.next_decode_time = open.next_decode_time.saturating_add(u64::from(sample.duration));
+        open.next_decode_time = open
+            .next_decode_time
+            .saturating_add(u64::from(sample.duration));
         self.store(track, data)?;
         self.done += data.len() as u64;
         (self.progress)(self.done.min(self.search.source_len()));
@@ -353,7 +373,12 @@ fn create_spill(stem: &Path, index: usize) -> io::Result<Spill> {
     let mut name = stem.as_os_str().to_owned();
     name.push(format!(".spill-{index}"));
     let path = PathBuf::from(name);
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)?;
     Ok(Spill {
         file: BufWriter::with_capacity(1 << 18, file),
         path,

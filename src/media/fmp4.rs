@@ -248,7 +248,10 @@ fn parse_elst(body: &[u8]) -> Option<(i64, i64)> {
     for index in 0..be32(body, 4)? as usize {
         let at = 8 + index * entry_size;
         let (duration, media_time) = if wide {
-            (be64(body, at)?.cast_signed(), be64(body, at + 8)?.cast_signed())
+            (
+                be64(body, at)?.cast_signed(),
+                be64(body, at + 8)?.cast_signed(),
+            )
         } else {
             (
                 i64::from(be32(body, at)?),

@@ -66,8 +66,10 @@ fn is_encrypted(moov: &[u8]) -> bool {
         .any(|stsd| {
             let entries = stsd.body.get(8..).unwrap_or_default();
             boxes::iterate(entries).any(|entry| {
-                matches!(&entry.kind, b"encv" | b"enca" | b"enct" | b"encs" | b"drmi" | b"drms")
-                    || memchr::memmem::find(entry.body, b"sinf").is_some()
+                matches!(
+                    &entry.kind,
+                    b"encv" | b"enca" | b"enct" | b"encs" | b"drmi" | b"drms"
+                ) || memchr::memmem::find(entry.body, b"sinf").is_some()
             })
         })
 }

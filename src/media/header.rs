@@ -47,7 +47,10 @@ fn fields(samples: &[Sample]) -> u32 {
 
 /// The flags of all samples but the first, where those agree.
 fn common_flags(samples: &[Sample]) -> u32 {
-    samples.get(1).or(samples.first()).map_or(0, |sample| sample.flags)
+    samples
+        .get(1)
+        .or(samples.first())
+        .map_or(0, |sample| sample.flags)
 }
 
 fn per_sample(fields: u32) -> u64 {
@@ -55,7 +58,11 @@ fn per_sample(fields: u32) -> u64 {
 }
 
 fn moof_size(fields: u32, count: u64) -> u64 {
-    let first = if fields & trun::FIRST_FLAGS == 0 { 0 } else { 4 };
+    let first = if fields & trun::FIRST_FLAGS == 0 {
+        0
+    } else {
+        4
+    };
     MOOF_FIXED + TRUN_FIXED + first + per_sample(fields) * count
 }
 
@@ -65,7 +72,11 @@ fn data_size(samples: &[Sample]) -> u64 {
 
 /// A `u32` size reaches to 4 GiB; above it the 64-bit form of 16 bytes.
 fn mdat_head_size(data: u64) -> u64 {
-    if data + 8 > u64::from(u32::MAX) { 16 } else { 8 }
+    if data + 8 > u64::from(u32::MAX) {
+        16
+    } else {
+        8
+    }
 }
 
 /// Bytes of [`write`].
@@ -140,7 +151,12 @@ mod tests {
 
     fn samples(list: &[(u32, u32, i32, u32)]) -> Vec<Sample> {
         list.iter()
-            .map(|&(size, duration, composition, flags)| Sample { size, duration, composition, flags })
+            .map(|&(size, duration, composition, flags)| Sample {
+                size,
+                duration,
+                composition,
+                flags,
+            })
             .collect()
     }
 
@@ -165,7 +181,11 @@ mod tests {
     /// Frozen: a failure here means that views of released versions would change.
     #[test]
     fn layout_1_is_frozen() {
-        let list = samples(&[(1000, 512, 1024, KEY), (50, 512, 2048, DELTA), (60, 512, 0, DELTA)]);
+        let list = samples(&[
+            (1000, 512, 1024, KEY),
+            (50, 512, 2048, DELTA),
+            (60, 512, 0, DELTA),
+        ]);
         let hex: String = write(&list, 0x1_0000_0001, 7)
             .iter()
             .map(|byte| format!("{byte:02x}"))

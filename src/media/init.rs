@@ -33,7 +33,9 @@ pub fn write(movie: &Movie, track: &MovieTrack) -> Option<Vec<u8>> {
         match &child.kind {
             b"tkhd" => {
                 let at = 8 + if child.body.first()? == &1 { 20 } else { 12 };
-                child_bytes.get_mut(at..at + 4)?.copy_from_slice(&TRACK_ID.to_be_bytes());
+                child_bytes
+                    .get_mut(at..at + 4)?
+                    .copy_from_slice(&TRACK_ID.to_be_bytes());
             }
             b"mdia" => rename_hevc(&mut child_bytes),
             _ => {}
@@ -42,9 +44,13 @@ pub fn write(movie: &Movie, track: &MovieTrack) -> Option<Vec<u8>> {
     }
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     let mut trex = track.trex.clone();
-    trex.get_mut(12..16)?.copy_from_slice(&TRACK_ID.to_be_bytes());
+    trex.get_mut(12..16)?
+        .copy_from_slice(&TRACK_ID.to_be_bytes());
     let mvex = boxes::write(b"mvex", &[&trex]);
-    let moov = boxes::write(b"moov", &[&movie.mvhd, &boxes::write(b"trak", &parts), &mvex]);
+    let moov = boxes::write(
+        b"moov",
+        &[&movie.mvhd, &boxes::write(b"trak", &parts), &mvex],
+    );
     let mut init = boxes::write(b"ftyp", &[b"iso6\0\0\x02\0iso6cmfcmp41"]);
     init.extend(moov);
     Some(init)
@@ -102,7 +108,9 @@ pub fn describe(track: &MovieTrack) -> Option<Description> {
     let stsd = boxes::find(&track.trak, &[b"trak", b"mdia", b"minf", b"stbl", b"stsd"])?;
     let entry = boxes::iterate(stsd.body.get(8..)?).next()?;
     let video = &track.handler == b"vide";
-    let children = entry.body.get(if video { VISUAL_FIELDS } else { AUDIO_FIELDS }..)?;
+    let children = entry
+        .body
+        .get(if video { VISUAL_FIELDS } else { AUDIO_FIELDS }..)?;
     let child = |kind: &[u8; 4]| boxes::find(children, &[kind]).map(|found| found.body);
     let nal_length = match &entry.kind {
         b"avc1" | b"avc3" => child(b"avcC")?.get(4)? & 3,
@@ -151,8 +159,14 @@ fn hevc(hvcc: &[u8]) -> Option<String> {
     let tier = if general & 0x20 == 0 { 'L' } else { 'H' };
     let compatibility = be32(hvcc, 2)?.reverse_bits();
     let constraints = hvcc.get(6..12)?;
-    let used = constraints.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let constraints: String = constraints[..used].iter().map(|byte| format!(".{byte:X}")).collect();
+    let used = constraints
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    let constraints: String = constraints[..used]
+        .iter()
+        .map(|byte| format!(".{byte:X}"))
+        .collect();
     let level = *hvcc.get(12)?;
     Some(format!(
         "hvc1.{space}{}.{compatibility:X}.{tier}{level}{constraints}",
@@ -168,7 +182,11 @@ fn av1(av1c: &[u8]) -> Option<String> {
         (true, false) => 10,
         (true, true) => 12,
     };
-    Some(format!("av01.{}.{:02}{tier}.{depth:02}", first >> 5, first & 0x1f))
+    Some(format!(
+        "av01.{}.{:02}{tier}.{depth:02}",
+        first >> 5,
+        first & 0x1f
+    ))
 }
 
 fn vp9(vpcc: &[u8]) -> Option<String> {

@@ -15,7 +15,8 @@ fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// The primary subtag of a tag, if it looks like one.
 fn primary(tag: &str) -> Option<String> {
     let primary = tag.split(['-', '_']).next()?.to_ascii_lowercase();
-    let plausible = matches!(primary.len(), 2 | 3) && primary.bytes().all(|byte| byte.is_ascii_lowercase());
+    let plausible =
+        matches!(primary.len(), 2 | 3) && primary.bytes().all(|byte| byte.is_ascii_lowercase());
     plausible.then_some(primary)
 }
 
@@ -86,9 +87,20 @@ mod tests {
     #[test]
     fn languages_become_short_and_odd_ones_are_undetermined() {
         for (tag, expected) in [
-            ("eng", "en"), ("fre", "fr"), ("fra", "fr"), ("en", "en"), ("pt-BR", "pt-BR"),
-            ("zh_Hant", "zh-Hant"), ("gsw", "gsw"), ("und", "und"), ("", "und"), ("../../x", "und"),
-            ("e\"n", "und"), ("en\n#EXT", "und"), ("English", "und"), ("en-\"x", "en"),
+            ("eng", "en"),
+            ("fre", "fr"),
+            ("fra", "fr"),
+            ("en", "en"),
+            ("pt-BR", "pt-BR"),
+            ("zh_Hant", "zh-Hant"),
+            ("gsw", "gsw"),
+            ("und", "und"),
+            ("", "und"),
+            ("../../x", "und"),
+            ("e\"n", "und"),
+            ("en\n#EXT", "und"),
+            ("English", "und"),
+            ("en-\"x", "en"),
         ] {
             assert_eq!(bcp47(tag), expected, "{tag:?}");
         }
@@ -99,7 +111,10 @@ mod tests {
 
     #[test]
     fn titles_stay_on_one_line_and_have_no_quotes() {
-        assert_eq!(clean_title("a\"b\r\n#EXT-X-KEY\u{202e}c"), "a'b #EXT-X-KEY c");
+        assert_eq!(
+            clean_title("a\"b\r\n#EXT-X-KEY\u{202e}c"),
+            "a'b #EXT-X-KEY c"
+        );
         assert_eq!(clean_title(&"x".repeat(500)).len(), MAX_TITLE);
     }
 }

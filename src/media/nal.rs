@@ -14,7 +14,9 @@ const HEVC_INDEPENDENT: std::ops::RangeInclusive<u8> = 16..=20;
 pub fn is_independent(description: &Description, sample: &[u8]) -> bool {
     let codec = description.codec.as_str();
     if codec.starts_with("avc1") {
-        any_unit(sample, description.nal_length, |first| first & 0x1f == AVC_IDR)
+        any_unit(sample, description.nal_length, |first| {
+            first & 0x1f == AVC_IDR
+        })
     } else if codec.starts_with("hvc1") {
         any_unit(sample, description.nal_length, |first| {
             HEVC_INDEPENDENT.contains(&(first >> 1 & 0x3f))
@@ -40,6 +42,8 @@ fn any_unit(sample: &[u8], length_bytes: usize, wanted: impl Fn(u8) -> bool) -> 
             return true;
         }
         let Some(length) = length else { return false };
-        at = at.saturating_add(length_bytes).saturating_add(length as usize);
+        at = at
+            .saturating_add(length_bytes)
+            .saturating_add(length as usize);
     }
 }

@@ -11,8 +11,8 @@ pub enum MediaName {
 }
 
 const VIDEO: [&str; 23] = [
-    "mkv", "mp4", "m4v", "mov", "webm", "avi", "ts", "m2ts", "mts", "mpg", "mpeg", "vob", "wmv", "asf",
-    "flv", "f4v", "ogv", "ogm", "3gp", "3g2", "divx", "mk3d", "qt",
+    "mkv", "mp4", "m4v", "mov", "webm", "avi", "ts", "m2ts", "mts", "mpg", "mpeg", "vob", "wmv",
+    "asf", "flv", "f4v", "ogv", "ogm", "3gp", "3g2", "divx", "mk3d", "qt",
 ];
 const AUDIO: [&str; 13] = [
     "mp3", "m4a", "m4b", "aac", "flac", "ogg", "oga", "opus", "wav", "mka", "ac3", "wma", "alac",

@@ -100,7 +100,9 @@ mod tests {
     use super::*;
 
     fn groups(list: &[(f64, u64)]) -> Vec<Group> {
-        list.iter().map(|&(seconds, bytes)| Group { seconds, bytes }).collect()
+        list.iter()
+            .map(|&(seconds, bytes)| Group { seconds, bytes })
+            .collect()
     }
 
     #[test]
@@ -111,7 +113,14 @@ mod tests {
 
     #[test]
     fn a_long_or_large_group_stands_alone() {
-        let list = groups(&[(60.0, 1), (2.0, 1), (2.0, 1), (2.0, 1), (5.0, 40 << 20), (5.0, 1)]);
+        let list = groups(&[
+            (60.0, 1),
+            (2.0, 1),
+            (2.0, 1),
+            (2.0, 1),
+            (5.0, 40 << 20),
+            (5.0, 1),
+        ]);
         assert_eq!(choose(&list, &CutPolicy::default()), [0, 1, 4, 5]);
     }
 

@@ -18,7 +18,10 @@ pub struct MasterUris {
 pub fn track_name(views: &Views, index: usize) -> String {
     let is_audio = |track: &Track| matches!(track.kind, TrackKind::Audio { .. });
     if views.tracks.get(index).is_some_and(is_audio) {
-        let number = views.tracks[..=index].iter().filter(|track| is_audio(track)).count();
+        let number = views.tracks[..=index]
+            .iter()
+            .filter(|track| is_audio(track))
+            .count();
         format!("audio-{number}")
     } else {
         "video".to_owned()
@@ -70,7 +73,10 @@ pub fn master(views: &Views, uris: &MasterUris) -> String {
         audio_media(&mut text, views, group, tracks, uris);
     }
     subtitle_media(&mut text, &views.subtitles, uris);
-    let video = views.tracks.iter().position(|track| matches!(track.kind, TrackKind::Video { .. }));
+    let video = views
+        .tracks
+        .iter()
+        .position(|track| matches!(track.kind, TrackKind::Video { .. }));
     match video {
         Some(video) if groups.is_empty() => variant(&mut text, views, video, None, uris),
         Some(video) => groups
@@ -107,7 +113,9 @@ fn audio_media(text: &mut String, views: &Views, group: &str, tracks: &[usize], 
 }
 
 fn subtitle_media(text: &mut String, subtitles: &[Subtitle], uris: &MasterUris) {
-    let default = subtitles.iter().position(|subtitle| subtitle.default && !subtitle.forced);
+    let default = subtitles
+        .iter()
+        .position(|subtitle| subtitle.default && !subtitle.forced);
     let mut names = Names::default();
     for (index, subtitle) in subtitles.iter().enumerate() {
         let name = names.unique(&subtitle.title, &subtitle.key, index);
@@ -149,7 +157,10 @@ fn variant(
     let peak = track.peak_bits + beside(|track| track.peak_bits);
     let average = track.average_bits + beside(|track| track.average_bits);
     let mut codecs = vec![track.codec.as_str()];
-    for &index in group.map(|(_, tracks)| tracks.as_slice()).unwrap_or_default() {
+    for &index in group
+        .map(|(_, tracks)| tracks.as_slice())
+        .unwrap_or_default()
+    {
         let codec = views.tracks[index].codec.as_str();
         if !codecs.contains(&codec) {
             codecs.push(codec);
@@ -162,10 +173,21 @@ fn variant(
         average.max(1),
         codecs.join(",")
     );
-    if let TrackKind::Video { width, height, millihertz, range } = &track.kind {
+    if let TrackKind::Video {
+        width,
+        height,
+        millihertz,
+        range,
+    } = &track.kind
+    {
         let _infallible = write!(text, ",RESOLUTION={width}x{height}");
         if *millihertz > 0 {
-            let _infallible = write!(text, ",FRAME-RATE={}.{:03}", millihertz / 1000, millihertz % 1000);
+            let _infallible = write!(
+                text,
+                ",FRAME-RATE={}.{:03}",
+                millihertz / 1000,
+                millihertz % 1000
+            );
         }
         let _infallible = write!(text, ",VIDEO-RANGE={range}");
     }
@@ -211,7 +233,11 @@ impl Names {
 #[must_use]
 pub fn target_duration(views: &Views) -> u64 {
     let longest = |track: &Track| {
-        let longest = track.segments.iter().map(|segment| u64::from(segment.duration)).max();
+        let longest = track
+            .segments
+            .iter()
+            .map(|segment| u64::from(segment.duration))
+            .max();
         let timescale = u64::from(track.timescale.max(1));
         (longest.unwrap_or(0) * 2 + timescale) / (timescale * 2)
     };
@@ -244,7 +270,12 @@ pub fn subtitle(views: &Views, index: usize, prefix: &str) -> Option<String> {
     let lead = views.tracks.first()?;
     let name = subtitle_name(index);
     let mut text = head(views);
-    for (number, segment) in lead.segments.iter().take(subtitle.segments.len()).enumerate() {
+    for (number, segment) in lead
+        .segments
+        .iter()
+        .take(subtitle.segments.len())
+        .enumerate()
+    {
         extinf(&mut text, *segment, lead.timescale);
         let _infallible = writeln!(text, "{prefix}{name}/{:05}.vtt", number + 1);
     }

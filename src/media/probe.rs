@@ -61,7 +61,9 @@ pub struct Stream {
 impl Stream {
     #[must_use]
     pub fn has(&self, disposition: &str) -> bool {
-        self.disposition.get(disposition).is_some_and(|flag| *flag != 0)
+        self.disposition
+            .get(disposition)
+            .is_some_and(|flag| *flag != 0)
     }
     /// A tag by name, in any case.
     #[must_use]
@@ -89,8 +91,19 @@ impl Stream {
     /// MP4 muxer refuses would make the whole pass fail, so this is a list of what it takes.
     #[must_use]
     pub fn fits_mp4(&self) -> bool {
-        const VIDEO: [&str; 8] = ["h264", "hevc", "av1", "vp9", "mpeg2video", "mpeg1video", "mpeg4", "vc1"];
-        const AUDIO: [&str; 9] = ["aac", "mp3", "mp2", "ac3", "eac3", "dts", "flac", "opus", "alac"];
+        const VIDEO: [&str; 8] = [
+            "h264",
+            "hevc",
+            "av1",
+            "vp9",
+            "mpeg2video",
+            "mpeg1video",
+            "mpeg4",
+            "vc1",
+        ];
+        const AUDIO: [&str; 9] = [
+            "aac", "mp3", "mp2", "ac3", "eac3", "dts", "flac", "opus", "alac",
+        ];
         let name = self.codec_name.as_str();
         match self.codec_type.as_str() {
             "video" => VIDEO.contains(&name),
@@ -132,7 +145,10 @@ pub fn probe(
     let exit = output.finish()?;
     check_confined(&exit)?;
     if exit.signal.is_some() {
-        return Err(MediaError::new(MediaErrorKind::ToolStopped, "ffprobe was killed"));
+        return Err(MediaError::new(
+            MediaErrorKind::ToolStopped,
+            "ffprobe was killed",
+        ));
     }
     if !exit.is_success() {
         return Ok(Err(first_line(&exit.stderr, "ffprobe cannot read it")));
@@ -167,9 +183,16 @@ pub fn first_line(stderr: &str, otherwise: &str) -> String {
     const MAX_REASON: usize = 200;
     let line = stderr
         .lines()
-        .map(|line| line.trim().trim_start_matches("file:").trim_start_matches(crate::process::INPUT_PATH))
+        .map(|line| {
+            line.trim()
+                .trim_start_matches("file:")
+                .trim_start_matches(crate::process::INPUT_PATH)
+        })
         .map(|line| line.trim_start_matches(':').trim())
         .find(|line| !line.is_empty())
         .unwrap_or(otherwise);
-    line.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect()
+    line.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_REASON)
+        .collect()
 }

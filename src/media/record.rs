@@ -87,7 +87,13 @@ pub fn encode_frame(segments: &[SegmentSource<'_>]) -> std::io::Result<Vec<u8>> 
             put(&mut columns[4], u64::from(sample.flags));
             put(&mut columns[5], zigzag(i64::from(sample.composition)));
             if sample.size > 0 {
-                put_place(&mut columns[6], *place, sample.size, &mut content, &mut derived);
+                put_place(
+                    &mut columns[6],
+                    *place,
+                    sample.size,
+                    &mut content,
+                    &mut derived,
+                );
             }
         }
     }
@@ -153,7 +159,13 @@ pub fn decode_segment(frame: &[u8], index: usize) -> Result<Segment, MapError> {
                     .map_err(|_| MapError("composition offset"))?,
             };
             if sample.size > 0 {
-                take_place(&mut columns[6], sample.size, &mut content, &mut derived, &mut segment.runs)?;
+                take_place(
+                    &mut columns[6],
+                    sample.size,
+                    &mut content,
+                    &mut derived,
+                    &mut segment.runs,
+                )?;
             }
             segment.samples.push(sample);
         }
@@ -176,7 +188,10 @@ fn take_place(
         2 => {
             let missing = tag >> 2;
             let rest = size.checked_sub(missing).ok_or(MapError("split sample"))?;
-            push(runs, Run::Derived(step(derived, column.signed()?, missing)?));
+            push(
+                runs,
+                Run::Derived(step(derived, column.signed()?, missing)?),
+            );
             push(runs, Run::Content(step(content, column.signed()?, rest)?));
         }
         _ => return Err(MapError("unknown kind of place")),
@@ -185,7 +200,9 @@ fn take_place(
 }
 
 fn step(end: &mut u64, distance: i64, len: u64) -> Result<ByteRange, MapError> {
-    let start = end.checked_add_signed(distance).ok_or(MapError("distance"))?;
+    let start = end
+        .checked_add_signed(distance)
+        .ok_or(MapError("distance"))?;
     *end = start.checked_add(len).ok_or(MapError("distance"))?;
     Ok(ByteRange::new(start, len))
 }
@@ -263,17 +280,34 @@ mod tests {
 
     #[test]
     fn a_frame_comes_back_and_neighbours_are_joined() {
-        let samples = [sample(10, 0), sample(5, -7), sample(0, 3), sample(8, 1 << 20)];
+        let samples = [
+            sample(10, 0),
+            sample(5, -7),
+            sample(0, 3),
+            sample(8, 1 << 20),
+        ];
         let places = [
             Place::Content(1 << 40),
             Place::Content((1 << 40) + 10),
             Place::Content(0),
-            Place::Split { derived: 7, missing: 3, content: 90 },
+            Place::Split {
+                derived: 7,
+                missing: 3,
+                content: 90,
+            },
         ];
         let second = [sample(4, 0)];
         let frame = encode_frame(&[
-            SegmentSource { decode_time: 9, samples: &samples, places: &places },
-            SegmentSource { decode_time: 1 << 50, samples: &second, places: &[Place::Derived(10)] },
+            SegmentSource {
+                decode_time: 9,
+                samples: &samples,
+                places: &places,
+            },
+            SegmentSource {
+                decode_time: 1 << 50,
+                samples: &second,
+                places: &[Place::Derived(10)],
+            },
         ])
         .unwrap();
         let first = decode_segment(&frame, 0).unwrap();

@@ -38,7 +38,10 @@ pub enum Found {
     /// Whole, at this offset.
     Whole(u64),
     /// All but the first `missing` bytes, at this offset.
-    Tail { missing: usize, at: u64 },
+    Tail {
+        missing: usize,
+        at: u64,
+    },
     Nowhere,
 }
 
@@ -98,11 +101,18 @@ impl Claims {
             Some((_, &end)) if end > from => end,
             _ => from,
         };
-        let end = self.0.range(start + 1..).next().map_or(u64::MAX, |(&next, _)| next);
+        let end = self
+            .0
+            .range(start + 1..)
+            .next()
+            .map_or(u64::MAX, |(&next, _)| next);
         (start, end)
     }
     fn touches(&self, start: u64, end: u64) -> bool {
-        self.0.range(..end).next_back().is_some_and(|(_, &before)| before > start)
+        self.0
+            .range(..end)
+            .next_back()
+            .is_some_and(|(_, &before)| before > start)
     }
     fn prune(&mut self, below: u64) {
         while let Some(entry) = self.0.first_entry() {
@@ -169,7 +179,9 @@ impl Search {
                 read_bytes: 0,
             },
             claims: Claims::default(),
-            budget: len.saturating_mul(BUDGET_FACTOR).saturating_add(BUDGET_BASE),
+            budget: len
+                .saturating_mul(BUDGET_FACTOR)
+                .saturating_add(BUDGET_BASE),
         })
     }
     #[must_use]
@@ -199,7 +211,10 @@ impl Search {
             }
             if let Some(at) = at {
                 self.claim(cursor, at, tail.len());
-                return Ok(Found::Tail { missing: stripped, at });
+                return Ok(Found::Tail {
+                    missing: stripped,
+                    at,
+                });
             }
         }
         if let Some(at) = self.whole(cursor, data)? {
@@ -270,7 +285,11 @@ impl Search {
             if end.saturating_sub(start) >= len {
                 let near = NEAR.saturating_sub(walked);
                 let far = near.saturating_add(self.budget);
-                let reach = end.min(start.saturating_add(far.min(window - walked)).saturating_add(len));
+                let reach = end.min(
+                    start
+                        .saturating_add(far.min(window - walked))
+                        .saturating_add(len),
+                );
                 let (found, scanned) = scan(&mut self.source, data, start, reach)?;
                 walked += scanned;
                 self.budget = self.budget.saturating_sub(scanned.saturating_sub(near));

@@ -60,8 +60,15 @@ impl Selection {
 /// In words, when HLS cannot carry the film.
 pub fn select(probe: &Probe) -> Result<Selection, String> {
     let mut selection = Selection::default();
-    let videos: Vec<&Stream> = probe.streams.iter().filter(|stream| stream.is_video()).collect();
-    let video = videos.iter().find(|stream| stream.has("default")).or(videos.first());
+    let videos: Vec<&Stream> = probe
+        .streams
+        .iter()
+        .filter(|stream| stream.is_video())
+        .collect();
+    let video = videos
+        .iter()
+        .find(|stream| stream.has("default"))
+        .or(videos.first());
     if let Some(video) = video {
         if !video.fits_mp4() {
             return Err(format!("no HLS: codec {}", codec_name(video)));
@@ -69,21 +76,36 @@ pub fn select(probe: &Probe) -> Result<Selection, String> {
         selection.video = Some((*video).clone());
     }
     if videos.len() > 1 {
-        selection.notes.push(format!("{} more video tracks are in the file only", videos.len() - 1));
+        selection.notes.push(format!(
+            "{} more video tracks are in the file only",
+            videos.len() - 1
+        ));
     }
     for stream in probe.streams.iter().filter(|stream| stream.is_audio()) {
         if stream.codec_name.is_empty() || stream.channels == 0 {
-            selection.notes.push(format!("audio stream {} has an unknown codec", stream.index));
+            selection.notes.push(format!(
+                "audio stream {} has an unknown codec",
+                stream.index
+            ));
             continue;
         }
-        let way = if stream.fits_mp4() { Way::Copied } else { Way::Encoded };
+        let way = if stream.fits_mp4() {
+            Way::Copied
+        } else {
+            Way::Encoded
+        };
         selection.audio.push(Audio {
             stream: stream.clone(),
             way,
         });
     }
     selection.audio.truncate(MAX_AUDIO);
-    selection.subtitles = probe.streams.iter().filter(|stream| stream.is_text_subtitle()).cloned().collect();
+    selection.subtitles = probe
+        .streams
+        .iter()
+        .filter(|stream| stream.is_text_subtitle())
+        .cloned()
+        .collect();
     selection.subtitles.truncate(MAX_SUBTITLES);
     if selection.video.is_none() && selection.audio.is_empty() {
         return Err("no HLS: it has neither video nor audio".to_owned());
@@ -92,6 +114,14 @@ pub fn select(probe: &Probe) -> Result<Selection, String> {
 }
 
 fn codec_name(stream: &Stream) -> String {
-    let name: String = stream.codec_name.chars().filter(char::is_ascii_alphanumeric).collect();
-    if name.is_empty() { "unknown".to_owned() } else { name }
+    let name: String = stream
+        .codec_name
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    if name.is_empty() {
+        "unknown".to_owned()
+    } else {
+        name
+    }
 }

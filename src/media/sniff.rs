@@ -57,7 +57,8 @@ impl Container {
 #[must_use]
 pub fn sniff(head: &[u8]) -> Option<Container> {
     let at = |offset: usize, magic: &[u8]| {
-        head.get(offset..).is_some_and(|rest| rest.starts_with(magic))
+        head.get(offset..)
+            .is_some_and(|rest| rest.starts_with(magic))
     };
     let asf = [0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11];
     let found = if at(0, &[0x1a, 0x45, 0xdf, 0xa3]) {
@@ -94,7 +95,9 @@ pub fn sniff(head: &[u8]) -> Option<Container> {
 }
 
 fn is_mp4(head: &[u8]) -> bool {
-    let first = ["ftyp", "moov", "mdat", "free", "skip", "wide", "pnot", "styp"];
+    let first = [
+        "ftyp", "moov", "mdat", "free", "skip", "wide", "pnot", "styp",
+    ];
     head.get(4..8)
         .is_some_and(|kind| first.iter().any(|known| known.as_bytes() == kind))
 }

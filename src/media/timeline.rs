@@ -80,10 +80,16 @@ impl Times {
         decode.push(at);
         let first = track.samples.len().saturating_sub(REORDER_DEPTH);
         let end = (first..track.samples.len())
-            .map(|index| shown(&decode, &track.samples, index) + u64::from(track.samples[index].duration))
+            .map(|index| {
+                shown(&decode, &track.samples, index) + u64::from(track.samples[index].duration)
+            })
             .max()
             .unwrap_or(at);
-        Self { timescale, decode, end }
+        Self {
+            timescale,
+            decode,
+            end,
+        }
     }
 
     fn seconds(&self, ticks: u64) -> f64 {
@@ -100,13 +106,18 @@ impl Times {
     /// Seconds where each segment that starts with sample `starts[n]` is first shown.
     #[must_use]
     pub fn bounds(&self, samples: &[Sample], starts: &[usize]) -> Vec<f64> {
-        starts.iter().map(|&index| self.seconds(shown(&self.decode, samples, index))).collect()
+        starts
+            .iter()
+            .map(|&index| self.seconds(shown(&self.decode, samples, index)))
+            .collect()
     }
 
     /// First samples of the segments of a video track.
     #[must_use]
     pub fn cut_video(&self, samples: &[Sample], policy: &CutPolicy) -> Vec<usize> {
-        let mut keys: Vec<usize> = (0..samples.len()).filter(|&index| samples[index].is_key()).collect();
+        let mut keys: Vec<usize> = (0..samples.len())
+            .filter(|&index| samples[index].is_key())
+            .collect();
         // What stands before the first key frame belongs to the first segment.
         match keys.first_mut() {
             Some(first) => *first = 0,
@@ -125,7 +136,10 @@ impl Times {
                     .sum(),
             });
         }
-        plan::choose(&groups, policy).into_iter().map(|group| keys[group]).collect()
+        plan::choose(&groups, policy)
+            .into_iter()
+            .map(|group| keys[group])
+            .collect()
     }
 
     /// First samples of the segments of a track that follows `bounds` (seconds): each starts with
@@ -189,6 +203,8 @@ impl Times {
 /// Presentation time of a sample in ticks; composition offsets are not negative here.
 fn shown(decode: &[u64], samples: &[Sample], index: usize) -> u64 {
     let at = decode.get(index).copied().unwrap_or(0);
-    let offset = samples.get(index).map_or(0, |sample| i64::from(sample.composition));
+    let offset = samples
+        .get(index)
+        .map_or(0, |sample| i64::from(sample.composition));
     at.saturating_add_signed(offset)
 }

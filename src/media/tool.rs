@@ -134,7 +134,10 @@ impl MediaTool for Ffmpeg {
         };
         let job = Job {
             program: program.clone(),
-            args: arguments(container, task).into_iter().map(OsString::from).collect(),
+            args: arguments(container, task)
+                .into_iter()
+                .map(OsString::from)
+                .collect(),
             input: Some(source.to_path_buf()),
             limits: Limits {
                 stall: self.stall,
@@ -156,11 +159,21 @@ fn input(container: Container) -> Vec<String> {
         Container::Mp4 => "mov,mp4,m4a,3gp,3g2,mj2",
         _ => demuxer,
     };
-    ["-v", "error", "-protocol_whitelist", "file,pipe", "-format_whitelist", whitelist, "-f", demuxer, "-i"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain([format!("file:{INPUT_PATH}")])
-        .collect()
+    [
+        "-v",
+        "error",
+        "-protocol_whitelist",
+        "file,pipe",
+        "-format_whitelist",
+        whitelist,
+        "-f",
+        demuxer,
+        "-i",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain([format!("file:{INPUT_PATH}")])
+    .collect()
 }
 
 /// One moof a key frame and track, no empty `moov`, so that edit lists and delays between tracks are
@@ -186,7 +199,16 @@ fn arguments(container: Container, task: &Task) -> Vec<String> {
             for pick in picks {
                 add(&["-map", &format!("0:{}", pick.stream)]);
             }
-            add(&["-dn", "-sn", "-c", "copy", "-map_metadata", "-1", "-map_chapters", "-1"]);
+            add(&[
+                "-dn",
+                "-sn",
+                "-c",
+                "copy",
+                "-map_metadata",
+                "-1",
+                "-map_chapters",
+                "-1",
+            ]);
             for (index, pick) in picks.iter().enumerate() {
                 match pick.filter {
                     Filter::None => {}
@@ -210,7 +232,17 @@ fn arguments(container: Container, task: &Task) -> Vec<String> {
                 Container::Mp4 => "srt",
                 _ => "copy",
             };
-            add(&["-c", codec, "-map_metadata", "-1", "-map_chapters", "-1", "-f", "matroska", "pipe:1"]);
+            add(&[
+                "-c",
+                codec,
+                "-map_metadata",
+                "-1",
+                "-map_chapters",
+                "-1",
+                "-f",
+                "matroska",
+                "pipe:1",
+            ]);
         }
         Task::SubtitleText(stream, format) => {
             let (codec, muxer) = match format {
@@ -218,11 +250,23 @@ fn arguments(container: Container, task: &Task) -> Vec<String> {
                 TextFormat::WebVtt => ("webvtt", "webvtt"),
                 TextFormat::Ass => ("copy", "ass"),
             };
-            add(&["-map", &format!("0:{stream}"), "-c", codec, "-f", muxer, "pipe:1"]);
+            add(&[
+                "-map",
+                &format!("0:{stream}"),
+                "-c",
+                codec,
+                "-f",
+                muxer,
+                "pipe:1",
+            ]);
         }
     }
     match task {
         Task::Probe => list,
-        _ => ["-nostdin", "-hide_banner"].map(str::to_owned).into_iter().chain(list).collect(),
+        _ => ["-nostdin", "-hide_banner"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(list)
+            .collect(),
     }
 }

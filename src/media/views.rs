@@ -94,12 +94,18 @@ pub fn entries(views: &Views, directory: &str) -> Option<Vec<ViewEntry>> {
         let track = &views.tracks[index];
         let mut list = vec![file(INIT.to_owned(), track.init.len() as u64)];
         let segments = track.segments.iter().enumerate();
-        list.extend(segments.map(|(number, segment)| file(segment_name(number, "m4s"), segment.size)));
+        list.extend(
+            segments.map(|(number, segment)| file(segment_name(number, "m4s"), segment.size)),
+        );
         return Some(list);
     }
     let subtitle = &views.subtitles[subtitle_index(views, directory)?];
     let segments = subtitle.segments.iter().enumerate();
-    Some(segments.map(|(number, range)| file(segment_name(number, "vtt"), range.len)).collect())
+    Some(
+        segments
+            .map(|(number, range)| file(segment_name(number, "vtt"), range.len))
+            .collect(),
+    )
 }
 
 fn file(name: String, size: u64) -> ViewEntry {
@@ -126,7 +132,10 @@ fn root_entries(views: &Views) -> Vec<ViewEntry> {
     }
     for subtitle in &views.subtitles {
         for (format, range) in &subtitle.texts {
-            list.push(file(format!("{}.{}", subtitle.key, format.extension()), range.len));
+            list.push(file(
+                format!("{}.{}", subtitle.key, format.extension()),
+                range.len,
+            ));
         }
     }
     list
@@ -161,7 +170,10 @@ fn find_in_root(views: &Views, name: &str) -> Option<ViewNode> {
     if extension == "m3u8" {
         return playlist::media(views, stem, "").map(inline);
     }
-    let subtitle = views.subtitles.iter().find(|subtitle| subtitle.key == stem)?;
+    let subtitle = views
+        .subtitles
+        .iter()
+        .find(|subtitle| subtitle.key == stem)?;
     subtitle
         .texts
         .iter()
@@ -250,7 +262,11 @@ pub fn assemble(
     frame_bytes: &[u8],
 ) -> Result<Vec<Piece>, MapError> {
     let info = views.tracks.get(track).ok_or(MapError("no such track"))?;
-    let announced = info.segments.get(segment).ok_or(MapError("no such segment"))?.size;
+    let announced = info
+        .segments
+        .get(segment)
+        .ok_or(MapError("no such segment"))?
+        .size;
     let (_, first) = frame_of(views, info, segment).ok_or(MapError("no such frame"))?;
     let decoded = record::decode_segment(frame_bytes, segment - first)?;
     let sequence = u32::try_from(segment + 1).map_err(|_| MapError("segment number"))?;
@@ -260,7 +276,9 @@ pub fn assemble(
         Run::Content(range) => Piece::Content(range),
         Run::Derived(range) => Piece::Derived(range),
     }));
-    let total = pieces.iter().try_fold(0_u64, |sum, piece| sum.checked_add(piece.len()));
+    let total = pieces
+        .iter()
+        .try_fold(0_u64, |sum, piece| sum.checked_add(piece.len()));
     if total == Some(announced) {
         Ok(pieces)
     } else {
@@ -271,7 +289,12 @@ pub fn assemble(
 /// Ranges of the subtitle called `key` in `format`.
 #[must_use]
 pub fn subtitle_text(views: &Views, key: &str, format: SubtitleFormat) -> Option<ByteRange> {
-    let subtitle = views.subtitles.iter().find(|subtitle| subtitle.key == key)?;
+    let subtitle = views
+        .subtitles
+        .iter()
+        .find(|subtitle| subtitle.key == key)?;
     let mut texts = subtitle.texts.iter();
-    texts.find(|(known, _)| *known == format).map(|(_, range)| *range)
+    texts
+        .find(|(known, _)| *known == format)
+        .map(|(_, range)| *range)
 }

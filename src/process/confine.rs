@@ -31,7 +31,15 @@ pub const CONFINE_FAILED: u8 = 125;
 /// Open files: standard streams, libraries while they load, one reopened input.
 const MAX_OPEN_FILES: u64 = 64;
 /// Where programs and libraries live; read and execute.
-const SYSTEM_DIRECTORIES: [&str; 7] = ["/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives", "/nix/store"];
+const SYSTEM_DIRECTORIES: [&str; 7] = [
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/bin",
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/nix/store",
+];
 /// Devices that programs expect to be able to read.
 const DEVICES: [&str; 2] = ["/dev/null", "/dev/urandom"];
 /// The uid and gid of `nobody` where the system has no such user.
@@ -74,7 +82,10 @@ pub fn confine_main(args: &[OsString]) -> ExitCode {
                     .env("LC_ALL", "C")
                     .current_dir("/")
                     .exec();
-                format!("{} could not be started: {error}", program.to_string_lossy())
+                format!(
+                    "{} could not be started: {error}",
+                    program.to_string_lossy()
+                )
             }
             Err(message) => message,
         },
@@ -136,7 +147,11 @@ fn restrict_files(input: Option<&File>, program: &Path) -> Result<(), landlock::
     let directories = SYSTEM_DIRECTORIES.iter().map(PathBuf::from).chain(home);
     for path in directories.filter(|path| path.exists()) {
         if let Ok(fd) = PathFd::new(&path) {
-            let access = if path.is_dir() { read } else { AccessFs::ReadFile.into() };
+            let access = if path.is_dir() {
+                read
+            } else {
+                AccessFs::ReadFile.into()
+            };
             rules = rules.add_rule(PathBeneath::new(fd, access))?;
         }
     }
