@@ -17,6 +17,8 @@
 pub mod codec;
 pub mod disk;
 pub mod index;
+pub mod media;
 pub mod model;
+pub mod process;
 pub mod remote;
 pub mod vfs;
