@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::model::{EntryId, FileInfo, FsResult, Ino, JobInfo, PendingInfo, TreePath};
+use crate::model::{Digest, EntryId, FileInfo, FsResult, Ino, JobInfo, PendingInfo, TreePath};
 pub use types::{
-    Access, AllocateMode, Attr, Caller, DirEntry, Existing, FileKind, HandleId, Mutability, Opened,
+    Access, AllocateMode, Attr, CacheStats, Caller, DirEntry, Existing, FileKind, HandleId, Mutability, Opened,
     RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, XattrMode,
 };
 
@@ -176,6 +176,17 @@ impl Vfs {
         unimplemented!()
     }
     pub fn info(&self, id: EntryId) -> FsResult<FileInfo> {
+        unimplemented!()
+    }
+    /// Of the map that the file's views are made from now; not found while it has none.
+    pub fn map_digest(&self, id: EntryId) -> FsResult<Digest> {
+        unimplemented!()
+    }
+    pub fn cache_stats(&self) -> CacheStats {
+        unimplemented!()
+    }
+    /// Drops the cached blocks of one file and its views, or all of them; how many bytes.
+    pub fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
         unimplemented!()
     }
     /// All files below `directory`, by path.
