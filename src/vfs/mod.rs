@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use crate::model::{Digest, EntryId, FileInfo, FsResult, Ino, JobInfo, PendingInfo, TreePath};
 pub use types::{
-    Access, AllocateMode, Attr, CacheStats, Caller, DirEntry, Existing, FileKind, HandleId, Mutability, Opened,
-    RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, XattrMode,
+    Access, AllocateMode, Attr, CacheStats, Caller, DirEntry, Existing, FileKind, HandleId,
+    Mutability, Opened, RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, XattrMode,
 };
 
 /// The file system; a clone is another reference to the same one.
