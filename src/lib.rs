@@ -14,8 +14,12 @@
 //! - `index`, `remote`, `media`: records and journal; packs out and in; ffmpeg, boxes, playlists
 //! - `model`, `codec`, `config`, `process`, `telemetry`: words, envelopes, settings, the spawner
 
+<<<<<<< HEAD
 pub mod codec;
 pub mod disk;
+=======
+pub mod http;
+>>>>>>> http
 pub mod index;
 pub mod media;
 pub mod model;
