@@ -3,14 +3,14 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
 use nix::errno::Errno;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use nix::poll::{PollFd, PollFlags};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -24,6 +24,9 @@ const EVENT_LOOPS: usize = 4;
 /// Readahead in KiB that root may set for the mount. The kernel's own is 128; from 1024 on, reads
 /// come in the largest size it has. More brought nothing.
 const READ_AHEAD_KIB: u32 = 1024;
+
+/// Changes of the mount table are announced; so often it is looked at without, in milliseconds.
+const TABLE_CHECK_MILLIS: u16 = 1000;
 
 /// The device that FUSE talks through.
 const FUSE_DEVICE: &str = "/dev/fuse";
@@ -131,12 +134,22 @@ pub enum DetachOutcome {
     StillInUse,
 }
 
+/// How far the end has come. Only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Living,
+    /// Not in the tree any more; open files are still served.
+    Detached,
+    /// No request comes any more.
+    Over,
+}
+
 /// A living mount. Dropping it takes it out of the tree without waiting.
 pub struct Mounted {
     mountpoint: PathBuf,
     line: Option<MountLine>,
     unmounter: SessionUnmounter,
-    session_over: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
     is_detached: bool,
 }
 
@@ -165,24 +178,30 @@ pub fn mount(
     let mut session = Session::new(adapter, &mountpoint, &session_config(config))
         .map_err(|error| explain(&mountpoint, error))?;
     let unmounter = session.unmount_callable();
-    let (over, session_over) = watch::channel(false);
+    let (progress, phase) = watch::channel(Phase::Living);
     let mut mounted = Mounted {
         line: mountpoint::mounted_at(&mountpoint).ok().flatten(),
         mountpoint,
         unmounter,
-        session_over,
+        phase,
         is_detached: false,
     };
-    let run = move || {
+    let watcher = mounted
+        .line
+        .as_ref()
+        .map(|line| (line.id, progress.clone()));
+    let serve = move || {
         if let Err(error) = session.run() {
             tracing::warn!("the mount ended: {error}");
         }
-        over.send_replace(true);
+        progress.send_replace(Phase::Over);
     };
-    let spawned = thread::Builder::new()
-        .name("tgfs-mount".to_owned())
-        .spawn(run);
-    if let Err(error) = spawned {
+    let mut started = spawn_thread("tgfs-mount", serve);
+    if let Some((id, progress)) = watcher {
+        let watch = move || watch_table(id, &progress);
+        started = started.and_then(|()| spawn_thread("tgfs-mount-watch", watch));
+    }
+    if let Err(error) = started {
         mounted.detach()?;
         return Err(MountError::Failed {
             mountpoint: mounted.mountpoint.clone(),
@@ -191,6 +210,35 @@ pub fn mount(
     }
     mounted.raise_read_ahead();
     Ok(mounted)
+}
+
+fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)?;
+    Ok(())
+}
+
+/// Says when the mount with this id leaves the tree; a lazy unmount shows only in the table, while
+/// the session goes on for the files that are still open.
+fn watch_table(id: u64, progress: &watch::Sender<Phase>) {
+    let Ok(table) = File::open(MOUNT_TABLE) else {
+        return;
+    };
+    while *progress.borrow() == Phase::Living {
+        let is_gone = mountpoint::mounts().map(|lines| lines.iter().all(|line| line.id != id));
+        if matches!(is_gone, Ok(true)) {
+            progress.send_if_modified(|phase| {
+                let is_news = *phase == Phase::Living;
+                *phase = (*phase).max(Phase::Detached);
+                is_news
+            });
+            return;
+        }
+        // proc_pid_mountinfo(5): a change of the table shows as an exceptional condition.
+        let mut wait = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
+        if nix::poll::poll(&mut wait, TABLE_CHECK_MILLIS).is_err() {
+            thread::yield_now();
+        }
+    }
 }
 
 fn session_config(config: &MountConfig) -> Config {
@@ -254,45 +302,12 @@ impl Mounted {
     /// Waits until the mount is gone from the tree without our doing: `umount`, `fusermount3 -u`,
     /// lazily or not, or an aborted connection.
     pub async fn ended(&mut self) {
-        let mut session_over = self.session_over.clone();
-        tokio::select! {
-            // An error says that the thread is gone: over as well.
-            _ = session_over.wait_for(|over| *over) => {}
-            () = self.left_the_table() => {}
-        }
+        // An error says that the thread is gone: over as well.
+        let _ = self.phase.wait_for(|phase| *phase != Phase::Living).await;
         // At its end a session unmounts its path, whoever is mounted there by then. Asking now,
         // while nobody is, takes that away from it.
         if let Err(error) = self.detach() {
             tracing::debug!("{error}");
-        }
-    }
-
-    /// Watches the mount table; a lazy unmount shows only there, while the session goes on for
-    /// the files that are still open. Never returns where the table cannot be watched.
-    async fn left_the_table(&self) {
-        let Some(line) = &self.line else {
-            return std::future::pending().await;
-        };
-        // proc(5): a change of the table shows as an exceptional condition.
-        let table = File::open(MOUNT_TABLE)
-            .and_then(|table| AsyncFd::register_with_interest(table, Interest::PRIORITY));
-        let table = match table {
-            Ok(table) => table,
-            Err(error) => {
-                tracing::debug!("the mount table cannot be watched: {error}");
-                return std::future::pending().await;
-            }
-        };
-        loop {
-            let is_there =
-                mountpoint::mounts().map(|lines| lines.iter().any(|other| other.id == line.id));
-            if matches!(is_there, Ok(false)) {
-                return;
-            }
-            match table.ready(Interest::PRIORITY).await {
-                Ok(mut ready) => ready.clear_ready(),
-                Err(_) => return std::future::pending().await,
-            }
         }
     }
 
@@ -302,13 +317,13 @@ impl Mounted {
     /// # Errors
     /// When the mount cannot even be taken out of the tree.
     pub async fn unmount(mut self, drain: Duration) -> Result<DetachOutcome, MountError> {
-        let mut session_over = self.session_over.clone();
+        let mut phase = self.phase.clone();
         let detached = tokio::task::spawn_blocking(move || self.detach()).await;
         match detached {
             Ok(result) => result?,
             Err(error) => tracing::warn!("unmounting: {error}"),
         }
-        let over = tokio::time::timeout(drain, session_over.wait_for(|over| *over)).await;
+        let over = tokio::time::timeout(drain, phase.wait_for(|phase| *phase == Phase::Over)).await;
         Ok(match over {
             Ok(_) => DetachOutcome::Ended,
             Err(_) => DetachOutcome::StillInUse,
