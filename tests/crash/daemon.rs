@@ -20,7 +20,7 @@ pub struct Site {
 
 impl Site {
     pub fn new() -> Self {
-        crate::harness::need("fusermount3", "fuse3");
+        crate::material::need("fusermount3", "fuse3");
         let directory = tempfile::Builder::new()
             .prefix("tgfs-crash-")
             .tempdir()

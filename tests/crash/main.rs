@@ -1,17 +1,16 @@
 //! `kill -9` of a daemon that serves a mount, at chosen steps and at random moments. What was
 //! acknowledged to a program before the kill has to be there, byte for byte, in every later life.
+#![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod daemon;
-#[path = "../mount/harness.rs"]
-mod harness;
-#[path = "../mount/library.rs"]
-mod library;
+#[path = "../mount/material.rs"]
+mod material;
 mod workload;
 
 use std::time::Duration;
 
 use daemon::{Daemon, Site};
-use harness::Random;
+use material::Random;
 use tgfs::failpoint::Step;
 use workload::Workload;
 

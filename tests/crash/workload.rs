@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::daemon::{Daemon, Site};
-use crate::harness::{Random, noise};
+use crate::material::{Random, noise};
 
 /// A file as it was promised: name to (length, seed) of its bytes.
 type Promised = BTreeMap<String, Content>;

@@ -10,8 +10,8 @@ use tgfs::vfs::{
 };
 use tokio::runtime::Runtime;
 
-use crate::harness::noise;
 use crate::library::Library;
+use crate::material::noise;
 use crate::reference::{Fault, Node, Operation, Tree};
 use crate::{Precision, Subject};
 

@@ -1,19 +1,22 @@
 //! Random operations on the file system and on a plain model of one; after each batch the whole
 //! tree has to be the same, over restarts too. A failure prints its seed and what was done;
 //! `TGFS_MODEL_SEED=n` repeats it, `TGFS_MODEL_STEPS=n` makes runs longer.
+#![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod direct;
 #[path = "../mount/harness.rs"]
 mod harness;
 #[path = "../mount/library.rs"]
 mod library;
+#[path = "../mount/material.rs"]
+mod material;
 
 mod mounted;
 mod reference;
 
 use std::fmt::Debug;
 
-use harness::Random;
+use material::Random;
 use reference::{Fault, Model, Operation, Tree};
 
 /// Operations between two comparisons of the whole tree.

@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{TestMount, noise};
+use crate::harness::TestMount;
+use crate::material::noise;
 use crate::reference::{Fault, Node, Operation, Tree};
 use crate::{Precision, Subject};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Random, noise};
+use crate::material::{Random, noise};
 
 pub type TreePath = Vec<&'static str>;
 pub type Tree = BTreeMap<String, Node>;

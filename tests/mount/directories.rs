@@ -5,7 +5,8 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use crate::harness::{TestMount, noise};
+use crate::harness::TestMount;
+use crate::material::noise;
 
 /// More than one reply of the kernel's listing buffer holds, several times over.
 const MANY: usize = 3000;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tgfs::fuse::{MountError, MountMode, is_tgfs_mount, mount};
 
-use crate::harness::{TestMount, noise};
+use crate::harness::TestMount;
+use crate::material::noise;
 
 #[test]
 fn an_unmount_from_outside_is_noticed_and_open_files_are_served_on() {

@@ -1,6 +1,7 @@
 //! ffmpeg writing into the mount and reading from it.
 
-use crate::harness::{TestMount, need};
+use crate::harness::TestMount;
+use crate::material::need;
 
 const SOURCE: &str = "ffmpeg -nostdin -v error -f lavfi -i testsrc2=s=320x180:r=25:d=4 -f lavfi -i sine=d=4 -c:v libx264 -preset ultrafast -g 25 -c:a aac";
 
@@ -85,6 +86,6 @@ fn views_lie_beside_the_tree_and_go_with_their_file() {
     assert!(
         String::from_utf8_lossy(&denied.stderr).contains("Read-only"),
         "{}",
-        crate::harness::said(&denied)
+        crate::material::said(&denied)
     );
 }

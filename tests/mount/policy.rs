@@ -5,7 +5,8 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
-use crate::harness::{TestMount, need, noise};
+use crate::harness::TestMount;
+use crate::material::{need, noise};
 
 const EPERM: i32 = 1;
 const EINVAL: i32 = 22;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use crate::harness::{Random, TestMount, need, noise};
+use crate::harness::TestMount;
+use crate::material::{Random, need, noise};
 
 /// Long enough for several blocks of the reading path (512 KiB) and of the kernel.
 const FILE_BYTES: u64 = 3 * 1024 * 1024 + 777;

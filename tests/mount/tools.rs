@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::harness::{TestMount, need, said};
+use crate::harness::TestMount;
+use crate::material::{need, said};
 
 struct Case {
     name: &'static str,
@@ -291,7 +292,7 @@ fn make_tree(root: &Path) {
         ("four", 4096),
         (".hidden", 5),
     ] {
-        fs::write(root.join(name), crate::harness::noise(len, 3 + len as u64)).unwrap();
+        fs::write(root.join(name), crate::material::noise(len, 3 + len as u64)).unwrap();
     }
 }
 
