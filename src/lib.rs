@@ -14,6 +14,8 @@
 //! - `index`, `remote`, `media`: records and journal; packs out and in; ffmpeg, boxes, playlists
 //! - `model`, `codec`, `config`, `process`, `telemetry`: words, envelopes, settings, the spawner
 
+pub mod codec;
+pub mod disk;
 pub mod failpoint;
 pub mod fuse;
 pub mod index;
