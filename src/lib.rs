@@ -19,6 +19,8 @@ pub mod disk;
 pub mod failpoint;
 pub mod fuse;
 pub mod index;
+pub mod media;
 pub mod model;
+pub mod process;
 pub mod remote;
 pub mod vfs;
