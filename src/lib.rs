@@ -14,6 +14,7 @@
 //! - `index`, `remote`, `media`: records and journal; packs out and in; ffmpeg, boxes, playlists
 //! - `model`, `codec`, `config`, `process`, `telemetry`: words, envelopes, settings, the spawner
 
+pub mod config;
 pub mod index;
 pub mod model;
 pub mod remote;
