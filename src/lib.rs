@@ -15,6 +15,7 @@
 //! - `model`, `codec`, `config`, `process`, `telemetry`: words, envelopes, settings, the spawner
 
 pub mod config;
+pub mod control;
 pub mod index;
 pub mod model;
 pub mod remote;
