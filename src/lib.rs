@@ -14,9 +14,12 @@
 //! - `index`, `remote`, `media`: records and journal; packs out and in; ffmpeg, boxes, playlists
 //! - `model`, `codec`, `config`, `process`, `telemetry`: words, envelopes, settings, the spawner
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod index;
 pub mod model;
 pub mod remote;
+pub mod telemetry;
 pub mod vfs;

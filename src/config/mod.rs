@@ -23,7 +23,7 @@ pub use bots::Bot;
 pub use layers::{FlagValue, Inputs, Source};
 pub use quantity::{parse_duration, parse_size};
 pub use report::{Reloaded, Row};
-pub use resolve::{Loaded, load};
+pub use resolve::{Loaded, load, reload};
 pub use secret::Secret;
 pub use settings::{Exposure, Fallback, Numbering, SETTINGS, Setting, Takes, Unit};
 

@@ -17,11 +17,12 @@ pub struct Row {
     pub effect: String,
 }
 
-pub(super) fn rows(values: &Values) -> Vec<Row> {
+pub(super) fn rows(values: &Values, config: &Config) -> Vec<Row> {
     let rows = values.rows().into_iter();
     rows.map(|(setting, name)| {
         let value = match (values.explicit(&name), setting.exposure) {
-            (None, _) => setting.fallback.describe().to_owned(),
+            (None, _) => computed(setting.name, config)
+                .unwrap_or_else(|| setting.fallback.describe().to_owned()),
             (Some(_), Exposure::Secret) => MASK.to_owned(),
             (Some(text), Exposure::Plain) => text.to_owned(),
         };
@@ -38,6 +39,17 @@ pub(super) fn rows(values: &Values) -> Vec<Row> {
         }
     })
     .collect()
+}
+
+/// What a default that depends on the machine came to.
+fn computed(name: &str, config: &Config) -> Option<String> {
+    match name {
+        "TGFS_STORE" => Some(config.store.describe()),
+        "TGFS_STATE_DIR" => Some(config.state_dir.display().to_string()),
+        "TGFS_SPOOL_DIR" => Some(config.spool.dir.display().to_string()),
+        "CACHE_SIZE" => Some(format!("{}MiB", config.cache_size >> 20)),
+        _ => None,
+    }
 }
 
 /// What a reload did.

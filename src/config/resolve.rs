@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::layers::{Inputs, Values};
 use super::settings::{self, Fallback};
 use super::{
-    Config, HttpBind, HttpConfig, HttpTrust, LogConfig, LogLevel, MediaConfig, MountConfig,
-    PublicScheme, Sidecars, SpoolConfig, Store, StoreOrigin, TlsFiles, ViewsListing, bots,
-    parse_duration, parse_size, report,
+    Config, ConfigHandle, HttpBind, HttpConfig, HttpTrust, LogConfig, LogLevel, MediaConfig,
+    MountConfig, PublicScheme, Sidecars, SpoolConfig, Store, StoreOrigin, TlsFiles, ViewsListing,
+    bots, parse_duration, parse_size, report,
 };
 
 /// Smallest and largest pack: below, the table outweighs the data; above, Telegram's 2000 MiB.
@@ -41,7 +41,7 @@ pub fn load(inputs: &Inputs) -> Loaded {
     };
     let config = reader.config();
     Loaded {
-        rows: report::rows(&values),
+        rows: report::rows(&values, &config),
         env_file: values.env_file.clone(),
         warnings,
         config: match reader.problems {
@@ -49,6 +49,15 @@ pub fn load(inputs: &Inputs) -> Loaded {
             problems => Err(problems),
         },
     }
+}
+
+/// Reads all layers again and applies what can change while running.
+///
+/// # Errors
+/// All problems; then nothing was applied.
+pub fn reload(handle: &ConfigHandle, inputs: &Inputs) -> Result<report::Reloaded, Vec<String>> {
+    let new = load(inputs).config?;
+    Ok(handle.apply(&new))
 }
 
 struct Reader<'a> {
@@ -223,8 +232,8 @@ impl Reader<'_> {
             .collect();
         if !missing.is_empty() {
             self.problems.push(format!(
-                "bots are configured, but {} is not set: get both at https://my.telegram.org \
-                 (API development tools)",
+                "bots are configured without {}: get both at https://my.telegram.org (API \
+                 development tools)",
                 missing.join(" and ")
             ));
         } else if known == self.problems.len() && !self.is_explicitly_local() {
@@ -324,6 +333,15 @@ impl Reader<'_> {
             self.problem("LOCAL_HOST", &problem);
             HttpBind::Off
         });
+        // The flag may hold a port, or be `off`: a name is only what remains.
+        let local_host = match (
+            &bind,
+            self.inputs.flags.iter().any(|flag| flag.flag == "--http"),
+        ) {
+            (HttpBind::At { host, .. }, true) => host.clone(),
+            (HttpBind::Off, true) => "127.0.0.1".to_owned(),
+            (_, false) => local_host,
+        };
         let tls = match (self.path("SSL_CERT_PATH"), self.path("SSL_KEY_PATH")) {
             (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
             (None, None) => None,

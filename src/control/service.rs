@@ -189,7 +189,11 @@ impl Service {
         })
         .await?;
         for file in files {
+            let urls = file.id.parse().ok().map(|id| self.urls(&file, id));
             tell(out, Response::File(file)).await?;
+            if let Some(urls) = urls {
+                tell(out, Response::Urls(urls)).await?;
+            }
         }
         Ok(())
     }
