@@ -138,7 +138,7 @@ fn broken_tool(script: &str) -> (tempfile::TempDir, Arc<dyn MediaTool>) {
     fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let tool = Ffmpeg::with_programs(Launcher::Direct, program, PathBuf::from("ffprobe"))
-        .with_stall(Duration::from_millis(500));
+        .with_stall(Duration::from_secs(5));
     (directory, Arc::new(tool))
 }
 

@@ -108,7 +108,11 @@ pub fn check(built: &Built) {
             );
         }
         let inits = usize::from(!directory.starts_with("sub-"));
-        assert_eq!(files.len(), parsed.segments.iter().count() + inits, "{directory}");
+        assert_eq!(
+            files.len(),
+            parsed.segments.iter().count() + inits,
+            "{directory}"
+        );
     }
     assert_eq!(targets.len(), 1, "one target duration for all [6.2.4]");
     for (index, track) in views.tracks.iter().enumerate() {
@@ -161,8 +165,7 @@ fn check_track(built: &Built, track: &Track, name: &str) {
         .sum();
     let samples: u64 = parts.iter().map(|part| part.duration).sum();
     // A track that starts late has its delay in its first EXTINF.
-    let origin = u64::from(built.views.origin_seconds) * u64::from(track.timescale);
-    let delay = parts[0].first_shown.saturating_sub(origin);
+    let delay = parts[0].first_shown.saturating_sub(begin(built, track));
     assert!(
         total.abs_diff(samples + delay) <= 3 * frame,
         "{name}: EXTINF sum {total}, samples {samples}"
@@ -186,6 +189,15 @@ fn check_track(built: &Built, track: &Track, name: &str) {
             );
         }
     }
+}
+
+/// Where the leading track is first shown, in ticks of `track`.
+fn begin(built: &Built, track: &Track) -> u64 {
+    let lead = if has_video(built) { "video" } else { "audio-1" };
+    let first = parse(&built.read(&format!("{lead}/00001.m4s"))).first_shown;
+    let ticks = u128::from(first) * u128::from(track.timescale)
+        / u128::from(built.views.tracks[0].timescale);
+    u64::try_from(ticks).unwrap()
 }
 
 fn check_rates(built: &Built, master: &str) {

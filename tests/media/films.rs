@@ -104,7 +104,6 @@ fn subtitles_keep_their_times_and_names() {
     assert!(built.text("eng.sdh.ass").contains("{\\pos(96,20)}Styled 2"));
     // On the segments' time line a cue comes as long after the first picture as in the source.
     let pictures = first_time(&built.join("video"), "v:0") - f64::from(built.views.origin_seconds);
-    let source = first_time(&built.source, "v:0");
     let first = built.text("sub-1/00001.vtt");
     let cue = first.lines().find(|line| line.contains("-->")).unwrap();
     let seconds: f64 = cue
@@ -117,8 +116,8 @@ fn subtitles_keep_their_times_and_names() {
         .parse()
         .unwrap();
     assert!(
-        (seconds - pictures - (0.25 - source)).abs() < 0.002,
-        "{cue}: {pictures} {source}"
+        (seconds - pictures - 0.25).abs() < 0.002,
+        "{cue}: {pictures}"
     );
     let master = built.text("master.m3u8");
     assert!(master.contains(
@@ -186,7 +185,10 @@ fn transport_streams() {
     assert!(!built.views.independent_segments);
     assert!(!built.text("master.m3u8").contains("INDEPENDENT"));
     assert!(!built.text("video.m3u8").contains("INDEPENDENT"));
-    frames_equal("mpeg2.ts", &both);
+    let built = frames_equal("mpeg2.ts", &both[..1]);
+    // MP4 has one name for layers 2 and 3, so ffmpeg decodes with another decoder; bytes are equal.
+    let packets = |input: &std::path::Path| digests(input, &["-map", "0:a:0", "-c", "copy"]);
+    assert_eq!(packets(&built.join("audio-1")), packets(&built.source));
 }
 
 #[test]

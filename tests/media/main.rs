@@ -2,5 +2,6 @@
 
 mod bad;
 mod check;
+mod confined;
 mod films;
 mod support;
