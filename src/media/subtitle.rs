@@ -5,14 +5,14 @@
 //! zero; WebVTT segments name it by X-TIMESTAMP-MAP (RFC 8216 §3.5).
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use crate::model::{ByteRange, Subtitle, SubtitleFormat};
 
 use super::build::{Film, Job};
-use super::collect::DerivedWriter;
+use super::collect::{DerivedWriter, unnamed_file};
 use super::error::MediaError;
 use super::language;
 use super::probe::{self, Stream};
@@ -52,18 +52,18 @@ pub(super) fn extract(
         return Ok(Vec::new());
     }
     let numbers = streams.iter().map(|stream| stream.index).collect();
-    let scratch = Scratch::beside(&job.derived);
     let task = Task::CopySubtitles(numbers);
-    let mut file = File::create(&scratch.0)?;
+    let mut file = unnamed_file(&job.derived, ".subtitles")?;
     let complete = fetch(job, &job.source, container, &task, MAX_STREAMS, &mut file)?;
-    drop(file);
+    // The file has no name, but we can open it again by its number.
+    let small = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     if !complete {
         notes.push("its subtitles cannot be read".to_owned());
         return Ok(Vec::new());
     }
     let mut subtitles: Vec<Subtitle> = Vec::new();
     for (number, stream) in (0_u32..).zip(streams) {
-        match extract_one(job, &scratch.0, number, stream, film, derived)? {
+        match extract_one(job, &small, number, stream, film, derived)? {
             Some(mut subtitle) => {
                 subtitle.key = unique_key(&subtitle, stream, &subtitles);
                 subtitles.push(subtitle);
@@ -72,23 +72,6 @@ pub(super) fn extract(
         }
     }
     Ok(subtitles)
-}
-
-/// A file that goes when it is not needed any more.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn beside(derived: &Path) -> Self {
-        let mut name = derived.as_os_str().to_owned();
-        name.push(".subtitles");
-        Self(PathBuf::from(name))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _left_behind = std::fs::remove_file(&self.0);
-    }
 }
 
 /// Runs `task` and writes at most `limit` bytes of its output; false when it failed.
