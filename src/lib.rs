@@ -17,6 +17,8 @@
 pub mod codec;
 pub mod disk;
 pub mod index;
+pub mod ingest;
 pub mod model;
 pub mod remote;
+pub mod upkeep;
 pub mod vfs;

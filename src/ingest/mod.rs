@@ -1,0 +1,3 @@
+//! The write path.
+
+pub mod publisher;
