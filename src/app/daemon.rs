@@ -43,9 +43,16 @@ pub async fn run_daemon(
     let listener = bind_http(&config).await?;
     let parts = Parts::open(&config, Purpose::Ingest, Launcher::this_binary()).await?;
     let stop = Arc::new(Notify::new());
-    let reload = ReloadInputs { inputs: options.inputs, log_level: options.log_level };
-    let operations =
-        Arc::new(AppOperations::new(&parts, &options.config, Some(reload), Arc::clone(&stop)));
+    let reload = ReloadInputs {
+        inputs: options.inputs,
+        log_level: options.log_level,
+    };
+    let operations = Arc::new(AppOperations::new(
+        &parts,
+        &options.config,
+        Some(reload),
+        Arc::clone(&stop),
+    ));
     let (closing, closed) = watch::channel(());
     let mut faces = Faces::default();
     let gateway = match listener {
@@ -62,7 +69,9 @@ pub async fn run_daemon(
         Some(mount) => Some(start_mount(&parts, mount, &config)?),
         None => None,
     };
-    faces.mountpoint = mounted.as_ref().map(|mounted| mounted.mountpoint().to_path_buf());
+    faces.mountpoint = mounted
+        .as_ref()
+        .map(|mounted| mounted.mountpoint().to_path_buf());
     operations.set_faces(faces);
     let cleaning = spawn_cleanup(&parts, &options.config);
     ready(&operations.daemon());
@@ -125,10 +134,16 @@ impl Signals {
 }
 
 async fn bind_http(config: &Config) -> anyhow::Result<Option<TcpListener>> {
-    let HttpBind::At { host, port } = &config.http.bind else { return Ok(None) };
-    let listener = TcpListener::bind((host.as_str(), *port)).await.with_context(|| {
-        format!("{host}:{port} cannot be listened on; choose another with --http, or --http off")
-    })?;
+    let HttpBind::At { host, port } = &config.http.bind else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind((host.as_str(), *port))
+        .await
+        .with_context(|| {
+            format!(
+                "{host}:{port} cannot be listened on; choose another with --http, or --http off"
+            )
+        })?;
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
         tracing::warn!(
@@ -140,7 +155,11 @@ async fn bind_http(config: &Config) -> anyhow::Result<Option<TcpListener>> {
 }
 
 fn local_url(config: &Config, address: SocketAddr) -> String {
-    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    let scheme = if config.http.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let port = address.port();
     if address.ip().is_unspecified() {
         format!("{scheme}://{}:{port}", config.http.local_host)
@@ -157,13 +176,15 @@ fn start_gateway(
 ) -> anyhow::Result<JoinHandle<()>> {
     let trust = match config.http.trust {
         HttpTrust::Open => http::Trust::Open,
-        HttpTrust::Token => {
-            http::Trust::Token(http::token::load_or_create(&config.state_dir.join("http-token"))?)
-        }
+        HttpTrust::Token => http::Trust::Token(http::token::load_or_create(
+            &config.state_dir.join("http-token"),
+        )?),
     };
     let mut settings = http::HttpConfig::new(trust);
     settings.local_host = Some(config.http.local_host.clone());
-    settings.public_domain.clone_from(&config.http.public_domain);
+    settings
+        .public_domain
+        .clone_from(&config.http.public_domain);
     settings.public_scheme = match config.http.public_scheme {
         PublicScheme::Https => http::Scheme::Https,
         PublicScheme::AsServed if config.http.tls.is_some() => http::Scheme::Https,
@@ -221,7 +242,11 @@ fn start_mount(parts: &Parts, mount: &MountOptions, config: &Config) -> anyhow::
             Writing::Refused => fuse::MountMode::ReadOnly,
         },
         deadlines: fuse::Deadlines::behind(config.read_deadline, config.write_deadline),
-        private: vec![config.state_dir.clone(), config.spool.dir.clone(), dir.clone()],
+        private: vec![
+            config.state_dir.clone(),
+            config.spool.dir.clone(),
+            dir.clone(),
+        ],
     };
     let tasks = tokio::runtime::Handle::current();
     match fuse::mount(parts.vfs.clone(), &mount.mountpoint, &settings, &tasks) {
@@ -241,7 +266,11 @@ fn spawn_cleanup(parts: &Parts, config: &ConfigHandle) -> JoinHandle<()> {
             let keep = config.get().keep_deleted;
             match cleanup::delete_dying_packs(&index, &remote, keep, &|_| false).await {
                 Ok(done) if done.deleted > 0 => {
-                    tracing::info!(packs = done.deleted, bytes = done.bytes, "deleted packs that nothing needs");
+                    tracing::info!(
+                        packs = done.deleted,
+                        bytes = done.bytes,
+                        "deleted packs that nothing needs"
+                    );
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "packs that nothing needs stay for now"),

@@ -84,7 +84,10 @@ impl App {
     /// When another process has the state, or it cannot be read.
     pub async fn open(config: &ConfigHandle, purpose: Purpose) -> anyhow::Result<Self> {
         let parts = Parts::open(&config.get(), purpose, Launcher::this_binary()).await?;
-        Ok(Self { parts, config: config.clone() })
+        Ok(Self {
+            parts,
+            config: config.clone(),
+        })
     }
 
     /// What answers requests, as a daemon's would.
@@ -138,11 +141,20 @@ pub async fn recover(config: &Config, claim: Claim) -> anyhow::Result<Recovered>
     };
     // The spool comes on top: opening adopts what the new index does not know.
     let parts = Parts::open(config, Purpose::Look, Launcher::this_binary()).await?;
-    let resumed = parts.vfs.resume().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let resumed = parts
+        .vfs
+        .resume()
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
     if resumed.adopted > 0 {
-        recovered.remarks.push(format!("{} files found in the spool were adopted", resumed.adopted));
+        recovered.remarks.push(format!(
+            "{} files found in the spool were adopted",
+            resumed.adopted
+        ));
     }
-    let (files, directories) = parts.vfs.count().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let (files, directories) = parts
+        .vfs
+        .count()
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
     (recovered.files, recovered.directories) = (files, directories);
     parts.close().await?;
     Ok(recovered)

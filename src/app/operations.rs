@@ -66,7 +66,10 @@ impl AppOperations {
             vfs: parts.vfs.clone(),
             ingest: parts.ingest.clone(),
             config: config.clone(),
-            faces: Mutex::new(Faces { mountpoint: None, http }),
+            faces: Mutex::new(Faces {
+                mountpoint: None,
+                http,
+            }),
             reload,
             stop,
         }
@@ -77,14 +80,20 @@ impl AppOperations {
     }
 
     fn faces(&self) -> Faces {
-        self.faces.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.faces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn public_url(&self) -> Option<String> {
         let config = self.config.get();
         let domain = config.http.public_domain.as_ref()?;
         let secure = config.http.public_scheme == PublicScheme::Https || config.http.tls.is_some();
-        Some(format!("{}://{domain}", if secure { "https" } else { "http" }))
+        Some(format!(
+            "{}://{domain}",
+            if secure { "https" } else { "http" }
+        ))
     }
 }
 
@@ -107,7 +116,12 @@ impl Operations for AppOperations {
     async fn stats(&self) -> Result<Vec<Stat>, String> {
         let mut stats = Vec::new();
         let mut add = |part: &str, name: &str, value: u64, unit: StatUnit| {
-            stats.push(Stat { part: part.to_owned(), name: name.to_owned(), value, unit });
+            stats.push(Stat {
+                part: part.to_owned(),
+                name: name.to_owned(),
+                value,
+                unit,
+            });
         };
         let (files, directories) = self.vfs.count().map_err(|error| error.to_string())?;
         add("tree", "files", files, StatUnit::Count);
@@ -115,8 +129,16 @@ impl Operations for AppOperations {
         let sizes = self.index.sizes().map_err(|error| error.to_string())?;
         add("index", "size", sizes.index, StatUnit::Bytes);
         add("journal", "size", sizes.journal, StatUnit::Bytes);
-        let unpublished = self.index.unpublished().map_err(|error| error.to_string())?;
-        add("journal", "unpublished entries", unpublished.len() as u64, StatUnit::Count);
+        let unpublished = self
+            .index
+            .unpublished()
+            .map_err(|error| error.to_string())?;
+        add(
+            "journal",
+            "unpublished entries",
+            unpublished.len() as u64,
+            StatUnit::Count,
+        );
         let cache = self.vfs.cache_stats();
         add("cache", "size", cache.bytes, StatUnit::Bytes);
         add("cache", "capacity", cache.capacity_bytes, StatUnit::Bytes);
@@ -151,12 +173,19 @@ impl Operations for AppOperations {
 
     async fn clear_cache(&self, file: Option<EntryId>) -> Result<Cleaned, String> {
         let before = self.vfs.cache_stats();
-        let cache_bytes = self.vfs.cache_clear(file).map_err(|error| error.to_string())?;
+        let cache_bytes = self
+            .vfs
+            .cache_clear(file)
+            .map_err(|error| error.to_string())?;
         let cache_blocks = match file {
             None => before.entries,
             Some(_) => cache_bytes.div_ceil(crate::model::BLOCK_BYTES),
         };
-        Ok(Cleaned { cache_bytes, cache_blocks, finished_jobs: 0 })
+        Ok(Cleaned {
+            cache_bytes,
+            cache_blocks,
+            finished_jobs: 0,
+        })
     }
 
     async fn verify(&self, depth: Depth, out: &Sender<Response>) -> Result<Verified, String> {
@@ -168,7 +197,10 @@ impl Operations for AppOperations {
             .await
             .map_err(|error| error.to_string())?;
         for problem in &report.problems {
-            let text = format!("{}: pack {}: {}", problem.name, problem.pack, problem.reason);
+            let text = format!(
+                "{}: pack {}: {}",
+                problem.name, problem.pack, problem.reason
+            );
             // Whoever asked may have gone; the count at the end is then for nobody.
             let _ = out.send(Response::Finding { text }).await;
         }
@@ -183,11 +215,14 @@ impl Operations for AppOperations {
         let Some(reload) = &self.reload else {
             return Err("no daemon runs; each command reads the settings anew".to_owned());
         };
-        let done = config::reload(&self.config, &reload.inputs)
-            .map_err(|problems| problems.join("; "))?;
+        let done =
+            config::reload(&self.config, &reload.inputs).map_err(|problems| problems.join("; "))?;
         let config = self.config.get();
         reload.log_level.set(config.log.level);
-        let base = self.faces().http.unwrap_or_else(|| parts::base_url(&config));
+        let base = self
+            .faces()
+            .http
+            .unwrap_or_else(|| parts::base_url(&config));
         self.vfs.reconfigure(parts::vfs_settings(&config, &base));
         self.ingest.reconfigure(parts::ingest_settings(&config));
         Ok(done)

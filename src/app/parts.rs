@@ -65,11 +65,17 @@ impl Parts {
             tokio::task::spawn_blocking(move || Index::open(&state, Owner::of_process()))
                 .await?
                 .with_context(|| format!("the state {}", config.state_dir.display()))?;
-        report.notes.iter().for_each(|remark| tracing::warn!("{remark}"));
+        report
+            .notes
+            .iter()
+            .for_each(|remark| tracing::warn!("{remark}"));
         let index = Arc::new(index);
         let remote = super::open_remote(config)?;
         let attached = fill::attach(&index, &remote, fill::Claim::Continue, Deadline::None).await?;
-        attached.notes.iter().for_each(|note| tracing::warn!("{note}"));
+        attached
+            .notes
+            .iter()
+            .for_each(|note| tracing::warn!("{note}"));
         let spool = Arc::new(
             Spool::open(spool_config(config))
                 .with_context(|| format!("the spool {}", config.spool.dir.display()))?,
@@ -116,7 +122,14 @@ impl Parts {
                 );
             }
         }
-        Ok(Self { index, remote, spool, cache, ingest, vfs })
+        Ok(Self {
+            index,
+            remote,
+            spool,
+            cache,
+            ingest,
+            vfs,
+        })
     }
 
     /// Takes changed settings.
@@ -142,8 +155,15 @@ impl Parts {
 
 fn spool_config(config: &Config) -> SpoolConfig {
     let directory = config.spool.dir.clone();
-    let capacity = config.spool.size.unwrap_or_else(|| default_spool_bytes(config));
-    SpoolConfig { directory, capacity, reserve: config.spool.reserve }
+    let capacity = config
+        .spool
+        .size
+        .unwrap_or_else(|| default_spool_bytes(config));
+    SpoolConfig {
+        directory,
+        capacity,
+        reserve: config.spool.reserve,
+    }
 }
 
 fn default_spool_bytes(config: &Config) -> u64 {
@@ -152,7 +172,9 @@ fn default_spool_bytes(config: &Config) -> u64 {
         let space = nix::sys::statvfs::statvfs(path).ok()?;
         Some(space.blocks_available() * space.fragment_size())
     });
-    free.unwrap_or(u64::MAX).saturating_sub(SPOOL_LEAVES_FREE).max(SMALLEST_SPOOL)
+    free.unwrap_or(u64::MAX)
+        .saturating_sub(SPOOL_LEAVES_FREE)
+        .max(SMALLEST_SPOOL)
 }
 
 pub fn ingest_settings(config: &Config) -> IngestSettings {
@@ -192,7 +214,11 @@ pub fn vfs_settings(config: &Config, base_url: &str) -> VfsSettings {
 /// Where the gateway would be, as the settings have it.
 pub fn base_url(config: &Config) -> String {
     use crate::config::HttpBind;
-    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    let scheme = if config.http.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     match &config.http.bind {
         HttpBind::Off => String::new(),
         HttpBind::At { host, port } => format!("{scheme}://{host}:{port}"),

@@ -47,7 +47,11 @@ fn track(found: &TrackReport) -> PlanTrack {
         segments: u32::try_from(found.segments.len()).unwrap_or(u32::MAX),
         mapped: found.mapped,
         derived: found.derived,
-        longest: found.segments.iter().map(|s| s.duration).fold(0.0, f64::max),
+        longest: found
+            .segments
+            .iter()
+            .map(|s| s.duration)
+            .fold(0.0, f64::max),
         largest: found.segments.iter().map(|s| s.size).max().unwrap_or(0),
     }
 }

@@ -73,7 +73,13 @@ impl BlockCache {
             .max_capacity(MAX_TABLES)
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self { remote, blocks, tables, counters, capacity }
+        Self {
+            remote,
+            blocks,
+            tables,
+            counters,
+            capacity,
+        }
     }
 
     /// One verified block.
@@ -87,8 +93,11 @@ impl BlockCache {
             .or_try_insert_with(self.fetch_detached(pack.clone(), block))
             .await
             .map_err(|error: Arc<SharedError>| (*error).clone())?;
-        let counter =
-            if entry.is_fresh() { &self.counters.misses } else { &self.counters.hits };
+        let counter = if entry.is_fresh() {
+            &self.counters.misses
+        } else {
+            &self.counters.hits
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         Ok(entry.into_value())
     }
@@ -99,7 +108,9 @@ impl BlockCache {
         let tables = self.tables.clone();
         let fetched = tokio::spawn(async move {
             let table = table_of(&remote, &tables, &pack).await?;
-            remote::fetch_block(&remote, &pack, &table, block).await.map_err(Arc::new)
+            remote::fetch_block(&remote, &pack, &table, block)
+                .await
+                .map_err(Arc::new)
         })
         .await
         .unwrap_or_else(|error| {
@@ -110,9 +121,10 @@ impl BlockCache {
             )))
         });
         match &fetched {
-            Ok(bytes) => {
-                self.counters.fetched_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed)
-            }
+            Ok(bytes) => self
+                .counters
+                .fetched_bytes
+                .fetch_add(bytes.len() as u64, Ordering::Relaxed),
             Err(_) => self.counters.errors.fetch_add(1, Ordering::Relaxed),
         };
         fetched
@@ -144,10 +156,16 @@ impl BlockCache {
     /// Drops the blocks of some packs; how many bytes.
     pub fn clear_packs(&self, packs: &[PackRef]) -> u64 {
         let ids: HashSet<PackId> = packs.iter().map(|pack| pack.id).collect();
-        let held =
-            self.blocks.iter().filter(|(key, _)| ids.contains(&key.0)).map(|(_, b)| b.len() as u64);
+        let held = self
+            .blocks
+            .iter()
+            .filter(|(key, _)| ids.contains(&key.0))
+            .map(|(_, b)| b.len() as u64);
         let held = held.sum();
-        if let Err(error) = self.blocks.invalidate_entries_if(move |key, _| ids.contains(&key.0)) {
+        if let Err(error) = self
+            .blocks
+            .invalidate_entries_if(move |key, _| ids.contains(&key.0))
+        {
             tracing::warn!(%error, "cached blocks of a file could not be dropped");
         }
         held
@@ -160,5 +178,8 @@ async fn table_of(
     pack: &PackRef,
 ) -> Result<Arc<PackTable>, SharedError> {
     let fetch = async { remote::fetch_table(remote, pack).await.map(Arc::new) };
-    tables.try_get_with(pack.id, fetch).await.map_err(|error: Arc<RemoteError>| error)
+    tables
+        .try_get_with(pack.id, fetch)
+        .await
+        .map_err(|error: Arc<RemoteError>| error)
 }

@@ -364,7 +364,8 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub fn unpublished(&self) -> Result<Vec<EntryId>, IndexError> {
-        self.shared.read(|store| dirty_rows(store).map(|rows| rows.into_keys().collect()))
+        self.shared
+            .read(|store| dirty_rows(store).map(|rows| rows.into_keys().collect()))
     }
 
     /// Forgets a dying pack after it was deleted in the remote.

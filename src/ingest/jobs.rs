@@ -49,7 +49,12 @@ struct LaneState {
 
 impl Default for LaneState {
     fn default() -> Self {
-        Self { step: Step::Queued, failures: 0, label: "wait", percent: 0 }
+        Self {
+            step: Step::Queued,
+            failures: 0,
+            label: "wait",
+            percent: 0,
+        }
     }
 }
 
@@ -165,7 +170,9 @@ impl Jobs {
 
     pub fn step_done(&self, lane: Lane, id: EntryId) {
         let mut inner = self.inner();
-        let Some(job) = inner.jobs.get_mut(&id) else { return };
+        let Some(job) = inner.jobs.get_mut(&id) else {
+            return;
+        };
         job.error = None;
         let state = job.lane(lane);
         state.failures = 0;
@@ -180,7 +187,9 @@ impl Jobs {
 
     pub fn step_failed(&self, lane: Lane, id: EntryId, error: String) {
         let mut inner = self.inner();
-        let Some(job) = inner.jobs.get_mut(&id) else { return };
+        let Some(job) = inner.jobs.get_mut(&id) else {
+            return;
+        };
         job.error = Some(error);
         let state = job.lane(lane);
         let pause = FIRST_PAUSE * 2u32.saturating_pow(state.failures.min(10));
@@ -198,9 +207,10 @@ impl Jobs {
     /// Forgets a job unless it is to run again.
     pub fn finish(&self, id: EntryId) {
         let mut inner = self.inner();
-        let done = inner.jobs.get(&id).is_some_and(|job| {
-            job.content.step == Step::Done && job.views.step == Step::Done
-        });
+        let done = inner
+            .jobs
+            .get(&id)
+            .is_some_and(|job| job.content.step == Step::Done && job.views.step == Step::Done);
         if done {
             inner.jobs.remove(&id);
         }
@@ -209,9 +219,9 @@ impl Jobs {
     pub fn forget_finished(&self) -> u64 {
         let mut inner = self.inner();
         let before = inner.jobs.len();
-        inner.jobs.retain(|_, job| {
-            job.content.step != Step::Done || job.views.step != Step::Done
-        });
+        inner
+            .jobs
+            .retain(|_, job| job.content.step != Step::Done || job.views.step != Step::Done);
         (before - inner.jobs.len()) as u64
     }
 
@@ -241,12 +251,20 @@ impl Jobs {
         let job = inner.jobs.get(&id)?;
         let active = match (job.content.step, job.views.step) {
             (Step::Done, Step::Done) => {
-                return Some(JobProgress { step: "publish", percent: 99, error: job.error.clone() });
+                return Some(JobProgress {
+                    step: "publish",
+                    percent: 99,
+                    error: job.error.clone(),
+                });
             }
             (Step::Done, _) => &job.views,
             _ => &job.content,
         };
-        Some(JobProgress { step: active.label, percent: active.percent, error: job.error.clone() })
+        Some(JobProgress {
+            step: active.label,
+            percent: active.percent,
+            error: job.error.clone(),
+        })
     }
 }
 

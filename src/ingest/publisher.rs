@@ -89,7 +89,11 @@ pub struct Publisher {
     state: watch::Receiver<PublisherState>,
     events: broadcast::Sender<Acknowledged>,
     task: JoinHandle<()>,
+    busy: Busy,
 }
+
+/// Held by blocking work on the index: it goes on when the task that awaits it is aborted.
+type Busy = Arc<tokio::sync::Mutex<()>>;
 
 impl Publisher {
     /// Starts publishing; `upkeep::fill::attach` must have been through. Inside a tokio runtime.
@@ -98,7 +102,9 @@ impl Publisher {
         let urge = Arc::new(Notify::new());
         let (report, state) = watch::channel(PublisherState::default());
         let (events, _) = broadcast::channel(EVENTS);
+        let busy = Busy::default();
         let work = Work {
+            busy: Arc::clone(&busy),
             index: Arc::clone(&index),
             remote,
             pace,
@@ -113,6 +119,7 @@ impl Publisher {
             state,
             events,
             task: tokio::spawn(work.run()),
+            busy,
         }
     }
 
@@ -130,6 +137,14 @@ impl Publisher {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<PublisherState> {
         self.state.clone()
+    }
+
+    /// Ends publishing and lets go of index and remote: they can be closed when this returns.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        // Aborted is how it shall end; a panic was logged by its hook.
+        let _ = (&mut self.task).await;
+        drop(self.busy.lock().await);
     }
 
     /// Returns when everything committed before the call that could be published (files whose
@@ -167,6 +182,7 @@ impl Drop for Publisher {
 
 #[derive(Debug)]
 struct Work {
+    busy: Busy,
     index: Arc<Index>,
     remote: Arc<dyn Remote>,
     pace: Pace,
@@ -254,13 +270,21 @@ impl Work {
         }
     }
 
-    async fn blocking<T: Send + 'static>(
+    async fn blocking<T: Send + 'static, E: Into<PublishError> + Send + 'static>(
         &self,
-        work: impl FnOnce(&Index) -> Result<T, IndexError> + Send + 'static,
+        work: impl FnOnce(&Index) -> Result<T, E> + Send + 'static,
     ) -> Result<T, PublishError> {
         let index = Arc::clone(&self.index);
-        match tokio::task::spawn_blocking(move || work(&index)).await {
-            Ok(outcome) => Ok(outcome?),
+        let busy = Arc::clone(&self.busy).lock_owned().await;
+        let done = tokio::task::spawn_blocking(move || {
+            let outcome = work(&index);
+            // The index first: who waits for the guard wants to close it.
+            drop(index);
+            drop(busy);
+            outcome
+        });
+        match done.await {
+            Ok(outcome) => outcome.map_err(Into::into),
             Err(error) => Err(PublishError::Stopped(error.to_string())),
         }
     }
@@ -294,7 +318,7 @@ impl Work {
             .blocking(move |index| {
                 let acknowledged = index.acknowledge(new_head, &outbox.records)?;
                 add_log_bytes(index, sent)?;
-                Ok(acknowledged)
+                Ok::<_, IndexError>(acknowledged)
             })
             .await?;
         for entry in acknowledged {
@@ -362,7 +386,7 @@ impl Work {
                 let rows = index.rows(ROWS)?;
                 let log = read_number(&rows.get(LOG_BYTES_ROW)?);
                 let snapshot = read_number(&rows.get(SNAPSHOT_BYTES_ROW)?);
-                Ok(log >= SNAPSHOT_LOG_BYTES.max(snapshot / SNAPSHOT_LOG_PART))
+                Ok::<_, IndexError>(log >= SNAPSHOT_LOG_BYTES.max(snapshot / SNAPSHOT_LOG_PART))
             })
             .await?;
         if due {
@@ -376,10 +400,9 @@ impl Work {
         let head = self.index.log_head();
         let mut header = self.header(head.number, &head, &[]);
         header.last = header.last_seq;
-        let index = Arc::clone(&self.index);
-        let bytes = tokio::task::spawn_blocking(move || encode_snapshot(&index, &header))
-            .await
-            .map_err(|error| PublishError::Stopped(error.to_string()))??;
+        let bytes = self
+            .blocking(move |index| encode_snapshot(index, &header))
+            .await?;
         let object = LogObject {
             kind: LogKind::Snapshot,
             number: head.number,
@@ -447,6 +470,3 @@ fn add_log_bytes(index: &Index, sent: u64) -> Result<(), IndexError> {
     let sum = read_number(&rows.get(LOG_BYTES_ROW)?) + sent;
     rows.put(LOG_BYTES_ROW, &sum.to_le_bytes())
 }
-
-#[cfg(test)]
-mod tests;

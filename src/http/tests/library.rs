@@ -153,11 +153,11 @@ impl Library for Scripted {
     }
     fn read_directory(
         &self,
-        directory: &Attr,
+        directory: &TreePath,
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()> {
-        let path = &self.directories()[usize::try_from(directory.ino.0).unwrap()];
+        let path = &directory.to_bytes();
         for (cookie, name) in (1..).zip(self.children(path)) {
             let entry = DirEntry {
                 cookie,

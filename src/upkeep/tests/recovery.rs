@@ -154,8 +154,8 @@ async fn a_store_that_cannot_be_read_leaves_the_index_alone() {
 async fn an_old_snapshot_serves_when_the_newest_is_damaged() {
     let library = Library::new().await;
     // Random attributes do not compress: each round makes a snapshot due.
-    for round in 0..4 {
-        for number in 0..24 {
+    for round in 0..3 {
+        for number in 0..18 {
             let name = format!("{round}-{number}");
             let mut entry = library.entry(EntryId::ROOT, &name, EntryKind::Directory);
             let noise: Vec<u8> = (0..4000)
@@ -187,7 +187,7 @@ async fn an_old_snapshot_serves_when_the_newest_is_damaged() {
         .path()
         .join("snapshots")
         .join(format!("{:020}-{}", newest.number, newest.writer));
-    for damage in ["none", "flip", "cut", "gone"] {
+    for damage in ["flip", "cut", "gone"] {
         let mut bytes = std::fs::read(&path).unwrap_or_default();
         let middle = bytes.len() / 2;
         match damage {
