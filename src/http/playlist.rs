@@ -165,16 +165,18 @@ fn is_playlist(uri: &str) -> bool {
 /// Gives each URI line and each `URI="…"` attribute (RFC 8216 §4.2) to `address`; absolute ones
 /// stay as they are.
 fn rewrite(text: &str, address: impl Fn(&str) -> String) -> String {
-    let change = |uri: &str| match uri.contains("://") || uri.starts_with('/') {
-        true => uri.to_owned(),
-        false => address(uri),
+    let change = |uri: &str| {
+        if uri.contains("://") || uri.starts_with('/') {
+            uri.to_owned()
+        } else {
+            address(uri)
+        }
     };
     let mut out = String::with_capacity(text.len() * 2);
     for line in text.lines() {
         if line.starts_with('#') {
-            rewrite_attribute(line, &change, &mut out);
-        } else if line.is_empty() {
-        } else {
+            rewrite_attribute(line, change, &mut out);
+        } else if !line.is_empty() {
             out.push_str(&change(line));
         }
         out.push('\n');
