@@ -35,7 +35,7 @@ pub(super) trait Library: Send + Sync + 'static {
     /// Grows whenever what [`Library::list`] says may have changed.
     fn revision(&self) -> u64;
     fn cache_stats(&self) -> CacheStats;
-    fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64>;
+    async fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64>;
 }
 
 #[async_trait]
@@ -87,8 +87,8 @@ impl Library for Vfs {
     fn cache_stats(&self) -> CacheStats {
         Vfs::cache_stats(self)
     }
-    fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
-        Vfs::cache_clear(self, id)
+    async fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
+        Vfs::cache_clear(self, id).await
     }
 }
 

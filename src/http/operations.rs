@@ -36,7 +36,10 @@ pub(super) fn cache_stats(gateway: &Gateway) -> Response<Body> {
 }
 
 /// `video_id`: id or slug of one file; without it, everything.
-pub(super) fn cache_clear(gateway: &Gateway, video_id: Option<&str>) -> FsResult<Response<Body>> {
+pub(super) async fn cache_clear(
+    gateway: &Gateway,
+    video_id: Option<&str>,
+) -> FsResult<Response<Body>> {
     let id = video_id
         .map(|id| target::entry_id(gateway, id))
         .transpose()?;
@@ -44,7 +47,7 @@ pub(super) fn cache_clear(gateway: &Gateway, video_id: Option<&str>) -> FsResult
         // Clearing an unknown file's blocks would succeed and say nothing.
         gateway.library.path_of(id)?;
     }
-    let bytes = gateway.library.cache_clear(id)?;
+    let bytes = gateway.library.cache_clear(id).await?;
     Ok(json(&json!({ "cleared_bytes": bytes })))
 }
 

@@ -120,7 +120,7 @@ pub(super) async fn files(
     let etag = format!("\"{}\"", &blake3::hash(seed.as_bytes()).to_hex()[..24]);
     let validators = Validators {
         etag: &etag,
-        modified: None,
+        times: None,
     };
     let mut response = if conditional::check(headers, validators) == Verdict::NotModified {
         let mut response = Response::new(Body::empty());

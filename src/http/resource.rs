@@ -12,7 +12,7 @@ use crate::model::{ByteRange, FsResult, TreePath};
 use crate::vfs::Resource;
 
 use super::body::{Cut, FileBody, Sending};
-use super::conditional::{self, Validators, Verdict};
+use super::conditional::{self, Times, Validators, Verdict};
 use super::content_type;
 use super::gateway::Gateway;
 use super::library::OpenHandle;
@@ -69,7 +69,10 @@ async fn answer(
     let etag = format!("\"{}\"", resource.etag);
     let validators = Validators {
         etag: &etag,
-        modified: Some(SystemTime::from(resource.attr.mtime)),
+        times: Some(Times {
+            modified: SystemTime::from(resource.attr.mtime),
+            changed: SystemTime::from(resource.attr.ctime),
+        }),
     };
     let mut headers = describe(&resource, path, &etag, wanted.freshness);
     match conditional::check(wanted.headers, validators) {
@@ -167,7 +170,7 @@ pub(super) fn made(
     );
     let validators = Validators {
         etag: &etag,
-        modified: None,
+        times: None,
     };
     let mut headers = HeaderMap::new();
     insert(&mut headers, ETAG, &etag);

@@ -301,7 +301,7 @@ async fn cache_stats(State(gateway): Gate) -> Answer {
 
 async fn cache_clear(State(gateway): Gate, request: Parts) -> Answer {
     let id = target::query_value(request.uri.query(), "video_id");
-    or_failure(operations::cache_clear(&gateway, id.as_deref()))
+    or_failure(operations::cache_clear(&gateway, id.as_deref()).await)
 }
 
 async fn debug(State(gateway): Gate) -> Answer {

@@ -241,7 +241,7 @@ impl Library for Scripted {
             ..CacheStats::default()
         }
     }
-    fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
+    async fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
         self.cleared.lock().unwrap().push(id);
         Ok(42)
     }
