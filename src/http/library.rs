@@ -18,7 +18,7 @@ pub(super) trait Library: Send + Sync + 'static {
     fn resolve(&self, path: &TreePath) -> FsResult<Attr>;
     fn read_directory(
         &self,
-        directory: &Attr,
+        directory: &TreePath,
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()>;
@@ -35,7 +35,7 @@ pub(super) trait Library: Send + Sync + 'static {
     /// Grows whenever what [`Library::list`] says may have changed.
     fn revision(&self) -> u64;
     fn cache_stats(&self) -> CacheStats;
-    async fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64>;
+    fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64>;
 }
 
 #[async_trait]
@@ -45,11 +45,11 @@ impl Library for Vfs {
     }
     fn read_directory(
         &self,
-        directory: &Attr,
+        directory: &TreePath,
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()> {
-        self.readdir(directory.ino, after, visit)
+        Vfs::read_directory(self, directory, after, visit)
     }
     async fn open(&self, path: &TreePath) -> FsResult<Resource> {
         self.open_resource(path).await
@@ -87,8 +87,8 @@ impl Library for Vfs {
     fn cache_stats(&self) -> CacheStats {
         Vfs::cache_stats(self)
     }
-    async fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
-        Vfs::cache_clear(self, id).await
+    fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
+        Vfs::cache_clear(self, id)
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn cache_stats(gateway: &Gateway) -> Response<Body> {
 }
 
 /// `video_id`: id or slug of one file; without it, everything.
-pub(super) async fn cache_clear(
+pub(super) fn cache_clear(
     gateway: &Gateway,
     video_id: Option<&str>,
 ) -> FsResult<Response<Body>> {
@@ -47,7 +47,7 @@ pub(super) async fn cache_clear(
         // Clearing an unknown file's blocks would succeed and say nothing.
         gateway.library.path_of(id)?;
     }
-    let bytes = gateway.library.cache_clear(id).await?;
+    let bytes = gateway.library.cache_clear(id)?;
     Ok(json(&json!({ "cleared_bytes": bytes })))
 }
 

@@ -175,7 +175,7 @@ async fn file(State(gateway): Gate, request: Parts) -> Answer {
             let after = target::query_value(request.uri.query(), "after")
                 .and_then(|after| after.parse().ok())
                 .unwrap_or(0);
-            return listing::answer(&gateway, &path, &attr, raw, after, &request.headers);
+            return listing::answer(&gateway, &path, raw, after, &request.headers);
         }
         let wanted = Wanted {
             method: &request.method,
@@ -301,7 +301,7 @@ async fn cache_stats(State(gateway): Gate) -> Answer {
 
 async fn cache_clear(State(gateway): Gate, request: Parts) -> Answer {
     let id = target::query_value(request.uri.query(), "video_id");
-    or_failure(operations::cache_clear(&gateway, id.as_deref()).await)
+    or_failure(operations::cache_clear(&gateway, id.as_deref()))
 }
 
 async fn debug(State(gateway): Gate) -> Answer {
