@@ -1,6 +1,7 @@
 //! The page at `/`, and the files as JSON for it.
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
@@ -76,7 +77,7 @@ pub(super) fn asset(asset: Asset, method: &Method, headers: &HeaderMap) -> Respo
         freshness: Freshness::Revalidate,
         cut: super::body::Cut::default(),
     };
-    let mut response = resource::made(&wanted, content_type, bytes.to_vec());
+    let mut response = resource::made(&wanted, content_type, Bytes::from_static(bytes));
     response
         .headers_mut()
         .insert(CONTENT_SECURITY_POLICY, POLICY);

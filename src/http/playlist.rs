@@ -111,7 +111,7 @@ fn answer(asked: &Asked<'_>, text: FsResult<String>, freshness: Freshness) -> Re
         Ok(text) => resource::made(
             &wanted,
             content_type::of_path(b"playlist.m3u8"),
-            text.into_bytes(),
+            text.into(),
         ),
         Err(error) => status::failure(&error),
     }

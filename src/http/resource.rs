@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
 };
@@ -162,7 +163,7 @@ pub(super) fn insert(headers: &mut HeaderMap, name: http::HeaderName, value: &st
 pub(super) fn made(
     wanted: &Wanted<'_>,
     content_type: &'static str,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 ) -> Response<Body> {
     let etag = format!(
         "\"{}\"",

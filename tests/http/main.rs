@@ -139,6 +139,7 @@ fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
         master.header("content-type"),
         Some("application/vnd.apple.mpegurl")
     );
+    hls_m3u8::MasterPlaylist::try_from(master.text().as_str()).unwrap();
     let playlists = addresses(&master.text());
     assert_eq!(playlists.len(), 5, "{}", master.text());
     let mut segments = 0;
@@ -149,6 +150,7 @@ fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
         );
         let playlist = get(daemon, &path_of(&address));
         expect_kept(&playlist, &address);
+        hls_m3u8::MediaPlaylist::try_from(playlist.text().as_str()).unwrap();
         for address in addresses(&playlist.text()) {
             let path = path_of(&address);
             let whole = get(daemon, &path);
@@ -214,10 +216,31 @@ fn subtitles_come_by_language(daemon: &Daemon) {
     assert!(spanish.text().contains("Español two"), "{}", spanish.text());
 }
 
+/// By the strictest reader that is known.
+fn hls_parser_accepts_every_playlist(daemon: &Daemon) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new("node")
+        .arg(root.join("tests/browser/playlists.mjs"))
+        .arg(format!(
+            "http://{}/playlist/local/{}.m3u8",
+            daemon.address(),
+            id(daemon)
+        ))
+        .output()
+        .expect("node is missing: `apt-get install nodejs npm chromium`");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 #[test]
 fn the_page_plays_the_film_in_chromium() {
     let daemon = &daemon_with_film();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    hls_parser_accepts_every_playlist(daemon);
     assert!(
         root.join("ui/node_modules/playwright-core").is_dir()
             && get(daemon, "/hls.min.js").status == 200,
