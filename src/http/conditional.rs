@@ -62,8 +62,7 @@ pub(super) fn check(headers: &HeaderMap, validators: Validators<'_>) -> Verdict 
         if any_tag(headers, IF_NONE_MATCH, same) {
             return Verdict::NotModified;
         }
-    } else if let (Some(since), Some(times)) =
-        (date(headers, IF_MODIFIED_SINCE), validators.times)
+    } else if let (Some(since), Some(times)) = (date(headers, IF_MODIFIED_SINCE), validators.times)
         && times.unchanged_since(since)
     {
         return Verdict::NotModified;

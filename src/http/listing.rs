@@ -67,21 +67,19 @@ pub(super) fn answer(
 fn read(gateway: &Gateway, path: &TreePath, after: u64) -> FsResult<Page> {
     let mut found = Vec::new();
     let mut next = None;
-    gateway
-        .library
-        .read_directory(path, after, &mut |entry| {
-            if entry.name == b"." || entry.name == b".." {
-                return ControlFlow::Continue(());
-            }
-            if let Some((_, cookie)) = found.last()
-                && found.len() == PAGE_ENTRIES
-            {
-                next = Some(*cookie);
-                return ControlFlow::Break(());
-            }
-            found.push((entry.name.clone(), entry.cookie));
-            ControlFlow::Continue(())
-        })?;
+    gateway.library.read_directory(path, after, &mut |entry| {
+        if entry.name == b"." || entry.name == b".." {
+            return ControlFlow::Continue(());
+        }
+        if let Some((_, cookie)) = found.last()
+            && found.len() == PAGE_ENTRIES
+        {
+            next = Some(*cookie);
+            return ControlFlow::Break(());
+        }
+        found.push((entry.name.clone(), entry.cookie));
+        ControlFlow::Continue(())
+    })?;
     let entries = found
         .into_iter()
         // A name that went away meanwhile is not listed.

@@ -36,10 +36,7 @@ pub(super) fn cache_stats(gateway: &Gateway) -> Response<Body> {
 }
 
 /// `video_id`: id or slug of one file; without it, everything.
-pub(super) fn cache_clear(
-    gateway: &Gateway,
-    video_id: Option<&str>,
-) -> FsResult<Response<Body>> {
+pub(super) fn cache_clear(gateway: &Gateway, video_id: Option<&str>) -> FsResult<Response<Body>> {
     let id = video_id
         .map(|id| target::entry_id(gateway, id))
         .transpose()?;
