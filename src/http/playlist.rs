@@ -78,7 +78,30 @@ pub(super) async fn multivariant(gateway: &Gateway, asked: Asked<'_>) -> Respons
         }
     });
     // Its host depends on the request, and its renditions on the map: asked again each time.
-    answer(&asked, rewritten.await, Freshness::Revalidate)
+    match rewritten.await {
+        Err(error) if error.kind == ErrorKind::NotFound => without_views(gateway, asked.id),
+        text => answer(&asked, text, Freshness::Revalidate),
+    }
+}
+
+/// Says of a file that is there why it cannot be played, or not yet.
+fn without_views(gateway: &Gateway, id: &str) -> Response<Body> {
+    let info = target::entry_id(gateway, id).and_then(|id| gateway.library.info(id));
+    match info {
+        Ok(info) if !info.has_views => {
+            let reason = match &info.error {
+                Some(error) => format!(": {error}"),
+                None => String::new(),
+            };
+            let text = format!(
+                "there is no HLS of this file; its state is {}{reason}",
+                info.state.as_str()
+            );
+            status::text(StatusCode::NOT_FOUND, &text)
+        }
+        Ok(_) => status::failure(&ErrorKind::NotFound.into()),
+        Err(error) => status::failure(&error),
+    }
 }
 
 /// `/playlist/<audience>/<id>/<name>.m3u8`
