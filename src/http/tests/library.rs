@@ -20,6 +20,11 @@ pub fn film_id() -> EntryId {
     EntryId::from_bytes([7; 16])
 }
 
+/// Of a file that no player can play.
+pub fn plain_id() -> EntryId {
+    EntryId::from_bytes([8; 16])
+}
+
 pub const FILM: &str = "/Films/Heat (1995).mkv";
 pub const MODIFIED: i64 = 1_000_000_000;
 
@@ -201,6 +206,14 @@ impl Library for Scripted {
         }
     }
     fn info(&self, id: EntryId) -> FsResult<FileInfo> {
+        if id == plain_id() {
+            return Ok(FileInfo {
+                state: PublicState::Plain,
+                error: Some("no frame in it".to_owned()),
+                has_views: false,
+                ..Self::film()
+            });
+        }
         Self::known(id)?;
         Ok(Self::film())
     }
