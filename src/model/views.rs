@@ -16,6 +16,9 @@ pub struct Views {
     pub map_digest: Digest,
     /// Layout of generated headers; a view's bytes must never change between releases.
     pub layout: u16,
+    /// Where the film starts on the time line of its segments, in seconds: added to every time so
+    /// that none is negative. WebVTT segments name the same origin.
+    pub origin_seconds: u32,
     /// Milliseconds.
     pub duration_ms: u64,
     /// Whether each segment starts with a frame that needs none before it.
@@ -24,6 +27,14 @@ pub struct Views {
     pub subtitles: Vec<Subtitle>,
     /// What a viewer should know, e.g. where a damaged file ends.
     pub note: Option<String>,
+}
+
+impl Views {
+    /// Whether every derived byte stands in an acknowledged pack, so that a manifest may name it.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.derived.covers(ByteRange::new(0, self.derived.len))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
