@@ -113,13 +113,13 @@ impl Ingest {
     ///
     /// # Errors
     /// `Io` when the index cannot be read.
-    pub fn start(parts: IngestParts, settings: IngestSettings, workers: Workers) -> FsResult<Self> {
+    pub fn start(
+        parts: IngestParts,
+        settings: IngestSettings,
+        workers: Workers,
+    ) -> FsResult<Self> {
         let notes = Notes::open(&parts.index)?;
-        let packer = Packer::start(
-            Arc::clone(&parts.remote),
-            settings.pack_bytes,
-            settings.linger,
-        );
+        let packer = Packer::start(Arc::clone(&parts.remote), settings.pack_bytes, settings.linger);
         let shared = Arc::new(Shared {
             index: parts.index,
             tree: parts.tree,
@@ -278,17 +278,13 @@ impl Shared {
 
     fn orphan(&self, blobs: Vec<BlobId>) {
         if !blobs.is_empty() {
-            self.orphans
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(blobs);
+            self.orphans.lock().unwrap_or_else(PoisonError::into_inner).extend(blobs);
             self.orphaned.notify_one();
         }
     }
 
     fn changed(&self) {
-        self.changes
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Deletes orphaned spool files, after the journal that made them so is on the disk.
@@ -300,10 +296,7 @@ impl Shared {
         }
         if let Err(error) = self.tree.sync() {
             tracing::warn!(%error, "spool files are kept until the journal can be written");
-            self.orphans
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(orphans);
+            self.orphans.lock().unwrap_or_else(PoisonError::into_inner).extend(orphans);
             return;
         }
         for blob in orphans {
@@ -339,9 +332,7 @@ impl Ingest {
         let permits = Arc::new(Semaphore::new(side_by_side));
         tokio::spawn(async move {
             while let Some(shared) = weak.upgrade() {
-                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-                    return;
-                };
+                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
                 if shared.stopping.load(Ordering::Relaxed) {
                     return;
                 }
@@ -391,8 +382,7 @@ impl Ingest {
                 };
                 let settling = Arc::clone(&shared);
                 let _ = tokio::task::spawn_blocking(move || {
-                    ids.into_iter()
-                        .for_each(|id| settling.settle_acknowledged(id));
+                    ids.into_iter().for_each(|id| settling.settle_acknowledged(id));
                 })
                 .await;
             }
@@ -412,9 +402,7 @@ impl Shared {
             }
             Err(_) => return,
         };
-        let EntryKind::File(content) = &entry.kind else {
-            return;
-        };
+        let EntryKind::File(content) = &entry.kind else { return };
         let published = self.index.is_published(id).unwrap_or(false);
         if !published || !content.is_durable() {
             return;
@@ -441,10 +429,7 @@ impl Shared {
             Ok(()) => self.jobs.step_done(lane, id),
             Err(error) if error.kind == ErrorKind::NotFound => self.jobs.remove(id),
             Err(error) => {
-                let path = self
-                    .tree
-                    .path_of(id)
-                    .map_or_else(|_| id.to_string(), |p| p.display());
+                let path = self.tree.path_of(id).map_or_else(|_| id.to_string(), |p| p.display());
                 tracing::warn!(file = %path, %error, "ingest will try again");
                 self.jobs.step_failed(lane, id, error.to_string());
             }
@@ -461,12 +446,7 @@ pub fn spooled_blobs(content: &FileContent) -> Vec<BlobId> {
         ViewsState::Ready(views) => Some(views.derived.id),
         _ => None,
     };
-    content
-        .blobs
-        .iter()
-        .map(|blob| blob.id)
-        .chain(derived)
-        .collect()
+    content.blobs.iter().map(|blob| blob.id).chain(derived).collect()
 }
 
 /// Blobs that are needed here until packs hold them.
@@ -503,16 +483,12 @@ impl Record for SpoolRecordV1 {
 /// # Errors
 /// `Io` when the entry cannot be encoded.
 pub fn spool_record(entry: &Entry) -> FsResult<Vec<u8>> {
-    codec::encode(&SpoolRecordV1 {
-        entry: entry.clone(),
-    })
-    .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))
+    codec::encode(&SpoolRecordV1 { entry: entry.clone() })
+        .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))
 }
 
 /// The entry of a spool record; `None` when it cannot be read.
 #[must_use]
 pub fn read_spool_record(bytes: &[u8]) -> Option<Entry> {
-    codec::decode::<SpoolRecordV1>(bytes)
-        .ok()
-        .map(|record| record.entry)
+    codec::decode::<SpoolRecordV1>(bytes).ok().map(|record| record.entry)
 }
