@@ -16,6 +16,9 @@ pub struct Views {
     pub map_digest: Digest,
     /// Layout of generated headers; a view's bytes must never change between releases.
     pub layout: u16,
+    /// Where the film starts on the time line of its segments, in seconds: added to every time so
+    /// that none is negative. WebVTT segments name the same origin.
+    pub origin_seconds: u32,
     /// Milliseconds.
     pub duration_ms: u64,
     /// Whether each segment starts with a frame that needs none before it.

@@ -1,0 +1,79 @@
+//! Why building views stopped without saying anything about the film.
+
+use crate::process::ProcessError;
+
+/// What went wrong, and so whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MediaErrorKind {
+    /// ffmpeg or ffprobe is not installed.
+    ToolMissing,
+    /// The tool was killed, hung, or could not be started or confined.
+    ToolStopped,
+    /// The caller went away.
+    Cancelled,
+    /// The disk is full.
+    NoSpace,
+    /// The source or the derived file could not be read or written.
+    Io,
+    /// The tool wrote what it never should.
+    Protocol,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct MediaError {
+    pub kind: MediaErrorKind,
+    pub message: String,
+}
+
+impl MediaError {
+    pub fn new(kind: MediaErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+    /// Whether the same file can succeed later.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self.kind {
+            MediaErrorKind::ToolMissing
+            | MediaErrorKind::ToolStopped
+            | MediaErrorKind::Cancelled
+            | MediaErrorKind::NoSpace
+            | MediaErrorKind::Io => true,
+            MediaErrorKind::Protocol => false,
+        }
+    }
+}
+
+impl From<ProcessError> for MediaError {
+    fn from(error: ProcessError) -> Self {
+        let kind = match &error {
+            ProcessError::ProgramMissing(_) => MediaErrorKind::ToolMissing,
+            ProcessError::Start { .. }
+            | ProcessError::Stalled { .. }
+            | ProcessError::TooSlow { .. } => MediaErrorKind::ToolStopped,
+            ProcessError::Cancelled(_) => MediaErrorKind::Cancelled,
+            ProcessError::Input(..) | ProcessError::Io { .. } => MediaErrorKind::Io,
+            ProcessError::TooMuchOutput(_) => MediaErrorKind::Protocol,
+        };
+        let hint = match kind {
+            MediaErrorKind::ToolMissing => "; install ffmpeg, which brings it",
+            _ => "",
+        };
+        Self::new(kind, format!("{error}{hint}"))
+    }
+}
+
+impl From<std::io::Error> for MediaError {
+    fn from(error: std::io::Error) -> Self {
+        let kind = match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                MediaErrorKind::NoSpace
+            }
+            _ => MediaErrorKind::Io,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

@@ -1,0 +1,49 @@
+//! Whether a key frame really starts afresh. ffmpeg flags recovery points as key frames too;
+//! a browser cannot seek to those, and EXT-X-INDEPENDENT-SEGMENTS would be a lie.
+
+use super::boxes::{be16, be32};
+use super::init::Description;
+
+/// H.264 (table 7-1): coded slice of an IDR picture.
+const AVC_IDR: u8 = 5;
+/// HEVC (table 7-1): BLA and IDR pictures; 21, CRA, may be followed by pictures that need earlier ones.
+const HEVC_INDEPENDENT: std::ops::RangeInclusive<u8> = 16..=20;
+
+/// Whether nothing behind this key frame needs anything before it.
+#[must_use]
+pub fn is_independent(description: &Description, sample: &[u8]) -> bool {
+    let codec = description.codec.as_str();
+    if codec.starts_with("avc1") {
+        any_unit(sample, description.nal_length, |first| {
+            first & 0x1f == AVC_IDR
+        })
+    } else if codec.starts_with("hvc1") {
+        any_unit(sample, description.nal_length, |first| {
+            HEVC_INDEPENDENT.contains(&(first >> 1 & 0x3f))
+        })
+    } else {
+        // MPEG-2, MPEG-4 and VC-1 do not say it where it would be cheap to see.
+        !codec.starts_with("mp4v") && !codec.starts_with("vc-1")
+    }
+}
+
+fn any_unit(sample: &[u8], length_bytes: usize, wanted: impl Fn(u8) -> bool) -> bool {
+    let mut at = 0;
+    loop {
+        let length = match length_bytes {
+            1 => sample.get(at).map(|byte| u32::from(*byte)),
+            2 => be16(sample, at).map(u32::from),
+            _ => be32(sample, at),
+        };
+        let Some(first) = sample.get(at + length_bytes) else {
+            return false;
+        };
+        if wanted(*first) {
+            return true;
+        }
+        let Some(length) = length else { return false };
+        at = at
+            .saturating_add(length_bytes)
+            .saturating_add(length as usize);
+    }
+}

@@ -1,0 +1,48 @@
+//! What a name promises. Only a hint: what a file is, its bytes say.
+
+use crate::model::Name;
+
+/// What kind of file a name promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MediaName {
+    Video,
+    Audio,
+    Other,
+}
+
+const VIDEO: [&str; 23] = [
+    "mkv", "mp4", "m4v", "mov", "webm", "avi", "ts", "m2ts", "mts", "mpg", "mpeg", "vob", "wmv",
+    "asf", "flv", "f4v", "ogv", "ogm", "3gp", "3g2", "divx", "mk3d", "qt",
+];
+const AUDIO: [&str; 13] = [
+    "mp3", "m4a", "m4b", "aac", "flac", "ogg", "oga", "opus", "wav", "mka", "ac3", "wma", "alac",
+];
+
+/// By the extension, in any case.
+#[must_use]
+pub fn is_media_name(name: &Name) -> MediaName {
+    let (_, extension) = name.split_extension();
+    let is = |known: &&str| known.as_bytes().eq_ignore_ascii_case(extension);
+    if VIDEO.iter().any(|known| is(&known)) {
+        MediaName::Video
+    } else if AUDIO.iter().any(|known| is(&known)) {
+        MediaName::Audio
+    } else {
+        MediaName::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_count_in_any_case() {
+        let kind = |text: &str| is_media_name(&Name::new(text).unwrap());
+        assert_eq!(kind("Heat (1995).MKV"), MediaName::Video);
+        assert_eq!(kind("a.flac"), MediaName::Audio);
+        assert_eq!(kind("poster.jpg"), MediaName::Other);
+        assert_eq!(kind(".mkv"), MediaName::Other);
+        assert_eq!(kind("mkv"), MediaName::Other);
+    }
+}

@@ -1,0 +1,139 @@
+//! Where to cut: at key frames only. Dynamic programming over the groups of pictures, because a
+//! greedy rule leaves short remains behind long groups.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the cuts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CutPolicy {
+    /// Seconds; the target is not below it.
+    pub min_seconds: f64,
+    /// Seconds; not passed, unless one group is longer.
+    pub max_seconds: f64,
+    /// Bytes of a segment that are passed only where one group is larger.
+    pub cap_bytes: u64,
+}
+
+impl Default for CutPolicy {
+    fn default() -> Self {
+        Self {
+            min_seconds: 2.0,
+            max_seconds: 12.0,
+            cap_bytes: 15 << 20,
+        }
+    }
+}
+
+impl CutPolicy {
+    /// What Apple's authoring specification asks for.
+    const TARGET_SECONDS: f64 = 6.0;
+
+    /// Seconds that a segment should last.
+    #[must_use]
+    pub fn target_seconds(&self) -> f64 {
+        Self::TARGET_SECONDS
+            .max(self.min_seconds)
+            .min(self.max_seconds)
+            .max(0.5)
+    }
+}
+
+/// A group of pictures: a key frame and what follows it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Group {
+    pub seconds: f64,
+    pub bytes: u64,
+}
+
+/// Cost of each started cap in a segment: far above what a bad duration can cost.
+const OVERSIZE_COST: f64 = 1000.0;
+/// Cost of a segment below the minimum, on top of what its duration costs.
+const SHORT_COST: f64 = 10.0;
+
+/// The first group of each segment, ascending, starting with 0; empty for no groups.
+#[must_use]
+pub fn choose(groups: &[Group], policy: &CutPolicy) -> Vec<usize> {
+    let count = groups.len();
+    // best[n]: least cost of the first n groups, and where their last segment starts.
+    let mut best = vec![(f64::INFINITY, 0); count + 1];
+    best[0] = (0.0, 0);
+    for end in 1..=count {
+        let (mut seconds, mut bytes) = (0.0, 0_u64);
+        for start in (0..end).rev() {
+            seconds += groups[start].seconds;
+            bytes = bytes.saturating_add(groups[start].bytes);
+            let single = start + 1 == end;
+            if !single && seconds > policy.max_seconds {
+                break;
+            }
+            let cost = best[start].0 + segment_cost(seconds, bytes, policy);
+            if cost < best[end].0 {
+                best[end] = (cost, start);
+            }
+        }
+    }
+    let mut starts = Vec::new();
+    let mut end = count;
+    while end > 0 {
+        end = best[end].1;
+        starts.push(end);
+    }
+    starts.reverse();
+    starts
+}
+
+fn segment_cost(seconds: f64, bytes: u64, policy: &CutPolicy) -> f64 {
+    let target = policy.target_seconds();
+    let mut cost = ((seconds - target) / target).powi(2);
+    if seconds < policy.min_seconds {
+        cost += SHORT_COST;
+    }
+    if policy.cap_bytes > 0 && bytes > policy.cap_bytes {
+        let caps = bytes / policy.cap_bytes;
+        cost += OVERSIZE_COST * f64::from(u32::try_from(caps).unwrap_or(u32::MAX));
+    }
+    cost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(list: &[(f64, u64)]) -> Vec<Group> {
+        list.iter()
+            .map(|&(seconds, bytes)| Group { seconds, bytes })
+            .collect()
+    }
+
+    #[test]
+    fn segments_come_near_the_target() {
+        let plan = choose(&groups(&[(2.0, 100); 30]), &CutPolicy::default());
+        assert_eq!(plan, (0..30).step_by(3).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_long_or_large_group_stands_alone() {
+        let list = groups(&[
+            (60.0, 1),
+            (2.0, 1),
+            (2.0, 1),
+            (2.0, 1),
+            (5.0, 40 << 20),
+            (5.0, 1),
+        ]);
+        assert_eq!(choose(&list, &CutPolicy::default()), [0, 1, 4, 5]);
+    }
+
+    #[test]
+    fn no_segment_passes_the_maximum_unless_one_group_does() {
+        let list = groups(&[(5.0, 1), (7.5, 1), (4.0, 1), (11.0, 1), (13.0, 1), (1.0, 1)]);
+        let policy = CutPolicy::default();
+        let plan = choose(&list, &policy);
+        let ends = plan.iter().skip(1).copied().chain([list.len()]);
+        for (start, end) in plan.iter().copied().zip(ends) {
+            let seconds: f64 = list[start..end].iter().map(|group| group.seconds).sum();
+            assert!(end == start + 1 || seconds <= policy.max_seconds);
+        }
+        assert_eq!(choose(&[], &policy), Vec::<usize>::new());
+    }
+}

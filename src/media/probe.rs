@@ -1,0 +1,198 @@
+//! What ffprobe says of a source, and which of its streams become tracks.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::process::CancelFlag;
+
+use super::error::{MediaError, MediaErrorKind};
+use super::sniff::Container;
+use super::tool::{MediaTool, Task};
+
+/// Most of ffprobe's answer that is read; a film with 200 attachments takes 200 KB.
+const MAX_ANSWER: u64 = 8 << 20;
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Probe {
+    #[serde(default)]
+    pub streams: Vec<Stream>,
+    #[serde(default)]
+    pub format: Format,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Format {
+    /// Seconds.
+    pub duration: Option<String>,
+}
+
+impl Format {
+    /// Seconds, where the header says so.
+    #[must_use]
+    pub fn seconds(&self) -> Option<f64> {
+        let seconds = self.duration.as_ref()?.parse::<f64>().ok()?;
+        (seconds.is_finite() && seconds > 0.0).then_some(seconds)
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Stream {
+    pub index: u32,
+    #[serde(default)]
+    pub codec_type: String,
+    #[serde(default)]
+    pub codec_name: String,
+    #[serde(default)]
+    pub color_transfer: String,
+    /// A fraction, e.g. `24000/1001`.
+    #[serde(default)]
+    pub avg_frame_rate: String,
+    #[serde(default)]
+    pub channels: u16,
+    #[serde(default)]
+    pub disposition: HashMap<String, u8>,
+    #[serde(default)]
+    pub tags: HashMap<String, String>,
+}
+
+impl Stream {
+    #[must_use]
+    pub fn has(&self, disposition: &str) -> bool {
+        self.disposition
+            .get(disposition)
+            .is_some_and(|flag| *flag != 0)
+    }
+    /// A tag by name, in any case.
+    #[must_use]
+    pub fn tag(&self, name: &str) -> &str {
+        self.tags
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map_or("", |(_, value)| value)
+    }
+    #[must_use]
+    pub fn is_video(&self) -> bool {
+        self.codec_type == "video" && !self.has("attached_pic") && !self.has("still_image")
+    }
+    #[must_use]
+    pub fn is_audio(&self) -> bool {
+        self.codec_type == "audio"
+    }
+    /// Whether it is text; PGS, VobSub and DVB subtitles are pictures.
+    #[must_use]
+    pub fn is_text_subtitle(&self) -> bool {
+        let text = ["subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"];
+        self.codec_type == "subtitle" && text.contains(&self.codec_name.as_str())
+    }
+    /// Whether MP4 carries it and some player of HLS takes it from there. One stream that ffmpeg's
+    /// MP4 muxer refuses would make the whole pass fail, so this is a list of what it takes.
+    #[must_use]
+    pub fn fits_mp4(&self) -> bool {
+        const VIDEO: [&str; 8] = [
+            "h264",
+            "hevc",
+            "av1",
+            "vp9",
+            "mpeg2video",
+            "mpeg1video",
+            "mpeg4",
+            "vc1",
+        ];
+        const AUDIO: [&str; 9] = [
+            "aac", "mp3", "mp2", "ac3", "eac3", "dts", "flac", "opus", "alac",
+        ];
+        let name = self.codec_name.as_str();
+        match self.codec_type.as_str() {
+            "video" => VIDEO.contains(&name),
+            "audio" => AUDIO.contains(&name),
+            _ => false,
+        }
+    }
+    /// Frames per 1000 seconds, 0 where unknown.
+    #[must_use]
+    pub fn millihertz(&self) -> u32 {
+        let Some((count, seconds)) = self.avg_frame_rate.split_once('/') else {
+            return 0;
+        };
+        match (count.parse::<u64>(), seconds.parse::<u64>()) {
+            (Ok(count), Ok(seconds)) if seconds > 0 => count
+                .saturating_mul(1000)
+                .saturating_add(seconds / 2)
+                .checked_div(seconds)
+                .and_then(|rate| u32::try_from(rate).ok())
+                .unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
+/// The tool's answer, or in words why it could not read the file.
+///
+/// # Errors
+/// When the tool is missing, was stopped, or answers nonsense.
+pub fn probe(
+    tool: &dyn MediaTool,
+    source: &Path,
+    container: Container,
+    cancel: &CancelFlag,
+) -> Result<Result<Probe, String>, MediaError> {
+    let mut output = tool.start(source, container, &Task::Probe, cancel)?;
+    let mut answer = Vec::new();
+    (&mut output).take(MAX_ANSWER).read_to_end(&mut answer)?;
+    let exit = output.finish()?;
+    check_confined(&exit)?;
+    if exit.signal.is_some() {
+        return Err(MediaError::new(
+            MediaErrorKind::ToolStopped,
+            "ffprobe was killed",
+        ));
+    }
+    if !exit.is_success() {
+        return Ok(Err(first_line(&exit.stderr, "ffprobe cannot read it")));
+    }
+    match serde_json::from_slice::<Probe>(&answer) {
+        Ok(found) if found.streams.is_empty() => Ok(Err("it has no streams".to_owned())),
+        Ok(found) => Ok(Ok(found)),
+        Err(error) => Err(MediaError::new(
+            MediaErrorKind::Protocol,
+            format!("ffprobe's answer cannot be read: {error}"),
+        )),
+    }
+}
+
+/// A tool that was never started says nothing about the film.
+///
+/// # Errors
+/// When the exit status is the launcher's.
+pub fn check_confined(exit: &crate::process::Exit) -> Result<(), MediaError> {
+    if exit.code == Some(i32::from(crate::process::confine::CONFINE_FAILED)) {
+        return Err(MediaError::new(
+            MediaErrorKind::ToolStopped,
+            first_line(&exit.stderr, "the media tool could not be started"),
+        ));
+    }
+    Ok(())
+}
+
+/// The first line of a tool's complaints, without the name of our descriptor, bounded.
+#[must_use]
+pub fn first_line(stderr: &str, otherwise: &str) -> String {
+    const MAX_REASON: usize = 200;
+    let line = stderr
+        .lines()
+        .map(|line| {
+            line.trim()
+                .trim_start_matches("file:")
+                .trim_start_matches(crate::process::INPUT_PATH)
+        })
+        .map(|line| line.trim_start_matches(':').trim())
+        .find(|line| !line.is_empty())
+        .unwrap_or(otherwise);
+    line.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_REASON)
+        .collect()
+}

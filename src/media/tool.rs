@@ -1,0 +1,272 @@
+//! The media tool: what the rest of this layer asks of ffmpeg. A trait, because fast tests have a
+//! scripted stand-in.
+
+use std::ffi::OsString;
+use std::fmt::Debug;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::process::{CancelFlag, Exit, INPUT_PATH, Job, Launcher, Limits, Running, Spawner};
+
+use super::error::MediaError;
+use super::sniff::Container;
+
+/// Longest silence while we wait for output.
+const STALL: Duration = Duration::from_secs(60);
+/// Longest run: 100 GB from a slow disk take an hour.
+const WALL: Duration = Duration::from_secs(6 * 3600);
+/// Address space in bytes. ffmpeg holds one group of pictures of all tracks (135 MB were seen), its
+/// libraries alone map 1 GiB.
+const MEMORY: u64 = 4 << 30;
+
+/// One thing to do with a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Streams and format, as JSON.
+    Probe,
+    /// These streams into one fragmented MP4, unchanged.
+    Remux(Vec<Pick>),
+    /// One audio stream as AAC, stereo, in a fragmented MP4.
+    EncodeAudio(u32),
+    /// These text streams, unchanged, into a small Matroska file.
+    CopySubtitles(Vec<u32>),
+    /// The n-th stream of such a file as text.
+    SubtitleText(u32, TextFormat),
+}
+
+/// A stream by its number in the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pick {
+    pub stream: u32,
+    pub filter: Filter,
+}
+
+/// What must be done to a stream so that MP4 can carry it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filter {
+    None,
+    /// Takes ADTS headers off.
+    AacFromAdts,
+}
+
+/// Text of subtitles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextFormat {
+    Srt,
+    WebVtt,
+    Ass,
+}
+
+/// A running task; reading it reads the tool's output.
+pub trait ToolOutput: Read + Send {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// When the tool was stopped.
+    fn finish(self: Box<Self>) -> Result<Exit, MediaError>;
+}
+
+/// Does media work on files. Blocking.
+pub trait MediaTool: Send + Sync + Debug {
+    /// Starts `task` on `source`, read as `container`.
+    ///
+    /// # Errors
+    /// When the tool is missing or cannot be started.
+    fn start(
+        &self,
+        source: &Path,
+        container: Container,
+        task: &Task,
+        cancel: &CancelFlag,
+    ) -> Result<Box<dyn ToolOutput>, MediaError>;
+}
+
+/// ffmpeg and ffprobe.
+#[derive(Debug, Clone)]
+pub struct Ffmpeg {
+    spawner: Spawner,
+    ffmpeg: PathBuf,
+    ffprobe: PathBuf,
+    stall: Duration,
+}
+
+impl Ffmpeg {
+    /// The programs of these names in PATH.
+    #[must_use]
+    pub fn new(launcher: Launcher) -> Self {
+        Self::with_programs(launcher, "ffmpeg".into(), "ffprobe".into())
+    }
+    #[must_use]
+    pub fn with_programs(launcher: Launcher, ffmpeg: PathBuf, ffprobe: PathBuf) -> Self {
+        Self {
+            spawner: Spawner::new(launcher),
+            ffmpeg,
+            ffprobe,
+            stall: STALL,
+        }
+    }
+    /// Another stall limit than 60 s, for tests.
+    #[must_use]
+    pub fn with_stall(mut self, stall: Duration) -> Self {
+        self.stall = stall;
+        self
+    }
+}
+
+impl ToolOutput for Running {
+    fn finish(self: Box<Self>) -> Result<Exit, MediaError> {
+        Ok(Running::finish(*self)?)
+    }
+}
+
+impl MediaTool for Ffmpeg {
+    fn start(
+        &self,
+        source: &Path,
+        container: Container,
+        task: &Task,
+        cancel: &CancelFlag,
+    ) -> Result<Box<dyn ToolOutput>, MediaError> {
+        let program = match task {
+            Task::Probe => &self.ffprobe,
+            _ => &self.ffmpeg,
+        };
+        let job = Job {
+            program: program.clone(),
+            args: arguments(container, task)
+                .into_iter()
+                .map(OsString::from)
+                .collect(),
+            input: Some(source.to_path_buf()),
+            limits: Limits {
+                stall: self.stall,
+                wall: WALL,
+                memory: MEMORY,
+            },
+            cancel: cancel.clone(),
+        };
+        Ok(Box::new(self.spawner.start(&job)?))
+    }
+}
+
+/// Input options: only files and pipes, only the demuxer that the bytes ask for. The protocol list
+/// alone was seen to follow a concat script.
+fn input(container: Container) -> Vec<String> {
+    let demuxer = container.demuxer();
+    let whitelist = match container {
+        Container::Matroska => "matroska,webm",
+        Container::Mp4 => "mov,mp4,m4a,3gp,3g2,mj2",
+        _ => demuxer,
+    };
+    [
+        "-v",
+        "error",
+        "-protocol_whitelist",
+        "file,pipe",
+        "-format_whitelist",
+        whitelist,
+        "-f",
+        demuxer,
+        "-i",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain([format!("file:{INPUT_PATH}")])
+    .collect()
+}
+
+/// One moof a key frame and track, no empty `moov`, so that edit lists and delays between tracks are
+/// exact (`+cmaf` would drop them); time of edits in 1/90000 s instead of ms.
+const FRAGMENTED_MP4: [&str; 9] = [
+    "-strict",
+    "-2",
+    "-movflags",
+    "+frag_keyframe+delay_moov+default_base_moof+separate_moof",
+    "-movie_timescale",
+    "90000",
+    "-f",
+    "mp4",
+    "pipe:1",
+];
+
+fn arguments(container: Container, task: &Task) -> Vec<String> {
+    let mut list = input(container);
+    let mut add = |items: &[&str]| list.extend(items.iter().map(|item| (*item).to_owned()));
+    match task {
+        Task::Probe => add(&["-show_streams", "-show_format", "-of", "json"]),
+        Task::Remux(picks) => {
+            for pick in picks {
+                add(&["-map", &format!("0:{}", pick.stream)]);
+            }
+            add(&[
+                "-dn",
+                "-sn",
+                "-c",
+                "copy",
+                "-map_metadata",
+                "-1",
+                "-map_chapters",
+                "-1",
+            ]);
+            for (index, pick) in picks.iter().enumerate() {
+                match pick.filter {
+                    Filter::None => {}
+                    Filter::AacFromAdts => add(&[&format!("-bsf:{index}"), "aac_adtstoasc"]),
+                }
+            }
+            add(&FRAGMENTED_MP4);
+        }
+        Task::EncodeAudio(stream) => {
+            add(&["-map", &format!("0:{stream}"), "-vn", "-dn", "-sn"]);
+            add(&["-map_metadata", "-1", "-map_chapters", "-1"]);
+            add(&["-c:a", "aac", "-ac", "2", "-b:a", "160k"]);
+            add(&FRAGMENTED_MP4);
+        }
+        Task::CopySubtitles(streams) => {
+            for stream in streams {
+                add(&["-map", &format!("0:{stream}")]);
+            }
+            // MP4's own text format has no place in Matroska.
+            let codec = match container {
+                Container::Mp4 => "srt",
+                _ => "copy",
+            };
+            add(&[
+                "-c",
+                codec,
+                "-map_metadata",
+                "-1",
+                "-map_chapters",
+                "-1",
+                "-f",
+                "matroska",
+                "pipe:1",
+            ]);
+        }
+        Task::SubtitleText(stream, format) => {
+            let (codec, muxer) = match format {
+                TextFormat::Srt => ("srt", "srt"),
+                TextFormat::WebVtt => ("webvtt", "webvtt"),
+                TextFormat::Ass => ("copy", "ass"),
+            };
+            add(&[
+                "-map",
+                &format!("0:{stream}"),
+                "-c",
+                codec,
+                "-f",
+                muxer,
+                "pipe:1",
+            ]);
+        }
+    }
+    match task {
+        Task::Probe => list,
+        _ => ["-nostdin", "-hide_banner"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(list)
+            .collect(),
+    }
+}

@@ -1,0 +1,188 @@
+//! Runs inside the process that is to be confined, before it becomes the program.
+//!
+//! - no_new_privs, no core file, no file may grow, few descriptors, bounded address space
+//! - Landlock, where the kernel has it: reads below the system's library directories and of the
+//!   one input; no write, no other file, no network (best effort: older kernels know less)
+//! - as root: `nobody` where the input's mode lets others read it, else the input's owner. Only an
+//!   input that belongs to root and is readable by nobody else keeps root: opening
+//!   [`super::INPUT_PATH`] checks the file's mode again, ffmpeg before 6 cannot take an open
+//!   descriptor and stay able to seek, and Landlock then is what holds it
+//! - SIGKILL when the daemon's thread that started it goes
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr,
+};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, User, geteuid, setgid, setgroups, setuid};
+use serde::{Deserialize, Serialize};
+
+/// Exit status when confinement itself failed; the program was not started.
+pub const CONFINE_FAILED: u8 = 125;
+/// Open files: standard streams, libraries while they load, one reopened input.
+const MAX_OPEN_FILES: u64 = 64;
+/// Where programs and libraries live; read and execute.
+const SYSTEM_DIRECTORIES: [&str; 7] = [
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/bin",
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/nix/store",
+];
+/// Devices that programs expect to be able to read.
+const DEVICES: [&str; 2] = ["/dev/null", "/dev/urandom"];
+/// The uid and gid of `nobody` where the system has no such user.
+const NOBODY: u32 = 65534;
+
+/// What the confined process may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    pub input: Input,
+    /// Bytes of address space.
+    pub memory: u64,
+}
+
+/// Where the input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    None,
+    /// Open as standard input.
+    Stdin,
+}
+
+impl Spec {
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // A struct of an enum and a number has no way to fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The hidden command `confine --spec JSON -- program args…`: restricts this process, then becomes
+/// the program. Returns only when that failed. `args` is everything behind `confine`.
+#[must_use]
+pub fn confine_main(args: &[OsString]) -> ExitCode {
+    let message = match parse(args) {
+        Ok((spec, program, rest)) => match restrict(&spec, Path::new(program)) {
+            Ok(()) => {
+                let error = Command::new(program)
+                    .args(rest)
+                    .env_clear()
+                    .env("LC_ALL", "C")
+                    .current_dir("/")
+                    .exec();
+                format!(
+                    "{} could not be started: {error}",
+                    program.to_string_lossy()
+                )
+            }
+            Err(message) => message,
+        },
+        Err(message) => message,
+    };
+    eprintln!("confine: {message}");
+    ExitCode::from(CONFINE_FAILED)
+}
+
+fn parse(args: &[OsString]) -> Result<(Spec, &OsStr, &[OsString]), String> {
+    let [flag, spec, dashes, program, rest @ ..] = args else {
+        return Err("usage: confine --spec JSON -- PROGRAM ARGS".to_owned());
+    };
+    if flag != "--spec" || dashes != "--" {
+        return Err("usage: confine --spec JSON -- PROGRAM ARGS".to_owned());
+    }
+    let spec = spec.to_str().ok_or("the spec is not UTF-8")?;
+    let spec = serde_json::from_str(spec).map_err(|error| format!("bad spec: {error}"))?;
+    Ok((spec, program, rest))
+}
+
+fn restrict(spec: &Spec, program: &Path) -> Result<(), String> {
+    let input = match spec.input {
+        Input::None => None,
+        Input::Stdin => Some(
+            File::open(super::INPUT_PATH)
+                .and_then(|file| Ok((file.metadata()?, file)))
+                .map_err(|error| format!("the input cannot be opened: {error}"))?,
+        ),
+    };
+    prctl::set_no_new_privs().map_err(|error| format!("no_new_privs: {error}"))?;
+    for (resource, limit) in [
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_FSIZE, 0),
+        (Resource::RLIMIT_NOFILE, MAX_OPEN_FILES),
+        (Resource::RLIMIT_AS, spec.memory),
+    ] {
+        setrlimit(resource, limit, limit).map_err(|error| format!("{resource:?}: {error}"))?;
+    }
+    restrict_files(input.as_ref().map(|(_, file)| file), program)
+        .map_err(|error| format!("landlock: {error}"))?;
+    if geteuid().is_root() {
+        drop_root(input.as_ref().map(|(metadata, _)| metadata))
+            .map_err(|error| format!("changing the user: {error}"))?;
+    }
+    // Behind the change of user, which clears it.
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| format!("pdeathsig: {error}"))
+}
+
+fn restrict_files(input: Option<&File>, program: &Path) -> Result<(), landlock::RulesetError> {
+    let abi = ABI::V4;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(abi))?
+        .handle_access(landlock::AccessNet::from_all(abi))?
+        .create()?;
+    let home = program.parent().map(Path::to_path_buf);
+    let directories = SYSTEM_DIRECTORIES.iter().map(PathBuf::from).chain(home);
+    for path in directories.filter(|path| path.exists()) {
+        if let Ok(fd) = PathFd::new(&path) {
+            let access = if path.is_dir() {
+                read
+            } else {
+                AccessFs::ReadFile.into()
+            };
+            rules = rules.add_rule(PathBeneath::new(fd, access))?;
+        }
+    }
+    for path in DEVICES {
+        if let Ok(fd) = PathFd::new(path) {
+            rules = rules.add_rule(PathBeneath::new(fd, AccessFs::ReadFile))?;
+        }
+    }
+    if let Some(file) = input {
+        rules = rules.add_rule(PathBeneath::new(file, AccessFs::ReadFile))?;
+    }
+    rules.restrict_self().map(|_status| ())
+}
+
+fn drop_root(input: Option<&Metadata>) -> nix::Result<()> {
+    let (uid, gid) = user_for(input);
+    setgroups(&[])?;
+    setgid(gid)?;
+    setuid(uid)
+}
+
+/// See the module's head: the least user who can still open the input.
+fn user_for(input: Option<&Metadata>) -> (Uid, Gid) {
+    const OTHERS_READ: u32 = 0o004;
+    match input {
+        Some(file) if file.mode() & OTHERS_READ == 0 => {
+            (Uid::from_raw(file.uid()), Gid::from_raw(file.gid()))
+        }
+        _ => match User::from_name("nobody") {
+            Ok(Some(user)) => (user.uid, user.gid),
+            _ => (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY)),
+        },
+    }
+}

@@ -1,0 +1,5 @@
+//! Real films through the real ffmpeg: what a player gets must be what is in the file.
+
+mod support;
+
+mod films;

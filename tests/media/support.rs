@@ -1,0 +1,231 @@
+//! Makes films, builds their views, and lays the views out as real files.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use tgfs::media::build::{BuildOutcome, build_views};
+use tgfs::media::error::MediaError;
+use tgfs::media::plan::CutPolicy;
+use tgfs::media::tool::{Ffmpeg, MediaTool};
+use tgfs::media::views::{self, Piece, ViewBody, ViewKind, ViewNode};
+use tgfs::model::{ByteRange, Views};
+use tgfs::process::Launcher;
+
+/// A film by name, made on first use. Fails when ffmpeg or mkvmerge is missing: nothing is skipped.
+pub fn film(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("films");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/media/make_films");
+    let status = Command::new(script)
+        .arg(&directory)
+        .arg(name)
+        .status()
+        .unwrap();
+    assert!(status.success(), "make_films {name}: {status}");
+    directory.join(name)
+}
+
+pub fn tool() -> Arc<dyn MediaTool> {
+    Arc::new(Ffmpeg::new(Launcher::Direct))
+}
+
+pub struct Built {
+    pub source: PathBuf,
+    pub views: Views,
+    pub directory: tempfile::TempDir,
+}
+
+pub fn run(
+    tool: &Arc<dyn MediaTool>,
+    source: &Path,
+    derived: &Path,
+) -> Result<BuildOutcome, MediaError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(build_views(
+        tool,
+        source,
+        derived,
+        &CutPolicy::default(),
+        &|_| {},
+    ))
+}
+
+/// The outcome for a source that is expected to give no views; the derived file must be gone.
+pub fn refused(source: &Path) -> BuildOutcome {
+    let directory = tempfile::tempdir().unwrap();
+    let derived = directory.path().join("derived");
+    let outcome = run(&tool(), source, &derived).unwrap();
+    assert_eq!(
+        fs::read_dir(directory.path()).unwrap().count(),
+        0,
+        "files left behind"
+    );
+    outcome
+}
+
+pub fn build_with(tool: &Arc<dyn MediaTool>, source: &Path) -> Built {
+    let directory = tempfile::tempdir().unwrap();
+    let derived = directory.path().join("derived");
+    match run(tool, source, &derived).unwrap() {
+        BuildOutcome::Ready(views) => {
+            assert_eq!(views.derived.len, derived.metadata().unwrap().len());
+            assert_eq!(
+                fs::read_dir(directory.path()).unwrap().count(),
+                1,
+                "files left behind"
+            );
+            Built {
+                source: source.to_path_buf(),
+                views: *views,
+                directory,
+            }
+        }
+        other => panic!("{}: {other:?}", source.display()),
+    }
+}
+
+pub fn build(source: &Path) -> Built {
+    build_with(&tool(), source)
+}
+
+impl Built {
+    /// The bytes of the view at `path`, whose size must be what was announced.
+    pub fn read(&self, path: &str) -> Vec<u8> {
+        let Some(ViewNode::File(file)) = views::find(&self.views, path) else {
+            panic!("no file {path}");
+        };
+        let source = File::open(&self.source).unwrap();
+        let derived = File::open(self.directory.path().join("derived")).unwrap();
+        let bytes = match file.body {
+            ViewBody::Inline(bytes) => bytes.to_vec(),
+            ViewBody::Derived(range) => read_range(&derived, range),
+            ViewBody::Mapped {
+                track,
+                segment,
+                frame,
+                ..
+            } => {
+                let frame = read_range(&derived, frame);
+                let pieces = views::assemble(&self.views, track, segment, &frame).unwrap();
+                pieces
+                    .into_iter()
+                    .flat_map(|piece| match piece {
+                        Piece::Literal(bytes) => bytes.to_vec(),
+                        Piece::Content(range) => read_range(&source, range),
+                        Piece::Derived(range) => read_range(&derived, range),
+                    })
+                    .collect()
+            }
+        };
+        assert_eq!(bytes.len() as u64, file.size, "{path}");
+        bytes
+    }
+
+    pub fn text(&self, path: &str) -> String {
+        String::from_utf8(self.read(path)).unwrap()
+    }
+
+    /// Names of the files in a directory of views, with their sizes checked against [`Self::read`].
+    pub fn files(&self, directory: &str) -> Vec<String> {
+        let list = views::entries(&self.views, directory).unwrap();
+        list.into_iter()
+            .filter_map(|entry| match entry.kind {
+                ViewKind::Directory => None,
+                ViewKind::File(size) => {
+                    let path = format!("{directory}/{}", entry.name);
+                    let path = path.trim_start_matches('/').to_owned();
+                    assert_eq!(self.read(&path).len() as u64, size, "{path}");
+                    Some(path)
+                }
+            })
+            .collect()
+    }
+
+    pub fn directories(&self) -> Vec<String> {
+        let list = views::entries(&self.views, "").unwrap();
+        list.into_iter()
+            .filter(|entry| entry.kind == ViewKind::Directory)
+            .map(|entry| entry.name)
+            .collect()
+    }
+
+    /// Every view as a real file below the directory that is returned.
+    pub fn lay_out(&self) -> PathBuf {
+        let root = self.directory.path().join("views");
+        for directory in std::iter::once(String::new()).chain(self.directories()) {
+            fs::create_dir_all(root.join(&directory)).unwrap();
+            for path in self.files(&directory) {
+                fs::write(root.join(&path), self.read(&path)).unwrap();
+            }
+        }
+        root
+    }
+
+    /// Init and segments of a track in one file.
+    pub fn join(&self, track: &str) -> PathBuf {
+        let path = self.directory.path().join(format!("{track}.mp4"));
+        let mut file = File::create(&path).unwrap();
+        for part in self.files(track) {
+            file.write_all(&self.read(&part)).unwrap();
+        }
+        path
+    }
+}
+
+fn read_range(file: &File, range: ByteRange) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(range.len).unwrap()];
+    file.read_exact_at(&mut bytes, range.offset).unwrap();
+    bytes
+}
+
+/// Runs ffmpeg and returns its output and what it complained of.
+pub fn ffmpeg(args: &[&str]) -> (String, String) {
+    let output = Command::new("ffmpeg")
+        .args(["-hide_banner", "-nostdin", "-v", "error"])
+        .args(args)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "ffmpeg {args:?}: {error}");
+    (String::from_utf8(output.stdout).unwrap(), error)
+}
+
+/// MD5 of each packet (`-c copy`) or decoded frame of one stream, in order.
+pub fn digests(input: &Path, options: &[&str]) -> Vec<String> {
+    let mut args = vec!["-i", input.to_str().unwrap()];
+    args.extend(options);
+    args.extend(["-f", "framemd5", "-"]);
+    let (text, _) = ffmpeg(&args);
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.rsplit(',').next().unwrap().trim().to_owned())
+        .collect()
+}
+
+/// First presentation time of a stream in seconds.
+pub fn first_time(input: &Path, stream: &str) -> f64 {
+    let output = Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-select_streams",
+            stream,
+            "-show_entries",
+            "packet=pts_time",
+            "-of",
+            "csv=p=0",
+        ])
+        .arg(input)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| line.trim_end_matches(',').parse::<f64>().ok())
+        .fold(f64::INFINITY, f64::min)
+}
