@@ -65,12 +65,12 @@ pub(super) fn answer(
     Ok(response)
 }
 
-fn read(gateway: &Gateway, path: &TreePath, directory: &Attr, after: u64) -> FsResult<Page> {
+fn read(gateway: &Gateway, path: &TreePath, after: u64) -> FsResult<Page> {
     let mut found = Vec::new();
     let mut next = None;
     gateway
         .library
-        .read_directory(directory, after, &mut |entry| {
+        .read_directory(path, after, &mut |entry| {
             if entry.name == b"." || entry.name == b".." {
                 return ControlFlow::Continue(());
             }

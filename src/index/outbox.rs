@@ -355,6 +355,14 @@ impl Index {
         })
     }
 
+    /// Entries whose newest state no acknowledged manifest holds, removed ones left out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn unpublished(&self) -> Result<Vec<EntryId>, IndexError> {
+        self.shared.read(|store| Ok(dirty_rows(store)?.into_keys().collect()))
+    }
+
     /// Forgets a dying pack after it was deleted in the remote.
     ///
     /// # Errors

@@ -115,14 +115,19 @@ impl Jobs {
     pub fn queue(&self, lane: Lane, id: EntryId) {
         let mut inner = self.inner();
         let is_new = !inner.jobs.contains_key(&id);
-        let state = inner.jobs.entry(id).or_default().lane(lane);
-        match state.step {
-            Step::Queued if !is_new && inner.queue(lane).contains(&id) => return,
+        let step = &mut inner.jobs.entry(id).or_default().lane(lane).step;
+        match step {
+            // A new job is in no queue yet, on neither lane: the state alone does not say.
+            Step::Queued if !is_new => {
+                if inner.queue(lane).contains(&id) {
+                    return;
+                }
+            }
             Step::Running | Step::RunningStale => {
-                state.step = Step::RunningStale;
+                *step = Step::RunningStale;
                 return;
             }
-            Step::Queued | Step::Waiting(_) | Step::Done => state.step = Step::Queued,
+            Step::Queued | Step::Waiting(_) | Step::Done => *step = Step::Queued,
         }
         inner.queue(lane).push_back(id);
         drop(inner);

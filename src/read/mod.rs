@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use crate::cache::BlockCache;
 use crate::spool::{Spool, SpoolFile};
 use crate::model::{BLOCK_BYTES, Blob, BlockIndex, ErrorKind, Extent, FsError, FsResult};
-use crate::remote::RemoteError;
+use crate::remote::{RemoteError, RemoteErrorKind};
 use locate::{Place, locate};
 
 /// Blocks that one read fetches side by side; kernel reads span at most three blocks, HTTP asks
@@ -101,6 +101,9 @@ async fn read_spool(file: Arc<SpoolFile>, offset: u64, len: usize) -> FsResult<B
 /// How the read path names an error of the remote.
 #[must_use]
 pub fn remote(error: &RemoteError) -> FsError {
-    let kind = if error.is_corrupt() { ErrorKind::Corrupt } else { ErrorKind::RemoteUnavailable };
+    let kind = match error.kind {
+        RemoteErrorKind::Corrupt => ErrorKind::Corrupt,
+        _ => ErrorKind::RemoteUnavailable,
+    };
     FsError::new(kind, error.to_string())
 }

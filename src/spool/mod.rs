@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::model::{BlobId, EntryId};
+use crate::model::BlobId;
 
 /// Extension of the record beside each spool file.
 const RECORD_EXTENSION: &str = "entry";

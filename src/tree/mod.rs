@@ -350,11 +350,11 @@ impl Tree {
         Ok(entry)
     }
 
-    /// Forgets what is kept decoded, after the index was changed from below.
-    pub fn forget_recent(&self) {
+    /// Forgets what is kept decoded of an entry that the index changed from below.
+    pub fn forget_recent(&self, id: EntryId) {
         let mut recent = self.recent();
         recent.generation += 1;
-        recent.entries.clear();
+        recent.entries.remove(&id);
     }
 
     /// Returns when every change so far is on the disk; blocks.

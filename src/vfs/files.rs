@@ -97,7 +97,7 @@ impl Inner {
     }
 
     /// Commits the draft of a file: its extents become the entry's, durable when this returns.
-    fn commit_draft(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
+    pub(super) fn commit_draft(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
         let Some(draft) = state.draft.as_mut() else { return Ok(()) };
         draft.sync()?;
         let quarantine = state.quarantine.clone();

@@ -1,5 +1,6 @@
 //! Operations by path and id: for HTTP, the socket and commands.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -7,7 +8,7 @@ use tokio::sync::watch;
 use super::files::blocking;
 use super::open::OpenKind;
 use super::types::{
-    Access, Attr, CacheStats, Caller, Existing, FileKind, Resource, SpaceInfo,
+    Access, Attr, CacheStats, Caller, DirEntry, Existing, FileKind, Resource, SpaceInfo,
 };
 use super::views::ViewedFile;
 use super::virtual_tree::VirtualNode;
@@ -15,7 +16,6 @@ use super::{Inner, PAGE, Target, Vfs, attributes};
 use crate::index::ChildKind;
 use crate::ingest::JobProgress;
 use crate::ingest::policy::{NamePolicy, name_policy};
-use crate::media::name::is_media_name;
 use crate::model::{
     Digest, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsError,
     FsResult, Ino, JobInfo, Name, PendingInfo, PublicState, SubtitleInfo, Timestamp, TrackKind,
@@ -35,10 +35,20 @@ impl Vfs {
     /// # Errors
     /// `NotFound`, `NotDirectory`, or `Io`.
     pub fn resolve(&self, path: &TreePath) -> FsResult<Attr> {
-        let target = self.0.target_at(path)?;
-        let attr = self.0.attr_of(&target)?;
-        self.0.remember_lookup(&target);
-        Ok(attr)
+        self.0.attr_of(&self.0.target_at(path)?)
+    }
+
+    /// [`Self::readdir`] by path.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, or `Io`.
+    pub fn read_directory(
+        &self,
+        path: &TreePath,
+        after: u64,
+        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+    ) -> FsResult<()> {
+        self.list_target(&self.0.target_at(path)?, after, visit)
     }
 
     /// Opens a file or view for reading fixed bytes; `release` the handle in the end.
@@ -215,13 +225,11 @@ impl Vfs {
     ///
     /// # Errors
     /// `NotFound`, or `Io`.
-    pub async fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
-        let before = self.0.cache.stats().held_bytes;
+    pub fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
         match id {
-            None => self.0.cache.clear().await,
-            Some(id) => self.0.cache.clear_packs(&self.0.tree.content(id)?.packs()).await,
+            None => Ok(self.0.cache.clear()),
+            Some(id) => Ok(self.0.cache.clear_packs(&self.0.tree.content(id)?.packs())),
         }
-        Ok(before.saturating_sub(self.0.cache.stats().held_bytes))
     }
 }
 

@@ -272,13 +272,20 @@ impl Vfs {
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()> {
-        let target = self.0.target(ino)?;
-        let flow = match &target {
+        self.list_target(&self.0.target(ino)?, after, visit)
+    }
+
+    pub(super) fn list_target(
+        &self,
+        target: &Target,
+        after: u64,
+        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+    ) -> FsResult<()> {
+        match target {
             Target::Real(node) => self.list_stored(node, after, visit)?,
             Target::Virtual(node) => self.list_virtual(node, after, visit)?,
             Target::Unlinked(_) => return Err(ErrorKind::NotDirectory.into()),
         };
-        let (ControlFlow::Break(()) | ControlFlow::Continue(())) = flow;
         Ok(())
     }
 

@@ -235,8 +235,8 @@ impl Inner {
                     name: entry.name.into_bytes(),
                     node: VirtualNode::View { file, path },
                     kind: match entry.kind {
-                        views::ViewEntryKind::Directory => FileKind::Directory,
-                        views::ViewEntryKind::File => FileKind::File,
+                        views::ViewKind::Directory => FileKind::Directory,
+                        views::ViewKind::File(_) => FileKind::File,
                     },
                 }
             })
