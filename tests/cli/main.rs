@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod daemon;
+mod mount;
 mod scratch;
 mod usage;
