@@ -14,7 +14,9 @@
 //! - `index`, `remote`, `media`: records and journal; packs out and in; ffmpeg, boxes, playlists
 //! - `model`, `codec`, `config`, `process`, `telemetry`: words, envelopes, settings, the spawner
 
+pub mod app;
 pub mod cache;
+pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod control;
@@ -32,4 +34,5 @@ pub mod remote;
 pub mod spool;
 pub mod telemetry;
 pub mod tree;
+pub mod upkeep;
 pub mod vfs;

@@ -136,7 +136,7 @@ pub fn clean_stale(path: &Path) -> Result<(), MountError> {
 const MAX_STACKED_MOUNTS: usize = 16;
 
 /// Takes the mount at `path` out of the tree now; it ends when its last open file is closed.
-pub(super) fn detach(path: &Path) -> Result<(), MountError> {
+pub fn detach(path: &Path) -> Result<(), MountError> {
     let refused = match umount2(path, MntFlags::MNT_DETACH) {
         Ok(()) => return Ok(()),
         Err(Errno::EPERM) => detach_with_fusermount(path),

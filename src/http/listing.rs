@@ -45,12 +45,11 @@ struct Page {
 pub(super) fn answer(
     gateway: &Gateway,
     path: &TreePath,
-    directory: &Attr,
     raw_path: &str,
     after: u64,
     headers: &HeaderMap,
 ) -> FsResult<Response<Body>> {
-    let page = read(gateway, path, directory, after)?;
+    let page = read(gateway, path, after)?;
     let (content_type, text) = if wants_json(headers) {
         let text = serde_json::to_string(&page).unwrap_or_default();
         ("application/json", text)

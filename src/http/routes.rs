@@ -170,7 +170,7 @@ async fn file(State(gateway): Gate, request: Parts) -> Answer {
             let after = target::query_value(request.uri.query(), "after")
                 .and_then(|after| after.parse().ok())
                 .unwrap_or(0);
-            return listing::answer(&gateway, &path, &attr, raw, after, &request.headers);
+            return listing::answer(&gateway, &path, raw, after, &request.headers);
         }
         let wanted = Wanted {
             method: &request.method,

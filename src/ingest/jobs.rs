@@ -206,6 +206,15 @@ impl Jobs {
         }
     }
 
+    pub fn forget_finished(&self) -> u64 {
+        let mut inner = self.inner();
+        let before = inner.jobs.len();
+        inner.jobs.retain(|_, job| {
+            job.content.step != Step::Done || job.views.step != Step::Done
+        });
+        (before - inner.jobs.len()) as u64
+    }
+
     pub fn remove(&self, id: EntryId) {
         self.inner().jobs.remove(&id);
     }

@@ -22,7 +22,7 @@ use super::search::Search;
 use super::select::{self, Selection, Way};
 use super::sniff::{self, Container};
 use super::timeline::{self, Cut, Times};
-use super::tool::{MediaTool, Task};
+use super::tool::{Lead, MediaTool, Task};
 use super::{gate, header, init, language, playlist, subtitle};
 
 /// Layout of generated headers and of the map.
@@ -142,8 +142,14 @@ impl Job {
             };
         let film = Film::new(tracks, &self.policy);
         film.note_missing_end(probe.format.seconds(), &mut notes);
-        let subtitles =
-            subtitle::extract(self, container, &selection.subtitles, &film, &mut derived)?;
+        let subtitles = subtitle::extract(
+            self,
+            container,
+            &selection.subtitles,
+            &film,
+            &mut derived,
+            &mut notes,
+        )?;
         let mut views = film.write(derived, notes)?;
         views.subtitles = subtitles;
         progress(search.source_len());
@@ -171,9 +177,13 @@ impl Job {
                     Bytes::Mapped
                 }
             };
+            let lead = match selection.video {
+                Some(_) => Lead::Video,
+                None => Lead::Audio,
+            };
             match self.pass(
                 container,
-                &Task::Remux(picks),
+                &Task::Remux(picks, lead),
                 search,
                 derived,
                 &policy,

@@ -21,12 +21,18 @@ use crate::model::{
     FsResult, Ino, JobInfo, Name, PendingInfo, PublicState, SubtitleInfo, Timestamp, TrackKind,
     TreePath, Views, ViewsState,
 };
-use crate::tree::NewEntry;
 
 /// Longest slug in bytes: it is part of URLs that people type.
 const MAX_SLUG_BYTES: usize = 80;
 /// Bytes of a sidecar that becomes the user's file; subtitles are well below.
 const MAX_SIDECAR_BYTES: u64 = 64 << 20;
+
+/// Packs that the tree refers to, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PackTotals {
+    pub packs: u64,
+    pub bytes: u64,
+}
 
 /// Paths, ids and slugs.
 impl Vfs {
@@ -145,6 +151,33 @@ impl Vfs {
         }
         found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
+    }
+
+    /// Files and directories, the root left out.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn count(&self) -> FsResult<(u64, u64)> {
+        let (mut files, mut directories) = (0, 0);
+        self.0.visit_all(|entry| match entry.kind {
+            EntryKind::File(_) => files += 1,
+            EntryKind::Directory => directories += 1,
+        })?;
+        Ok((files, directories.max(1) - 1))
+    }
+
+    /// What the tree keeps in the remote.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn pack_totals(&self) -> FsResult<PackTotals> {
+        let mut seen = std::collections::HashMap::new();
+        self.0.visit_all(|entry| {
+            if let EntryKind::File(content) = &entry.kind {
+                seen.extend(content.packs().into_iter().map(|pack| (pack.id, pack.len)));
+            }
+        })?;
+        Ok(PackTotals { packs: seen.len() as u64, bytes: seen.values().sum() })
     }
 
     /// Files that ingest is at or that failed, with what is only in the spool.
@@ -355,6 +388,20 @@ fn film_parent(inner: &Inner, film: EntryId) -> FsResult<EntryId> {
 }
 
 impl Inner {
+    /// Every entry, in steps that block nobody for long.
+    fn visit_all(&self, mut visit: impl FnMut(&Entry)) -> FsResult<()> {
+        let mut after = None;
+        loop {
+            let page = self
+                .index
+                .entries(after, PAGE)
+                .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id);
+            page.iter().for_each(&mut visit);
+        }
+    }
+
     fn all_children(&self, id: EntryId) -> FsResult<Vec<crate::index::Child>> {
         let mut all = Vec::new();
         let mut after = Ino(0);

@@ -17,8 +17,6 @@ mod types;
 mod views;
 mod virtual_tree;
 
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -35,6 +33,8 @@ use crate::spool::Spool;
 use crate::tree::Tree;
 use open::{OpenFile, OpenTable};
 use settle::Settler;
+pub use library::PackTotals;
+pub use start::Resumed;
 pub use types::{
     Access, AllocateMode, Attr, CacheStats, Caller, DirEntry, Existing, FileKind, HandleId,
     Mutability, Opened, RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, XattrMode,

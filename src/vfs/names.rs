@@ -281,12 +281,13 @@ impl Vfs {
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()> {
-        match target {
-            Target::Real(node) => self.list_stored(node, after, visit)?,
-            Target::Virtual(node) => self.list_virtual(node, after, visit)?,
-            Target::Unlinked(_) => return Err(ErrorKind::NotDirectory.into()),
+        let listed = match target {
+            Target::Real(node) => self.list_stored(node, after, visit),
+            Target::Virtual(node) => self.list_virtual(node, after, visit),
+            Target::Unlinked(_) => Err(ErrorKind::NotDirectory.into()),
         };
-        Ok(())
+        // That the visitor had enough is no news to the one who passed it.
+        listed.map(|_: ControlFlow<()>| ())
     }
 
     fn list_stored(
