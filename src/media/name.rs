@@ -18,6 +18,13 @@ const AUDIO: [&str; 13] = [
     "mp3", "m4a", "m4b", "aac", "flac", "ogg", "oga", "opus", "wav", "mka", "ac3", "wma", "alac",
 ];
 
+impl MediaName {
+    #[must_use]
+    pub const fn is_media(self) -> bool {
+        matches!(self, Self::Video | Self::Audio)
+    }
+}
+
 /// By the extension, in any case.
 #[must_use]
 pub fn is_media_name(name: &Name) -> MediaName {

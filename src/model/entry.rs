@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlobId, ByteRange, Digest, EntryId, Ino, Name, PackId, Timestamp, Views};
+use super::{BlobId, ByteRange, Digest, EntryId, Ino, Name, PackId, Seq, Timestamp, Views};
 
 /// Extended attributes of the user (`user.*`), by full name.
 pub type XattrMap = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -221,4 +221,11 @@ impl Change {
             Self::Remove { id, .. } => *id,
         }
     }
+}
+
+/// A change with its place in the library's history, as the remote's log holds it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogRecord {
+    pub seq: Seq,
+    pub change: Change,
 }

@@ -10,7 +10,7 @@ mod views;
 
 pub use entry::{
     Attributes, Blob, Change, Entry, EntryKind, Extent, ExtentSource, FileContent, FileState,
-    PackAddress, PackRef, PackSlice, ViewsState, XattrMap,
+    LogRecord, PackAddress, PackRef, PackSlice, ViewsState, XattrMap,
 };
 pub use error::{ErrorKind, FsError, FsResult};
 pub use ids::{BlobId, Digest, EntryId, Ino, LibraryId, PackId, Seq, WriterId};

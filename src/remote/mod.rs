@@ -1,77 +1,72 @@
-//! Packs out and in. SKELETON: signatures only.
+//! Packs out and in, and the library's log. Implementations: [`LocalRemote`]; decorators wrap an
+//! `Arc<dyn Remote>`. One contract suite (`contract`) runs against each.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod error;
+mod local;
+mod log;
+mod pack;
+pub mod retry;
+pub mod testing;
+mod transfer;
+
+#[cfg(test)]
+mod contract;
 
 use bytes::Bytes;
 
-use crate::model::{BlockIndex, ByteRange, PackAddress, PackId, PackRef};
+use crate::model::{ByteRange, LibraryId, PackAddress, PackRef, WriterId};
+pub use error::{RemoteError, RemoteErrorKind};
+pub use local::LocalRemote;
+pub use log::{LogDecoder, LogEncoder, LogHeader};
+pub use pack::{PackError, PackInput, PackTable, SealedPack};
+pub use transfer::{fetch_block, fetch_table, store_pack};
 
-#[derive(Debug, thiserror::Error)]
-#[error("remote")]
-pub struct RemoteError {}
-
+/// A place for packs and for the log of one library.
+///
+/// Each call may be repeated after an error: an object that is there already with the same id is
+/// the same object. Dropping a future leaves the object whole, or absent.
 #[async_trait::async_trait]
-#[allow(clippy::missing_errors_doc)]
 pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
-    /// For people: `local:DIR`.
+    /// For people, and to know the store again: `local:DIR`.
     fn describe(&self) -> String;
+
+    /// Stores a pack under its id. Durable when it returns.
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError>;
-    /// Exactly `range.len` bytes, or an error.
+    /// Exactly `range.len` bytes of the pack, its table included, or an error.
     async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError>;
+    /// Length of the stored object in bytes.
+    async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError>;
     /// Deleting what is not there is success.
     async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError>;
-    // + the log of manifests and snapshots
+
+    /// The library that is kept here; `None` when there surely is none.
+    async fn library(&self) -> Result<Option<LibraryId>, RemoteError>;
+    /// Makes this the place of a library; refused when there is one already.
+    async fn create_library(&self, library: LibraryId) -> Result<(), RemoteError>;
+
+    /// Adds an object to the log. Two writers may use the same number; both objects stay.
+    async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError>;
+    /// Objects of a kind with a number above `after`, ascending by number and writer.
+    async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError>;
+    async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError>;
+    /// Deleting what is not there is success.
+    async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError>;
 }
 
-/// One run of bytes that goes into a pack.
-#[derive(Debug, Clone)]
-pub struct PackInput {
-    pub path: PathBuf,
-    pub offset: u64,
-    pub len: u64,
+/// The two kinds of objects in a library's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogKind {
+    /// The changes since the manifest before.
+    Manifest,
+    /// All published entries as of the manifest with the same number.
+    Snapshot,
 }
 
-/// A pack whose id, table and digests are fixed; its bytes are still read from the spool.
-#[derive(Debug)]
-pub struct SealedPack {
-    pub id: PackId,
-}
-#[allow(unused_variables, clippy::missing_errors_doc)]
-impl SealedPack {
-    /// Reads all inputs once (blocking) and computes the table.
-    pub fn seal(inputs: Vec<PackInput>) -> std::io::Result<Self> {
-        unimplemented!()
-    }
-}
-
-/// The digests of a pack's blocks.
-#[derive(Debug, Clone)]
-pub struct PackTable {}
-
-/// Puts a pack with retries, reads back its first, last and one random block, and only then says
-/// where it is.
-#[allow(unused_variables, clippy::missing_errors_doc)]
-pub async fn store_pack(
-    remote: &Arc<dyn Remote>,
-    pack: &SealedPack,
-) -> Result<PackRef, RemoteError> {
-    unimplemented!()
-}
-#[allow(unused_variables, clippy::missing_errors_doc)]
-pub async fn fetch_table(
-    remote: &Arc<dyn Remote>,
-    pack: &PackRef,
-) -> Result<PackTable, RemoteError> {
-    unimplemented!()
-}
-/// One verified block (512 KiB, the last one of the data shorter).
-#[allow(unused_variables, clippy::missing_errors_doc)]
-pub async fn fetch_block(
-    remote: &Arc<dyn Remote>,
-    pack: &PackRef,
-    table: &PackTable,
-    block: BlockIndex,
-) -> Result<Bytes, RemoteError> {
-    unimplemented!()
+/// Names one object of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogObject {
+    pub kind: LogKind,
+    /// Manifests count from 1.
+    pub number: u64,
+    pub writer: WriterId,
 }

@@ -1,0 +1,83 @@
+//! Envelopes in a row, as journals, manifests and snapshots hold them: `length u32 LE | envelope`.
+
+use std::io::{self, Read, Write};
+
+use super::{CodecError, MAX_PAYLOAD_BYTES, Record, decode, encode};
+
+/// Longest envelope that a frame may announce.
+const MAX_FRAME_BYTES: usize = MAX_PAYLOAD_BYTES + 8;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    #[error("cannot read: {0}")]
+    Io(#[from] io::Error),
+    /// The input ends within a frame, or announces an impossible one.
+    #[error("a record is cut off")]
+    Torn,
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+/// Appends a record; the number of bytes written.
+///
+/// # Errors
+/// When the record cannot be encoded or the output fails.
+pub fn write_frame<R: Record>(record: &R, output: &mut impl Write) -> Result<u64, FrameError> {
+    let envelope = encode(record)?;
+    let len = u32::try_from(envelope.len()).map_err(|_| FrameError::Torn)?;
+    let mut frame = Vec::with_capacity(envelope.len() + 4);
+    frame.extend_from_slice(&len.to_le_bytes());
+    frame.extend_from_slice(&envelope);
+    // One call, so that a file opened for appending gets the frame whole or cut, never mixed.
+    output.write_all(&frame)?;
+    Ok(frame.len() as u64)
+}
+
+/// The next envelope's bytes, CRC not yet looked at; `None` at the end of the input. Reads never
+/// more than announced, and memory grows with what is there, not with what is announced.
+///
+/// # Errors
+/// [`FrameError::Torn`] when the input ends early.
+pub fn read_frame(input: &mut impl Read) -> Result<Option<Vec<u8>>, FrameError> {
+    let mut len = [0; 4];
+    match read_up_to(input, &mut len)? {
+        0 => return Ok(None),
+        4 => {}
+        _ => return Err(FrameError::Torn),
+    }
+    let len = u32::from_le_bytes(len) as usize;
+    if len == 0 || len > MAX_FRAME_BYTES {
+        return Err(FrameError::Torn);
+    }
+    let mut envelope = Vec::new();
+    let read = input.take(len as u64).read_to_end(&mut envelope)?;
+    if read == len {
+        Ok(Some(envelope))
+    } else {
+        Err(FrameError::Torn)
+    }
+}
+
+fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut at = 0;
+    while at < buffer.len() {
+        match input.read(&mut buffer[at..]) {
+            Ok(0) => break,
+            Ok(count) => at += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(at)
+}
+
+/// The next record; `None` at the end of the input.
+///
+/// # Errors
+/// As [`read_frame`], or when the record is not an `R`.
+pub fn read_record<R: Record>(input: &mut impl Read) -> Result<Option<R>, FrameError> {
+    match read_frame(input)? {
+        Some(envelope) => Ok(Some(decode(&envelope)?)),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,144 @@
+//! What has to be right about local files in more than one place: replacing one so that a crash
+//! leaves the old or the new one, and holding a directory for one process.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Ends the name of a file that is being written and not yet in place.
+pub const TEMPORARY_SUFFIX: &str = ".temporary";
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// What opening and syncing the directory say.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Makes a directory, and those above it, for our user only (0700).
+///
+/// # Errors
+/// What `mkdir` says.
+pub fn make_private_directory(directory: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+}
+
+/// Puts a file in place whole and durable: temporary file, fsync, rename, fsync of the directory.
+///
+/// # Errors
+/// What the disk, or `fill`, say; the temporary file is gone then.
+pub fn write_durably(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(TEMPORARY_SUFFIX);
+    let temporary = PathBuf::from(temporary);
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| {
+            fill(&mut file)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = written {
+        // The first error is the one to tell; what is left behind is swept at the next start.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    match path.parent() {
+        Some(directory) => sync_directory(directory),
+        None => Ok(()),
+    }
+}
+
+/// Why a directory cannot be held.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process holds it; its id as it wrote it down.
+    #[error("process {0} holds it")]
+    Held(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Holds a directory for this process until it is dropped. The kernel lets go when a process
+/// dies, so that a file left behind by a killed one holds nobody up.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Takes `directory/lock` and writes our process id into it.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] names the process that has it.
+    pub fn take(directory: &Path) -> Result<Self, LockError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(directory.join("lock"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                // A pid that cannot be read must not hide that the directory is taken.
+                let _ = (&file).take(20).read_to_string(&mut pid);
+                let pid = pid.trim();
+                return Err(LockError::Held(
+                    if pid.is_empty() { "unknown" } else { pid }.into(),
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_learns_who_the_first_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = DirectoryLock::take(directory.path()).unwrap();
+        let error = DirectoryLock::take(directory.path()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("process {} holds it", std::process::id())
+        );
+        drop(first);
+        DirectoryLock::take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x");
+        write_durably(&path, |file| file.write_all(b"old")).unwrap();
+        let failed = write_durably(&path, |file| {
+            file.write_all(b"ne")?;
+            Err(io::Error::other("disk"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,239 @@
+//! Words of the kernel to words of `vfs` and back.
+
+use std::time::Duration;
+
+use fuser::{
+    Errno, FileAttr, FileType, FopenFlags, Generation, INodeNo, OpenAccMode, OpenFlags,
+    RenameFlags, Request, TimeOrNow, WriteFlags,
+};
+use nix::fcntl::{FallocateFlags, OFlag};
+
+use crate::model::{Ino, Timestamp};
+use crate::vfs::{
+    Access, AllocateMode, Attr, Caller, Existing, FileKind, Mutability, Opened, RenameMode,
+    SeekTarget, SetIdBits, XattrMode,
+};
+
+/// How long the kernel may answer from what it knows. Without it each stat is a round trip (26k
+/// against 235k stats a second); with it a change that did not come through this mount (`tgfs
+/// delete`, HTTP) is seen this much later.
+const TREE_TTL: Duration = Duration::from_secs(1);
+
+/// Names of computed files are asked each time: they follow a rename of their file at once.
+const COMPUTED_TTL: Duration = Duration::ZERO;
+
+/// Inode numbers are never used again, so one generation is enough.
+pub(super) const GENERATION: Generation = Generation(0);
+
+/// `st_blksize` in bytes: the page size. Larger ones make the kernel keep larger blocks per folio
+/// without larger requests.
+const BLOCK_SIZE: u32 = 4096;
+
+/// How long the kernel may keep a name.
+pub(super) fn entry_ttl(attr: &Attr) -> Duration {
+    if attr.ino.is_virtual() {
+        COMPUTED_TTL
+    } else {
+        TREE_TTL
+    }
+}
+
+/// How long the kernel may keep attributes.
+pub(super) fn attr_ttl(_attr: &Attr) -> Duration {
+    TREE_TTL
+}
+
+pub(super) fn caller(request: &Request) -> Caller {
+    Caller {
+        uid: request.uid(),
+        gid: request.gid(),
+        pid: request.pid(),
+    }
+}
+
+pub(super) fn ino(number: INodeNo) -> Ino {
+    Ino(number.0)
+}
+
+pub(super) fn file_type(kind: FileKind) -> FileType {
+    match kind {
+        FileKind::File => FileType::RegularFile,
+        FileKind::Directory => FileType::Directory,
+    }
+}
+
+pub(super) fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.ino.0),
+        size: attr.size,
+        blocks: attr.blocks,
+        atime: attr.atime.into(),
+        mtime: attr.mtime.into(),
+        ctime: attr.ctime.into(),
+        crtime: attr.created.into(),
+        kind: file_type(attr.kind),
+        perm: u16::try_from(attr.mode & 0o7777).unwrap_or(0),
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: 0,
+        blksize: BLOCK_SIZE,
+        flags: 0,
+    }
+}
+
+pub(super) fn timestamp(time: TimeOrNow) -> Timestamp {
+    match time {
+        TimeOrNow::SpecificTime(time) => time.into(),
+        TimeOrNow::Now => Timestamp::now(),
+    }
+}
+
+pub(super) fn access(flags: OpenFlags) -> Access {
+    match flags.acc_mode() {
+        OpenAccMode::O_RDONLY => Access::Read,
+        OpenAccMode::O_WRONLY => Access::Write,
+        OpenAccMode::O_RDWR => Access::ReadWrite,
+    }
+}
+
+pub(super) fn existing(flags: OpenFlags) -> Existing {
+    if has(flags, OFlag::O_TRUNC) {
+        Existing::Truncate
+    } else {
+        Existing::Keep
+    }
+}
+
+/// Whether the caller insists on a new file.
+pub(super) fn is_exclusive(flags: OpenFlags) -> bool {
+    has(flags, OFlag::O_EXCL)
+}
+
+fn has(flags: OpenFlags, flag: OFlag) -> bool {
+    OFlag::from_bits_retain(flags.0).contains(flag)
+}
+
+/// Bytes that cannot change may stay in the page cache over opens: a second reader then never
+/// waits for a read that is stuck. Never `FOPEN_DIRECT_IO`: it makes such a reader unkillable.
+pub(super) fn open_flags(opened: Opened) -> FopenFlags {
+    match opened.mutability {
+        Mutability::Immutable => FopenFlags::FOPEN_KEEP_CACHE,
+        Mutability::Mutable => FopenFlags::empty(),
+    }
+}
+
+pub(super) fn written_bits(flags: WriteFlags) -> SetIdBits {
+    if flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
+        SetIdBits::Clear
+    } else {
+        SetIdBits::Keep
+    }
+}
+
+/// The kernel says with a flag when a truncate clears the bits, but fuser does not pass it on; so
+/// the rule is applied here: anyone but root clears them. chown clears them for root too, as Linux
+/// does everywhere, unless a mode comes with it.
+pub(super) fn setattr_bits(
+    request: &Request,
+    size: Option<u64>,
+    owner: Option<u32>,
+    mode: Option<u32>,
+) -> SetIdBits {
+    let truncated = size.is_some() && request.uid() != 0;
+    let given_away = owner.is_some() && mode.is_none();
+    if truncated || given_away {
+        SetIdBits::Clear
+    } else {
+        SetIdBits::Keep
+    }
+}
+
+/// Exchanging two names (and whiteouts) would need a second kind of change in the journal that no
+/// tool for video needs; EINVAL makes callers fall back.
+pub(super) fn rename_mode(flags: RenameFlags) -> Result<RenameMode, Errno> {
+    if flags.is_empty() {
+        Ok(RenameMode::Replace)
+    } else if flags == RenameFlags::RENAME_NOREPLACE {
+        Ok(RenameMode::NoReplace)
+    } else {
+        Err(Errno::EINVAL)
+    }
+}
+
+pub(super) fn xattr_mode(flags: i32) -> Result<XattrMode, Errno> {
+    match flags {
+        0 => Ok(XattrMode::Set),
+        nix::libc::XATTR_CREATE => Ok(XattrMode::Create),
+        nix::libc::XATTR_REPLACE => Ok(XattrMode::Replace),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+pub(super) fn allocate_mode(mode: i32) -> Result<AllocateMode, Errno> {
+    let flags = FallocateFlags::from_bits_retain(mode);
+    let keep = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    if flags.is_empty() {
+        Ok(AllocateMode::Extend)
+    } else if flags == keep {
+        Ok(AllocateMode::KeepSize)
+    } else if flags == FallocateFlags::FALLOC_FL_PUNCH_HOLE | keep {
+        Ok(AllocateMode::PunchHole)
+    } else if flags == FallocateFlags::FALLOC_FL_ZERO_RANGE {
+        Ok(AllocateMode::ZeroRange)
+    } else if flags == FallocateFlags::FALLOC_FL_ZERO_RANGE | keep {
+        Ok(AllocateMode::ZeroRangeKeepSize)
+    } else {
+        Err(Errno::EOPNOTSUPP)
+    }
+}
+
+pub(super) fn seek_target(whence: i32) -> Result<SeekTarget, Errno> {
+    match whence {
+        nix::libc::SEEK_DATA => Ok(SeekTarget::Data),
+        nix::libc::SEEK_HOLE => Ok(SeekTarget::Hole),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_two_plain_renames_are_taken() {
+        assert_eq!(
+            rename_mode(RenameFlags::empty()).ok(),
+            Some(RenameMode::Replace)
+        );
+        assert_eq!(
+            rename_mode(RenameFlags::RENAME_NOREPLACE).ok(),
+            Some(RenameMode::NoReplace)
+        );
+        assert!(rename_mode(RenameFlags::RENAME_EXCHANGE).is_err());
+        assert!(rename_mode(RenameFlags::RENAME_WHITEOUT).is_err());
+        assert!(rename_mode(RenameFlags::from_bits_retain(1 << 9)).is_err());
+    }
+
+    #[test]
+    fn allocation_modes_that_shift_bytes_are_refused() {
+        assert_eq!(allocate_mode(0).ok(), Some(AllocateMode::Extend));
+        assert_eq!(allocate_mode(3).ok(), Some(AllocateMode::PunchHole));
+        assert_eq!(
+            allocate_mode(0x11).ok(),
+            Some(AllocateMode::ZeroRangeKeepSize)
+        );
+        for collapse_or_insert in [0x08, 0x20] {
+            assert!(allocate_mode(collapse_or_insert).is_err());
+        }
+    }
+
+    #[test]
+    fn open_flags_are_understood() {
+        let flags = OpenFlags((OFlag::O_RDWR | OFlag::O_TRUNC | OFlag::O_APPEND).bits());
+        assert_eq!(access(flags), Access::ReadWrite);
+        assert_eq!(existing(flags), Existing::Truncate);
+        assert!(!is_exclusive(flags));
+        assert_eq!(access(OpenFlags(0)), Access::Read);
+    }
+}

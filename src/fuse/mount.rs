@@ -1,0 +1,373 @@
+//! A mount's life: made, watched, taken down.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::adapter::Adapter;
+use super::mountpoint::{self, MOUNT_TABLE, MountLine, SOURCE_NAME};
+use crate::vfs::Vfs;
+
+/// Threads that take requests from the kernel. They only translate; waiting happens in tasks.
+const EVENT_LOOPS: usize = 4;
+
+/// Readahead in KiB that root may set for the mount. The kernel's own is 128; from 1024 on, reads
+/// come in the largest size it has. More brought nothing.
+const READ_AHEAD_KIB: u32 = 1024;
+
+/// Changes of the mount table are announced; so often it is looked at without, in milliseconds.
+const TABLE_CHECK_MILLIS: u16 = 1000;
+
+/// The device that FUSE talks through.
+const FUSE_DEVICE: &str = "/dev/fuse";
+
+/// Who may use the mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountAccess {
+    /// Only the user who mounted.
+    Owner,
+    /// All users, as far as modes and owners allow (`allow_other`).
+    Everyone,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountMode {
+    ReadWrite,
+    ReadOnly,
+}
+
+/// When a request is answered with EIO at the latest. A backstop behind the deadlines of the
+/// layers below, so it is longer than those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    pub read: Duration,
+    /// Of everything else that may wait: open, write, flush, truncate, copy.
+    pub write: Duration,
+}
+
+impl Deadlines {
+    /// What a layer below may need after its own deadline to give up in order.
+    const SLACK: Duration = Duration::from_secs(15);
+
+    /// The backstops behind the settings `TGFS_READ_DEADLINE` and `TGFS_WRITE_DEADLINE`.
+    #[must_use]
+    pub const fn behind(read: Duration, write: Duration) -> Self {
+        Self {
+            read: read.saturating_add(Self::SLACK),
+            write: write.saturating_add(Self::SLACK),
+        }
+    }
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self::behind(Duration::from_secs(30), Duration::from_secs(300))
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct MountConfig {
+    pub access: MountAccess,
+    pub mode: MountMode,
+    pub deadlines: Deadlines,
+    /// Directories that the daemon itself uses (state, spool, cache, local store): a mount must
+    /// neither hold one nor lie in one, or the daemon would wait for itself.
+    pub private: Vec<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    #[error(
+        "{FUSE_DEVICE} is missing: load the module with `modprobe fuse`, or give the container `--device {FUSE_DEVICE} --cap-add SYS_ADMIN`"
+    )]
+    NoDevice,
+    #[error(
+        "{FUSE_DEVICE} may not be opened by this user: run `chmod 666 {FUSE_DEVICE}` as root, or mount as root"
+    )]
+    DeviceRefused,
+    #[error(
+        "other users can only be let in when /etc/fuse.conf has a line `user_allow_other`: add it, or leave --allow-other out"
+    )]
+    AllowOtherRefused,
+    #[error("{}: cannot be mounted on: {error}", .mountpoint.display())]
+    Unusable {
+        mountpoint: PathBuf,
+        error: io::Error,
+    },
+    #[error("{}: not empty; choose an empty directory, or one that does not exist yet", .0.display())]
+    NotEmpty(PathBuf),
+    #[error("{}: tgfs is mounted there already; `tgfs umount {}` ends it", .0.display(), .0.display())]
+    AlreadyMounted(PathBuf),
+    #[error("{}: holds, or lies in, {} that tgfs itself uses; choose another directory", .mountpoint.display(), .private.display())]
+    OverOwnFiles {
+        mountpoint: PathBuf,
+        private: PathBuf,
+    },
+    #[error("{}: cannot be unmounted: {error}; try `fusermount3 -uz {}`", .mountpoint.display(), .mountpoint.display())]
+    Detach {
+        mountpoint: PathBuf,
+        error: io::Error,
+    },
+    #[error("{}: cannot mount: {error}", .mountpoint.display())]
+    Failed {
+        mountpoint: PathBuf,
+        error: io::Error,
+    },
+}
+
+/// How an unmount ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DetachOutcome {
+    /// The kernel let go; no request comes any more.
+    Ended,
+    /// Out of the tree, but programs still hold files in it open.
+    StillInUse,
+}
+
+/// How far the end has come. Only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Living,
+    /// Not in the tree any more; open files are still served.
+    Detached,
+    /// No request comes any more.
+    Over,
+}
+
+/// A living mount. Dropping it takes it out of the tree without waiting.
+pub struct Mounted {
+    mountpoint: PathBuf,
+    line: Option<MountLine>,
+    unmounter: SessionUnmounter,
+    phase: watch::Receiver<Phase>,
+    is_detached: bool,
+}
+
+impl fmt::Debug for Mounted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mounted")
+            .field("mountpoint", &self.mountpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Mounts `vfs` at `path`. Requests that may wait run on `tasks`. Blocks for the kernel's
+/// handshake: some milliseconds.
+///
+/// # Errors
+/// Each with what to do about it; nothing stays mounted then.
+pub fn mount(
+    vfs: Vfs,
+    path: &Path,
+    config: &MountConfig,
+    tasks: &Handle,
+) -> Result<Mounted, MountError> {
+    check_device()?;
+    let mountpoint = mountpoint::prepare(path, &config.private)?;
+    let adapter = Adapter::new(vfs, tasks.clone(), config.deadlines);
+    let mut session = Session::new(adapter, &mountpoint, &session_config(config))
+        .map_err(|error| explain(&mountpoint, error))?;
+    let unmounter = session.unmount_callable();
+    let (progress, phase) = watch::channel(Phase::Living);
+    let mut mounted = Mounted {
+        line: mountpoint::mounted_at(&mountpoint).ok().flatten(),
+        mountpoint,
+        unmounter,
+        phase,
+        is_detached: false,
+    };
+    let watcher = mounted
+        .line
+        .as_ref()
+        .map(|line| (line.id, progress.clone()));
+    let serve = move || {
+        if let Err(error) = session.run() {
+            tracing::warn!("the mount ended: {error}");
+        }
+        progress.send_replace(Phase::Over);
+    };
+    let mut started = spawn_thread("tgfs-mount", serve);
+    if let Some((id, progress)) = watcher {
+        let watch = move || watch_table(id, &progress);
+        started = started.and_then(|()| spawn_thread("tgfs-mount-watch", watch));
+    }
+    if let Err(error) = started {
+        mounted.detach()?;
+        return Err(MountError::Failed {
+            mountpoint: mounted.mountpoint.clone(),
+            error,
+        });
+    }
+    mounted.raise_read_ahead();
+    Ok(mounted)
+}
+
+fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)?;
+    Ok(())
+}
+
+/// Says when the mount with this id leaves the tree; a lazy unmount shows only in the table, while
+/// the session goes on for the files that are still open.
+fn watch_table(id: u64, progress: &watch::Sender<Phase>) {
+    let Ok(table) = File::open(MOUNT_TABLE) else {
+        return;
+    };
+    while *progress.borrow() == Phase::Living {
+        let is_gone = mountpoint::mounts().map(|lines| lines.iter().all(|line| line.id != id));
+        if matches!(is_gone, Ok(true)) {
+            progress.send_if_modified(|phase| {
+                let is_news = *phase == Phase::Living;
+                *phase = (*phase).max(Phase::Detached);
+                is_news
+            });
+            return;
+        }
+        // proc_pid_mountinfo(5): a change of the table shows as an exceptional condition.
+        let mut wait = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
+        if nix::poll::poll(&mut wait, TABLE_CHECK_MILLIS).is_err() {
+            thread::yield_now();
+        }
+    }
+}
+
+fn session_config(config: &MountConfig) -> Config {
+    let mut session = Config::default();
+    session.mount_options = vec![
+        MountOption::FSName(SOURCE_NAME.to_owned()),
+        MountOption::Subtype(SOURCE_NAME.to_owned()),
+        // Modes and owners are enforced by the kernel, which also saves an ACCESS per open.
+        MountOption::DefaultPermissions,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+        match config.mode {
+            MountMode::ReadWrite => MountOption::RW,
+            MountMode::ReadOnly => MountOption::RO,
+        },
+    ];
+    session.acl = match config.access {
+        MountAccess::Owner => SessionACL::Owner,
+        MountAccess::Everyone => SessionACL::All,
+    };
+    session.n_threads = Some(EVENT_LOOPS);
+    session.clone_fd = true;
+    session
+}
+
+/// The device's own errors, before anything is made or changed.
+fn check_device() -> Result<(), MountError> {
+    match File::options().read(true).write(true).open(FUSE_DEVICE) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(MountError::DeviceRefused)
+        }
+        // ENODEV, ENXIO: the node is there and the module is not.
+        Err(_) => Err(MountError::NoDevice),
+    }
+}
+
+fn explain(mountpoint: &Path, error: io::Error) -> MountError {
+    if error.to_string().contains("user_allow_other") {
+        return MountError::AllowOtherRefused;
+    }
+    let error = match error.raw_os_error() {
+        Some(code) if code == Errno::EPERM as i32 => io::Error::new(
+            error.kind(),
+            "mounting is not allowed here: install fuse3, or give the container `--cap-add SYS_ADMIN`",
+        ),
+        _ => error,
+    };
+    MountError::Failed {
+        mountpoint: mountpoint.to_path_buf(),
+        error,
+    }
+}
+
+impl Mounted {
+    #[must_use]
+    pub fn mountpoint(&self) -> &Path {
+        &self.mountpoint
+    }
+
+    /// Waits until the mount is gone from the tree without our doing: `umount`, `fusermount3 -u`,
+    /// lazily or not, or an aborted connection.
+    pub async fn ended(&mut self) {
+        // An error says that the thread is gone: over as well.
+        let _ = self.phase.wait_for(|phase| *phase != Phase::Living).await;
+        // At its end a session unmounts its path, whoever is mounted there by then. Asking now,
+        // while nobody is, takes that away from it.
+        if let Err(error) = self.detach() {
+            tracing::debug!("{error}");
+        }
+    }
+
+    /// Unmounts: at once where nothing is open, else out of the tree now and with up to `drain`
+    /// for the open files.
+    ///
+    /// # Errors
+    /// When the mount cannot even be taken out of the tree.
+    pub async fn unmount(mut self, drain: Duration) -> Result<DetachOutcome, MountError> {
+        let mut phase = self.phase.clone();
+        let detached = tokio::task::spawn_blocking(move || self.detach()).await;
+        match detached {
+            Ok(result) => result?,
+            Err(error) => tracing::warn!("unmounting: {error}"),
+        }
+        let over = tokio::time::timeout(drain, phase.wait_for(|phase| *phase == Phase::Over)).await;
+        Ok(match over {
+            Ok(_) => DetachOutcome::Ended,
+            Err(_) => DetachOutcome::StillInUse,
+        })
+    }
+
+    /// Out of the tree. Nothing is done where another mount took the place: fuser would unmount
+    /// by path.
+    fn detach(&mut self) -> Result<(), MountError> {
+        if self.is_detached {
+            return Ok(());
+        }
+        self.is_detached = true;
+        let now = mountpoint::mounted_at(&self.mountpoint).ok().flatten();
+        match (&self.line, now) {
+            (Some(own), Some(now)) if own.id != now.id => Ok(()),
+            (_, Some(_)) => match self.unmounter.unmount() {
+                Ok(()) => Ok(()),
+                // Busy. The kernel refuses in other ways too; all end the same.
+                Err(_) => mountpoint::detach(&self.mountpoint),
+            },
+            (_, None) => {
+                if let Err(error) = self.unmounter.unmount() {
+                    tracing::debug!("already unmounted: {error}");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Only root may; without it reads come in 128 KiB, which works too.
+    fn raise_read_ahead(&self) {
+        let Some(line) = &self.line else { return };
+        let setting = format!("/sys/class/bdi/{}/read_ahead_kb", line.device);
+        if let Err(error) = std::fs::write(&setting, READ_AHEAD_KIB.to_string()) {
+            tracing::debug!("{setting} stays as it is: {error}");
+        }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Err(error) = self.detach() {
+            tracing::warn!("{error}");
+        }
+    }
+}

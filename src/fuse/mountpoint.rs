@@ -1,0 +1,245 @@
+//! What may be mounted on, and what is mounted there.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+
+use super::mount::MountError;
+
+/// Source of our mounts in `/proc/self/mountinfo` and `df`. Ours are found by it: the type is
+/// `fuse` or `fuse.tgfs`, depending on who mounted.
+pub(super) const SOURCE_NAME: &str = "tgfs";
+
+/// Shows each mount that this process sees; proc_pid_mountinfo(5).
+pub(super) const MOUNT_TABLE: &str = "/proc/self/mountinfo";
+
+/// A line of the mount table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MountLine {
+    /// Unique among living mounts of this machine.
+    pub id: u64,
+    /// `major:minor` of the files in it.
+    pub device: String,
+    pub path: PathBuf,
+    pub source: String,
+}
+
+/// The mount table.
+pub(super) fn mounts() -> io::Result<Vec<MountLine>> {
+    let table = fs::read(MOUNT_TABLE)?;
+    Ok(table
+        .split(|&byte| byte == b'\n')
+        .filter_map(parse)
+        .collect())
+}
+
+/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
+fn parse(line: &[u8]) -> Option<MountLine> {
+    let mut fields = line.split(|&byte| byte == b' ');
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let device = String::from_utf8(fields.nth(1)?.to_vec()).ok()?;
+    let path = PathBuf::from(OsString::from_vec(unescape(fields.nth(1)?)));
+    // Optional fields end with a hyphen; then come type and source.
+    let source = fields.skip_while(|field| *field != b"-").nth(2)?;
+    Some(MountLine {
+        id,
+        device,
+        path,
+        source: String::from_utf8_lossy(&unescape(source)).into_owned(),
+    })
+}
+
+/// Space, tab, newline and backslash stand as a backslash and three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, tail)) = rest.split_first() {
+        let octal = tail
+            .get(..3)
+            .filter(|_| first == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match octal {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    bytes
+}
+
+/// The topmost mount at `path`, which has to be absolute and free of links.
+pub(super) fn mounted_at(path: &Path) -> io::Result<Option<MountLine>> {
+    Ok(mounts()?.into_iter().rfind(|line| line.path == path))
+}
+
+/// Whether a tgfs is mounted at `path`, living or stale. Touches only the directory above it.
+///
+/// # Errors
+/// When the mount table cannot be read.
+pub fn is_tgfs_mount(path: &Path) -> io::Result<bool> {
+    let path = absolute(path)?;
+    Ok(mounted_at(&path)?.is_some_and(|line| line.source == SOURCE_NAME))
+}
+
+/// The absolute path without links, found without touching the last component: behind it may
+/// stand a mount that answers nothing.
+fn absolute(path: &Path) -> io::Result<PathBuf> {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => {
+            let parent = if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            };
+            Ok(parent.canonicalize()?.join(name))
+        }
+        _ => path.canonicalize(),
+    }
+}
+
+/// Whether the daemon behind a mount at `path` is gone ("transport endpoint is not connected").
+fn is_stale(path: &Path) -> bool {
+    let is_disconnected = |error: io::Error| error.raw_os_error() == Some(Errno::ENOTCONN as i32);
+    fs::symlink_metadata(path)
+        .err()
+        .is_some_and(is_disconnected)
+}
+
+/// Detaches what a dead daemon left behind at `path`; does nothing where a living one, or none,
+/// is.
+///
+/// # Errors
+/// When the mount cannot be detached.
+pub fn clean_stale(path: &Path) -> Result<(), MountError> {
+    // A crash loop can have stacked several.
+    for _ in 0..MAX_STACKED_MOUNTS {
+        if !is_stale(path) {
+            return Ok(());
+        }
+        tracing::info!(mountpoint = %path.display(), "removing the mount of a daemon that died");
+        detach(path)?;
+    }
+    Ok(())
+}
+
+const MAX_STACKED_MOUNTS: usize = 16;
+
+/// Takes the mount at `path` out of the tree now; it ends when its last open file is closed.
+pub fn detach(path: &Path) -> Result<(), MountError> {
+    let refused = match umount2(path, MntFlags::MNT_DETACH) {
+        Ok(()) => return Ok(()),
+        Err(Errno::EPERM) => detach_with_fusermount(path),
+        Err(error) => Err(io::Error::from(error)),
+    };
+    refused.map_err(|error| MountError::Detach {
+        mountpoint: path.to_path_buf(),
+        error,
+    })
+}
+
+/// The way of those who are not root.
+fn detach_with_fusermount(_path: &Path) -> io::Result<()> {
+    Err(io::Error::from(Errno::EPERM))
+}
+
+/// Makes `path` ready: stale mounts gone, the directory there and empty, apart from the daemon's
+/// own directories. The result is absolute and free of links.
+pub(super) fn prepare(path: &Path, private: &[PathBuf]) -> Result<PathBuf, MountError> {
+    let unusable = |error: io::Error| MountError::Unusable {
+        mountpoint: path.to_path_buf(),
+        error,
+    };
+    clean_stale(path)?;
+    if is_tgfs_mount(path).unwrap_or(false) {
+        return Err(MountError::AlreadyMounted(path.to_path_buf()));
+    }
+    fs::create_dir_all(path).map_err(unusable)?;
+    let path = path.canonicalize().map_err(unusable)?;
+    for private in private {
+        // One that is not there yet will be made at the place that its path says.
+        let private = private.canonicalize().unwrap_or_else(|_| private.clone());
+        if private.starts_with(&path) || path.starts_with(&private) {
+            return Err(MountError::OverOwnFiles {
+                mountpoint: path,
+                private,
+            });
+        }
+    }
+    let mut entries = fs::read_dir(&path).map_err(unusable)?;
+    if entries.next().is_some() {
+        return Err(MountError::NotEmpty(path));
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_mount_table_is_read() {
+        let line = parse(
+            b"36 35 0:48 / /mnt/a\\040b\\134c rw,nosuid master:1 - fuse.tgfs tgfs rw,user_id=0",
+        )
+        .unwrap();
+        assert_eq!(line.id, 36);
+        assert_eq!(line.device, "0:48");
+        assert_eq!(line.path, Path::new("/mnt/a b\\c"));
+        assert_eq!(line.source, "tgfs");
+        assert!(
+            mounts()
+                .unwrap()
+                .iter()
+                .any(|line| line.path == Path::new("/"))
+        );
+    }
+
+    #[test]
+    fn a_directory_with_files_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("mine"), b"x").unwrap();
+        assert!(matches!(
+            prepare(directory.path(), &[]),
+            Err(MountError::NotEmpty(_))
+        ));
+    }
+
+    #[test]
+    fn the_daemons_own_directories_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        fs::create_dir(&state).unwrap();
+        for mountpoint in [
+            directory.path().to_path_buf(),
+            state.clone(),
+            state.join("mnt"),
+        ] {
+            assert!(
+                matches!(
+                    prepare(&mountpoint, std::slice::from_ref(&state)),
+                    Err(MountError::OverOwnFiles { .. })
+                ),
+                "{mountpoint:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_mountpoint_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let mountpoint = directory.path().join("a/b");
+        let ready = prepare(&mountpoint, &[]).unwrap();
+        assert!(ready.is_dir());
+    }
+}

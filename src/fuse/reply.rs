@@ -1,0 +1,89 @@
+//! One way to end a request: a value or an errno, whatever happens in between.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use fuser::{
+    Errno, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+};
+
+use super::errno::errno;
+use crate::model::{ErrorKind, FsError, FsResult};
+
+/// A reply that can say no.
+pub(super) trait Refuse {
+    fn refuse(self, errno: Errno);
+}
+
+macro_rules! refuse {
+    ($($reply:ty),*) => {
+        $(impl Refuse for $reply {
+            fn refuse(self, errno: Errno) {
+                self.error(errno);
+            }
+        })*
+    };
+}
+
+refuse!(
+    ReplyAttr,
+    ReplyCreate,
+    ReplyData,
+    ReplyDirectory,
+    ReplyDirectoryPlus,
+    ReplyEmpty,
+    ReplyEntry,
+    ReplyLseek,
+    ReplyOpen,
+    ReplyStatfs,
+    ReplyWrite,
+    ReplyXattr
+);
+
+/// Ends a request with `result`. `operation` is for the log.
+pub(super) fn finish<T, R: Refuse>(
+    operation: &'static str,
+    result: FsResult<T>,
+    reply: R,
+    accept: impl FnOnce(T, R),
+) {
+    match result {
+        Ok(value) => accept(value, reply),
+        Err(error) => {
+            log_refusal(operation, &error);
+            reply.refuse(errno(error.kind));
+        }
+    }
+}
+
+/// What a look-up misses is daily business; what a disk or the remote fails at is not.
+fn log_refusal(operation: &'static str, error: &FsError) {
+    match error.kind {
+        ErrorKind::Io | ErrorKind::Corrupt | ErrorKind::RemoteUnavailable | ErrorKind::NoSpace => {
+            tracing::warn!(operation, kind = ?error.kind, "{error}");
+        }
+        kind => tracing::debug!(operation, ?kind, "{error}"),
+    }
+}
+
+/// Runs `call` on the thread of an event loop. A panic ends as an error of this one request; it
+/// must not take the loop away from all others.
+pub(super) fn guarded<T>(call: impl FnOnce() -> FsResult<T>) -> FsResult<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+        Err(FsError::new(
+            ErrorKind::Io,
+            "an internal error; the log has a panic before this line, please report it",
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_of_one_request() {
+        let result: FsResult<()> = guarded(|| panic!("on purpose"));
+        assert_eq!(result.map_err(|error| error.kind), Err(ErrorKind::Io));
+    }
+}

@@ -1,0 +1,191 @@
+//! A set of row changes in the making: reads see what was already drafted, and in the end all of
+//! it goes into the store in one batch, with the sum over all rows brought along.
+
+use std::ops::ControlFlow;
+
+use super::error::IndexError;
+use super::key;
+use super::record::{ChildKindV1, ChildV1, ContentV1, InodeV1, MetaV1, NodeKindV1, NodeV1};
+use super::store::{Space, Store, StoreError, Writes};
+use crate::codec::{Record, decode, encode};
+use crate::model::{Entry, EntryId, EntryKind};
+
+impl From<StoreError> for IndexError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Io(source) => Self::io("use", "index", source),
+            StoreError::Damaged(reason) => Self::Damaged(reason),
+        }
+    }
+}
+
+/// What one row adds to the sum in the meta row. Addition is order-independent, so a scan of all
+/// rows finds whether one is missing, doubled or older than it should be.
+pub(super) fn row_sum(key: &[u8], value: &[u8]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(key.len() as u64).to_le_bytes());
+    hasher.update(key);
+    hasher.update(value);
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}
+
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    store: &'a Store,
+    writes: Writes,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            writes: Writes::new(),
+        }
+    }
+
+    fn bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        match self.writes.get(key) {
+            Some(drafted) => Ok(drafted.clone()),
+            None => Ok(self.store.get(Space::Records, key)?),
+        }
+    }
+    pub fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, IndexError> {
+        self.bytes(key)?
+            .map(|bytes| decode(&bytes))
+            .transpose()
+            .map_err(Into::into)
+    }
+    pub fn put<R: Record>(&mut self, key: Vec<u8>, record: &R) -> Result<(), IndexError> {
+        let bytes = encode(record).map_err(IndexError::Codec)?;
+        self.writes.insert(key, Some(bytes));
+        Ok(())
+    }
+    pub fn remove(&mut self, key: Vec<u8>) {
+        self.writes.insert(key, None);
+    }
+    pub fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Whether any row starts with `prefix`.
+    pub fn any(&self, prefix: &[u8]) -> Result<bool, IndexError> {
+        let drafted = self.writes.range(prefix.to_vec()..);
+        for (_, value) in drafted.take_while(|(key, _)| key.starts_with(prefix)) {
+            if value.is_some() {
+                return Ok(true);
+            }
+        }
+        let mut found = false;
+        self.store
+            .visit(Space::Records, prefix, prefix, &mut |key, _| {
+                if self.writes.contains_key(key) {
+                    return ControlFlow::Continue(());
+                }
+                found = true;
+                ControlFlow::Break(())
+            })?;
+        Ok(found)
+    }
+
+    pub fn entry(&self, id: EntryId) -> Result<Option<(NodeV1, Entry)>, IndexError> {
+        let Some(node) = self.get::<NodeV1>(&key::node(id))? else {
+            return Ok(None);
+        };
+        let kind = match node.kind {
+            NodeKindV1::Directory => EntryKind::Directory,
+            NodeKindV1::File { .. } => {
+                let content = self.get::<ContentV1>(&key::content(id))?;
+                let content = content
+                    .ok_or_else(|| IndexError::Damaged(format!("file {id} has no content")))?;
+                EntryKind::File(Box::new(content.0))
+            }
+        };
+        let entry = Entry {
+            id,
+            parent: node.parent,
+            name: node.name.clone(),
+            ino: node.ino,
+            attributes: node.attributes.clone(),
+            kind,
+        };
+        Ok(Some((node, entry)))
+    }
+
+    /// The node and content rows of an entry, without those that lead to it.
+    pub fn put_entry(&mut self, entry: &Entry, seq: crate::model::Seq) -> Result<(), IndexError> {
+        let kind = match &entry.kind {
+            EntryKind::Directory => {
+                self.remove(key::content(entry.id));
+                NodeKindV1::Directory
+            }
+            EntryKind::File(content) => {
+                self.put(key::content(entry.id), &ContentV1((**content).clone()))?;
+                NodeKindV1::File { size: content.size }
+            }
+        };
+        let node = NodeV1 {
+            seq,
+            parent: entry.parent,
+            name: entry.name.clone(),
+            ino: entry.ino,
+            attributes: entry.attributes.clone(),
+            kind,
+        };
+        self.put(key::node(entry.id), &node)
+    }
+
+    /// The rows that lead to an entry: by name, by cookie and by inode number.
+    pub fn link(&mut self, entry: &Entry) -> Result<(), IndexError> {
+        self.put(key::inode(entry.ino), &InodeV1(entry.id))?;
+        if entry.id == EntryId::ROOT {
+            return Ok(());
+        }
+        let child = ChildV1 {
+            id: entry.id,
+            ino: entry.ino,
+            name: entry.name.clone(),
+            kind: match entry.kind {
+                EntryKind::Directory => ChildKindV1::Directory,
+                EntryKind::File(_) => ChildKindV1::File,
+            },
+        };
+        self.put(key::name(entry.parent, &entry.name), &child)?;
+        self.put(key::child(entry.parent, entry.ino), &child)
+    }
+
+    /// Takes the rows away that lead to an entry, if they still do: in one commit another entry may
+    /// already have its name.
+    pub fn unlink(&mut self, id: EntryId, node: &NodeV1) -> Result<(), IndexError> {
+        let inode = key::inode(node.ino);
+        if self.get::<InodeV1>(&inode)? == Some(InodeV1(id)) {
+            self.remove(inode);
+        }
+        if id == EntryId::ROOT {
+            return Ok(());
+        }
+        let by_name = key::name(node.parent, &node.name);
+        for key in [by_name, key::child(node.parent, node.ino)] {
+            if self.get::<ChildV1>(&key)?.is_some_and(|row| row.id == id) {
+                self.remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// The batch to apply, and the meta row that is part of it.
+    pub fn finish(mut self, mut meta: MetaV1) -> Result<(Writes, MetaV1), IndexError> {
+        for (key, value) in &self.writes {
+            if let Some(old) = self.store.get(Space::Records, key)? {
+                meta.sum = meta.sum.wrapping_sub(row_sum(key, &old));
+            }
+            if let Some(new) = value {
+                meta.sum = meta.sum.wrapping_add(row_sum(key, new));
+            }
+        }
+        let bytes = encode(&meta).map_err(IndexError::Codec)?;
+        self.writes.insert(key::META.to_vec(), Some(bytes));
+        Ok((self.writes, meta))
+    }
+}

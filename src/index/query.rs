@@ -1,0 +1,193 @@
+//! Reading the tree.
+
+use std::ops::ControlFlow;
+
+use super::draft::Draft;
+use super::error::IndexError;
+use super::key;
+use super::record::{ChildKindV1, ChildV1, DirtyV1, InodeV1, NodeKindV1, NodeV1};
+use super::store::{Space, Store};
+use super::{Child, ChildKind, Index, Node, NodeKind};
+use crate::codec::{CodecError, Record, decode};
+use crate::model::{Entry, EntryId, Ino, Name, PackRef};
+
+fn row<R: Record>(store: &Store, key: &[u8]) -> Result<Option<R>, IndexError> {
+    let bytes = store.get(Space::Records, key)?;
+    bytes
+        .map(|bytes| decode(&bytes))
+        .transpose()
+        .map_err(Into::into)
+}
+
+/// Visits rows that start with `prefix`, from `from` on, decoded.
+pub(super) fn visit_rows<R: Record>(
+    store: &Store,
+    prefix: &[u8],
+    from: &[u8],
+    visit: &mut dyn FnMut(&[u8], R) -> ControlFlow<()>,
+) -> Result<(), IndexError> {
+    let mut failed: Option<CodecError> = None;
+    store.visit(
+        Space::Records,
+        prefix,
+        from,
+        &mut |key, value| match decode(value) {
+            Ok(record) => visit(key, record),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        },
+    )?;
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+impl From<ChildV1> for Child {
+    fn from(row: ChildV1) -> Self {
+        Self {
+            name: row.name,
+            id: row.id,
+            ino: row.ino,
+            kind: match row.kind {
+                ChildKindV1::Directory => ChildKind::Directory,
+                ChildKindV1::File => ChildKind::File,
+            },
+        }
+    }
+}
+
+fn node_of(id: EntryId, row: NodeV1) -> Node {
+    Node {
+        id,
+        parent: row.parent,
+        name: row.name,
+        ino: row.ino,
+        attributes: row.attributes,
+        kind: match row.kind {
+            NodeKindV1::Directory => NodeKind::Directory,
+            NodeKindV1::File { size } => NodeKind::File { size },
+        },
+    }
+}
+
+/// All of these fail only when the database does; what is not there is `None`.
+impl Index {
+    /// # Errors
+    /// When the database fails.
+    pub fn node(&self, id: EntryId) -> Result<Option<Node>, IndexError> {
+        let found = self.shared.read(|store| row(store, &key::node(id)))?;
+        Ok(found.map(|row| node_of(id, row)))
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub fn node_by_ino(&self, ino: Ino) -> Result<Option<Node>, IndexError> {
+        self.shared.read(|store| {
+            let Some(InodeV1(id)) = row(store, &key::inode(ino))? else {
+                return Ok::<_, IndexError>(None);
+            };
+            let found = row(store, &key::node(id))?;
+            Ok(found.map(|row| node_of(id, row)))
+        })
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub fn entry(&self, id: EntryId) -> Result<Option<Entry>, IndexError> {
+        let found = self.shared.read(|store| Draft::new(store).entry(id))?;
+        Ok(found.map(|(_, entry)| entry))
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub fn child(&self, parent: EntryId, name: &Name) -> Result<Option<Child>, IndexError> {
+        let key = key::name(parent, name);
+        let found = self.shared.read(|store| row::<ChildV1>(store, &key))?;
+        Ok(found.map(Into::into))
+    }
+
+    /// Children with an inode number above `after`, ascending by it: a stable readdir cookie.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn children(
+        &self,
+        parent: EntryId,
+        after: Ino,
+        limit: usize,
+    ) -> Result<Vec<Child>, IndexError> {
+        let mut children = Vec::new();
+        let Some(from) = after.0.checked_add(1) else {
+            return Ok(children);
+        };
+        if limit == 0 {
+            return Ok(children);
+        }
+        let prefix = key::children(parent);
+        let from = key::child(parent, Ino(from));
+        self.shared.read(|store| {
+            visit_rows::<ChildV1>(store, &prefix, &from, &mut |_, row| {
+                children.push(row.into());
+                if children.len() < limit {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })
+        })?;
+        Ok(children)
+    }
+
+    /// Entries with an id above `after`, ascending by it: for walks over the whole library in
+    /// steps that block nobody for long.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn entries(&self, after: Option<EntryId>, limit: usize) -> Result<Vec<Entry>, IndexError> {
+        let from = match after {
+            Some(id) => {
+                let mut key = key::node(id);
+                key.push(0);
+                key
+            }
+            None => vec![key::NODES],
+        };
+        self.shared.read(|store| {
+            let mut ids = Vec::new();
+            store.visit(Space::Records, &[key::NODES], &from, &mut |row, _| {
+                ids.extend(key::entry_of(row));
+                if ids.len() < limit {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
+            let draft = Draft::new(store);
+            let mut entries = Vec::with_capacity(ids.len());
+            for id in ids {
+                entries.extend(draft.entry(id)?.map(|(_, entry)| entry));
+            }
+            Ok::<_, IndexError>(entries)
+        })
+    }
+
+    /// Whether the newest state of the entry stands in an acknowledged manifest.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn is_published(&self, id: EntryId) -> Result<bool, IndexError> {
+        let dirty = self
+            .shared
+            .read(|store| row::<DirtyV1>(store, &key::dirty(id)))?;
+        Ok(dirty.is_none())
+    }
+
+    /// Whether anything still refers to the pack.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn is_referenced(&self, pack: &PackRef) -> Result<bool, IndexError> {
+        let prefix = key::references(pack.id);
+        self.shared.read(|store| Draft::new(store).any(&prefix))
+    }
+}

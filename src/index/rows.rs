@@ -1,0 +1,89 @@
+//! Small records of other modules.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::error::IndexError;
+use super::record::RowV1;
+use super::store::{Space, StoreError, Writes};
+use super::{Index, Shared};
+use crate::codec::{decode, encode};
+
+/// A table of small records (jobs, slugs, settings of the state), outside the journal: whoever
+/// uses it must be able to do without. A row that is damaged counts as absent.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    shared: Arc<Shared>,
+    table: &'static str,
+}
+
+impl Index {
+    /// # Errors
+    /// None today: opening a table touches no disk.
+    pub fn rows(&self, table: &'static str) -> Result<Rows, IndexError> {
+        Ok(Rows {
+            shared: Arc::clone(&self.shared),
+            table,
+        })
+    }
+}
+
+impl Rows {
+    fn key(&self, key: &[u8]) -> Vec<u8> {
+        let mut full = self.table.as_bytes().to_vec();
+        full.push(0);
+        full.extend_from_slice(key);
+        full
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        let key = self.key(key);
+        let found = self.shared.read(|store| store.get(Space::Rows, &key))?;
+        Ok(found.and_then(|bytes| decode::<RowV1>(&bytes).ok().map(|row| row.0)))
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<(), IndexError> {
+        let bytes = encode(&RowV1(value.to_vec())).map_err(IndexError::Codec)?;
+        self.write(key, Some(bytes))
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub fn remove(&self, key: &[u8]) -> Result<(), IndexError> {
+        self.write(key, None)
+    }
+
+    fn write(&self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), IndexError> {
+        let writes = Writes::from([(self.key(key), value)]);
+        let applied = self
+            .shared
+            .read(|store| Ok::<_, IndexError>(store.apply(Space::Rows, &writes)))?;
+        applied.map_err(|error: StoreError| {
+            *self.shared.store_mut() = None;
+            error.into()
+        })
+    }
+
+    /// All rows whose key starts with `prefix`, in order of their keys.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, IndexError> {
+        let from = self.key(prefix);
+        let skip = self.table.len() + 1;
+        let mut found = Vec::new();
+        self.shared.read(|store| {
+            store.visit(Space::Rows, &from, &from, &mut |key, value| {
+                if let Ok(row) = decode::<RowV1>(value) {
+                    found.push((key[skip..].to_vec(), row.0));
+                }
+                ControlFlow::Continue(())
+            })
+        })?;
+        Ok(found)
+    }
+}

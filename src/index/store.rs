@@ -1,0 +1,154 @@
+//! sled, and nothing else: the one module that knows it.
+//!
+//! sled 0.34 panics on bit rot, so each call is wrapped; its `flush` is no fsync, so a barrier
+//! syncs its file as well; after a failed write it refuses everything until it is opened anew.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Bytes of sled's page cache; the process takes about four times as much.
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// Milliseconds between sled's own flushes. The journal carries durability, so this only bounds
+/// how much is rolled forward after a crash.
+const FLUSH_EVERY_MS: u64 = 500;
+/// How long to wait for threads of an instance that was just closed to let go of the file.
+const RELEASE_WAIT: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) enum StoreError {
+    Io(io::Error),
+    Damaged(String),
+}
+
+/// Which of the two key spaces.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Space {
+    /// Rows of the index, summed up in the meta row.
+    Records,
+    /// Rows of other modules.
+    Rows,
+}
+
+/// New values by key; `None` removes.
+pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+#[derive(Debug)]
+pub(super) struct Store {
+    records: sled::Tree,
+    rows: sled::Tree,
+    // Last: the trees let go of the database first.
+    db: sled::Db,
+    directory: PathBuf,
+}
+
+impl Store {
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let started = Instant::now();
+        let db = loop {
+            let opened = guarded(|| {
+                sled::Config::new()
+                    .path(directory)
+                    .cache_capacity(CACHE_BYTES)
+                    .flush_every_ms(Some(FLUSH_EVERY_MS))
+                    .mode(sled::Mode::HighThroughput)
+                    .open()
+            });
+            match opened {
+                // sled tells a held lock only by its text.
+                Err(StoreError::Io(error))
+                    if error.to_string().contains("could not acquire lock")
+                        && started.elapsed() < RELEASE_WAIT =>
+                {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                other => break other?,
+            }
+        };
+        let records = guarded(|| db.open_tree(b"records"))?;
+        let rows = guarded(|| db.open_tree(b"rows"))?;
+        Ok(Self {
+            records,
+            rows,
+            db,
+            directory: directory.to_owned(),
+        })
+    }
+
+    fn tree(&self, space: Space) -> &sled::Tree {
+        match space {
+            Space::Records => &self.records,
+            Space::Rows => &self.rows,
+        }
+    }
+
+    pub fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        guarded(|| self.tree(space).get(key)).map(|found| found.map(|value| value.to_vec()))
+    }
+
+    /// Rows from `from` on (inclusive) as long as they start with `prefix` and `visit` goes on.
+    pub fn visit(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        guarded(|| {
+            for row in self.tree(space).range(from.to_vec()..) {
+                let (key, value) = row?;
+                if !key.starts_with(prefix) || visit(&key, &value).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// All or nothing, also over a crash.
+    pub fn apply(&self, space: Space, writes: &Writes) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in writes {
+            match value {
+                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        guarded(|| self.tree(space).apply_batch(batch))
+    }
+
+    /// Returns when everything applied so far would survive a power cut.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        guarded(|| self.db.flush())?;
+        // sled's own flush stops at sync_file_range.
+        let synced = File::open(self.directory.join("db")).and_then(|file| file.sync_all());
+        synced.map_err(StoreError::Io)
+    }
+
+    /// Bytes on disk.
+    pub fn size(&self) -> Result<u64, StoreError> {
+        guarded(|| self.db.size_on_disk())
+    }
+}
+
+/// Turns sled's panics into errors.
+fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(sled::Error::Io(error))) => Err(StoreError::Io(error)),
+        Ok(Err(error)) => Err(StoreError::Damaged(error.to_string())),
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(StoreError::Damaged(
+                text.unwrap_or("the database panicked").to_owned(),
+            ))
+        }
+    }
+}

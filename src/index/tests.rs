@@ -1,0 +1,286 @@
+mod damage;
+mod outbox;
+
+use std::path::Path;
+
+use super::*;
+use crate::model::{
+    Blob, BlobId, Digest, Entry, EntryKind, Extent, ExtentSource, FileContent, FileState,
+    PackAddress, PackId, PackRef, PackSlice, ViewsState, XattrMap,
+};
+
+fn owner() -> Owner {
+    Owner { uid: 1, gid: 2 }
+}
+
+fn open(state: &Path) -> (Index, OpenReport) {
+    Index::open(state, owner()).unwrap()
+}
+
+/// The state as a crash would leave it: the files as they are now, no shutdown.
+fn crash_copy(state: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    copy_directory(state, copy.path());
+    copy
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        let target = to.join(file.file_name());
+        if file.file_type().unwrap().is_dir() {
+            copy_directory(&file.path(), &target);
+        } else {
+            std::fs::copy(file.path(), target).unwrap();
+        }
+    }
+}
+
+fn attributes() -> Attributes {
+    let now = Timestamp {
+        seconds: 1_700_000_000,
+        nanos: 5,
+    };
+    Attributes {
+        mode: 0o644,
+        uid: 1,
+        gid: 2,
+        atime: now,
+        mtime: now,
+        ctime: now,
+        created: now,
+        xattrs: XattrMap::new(),
+    }
+}
+
+fn entry(index: &Index, parent: EntryId, name: &str, kind: EntryKind) -> Entry {
+    Entry {
+        id: EntryId::random(),
+        parent,
+        name: Name::new(name).unwrap(),
+        ino: index.next_ino(),
+        attributes: attributes(),
+        kind,
+    }
+}
+
+fn directory(index: &Index, parent: EntryId, name: &str) -> Entry {
+    entry(index, parent, name, EntryKind::Directory)
+}
+
+fn spooled(size: u64) -> FileContent {
+    let blob = BlobId::random();
+    FileContent {
+        version: 1,
+        size,
+        extents: vec![Extent {
+            source: ExtentSource::Blob(blob),
+            offset: 0,
+            len: size,
+        }],
+        blobs: vec![Blob {
+            id: blob,
+            len: size,
+            digest: None,
+            slices: Vec::new(),
+        }],
+        state: FileState::Spooled,
+        views: ViewsState::Pending,
+        hidden_sidecars: Vec::new(),
+    }
+}
+
+fn pack(len: u64) -> PackRef {
+    PackRef {
+        id: PackId::random(),
+        address: PackAddress::Local,
+        data_len: len,
+        len: len + 100,
+        table_digest: Digest([7; 32]),
+    }
+}
+
+fn in_pack(mut content: FileContent, pack: &PackRef) -> FileContent {
+    for blob in &mut content.blobs {
+        blob.slices = vec![PackSlice {
+            blob_offset: 0,
+            pack_offset: 0,
+            len: blob.len,
+            pack: pack.clone(),
+        }];
+    }
+    content
+}
+
+fn file(index: &Index, parent: EntryId, name: &str, content: FileContent) -> Entry {
+    entry(index, parent, name, EntryKind::File(Box::new(content)))
+}
+
+fn put(entry: &Entry) -> Change {
+    Change::Put(Box::new(entry.clone()))
+}
+
+fn remove(entry: &Entry) -> Change {
+    Change::Remove {
+        id: entry.id,
+        released: Vec::new(),
+    }
+}
+
+/// All entries by path from the root, found by listing directories.
+fn tree(index: &Index) -> Vec<(String, Entry)> {
+    let mut found = Vec::new();
+    let mut open = vec![(String::new(), EntryId::ROOT)];
+    while let Some((path, id)) = open.pop() {
+        let entry = index.entry(id).unwrap().expect("listed entries exist");
+        found.push((path.clone(), entry));
+        for child in index.children(id, Ino(0), 1000).unwrap() {
+            let by_name = index.child(id, &child.name).unwrap();
+            assert_eq!(by_name.as_ref(), Some(&child));
+            let by_ino = index.node_by_ino(child.ino).unwrap().unwrap();
+            assert_eq!(by_ino.id, child.id);
+            let path = format!("{path}/{}", child.name.display());
+            open.push((path, child.id));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+#[test]
+fn a_new_state_has_a_root() {
+    let state = tempfile::tempdir().unwrap();
+    let (index, report) = open(state.path());
+    assert_eq!(report.state, OpenState::Fresh);
+    let root = index.node(EntryId::ROOT).unwrap().unwrap();
+    assert_eq!(root.ino, Ino::ROOT);
+    assert_eq!(root.attributes.mode, 0o755);
+    assert_eq!((root.attributes.uid, root.attributes.gid), (1, 2));
+    assert_eq!(tree(&index).len(), 1);
+}
+
+#[test]
+fn the_tree_survives_a_clean_stop_and_a_crash() {
+    let state = tempfile::tempdir().unwrap();
+    let (index, _) = open(state.path());
+    let folder = directory(&index, EntryId::ROOT, "films");
+    index.commit(&[put(&folder)]).unwrap();
+    let film = file(&index, folder.id, "heat.mkv", spooled(17));
+    index.commit(&[put(&film)]).unwrap();
+    let before = tree(&index);
+    assert_eq!(before.len(), 3);
+    let id = index.library_id();
+
+    let crashed = crash_copy(state.path());
+    let (after_crash, report) = open(crashed.path());
+    assert_eq!(report.state, OpenState::Intact);
+    assert_eq!(tree(&after_crash), before);
+    assert_eq!(after_crash.library_id(), id);
+    assert!(after_crash.next_ino() > film.ino);
+
+    index.shutdown().unwrap();
+    drop(index);
+    let (index, report) = open(state.path());
+    assert_eq!(report.state, OpenState::Intact);
+    assert_eq!(report.rolled_forward, 0);
+    assert_eq!(tree(&index), before);
+}
+
+#[test]
+fn names_can_be_traded_and_not_stolen() {
+    let state = tempfile::tempdir().unwrap();
+    let (index, _) = open(state.path());
+    let mut a = file(&index, EntryId::ROOT, "a", spooled(1));
+    let mut b = file(&index, EntryId::ROOT, "b", spooled(2));
+    index.commit(&[put(&a), put(&b)]).unwrap();
+    a.name = Name::new("b").unwrap();
+    let stolen = index.commit(&[put(&a)]).unwrap_err();
+    assert!(matches!(stolen, IndexError::NameTaken(_)));
+    assert_eq!(
+        index.entry(a.id).unwrap().unwrap().name,
+        Name::new("a").unwrap()
+    );
+    b.name = Name::new("a").unwrap();
+    index.commit(&[put(&a), put(&b)]).unwrap();
+    let child = index.child(EntryId::ROOT, &a.name).unwrap().unwrap();
+    assert_eq!(child.id, a.id);
+
+    // Rename over: the replaced file goes in the same commit.
+    let c = file(&index, EntryId::ROOT, "b", spooled(3));
+    index.commit(&[remove(&a), put(&c)]).unwrap();
+    assert_eq!(index.node(a.id).unwrap(), None);
+    assert_eq!(index.node_by_ino(a.ino).unwrap(), None);
+    assert_eq!(tree(&index).len(), 3);
+    assert!(matches!(
+        index.commit(&[Change::Remove {
+            id: EntryId::ROOT,
+            released: Vec::new()
+        }]),
+        Err(IndexError::Root)
+    ));
+}
+
+#[test]
+fn a_listing_goes_on_where_it_stopped() {
+    let state = tempfile::tempdir().unwrap();
+    let (index, _) = open(state.path());
+    let files: Vec<_> = (0..10)
+        .map(|n| file(&index, EntryId::ROOT, &format!("{n}"), spooled(1)))
+        .collect();
+    for file in &files {
+        index.commit(&[put(file)]).unwrap();
+    }
+    let first = index.children(EntryId::ROOT, Ino(0), 4).unwrap();
+    index
+        .commit(&[remove(&files[0]), remove(&files[5])])
+        .unwrap();
+    let rest = index
+        .children(EntryId::ROOT, first.last().unwrap().ino, 100)
+        .unwrap();
+    let names: Vec<_> = first
+        .iter()
+        .chain(&rest)
+        .map(|child| child.name.display())
+        .collect();
+    assert_eq!(names, ["0", "1", "2", "3", "4", "6", "7", "8", "9"]);
+}
+
+#[test]
+fn a_second_daemon_and_a_newer_state_are_refused() {
+    let state = tempfile::tempdir().unwrap();
+    let (index, _) = open(state.path());
+    let refused = Index::open(state.path(), owner()).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains(&std::process::id().to_string()),
+        "{refused}"
+    );
+    drop(index);
+    std::fs::write(state.path().join("version"), "2\n").unwrap();
+    let refused = Index::open(state.path(), owner()).unwrap_err();
+    assert!(matches!(refused, IndexError::NewerVersion { .. }));
+}
+
+#[test]
+fn rows_of_other_modules_survive() {
+    let state = tempfile::tempdir().unwrap();
+    let (index, _) = open(state.path());
+    let jobs = index.rows("jobs").unwrap();
+    let other = index.rows("jobs2").unwrap();
+    jobs.put(b"a1", b"x").unwrap();
+    jobs.put(b"a2", b"y").unwrap();
+    jobs.put(b"b", b"z").unwrap();
+    other.put(b"a3", b"w").unwrap();
+    jobs.remove(b"a1").unwrap();
+    assert_eq!(jobs.scan(b"a").unwrap(), [(b"a2".to_vec(), b"y".to_vec())]);
+    assert_eq!(jobs.scan(b"").unwrap().len(), 2);
+    drop((jobs, other));
+    drop(index);
+    let (index, _) = open(state.path());
+    assert_eq!(
+        index.rows("jobs").unwrap().get(b"b").unwrap().as_deref(),
+        Some(&b"z"[..])
+    );
+}

@@ -1,0 +1,215 @@
+//! What every remote must do, run against each of them and against a stack of decorators.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::testing::{Fault, FaultyRemote, Operation};
+use super::*;
+use crate::model::{BLOCK_BYTES, BlockIndex};
+
+fn sample_bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 31 % 251) as u8).collect()
+}
+
+fn sealed(directory: &Path, lens: &[usize]) -> (SealedPack, Vec<u8>) {
+    let mut inputs = Vec::new();
+    let mut expected = Vec::new();
+    for (number, len) in lens.iter().enumerate() {
+        let path = directory.join(format!("{number}"));
+        let bytes = sample_bytes(len + 3);
+        std::fs::File::create(&path)
+            .unwrap()
+            .write_all(&bytes)
+            .unwrap();
+        expected.extend_from_slice(&bytes[3..]);
+        inputs.push(PackInput {
+            path,
+            offset: 3,
+            len: *len as u64,
+        });
+    }
+    (SealedPack::seal(inputs).unwrap(), expected)
+}
+
+const BLOCK: usize = BLOCK_BYTES as usize;
+
+async fn packs_come_back(remote: &Arc<dyn Remote>) {
+    for lens in [
+        &[1][..],
+        &[BLOCK],
+        &[BLOCK + 1, 7, 2 * BLOCK - 8],
+        &[3, 0, 5],
+        &[],
+    ] {
+        let spool = tempfile::tempdir().unwrap();
+        let (pack, expected) = sealed(spool.path(), lens);
+        assert_eq!(pack.data_len() as usize, expected.len());
+        let stored = store_pack(remote, &pack).await.unwrap();
+        assert_eq!(stored.table_digest, pack.table_digest());
+        assert_eq!(remote.size(&stored).await.unwrap(), stored.len);
+        drop(spool);
+        let table = fetch_table(remote, &stored).await.unwrap();
+        let wanted: Vec<u64> = lens.iter().map(|len| *len as u64).collect();
+        assert_eq!(table.slices(), wanted);
+        let mut found = Vec::new();
+        for block in 0..table.block_count() {
+            found.extend(
+                fetch_block(remote, &stored, &table, BlockIndex(block))
+                    .await
+                    .unwrap(),
+            );
+        }
+        assert!(found == expected, "{lens:?}");
+        // A pack explains itself: from its last bytes to its table.
+        let end = remote
+            .get(&stored, ByteRange::new(stored.len - 16, 16))
+            .await
+            .unwrap();
+        let table_len = u64::from_le_bytes(end[..8].try_into().unwrap());
+        assert_eq!(table_len, stored.len - stored.data_len - 16);
+        assert_eq!(&end[8..], b"tgfsPAK1");
+        let behind = remote.get(&stored, ByteRange::new(stored.len - 1, 2)).await;
+        assert!(behind.is_err());
+        remote.delete(&stored).await.unwrap();
+        remote.delete(&stored).await.unwrap();
+        let gone = remote.size(&stored).await.unwrap_err();
+        assert_eq!(gone.kind, RemoteErrorKind::NotFound);
+        let gone = remote.get(&stored, ByteRange::new(0, 1)).await.unwrap_err();
+        assert_eq!(gone.kind, RemoteErrorKind::NotFound);
+    }
+}
+
+async fn the_log_keeps_all_objects_in_order(remote: &Arc<dyn Remote>) {
+    let kind = LogKind::Manifest;
+    let object = |number, kind| LogObject {
+        kind,
+        number,
+        writer: WriterId::random(),
+    };
+    assert!(remote.list_log(kind, 0).await.unwrap().is_empty());
+    let mut objects = vec![
+        object(1, kind),
+        object(2, kind),
+        object(2, kind),
+        object(10, kind),
+    ];
+    objects.sort();
+    for at in [3, 0, 2, 1] {
+        let bytes = Bytes::from(format!("{at}"));
+        remote.append_log(objects[at], bytes).await.unwrap();
+    }
+    let snapshot = object(2, LogKind::Snapshot);
+    remote
+        .append_log(snapshot, Bytes::from_static(b"s"))
+        .await
+        .unwrap();
+    assert_eq!(remote.list_log(kind, 0).await.unwrap(), objects);
+    assert_eq!(remote.list_log(kind, 2).await.unwrap(), objects[3..]);
+    assert_eq!(
+        remote.list_log(LogKind::Snapshot, 0).await.unwrap(),
+        [snapshot]
+    );
+    for (at, object) in objects.iter().enumerate() {
+        assert_eq!(remote.read_log(*object).await.unwrap(), format!("{at}"));
+    }
+    remote.delete_log(objects[0]).await.unwrap();
+    remote.delete_log(objects[0]).await.unwrap();
+    let gone = remote.read_log(objects[0]).await.unwrap_err();
+    assert_eq!(gone.kind, RemoteErrorKind::NotFound);
+}
+
+async fn a_library_is_made_once(remote: &Arc<dyn Remote>) {
+    assert_eq!(remote.library().await.unwrap(), None);
+    let library = LibraryId::random();
+    remote.create_library(library).await.unwrap();
+    assert_eq!(remote.library().await.unwrap(), Some(library));
+    let again = remote.create_library(LibraryId::random()).await;
+    assert_eq!(again.unwrap_err().kind, RemoteErrorKind::Foreign);
+}
+
+async fn contract(remote: Arc<dyn Remote>) {
+    a_library_is_made_once(&remote).await;
+    packs_come_back(&remote).await;
+    the_log_keeps_all_objects_in_order(&remote).await;
+}
+
+#[tokio::test]
+async fn local_keeps_the_contract() {
+    let store = tempfile::tempdir().unwrap();
+    contract(Arc::new(LocalRemote::open(store.path()).unwrap())).await;
+}
+
+#[tokio::test]
+async fn a_decorated_remote_keeps_the_contract() {
+    let store = tempfile::tempdir().unwrap();
+    let local = Arc::new(LocalRemote::open(store.path()).unwrap());
+    contract(FaultyRemote::new(FaultyRemote::new(local))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pack_is_stored_in_spite_of_outages() {
+    let store = tempfile::tempdir().unwrap();
+    let spool = tempfile::tempdir().unwrap();
+    let local = Arc::new(LocalRemote::open(store.path()).unwrap());
+    let faulty = FaultyRemote::new(local);
+    let unavailable = Fault::Fail(RemoteErrorKind::Unavailable);
+    faulty.inject(Operation::Put, &unavailable, 5);
+    faulty.inject(Operation::Put, &Fault::LoseReply, 1);
+    faulty.inject(Operation::Get, &unavailable, 3);
+    let remote: Arc<dyn Remote> = faulty;
+    let (pack, _) = sealed(spool.path(), &[10]);
+    store_pack(&remote, &pack).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pack_that_comes_back_wrong_is_not_acknowledged() {
+    let store = tempfile::tempdir().unwrap();
+    let spool = tempfile::tempdir().unwrap();
+    let local = Arc::new(LocalRemote::open(store.path()).unwrap());
+    let faulty = FaultyRemote::new(local);
+    let remote: Arc<dyn Remote> = faulty.clone();
+    let (pack, _) = sealed(spool.path(), &[10]);
+    faulty.inject(Operation::Get, &Fault::FlipBit, 1);
+    let error = store_pack(&remote, &pack).await.unwrap_err();
+    assert_eq!(error.kind, RemoteErrorKind::Corrupt);
+
+    // The spool changed between sealing and sending.
+    let (pack, _) = sealed(spool.path(), &[BLOCK, BLOCK]);
+    std::fs::write(spool.path().join("1"), vec![0; BLOCK + 3]).unwrap();
+    let error = store_pack(&remote, &pack).await.unwrap_err();
+    assert_eq!(error.kind, RemoteErrorKind::Corrupt);
+    let folders = std::fs::read_dir(store.path().join("packs")).unwrap();
+    for folder in folders {
+        let left = std::fs::read_dir(folder.unwrap().path()).unwrap().count();
+        assert_eq!(left, 0);
+    }
+}
+
+#[tokio::test]
+async fn missing_and_unreadable_are_told_apart() {
+    let store = tempfile::tempdir().unwrap();
+    let remote = LocalRemote::open(store.path()).unwrap();
+    remote.create_library(LibraryId::random()).await.unwrap();
+    let path = store.path().join("library");
+    std::fs::write(&path, b"rot").unwrap();
+    let error = remote.library().await.unwrap_err();
+    assert_eq!(error.kind, RemoteErrorKind::Corrupt);
+    // Gone while a log is there: no new library either.
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(remote.library().await.unwrap(), None);
+    let object = LogObject {
+        kind: LogKind::Manifest,
+        number: 1,
+        writer: WriterId::random(),
+    };
+    remote.append_log(object, Bytes::new()).await.unwrap();
+    let error = remote.library().await.unwrap_err();
+    assert_eq!(error.kind, RemoteErrorKind::Corrupt);
+    drop(remote);
+    let remote = LocalRemote::open(store.path()).unwrap();
+    let held = LocalRemote::open(store.path()).unwrap_err();
+    assert_eq!(held.kind, RemoteErrorKind::Locked);
+    assert!(held.to_string().contains(&std::process::id().to_string()));
+    drop(remote);
+}

@@ -1,0 +1,295 @@
+//! A directory as the remote: `DIR/packs/<2 hex>/<id>`, `DIR/log/<20 digits>-<writer>`,
+//! `DIR/snapshots/<20 digits>-<writer>`, `DIR/library`.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, SealedPack};
+use crate::codec::{self, CodecError, Kind, Record};
+use crate::disk::{self, DirectoryLock, LockError};
+use crate::model::{ByteRange, LibraryId, PackAddress, PackId, PackRef, WriterId};
+
+const LIBRARY_FILE: &str = "library";
+/// Largest object of the log that is read: a snapshot of some millions of entries.
+const MAX_LOG_OBJECT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+
+/// The file `library`. Version 1; frozen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct LibraryV1 {
+    library: LibraryId,
+}
+impl Record for LibraryV1 {
+    const KIND: Kind = Kind::Library;
+}
+
+/// Packs and log in a directory that this process holds alone.
+#[derive(Debug, Clone)]
+pub struct LocalRemote {
+    root: PathBuf,
+    _lock: Arc<DirectoryLock>,
+}
+
+impl LocalRemote {
+    /// Makes the directory when it is not there and holds it. Blocking.
+    ///
+    /// # Errors
+    /// [`RemoteErrorKind::Locked`] names the process that holds it.
+    pub fn open(root: &Path) -> Result<Self, RemoteError> {
+        let op = || format!("open the store {}", root.display());
+        for directory in ["packs", "log", "snapshots"] {
+            disk::make_private_directory(&root.join(directory))
+                .map_err(|error| io_error(op(), error))?;
+        }
+        let lock = DirectoryLock::take(root).map_err(|error| match error {
+            LockError::Held(_) => RemoteError::new(
+                RemoteErrorKind::Locked,
+                op(),
+                format!("{error}; stop it first"),
+            ),
+            LockError::Io(error) => io_error(op(), error),
+        })?;
+        let remote = Self {
+            root: fs::canonicalize(root).map_err(|error| io_error(op(), error))?,
+            _lock: Arc::new(lock),
+        };
+        remote.sweep();
+        Ok(remote)
+    }
+
+    /// Removes what a crash left half written. Nothing refers to it: names are given at the end.
+    fn sweep(&self) {
+        let packs = fs::read_dir(self.root.join("packs")).into_iter().flatten();
+        let folders = packs.flatten().map(|folder| folder.path());
+        for folder in folders.chain([self.root.join("log"), self.root.join("snapshots")]) {
+            for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let name = file.file_name();
+                if name.to_string_lossy().ends_with(disk::TEMPORARY_SUFFIX) {
+                    // Swept again at the next start if it does not go now.
+                    let _ = fs::remove_file(file.path());
+                }
+            }
+        }
+    }
+
+    fn pack_path(&self, pack: PackId) -> PathBuf {
+        let name = pack.to_string();
+        self.root.join("packs").join(&name[..2]).join(name)
+    }
+    fn log_directory(&self, kind: LogKind) -> PathBuf {
+        self.root.join(match kind {
+            LogKind::Manifest => "log",
+            LogKind::Snapshot => "snapshots",
+        })
+    }
+    fn log_path(&self, object: LogObject) -> PathBuf {
+        self.log_directory(object.kind)
+            .join(format!("{:020}-{}", object.number, object.writer))
+    }
+
+    /// Runs blocking work of `op` elsewhere.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        op: String,
+        work: impl FnOnce(Self) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, RemoteError> {
+        let this = self.clone();
+        match tokio::task::spawn_blocking(move || work(this)).await {
+            Ok(outcome) => outcome.map_err(|error| io_error(op, error)),
+            Err(error) => {
+                Err(
+                    RemoteError::new(RemoteErrorKind::Unavailable, op, "the task ended early")
+                        .with_source(error),
+                )
+            }
+        }
+    }
+}
+
+fn io_error(op: String, error: io::Error) -> RemoteError {
+    let kind = match error.kind() {
+        ErrorKind::NotFound => RemoteErrorKind::NotFound,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => RemoteErrorKind::Full,
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => RemoteErrorKind::Denied,
+        // A pack or a log object that is shorter than it was, or does not decode.
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidData => RemoteErrorKind::Corrupt,
+        ErrorKind::AlreadyExists | ErrorKind::InvalidInput => RemoteErrorKind::Invalid,
+        _ => RemoteErrorKind::Unavailable,
+    };
+    RemoteError::new(kind, op, error.to_string()).with_source(error)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => path.parent().map_or(Ok(()), disk::sync_directory),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse_log_name(kind: LogKind, name: &str) -> Option<LogObject> {
+    let (number, writer) = name.split_once('-')?;
+    Some(LogObject {
+        kind,
+        number: number.parse().ok()?,
+        writer: writer.parse::<WriterId>().ok()?,
+    })
+}
+
+#[async_trait::async_trait]
+impl Remote for LocalRemote {
+    fn describe(&self) -> String {
+        format!("local:{}", self.root.display())
+    }
+
+    async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
+        let op = format!("put pack {}", pack.id);
+        let pack = pack.clone();
+        self.blocking(op, move |this| {
+            let path = this.pack_path(pack.id);
+            if let Some(folder) = path.parent()
+                && !folder.exists()
+            {
+                disk::make_private_directory(folder)?;
+                disk::sync_directory(&this.root.join("packs"))?;
+            }
+            disk::write_durably(&path, |file| pack.copy_to(file))?;
+            Ok(PackAddress::Local)
+        })
+        .await
+    }
+
+    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
+        let id = pack.id;
+        self.blocking(format!("read pack {id}"), move |this| {
+            let len = usize::try_from(range.len).map_err(io::Error::other)?;
+            let file = File::open(this.pack_path(id))?;
+            if range.end() > file.metadata()?.len() {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            let mut bytes = vec![0; len];
+            file.read_exact_at(&mut bytes, range.offset)?;
+            Ok(bytes.into())
+        })
+        .await
+    }
+
+    async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
+        let id = pack.id;
+        self.blocking(format!("look for pack {id}"), move |this| {
+            Ok(fs::metadata(this.pack_path(id))?.len())
+        })
+        .await
+    }
+
+    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
+        let id = pack.id;
+        self.blocking(format!("delete pack {id}"), move |this| {
+            remove(&this.pack_path(id))
+        })
+        .await
+    }
+
+    async fn library(&self) -> Result<Option<LibraryId>, RemoteError> {
+        let op = format!("read which library {} holds", self.describe());
+        self.blocking(op, |this| {
+            let bytes = match fs::read(this.root.join(LIBRARY_FILE)) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return this.surely_empty().map(|()| None);
+                }
+                Err(error) => return Err(error),
+            };
+            match codec::decode::<LibraryV1>(&bytes) {
+                Ok(record) => Ok(Some(record.library)),
+                Err(error @ CodecError::NewerVersion { .. }) => {
+                    Err(io::Error::new(ErrorKind::PermissionDenied, error))
+                }
+                Err(error) => Err(io::Error::new(ErrorKind::InvalidData, error)),
+            }
+        })
+        .await
+    }
+
+    async fn create_library(&self, library: LibraryId) -> Result<(), RemoteError> {
+        if self.library().await?.is_some() {
+            return Err(RemoteError::new(
+                RemoteErrorKind::Foreign,
+                format!("create a library in {}", self.describe()),
+                "it holds one already",
+            ));
+        }
+        self.blocking("create a library".into(), move |this| {
+            let bytes = codec::encode(&LibraryV1 { library }).map_err(io::Error::other)?;
+            disk::write_durably(&this.root.join(LIBRARY_FILE), |file| file.write_all(&bytes))
+        })
+        .await
+    }
+
+    async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
+        let op = format!(
+            "write the library's log ({:?} {})",
+            object.kind, object.number
+        );
+        self.blocking(op, move |this| {
+            disk::write_durably(&this.log_path(object), |file| file.write_all(&bytes))
+        })
+        .await
+    }
+
+    async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
+        self.blocking("list the library's log".into(), move |this| {
+            let mut found = Vec::new();
+            for file in fs::read_dir(this.log_directory(kind))? {
+                let name = file?.file_name();
+                let object = name.to_str().and_then(|name| parse_log_name(kind, name));
+                found.extend(object.filter(|object| object.number > after));
+            }
+            found.sort_unstable();
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
+        let op = format!(
+            "read the library's log ({:?} {})",
+            object.kind, object.number
+        );
+        self.blocking(op, move |this| {
+            let path = this.log_path(object);
+            if fs::metadata(&path)?.len() > MAX_LOG_OBJECT_BYTES {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            Ok(fs::read(path)?.into())
+        })
+        .await
+    }
+
+    async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
+        self.blocking("shorten the library's log".into(), move |this| {
+            remove(&this.log_path(object))
+        })
+        .await
+    }
+}
+
+impl LocalRemote {
+    /// A directory with packs or a log and without its `library` file is damaged, not new.
+    fn surely_empty(&self) -> io::Result<()> {
+        for directory in ["packs", "log", "snapshots"] {
+            if fs::read_dir(self.root.join(directory))?.next().is_some() {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidData,
+                    "there are packs or manifests, and the file `library` is missing",
+                ));
+            }
+        }
+        Ok(())
+    }
+}

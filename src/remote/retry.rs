@@ -1,0 +1,129 @@
+//! The one retry loop. Decorators and callers use it; no remote retries by itself.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{RemoteError, RemoteErrorKind};
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// An outage is noticed to be over within this time.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// How long trying again may go on.
+#[derive(Debug, Clone, Copy)]
+pub enum Deadline {
+    /// For writes: a remote that is away delays them and never fails them.
+    None,
+    At(Instant),
+}
+
+impl Deadline {
+    #[must_use]
+    pub fn after(duration: Duration) -> Self {
+        Self::At(Instant::now() + duration)
+    }
+}
+
+/// Repeats `attempt` while its error says that trying again can help and the deadline allows.
+/// An attempt that is under way at the deadline is dropped.
+///
+/// # Errors
+/// The last error; [`RemoteErrorKind::Unavailable`] when the first attempt did not even end.
+pub async fn retry<T, F>(
+    deadline: Deadline,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, RemoteError>
+where
+    F: Future<Output = Result<T, RemoteError>>,
+{
+    let mut wait = FIRST_WAIT;
+    let mut last = None;
+    loop {
+        let outcome = match deadline {
+            Deadline::None => attempt().await,
+            Deadline::At(at) => match tokio::time::timeout_at(at, attempt()).await {
+                Ok(outcome) => outcome,
+                Err(_) => return Err(last.unwrap_or_else(timed_out)),
+            },
+        };
+        let error = match outcome {
+            Err(error) if error.is_retryable() => error,
+            other => return other,
+        };
+        let pause = error.retry_after.unwrap_or_else(|| jitter(wait));
+        if let Deadline::At(at) = deadline
+            && Instant::now() + pause >= at
+        {
+            return Err(error);
+        }
+        tracing::debug!(%error, ?pause, "trying again");
+        last = Some(error);
+        tokio::time::sleep(pause).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+fn timed_out() -> RemoteError {
+    RemoteError::new(
+        RemoteErrorKind::Unavailable,
+        "wait for the store",
+        "it did not answer in time",
+    )
+}
+
+/// Between half of `wait` and all of it, so that those who failed together do not return together.
+fn jitter(wait: Duration) -> Duration {
+    let half = wait / 2;
+    let part = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
+    half + half.mul_f64(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn error(kind: RemoteErrorKind) -> RemoteError {
+        RemoteError::new(kind, "test", "x")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_delays_and_does_not_fail() {
+        let count = Cell::new(0);
+        let outcome = retry(Deadline::None, || async {
+            count.set(count.get() + 1);
+            if count.get() < 50 {
+                Err(error(RemoteErrorKind::Unavailable))
+            } else {
+                Ok(7)
+            }
+        });
+        assert_eq!(outcome.await.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_help_is_not_repeated() {
+        let count = Cell::new(0);
+        let outcome: Result<(), _> = retry(Deadline::None, || async {
+            count.set(count.get() + 1);
+            Err(error(RemoteErrorKind::NotFound))
+        })
+        .await;
+        assert_eq!(outcome.unwrap_err().kind, RemoteErrorKind::NotFound);
+        assert_eq!(count.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_ends_a_hang_and_an_outage() {
+        let deadline = Deadline::after(Duration::from_secs(5));
+        let hang = retry(deadline, std::future::pending::<Result<(), _>>);
+        assert_eq!(hang.await.unwrap_err().kind, RemoteErrorKind::Unavailable);
+        let deadline = Deadline::after(Duration::from_secs(5));
+        let outage = retry(deadline, || async {
+            Err::<(), _>(error(RemoteErrorKind::RateLimited))
+        });
+        assert_eq!(outage.await.unwrap_err().kind, RemoteErrorKind::RateLimited);
+    }
+}

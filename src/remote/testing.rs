@@ -1,0 +1,160 @@
+//! A decorator that breaks a remote on purpose, for tests inside and outside of the crate.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, SealedPack};
+use crate::model::{ByteRange, LibraryId, PackAddress, PackRef};
+
+/// Which calls a fault meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    Put,
+    Get,
+    Delete,
+    AppendLog,
+    ReadLog,
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// Fails before anything happened.
+    Fail(RemoteErrorKind),
+    /// Is done, and its answer is lost.
+    LoseReply,
+    Delay(Duration),
+    /// Never answers.
+    Hang,
+    /// Answers with one bit flipped (`get` and `read_log`).
+    FlipBit,
+}
+
+/// Wraps a remote; faults are taken in the order in which they were injected.
+#[derive(Debug)]
+pub struct FaultyRemote {
+    inner: Arc<dyn Remote>,
+    faults: Mutex<VecDeque<(Operation, Fault)>>,
+    calls: AtomicU64,
+}
+
+impl FaultyRemote {
+    #[must_use]
+    pub fn new(inner: Arc<dyn Remote>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            faults: Mutex::new(VecDeque::new()),
+            calls: AtomicU64::new(0),
+        })
+    }
+    /// The next `times` calls of `operation` meet `fault`.
+    pub fn inject(&self, operation: Operation, fault: &Fault, times: usize) {
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        faults.extend((0..times).map(|_| (operation, fault.clone())));
+    }
+    /// From now on nothing is broken any more.
+    pub fn heal(&self) {
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        faults.clear();
+    }
+    /// Calls that reached this remote.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    fn next(&self, operation: Operation) -> Option<Fault> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = faults.iter().position(|(of, _)| *of == operation)?;
+        faults.remove(at).map(|(_, fault)| fault)
+    }
+
+    async fn meet<T>(
+        &self,
+        operation: Operation,
+        call: impl Future<Output = Result<T, RemoteError>>,
+        flip: impl FnOnce(T) -> T,
+    ) -> Result<T, RemoteError> {
+        match self.next(operation) {
+            None => call.await,
+            Some(Fault::Fail(kind)) => Err(injected(operation, kind)),
+            Some(Fault::LoseReply) => {
+                call.await?;
+                Err(injected(operation, RemoteErrorKind::Unavailable))
+            }
+            Some(Fault::Delay(time)) => {
+                tokio::time::sleep(time).await;
+                call.await
+            }
+            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::FlipBit) => call.await.map(flip),
+        }
+    }
+}
+
+fn injected(operation: Operation, kind: RemoteErrorKind) -> RemoteError {
+    RemoteError::new(kind, format!("{operation:?}"), "injected by a test")
+}
+
+fn flip(bytes: Bytes) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    let middle = bytes.len() / 2;
+    if let Some(byte) = bytes.get_mut(middle) {
+        *byte ^= 1;
+    }
+    bytes.into()
+}
+
+fn same<T>(value: T) -> T {
+    value
+}
+
+#[async_trait::async_trait]
+impl Remote for FaultyRemote {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+    async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
+        self.meet(Operation::Put, self.inner.put(pack), same).await
+    }
+    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
+        self.meet(Operation::Get, self.inner.get(pack, range), flip)
+            .await
+    }
+    async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
+        self.inner.size(pack).await
+    }
+    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
+        self.meet(Operation::Delete, self.inner.delete(pack), same)
+            .await
+    }
+    async fn library(&self) -> Result<Option<LibraryId>, RemoteError> {
+        self.meet(Operation::ReadLog, self.inner.library(), same)
+            .await
+    }
+    async fn create_library(&self, library: LibraryId) -> Result<(), RemoteError> {
+        self.inner.create_library(library).await
+    }
+    async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
+        self.meet(
+            Operation::AppendLog,
+            self.inner.append_log(object, bytes),
+            same,
+        )
+        .await
+    }
+    async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
+        self.inner.list_log(kind, after).await
+    }
+    async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
+        self.meet(Operation::ReadLog, self.inner.read_log(object), flip)
+            .await
+    }
+    async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
+        self.inner.delete_log(object).await
+    }
+}

@@ -1,0 +1,151 @@
+//! Packs with their checks: nothing is acknowledged that was not read back, nothing is returned
+//! that was not compared with its digest.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::pack::{PACK_MAGIC, PackError, PackTable, SealedPack, TRAILER_BYTES};
+use super::retry::{Deadline, retry};
+use super::{Remote, RemoteError, RemoteErrorKind};
+use crate::codec::MAX_PAYLOAD_BYTES;
+use crate::model::{BlockIndex, ByteRange, Digest, PackAddress, PackRef};
+
+/// Puts a pack with retries, reads back its size, its table, its first, last and one random block,
+/// and only then says where it is. Waits for the remote as long as it takes.
+///
+/// # Errors
+/// What trying again does not help against; [`RemoteErrorKind::Corrupt`] when something else comes
+/// back than was sent (the object is deleted then).
+pub async fn store_pack(
+    remote: &Arc<dyn Remote>,
+    pack: &SealedPack,
+) -> Result<PackRef, RemoteError> {
+    let address = retry(Deadline::None, || remote.put(pack)).await?;
+    let stored = reference(pack, address);
+    match read_back(remote, pack, &stored).await {
+        Ok(()) => Ok(stored),
+        Err(error) => {
+            if error.kind == RemoteErrorKind::Corrupt {
+                // The caller tries again with a new pack; this one must not stay for good.
+                if let Err(left) = remote.delete(&stored).await {
+                    tracing::warn!(%left, "a pack that came back wrong cannot be deleted");
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+fn reference(pack: &SealedPack, address: PackAddress) -> PackRef {
+    PackRef {
+        id: pack.id,
+        address,
+        data_len: pack.data_len(),
+        len: pack.len(),
+        table_digest: pack.table_digest(),
+    }
+}
+
+async fn read_back(
+    remote: &Arc<dyn Remote>,
+    pack: &SealedPack,
+    stored: &PackRef,
+) -> Result<(), RemoteError> {
+    let size = retry(Deadline::None, || remote.size(stored)).await?;
+    if size != stored.len {
+        return Err(corrupt(
+            stored,
+            format!("it has {size} bytes instead of {}", stored.len),
+        ));
+    }
+    let table = retry(Deadline::None, || fetch_table(remote, stored)).await?;
+    if table != *pack.table() {
+        return Err(corrupt(stored, "its table differs".into()));
+    }
+    let count = table.block_count();
+    let mut blocks = vec![0, count.saturating_sub(1), random_below(count)];
+    blocks.sort_unstable();
+    blocks.dedup();
+    for block in blocks.into_iter().filter(|block| *block < count) {
+        let block = BlockIndex(block);
+        retry(Deadline::None, || {
+            fetch_block(remote, stored, &table, block)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+fn random_below(count: u32) -> u32 {
+    // Without random numbers the first block is read twice, which checks less and breaks nothing.
+    getrandom::u32()
+        .unwrap_or(0)
+        .checked_rem(count)
+        .unwrap_or(0)
+}
+
+fn corrupt(pack: &PackRef, message: String) -> RemoteError {
+    RemoteError::new(
+        RemoteErrorKind::Corrupt,
+        format!("read pack {}", pack.id),
+        message,
+    )
+}
+
+fn bad(pack: &PackRef, error: PackError) -> RemoteError {
+    corrupt(pack, error.to_string()).with_source(error)
+}
+
+/// The pack's table, checked against the digest in its reference.
+///
+/// # Errors
+/// What the remote says, or [`RemoteErrorKind::Corrupt`].
+pub async fn fetch_table(
+    remote: &Arc<dyn Remote>,
+    pack: &PackRef,
+) -> Result<PackTable, RemoteError> {
+    let tail_len = pack.len.saturating_sub(pack.data_len);
+    if tail_len <= TRAILER_BYTES || tail_len > MAX_PAYLOAD_BYTES as u64 {
+        return Err(corrupt(pack, "its reference names no table".into()));
+    }
+    let range = ByteRange::new(pack.data_len, tail_len);
+    let tail = remote.get(pack, range).await?;
+    let split = tail.len().saturating_sub(TRAILER_BYTES as usize);
+    let (table, trailer) = tail.split_at(split);
+    if !trailer.ends_with(&PACK_MAGIC) || Digest::of(table) != pack.table_digest {
+        return Err(bad(pack, PackError::WrongTable(pack.id)));
+    }
+    let table = PackTable::decode(table).map_err(|error| bad(pack, error))?;
+    if table.pack() != pack.id || table.data_len() != pack.data_len {
+        return Err(bad(pack, PackError::Inconsistent));
+    }
+    Ok(table)
+}
+
+/// One verified block (512 KiB, the last one of the data shorter).
+///
+/// # Errors
+/// What the remote says, or [`RemoteErrorKind::Corrupt`].
+pub async fn fetch_block(
+    remote: &Arc<dyn Remote>,
+    pack: &PackRef,
+    table: &PackTable,
+    block: BlockIndex,
+) -> Result<Bytes, RemoteError> {
+    let range = table.block_range(block).ok_or_else(|| {
+        let pack_id = pack.id;
+        bad(
+            pack,
+            PackError::NoSuchBlock {
+                pack: pack_id,
+                block,
+            },
+        )
+    })?;
+    let bytes = remote.get(pack, range).await?;
+    table
+        .check_block(block, &bytes)
+        .map_err(|error| bad(pack, error))?;
+    Ok(bytes)
+}

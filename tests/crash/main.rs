@@ -1,0 +1,66 @@
+//! `kill -9` of a daemon that serves a mount, at chosen steps and at random moments. What was
+//! acknowledged to a program before the kill has to be there, byte for byte, in every later life.
+#![allow(clippy::unwrap_used)] // A failed step is a failed test.
+
+mod daemon;
+#[path = "../mount/material.rs"]
+mod material;
+mod workload;
+
+use std::time::Duration;
+
+use daemon::{Daemon, Site};
+use material::Random;
+use tgfs::failpoint::Step;
+use workload::Workload;
+
+/// Lives that end at a random moment, all on one library. `TGFS_CRASH_KILLS` changes it.
+const RANDOM_KILLS: u64 = 30;
+/// Which pass of each step is the last of its life; the first ones belong to the smallest files.
+const PASSES: [u32; 3] = [1, 3, 8];
+
+#[test]
+fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
+    let site = Site::new();
+    let mut workload = Workload::new(7);
+    let mut never_reached = Vec::new();
+    for step in Step::ALL {
+        for pass in PASSES {
+            let daemon = Daemon::start(&site, Some((step, pass)));
+            workload.check(site.mountpoint());
+            let died = workload.write_until_it_dies(&site, &daemon, Duration::from_secs(6));
+            if !died {
+                never_reached.push(format!("{}:{pass}", step.as_str()));
+            }
+            daemon.kill();
+        }
+    }
+    let daemon = Daemon::start(&site, None);
+    workload.check(site.mountpoint());
+    daemon.stop();
+    // Each step has to be a real one: a plan that never fires tests nothing.
+    for step in Step::ALL {
+        let first = format!("{}:1", step.as_str());
+        assert!(!never_reached.contains(&first), "no life came to {first}");
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_killed_at_any_moment() {
+    let site = Site::new();
+    let mut workload = Workload::new(8);
+    let mut random = Random(9);
+    let kills = std::env::var("TGFS_CRASH_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(RANDOM_KILLS);
+    for _ in 0..kills {
+        let daemon = Daemon::start(&site, None);
+        workload.check(site.mountpoint());
+        let life = Duration::from_millis(random.below(700));
+        workload.write_and_kill_after(&site, &daemon, life);
+    }
+    let daemon = Daemon::start(&site, None);
+    workload.check(site.mountpoint());
+    daemon.stop();
+}

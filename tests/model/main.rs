@@ -1,0 +1,120 @@
+//! Random operations on the file system and on a plain model of one; after each batch the whole
+//! tree has to be the same, over restarts too. A failure prints its seed and what was done;
+//! `TGFS_MODEL_SEED=n` repeats it, `TGFS_MODEL_STEPS=n` makes runs longer.
+#![allow(clippy::unwrap_used)] // A failed step is a failed test.
+
+mod direct;
+#[path = "../mount/harness.rs"]
+mod harness;
+#[path = "../mount/library.rs"]
+mod library;
+#[path = "../mount/material.rs"]
+mod material;
+
+mod mounted;
+mod reference;
+
+use std::fmt::Debug;
+
+use material::Random;
+use reference::{Fault, Model, Operation, Tree};
+
+/// Operations between two comparisons of the whole tree.
+const BATCH: usize = 20;
+/// Batches between two restarts.
+const BATCHES_A_LIFE: usize = 4;
+const STEPS: usize = 240;
+const SEEDS: u64 = 4;
+
+/// A file system that the model is compared with.
+trait Subject {
+    /// What was read, for a read; nothing for the rest.
+    fn apply(&mut self, operation: &Operation) -> Result<Vec<u8>, Fault>;
+    fn tree(&mut self) -> Tree;
+    fn restart(&mut self);
+    /// Whether the kinds of failures are the subject's own, or made by a kernel before it.
+    fn precision(&self) -> Precision;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Precision {
+    /// The kernel resolves paths and checks kinds: exact.
+    ExactFaults,
+    /// Without it several faults at once may be named in another order.
+    AnyFault,
+}
+
+#[test]
+fn operations_equal_the_model() {
+    each_seed(direct::Direct::new);
+}
+
+#[test]
+fn operations_through_the_mount_equal_the_model() {
+    each_seed(mounted::ThroughMount::new);
+}
+
+fn each_seed<S: Subject>(new: impl Fn() -> S) {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let steps = number("TGFS_MODEL_STEPS").map_or(STEPS, |steps| usize::try_from(steps).unwrap());
+    match number("TGFS_MODEL_SEED") {
+        Some(seed) => run(&mut new(), seed, steps),
+        None => (1..=SEEDS).for_each(|seed| run(&mut new(), seed, steps)),
+    }
+}
+
+fn run(subject: &mut impl Subject, seed: u64, steps: usize) {
+    let mut random = Random(seed);
+    let mut model = Model::default();
+    let mut done: Vec<String> = Vec::new();
+    for step in 1..=steps {
+        let operation = Operation::random(&mut random);
+        done.push(format!("{operation:?}"));
+        let expected = model.apply(&operation);
+        let found = subject.apply(&operation);
+        let same = match (subject.precision(), &expected, &found) {
+            (Precision::AnyFault, Err(_), Err(_)) => true,
+            _ => expected == found,
+        };
+        assert!(
+            same,
+            "{}",
+            story(seed, &done, &brief(&expected), &brief(&found))
+        );
+        if step % BATCH == 0 {
+            if step % (BATCH * BATCHES_A_LIFE) == 0 {
+                subject.restart();
+                done.push("Restart".to_owned());
+            }
+            let found = subject.tree();
+            if &found != model.tree() {
+                let difference = reference::difference(model.tree(), &found);
+                panic!("{}", story(seed, &done, &difference, &""));
+            }
+        }
+    }
+}
+
+fn brief(result: &Result<Vec<u8>, Fault>) -> String {
+    match result {
+        Ok(bytes) => format!(
+            "{} bytes from {:?}",
+            bytes.len(),
+            bytes.get(..bytes.len().min(16))
+        ),
+        Err(fault) => format!("{fault:?}"),
+    }
+}
+
+fn story(seed: u64, done: &[String], expected: &impl Debug, found: &impl Debug) -> String {
+    let start = done.len().saturating_sub(60);
+    format!(
+        "seed {seed}, step {}: expected {expected:?}, found {found:?}; last steps:\n{}",
+        done.len(),
+        done[start..].join("\n")
+    )
+}

@@ -1,0 +1,146 @@
+//! Listing while names come and go, and files that lose their name while open.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use crate::harness::TestMount;
+use crate::material::noise;
+
+/// More than one reply of the kernel's listing buffer holds, several times over.
+const MANY: usize = 3000;
+
+#[test]
+fn a_directory_can_be_emptied_while_it_is_listed() {
+    let test = TestMount::new();
+    let directory = test.path.join("many");
+    fs::create_dir(&directory).unwrap();
+    for index in 0..MANY {
+        fs::write(directory.join(format!("file {index}")), b"").unwrap();
+    }
+    for entry in fs::read_dir(&directory).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    assert_eq!(
+        fs::read_dir(&directory).unwrap().count(),
+        0,
+        "entries were skipped"
+    );
+    fs::remove_dir(&directory).unwrap();
+}
+
+#[test]
+fn each_name_that_stays_is_listed_once_while_others_come_and_go() {
+    let test = TestMount::new();
+    let directory = test.path.join("churn");
+    fs::create_dir(&directory).unwrap();
+    for index in 0..1000 {
+        fs::write(directory.join(format!("stay {index}")), b"").unwrap();
+        fs::write(directory.join(format!("go {index}")), b"").unwrap();
+    }
+    let mut seen = Vec::new();
+    for (index, entry) in fs::read_dir(&directory).unwrap().enumerate() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if index % 2 == 0 && index / 2 < 1000 {
+            let _ = fs::remove_file(directory.join(format!("go {}", index / 2)));
+            fs::write(directory.join(format!("new {index}")), b"").unwrap();
+        }
+        if name.starts_with("stay") {
+            seen.push(name);
+        }
+    }
+    let unique: BTreeSet<_> = seen.iter().collect();
+    assert_eq!(unique.len(), 1000, "names were skipped");
+    assert_eq!(seen.len(), 1000, "names came twice");
+}
+
+#[test]
+fn a_file_can_be_renamed_while_it_is_written() {
+    let test = TestMount::new();
+    let (part, film) = (test.path.join("f.part"), test.path.join("f.bin"));
+    let bytes = noise(2_000_000, 7);
+    let mut file = fs::File::create(&part).unwrap();
+    file.write_all(&bytes[..1_000_000]).unwrap();
+    fs::rename(&part, &film).unwrap();
+    file.write_all(&bytes[1_000_000..]).unwrap();
+    drop(file);
+    assert!(fs::read(&film).unwrap() == bytes);
+    assert!(!part.exists());
+}
+
+#[test]
+fn a_file_without_a_name_lives_until_it_is_closed() {
+    let test = TestMount::new();
+    let path = test.path.join("gone");
+    let bytes = noise(500_000, 8);
+    fs::write(&path, &bytes).unwrap();
+    let mut file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .unwrap();
+    fs::remove_file(&path).unwrap();
+    assert!(!path.exists());
+    assert_eq!(file.metadata().unwrap().nlink(), 0);
+    let mut found = Vec::new();
+    file.read_to_end(&mut found).unwrap();
+    assert!(found == bytes);
+    file.write_all_at(b"still writable", 10).unwrap();
+    let mut start = [0; 24];
+    file.read_exact_at(&mut start, 0).unwrap();
+    assert_eq!(&start[10..], b"still writable");
+    // The name is free again and means another file.
+    fs::write(&path, b"new").unwrap();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    drop(file);
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+}
+
+#[test]
+fn a_replaced_file_stays_readable_for_those_who_have_it_open() {
+    let test = TestMount::new();
+    let (old, new) = (noise(300_000, 9), noise(200_000, 10));
+    fs::write(test.path.join("f"), &old).unwrap();
+    fs::write(test.path.join("g"), &new).unwrap();
+    let mut file = fs::File::open(test.path.join("f")).unwrap();
+    fs::rename(test.path.join("g"), test.path.join("f")).unwrap();
+    let mut found = Vec::new();
+    file.read_to_end(&mut found).unwrap();
+    assert!(found == old);
+    assert!(fs::read(test.path.join("f")).unwrap() == new);
+}
+
+#[test]
+fn two_descriptors_see_each_others_writes() {
+    let test = TestMount::new();
+    let path = test.path.join("f");
+    let writer = fs::File::create(&path).unwrap();
+    let reader = fs::File::open(&path).unwrap();
+    let other = fs::File::options().write(true).open(&path).unwrap();
+    writer.write_all_at(&[1; 10_000], 0).unwrap();
+    other.write_all_at(&[2; 5000], 2500).unwrap();
+    let mut found = vec![0; 10_000];
+    reader.read_exact_at(&mut found, 0).unwrap();
+    let expected: Vec<u8> = (0..10_000)
+        .map(|at| if (2500..7500).contains(&at) { 2 } else { 1 })
+        .collect();
+    assert!(found == expected);
+    writer.set_len(3000).unwrap();
+    assert_eq!(reader.metadata().unwrap().len(), 3000);
+    assert_eq!(reader.read_at(&mut found, 2000).unwrap(), 1000);
+}
+
+#[test]
+fn inode_numbers_survive_renames_and_restarts() {
+    let mut test = TestMount::new();
+    fs::create_dir(test.path.join("d")).unwrap();
+    fs::write(test.path.join("d/f"), b"x").unwrap();
+    let number = |path: &str| fs::metadata(test.path.join(path)).unwrap().ino();
+    let (directory, file) = (number("d"), number("d/f"));
+    fs::rename(test.path.join("d"), test.path.join("e")).unwrap();
+    assert_eq!((number("e"), number("e/f")), (directory, file));
+    test.restart();
+    let number = |path: &str| fs::metadata(test.path.join(path)).unwrap().ino();
+    assert_eq!((number("e"), number("e/f")), (directory, file));
+}

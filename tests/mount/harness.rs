@@ -1,0 +1,240 @@
+//! A real mount in this process over a library in a temporary directory, and the tools that people
+//! use on it.
+#![allow(dead_code)] // Each test binary uses its part of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tgfs::fuse::{
+    Deadlines, DetachOutcome, MountAccess, MountConfig, MountMode, Mounted, clean_stale, mount,
+};
+use tgfs::vfs::Vfs;
+use tokio::runtime::Runtime;
+
+use super::library::Library;
+use super::material::{need, noise, said};
+
+/// A tool that hangs fails its test after so long; the machine of a check may be slow.
+const TOOL_TIMEOUT_SECONDS: u32 = 120;
+
+/// How long a state is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct TestMount {
+    pub path: PathBuf,
+    /// Outside of the mount, for sources and copies.
+    pub outside: PathBuf,
+    config: MountConfig,
+    living: Option<Living>,
+    unmounted: Option<(Library, Runtime)>,
+    directory: TempDir,
+}
+
+/// What a restart replaces.
+struct Living {
+    mounted: Mounted,
+    library: Library,
+    runtime: Runtime,
+}
+
+impl TestMount {
+    pub fn new() -> Self {
+        Self::with(MountMode::ReadWrite)
+    }
+
+    pub fn with(mode: MountMode) -> Self {
+        // `fusermount3` and the kernel module are the same requirement: without them nothing here
+        // can run, and a silent skip would look like success.
+        assert!(
+            Path::new("/dev/fuse").exists(),
+            "/dev/fuse is missing: these tests need FUSE (`modprobe fuse`, or a container with --device /dev/fuse)"
+        );
+        need("fusermount3", "fuse3");
+        let directory = tempfile::Builder::new()
+            .prefix("tgfs-mount-")
+            .tempdir()
+            .unwrap();
+        let outside = directory.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        let config = MountConfig {
+            access: MountAccess::Owner,
+            mode,
+            deadlines: Deadlines::default(),
+            private: vec![directory.path().join("state")],
+        };
+        let mut test = Self {
+            path: directory.path().join("mnt"),
+            outside,
+            config,
+            living: None,
+            unmounted: None,
+            directory,
+        };
+        test.start();
+        test
+    }
+
+    fn start(&mut self) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let library = Library::open(&self.directory.path().join("state"), &runtime);
+        let vfs: Vfs = library.vfs();
+        let mounted = mount(vfs, &self.path, &self.config, runtime.handle()).unwrap();
+        self.living = Some(Living {
+            mounted,
+            library,
+            runtime,
+        });
+    }
+
+    /// Unmounts and ends the library in order.
+    fn stop(&mut self) -> DetachOutcome {
+        let Living {
+            mounted,
+            library,
+            runtime,
+        } = self.living.take().unwrap();
+        let outcome = runtime
+            .block_on(mounted.unmount(Duration::from_secs(20)))
+            .unwrap();
+        library.close(&runtime);
+        runtime.shutdown_timeout(Duration::from_secs(10));
+        outcome
+    }
+
+    /// Everything goes and comes back from what is on disk.
+    pub fn restart(&mut self) {
+        assert_eq!(
+            self.stop(),
+            DetachOutcome::Ended,
+            "files in the mount are still open"
+        );
+        self.start();
+    }
+
+    pub fn config(&self) -> &MountConfig {
+        &self.config
+    }
+
+    /// Whether the mount says within `patience` that it ended.
+    pub fn ends_by_itself(&mut self, patience: Duration) -> bool {
+        let living = self.living.as_mut().unwrap();
+        let ended = living.mounted.ended();
+        let waited = async { tokio::time::timeout(patience, ended).await };
+        living.runtime.block_on(waited).is_ok()
+    }
+
+    /// Unmounts and leaves the library running.
+    pub fn unmount(&mut self, drain: Duration) -> DetachOutcome {
+        let Living {
+            mounted,
+            library,
+            runtime,
+        } = self.living.take().unwrap();
+        let outcome = runtime.block_on(mounted.unmount(drain)).unwrap();
+        self.unmounted = Some((library, runtime));
+        outcome
+    }
+
+    pub fn vfs(&self) -> Vfs {
+        self.living.as_ref().unwrap().library.vfs()
+    }
+
+    pub fn runtime(&self) -> &Runtime {
+        &self.living.as_ref().unwrap().runtime
+    }
+
+    /// Runs `script` in bash with `-euo pipefail` and the mount as working directory; `$OUT` is
+    /// the directory outside of it.
+    pub fn sh(&self, script: &str) -> Output {
+        self.sh_in(&self.path, script)
+    }
+
+    pub fn sh_in(&self, directory: &Path, script: &str) -> Output {
+        Command::new("timeout")
+            .args([
+                "-k",
+                "5",
+                &TOOL_TIMEOUT_SECONDS.to_string(),
+                "bash",
+                "-euo",
+                "pipefail",
+                "-c",
+            ])
+            .arg(script)
+            .env("OUT", &self.outside)
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", &self.outside)
+            .current_dir(directory)
+            .output()
+            .unwrap()
+    }
+
+    /// Like [`Self::sh`]; anything but success is a failure of the test.
+    pub fn run(&self, script: &str) -> String {
+        let output = self.sh(script);
+        assert!(
+            output.status.success(),
+            "`{script}` ended with {}\n{}",
+            output.status,
+            said(&output)
+        );
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Writes `len` bytes that no compressor and no coincidence makes equal to others.
+    pub fn source(&self, name: &str, len: usize, seed: u64) -> PathBuf {
+        let path = self.outside.join(name);
+        fs::write(&path, noise(len, seed)).unwrap();
+        path
+    }
+
+    /// `user.tgfs.state` of a file in the mount.
+    pub fn state_of(&self, name: &str) -> String {
+        self.run(&format!(
+            "getfattr --only-values -n user.tgfs.state -- '{name}'"
+        ))
+    }
+
+    pub fn wait_for_state(&self, name: &str, wanted: &[&str]) {
+        let start = Instant::now();
+        loop {
+            let state = self.state_of(name);
+            if wanted.contains(&state.as_str()) {
+                return;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{name} is {state}, and not {wanted:?}, after {PATIENCE:?}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for TestMount {
+    fn drop(&mut self) {
+        if let Some(Living {
+            mounted,
+            library,
+            runtime,
+        }) = self.living.take()
+        {
+            // Lazy, so that an open file of a failed test holds nothing up.
+            drop(mounted);
+            drop(library);
+            runtime.shutdown_background();
+        }
+        if let Some((library, runtime)) = self.unmounted.take() {
+            drop(library);
+            runtime.shutdown_background();
+        }
+        let _ = clean_stale(&self.path);
+    }
+}

@@ -1,0 +1,13 @@
+//! What people and tools do to a mount, on a real one: exit status, bytes, names.
+#![allow(clippy::unwrap_used)] // A failed step is a failed test.
+
+mod directories;
+mod harness;
+mod library;
+mod lifecycle;
+mod material;
+mod media;
+mod names;
+mod policy;
+mod random_access;
+mod tools;
