@@ -253,24 +253,17 @@ impl Job {
         let mut output = BufReader::with_capacity(1 << 20, output);
         let mut collector = Collector::new(search, derived, self.derived.clone(), policy, progress);
         let read = fmp4::read(&mut output, &mut collector);
-        let exit = output.into_inner().finish()?;
-        probe::check_confined(&exit)?;
-        if let Some(signal) = exit.signal
-            && read.is_ok()
+        let exit = output.into_inner().finish();
+        // Our own trouble first: a full disk makes the tool fail too, with a broken pipe.
+        if let Err(error) = &read
+            && error.is_retryable()
         {
-            return Err(MediaError::new(
-                MediaErrorKind::ToolStopped,
-                format!("ffmpeg was ended by signal {signal}"),
-            ));
+            return Err(error.clone());
         }
+        let exit = exit?;
+        probe::check_ran(&exit)?;
         // Its output is cut off then, so what reading said does not matter.
-        if exit.code.is_some_and(|code| code != 0) {
-            if exit.stderr.contains("Cannot allocate memory") {
-                return Err(MediaError::new(
-                    MediaErrorKind::ToolStopped,
-                    "ffmpeg ran out of memory",
-                ));
-            }
+        if !exit.is_success() {
             return Ok(Err(probe::first_line(
                 &exit.stderr,
                 "ffmpeg cannot remux it",
@@ -498,3 +491,6 @@ fn track_kind(made: &Made) -> TrackKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

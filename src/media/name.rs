@@ -30,9 +30,9 @@ impl MediaName {
 pub fn is_media_name(name: &Name) -> MediaName {
     let (_, extension) = name.split_extension();
     let is = |known: &&str| known.as_bytes().eq_ignore_ascii_case(extension);
-    if VIDEO.iter().any(|known| is(known)) {
+    if VIDEO.iter().any(is) {
         MediaName::Video
-    } else if AUDIO.iter().any(|known| is(known)) {
+    } else if AUDIO.iter().any(is) {
         MediaName::Audio
     } else {
         MediaName::Other

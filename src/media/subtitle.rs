@@ -89,7 +89,7 @@ fn fetch(
         return Ok(false);
     }
     let exit = output.finish()?;
-    probe::check_confined(&exit)?;
+    probe::check_ran(&exit)?;
     into.flush()?;
     Ok(exit.is_success())
 }

@@ -1,7 +1,7 @@
 //! Confinement of the media tools, with the real launcher.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,20 +10,9 @@ use tgfs::process::{CancelFlag, INPUT_PATH, Job, Launcher, Limits, Spawner};
 
 use super::support::*;
 
-/// `examples/confine`, which cargo builds beside the tests.
+/// The real program, whose hidden command `confine` is what the daemon uses.
 fn launcher() -> Launcher {
-    let test = std::env::current_exe().unwrap();
-    let path = test
-        .parent()
-        .and_then(Path::parent)
-        .unwrap()
-        .join("examples/confine");
-    assert!(
-        path.exists(),
-        "{} is missing: run `cargo build --examples`",
-        path.display()
-    );
-    Launcher::Confined(path)
+    Launcher::Confined(env!("CARGO_BIN_EXE_tgfs").into())
 }
 
 fn job(program: &str, args: &[&str], input: Option<PathBuf>) -> Job {

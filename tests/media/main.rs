@@ -1,5 +1,7 @@
 //! Real films through the real ffmpeg: what a player gets must be what is in the file.
 
+#![allow(clippy::unwrap_used)]
+
 mod bad;
 mod check;
 mod confined;
