@@ -14,13 +14,25 @@
 //! - `index`, `remote`, `media`: records and journal; packs out and in; ffmpeg, boxes, playlists
 //! - `model`, `codec`, `config`, `process`, `telemetry`: words, envelopes, settings, the spawner
 
+pub mod app;
+pub mod cache;
+pub mod cli;
 pub mod codec;
+pub mod config;
+pub mod control;
 pub mod disk;
 pub mod failpoint;
 pub mod fuse;
+pub mod http;
 pub mod index;
+pub mod ingest;
 pub mod media;
 pub mod model;
 pub mod process;
+pub mod read;
 pub mod remote;
+pub mod spool;
+pub mod telemetry;
+pub mod tree;
+pub mod upkeep;
 pub mod vfs;

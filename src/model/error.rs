@@ -34,6 +34,8 @@ pub enum ErrorKind {
     RemoteUnavailable,
     /// Bytes came back that are not the bytes that were stored.
     Corrupt,
+    /// A generated file cannot be renamed, only copied (EXDEV, so that `mv` copies it).
+    CannotMove,
     /// The local disk failed.
     Io,
 }

@@ -1,207 +1,218 @@
 //! File operations with all their semantics, callable without a mount or a socket.
-//! SKELETON: signatures only.
+//!
+//! `names` (look up, make, remove, rename, list), `attributes`, `files` (open, read, write, close),
+//! `library` (by path and id, for HTTP and commands) each add operations to [`Vfs`]; `open` and
+//! `draft` hold what is open and being written, `virtual_tree` and `views` what is computed.
 
+mod attributes;
+mod draft;
+mod files;
+mod library;
+mod names;
+mod open;
+mod settle;
+mod signals;
+mod start;
 mod types;
+mod views;
+mod virtual_tree;
 
-use std::ops::ControlFlow;
+#[cfg(test)]
+mod tests;
 
-use bytes::Bytes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
-use crate::model::{EntryId, FileInfo, FsResult, Ino, JobInfo, PendingInfo, TreePath};
+use arc_swap::{ArcSwap, Guard};
+
+use crate::cache::BlockCache;
+use crate::index::{Index, Node, Rows};
+use crate::ingest::Ingest;
+use crate::model::{EntryId, ErrorKind, FsError, FsResult, Ino};
+use crate::read::Reader;
+use crate::spool::Spool;
+use crate::tree::Tree;
+use open::{OpenFile, OpenTable};
+use settle::Settler;
 pub use types::{
-    Access, AllocateMode, Attr, Caller, DirEntry, Existing, FileKind, HandleId, Mutability, Opened,
-    RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, XattrMode,
+    Access, AllocateMode, Attr, CacheStats, Caller, DirEntry, Existing, FileKind, HandleId,
+    Mutability, Opened, RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, XattrMode,
 };
+use virtual_tree::{Ghosts, VirtualNode, VirtualTable};
+
+/// Children read from the index at a time.
+const PAGE: usize = 256;
+
+/// Whether `/.hls` shows in the root's listing (`TGFS_VIEWS`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HlsListing {
+    Visible,
+    Hidden,
+}
+
+/// Whether subtitles appear beside their film (`TGFS_SIDECAR_SUBTITLES`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sidecars {
+    On,
+    Off,
+}
+
+/// What can change while the file system runs.
+#[derive(Debug, Clone)]
+pub struct VfsSettings {
+    pub settle: Duration,
+    /// How long a write may wait for space that is being drained.
+    pub write_deadline: Duration,
+    /// Bytes; 0 for no limit.
+    pub max_file_size: u64,
+    pub hls_listing: HlsListing,
+    pub sidecars: Sidecars,
+    /// `http://host:port`, for `user.tgfs.hls`.
+    pub base_url: String,
+}
+
+/// Why nothing can be written now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum WriteMode {
+    Writable = 0,
+    /// Mounted with `--read-only`.
+    ReadOnly = 1,
+    /// The tree is being read from the remote.
+    Filling = 2,
+    /// Another daemon writes to this library.
+    Displaced = 3,
+}
+
+/// The parts that `app` wires together.
+#[derive(Debug)]
+pub struct VfsParts {
+    pub index: Arc<Index>,
+    pub tree: Arc<Tree>,
+    pub spool: Arc<Spool>,
+    pub cache: Arc<BlockCache>,
+    pub reader: Reader,
+    pub ingest: Ingest,
+}
 
 /// The file system; a clone is another reference to the same one.
 #[derive(Debug, Clone)]
-pub struct Vfs {}
+pub struct Vfs(Arc<Inner>);
 
-/// Operations of the kernel's face: by inode and handle. Those that are not `async` are short and
-/// touch only the local index.
-#[allow(unused_variables, clippy::missing_errors_doc, clippy::unused_async)]
+#[derive(Debug)]
+struct Inner {
+    index: Arc<Index>,
+    tree: Arc<Tree>,
+    spool: Arc<Spool>,
+    cache: Arc<BlockCache>,
+    reader: Reader,
+    ingest: Ingest,
+    open: OpenTable,
+    virtuals: VirtualTable,
+    ghosts: Ghosts,
+    settle: Settler,
+    writing: start::WritingMarks,
+    slugs: Rows,
+    settings: ArcSwap<VfsSettings>,
+    mode: AtomicU8,
+}
+
+/// What an inode number means.
+#[derive(Debug)]
+enum Target {
+    Real(Node),
+    /// Open, but without a name.
+    Unlinked(Arc<OpenFile>),
+    Virtual(VirtualNode),
+}
+
 impl Vfs {
-    pub fn lookup(&self, parent: Ino, name: &[u8]) -> FsResult<Attr> {
-        unimplemented!()
+    /// Starts the settling of written files; needs a tokio runtime.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
+    pub fn start(parts: VfsParts, settings: VfsSettings) -> FsResult<Self> {
+        let rows = |table| {
+            parts.index.rows(table).map_err(|e| FsError::new(ErrorKind::Io, e.to_string()))
+        };
+        let (writing, slugs) = (rows("writing")?, rows("slugs")?);
+        let settle = Settler::new(settings.settle);
+        let vfs = Self(Arc::new(Inner {
+            index: parts.index,
+            tree: parts.tree,
+            spool: parts.spool,
+            cache: parts.cache,
+            reader: parts.reader,
+            ingest: parts.ingest,
+            open: OpenTable::default(),
+            virtuals: VirtualTable::default(),
+            ghosts: Ghosts::default(),
+            settle,
+            writing: start::WritingMarks::new(writing),
+            slugs,
+            settings: ArcSwap::from_pointee(settings),
+            mode: AtomicU8::new(WriteMode::Writable as u8),
+        }));
+        vfs.spawn_settling();
+        Ok(vfs)
     }
-    /// The kernel dropped `count` references to the inode.
-    pub fn forget(&self, ino: Ino, count: u64) {
-        unimplemented!()
+
+    /// Takes changed settings.
+    pub fn reconfigure(&self, settings: VfsSettings) {
+        self.0.settle.set_time(settings.settle);
+        self.0.settings.store(Arc::new(settings));
     }
-    pub fn getattr(&self, ino: Ino) -> FsResult<Attr> {
-        unimplemented!()
-    }
-    pub async fn setattr(
-        &self,
-        ino: Ino,
-        handle: Option<HandleId>,
-        change: SetAttr,
-        caller: Caller,
-    ) -> FsResult<Attr> {
-        unimplemented!()
-    }
-    pub fn mkdir(&self, parent: Ino, name: &[u8], mode: u32, caller: Caller) -> FsResult<Attr> {
-        unimplemented!()
-    }
-    pub fn rmdir(&self, parent: Ino, name: &[u8]) -> FsResult<()> {
-        unimplemented!()
-    }
-    pub fn unlink(&self, parent: Ino, name: &[u8]) -> FsResult<()> {
-        unimplemented!()
-    }
-    pub fn rename(
-        &self,
-        parent: Ino,
-        name: &[u8],
-        new_parent: Ino,
-        new_name: &[u8],
-        mode: RenameMode,
-    ) -> FsResult<()> {
-        unimplemented!()
-    }
-    pub fn create(
-        &self,
-        parent: Ino,
-        name: &[u8],
-        mode: u32,
-        access: Access,
-        caller: Caller,
-    ) -> FsResult<(Attr, Opened)> {
-        unimplemented!()
-    }
-    pub async fn open(
-        &self,
-        ino: Ino,
-        access: Access,
-        existing: Existing,
-        caller: Caller,
-    ) -> FsResult<Opened> {
-        unimplemented!()
-    }
-    /// Exactly the bytes asked for, up to the end of the file.
-    pub async fn read(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Bytes> {
-        unimplemented!()
-    }
-    /// All of `data`, or an error. `bits`: see [`SetIdBits`].
-    pub async fn write(
-        &self,
-        handle: HandleId,
-        offset: u64,
-        data: Bytes,
-        bits: SetIdBits,
-    ) -> FsResult<()> {
-        unimplemented!()
-    }
-    /// `close`: success means that the bytes are durable in the spool.
-    pub async fn flush(&self, handle: HandleId, caller: Caller) -> FsResult<()> {
-        unimplemented!()
-    }
-    pub async fn fsync(&self, handle: HandleId) -> FsResult<()> {
-        unimplemented!()
-    }
-    pub fn release(&self, handle: HandleId) {
-        unimplemented!()
-    }
-    /// `fsync` of a directory: names are durable.
-    pub async fn sync_names(&self) -> FsResult<()> {
-        unimplemented!()
-    }
-    /// Entries behind `after` (0: from the start, `.` and `..` first) until `visit` breaks.
-    pub fn readdir(
-        &self,
-        ino: Ino,
-        after: u64,
-        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
-    ) -> FsResult<()> {
-        unimplemented!()
-    }
-    pub fn space(&self) -> FsResult<SpaceInfo> {
-        unimplemented!()
-    }
-    pub fn getxattr(&self, ino: Ino, name: &[u8]) -> FsResult<Vec<u8>> {
-        unimplemented!()
-    }
-    pub fn setxattr(&self, ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> FsResult<()> {
-        unimplemented!()
-    }
-    /// Full names.
-    pub fn listxattr(&self, ino: Ino) -> FsResult<Vec<Vec<u8>>> {
-        unimplemented!()
-    }
-    pub fn removexattr(&self, ino: Ino, name: &[u8]) -> FsResult<()> {
-        unimplemented!()
-    }
-    /// How many bytes were copied: at most 1 GiB a call.
-    pub async fn copy_file_range(
-        &self,
-        from: HandleId,
-        from_offset: u64,
-        to: HandleId,
-        to_offset: u64,
-        len: u64,
-    ) -> FsResult<u64> {
-        unimplemented!()
-    }
-    pub async fn fallocate(
-        &self,
-        handle: HandleId,
-        offset: u64,
-        len: u64,
-        mode: AllocateMode,
-    ) -> FsResult<()> {
-        unimplemented!()
-    }
-    pub fn seek(&self, handle: HandleId, offset: u64, target: SeekTarget) -> FsResult<u64> {
-        unimplemented!()
+
+    pub fn set_write_mode(&self, mode: WriteMode) {
+        self.0.mode.store(mode as u8, Ordering::Relaxed);
     }
 }
 
-/// Operations by path and id: for HTTP, the socket and commands.
-#[allow(unused_variables, clippy::missing_errors_doc, clippy::unused_async)]
-impl Vfs {
-    /// Also of views, e.g. `/.hls/film.mkv/master.m3u8`.
-    pub fn resolve(&self, path: &TreePath) -> FsResult<Attr> {
-        unimplemented!()
+impl Inner {
+    fn settings(&self) -> Guard<Arc<VfsSettings>> {
+        self.settings.load()
     }
-    /// Opens a file or view for reading fixed bytes; `release` the handle in the end.
-    pub async fn open_resource(&self, path: &TreePath) -> FsResult<Resource> {
-        unimplemented!()
+
+    fn require_writable(&self) -> FsResult<()> {
+        let reason = match self.mode.load(Ordering::Relaxed) {
+            0 => return Ok(()),
+            1 => "mounted read-only",
+            2 => "the library is being read from the remote; it can be written to when that is done",
+            _ => "another daemon writes to this library; see `tgfs recover --take-over`",
+        };
+        Err(FsError::new(ErrorKind::ReadOnly, reason))
     }
-    /// Where the file is now.
-    pub fn path_of(&self, id: EntryId) -> FsResult<TreePath> {
-        unimplemented!()
+
+    fn target(&self, ino: Ino) -> FsResult<Target> {
+        if ino.is_virtual() {
+            if let Some(id) = self.virtuals.replacement(ino) {
+                return Ok(Target::Real(self.tree.node(id)?));
+            }
+            return self.virtuals.get(ino).map(Target::Virtual).ok_or_else(gone);
+        }
+        match self.tree.node_by_ino(ino) {
+            Ok(node) => Ok(Target::Real(node)),
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                let file = self.open.file_by_ino(ino).ok_or_else(gone)?;
+                if file.state().unlinked.is_none() {
+                    return Err(gone());
+                }
+                Ok(Target::Unlinked(file))
+            }
+            Err(error) => Err(error),
+        }
     }
-    /// The file that `/playlist/local/<slug>.m3u8` means.
-    pub fn by_slug(&self, slug: &str) -> FsResult<EntryId> {
-        unimplemented!()
+
+    fn target_at(&self, path: &crate::model::TreePath) -> FsResult<Target> {
+        let mut target = Target::Real(self.tree.node(EntryId::ROOT)?);
+        for name in path.names() {
+            target = self.child_of(&target, name.as_bytes())?;
+        }
+        Ok(target)
     }
-    pub fn info(&self, id: EntryId) -> FsResult<FileInfo> {
-        unimplemented!()
-    }
-    /// All files below `directory`, by path.
-    pub fn list(&self, directory: &TreePath) -> FsResult<Vec<FileInfo>> {
-        unimplemented!()
-    }
-    pub fn jobs(&self) -> FsResult<Vec<JobInfo>> {
-        unimplemented!()
-    }
-    pub fn pending(&self) -> FsResult<PendingInfo> {
-        unimplemented!()
-    }
-    /// Changes whenever a state, a step or a progress may have.
-    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
-        unimplemented!()
-    }
-    /// Makes the directories of a path that are not there.
-    pub fn make_directories(&self, path: &TreePath, caller: Caller) -> FsResult<Ino> {
-        unimplemented!()
-    }
-    /// Removes a file, or a directory with all that is in it; the number of files.
-    pub fn remove(&self, path: &TreePath) -> FsResult<u64> {
-        unimplemented!()
-    }
-    /// Ingests a failed, quarantined or temp-named file.
-    pub fn retry(&self, path: &TreePath) -> FsResult<()> {
-        unimplemented!()
-    }
+}
+
+fn gone() -> FsError {
+    ErrorKind::NotFound.into()
 }

@@ -1,0 +1,153 @@
+//! Verified blocks in memory, one fetch a block whoever asks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use moka::future::Cache;
+use moka::policy::EvictionPolicy;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{BlockIndex, PackId, PackRef};
+use crate::remote::{self, PackTable, Remote, RemoteError};
+
+/// Pack tables kept decoded: one covers 64 MiB of film, so this is 256 GiB of working set.
+const MAX_TABLES: u64 = 4096;
+
+/// An error that several readers of one block share.
+pub type SharedError = Arc<RemoteError>;
+
+/// Counters since the start, and what is held now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheStats {
+    pub capacity_bytes: u64,
+    pub held_bytes: u64,
+    pub held_blocks: u64,
+    pub hits: u64,
+    pub misses: u64,
+    /// Fetches from the remote that failed.
+    pub errors: u64,
+    pub evictions: u64,
+    pub fetched_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    errors: AtomicU64,
+    evictions: AtomicU64,
+    fetched_bytes: AtomicU64,
+}
+
+/// A block is keyed by its pack and number, and was checked against the pack's table when it came.
+#[derive(Debug)]
+pub struct BlockCache {
+    remote: Arc<dyn Remote>,
+    blocks: Cache<(PackId, BlockIndex), Bytes>,
+    tables: Cache<PackId, Arc<PackTable>>,
+    counters: Arc<Counters>,
+    capacity: u64,
+}
+
+impl BlockCache {
+    /// `capacity` in bytes of blocks.
+    #[must_use]
+    pub fn new(remote: Arc<dyn Remote>, capacity: u64) -> Self {
+        let counters = Arc::new(Counters::default());
+        let evicted = Arc::clone(&counters);
+        // LRU, since TinyLFU was measured to drop nearly all blocks that were read ahead.
+        let blocks = Cache::builder()
+            .max_capacity(capacity)
+            .eviction_policy(EvictionPolicy::lru())
+            .weigher(|_, block: &Bytes| u32::try_from(block.len()).unwrap_or(u32::MAX))
+            .eviction_listener(move |_, _, cause| {
+                if cause.was_evicted() {
+                    evicted.evictions.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .build();
+        let tables = Cache::builder()
+            .max_capacity(MAX_TABLES)
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        Self { remote, blocks, tables, counters, capacity }
+    }
+
+    /// One verified block.
+    ///
+    /// # Errors
+    /// What the remote says; shared by all who waited for it and not kept.
+    pub async fn block(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
+        let entry = self
+            .blocks
+            .entry((pack.id, block))
+            .or_try_insert_with(self.fetch_detached(pack.clone(), block))
+            .await?;
+        let counter =
+            if entry.is_fresh() { &self.counters.misses } else { &self.counters.hits };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(entry.into_value())
+    }
+
+    /// The fetch runs in a task of its own: a reader that goes away restarts nothing for others.
+    async fn fetch_detached(&self, pack: PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
+        let remote = Arc::clone(&self.remote);
+        let tables = self.tables.clone();
+        let fetched = tokio::spawn(async move {
+            let table = table_of(&remote, &tables, &pack).await?;
+            remote::fetch_block(&remote, &pack, &table, block).await.map_err(Arc::new)
+        })
+        .await
+        .unwrap_or_else(|error| {
+            Err(Arc::new(RemoteError::internal("fetch", format!("a fetch ended early: {error}"))))
+        });
+        match &fetched {
+            Ok(bytes) => {
+                self.counters.fetched_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed)
+            }
+            Err(_) => self.counters.errors.fetch_add(1, Ordering::Relaxed),
+        };
+        fetched
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CacheStats {
+            capacity_bytes: self.capacity,
+            held_bytes: self.blocks.weighted_size(),
+            held_blocks: self.blocks.entry_count(),
+            hits: load(&self.counters.hits),
+            misses: load(&self.counters.misses),
+            errors: load(&self.counters.errors),
+            evictions: load(&self.counters.evictions),
+            fetched_bytes: load(&self.counters.fetched_bytes),
+        }
+    }
+
+    pub async fn clear(&self) {
+        self.blocks.invalidate_all();
+        self.tables.invalidate_all();
+        self.blocks.run_pending_tasks().await;
+    }
+
+    /// Drops the blocks of some packs.
+    pub async fn clear_packs(&self, packs: &[PackRef]) {
+        for pack in packs {
+            let blocks = pack.data_len.div_ceil(crate::model::BLOCK_BYTES);
+            for block in 0..u32::try_from(blocks).unwrap_or(u32::MAX) {
+                self.blocks.invalidate(&(pack.id, BlockIndex(block))).await;
+            }
+        }
+    }
+}
+
+async fn table_of(
+    remote: &Arc<dyn Remote>,
+    tables: &Cache<PackId, Arc<PackTable>>,
+    pack: &PackRef,
+) -> Result<Arc<PackTable>, SharedError> {
+    let fetch = async { remote::fetch_table(remote, pack).await.map(Arc::new) };
+    tables.try_get_with(pack.id, fetch).await.map_err(|error| Arc::clone(&error))
+}

@@ -1,0 +1,176 @@
+//! `mount`, `serve`, `umount`.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+use super::Context;
+use super::args::{MountArgs, UmountArgs};
+use super::files::pending_text;
+use super::outcome::Outcome;
+use super::output::{self, Format};
+use super::paths;
+use super::session::{Session, StateNeed, check_state};
+use crate::app::{self, Audience, DaemonOptions, MountOptions, Writing};
+use crate::config::{Config, Store, StoreOrigin};
+use crate::control::{DaemonInfo, Request, Response, UploadsAtStop};
+use crate::model::PendingInfo;
+
+/// How long a daemon may take to stop before its mount is taken away: it promises 30 s.
+const STOP_PATIENCE: Duration = Duration::from_secs(40);
+
+/// Between two looks whether the mount is gone.
+const STOP_LOOK: Duration = Duration::from_millis(50);
+
+pub(super) async fn mount(arguments: &MountArgs, context: &Context) -> Outcome {
+    let options = MountOptions {
+        mountpoint: paths::absolute(&arguments.mountpoint),
+        writing: match arguments.read_only {
+            true => Writing::Refused,
+            false => Writing::Allowed,
+        },
+        audience: match arguments.allow_other {
+            true => Audience::Everyone,
+            false => Audience::Owner,
+        },
+    };
+    run(Some(options), context).await
+}
+
+pub(super) async fn serve(context: &Context) -> Outcome {
+    if context.config.get().http.bind == crate::config::HttpBind::Off {
+        bail!("`serve` without HTTP would do nothing; give an address with --http");
+    }
+    run(None, context).await
+}
+
+async fn run(mount: Option<MountOptions>, context: &Context) -> Outcome {
+    let config = context.config.get();
+    check_state(&config.state_dir, StateNeed::MayBeMade)?;
+    if let Some(session) = Session::daemon_of(&config).await? {
+        bail!(
+            "a daemon (pid {}) already runs on the state {}; end it with `tgfs umount`, or choose \
+             another with --state",
+            session.info().pid,
+            config.state_dir.display()
+        );
+    }
+    let Store::Local { dir, origin } = &config.store;
+    if *origin == StoreOrigin::Default {
+        eprintln!(
+            "tgfs: no bot is configured: files are kept on this machine, in {}",
+            dir.display()
+        );
+    }
+    let options = DaemonOptions {
+        mount,
+        config: context.config.clone(),
+        inputs: context.inputs.clone(),
+        log_level: context.telemetry.level_switch(),
+    };
+    let format = context.format;
+    let ready = move |daemon: &DaemonInfo| {
+        let told = match format {
+            Format::Text => output::write(&ready_line(daemon, &config)).map_err(Into::into),
+            Format::Json => output::json(daemon),
+        };
+        if let Err(error) = told {
+            // Whoever started us does not listen; the mount works all the same.
+            tracing::debug!("ready line: {error:#}");
+        }
+    };
+    app::run_daemon(options, ready).await
+}
+
+/// `ready mount=… http=… store=… env=…`
+pub(super) fn ready_line(daemon: &DaemonInfo, config: &Config) -> String {
+    let shown = |path: Option<&Path>| {
+        path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+    };
+    format!(
+        "ready mount={} http={} store={} env={}\n",
+        shown(daemon.mountpoint.as_deref()),
+        daemon.http.as_deref().unwrap_or("off"),
+        daemon.store,
+        shown(config.env_file.as_deref())
+    )
+}
+
+pub(super) async fn umount(arguments: &UmountArgs, context: &Context) -> Outcome {
+    let mountpoint = paths::absolute(&arguments.mountpoint);
+    let config = context.config.get();
+    let daemon = Session::daemon_of(&config).await?;
+    let ours = daemon.filter(|session| session.info().mountpoint.as_deref() == Some(&mountpoint));
+    let Some(session) = ours else {
+        return detach_without_daemon(&mountpoint, &config);
+    };
+    let uploads = match arguments.wait_uploads {
+        true => UploadsAtStop::Finish,
+        false => UploadsAtStop::Leave,
+    };
+    let mut pending = PendingInfo::default();
+    let mut heard = |response| {
+        if let Response::Pending(now) = response {
+            if uploads == UploadsAtStop::Finish && now.files > 0 {
+                eprint!("{}", pending_text(&now));
+            }
+            pending = now;
+        }
+        Ok(())
+    };
+    session
+        .ask(Request::Stop { uploads }, None, &mut heard)
+        .await?;
+    wait_until_gone(&mountpoint, &config).await?;
+    match context.format {
+        Format::Json => output::json(&pending),
+        Format::Text => {
+            let rest = match pending.files {
+                0 => String::new(),
+                _ => "their upload goes on at the next start\n".to_owned(),
+            };
+            let shown = mountpoint.display();
+            let text = format!("unmounted {shown}\n{}{rest}", pending_text(&pending));
+            Ok(output::write(&text)?)
+        }
+    }
+}
+
+/// A dead daemon's mount, or that of another state.
+fn detach_without_daemon(mountpoint: &Path, config: &Config) -> Outcome {
+    let shown = mountpoint.display();
+    if !paths::tgfs_mounts().iter().any(|mount| mount == mountpoint) {
+        bail!("{shown} is no tgfs mount; `findmnt -t fuse.tgfs` lists them");
+    }
+    app::detach(mountpoint)?;
+    eprintln!(
+        "tgfs: no daemon of the state {} answers for {shown}: it was only taken out of the tree; \
+         a daemon of another state, if there is one, runs on until its files are closed",
+        config.state_dir.display()
+    );
+    Ok(())
+}
+
+/// The mount is gone and nobody answers; after [`STOP_PATIENCE`] the mount is taken away.
+async fn wait_until_gone(mountpoint: &Path, config: &Config) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let is_mounted = paths::tgfs_mounts().iter().any(|mount| mount == mountpoint);
+        let is_alive = is_mounted
+            || Session::daemon_of(config)
+                .await
+                .is_ok_and(|found| found.is_some());
+        if !is_alive {
+            return Ok(());
+        }
+        if begun.elapsed() > STOP_PATIENCE {
+            if is_mounted {
+                app::detach(mountpoint)?;
+            }
+            eprintln!("tgfs: the daemon does not end; its mount was taken away");
+            return Ok(());
+        }
+        tokio::time::sleep(STOP_LOOK).await;
+    }
+}

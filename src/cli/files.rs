@@ -1,0 +1,297 @@
+//! `list`, `status`, `url`, `delete`, `retry`.
+
+use std::ffi::{OsStr, OsString};
+
+use serde::Serialize;
+
+use super::Context;
+use super::args::DeleteArgs;
+use super::outcome::{Outcome, Unhappy};
+use super::output::{self, Align, Format, age, bit_rate, count, date, play_time, printable, size};
+use super::progress::Progress;
+use super::session::{Session, StateNeed, answers_of};
+use crate::app::Purpose;
+use crate::control::{Request, Response, UrlInfo, Wait};
+use crate::model::{FileInfo, JobInfo, PendingInfo, PublicState};
+
+/// A file and where it can be played from, as `list --json` gives it.
+#[derive(Debug, Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    file: FileInfo,
+    urls: Option<UrlInfo>,
+}
+
+pub(super) async fn list(directory: &OsStr, context: &Context) -> Outcome {
+    let answers = answers_of(&context.config, |session| {
+        let directory = session.tree_path(directory)?;
+        Ok(Request::List { directory })
+    })
+    .await?;
+    let mut listed: Vec<Listed> = Vec::new();
+    for answer in answers {
+        match answer {
+            Response::File(file) => listed.push(Listed { file, urls: None }),
+            Response::Urls(urls) => {
+                if let Some(last) = listed.last_mut() {
+                    last.urls = Some(urls);
+                }
+            }
+            _ => {}
+        }
+    }
+    match context.format {
+        Format::Json => output::json(&listed),
+        Format::Text => {
+            let mut text = String::new();
+            for one in &listed {
+                text.push_str(&describe(&one.file, one.urls.as_ref()));
+            }
+            let bytes = listed.iter().map(|one| one.file.size).sum();
+            let total = count(listed.len() as u64, "file");
+            text.push_str(&format!("{total}, {}\n", size(bytes)));
+            Ok(output::write(&text)?)
+        }
+    }
+}
+
+/// Path, then facts on indented lines: a table of eleven columns fits no terminal.
+pub(super) fn describe(file: &FileInfo, urls: Option<&UrlInfo>) -> String {
+    let state = match file.state.is_final() {
+        true => file.state.as_str().to_owned(),
+        false => format!("{} {} %", file.state.as_str(), file.progress),
+    };
+    let mut facts = vec![state, size(file.size)];
+    facts.extend(file.duration.map(play_time));
+    facts.extend(
+        file.resolution
+            .map(|(width, height)| format!("{width}x{height}")),
+    );
+    facts.extend(file.bitrate.map(bit_rate));
+    if !file.codecs.is_empty() {
+        facts.push(file.codecs.join(", "));
+    }
+    if file.segments > 0 {
+        facts.push(count(u64::from(file.segments), "segment"));
+    }
+    if !file.subtitles.is_empty() {
+        let keys: Vec<_> = file
+            .subtitles
+            .iter()
+            .map(|one| printable(&one.key))
+            .collect();
+        facts.push(format!("subtitles {}", keys.join(", ")));
+    }
+    let mut text = format!("{}\n    {}\n", printable(&file.path), facts.join("  "));
+    let (created, modified) = (date(file.created), date(file.modified));
+    text.push_str(&format!(
+        "    modified {modified}  added {created}  id {}\n",
+        file.id
+    ));
+    if let Some(error) = &file.error {
+        text.push_str(&format!("    {}\n", printable(error)));
+    }
+    if let Some(url) = urls.and_then(|urls| urls.local.as_ref().or(urls.file.as_ref())) {
+        text.push_str(&format!("    {url}\n"));
+    }
+    text
+}
+
+/// What `status` found.
+#[derive(Debug, Default, Serialize)]
+struct Status {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<FileInfo>,
+    jobs: Vec<JobInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending: Option<PendingInfo>,
+}
+
+impl Status {
+    fn is_any_failed(&self) -> bool {
+        let of_file = self.file.iter().map(|file| file.state);
+        of_file
+            .chain(self.jobs.iter().map(|job| job.state))
+            .any(|state| state == PublicState::Failed)
+    }
+}
+
+pub(super) async fn status(path: Option<&OsStr>, wait: Wait, context: &Context) -> Outcome {
+    let purpose = match wait {
+        Wait::No => Purpose::Look,
+        // Without a daemon nothing would ever change: the command does the work itself.
+        Wait::UntilFinal => Purpose::Ingest,
+    };
+    let session = Session::open(&context.config, purpose, StateNeed::MustExist).await?;
+    let asked = ask_status(&session, path, wait, context.format).await;
+    let closed = session.close().await;
+    let status = asked?;
+    closed?;
+    match context.format {
+        Format::Json => output::json(&status)?,
+        Format::Text => output::write(&status_text(&status))?,
+    }
+    match (wait, status.is_any_failed()) {
+        (Wait::UntilFinal, true) => Err(Unhappy.into()),
+        _ => Ok(()),
+    }
+}
+
+async fn ask_status(
+    session: &Session,
+    path: Option<&OsStr>,
+    wait: Wait,
+    format: Format,
+) -> anyhow::Result<Status> {
+    let path = path.map(|path| session.tree_path(path)).transpose()?;
+    let mut status = Status::default();
+    let mut progress = Progress::new(format);
+    let mut heard = |response| {
+        match progress.take(response) {
+            Some(Response::File(file)) => status.file = Some(file),
+            Some(Response::Job(job)) => status.jobs.push(job),
+            Some(Response::Pending(pending)) => status.pending = Some(pending),
+            _ => {}
+        }
+        Ok(())
+    };
+    session
+        .ask(Request::Status { path, wait }, None, &mut heard)
+        .await?;
+    drop(progress);
+    Ok(status)
+}
+
+fn status_text(status: &Status) -> String {
+    let mut text = String::new();
+    if let Some(file) = &status.file {
+        text.push_str(&describe(file, None));
+    }
+    if !status.jobs.is_empty() {
+        let head = [
+            ("STATE", Align::Left),
+            ("STEP", Align::Left),
+            ("DONE", Align::Right),
+            ("IN SPOOL", Align::Right),
+            ("AGE", Align::Right),
+            ("FILE", Align::Left),
+        ];
+        let row = |job: &JobInfo| {
+            let shown = match &job.error {
+                Some(error) => format!("{}: {error}", job.path),
+                None => job.path.clone(),
+            };
+            vec![
+                job.state.as_str().to_owned(),
+                job.step.clone(),
+                format!("{} %", job.progress),
+                size(job.spool_bytes),
+                age(job.age_seconds),
+                shown,
+            ]
+        };
+        let rows: Vec<_> = status.jobs.iter().map(row).collect();
+        text.push_str(&output::table(&head, &rows));
+    }
+    if let Some(pending) = &status.pending {
+        text.push_str(&pending_text(pending));
+    }
+    text
+}
+
+pub(super) fn pending_text(pending: &PendingInfo) -> String {
+    match pending.files {
+        0 => "everything is stored\n".to_owned(),
+        files => format!(
+            "only in the spool: {}, {}, the oldest for {}\n",
+            count(files, "file"),
+            size(pending.bytes),
+            age(pending.oldest_seconds)
+        ),
+    }
+}
+
+pub(super) async fn url(path: &OsStr, context: &Context) -> Outcome {
+    let answers = answers_of(&context.config, |session| {
+        let path = session.tree_path(path)?;
+        Ok(Request::Url { path })
+    })
+    .await?;
+    let urls = answers.into_iter().find_map(|answer| match answer {
+        Response::Urls(urls) => Some(urls),
+        _ => None,
+    });
+    let Some(urls) = urls else {
+        anyhow::bail!("the daemon gave no URL; the log tells why");
+    };
+    match context.format {
+        Format::Json => output::json(&urls),
+        Format::Text => Ok(output::write(&url_text(&urls))?),
+    }
+}
+
+/// One URL a line, the most useful first: `$(tgfs url X | head -1)` is what players get.
+pub(super) fn url_text(urls: &UrlInfo) -> String {
+    let playlists = [&urls.local, &urls.by_name, &urls.public, &urls.file];
+    let mut lines: Vec<_> = playlists.into_iter().flatten().cloned().collect();
+    lines.extend(urls.mount.iter().map(|path| path.display().to_string()));
+    match lines.is_empty() {
+        true => "no URL: HTTP is off and nothing is mounted\n".to_owned(),
+        false => lines.join("\n") + "\n",
+    }
+}
+
+pub(super) async fn delete(arguments: &DeleteArgs, context: &Context) -> Outcome {
+    let answers = answers_of(&context.config, |session| {
+        let typed = arguments.video_id.iter().chain(&arguments.targets);
+        let targets = typed
+            .map(|target| session.tree_path(target))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Request::Delete { targets })
+    })
+    .await?;
+    let text_of = |answer: &Response| match answer {
+        Response::Removed { path, files } => Some(format!(
+            "removed {} ({})\n",
+            printable(path),
+            count(*files, "file")
+        )),
+        _ => None,
+    };
+    told(&answers, text_of, context.format)
+}
+
+pub(super) async fn retry(paths: &[OsString], context: &Context) -> Outcome {
+    let answers = answers_of(&context.config, |session| {
+        let paths = paths
+            .iter()
+            .map(|path| session.tree_path(path))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Request::Retry { paths })
+    })
+    .await?;
+    let text_of = |answer: &Response| match answer {
+        Response::Retried { path } => Some(format!("queued {}\n", printable(path))),
+        _ => None,
+    };
+    told(&answers, text_of, context.format)
+}
+
+/// Answers that have a text, as lines or as one JSON array.
+pub(super) fn told(
+    answers: &[Response],
+    text_of: impl Fn(&Response) -> Option<String>,
+    format: Format,
+) -> Outcome {
+    let lines: Vec<_> = answers
+        .iter()
+        .filter_map(|one| Some((one, text_of(one)?)))
+        .collect();
+    match format {
+        Format::Json => output::json(&lines.iter().map(|(one, _)| one).collect::<Vec<_>>()),
+        Format::Text => {
+            let text: String = lines.into_iter().map(|(_, line)| line).collect();
+            Ok(output::write(&text)?)
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Commands: arguments in, tables or JSON out, one exit code.
+//!
+//! 0: done. 1: failed, one line on stderr a problem: what, and what to do. 2: wrong usage.
+
+mod args;
+mod daemon;
+mod files;
+mod outcome;
+mod output;
+mod paths;
+mod progress;
+mod session;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod upload;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind as UsageError;
+
+use crate::app;
+use crate::config::{self, Config, ConfigHandle, Inputs, LogLevel};
+use crate::telemetry::{self, Telemetry};
+use args::{Arguments, Command};
+use outcome::Outcome;
+use output::Format;
+
+/// The status of wrong usage; clap's own is the same.
+const USAGE: u8 = 2;
+
+/// Runs the program: `arguments` are those of the process, its own name first.
+#[must_use]
+pub fn run(arguments: &[OsString]) -> ExitCode {
+    // Before everything else: this process becomes a confined ffmpeg and must not read settings.
+    if arguments.get(1).is_some_and(|first| first == "confine") {
+        return app::confine(&arguments[2..]);
+    }
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Printing fails when nobody reads; the status still tells.
+            let _ = error.print();
+            return match error.kind() {
+                UsageError::DisplayHelp | UsageError::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(USAGE),
+            };
+        }
+    };
+    outcome::report(execute(&arguments))
+}
+
+/// What commands work with.
+struct Context {
+    format: Format,
+    config: ConfigHandle,
+    inputs: Inputs,
+    telemetry: Telemetry,
+}
+
+fn execute(arguments: &Arguments) -> Outcome {
+    let format = match arguments.global.json {
+        true => Format::Json,
+        false => Format::Text,
+    };
+    let inputs = Inputs::from_process(
+        arguments.setting_flags()?,
+        arguments.global.env_file.clone(),
+    )?;
+    let loaded = config::load(&inputs);
+    if let Command::Config { check } = arguments.command {
+        return settings::show(&loaded, settings::Extent::of(check), format);
+    }
+    if let Some(name) = later(&arguments.command) {
+        anyhow::bail!("`{name}` is not in this version: it comes with the Telegram store");
+    }
+    for warning in &loaded.warnings {
+        eprintln!("tgfs: warning: {warning}");
+    }
+    let config = match loaded.config {
+        Ok(config) => config,
+        Err(problems) => return Err(outcome::Problems(problems).into()),
+    };
+    let telemetry = telemetry::start(&log_config(arguments, &config))?;
+    let context = Context {
+        format,
+        config: ConfigHandle::new(config),
+        inputs,
+        telemetry,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(dispatch(&arguments.command, &context));
+    // A blocking read of a file that hangs must not hold the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// A daemon logs as configured; a command only what goes wrong, unless `--log` asks for more.
+fn log_config(arguments: &Arguments, config: &Config) -> config::LogConfig {
+    let is_daemon = matches!(arguments.command, Command::Mount(_) | Command::Serve(_));
+    match is_daemon || arguments.global.log.is_some() {
+        true => config.log.clone(),
+        false => config::LogConfig {
+            level: config.log.level.max(LogLevel::Warning),
+            file: None,
+        },
+    }
+}
+
+const fn later(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::TestBots(_) => Some("tgfs test-bots"),
+        Command::Import(_) => Some("tgfs import"),
+        Command::Strm(_) => Some("tgfs strm"),
+        _ => None,
+    }
+}
+
+async fn dispatch(command: &Command, context: &Context) -> Outcome {
+    match command {
+        Command::Mount(mount) => daemon::mount(mount, context).await,
+        Command::Serve(_) => daemon::serve(context).await,
+        Command::Umount(umount) => daemon::umount(umount, context).await,
+        Command::Upload(upload) => upload::run(upload, context).await,
+        Command::List { directory } => files::list(directory, context).await,
+        Command::Status { wait, path } => {
+            let wait = match wait {
+                true => crate::control::Wait::UntilFinal,
+                false => crate::control::Wait::No,
+            };
+            files::status(path.as_deref(), wait, context).await
+        }
+        Command::Url { path } => files::url(path, context).await,
+        Command::Delete(delete) => files::delete(delete, context).await,
+        Command::Retry { paths } => files::retry(paths, context).await,
+        Command::Plan { file } => upkeep::plan(file, context).await,
+        Command::Reload => settings::reload(context).await,
+        Command::DbStats => upkeep::stats(context).await,
+        Command::Cleanup { hours } => upkeep::cleanup(*hours, context).await,
+        Command::CacheClear { path } => upkeep::clear_cache(path.as_deref(), context).await,
+        Command::Verify { deep } => upkeep::verify(upkeep::depth(*deep), context).await,
+        Command::Recover { take_over } => upkeep::recover(upkeep::claim(*take_over), context).await,
+        // Handled before settings are read.
+        Command::Config { .. } | Command::TestBots(_) | Command::Import(_) | Command::Strm(_) => {
+            Err(io::Error::from(io::ErrorKind::Unsupported).into())
+        }
+    }
+}

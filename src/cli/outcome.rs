@@ -1,0 +1,57 @@
+//! From a command's result to what stderr says and the process returns.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+/// Done, or why not. [`Unhappy`] is a failure that the output told already.
+pub(super) type Outcome = anyhow::Result<()>;
+
+/// Everything that stands against a start, a line each.
+#[derive(Debug)]
+pub(super) struct Problems(pub(super) Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The command did what it should, and what it found is a failure: a file's state, a finding.
+#[derive(Debug)]
+pub(super) struct Unhappy;
+
+impl fmt::Display for Unhappy {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unhappy {}
+
+pub(super) fn report(outcome: Outcome) -> ExitCode {
+    let Err(error) = outcome else {
+        return ExitCode::SUCCESS;
+    };
+    if error.is::<Unhappy>() {
+        return ExitCode::FAILURE;
+    }
+    // `tgfs list | head` is no failure.
+    let is_closed_pipe = error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    if is_closed_pipe {
+        return ExitCode::SUCCESS;
+    }
+    let text = match error.downcast_ref::<Problems>() {
+        Some(problems) => problems.to_string(),
+        // Causes on the same line: `what: why`.
+        None => format!("{error:#}"),
+    };
+    for line in text.lines() {
+        eprintln!("tgfs: {line}");
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,145 @@
+//! From what a user typed to a path in the tree: `/Heat/x.mkv` is one already, a path under the
+//! live mountpoint is made one.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use crate::control::WirePath;
+
+/// The type of our mounts in `/proc/self/mountinfo`.
+const MOUNT_TYPE: &str = "fuse.tgfs";
+
+/// Where tgfs mounts are, by the kernel's list; it touches none of them, so a dead one hangs nobody.
+pub(super) fn tgfs_mounts() -> Vec<PathBuf> {
+    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    mounts_in(&table)
+}
+
+/// proc_pid_mountinfo(5): the fifth field is the mount point, the one behind `-` the type.
+fn mounts_in(table: &[u8]) -> Vec<PathBuf> {
+    let lines = table.split(|byte| *byte == b'\n');
+    let mount_point = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let place = fields.nth(4)?.to_vec();
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        (kind == MOUNT_TYPE.as_bytes()).then(|| PathBuf::from(unescape(&place)))
+    };
+    lines.filter_map(mount_point).collect()
+}
+
+/// `\040` is a blank: the kernel writes blank, tab, newline and backslash in octal.
+fn unescape(field: &[u8]) -> std::ffi::OsString {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, behind)) = rest.split_first() {
+        let digits = behind.get(..3).filter(|_| first == b'\\');
+        let octal = digits
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match octal {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &behind[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = behind;
+            }
+        }
+    }
+    std::ffi::OsString::from_vec(bytes)
+}
+
+/// Absolute and without `.`, `..` and symlinks in what contains it. The last component is not
+/// looked at: it may be a dead mount, or not exist.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    match (plain.parent().map(std::fs::canonicalize), plain.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        _ => plain,
+    }
+}
+
+/// The path in the tree that `typed` means, where the daemon's mount is at `mountpoint`.
+///
+/// # Errors
+/// When it lies in a mount of another daemon.
+pub(super) fn to_tree(typed: &OsStr, mountpoint: Option<&Path>) -> anyhow::Result<WirePath> {
+    resolve(typed, mountpoint, &tgfs_mounts())
+}
+
+fn resolve(
+    typed: &OsStr,
+    mountpoint: Option<&Path>,
+    mounts: &[PathBuf],
+) -> anyhow::Result<WirePath> {
+    let plain = absolute(Path::new(typed));
+    if let Some(inside) = mountpoint.and_then(|root| plain.strip_prefix(root).ok()) {
+        let mut bytes = b"/".to_vec();
+        bytes.extend_from_slice(inside.as_os_str().as_bytes());
+        return Ok(WirePath::new(&bytes));
+    }
+    if let Some(other) = mounts.iter().find(|other| plain.starts_with(other)) {
+        anyhow::bail!(
+            "{} lies in the mount {} of another daemon; give its state directory with --state",
+            plain.display(),
+            other.display()
+        );
+    }
+    Ok(WirePath::new(typed.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_mounts_are_found_with_blanks_in_their_names() {
+        let table = b"36 35 0:31 / /mnt/my\\040films rw,nosuid shared:1 - fuse.tgfs tgfs rw\n\
+            37 35 0:32 / /mnt/x rw - fuse.sshfs host rw\n\
+            38 35 0:33 / /mnt/y rw - fuse.tgfs tgfs rw\nbroken\n";
+        let found = mounts_in(table);
+        assert_eq!(
+            found,
+            [PathBuf::from("/mnt/my films"), PathBuf::from("/mnt/y")]
+        );
+    }
+
+    #[test]
+    fn a_path_under_the_mountpoint_is_made_a_tree_path() {
+        let root = Path::new("/mnt/films");
+        let tree = |typed: &str| resolve(OsStr::new(typed), Some(root), &[]).unwrap();
+        assert_eq!(tree("/mnt/films/a b/x.mkv"), WirePath::new(b"/a b/x.mkv"));
+        assert_eq!(tree("/mnt/films"), WirePath::new(b"/"));
+        assert_eq!(tree("/mnt/films/a/../x.mkv"), WirePath::new(b"/x.mkv"));
+        assert_eq!(tree("/Heat/x.mkv"), WirePath::new(b"/Heat/x.mkv"));
+        assert_eq!(tree("Heat/x.mkv"), WirePath::new(b"Heat/x.mkv"));
+        assert_eq!(tree("/mnt/films2/x"), WirePath::new(b"/mnt/films2/x"));
+    }
+
+    #[test]
+    fn a_path_in_another_daemons_mount_is_refused() {
+        let mounts = [PathBuf::from("/mnt/other")];
+        let error = resolve(OsStr::new("/mnt/other/x"), None, &mounts).unwrap_err();
+        assert!(error.to_string().contains("--state"), "{error}");
+    }
+
+    #[test]
+    fn links_in_a_path_are_followed_up_to_its_last_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        std::os::unix::fs::symlink(&real, real.join("link")).unwrap();
+        assert_eq!(absolute(&real.join("link/x")), real.join("x"));
+    }
+}

@@ -1,0 +1,273 @@
+//! One way to ask, whether a daemon runs or not.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use tokio::io::AsyncRead;
+use tokio::sync::mpsc;
+
+use crate::app::{App, Purpose};
+use crate::config::{Config, ConfigHandle};
+use crate::control::{
+    self, Connection, DaemonInfo, REPLY_QUEUE, Request, Response, Service, WirePath,
+};
+
+use super::paths;
+
+/// Whether a command may make the state directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StateNeed {
+    MustExist,
+    MayBeMade,
+}
+
+/// Somebody who answers.
+#[derive(Debug)]
+pub(super) struct Session {
+    way: Way,
+    daemon: DaemonInfo,
+}
+
+#[derive(Debug)]
+enum Way {
+    Daemon { socket: PathBuf },
+    Own { app: App, service: Service },
+}
+
+/// Bytes that go with a request.
+pub(super) struct Body {
+    pub(super) file: tokio::fs::File,
+    pub(super) size: u64,
+}
+
+impl Session {
+    /// Finds the daemon of this state, or opens the state.
+    pub(super) async fn open(
+        config: &ConfigHandle,
+        purpose: Purpose,
+        need: StateNeed,
+    ) -> anyhow::Result<Self> {
+        check_state(&config.get().state_dir, need)?;
+        if let Some(session) = Self::daemon_of(&config.get()).await? {
+            return Ok(session);
+        }
+        let app = App::open(config, purpose).await?;
+        let service = app.service()?;
+        let daemon = service.daemon();
+        let way = Way::Own { app, service };
+        Ok(Self { way, daemon })
+    }
+
+    /// The running daemon, if there is one.
+    pub(super) async fn daemon_of(config: &Config) -> anyhow::Result<Option<Self>> {
+        let socket = socket_of(config)?;
+        let connection = control::connect(&socket, &Request::Ping).await;
+        let connection = connection.with_context(|| format!("{}", socket.display()))?;
+        let Some(mut connection) = connection else {
+            return Ok(None);
+        };
+        match connection.next().await? {
+            Response::Daemon(daemon) => {
+                let way = Way::Daemon { socket };
+                Ok(Some(Self { way, daemon }))
+            }
+            Response::Failed { message } => bail!(message),
+            other => bail!("the daemon gave an answer that is not understood: {other:?}"),
+        }
+    }
+
+    pub(super) const fn info(&self) -> &DaemonInfo {
+        &self.daemon
+    }
+
+    pub(super) const fn is_daemon(&self) -> bool {
+        matches!(self.way, Way::Daemon { .. })
+    }
+
+    /// What a typed path means in the tree.
+    pub(super) fn tree_path(&self, typed: &OsStr) -> anyhow::Result<WirePath> {
+        let mountpoint = self
+            .daemon
+            .mountpoint
+            .as_deref()
+            .filter(|_| self.is_daemon());
+        paths::to_tree(typed, mountpoint)
+    }
+
+    /// Sends a request and hands each answer to `heard`, but for the last.
+    pub(super) async fn ask(
+        &self,
+        request: Request,
+        body: Option<Body>,
+        heard: &mut (dyn FnMut(Response) -> anyhow::Result<()> + Send),
+    ) -> anyhow::Result<()> {
+        match &self.way {
+            Way::Daemon { socket } => ask_daemon(socket, &request, body, heard).await,
+            Way::Own { service, .. } => ask_service(service, request, body, heard).await,
+        }
+    }
+
+    /// All answers, for requests with few.
+    pub(super) async fn answers(&self, request: Request) -> anyhow::Result<Vec<Response>> {
+        let mut all = Vec::new();
+        let mut keep = |response| {
+            all.push(response);
+            Ok(())
+        };
+        self.ask(request, None, &mut keep).await?;
+        Ok(all)
+    }
+
+    /// Ends what the command itself opened.
+    pub(super) async fn close(self) -> anyhow::Result<()> {
+        match self.way {
+            Way::Daemon { .. } => Ok(()),
+            Way::Own { app, service } => {
+                drop(service);
+                app.close().await
+            }
+        }
+    }
+}
+
+/// Asks once, and closes whatever came of it.
+pub(super) async fn answers_of(
+    config: &ConfigHandle,
+    make: impl FnOnce(&Session) -> anyhow::Result<Request>,
+) -> anyhow::Result<Vec<Response>> {
+    let session = Session::open(config, Purpose::Look, StateNeed::MustExist).await?;
+    let answers = match make(&session) {
+        Ok(request) => session.answers(request).await,
+        Err(error) => Err(error),
+    };
+    let closed = session.close().await;
+    let answers = answers?;
+    closed?;
+    Ok(answers)
+}
+
+pub(super) fn socket_of(config: &Config) -> anyhow::Result<PathBuf> {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    Ok(control::socket_path(
+        &config.state_dir,
+        runtime_dir.as_deref(),
+    )?)
+}
+
+/// A state of our own, or an error that names directory and owner.
+pub(super) fn check_state(dir: &Path, need: StateNeed) -> anyhow::Result<()> {
+    let shown = dir.display();
+    match std::fs::metadata(dir) {
+        Ok(metadata) if !metadata.is_dir() => {
+            bail!("{shown} is no directory; choose another with --state")
+        }
+        Ok(metadata) if metadata.uid() != nix::unistd::geteuid().as_raw() => bail!(
+            "the state {shown} belongs to {}; run the command as that user, or choose another \
+             directory with --state",
+            user_name(metadata.uid())
+        ),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => match need {
+            StateNeed::MayBeMade => Ok(()),
+            StateNeed::MustExist => bail!(
+                "there is no tgfs state in {shown} (as {}); start `tgfs mount` first, or name \
+                 another directory with --state",
+                user_name(nix::unistd::geteuid().as_raw())
+            ),
+        },
+        Err(error) => bail!("the state {shown} cannot be looked at: {error}"),
+    }
+}
+
+fn user_name(uid: u32) -> String {
+    match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)) {
+        Ok(Some(user)) => format!("user {}", user.name),
+        _ => format!("user {uid}"),
+    }
+}
+
+async fn ask_daemon(
+    socket: &Path,
+    request: &Request,
+    body: Option<Body>,
+    heard: &mut (dyn FnMut(Response) -> anyhow::Result<()> + Send),
+) -> anyhow::Result<()> {
+    let Some(mut connection) = control::connect(socket, request).await? else {
+        bail!("the daemon has gone; run the command again");
+    };
+    let mut body = body;
+    loop {
+        match connection.next().await? {
+            Response::Done => return Ok(()),
+            Response::Failed { message } => bail!(message),
+            Response::Go => {
+                if let Some(body) = body.take()
+                    && let Some(last) = send_body(&mut connection, body, heard).await?
+                {
+                    match last {
+                        Response::Failed { message } => bail!(message),
+                        _ => return Ok(()),
+                    }
+                }
+            }
+            other => heard(other)?,
+        }
+    }
+}
+
+/// The last answer, if it came while bytes were still being sent.
+async fn send_body(
+    connection: &mut Connection,
+    mut body: Body,
+    heard: &mut (dyn FnMut(Response) -> anyhow::Result<()> + Send),
+) -> anyhow::Result<Option<Response>> {
+    let mut last = None;
+    let mut broken = Ok(());
+    let sent = connection
+        .send_body(&mut body.file, body.size, |response| {
+            if response.is_last() {
+                last = Some(response);
+            } else if broken.is_ok() {
+                broken = heard(response);
+            }
+        })
+        .await;
+    broken?;
+    match (sent, last) {
+        (_, Some(last)) => Ok(Some(last)),
+        (Ok(()), None) => Ok(None),
+        // The daemon may have said why before it closed.
+        (Err(error), None) => match connection.next().await {
+            Ok(response @ Response::Failed { .. }) => Ok(Some(response)),
+            _ => Err(error.into()),
+        },
+    }
+}
+
+async fn ask_service(
+    service: &Service,
+    request: Request,
+    body: Option<Body>,
+    heard: &mut (dyn FnMut(Response) -> anyhow::Result<()> + Send),
+) -> anyhow::Result<()> {
+    let (sender, mut receiver) = mpsc::channel(REPLY_QUEUE);
+    let service = service.clone();
+    tokio::spawn(async move {
+        let mut body: Box<dyn AsyncRead + Send + Unpin> = match body {
+            Some(body) => Box::new(body.file),
+            None => Box::new(tokio::io::empty()),
+        };
+        service.execute(request, &mut body, &sender).await;
+    });
+    while let Some(response) = receiver.recv().await {
+        match response {
+            Response::Done => return Ok(()),
+            Response::Failed { message } => bail!(message),
+            Response::Go => {}
+            other => heard(other)?,
+        }
+    }
+    bail!("the work ended without an answer; the log tells why")
+}

@@ -1,0 +1,127 @@
+//! `config` and `reload`.
+
+use serde::Serialize;
+
+use super::Context;
+use super::outcome::{Outcome, Problems, Unhappy};
+use super::output::{self, Align, Format};
+use super::session::Session;
+use crate::config::{Loaded, Reloaded, Row};
+use crate::control::{Request, Response};
+
+/// How much `config` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    Everything,
+    /// `--check`
+    Problems,
+}
+
+impl Extent {
+    pub(super) const fn of(check: bool) -> Self {
+        match check {
+            true => Self::Problems,
+            false => Self::Everything,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    env_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<&'a [Row]>,
+    warnings: &'a [String],
+    problems: &'a [String],
+}
+
+pub(super) fn show(loaded: &Loaded, extent: Extent, format: Format) -> Outcome {
+    let env_file = loaded
+        .env_file
+        .as_ref()
+        .map(|path| path.display().to_string());
+    let problems = loaded.config.as_ref().err().map_or(&[][..], Vec::as_slice);
+    if format == Format::Json {
+        output::json(&Report {
+            env_file,
+            settings: (extent == Extent::Everything).then_some(&loaded.rows),
+            warnings: &loaded.warnings,
+            problems,
+        })?;
+        return match problems.is_empty() {
+            true => Ok(()),
+            false => Err(Unhappy.into()),
+        };
+    }
+    let file = env_file.unwrap_or_else(|| "none".to_owned());
+    match extent {
+        Extent::Everything => output::write(&format!(".env: {file}\n\n{}", text(&loaded.rows)))?,
+        Extent::Problems if problems.is_empty() => {
+            output::write(&format!(".env: {file}\nthe configuration is in order\n"))?;
+        }
+        Extent::Problems => {}
+    }
+    for warning in &loaded.warnings {
+        eprintln!("tgfs: warning: {warning}");
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Problems(problems.to_vec()).into()),
+    }
+}
+
+fn text(rows: &[Row]) -> String {
+    let head = [
+        ("SETTING", Align::Left),
+        ("VALUE", Align::Left),
+        ("SOURCE", Align::Left),
+        ("EFFECT", Align::Left),
+    ];
+    let cells = |row: &Row| {
+        let value = match row.value.is_empty() {
+            true => "-".to_owned(),
+            false => row.value.clone(),
+        };
+        vec![
+            row.name.clone(),
+            value,
+            row.source.clone(),
+            row.effect.clone(),
+        ]
+    };
+    output::table(&head, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+pub(super) async fn reload(context: &Context) -> Outcome {
+    let config = context.config.get();
+    let Some(session) = Session::daemon_of(&config).await? else {
+        anyhow::bail!(
+            "no daemon runs on the state {}; the next start reads the settings anyway",
+            config.state_dir.display()
+        );
+    };
+    for answer in session.answers(Request::Reload).await? {
+        if let Response::Reloaded(reloaded) = answer {
+            match context.format {
+                Format::Json => output::json(&reloaded)?,
+                Format::Text => output::write(&reloaded_text(&reloaded))?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn reloaded_text(reloaded: &Reloaded) -> String {
+    let mut text = String::new();
+    if !reloaded.applied.is_empty() {
+        text.push_str(&format!("applied: {}\n", reloaded.applied.join(", ")));
+    }
+    if !reloaded.at_next_start.is_empty() {
+        let waiting = reloaded.at_next_start.join(", ");
+        text.push_str(&format!("changed, but only at the next start: {waiting}\n"));
+    }
+    match text.is_empty() {
+        true => "nothing changed\n".to_owned(),
+        false => text,
+    }
+}

@@ -1,0 +1,224 @@
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+
+use super::args::{Arguments, Command};
+use super::output::{self, Align};
+use super::*;
+use crate::control::{DaemonInfo, UrlInfo};
+use crate::model::{FileInfo, PublicState};
+
+fn parse(line: &str) -> Result<Arguments, clap::Error> {
+    Arguments::try_parse_from(line.split_whitespace())
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn every_command_of_the_contract_is_understood() {
+    for line in [
+        "tgfs mount --read-only --allow-other --http off /mnt",
+        "tgfs serve --http 127.0.0.1:0",
+        "tgfs umount --wait-uploads /mnt",
+        "tgfs upload --to /Films --no-wait a.mkv b.mkv",
+        "tgfs list /Films --json",
+        "tgfs list",
+        "tgfs status --wait /a.mkv",
+        "tgfs status",
+        "tgfs url /a.mkv",
+        "tgfs delete /a.mkv 0123456789abcdef0123456789abcdef",
+        "tgfs retry /a.mkv",
+        "tgfs plan a.mkv",
+        "tgfs config --check",
+        "tgfs reload",
+        "tgfs db-stats",
+        "tgfs cleanup --hours 0",
+        "tgfs cache-clear",
+        "tgfs cache-clear /a.mkv",
+        "tgfs verify --deep",
+        "tgfs recover --take-over",
+        "tgfs test-bots --measure",
+        "tgfs import --channel @X",
+        "tgfs strm --base-url http://x /srv",
+        "tgfs list --state /s --env-file /e --store local:/p --log debug",
+        "tgfs --state /s list",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+    }
+}
+
+#[test]
+fn the_older_systems_forms_are_understood() {
+    let Command::Upload(upload) = parse("tgfs upload --video a.mkv").unwrap().command else {
+        panic!("no upload");
+    };
+    assert_eq!(upload.video, [PathBuf::from("a.mkv")]);
+    let Command::Delete(delete) = parse("tgfs delete --video-id abc").unwrap().command else {
+        panic!("no delete");
+    };
+    assert_eq!(delete.video_id, ["abc"]);
+}
+
+#[test]
+fn wrong_usage_is_an_error() {
+    for line in [
+        "tgfs",
+        "tgfs mount",
+        "tgfs upload",
+        "tgfs delete",
+        "tgfs cleanup",
+        "tgfs nonsense",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn flags_become_settings() {
+    let flags = parse("tgfs mount --state /s --http off --store local:/p --log debug /mnt")
+        .unwrap()
+        .setting_flags()
+        .unwrap();
+    let names: Vec<_> = flags
+        .iter()
+        .map(|flag| (flag.setting, flag.value.as_str()))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("TGFS_STATE_DIR", "/s"),
+            ("TGFS_STORE", "local:/p"),
+            ("LOG_LEVEL", "debug"),
+            ("LOCAL_HOST", "off"),
+        ]
+    );
+}
+
+#[test]
+fn sizes_ages_and_dates_are_short() {
+    assert_eq!(output::size(0), "0 B");
+    assert_eq!(output::size(1023), "1023 B");
+    assert_eq!(output::size(1536), "1.5 KiB");
+    assert_eq!(output::size(150 << 20), "150 MiB");
+    assert_eq!(output::size(3 << 29), "1.5 GiB");
+    assert_eq!(output::size(u64::MAX), "16383 PiB");
+    assert_eq!(output::age(59), "59 s");
+    assert_eq!(output::age(3600), "60 min");
+    assert_eq!(output::age(90_000), "25 h");
+    assert_eq!(output::play_time(10_212.4), "2:50:12");
+    assert_eq!(output::play_time(f64::NAN), "0:00");
+    assert_eq!(output::bit_rate(4_250_000), "4.2 Mb/s");
+    assert_eq!(output::date(0), "1970-01-01 00:00");
+    assert_eq!(output::date(951_782_400), "2000-02-29 00:00");
+    assert_eq!(output::date(1_795_376_400), "2026-11-22 19:40");
+    assert_eq!(output::date(-5), "before 1970");
+}
+
+#[test]
+fn a_table_aligns_and_obeys_no_name() {
+    let head = [("SIZE", Align::Right), ("NAME", Align::Left)];
+    let rows = [
+        vec!["1 B".to_owned(), "a\u{1b}[31m\nb".to_owned()],
+        vec!["1000 B".to_owned(), "c".to_owned()],
+    ];
+    let text = output::table(&head, &rows);
+    assert_eq!(
+        text,
+        "  SIZE  NAME\n   1 B  a\u{fffd}[31m\u{fffd}b\n1000 B  c\n"
+    );
+}
+
+fn film() -> FileInfo {
+    FileInfo {
+        id: "00ff".to_owned(),
+        path: "/Heat (1995)/Heat (1995).mkv".to_owned(),
+        size: 3 << 29,
+        state: PublicState::Ingesting,
+        progress: 40,
+        error: None,
+        duration: Some(10_212.0),
+        resolution: Some((1920, 1080)),
+        bitrate: Some(1_260_000),
+        codecs: vec!["avc1.640028".to_owned(), "mp4a.40.2".to_owned()],
+        segments: 1702,
+        subtitles: vec![],
+        created: 0,
+        modified: 0,
+        slug: Some("heat-1995".to_owned()),
+        has_views: true,
+    }
+}
+
+#[test]
+fn a_file_is_described_with_its_facts() {
+    let text = files::describe(&film(), None);
+    assert!(text.starts_with("/Heat (1995)/Heat (1995).mkv\n    ingesting 40 %  1.5 GiB  2:50:12"));
+    for part in [
+        "1920x1080",
+        "1.2 Mb/s",
+        "avc1.640028, mp4a.40.2",
+        "1702 segments",
+        "id 00ff",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+}
+
+#[test]
+fn the_first_url_is_the_playlist() {
+    let urls = UrlInfo {
+        id: "00ff".to_owned(),
+        path: "/x".to_owned(),
+        local: Some("http://h/playlist/local/00ff.m3u8".to_owned()),
+        by_name: None,
+        public: None,
+        file: Some("http://h/fs/x".to_owned()),
+        mount: Some(PathBuf::from("/mnt/.hls/x/master.m3u8")),
+        has_views: true,
+    };
+    let text = files::url_text(&urls);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "http://h/playlist/local/00ff.m3u8");
+    assert_eq!(lines[2], "/mnt/.hls/x/master.m3u8");
+}
+
+#[test]
+fn the_ready_line_has_its_four_fields() {
+    let daemon = DaemonInfo {
+        pid: 1,
+        version: "0.1.0".to_owned(),
+        mountpoint: Some(PathBuf::from("/mnt/films")),
+        http: None,
+        public: None,
+        store: "local:/s/store".to_owned(),
+        state_dir: PathBuf::from("/s"),
+    };
+    let inputs = Inputs::default();
+    let config = config::load(&inputs).config.unwrap();
+    let line = daemon::ready_line(&daemon, &config);
+    assert_eq!(
+        line,
+        "ready mount=/mnt/films http=off store=local:/s/store env=none\n"
+    );
+}
+
+#[test]
+fn a_state_that_is_not_there_is_named_with_its_user() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("nothing");
+    let error = session::check_state(&missing, session::StateNeed::MustExist).unwrap_err();
+    assert!(
+        error.to_string().contains(missing.to_str().unwrap()),
+        "{error}"
+    );
+    assert!(session::check_state(&missing, session::StateNeed::MayBeMade).is_ok());
+    if nix::unistd::geteuid().is_root() {
+        let other = Some(nix::unistd::Uid::from_raw(1));
+        nix::unistd::chown(dir.path(), other, None).unwrap();
+        let error = session::check_state(dir.path(), session::StateNeed::MustExist).unwrap_err();
+        assert!(error.to_string().contains("belongs to user"), "{error}");
+    }
+}

@@ -1,0 +1,209 @@
+//! `plan`, `db-stats`, `cleanup`, `cache-clear`, `verify`, `recover`.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::Context;
+use super::files::told;
+use super::outcome::{Outcome, Unhappy};
+use super::output::{self, Align, Format, age, count, play_time, printable, size};
+use super::session::{Session, StateNeed, answers_of, check_state};
+use crate::app::{self, Claim};
+use crate::control::{Cleaned, Depth, PlanReport, PlanTrack, Request, Response, Stat, StatUnit};
+
+pub(super) const fn depth(deep: bool) -> Depth {
+    match deep {
+        true => Depth::Blocks,
+        false => Depth::Packs,
+    }
+}
+
+pub(super) const fn claim(take_over: bool) -> Claim {
+    match take_over {
+        true => Claim::TakeOver,
+        false => Claim::Keep,
+    }
+}
+
+pub(super) async fn plan(file: &Path, context: &Context) -> Outcome {
+    let plan = app::plan(&context.config.get(), file).await?;
+    match context.format {
+        Format::Json => output::json(&plan),
+        Format::Text => Ok(output::write(&plan_text(&plan))?),
+    }
+}
+
+pub(super) fn plan_text(plan: &PlanReport) -> String {
+    let mut facts = vec![size(plan.size)];
+    facts.push(
+        plan.container
+            .clone()
+            .unwrap_or_else(|| "no media".to_owned()),
+    );
+    facts.extend(plan.duration.map(play_time));
+    let mut text = format!("{}\n    {}\n", plan.file.display(), facts.join("  "));
+    if !plan.tracks.is_empty() {
+        let head = [
+            ("TRACK", Align::Left),
+            ("CODEC", Align::Left),
+            ("LANGUAGE", Align::Left),
+            ("SEGMENTS", Align::Right),
+            ("MAPPED", Align::Right),
+            ("DERIVED", Align::Right),
+            ("LONGEST", Align::Right),
+            ("LARGEST", Align::Right),
+            ("TITLE", Align::Left),
+        ];
+        let row = |track: &PlanTrack| {
+            vec![
+                track.kind.clone(),
+                track.codec.clone(),
+                track.language.clone(),
+                track.segments.to_string(),
+                track.mapped.to_string(),
+                track.derived.to_string(),
+                format!("{:.1} s", track.longest),
+                size(track.largest),
+                track.title.clone(),
+            ]
+        };
+        let rows: Vec<_> = plan.tracks.iter().map(row).collect();
+        text.push_str(&output::table(&head, &rows));
+    }
+    text.push_str(&format!(
+        "stored beside the file: {}\n",
+        size(plan.derived_bytes)
+    ));
+    for note in &plan.notes {
+        text.push_str(&format!("note: {}\n", printable(note)));
+    }
+    text
+}
+
+pub(super) async fn stats(context: &Context) -> Outcome {
+    let answers = answers_of(&context.config, |_| Ok(Request::DbStats)).await?;
+    let stats: Vec<Stat> = answers
+        .into_iter()
+        .filter_map(|answer| match answer {
+            Response::Stat(stat) => Some(stat),
+            _ => None,
+        })
+        .collect();
+    match context.format {
+        Format::Json => output::json(&stats),
+        Format::Text => {
+            let head = [
+                ("PART", Align::Left),
+                ("WHAT", Align::Left),
+                ("VALUE", Align::Right),
+            ];
+            let row = |stat: &Stat| {
+                let value = match stat.unit {
+                    StatUnit::Count => stat.value.to_string(),
+                    StatUnit::Bytes => size(stat.value),
+                    StatUnit::Seconds => age(stat.value),
+                };
+                vec![stat.part.clone(), stat.name.clone(), value]
+            };
+            let rows: Vec<_> = stats.iter().map(row).collect();
+            Ok(output::write(&output::table(&head, &rows))?)
+        }
+    }
+}
+
+pub(super) async fn cleanup(hours: u64, context: &Context) -> Outcome {
+    let answers = answers_of(&context.config, |_| Ok(Request::Cleanup { hours })).await?;
+    told(&answers, cleaned_text, context.format)
+}
+
+pub(super) async fn clear_cache(path: Option<&OsStr>, context: &Context) -> Outcome {
+    let answers = answers_of(&context.config, |session| {
+        let path = path.map(|path| session.tree_path(path)).transpose()?;
+        Ok(Request::CacheClear { path })
+    })
+    .await?;
+    told(&answers, cleaned_text, context.format)
+}
+
+fn cleaned_text(answer: &Response) -> Option<String> {
+    let Response::Cleaned(Cleaned {
+        cache_bytes,
+        cache_blocks,
+        finished_jobs,
+    }) = answer
+    else {
+        return None;
+    };
+    Some(format!(
+        "dropped {} ({}) and {}\n",
+        count(*cache_blocks, "cached block"),
+        size(*cache_bytes),
+        count(*finished_jobs, "finished job")
+    ))
+}
+
+pub(super) async fn verify(depth: Depth, context: &Context) -> Outcome {
+    let answers = answers_of(&context.config, |_| Ok(Request::Verify { depth })).await?;
+    let text_of = |answer: &Response| match answer {
+        Response::Finding { text } => Some(format!("{}\n", printable(text))),
+        Response::Verified(verified) => Some(format!(
+            "{} verified, {} read, {}\n",
+            count(verified.packs, "pack"),
+            size(verified.bytes_read),
+            count(verified.findings, "finding")
+        )),
+        _ => None,
+    };
+    told(&answers, text_of, context.format)?;
+    let is_finding = |answer: &Response| matches!(answer, Response::Finding { .. });
+    match answers.iter().any(is_finding) {
+        true => Err(Unhappy.into()),
+        false => Ok(()),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct RecoveredReport {
+    files: u64,
+    directories: u64,
+    remarks: Vec<String>,
+    old_index: Option<PathBuf>,
+}
+
+pub(super) async fn recover(claim: Claim, context: &Context) -> Outcome {
+    let config = context.config.get();
+    check_state(&config.state_dir, StateNeed::MayBeMade)?;
+    if let Some(session) = Session::daemon_of(&config).await? {
+        anyhow::bail!(
+            "the daemon (pid {}) works on this state; end it with `tgfs umount` first",
+            session.info().pid
+        );
+    }
+    let found = app::recover(&config, claim).await?;
+    if context.format == Format::Json {
+        return output::json(&RecoveredReport {
+            files: found.files,
+            directories: found.directories,
+            remarks: found.remarks,
+            old_index: found.old_index,
+        });
+    }
+    let mut text = String::new();
+    for remark in &found.remarks {
+        text.push_str(&format!("{}\n", printable(remark)));
+    }
+    let directories = match found.directories {
+        1 => "1 directory".to_owned(),
+        number => format!("{number} directories"),
+    };
+    text.push_str(&format!(
+        "recovered {} and {directories}\n",
+        count(found.files, "file")
+    ));
+    if let Some(old) = &found.old_index {
+        text.push_str(&format!("the old index was kept as {}\n", old.display()));
+    }
+    Ok(output::write(&text)?)
+}

@@ -1,0 +1,147 @@
+//! `upload`: first all bytes into the spool, then a look at what becomes of them.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+use super::Context;
+use super::args::UploadArgs;
+use super::files::{describe, url_text};
+use super::outcome::{Outcome, Unhappy};
+use super::output::{self, Format};
+use super::progress::Progress;
+use super::session::{Body, Session, StateNeed};
+use crate::app::Purpose;
+use crate::control::{Request, Response, UrlInfo, Wait, WirePath};
+use crate::model::{FileInfo, PublicState};
+
+/// One file, as `upload --json` gives it.
+#[derive(Debug, Serialize)]
+struct Uploaded {
+    file: FileInfo,
+    urls: Option<UrlInfo>,
+}
+
+pub(super) async fn run(arguments: &UploadArgs, context: &Context) -> Outcome {
+    let purpose = match arguments.no_wait {
+        true => Purpose::Look,
+        false => Purpose::Ingest,
+    };
+    let session = Session::open(&context.config, purpose, StateNeed::MayBeMade).await?;
+    let sent = send_all(arguments, &session, context.format).await;
+    let closed = session.close().await;
+    let uploaded = sent?;
+    closed?;
+    match context.format {
+        Format::Json => output::json(&uploaded)?,
+        Format::Text => {
+            let mut text = String::new();
+            for one in &uploaded {
+                match &one.urls {
+                    Some(urls) if one.file.state != PublicState::Failed => {
+                        text.push_str(&url_text(urls));
+                    }
+                    _ => text.push_str(&describe(&one.file, None)),
+                }
+            }
+            output::write(&text)?;
+        }
+    }
+    let is_failed = |one: &Uploaded| one.file.state == PublicState::Failed;
+    match uploaded.iter().any(is_failed) {
+        true => Err(Unhappy.into()),
+        false => Ok(()),
+    }
+}
+
+async fn send_all(
+    arguments: &UploadArgs,
+    session: &Session,
+    format: Format,
+) -> anyhow::Result<Vec<Uploaded>> {
+    let directory = session.tree_path(&arguments.to)?;
+    let mut progress = Progress::new(format);
+    let mut uploaded = Vec::new();
+    for path in arguments.video.iter().chain(&arguments.files) {
+        let one = send(path, &directory, session, &mut progress).await;
+        uploaded.push(one.with_context(|| path.display().to_string())?);
+    }
+    if !arguments.no_wait {
+        for one in &mut uploaded {
+            wait_for(one, session, &mut progress).await?;
+        }
+    }
+    Ok(uploaded)
+}
+
+async fn send(
+    path: &Path,
+    directory: &WirePath,
+    session: &Session,
+    progress: &mut Progress,
+) -> anyhow::Result<Uploaded> {
+    let file = tokio::fs::File::open(path)
+        .await
+        .context("cannot be read")?;
+    let metadata = file.metadata().await.context("cannot be read")?;
+    if metadata.is_dir() {
+        bail!("is a directory; upload the files in it, or copy it into the mount with cp -r");
+    }
+    if !metadata.is_file() {
+        bail!("is no regular file");
+    }
+    let Some(name) = path.file_name() else {
+        bail!("has no name");
+    };
+    let size = metadata.len();
+    let request = Request::Upload {
+        directory: directory.clone(),
+        name: WirePath::new(name.as_bytes()),
+        size,
+        wait: Wait::No,
+    };
+    let (mut info, mut urls) = (None, None);
+    let mut heard = |response| {
+        match progress.take(response) {
+            Some(Response::File(file)) => info = Some(file),
+            Some(Response::Urls(found)) => urls = Some(found),
+            _ => {}
+        }
+        Ok(())
+    };
+    session
+        .ask(request, Some(Body { file, size }), &mut heard)
+        .await?;
+    match info {
+        Some(file) => Ok(Uploaded { file, urls }),
+        None => bail!("the daemon did not say what became of it; see `tgfs status`"),
+    }
+}
+
+/// By id: the file may be renamed meanwhile.
+async fn wait_for(
+    one: &mut Uploaded,
+    session: &Session,
+    progress: &mut Progress,
+) -> anyhow::Result<()> {
+    let id = WirePath::new(one.file.id.as_bytes());
+    let request = Request::Status {
+        path: Some(id.clone()),
+        wait: Wait::UntilFinal,
+    };
+    let mut heard = |response| {
+        if let Some(Response::File(file)) = progress.take(response) {
+            one.file = file;
+        }
+        Ok(())
+    };
+    session.ask(request, None, &mut heard).await?;
+    for answer in session.answers(Request::Url { path: id }).await? {
+        if let Response::Urls(urls) = answer {
+            one.urls = Some(urls);
+        }
+    }
+    Ok(())
+}

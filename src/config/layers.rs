@@ -1,0 +1,301 @@
+//! Where a value comes from: flag, environment, `.env`, default; and which `.env` it is.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::dotenv;
+use super::settings::{self, Exposure, SETTINGS};
+
+/// Largest `.env` that is read, in bytes: a configuration, not a film given by mistake.
+const MAX_ENV_FILE_BYTES: u64 = 1 << 20;
+
+/// Where a value was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// `--state`
+    Flag(&'static str),
+    Environment,
+    /// Line of the `.env` file.
+    EnvFile(usize),
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Environment => f.write_str("environment"),
+            Self::EnvFile(line) => write!(f, ".env line {line}"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value that a flag of the command line gives to a setting.
+#[derive(Debug, Clone)]
+pub struct FlagValue {
+    pub setting: &'static str,
+    pub flag: &'static str,
+    pub value: String,
+}
+
+/// All that values can come from; tests build one by hand.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    pub flags: Vec<FlagValue>,
+    /// `--env-file`
+    pub env_file: Option<PathBuf>,
+    pub environment: BTreeMap<String, String>,
+    pub working_dir: PathBuf,
+}
+
+impl Inputs {
+    /// # Errors
+    /// When the working directory is gone.
+    pub fn from_process(flags: Vec<FlagValue>, env_file: Option<PathBuf>) -> io::Result<Self> {
+        let environment = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Ok(Self {
+            flags,
+            env_file,
+            environment,
+            working_dir: std::env::current_dir()?,
+        })
+    }
+
+    /// A variable that is set and not empty.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        let value = self.environment.get(name)?;
+        (!value.is_empty()).then_some(value.as_str())
+    }
+
+    pub(super) fn home(&self) -> PathBuf {
+        self.variable("HOME")
+            .map_or_else(|| PathBuf::from("/"), PathBuf::from)
+    }
+
+    fn xdg(&self, variable: &str, in_home: &str) -> PathBuf {
+        match self.variable(variable).map(PathBuf::from) {
+            // The XDG rules: a relative path is invalid and ignored.
+            Some(path) if path.is_absolute() => path,
+            _ => self.home().join(in_home),
+        }
+    }
+
+    /// The state directory where no setting names one.
+    pub(super) fn default_state_dir(&self) -> PathBuf {
+        // systemd may give several, with colons between.
+        match self
+            .variable("STATE_DIRECTORY")
+            .and_then(|dirs| dirs.split(':').next())
+        {
+            Some(dir) => PathBuf::from(dir),
+            None => self.xdg("XDG_STATE_HOME", ".local/state").join("tgfs"),
+        }
+    }
+
+    /// The file to read, in the order of the documents. `--env-file` must exist; others may.
+    fn find_env_file(&self) -> Option<PathBuf> {
+        if let Some(file) = &self.env_file {
+            return Some(self.working_dir.join(file));
+        }
+        let state = self
+            .flags
+            .iter()
+            .find(|flag| flag.setting == "TGFS_STATE_DIR")
+            .map(|flag| self.working_dir.join(&flag.value))
+            .or_else(|| {
+                self.variable("TGFS_STATE_DIR")
+                    .map(|dir| self.working_dir.join(dir))
+            })
+            .unwrap_or_else(|| self.default_state_dir());
+        let candidates = [
+            self.working_dir.join(".env"),
+            self.xdg("XDG_CONFIG_HOME", ".config").join("tgfs/.env"),
+            state.join(".env"),
+        ];
+        candidates.into_iter().find(|path| path.exists())
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Value {
+    text: String,
+    source: Source,
+}
+
+/// The values in force, before they are understood.
+#[derive(Debug, Default)]
+pub struct Values {
+    set: BTreeMap<String, Value>,
+    pub(super) env_file: Option<PathBuf>,
+    pub(super) working_dir: PathBuf,
+}
+
+impl Values {
+    /// Reads all layers. Problems stop a start, warnings do not.
+    pub(super) fn gather(
+        inputs: &Inputs,
+        problems: &mut Vec<String>,
+        warnings: &mut Vec<String>,
+    ) -> Self {
+        let mut values = Self {
+            working_dir: inputs.working_dir.clone(),
+            ..Self::default()
+        };
+        if let Some(path) = inputs.find_env_file() {
+            values.add_env_file(&path, problems, warnings);
+            values.env_file = Some(path);
+        }
+        for (key, text) in &inputs.environment {
+            if settings::find(key).is_some() {
+                values.put(key, text, Source::Environment);
+            } else if key.starts_with("TGFS_") {
+                warnings.push(format!("environment: {}", unknown(key)));
+            }
+        }
+        for flag in &inputs.flags {
+            values.put(flag.setting, &flag.value, Source::Flag(flag.flag));
+        }
+        values
+    }
+
+    fn add_env_file(
+        &mut self,
+        path: &Path,
+        problems: &mut Vec<String>,
+        warnings: &mut Vec<String>,
+    ) {
+        let shown = path.display();
+        let text = match read_env_file(path) {
+            Ok(text) => text,
+            Err(problem) => return problems.push(format!("{shown}: {problem}")),
+        };
+        let parsed = dotenv::parse(&text.content);
+        problems.extend(
+            parsed
+                .problems
+                .iter()
+                .map(|problem| format!("{shown}: {problem}")),
+        );
+        let mut holds_secret = false;
+        for one in parsed.assignments {
+            let Some(setting) = settings::find(&one.key) else {
+                warnings.push(format!("{shown} line {}: {}", one.line, unknown(&one.key)));
+                continue;
+            };
+            holds_secret |= setting.exposure == Exposure::Secret && !one.value.is_empty();
+            self.put(&one.key, &one.value, Source::EnvFile(one.line));
+        }
+        if holds_secret && text.readable_by_others {
+            warnings.push(format!(
+                "{shown} holds secrets and others can read it; run: chmod 600 {shown}"
+            ));
+        }
+    }
+
+    /// Empty is unset: it does not hide a lower layer.
+    fn put(&mut self, key: &str, text: &str, source: Source) {
+        if !text.trim().is_empty() {
+            let text = text.trim().to_owned();
+            self.set.insert(key.to_owned(), Value { text, source });
+        }
+    }
+
+    /// What a flag, the environment or the file says.
+    pub(super) fn explicit(&self, name: &str) -> Option<&str> {
+        self.set.get(name).map(|value| value.text.as_str())
+    }
+
+    pub(super) fn source(&self, name: &str) -> Source {
+        self.set
+            .get(name)
+            .map_or(Source::Default, |value| value.source.clone())
+    }
+
+    /// Keys of a family that are set.
+    pub(super) fn members(&self, stem: &str) -> Vec<String> {
+        let keys = self.set.keys();
+        keys.filter(|key| key.starts_with(stem)).cloned().collect()
+    }
+
+    /// What a relative path in this value is relative to.
+    pub(super) fn base_of(&self, name: &str) -> PathBuf {
+        match (self.source(name), &self.env_file) {
+            (Source::EnvFile(_), Some(file)) => file
+                .parent()
+                .map_or_else(|| self.working_dir.clone(), Path::to_path_buf),
+            _ => self.working_dir.clone(),
+        }
+    }
+
+    /// Names that are set, and those of the table that are not, in the table's order.
+    pub(super) fn rows(&self) -> Vec<(&'static settings::Setting, String)> {
+        let mut rows = Vec::new();
+        for setting in SETTINGS {
+            match setting.numbering {
+                settings::Numbering::Single => rows.push((setting, setting.name.to_owned())),
+                settings::Numbering::Family => rows.extend(
+                    self.set
+                        .keys()
+                        .filter(|key| setting.is_named(key))
+                        .map(|key| (setting, key.clone())),
+                ),
+            }
+        }
+        rows
+    }
+}
+
+fn unknown(key: &str) -> String {
+    match settings::nearest(key) {
+        Some(name) => format!("unknown setting {key}; did you mean {name}?"),
+        None => format!("unknown setting {key}; `tgfs config` lists all of them"),
+    }
+}
+
+struct EnvText {
+    content: String,
+    readable_by_others: bool,
+}
+
+/// The file's text, if nobody but us and root could have written it.
+fn read_env_file(path: &Path) -> Result<EnvText, String> {
+    let read = |error: io::Error| format!("cannot be read: {error}");
+    let file = fs::File::open(path).map_err(read)?;
+    let metadata = file.metadata().map_err(read)?;
+    if !metadata.is_file() {
+        return Err("is no file".to_owned());
+    }
+    let us = nix::unistd::geteuid().as_raw();
+    if metadata.uid() != us {
+        return Err(format!(
+            "belongs to user {}, not to you ({us}); its owner could read your files through it",
+            metadata.uid()
+        ));
+    }
+    // Where every user has a group of their own (umask 002), the group's right is no one else's.
+    let own_group = metadata.gid() == nix::unistd::getegid().as_raw();
+    if metadata.mode() & 0o002 != 0 || (metadata.mode() & 0o020 != 0 && !own_group) {
+        return Err(format!(
+            "others can write to it; run: chmod 600 {}",
+            path.display()
+        ));
+    }
+    if metadata.len() > MAX_ENV_FILE_BYTES {
+        return Err("is larger than 1 MiB, which no configuration is".to_owned());
+    }
+    let content = io::read_to_string(file).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => "is not UTF-8 text".to_owned(),
+        _ => read(error),
+    })?;
+    Ok(EnvText {
+        content,
+        readable_by_others: metadata.mode() & 0o044 != 0,
+    })
+}

@@ -1,0 +1,245 @@
+//! Settings: read in layers (flag, environment, `.env`, default), checked all at once, and held
+//! behind one handle that `tgfs reload` swaps.
+
+mod bots;
+mod dotenv;
+mod layers;
+mod quantity;
+mod report;
+mod resolve;
+mod secret;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+pub use bots::Bot;
+pub use layers::{FlagValue, Inputs, Source};
+pub use quantity::{parse_duration, parse_size};
+pub use report::{Reloaded, Row};
+pub use resolve::{Loaded, load, reload};
+pub use secret::Secret;
+pub use settings::{Exposure, Fallback, Numbering, SETTINGS, Setting, Takes, Unit};
+
+/// Everything that parts are built from. Paths are absolute, sizes are bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The `.env` in force.
+    pub env_file: Option<PathBuf>,
+    pub state_dir: PathBuf,
+    pub store: Store,
+    pub spool: SpoolConfig,
+    pub mount: MountConfig,
+    pub media: MediaConfig,
+    /// Bytes of one pack.
+    pub pack_size: u64,
+    /// From a delete to the removal of its packs.
+    pub keep_deleted: Duration,
+    /// Bytes of the block cache in memory.
+    pub cache_size: u64,
+    /// Longest wait of a read for the store.
+    pub read_deadline: Duration,
+    /// Longest wait of a write for room in the spool.
+    pub write_deadline: Duration,
+    pub http: HttpConfig,
+    pub log: LogConfig,
+}
+
+/// Where packs are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    Local { dir: PathBuf, origin: StoreOrigin },
+}
+
+/// Whether the store was chosen, or is the one without any setting (`mount` then says so).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreOrigin {
+    Chosen,
+    Default,
+}
+
+impl Store {
+    /// As `--store` takes it.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Local { dir, .. } => format!("local:{}", dir.display()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolConfig {
+    pub dir: PathBuf,
+    /// Most bytes; `None`: free space less 5 GiB.
+    pub size: Option<u64>,
+    /// Free bytes left to index and journal.
+    pub reserve: u64,
+    /// Largest file in bytes.
+    pub max_file_size: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViewsListing {
+    Visible,
+    Hidden,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sidecars {
+    Shown,
+    Absent,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountConfig {
+    pub views: ViewsListing,
+    pub sidecars: Sidecars,
+    /// Quiet time between a file's last close and its ingest.
+    pub settle: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaConfig {
+    pub min_segment: Duration,
+    pub max_segment: Duration,
+    /// Bytes that a segment should stay below.
+    pub max_segment_size: u64,
+    /// `None`: ffmpeg chooses.
+    pub threads: Option<u32>,
+}
+
+/// Where the gateway listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpBind {
+    Off,
+    At { host: String, port: u16 },
+}
+
+/// Whether callers from beyond loopback need the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpTrust {
+    Token,
+    Open,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublicScheme {
+    /// What the gateway itself speaks.
+    AsServed,
+    Https,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpConfig {
+    pub bind: HttpBind,
+    /// LOCAL_HOST as written: a Host header that is ours.
+    pub local_host: String,
+    pub public_domain: Option<String>,
+    pub public_scheme: PublicScheme,
+    pub tls: Option<TlsFiles>,
+    pub trust: HttpTrust,
+}
+
+impl HttpBind {
+    /// `ADDR` of `--http`: `off`, `PORT`, `HOST`, `HOST:PORT`, `[V6]:PORT`.
+    ///
+    /// # Errors
+    /// How an address looks.
+    pub fn parse(text: &str, default_port: u16) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("off") {
+            return Ok(Self::Off);
+        }
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            let (host, port) = (address.ip().to_string(), address.port());
+            return Ok(Self::At { host, port });
+        }
+        if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse() {
+            let host = "127.0.0.1".to_owned();
+            return Ok(Self::At { host, port });
+        }
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        if bare.parse::<std::net::IpAddr>().is_ok() {
+            let (host, port) = (bare.to_owned(), default_port);
+            return Ok(Self::At { host, port });
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().ok()),
+            None => (text, Some(default_port)),
+        };
+        let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        match port {
+            Some(port) if !host.is_empty() && host.chars().all(is_host) => Ok(Self::At {
+                host: host.to_owned(),
+                port,
+            }),
+            _ => Err(format!(
+                "{text:?} is no address: write HOST:PORT, e.g. 0.0.0.0:8080, or off"
+            )),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warning,
+    Error,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    pub level: LogLevel,
+    pub file: Option<PathBuf>,
+}
+
+/// The configuration in force; a clone is another reference to the same one.
+#[derive(Debug, Clone)]
+pub struct ConfigHandle(Arc<ArcSwap<Config>>);
+
+impl ConfigHandle {
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(config)))
+    }
+    /// The values at this moment: take it again for each use, do not keep it.
+    #[must_use]
+    pub fn get(&self) -> Arc<Config> {
+        self.0.load_full()
+    }
+    /// Takes over from `new` what can change while running, and says what changed and what has to
+    /// wait for the next start.
+    pub fn apply(&self, new: &Config) -> Reloaded {
+        let old = self.get();
+        let (merged, reloaded) = report::merge_live(&old, new);
+        self.0.store(Arc::new(merged));
+        reloaded
+    }
+}
+
+impl Config {
+    /// The socket of a running daemon, by preference; see `control` for where else it may lie.
+    #[must_use]
+    pub fn socket_path(&self) -> PathBuf {
+        self.state_dir.join("control.sock")
+    }
+    #[must_use]
+    pub fn store_dir(&self) -> &Path {
+        match &self.store {
+            Store::Local { dir, .. } => dir,
+        }
+    }
+}

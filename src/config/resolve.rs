@@ -1,0 +1,418 @@
+//! From texts to a [`Config`], with all problems at once.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::layers::{Inputs, Values};
+use super::settings::{self, Fallback};
+use super::{
+    Config, ConfigHandle, HttpBind, HttpConfig, HttpTrust, LogConfig, LogLevel, MediaConfig,
+    MountConfig, PublicScheme, Sidecars, SpoolConfig, Store, StoreOrigin, TlsFiles, ViewsListing,
+    bots, parse_duration, parse_size, report,
+};
+
+/// Smallest and largest pack: below, the table outweighs the data; above, Telegram's 2000 MiB.
+const PACK_SIZES: std::ops::RangeInclusive<u64> = (1 << 20)..=(2000 << 20);
+/// Smallest cache: a few blocks for each of a handful of readers.
+const MIN_CACHE_BYTES: u64 = 16 << 20;
+/// Largest cache that is taken without being asked for.
+const MAX_DEFAULT_CACHE_BYTES: u64 = 1 << 30;
+
+/// What loading found: values and warnings even where the configuration is unusable.
+#[derive(Debug)]
+pub struct Loaded {
+    pub rows: Vec<report::Row>,
+    pub env_file: Option<PathBuf>,
+    /// Unknown keys, a readable `.env`.
+    pub warnings: Vec<String>,
+    /// The configuration, or all that stands against it.
+    pub config: Result<Config, Vec<String>>,
+}
+
+/// Reads all layers and checks every value. Never fails halfway: see [`Loaded`].
+#[must_use]
+pub fn load(inputs: &Inputs) -> Loaded {
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    let values = Values::gather(inputs, &mut problems, &mut warnings);
+    let mut reader = Reader {
+        values: &values,
+        inputs,
+        problems,
+    };
+    let config = reader.config();
+    Loaded {
+        rows: report::rows(&values, &config),
+        env_file: values.env_file.clone(),
+        warnings,
+        config: match reader.problems {
+            problems if problems.is_empty() => Ok(config),
+            problems => Err(problems),
+        },
+    }
+}
+
+/// Reads all layers again and applies what can change while running.
+///
+/// # Errors
+/// All problems; then nothing was applied.
+pub fn reload(handle: &ConfigHandle, inputs: &Inputs) -> Result<report::Reloaded, Vec<String>> {
+    let new = load(inputs).config?;
+    Ok(handle.apply(&new))
+}
+
+struct Reader<'a> {
+    values: &'a Values,
+    inputs: &'a Inputs,
+    problems: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn config(&mut self) -> Config {
+        let state_dir = self.path("TGFS_STATE_DIR").unwrap_or_else(|| {
+            self.values
+                .working_dir
+                .join(self.inputs.default_state_dir())
+        });
+        self.check_bots();
+        if self.values.explicit("TGFS_PASSPHRASE").is_some() {
+            self.problem(
+                "TGFS_PASSPHRASE",
+                "this build does not encrypt; unset it, or wait for the release that does",
+            );
+        }
+        let store = self.store(&state_dir);
+        Config {
+            env_file: self.values.env_file.clone(),
+            store,
+            spool: self.spool(&state_dir),
+            mount: self.mount(),
+            media: self.media(),
+            pack_size: self.pack_size(),
+            keep_deleted: self.duration("TGFS_KEEP_DELETED"),
+            cache_size: self.cache_size(),
+            read_deadline: self.deadline("TGFS_READ_DEADLINE"),
+            write_deadline: self.deadline("TGFS_WRITE_DEADLINE"),
+            http: self.http(),
+            log: self.log(),
+            state_dir,
+        }
+    }
+
+    fn problem(&mut self, name: &str, text: &str) {
+        let source = self.values.source(name);
+        self.problems.push(format!("{name} ({source}): {text}"));
+    }
+
+    /// The explicit value, else the table's fixed one.
+    fn text(&self, name: &str) -> Option<String> {
+        if let Some(text) = self.values.explicit(name) {
+            return Some(text.to_owned());
+        }
+        match settings::find(name)?.fallback {
+            Fallback::Fixed(text) => Some(text.to_owned()),
+            Fallback::Unset | Fallback::Computed(_) => None,
+        }
+    }
+
+    fn parsed<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        match parse(&self.text(name)?) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.problem(name, &problem);
+                None
+            }
+        }
+    }
+
+    fn size(&mut self, name: &str) -> Option<u64> {
+        self.parsed(name, parse_size)
+    }
+
+    fn duration(&mut self, name: &str) -> Duration {
+        self.parsed(name, parse_duration).unwrap_or_default()
+    }
+
+    fn deadline(&mut self, name: &str) -> Duration {
+        let deadline = self.duration(name);
+        if deadline.is_zero() && self.problems.is_empty() {
+            self.problem(name, "must be longer than 0");
+        }
+        deadline
+    }
+
+    fn count<T: std::str::FromStr>(&mut self, name: &str, range: &str) -> Option<T> {
+        let wrong = |text: &str| format!("{text:?} must be a number ({range})");
+        self.parsed(name, |text| text.parse().map_err(|_| wrong(text)))
+    }
+
+    fn is_on(&mut self, name: &str) -> bool {
+        let parse = |text: &str| match text.to_ascii_lowercase().as_str() {
+            "on" | "true" | "yes" | "1" => Ok(true),
+            "off" | "false" | "no" | "0" => Ok(false),
+            _ => Err(format!("{text:?} must be on or off")),
+        };
+        self.parsed(name, parse).unwrap_or(false)
+    }
+
+    /// The place of the value among `words`, in any case.
+    fn choice<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+        self.parsed(name, |text| {
+            let found = words
+                .iter()
+                .find(|(word, _)| word.eq_ignore_ascii_case(text));
+            found.map(|(_, value)| *value).ok_or_else(|| {
+                let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                format!("{text:?} must be one of {}", names.join(", "))
+            })
+        })
+    }
+
+    /// An absolute path: `~/` is the home directory, relative ones start at the `.env`'s directory.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        let text = self.text(name)?;
+        Some(self.absolute(&text, &self.values.base_of(name)))
+    }
+
+    fn absolute(&self, text: &str, base: &Path) -> PathBuf {
+        match text.strip_prefix("~/") {
+            Some(rest) => self.inputs.home().join(rest),
+            None => base.join(text),
+        }
+    }
+
+    fn store(&mut self, state_dir: &Path) -> Store {
+        let default = || Store::Local {
+            dir: state_dir.join("store"),
+            origin: StoreOrigin::Default,
+        };
+        let Some(text) = self.text("TGFS_STORE") else {
+            return default();
+        };
+        match text.strip_prefix("local:") {
+            Some(dir) if !dir.is_empty() => Store::Local {
+                dir: self.absolute(dir, &self.values.base_of("TGFS_STORE")),
+                origin: StoreOrigin::Chosen,
+            },
+            None if text.eq_ignore_ascii_case("telegram") => {
+                self.problem(
+                    "TGFS_STORE",
+                    "this build keeps files only locally; use local:DIR",
+                );
+                default()
+            }
+            _ => {
+                self.problem(
+                    "TGFS_STORE",
+                    &format!("{text:?} must be local:DIR or telegram"),
+                );
+                default()
+            }
+        }
+    }
+
+    /// Bots mean Telegram: never a silent fall back to a local store.
+    fn check_bots(&mut self) {
+        let known = self.problems.len();
+        let bots = bots::collect(self.values, &mut self.problems);
+        let is_any_set = !bots.is_empty() || known < self.problems.len();
+        if !is_any_set {
+            return;
+        }
+        if let Some(id) = self.values.explicit("TELEGRAM_API_ID")
+            && !id.parse::<i32>().is_ok_and(|id| id > 0)
+        {
+            self.problem(
+                "TELEGRAM_API_ID",
+                "must be the number that my.telegram.org shows",
+            );
+        }
+        let missing: Vec<_> = ["TELEGRAM_API_ID", "TELEGRAM_API_HASH"]
+            .into_iter()
+            .filter(|name| self.values.explicit(name).is_none())
+            .collect();
+        if !missing.is_empty() {
+            self.problems.push(format!(
+                "bots are configured without {}: get both at https://my.telegram.org (API \
+                 development tools)",
+                missing.join(" and ")
+            ));
+        } else if known == self.problems.len() && !self.is_explicitly_local() {
+            self.problems.push(
+                "bots are configured, but this build keeps files only locally: unset the bots, \
+                 or set TGFS_STORE=local:DIR"
+                    .to_owned(),
+            );
+        }
+    }
+
+    fn is_explicitly_local(&self) -> bool {
+        let store = self.values.explicit("TGFS_STORE");
+        store.is_some_and(|text| text.starts_with("local:"))
+    }
+
+    fn spool(&mut self, state_dir: &Path) -> SpoolConfig {
+        let dir = self
+            .path("TGFS_SPOOL_DIR")
+            .or_else(|| self.path("TEMP_UPLOADS_DIR"))
+            .unwrap_or_else(|| state_dir.join("spool"));
+        SpoolConfig {
+            dir,
+            size: self.size("TGFS_SPOOL_SIZE"),
+            reserve: self.size("TGFS_SPOOL_RESERVE").unwrap_or_default(),
+            max_file_size: self.size("MAX_UPLOAD_SIZE").filter(|size| *size > 0),
+        }
+    }
+
+    fn mount(&mut self) -> MountConfig {
+        let views = [
+            ("visible", ViewsListing::Visible),
+            ("hidden", ViewsListing::Hidden),
+        ];
+        MountConfig {
+            views: self
+                .choice("TGFS_VIEWS", &views)
+                .unwrap_or(ViewsListing::Visible),
+            sidecars: match self.is_on("TGFS_SIDECAR_SUBTITLES") {
+                true => Sidecars::Shown,
+                false => Sidecars::Absent,
+            },
+            settle: self.duration("TGFS_SETTLE"),
+        }
+    }
+
+    fn media(&mut self) -> MediaConfig {
+        let min_segment = self.deadline("MIN_SEGMENT_DURATION");
+        let max_segment = self.deadline("MAX_SEGMENT_DURATION");
+        if min_segment > max_segment {
+            self.problem(
+                "MIN_SEGMENT_DURATION",
+                "must not be above MAX_SEGMENT_DURATION",
+            );
+        }
+        let max_segment_size = self.size("MAX_CHUNK_SIZE").unwrap_or_default();
+        if max_segment_size == 0 && self.problems.is_empty() {
+            self.problem("MAX_CHUNK_SIZE", "must be above 0");
+        }
+        // 0 is ffmpeg's own word for `choose`.
+        let threads: Option<u32> = self.count("FFMPEG_THREADS", "0 = ffmpeg chooses");
+        MediaConfig {
+            min_segment,
+            max_segment,
+            max_segment_size,
+            threads: threads.filter(|threads| *threads > 0),
+        }
+    }
+
+    fn pack_size(&mut self) -> u64 {
+        let size = self.size("TGFS_PACK_SIZE").unwrap_or(*PACK_SIZES.start());
+        if !PACK_SIZES.contains(&size) {
+            self.problem("TGFS_PACK_SIZE", "must lie between 1MiB and 2000MiB");
+        }
+        size
+    }
+
+    fn cache_size(&mut self) -> u64 {
+        match self.size("CACHE_SIZE") {
+            Some(size) => size.max(MIN_CACHE_BYTES),
+            None => default_cache_size(),
+        }
+    }
+
+    fn http(&mut self) -> HttpConfig {
+        let local_host = self.text("LOCAL_HOST").unwrap_or_default();
+        let port: u16 = self.count("LOCAL_PORT", "0 to 65535").unwrap_or(0);
+        let bind = match self.inputs.flags.iter().find(|flag| flag.flag == "--http") {
+            Some(flag) => HttpBind::parse(&flag.value, port),
+            None => HttpBind::parse(&local_host, port).map(|bind| match bind {
+                // The host setting names no port: a number in it would be read as one.
+                HttpBind::At { host, .. } => HttpBind::At { host, port },
+                HttpBind::Off => HttpBind::Off,
+            }),
+        };
+        let bind = bind.unwrap_or_else(|problem| {
+            self.problem("LOCAL_HOST", &problem);
+            HttpBind::Off
+        });
+        // The flag may hold a port, or be `off`: a name is only what remains.
+        let local_host = match (
+            &bind,
+            self.inputs.flags.iter().any(|flag| flag.flag == "--http"),
+        ) {
+            (HttpBind::At { host, .. }, true) => host.clone(),
+            (HttpBind::Off, true) => "127.0.0.1".to_owned(),
+            (_, false) => local_host,
+        };
+        let tls = match (self.path("SSL_CERT_PATH"), self.path("SSL_KEY_PATH")) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            _ => {
+                self.problem(
+                    "SSL_CERT_PATH",
+                    "goes only together with SSL_KEY_PATH; set both",
+                );
+                None
+            }
+        };
+        HttpConfig {
+            bind,
+            local_host,
+            public_domain: self.public_domain(),
+            public_scheme: match self.is_on("FORCE_HTTPS") {
+                true => PublicScheme::Https,
+                false => PublicScheme::AsServed,
+            },
+            tls,
+            trust: match self.is_on("TGFS_HTTP_OPEN") {
+                true => HttpTrust::Open,
+                false => HttpTrust::Token,
+            },
+        }
+    }
+
+    /// A host, perhaps with a port; users of the older system also wrote a scheme before it.
+    fn public_domain(&mut self) -> Option<String> {
+        self.parsed("PUBLIC_DOMAIN", |text| {
+            let host = text
+                .trim_start_matches("https://")
+                .trim_start_matches("http://");
+            let host = host.trim_end_matches('/');
+            let is_host =
+                |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+            match !host.is_empty() && host.chars().all(is_host) {
+                true => Ok(host.to_owned()),
+                false => Err(format!(
+                    "{text:?} must be a host name, e.g. films.example.org"
+                )),
+            }
+        })
+    }
+
+    fn log(&mut self) -> LogConfig {
+        let levels = [
+            ("DEBUG", LogLevel::Debug),
+            ("INFO", LogLevel::Info),
+            ("WARNING", LogLevel::Warning),
+            ("WARN", LogLevel::Warning),
+            ("ERROR", LogLevel::Error),
+        ];
+        LogConfig {
+            level: self.choice("LOG_LEVEL", &levels).unwrap_or(LogLevel::Info),
+            file: self.path("LOG_FILE"),
+        }
+    }
+}
+
+/// 1 GiB, or a quarter of the machine's memory where that is less.
+fn default_cache_size() -> u64 {
+    let memory = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("MemTotal:"))?;
+            let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+            Some(kib * 1024)
+        });
+    let quarter = memory.map_or(MAX_DEFAULT_CACHE_BYTES, |bytes| bytes / 4);
+    quarter.clamp(MIN_CACHE_BYTES, MAX_DEFAULT_CACHE_BYTES)
+}

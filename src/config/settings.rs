@@ -1,0 +1,278 @@
+//! The one table of settings: `tgfs config` prints from it, unknown keys are judged by it, and
+//! `tests/docs.rs` holds docs/CONFIGURATION.md and `.env.example` against it.
+
+/// What a setting's value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Text,
+    Path,
+    /// Bytes, or a size such as `16MiB`.
+    Size,
+    /// Seconds, or a duration such as `5 min`.
+    Duration,
+    Count,
+    /// `on`/`off`, `true`/`false`, `yes`/`no`, `1`/`0`
+    Switch,
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    Json,
+}
+
+impl Unit {
+    #[must_use]
+    pub fn describe(self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Path => "path".to_owned(),
+            Self::Size => "size".to_owned(),
+            Self::Duration => "duration".to_owned(),
+            Self::Count => "number".to_owned(),
+            Self::Switch => "on, off".to_owned(),
+            Self::Choice(words) => words.join(", "),
+            Self::Json => "JSON".to_owned(),
+        }
+    }
+}
+
+/// What holds when nothing sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    Unset,
+    /// Read like a value that a user wrote.
+    Fixed(&'static str),
+    /// Depends on the machine; in words.
+    Computed(&'static str),
+}
+
+impl Fallback {
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Unset => "",
+            Self::Fixed(text) | Self::Computed(text) => text,
+        }
+    }
+}
+
+/// Whether a value may be printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    Plain,
+    Secret,
+}
+
+/// When a changed value takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// At `tgfs reload`.
+    Live,
+    AtStart,
+    /// Accepted, so that a file of the older system or of a later release is no error.
+    NotYet,
+}
+
+/// `NAME`, or a family `NAME_1`, `NAME_2`, …
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbering {
+    Single,
+    /// `name` ends in `_n` in the table, any number stands in its place.
+    Family,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    pub name: &'static str,
+    pub unit: Unit,
+    pub fallback: Fallback,
+    pub takes: Takes,
+    pub exposure: Exposure,
+    pub numbering: Numbering,
+    pub effect: &'static str,
+}
+
+impl Setting {
+    const fn new(
+        name: &'static str,
+        unit: Unit,
+        fallback: Fallback,
+        takes: Takes,
+        effect: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            unit,
+            fallback,
+            takes,
+            exposure: Exposure::Plain,
+            numbering: Numbering::Single,
+            effect,
+        }
+    }
+
+    const fn secret(self) -> Self {
+        Self {
+            exposure: Exposure::Secret,
+            ..self
+        }
+    }
+
+    const fn family(self) -> Self {
+        Self {
+            numbering: Numbering::Family,
+            ..self
+        }
+    }
+
+    /// Whether `key` is this setting's name, or a member of its family.
+    #[must_use]
+    pub fn is_named(&self, key: &str) -> bool {
+        match self.numbering {
+            Numbering::Single => self.name == key,
+            Numbering::Family => self
+                .name
+                .strip_suffix('n')
+                .and_then(|stem| key.strip_prefix(stem))
+                .is_some_and(|number| {
+                    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+                }),
+        }
+    }
+}
+
+/// The setting that `key` means.
+#[must_use]
+pub fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.is_named(key))
+}
+
+/// The known name that `key` is probably meant to be.
+#[must_use]
+pub fn nearest(key: &str) -> Option<&'static str> {
+    let key = key.to_ascii_uppercase();
+    // A third of the name wrong is a typing error; more is another name.
+    let limit = key.len().div_ceil(3).max(1);
+    SETTINGS
+        .iter()
+        .map(|setting| (edit_distance(&key, setting.name), setting.name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Insertions, deletions and replacements between two names (Levenshtein), by one row.
+fn edit_distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+use Fallback::{Computed, Fixed, Unset};
+use Takes::{AtStart, Live, NotYet};
+use Unit::{Choice, Count, Json, Path, Size, Switch, Text};
+
+/// All settings, in the order of the document.
+#[rustfmt::skip]
+pub const SETTINGS: &[Setting] = &[
+    // Where things lie
+    Setting::new("TGFS_STORE", Text, Computed("local:<state>/store"), AtStart, "where packs are kept: `local:DIR`, or `telegram` (from the next release on)"),
+    Setting::new("TGFS_STATE_DIR", Path, Computed("$STATE_DIRECTORY, else $XDG_STATE_HOME/tgfs"), AtStart, "index, journal, socket, HTTP token; not read from an `.env` that lies in it"),
+    Setting::new("TGFS_SPOOL_DIR", Path, Computed("<state>/spool"), AtStart, "bytes that the store does not hold yet"),
+    Setting::new("TEMP_UPLOADS_DIR", Path, Unset, AtStart, "the older name of TGFS_SPOOL_DIR"),
+    Setting::new("TGFS_SPOOL_SIZE", Size, Computed("free space less 5 GiB"), AtStart, "most bytes the spool takes; writes slow down before it is full"),
+    Setting::new("TGFS_SPOOL_RESERVE", Size, Fixed("1GiB"), AtStart, "free space that the spool leaves to index and journal"),
+    // The mount
+    Setting::new("TGFS_VIEWS", Choice(&["visible", "hidden"]), Fixed("visible"), AtStart, "`hidden` leaves `.hls` out of the root's listing; it is still reachable by name"),
+    Setting::new("TGFS_SIDECAR_SUBTITLES", Switch, Fixed("on"), AtStart, "text subtitles appear as files beside the film"),
+    Setting::new("TGFS_SETTLE", Unit::Duration, Fixed("1s"), AtStart, "quiet time between a file's last close and its ingest"),
+    Setting::new("TGFS_WRITE_DEADLINE", Unit::Duration, Fixed("5 min"), AtStart, "longest wait of a write for room in the spool"),
+    Setting::new("TGFS_READ_DEADLINE", Unit::Duration, Fixed("30s"), AtStart, "longest wait of a read for the store"),
+    Setting::new("MAX_UPLOAD_SIZE", Size, Fixed("0"), AtStart, "largest file; the write that passes it fails with EFBIG; 0 = no limit"),
+    // Segments
+    Setting::new("MIN_SEGMENT_DURATION", Unit::Duration, Fixed("2s"), AtStart, "shortest segment aimed for"),
+    Setting::new("MAX_SEGMENT_DURATION", Unit::Duration, Fixed("30s"), AtStart, "longest segment, unless key frames lie further apart"),
+    Setting::new("MAX_CHUNK_SIZE", Size, Fixed("15MiB"), AtStart, "segment size that cuts try to stay below"),
+    Setting::new("TGFS_OVERSIZE", Choice(&["keep", "reencode"]), Fixed("keep"), NotYet, "what becomes of segments above MAX_CHUNK_SIZE"),
+    Setting::new("TGFS_COMPAT_VIDEO", Switch, Fixed("off"), NotYet, "a second rendition for players that cannot decode the first"),
+    Setting::new("FFMPEG_THREADS", Count, Computed("ffmpeg's own choice"), AtStart, "threads of one ffmpeg"),
+    Setting::new("FFMPEG_HARDWARE_ACCEL", Text, Fixed("auto"), NotYet, "hardware for re-encoding; this release re-encodes no video"),
+    // Store
+    Setting::new("TGFS_PACK_SIZE", Size, Fixed("64MiB"), AtStart, "bytes of one object in the store"),
+    Setting::new("TGFS_KEEP_DELETED", Unit::Duration, Fixed("24h"), AtStart, "time between a delete and the removal of its packs"),
+    Setting::new("TGFS_PACE", Text, Unset, NotYet, "speed limit of uploads to Telegram"),
+    Setting::new("TGFS_TOMBSTONE", Switch, Fixed("off"), NotYet, "blank posts that are too old to be deleted"),
+    Setting::new("TGFS_PASSPHRASE", Text, Unset, NotYet, "encryption; refused until this build can encrypt").secret(),
+    // Cache
+    Setting::new("CACHE_TYPE", Choice(&["memory", "disk", "tiered"]), Fixed("memory"), NotYet, "this release caches in memory"),
+    Setting::new("CACHE_SIZE", Size, Computed("1 GiB, at most a quarter of the memory"), AtStart, "bytes of the block cache"),
+    Setting::new("CACHE_DIR", Path, Computed("<state>/cache"), NotYet, "where a disk cache lies"),
+    Setting::new("PRELOAD_SEGMENTS", Count, Fixed("8"), NotYet, "segments fetched ahead of a player"),
+    Setting::new("MAX_CONCURRENT_PRELOADS", Count, Fixed("5"), NotYet, "fetches ahead at the same time"),
+    // HTTP
+    Setting::new("LOCAL_HOST", Text, Fixed("127.0.0.1"), AtStart, "address or name that HTTP listens on; `--http` wins"),
+    Setting::new("LOCAL_PORT", Count, Fixed("8080"), AtStart, "port that HTTP listens on; 0 = any free one; `--http` wins"),
+    Setting::new("PUBLIC_DOMAIN", Text, Unset, AtStart, "host of the URLs under `/playlist/public/`"),
+    Setting::new("FORCE_HTTPS", Switch, Fixed("off"), AtStart, "public URLs start with https, also without a certificate here"),
+    Setting::new("SSL_CERT_PATH", Path, Unset, AtStart, "certificate chain, PEM; with SSL_KEY_PATH the gateway speaks TLS; read again when it changes"),
+    Setting::new("SSL_KEY_PATH", Path, Unset, AtStart, "private key, PEM"),
+    Setting::new("TGFS_HTTP_OPEN", Switch, Fixed("off"), AtStart, "beyond loopback, no token is asked for"),
+    // Log
+    Setting::new("LOG_LEVEL", Choice(&["DEBUG", "INFO", "WARNING", "ERROR"]), Fixed("INFO"), Live, "least important message that is logged; any case"),
+    Setting::new("LOG_FILE", Path, Unset, AtStart, "log here too; a new file each day, the last 7 are kept"),
+    // Telegram
+    Setting::new("TELEGRAM_API_ID", Count, Unset, NotYet, "from my.telegram.org; needed with bots"),
+    Setting::new("TELEGRAM_API_HASH", Text, Unset, NotYet, "from my.telegram.org; needed with bots").secret(),
+    Setting::new("TELEGRAM_SERVER", Text, Unset, NotYet, "`[DC@]HOST:PORT` of a test or self-hosted server"),
+    Setting::new("TELEGRAM_SERVER_KEY", Path, Unset, NotYet, "that server's public key, PEM"),
+    Setting::new("BOT_TOKEN", Text, Unset, NotYet, "token of the first bot (= BOT_TOKEN_1)").secret(),
+    Setting::new("CHAT_ID", Text, Unset, NotYet, "channel of every bot without one of its own"),
+    Setting::new("BOT_TOKEN_n", Text, Unset, NotYet, "token of bot n; gaps are allowed").secret().family(),
+    Setting::new("CHAT_ID_n", Text, Unset, NotYet, "channel of bot n").family(),
+    Setting::new("MULTI_BOT_CONFIG", Json, Unset, NotYet, "more bots: `[{\"token\": \"…\", \"chat_id\": \"…\"}, …]`").secret(),
+    // Names of the older system
+    Setting::new("ENABLE_CACHE_WARMING", Text, Unset, NotYet, "accepted for the older system's files"),
+    Setting::new("CACHE_WARMING_SEGMENTS", Text, Unset, NotYet, "accepted for the older system's files"),
+    Setting::new("SESSION_CLEANUP_INTERVAL", Text, Unset, NotYet, "accepted for the older system's files"),
+    Setting::new("SESSION_IDLE_TIMEOUT", Text, Unset, NotYet, "accepted for the older system's files"),
+    Setting::new("STREAMING_THRESHOLD_GB", Text, Unset, NotYet, "accepted for the older system's files"),
+    Setting::new("SEGMENTS_DIR", Text, Unset, NotYet, "accepted for the older system's files"),
+    Setting::new("PLAYLISTS_DIR", Text, Unset, NotYet, "accepted for the older system's files"),
+    Setting::new("DATABASE_PATH", Text, Unset, NotYet, "accepted for the older system's files"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typing_error_finds_its_name() {
+        assert_eq!(nearest("TGFS_SPOOL_SZIE"), Some("TGFS_SPOOL_SIZE"));
+        assert_eq!(nearest("local_port"), Some("LOCAL_PORT"));
+        assert_eq!(nearest("LOGLEVEL"), Some("LOG_LEVEL"));
+        assert_eq!(nearest("DJANGO_SECRET_THING_XYZ"), None);
+    }
+
+    #[test]
+    fn families_take_any_number() {
+        assert_eq!(find("BOT_TOKEN_17").map(|s| s.name), Some("BOT_TOKEN_n"));
+        assert_eq!(find("BOT_TOKEN").map(|s| s.name), Some("BOT_TOKEN"));
+        assert!(find("BOT_TOKEN_x").is_none());
+        assert!(find("BOT_TOKEN_").is_none());
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SETTINGS.len());
+    }
+}

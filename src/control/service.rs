@@ -1,0 +1,412 @@
+//! Does what a request asks, against the file system and what the composition root lends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use tokio::io::AsyncRead;
+use tokio::sync::mpsc::Sender;
+
+use super::upload::{self, Incoming};
+use super::wire::{
+    Cleaned, DaemonInfo, Depth, Request, Response, Stat, UploadsAtStop, UrlInfo, Verified, Wait,
+    WirePath,
+};
+use crate::config::Reloaded;
+use crate::model::{EntryId, ErrorKind, FileInfo, FsError, PendingInfo, PublicState, TreePath};
+use crate::vfs::{FileKind, Vfs};
+
+/// Longest time between two looks at a state that is waited for, should a change go untold.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Bytes of a path that stay as they are in a URL.
+const PATH_BYTES: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// What only the composition root can do. Errors are texts for people.
+#[async_trait::async_trait]
+#[allow(clippy::missing_errors_doc)]
+pub trait Operations: std::fmt::Debug + Send + Sync + 'static {
+    fn daemon(&self) -> DaemonInfo;
+    /// Counts and sizes of index, journal, cache, spool and remote.
+    async fn stats(&self) -> Result<Vec<Stat>, String>;
+    /// Drops cache entries not used for so long, and finished jobs.
+    async fn cleanup(&self, unused_for: Duration) -> Result<Cleaned, String>;
+    /// Of one file, or all.
+    async fn clear_cache(&self, file: Option<EntryId>) -> Result<Cleaned, String>;
+    /// Sends a [`Response::Finding`] for each thing that is wrong.
+    async fn verify(&self, depth: Depth, out: &Sender<Response>) -> Result<Verified, String>;
+    /// Reads the settings again.
+    async fn reload(&self) -> Result<Reloaded, String>;
+    /// Begins the stop; returns at once.
+    fn stop(&self);
+}
+
+/// Executes requests; a clone is another reference to the same one.
+#[derive(Debug, Clone)]
+pub struct Service {
+    vfs: Vfs,
+    operations: Arc<dyn Operations>,
+}
+
+/// Why an execution ended early.
+enum Stop {
+    /// To be told.
+    Failed(String),
+    /// Nobody listens any more.
+    Gone,
+}
+
+impl From<FsError> for Stop {
+    fn from(error: FsError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<String> for Stop {
+    fn from(message: String) -> Self {
+        Self::Failed(message)
+    }
+}
+
+impl Service {
+    #[must_use]
+    pub fn new(vfs: Vfs, operations: Arc<dyn Operations>) -> Self {
+        Self { vfs, operations }
+    }
+
+    #[must_use]
+    pub fn daemon(&self) -> DaemonInfo {
+        self.operations.daemon()
+    }
+
+    /// Sends answers up to [`Response::Done`] or [`Response::Failed`]. `body` holds the bytes of
+    /// an upload. Ends early, without a trace, when the receiver is dropped.
+    pub async fn execute<R>(&self, request: Request, body: &mut R, out: &Sender<Response>)
+    where
+        R: AsyncRead + Send + Unpin,
+    {
+        let outcome = tokio::select! {
+            outcome = self.dispatch(request, body, out) => outcome,
+            // Dropping the dispatch is safe: an upload's temporary file is removed by its guard,
+            // everything else changes nothing between two awaits.
+            () = out.closed() => Err(Stop::Gone),
+        };
+        let last = match outcome {
+            Ok(()) => Response::Done,
+            Err(Stop::Failed(message)) => Response::Failed { message },
+            Err(Stop::Gone) => return,
+        };
+        // A receiver that has gone needs no answer.
+        let _ = out.send(last).await;
+    }
+
+    async fn dispatch<R>(
+        &self,
+        request: Request,
+        body: &mut R,
+        out: &Sender<Response>,
+    ) -> Result<(), Stop>
+    where
+        R: AsyncRead + Send + Unpin,
+    {
+        match request {
+            Request::Ping => tell(out, Response::Daemon(self.daemon())).await,
+            Request::List { directory } => self.list(&directory, out).await,
+            Request::Status { path: None, wait } => self.status_of_all(wait, out).await,
+            Request::Status {
+                path: Some(path),
+                wait,
+            } => self.status(&path, wait, out).await,
+            Request::Url { path } => {
+                let id = self.find_file(&path)?;
+                tell(out, Response::Urls(self.urls(&self.vfs.info(id)?, id))).await
+            }
+            Request::Delete { targets } => self.delete(&targets, out).await,
+            Request::Retry { paths } => self.retry(&paths, out).await,
+            Request::Upload {
+                directory,
+                name,
+                size,
+                wait,
+            } => {
+                let incoming = Incoming {
+                    directory,
+                    name,
+                    size,
+                };
+                let id = upload::receive(&self.vfs, &incoming, body, out).await?;
+                let info = match wait {
+                    Wait::UntilFinal => self.wait_until_final(id, out).await?,
+                    Wait::No => self.vfs.info(id)?,
+                };
+                tell(out, Response::Urls(self.urls(&info, id))).await?;
+                tell(out, Response::File(info)).await
+            }
+            Request::DbStats => {
+                for stat in self.operations.stats().await? {
+                    tell(out, Response::Stat(stat)).await?;
+                }
+                Ok(())
+            }
+            Request::Cleanup { hours } => {
+                let unused_for = Duration::from_secs(hours.saturating_mul(3600));
+                let cleaned = self.operations.cleanup(unused_for).await?;
+                tell(out, Response::Cleaned(cleaned)).await
+            }
+            Request::CacheClear { path } => {
+                let file = path.map(|path| self.find_file(&path)).transpose()?;
+                let cleaned = self.operations.clear_cache(file).await?;
+                tell(out, Response::Cleaned(cleaned)).await
+            }
+            Request::Verify { depth } => {
+                let verified = self.operations.verify(depth, out).await?;
+                tell(out, Response::Verified(verified)).await
+            }
+            Request::Reload => {
+                let reloaded = self.operations.reload().await?;
+                tell(out, Response::Reloaded(reloaded)).await
+            }
+            Request::Stop { uploads } => self.stop(uploads, out).await,
+        }
+    }
+
+    async fn list(&self, directory: &WirePath, out: &Sender<Response>) -> Result<(), Stop> {
+        let path = directory.to_tree_path()?;
+        let vfs = self.vfs.clone();
+        let files = blocking(move || {
+            let is_file = vfs.resolve(&path)?.kind == FileKind::File;
+            match is_file {
+                true => file_id(&vfs, &path)
+                    .and_then(|id| vfs.info(id))
+                    .map(|one| vec![one]),
+                false => vfs.list(&path),
+            }
+        })
+        .await?;
+        for file in files {
+            let urls = file.id.parse().ok().map(|id| self.urls(&file, id));
+            tell(out, Response::File(file)).await?;
+            if let Some(urls) = urls {
+                tell(out, Response::Urls(urls)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn status_of_all(&self, wait: Wait, out: &Sender<Response>) -> Result<(), Stop> {
+        if wait == Wait::UntilFinal {
+            self.wait_for_all(out).await?;
+        }
+        for job in self.vfs.jobs()? {
+            tell(out, Response::Job(job)).await?;
+        }
+        tell(out, Response::Pending(self.vfs.pending()?)).await
+    }
+
+    async fn status(
+        &self,
+        path: &WirePath,
+        wait: Wait,
+        out: &Sender<Response>,
+    ) -> Result<(), Stop> {
+        let id = self.find_file(path)?;
+        let info = match wait {
+            Wait::UntilFinal => self.wait_until_final(id, out).await?,
+            Wait::No => self.vfs.info(id)?,
+        };
+        for job in self.vfs.jobs()? {
+            if job.id == info.id {
+                tell(out, Response::Job(job)).await?;
+            }
+        }
+        tell(out, Response::File(info)).await
+    }
+
+    /// Tells each new step or per cent until nothing more happens to the file by itself.
+    async fn wait_until_final(
+        &self,
+        id: EntryId,
+        out: &Sender<Response>,
+    ) -> Result<FileInfo, Stop> {
+        let mut changes = self.vfs.changes();
+        let mut told = (PublicState::Stored, 0);
+        loop {
+            changes.mark_unchanged();
+            let info = self.vfs.info(id)?;
+            if info.state.is_final() {
+                return Ok(info);
+            }
+            if told != (info.state, info.progress) {
+                told = (info.state, info.progress);
+                let progress = Response::Progress {
+                    path: info.path,
+                    step: info.state.as_str().to_owned(),
+                    done: u64::from(info.progress),
+                    total: 100,
+                };
+                tell(out, progress).await?;
+            }
+            next_change(&mut changes).await;
+        }
+    }
+
+    async fn wait_for_all(&self, out: &Sender<Response>) -> Result<PendingInfo, Stop> {
+        let mut changes = self.vfs.changes();
+        let mut told = None;
+        loop {
+            changes.mark_unchanged();
+            let jobs = self.vfs.jobs()?;
+            let open = jobs.iter().filter(|job| !job.state.is_final()).count();
+            let pending = self.vfs.pending()?;
+            if open == 0 {
+                return Ok(pending);
+            }
+            if told != Some((open, pending.bytes)) {
+                told = Some((open, pending.bytes));
+                tell(out, Response::Pending(pending)).await?;
+            }
+            next_change(&mut changes).await;
+        }
+    }
+
+    async fn delete(&self, targets: &[WirePath], out: &Sender<Response>) -> Result<(), Stop> {
+        // All names are checked before the first is removed: a typing error removes nothing.
+        let paths = targets
+            .iter()
+            .map(|target| self.find(target))
+            .collect::<Result<Vec<_>, _>>()?;
+        for path in paths {
+            if path == TreePath::root() {
+                return Err(Stop::Failed(
+                    "the root cannot be removed; name the files or directories in it".to_owned(),
+                ));
+            }
+            let (vfs, shown) = (self.vfs.clone(), path.display());
+            let files = blocking(move || vfs.remove(&path)).await?;
+            tell(out, Response::Removed { path: shown, files }).await?;
+        }
+        Ok(())
+    }
+
+    async fn retry(&self, paths: &[WirePath], out: &Sender<Response>) -> Result<(), Stop> {
+        for path in paths {
+            let path = self.find(path)?;
+            self.vfs.retry(&path)?;
+            let path = path.display();
+            tell(out, Response::Retried { path }).await?;
+        }
+        Ok(())
+    }
+
+    async fn stop(&self, uploads: UploadsAtStop, out: &Sender<Response>) -> Result<(), Stop> {
+        let pending = match uploads {
+            UploadsAtStop::Finish => self.wait_for_all(out).await?,
+            UploadsAtStop::Leave => self.vfs.pending()?,
+        };
+        tell(out, Response::Pending(pending)).await?;
+        self.operations.stop();
+        Ok(())
+    }
+
+    /// A path, or else an id or a slug.
+    fn find(&self, target: &WirePath) -> Result<TreePath, FsError> {
+        let missing = match target.to_tree_path() {
+            Ok(path) => match self.vfs.resolve(&path) {
+                Ok(_) => return Ok(path),
+                Err(error) if error.kind == ErrorKind::NotFound => FsError::new(
+                    ErrorKind::NotFound,
+                    format!("{}: no such file", path.display()),
+                ),
+                Err(error) => return Err(error),
+            },
+            Err(error) => error,
+        };
+        let Ok(text) = std::str::from_utf8(target.as_bytes()) else {
+            return Err(missing);
+        };
+        let by_id = text
+            .parse::<EntryId>()
+            .ok()
+            .and_then(|id| self.vfs.path_of(id).ok());
+        by_id
+            .or_else(|| self.vfs.path_of(self.vfs.by_slug(text).ok()?).ok())
+            .ok_or(missing)
+    }
+
+    fn find_file(&self, target: &WirePath) -> Result<EntryId, FsError> {
+        let path = self.find(target)?;
+        file_id(&self.vfs, &path)
+    }
+
+    fn urls(&self, info: &FileInfo, id: EntryId) -> UrlInfo {
+        let daemon = self.daemon();
+        let path = self.vfs.path_of(id).unwrap_or_default();
+        let inner = percent_encode(&path.to_bytes(), PATH_BYTES).to_string();
+        let local = |name: &str| {
+            let base = daemon.http.as_ref()?;
+            info.has_views
+                .then(|| format!("{base}/playlist/local/{name}.m3u8"))
+        };
+        let public = daemon.public.as_ref().filter(|_| info.has_views);
+        UrlInfo {
+            id: info.id.clone(),
+            path: info.path.clone(),
+            local: local(&info.id),
+            by_name: info.slug.as_deref().and_then(local),
+            public: public.map(|base| format!("{base}/playlist/public/{}.m3u8", info.id)),
+            file: daemon.http.as_ref().map(|base| format!("{base}/fs{inner}")),
+            mount: daemon.mountpoint.filter(|_| info.has_views).map(|root| {
+                use std::os::unix::ffi::OsStrExt;
+                let bytes = path.to_bytes();
+                let relative = bytes.strip_prefix(b"/").unwrap_or(&bytes);
+                let file = std::ffi::OsStr::from_bytes(relative);
+                root.join(".hls").join(file).join("master.m3u8")
+            }),
+            has_views: info.has_views,
+        }
+    }
+}
+
+/// The file at a path. Views belong to a file, but are none.
+fn file_id(vfs: &Vfs, path: &TreePath) -> Result<EntryId, FsError> {
+    let attr = vfs.resolve(path)?;
+    let shown = path.display();
+    match (attr.kind, attr.id) {
+        (FileKind::Directory, _) => Err(FsError::new(
+            ErrorKind::IsDirectory,
+            format!("{shown}: is a directory; name a file in it"),
+        )),
+        (FileKind::File, Some(id)) => Ok(id),
+        (FileKind::File, None) => Err(FsError::new(
+            ErrorKind::NotFound,
+            format!("{shown}: belongs to no stored file"),
+        )),
+    }
+}
+
+async fn tell(out: &Sender<Response>, response: Response) -> Result<(), Stop> {
+    out.send(response).await.map_err(|_| Stop::Gone)
+}
+
+/// Until something may have changed. A wait that is dropped loses nothing: states are looked up.
+async fn next_change(changes: &mut tokio::sync::watch::Receiver<u64>) {
+    // An error is a file system that has stopped: the next look-up will say so.
+    let _ = tokio::time::timeout(LOOK_AGAIN, changes.changed()).await;
+}
+
+/// Runs index work that may take long away from the tasks of other connections.
+async fn blocking<T, F>(work: F) -> Result<T, Stop>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, FsError> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(error) => Err(Stop::Failed(format!("the work ended early: {error}"))),
+    }
+}

@@ -1,0 +1,261 @@
+//! What goes over the socket: one request as a JSON line (for an upload the file's bytes follow,
+//! once the daemon said [`Response::Go`]), then answers as JSON lines up to `done` or `failed`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Reloaded;
+use crate::model::{FileInfo, FsResult, JobInfo, PendingInfo, TreePath};
+
+/// A path or id as the user wrote it. Names need not be UTF-8, JSON texts must.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum WirePath {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl WirePath {
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Bytes(bytes.to_vec()),
+        }
+    }
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+    /// # Errors
+    /// `InvalidArgument` or `NameTooLong` when a component is no name.
+    pub fn to_tree_path(&self) -> FsResult<TreePath> {
+        Ok(TreePath::parse(self.as_bytes())?)
+    }
+}
+
+/// Whether a command ends at once, or when everything it asked for has come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wait {
+    No,
+    UntilFinal,
+}
+
+/// What `umount` does about bytes that are only in the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UploadsAtStop {
+    /// They go on at the next start.
+    Leave,
+    Finish,
+}
+
+/// How much `verify` reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Depth {
+    /// That each pack is there, with its size.
+    Packs,
+    /// Every block of every pack.
+    Blocks,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Request {
+    /// Who is there: answered with one [`Response::Daemon`].
+    Ping,
+    List {
+        directory: WirePath,
+    },
+    Status {
+        path: Option<WirePath>,
+        wait: Wait,
+    },
+    Url {
+        path: WirePath,
+    },
+    Delete {
+        targets: Vec<WirePath>,
+    },
+    Retry {
+        paths: Vec<WirePath>,
+    },
+    /// `size` bytes follow.
+    Upload {
+        directory: WirePath,
+        name: WirePath,
+        size: u64,
+        wait: Wait,
+    },
+    DbStats,
+    Cleanup {
+        hours: u64,
+    },
+    CacheClear {
+        path: Option<WirePath>,
+    },
+    Verify {
+        depth: Depth,
+    },
+    Reload,
+    Stop {
+        uploads: UploadsAtStop,
+    },
+}
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonInfo {
+    pub pid: u32,
+    pub version: String,
+    pub mountpoint: Option<PathBuf>,
+    /// `http://127.0.0.1:8080`; without a daemon what the settings would give.
+    pub http: Option<String>,
+    /// Base of the public URLs.
+    pub public: Option<String>,
+    /// `local:DIR`
+    pub store: String,
+    pub state_dir: PathBuf,
+}
+
+/// Where a file can be played from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UrlInfo {
+    pub id: String,
+    pub path: String,
+    /// By the stable id.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub local: Option<String>,
+    /// By the name's slug.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub public: Option<String>,
+    /// The stored bytes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub file: Option<String>,
+    /// `master.m3u8` in the mount.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mount: Option<PathBuf>,
+    /// Whether playlists exist already; without them only `file` works.
+    pub has_views: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StatUnit {
+    Count,
+    Bytes,
+    Seconds,
+}
+
+/// One line of `db-stats`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
+    /// `index`, `journal`, `cache`, `spool`, `remote`
+    pub part: String,
+    pub name: String,
+    pub value: u64,
+    pub unit: StatUnit,
+}
+
+/// What a clean-up or `cache-clear` dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleaned {
+    pub cache_bytes: u64,
+    pub cache_blocks: u64,
+    pub finished_jobs: u64,
+}
+
+/// The outcome of `verify`; each finding was told before as [`Response::Finding`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    pub packs: u64,
+    pub bytes_read: u64,
+    pub findings: u64,
+}
+
+/// What ingest would make of a file (`tgfs plan`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlanReport {
+    pub file: PathBuf,
+    pub size: u64,
+    /// The container that was sniffed; `None`: no media, kept as it is.
+    pub container: Option<String>,
+    /// Seconds.
+    pub duration: Option<f64>,
+    pub tracks: Vec<PlanTrack>,
+    /// Bytes that would be made beside the file: packed audio, samples that do not map, the map.
+    pub derived_bytes: u64,
+    /// Why there would be no HLS, or what would be left out.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlanTrack {
+    /// `video`, `audio` or `subtitle`
+    pub kind: String,
+    pub codec: String,
+    pub language: String,
+    pub title: String,
+    pub segments: u32,
+    /// Segments whose samples are ranges of the file.
+    pub mapped: u32,
+    /// Segments that are stored beside it.
+    pub derived: u32,
+    /// Seconds of the longest segment.
+    pub longest: f64,
+    /// Bytes of the largest segment.
+    pub largest: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Response {
+    Daemon(DaemonInfo),
+    /// Send the bytes now.
+    Go,
+    File(FileInfo),
+    Job(JobInfo),
+    Pending(PendingInfo),
+    Urls(UrlInfo),
+    /// `done` of `total`: bytes received, or per cent of an ingest step.
+    Progress {
+        path: String,
+        step: String,
+        done: u64,
+        total: u64,
+    },
+    Removed {
+        path: String,
+        files: u64,
+    },
+    Retried {
+        path: String,
+    },
+    Stat(Stat),
+    Cleaned(Cleaned),
+    Finding {
+        text: String,
+    },
+    Verified(Verified),
+    Reloaded(Reloaded),
+    Done,
+    /// What, and what to do.
+    Failed {
+        message: String,
+    },
+}
+
+impl Response {
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        matches!(self, Self::Done | Self::Failed { .. })
+    }
+}

@@ -1,0 +1,164 @@
+//! The body of a file: bounded chunks, read a little ahead of the client, exactly as many bytes as
+//! the header said. An error in the middle breaks the connection; a body is never short.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::task::AbortHandle;
+
+use crate::model::{ByteRange, ErrorKind, FsError, FsResult};
+
+use super::library::OpenHandle;
+use super::metrics::Metrics;
+
+/// Bytes asked of the file system at a time: half a block, so that HTTP/2 can turn to other streams
+/// and a client that seeks away costs little.
+const CHUNK_BYTES: u64 = 256 * 1024;
+/// Chunks read ahead of the client. With the one that is being read and the one that is being sent,
+/// a body holds at most 1 MiB.
+const CHUNKS_AHEAD: usize = 2;
+
+/// Lets a handler cut the connection that its request came on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cut(Arc<Notify>);
+
+impl Cut {
+    pub(super) fn now(&self) {
+        self.0.notify_one();
+    }
+    pub(super) async fn wait(&self) {
+        self.0.notified().await;
+    }
+}
+
+/// What a body needs besides the bytes.
+pub(super) struct Sending {
+    /// Cut when the client takes nothing for `stall`; HTTP/2 would else keep the stream for ever.
+    pub cut: Cut,
+    pub stall: Duration,
+    pub metrics: Arc<Metrics>,
+    /// One of [`super::Limits::bodies`].
+    pub permit: OwnedSemaphorePermit,
+}
+
+pub(super) struct FileBody {
+    chunks: mpsc::Receiver<FsResult<Bytes>>,
+    /// Bytes not yet handed to the connection.
+    remaining: u64,
+    reader: AbortHandle,
+}
+
+impl FileBody {
+    /// Reads the first chunk before it returns, so that a remote that is down becomes a status.
+    ///
+    /// # Errors
+    /// Those of the read.
+    pub(super) async fn open(
+        handle: OpenHandle,
+        range: ByteRange,
+        sending: Sending,
+    ) -> FsResult<Self> {
+        let first = read_exactly(&handle, range.offset, range.len.min(CHUNK_BYTES)).await?;
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let reader = tokio::spawn(pump(handle, range, first, sender, sending)).abort_handle();
+        Ok(Self {
+            chunks,
+            remaining: range.len,
+            reader,
+        })
+    }
+}
+
+impl Drop for FileBody {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Sends the chunks of `range` until they end, fail, or the client is gone or takes nothing.
+async fn pump(
+    handle: OpenHandle,
+    range: ByteRange,
+    first: Bytes,
+    sender: mpsc::Sender<FsResult<Bytes>>,
+    sending: Sending,
+) {
+    let _permit = sending.permit;
+    let mut at = range.offset;
+    let mut next = Ok(first);
+    loop {
+        let sent = match &next {
+            Ok(chunk) => chunk.len() as u64,
+            Err(_) => 0,
+        };
+        let failed = next.is_err();
+        match tokio::time::timeout(sending.stall, sender.send(next)).await {
+            Ok(Ok(())) => sending.metrics.add_body_bytes(sent),
+            Ok(Err(_client_is_gone)) => return,
+            Err(_elapsed) => {
+                tracing::debug!("a client took nothing for too long, its connection is cut");
+                sending.cut.now();
+                return;
+            }
+        }
+        at += sent;
+        if failed || at >= range.end() {
+            return;
+        }
+        next = read_exactly(&handle, at, (range.end() - at).min(CHUNK_BYTES)).await;
+    }
+}
+
+async fn read_exactly(handle: &OpenHandle, offset: u64, len: u64) -> FsResult<Bytes> {
+    let bytes = handle.read(offset, len).await?;
+    if bytes.len() as u64 == len {
+        Ok(bytes)
+    } else {
+        // Possible where a file shrank under the handle; the length is already promised.
+        Err(FsError::new(
+            ErrorKind::Io,
+            format!("{} bytes came where {len} were asked for", bytes.len()),
+        ))
+    }
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = FsError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, FsError>>> {
+        if self.remaining == 0 {
+            return Poll::Ready(None);
+        }
+        self.chunks.poll_recv(context).map(|chunk| match chunk {
+            Some(Ok(bytes)) => {
+                self.remaining = self.remaining.saturating_sub(bytes.len() as u64);
+                Some(Ok(Frame::data(bytes)))
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "a body broke off");
+                Some(Err(error))
+            }
+            None => Some(Err(FsError::new(
+                ErrorKind::Io,
+                "the body ended before its length",
+            ))),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}

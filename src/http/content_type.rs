@@ -1,0 +1,78 @@
+//! Content types by name: what players insist on, and what browsers may show.
+
+/// The type of a file or view. `path`: from the root, as bytes.
+pub(super) fn of_path(path: &[u8]) -> &'static str {
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+    let extension = match name.iter().rposition(|&byte| byte == b'.') {
+        Some(dot) => name[dot + 1..].to_ascii_lowercase(),
+        None => Vec::new(),
+    };
+    match extension.as_slice() {
+        // Fragments and init segments of an audio track lie in `audio-N/`.
+        b"m4s" | b"mp4" if in_audio_view(path) => "audio/mp4",
+        b"m4s" | b"mp4" | b"m4v" => "video/mp4",
+        b"m3u8" => "application/vnd.apple.mpegurl",
+        b"ts" | b"m2ts" | b"mts" => "video/mp2t",
+        b"mkv" | b"mk3d" => "video/x-matroska",
+        b"webm" => "video/webm",
+        b"mov" | b"qt" => "video/quicktime",
+        b"avi" => "video/x-msvideo",
+        b"mpg" | b"mpeg" | b"vob" => "video/mpeg",
+        b"wmv" => "video/x-ms-wmv",
+        b"flv" => "video/x-flv",
+        b"ogv" => "video/ogg",
+        b"3gp" => "video/3gpp",
+        b"m4a" => "audio/mp4",
+        b"mka" => "audio/x-matroska",
+        b"mp3" => "audio/mpeg",
+        b"ogg" | b"oga" | b"opus" => "audio/ogg",
+        b"flac" => "audio/flac",
+        b"wav" => "audio/wav",
+        b"aac" => "audio/aac",
+        b"vtt" => "text/vtt; charset=utf-8",
+        b"srt" => "application/x-subrip; charset=utf-8",
+        b"ass" | b"ssa" => "text/x-ssa; charset=utf-8",
+        b"txt" | b"nfo" | b"log" | b"md" => "text/plain; charset=utf-8",
+        b"html" | b"htm" => "text/html; charset=utf-8",
+        b"json" => "application/json",
+        b"xml" => "application/xml",
+        b"jpg" | b"jpeg" => "image/jpeg",
+        b"png" => "image/png",
+        b"webp" => "image/webp",
+        b"gif" => "image/gif",
+        b"svg" => "image/svg+xml",
+        b"pdf" => "application/pdf",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Whether the path is `…/audio-N/<name>` or `…/audio/<name>`.
+fn in_audio_view(path: &[u8]) -> bool {
+    let mut parts = path.rsplit(|&byte| byte == b'/');
+    parts
+        .nth(1)
+        .is_some_and(|directory| directory == b"audio" || directory.starts_with(b"audio-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn players_get_the_types_that_they_insist_on() {
+        for (path, expected) in [
+            ("/.hls/a.mkv/master.m3u8", "application/vnd.apple.mpegurl"),
+            ("/.hls/a.mkv/video/init.mp4", "video/mp4"),
+            ("/.hls/a.mkv/video/00001.m4s", "video/mp4"),
+            ("/.hls/a.mkv/audio-1/00001.m4s", "audio/mp4"),
+            ("/.hls/a.mkv/audio-1/init.mp4", "audio/mp4"),
+            ("/a.TS", "video/mp2t"),
+            ("/a.vtt", "text/vtt; charset=utf-8"),
+            ("/.hls/a.mkv/thumbnail.jpg", "image/jpeg"),
+            ("/README", "application/octet-stream"),
+            ("/.mkv", "video/x-matroska"),
+        ] {
+            assert_eq!(of_path(path.as_bytes()), expected, "{path}");
+        }
+    }
+}

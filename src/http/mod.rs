@@ -1,0 +1,35 @@
+//! The player's face: files, playlists, segments and a page over HTTP. It translates requests into
+//! calls of [`crate::vfs`] and decides nothing about files.
+//!
+//! A request passes, in this order: [`server`] (connections, timers, TLS), [`gate`] (host, token,
+//! origin), [`routes`], one handler, [`resource`] (preconditions, ranges, bodies).
+
+mod body;
+mod conditional;
+mod config;
+mod content_type;
+mod deadline_io;
+mod gate;
+mod gateway;
+mod library;
+mod listing;
+mod metrics;
+mod operations;
+mod page;
+mod playlist;
+mod range;
+mod resource;
+mod routes;
+mod server;
+mod status;
+mod subtitles;
+mod target;
+mod tls;
+pub mod token;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{HttpConfig, Limits, Scheme, Timers, TlsFiles, Trust};
+pub use server::{ServeError, serve};

@@ -1,0 +1,188 @@
+//! The page at `/`, and the files as JSON for it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use serde::Serialize;
+
+use crate::model::{FileInfo, FsResult, TreePath};
+
+use super::conditional::{self, Validators, Verdict};
+use super::gate::AskedHost;
+use super::gateway::{Gateway, SharedGateway};
+use super::operations;
+use super::resource::{self, Freshness, Wanted};
+use super::status;
+use super::target;
+
+/// Files that one answer lists.
+const MAX_FILES: usize = 5_000;
+
+/// hls.js needs `blob:` for its worker and for Media Source Extensions; nothing else is allowed
+/// beyond this server.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+     media-src 'self' blob:; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// The parts of the page; the player is empty in a build without it (`scripts/setup-ui` brings it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asset {
+    Page,
+    Style,
+    Script,
+    Icon,
+    Player,
+}
+
+impl Asset {
+    const fn content(self) -> (&'static str, &'static [u8]) {
+        match self {
+            Self::Page => (
+                "text/html; charset=utf-8",
+                include_bytes!("../../ui/static/index.html"),
+            ),
+            Self::Style => (
+                "text/css; charset=utf-8",
+                include_bytes!("../../ui/static/page.css"),
+            ),
+            Self::Script => (
+                "text/javascript; charset=utf-8",
+                include_bytes!("../../ui/static/page.js"),
+            ),
+            Self::Icon => (
+                "image/svg+xml",
+                include_bytes!("../../ui/static/favicon.svg"),
+            ),
+            Self::Player => (
+                "text/javascript; charset=utf-8",
+                include_bytes!(concat!(env!("OUT_DIR"), "/hls.min.js")),
+            ),
+        }
+    }
+}
+
+pub(super) fn asset(asset: Asset, method: &Method, headers: &HeaderMap) -> Response<Body> {
+    let (content_type, bytes) = asset.content();
+    if bytes.is_empty() {
+        return status::text(
+            StatusCode::NOT_FOUND,
+            "this build has no player; run scripts/setup-ui and build again",
+        );
+    }
+    let wanted = Wanted {
+        method,
+        headers,
+        freshness: Freshness::Revalidate,
+        cut: super::body::Cut::default(),
+    };
+    let mut response = resource::made(&wanted, content_type, bytes.to_vec());
+    response
+        .headers_mut()
+        .insert(CONTENT_SECURITY_POLICY, POLICY);
+    response
+}
+
+#[derive(Debug, Serialize)]
+struct Files {
+    /// `scheme://host:port`
+    local: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public: Option<String>,
+    /// Of the library; `files` holds the first of them.
+    total: usize,
+    files: Vec<Listed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    info: FileInfo,
+    /// Paths below the bases, percent-encoded.
+    direct: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hls_local: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hls_public: Option<String>,
+}
+
+/// `/files.json`. Its tag is the library's revision, so that a page that asks every few seconds
+/// costs nothing while nothing changes.
+pub(super) async fn files(
+    gateway: &SharedGateway,
+    host: &AskedHost,
+    headers: &HeaderMap,
+) -> FsResult<Response<Body>> {
+    let revision = gateway.library.revision();
+    let local = target::local_base(gateway, host);
+    // The start is part of it: a revision counts from nought in each process.
+    let start = Arc::as_ptr(gateway).addr() as u64 ^ u64::from(std::process::id());
+    let seed = format!("{revision} {start} {local}");
+    let etag = format!("\"{}\"", &blake3::hash(seed.as_bytes()).to_hex()[..24]);
+    let validators = Validators {
+        etag: &etag,
+        modified: None,
+    };
+    let mut response = if conditional::check(headers, validators) == Verdict::NotModified {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        let shared = gateway.clone();
+        // Thousands of records: not on a thread that serves others.
+        let listed = tokio::task::spawn_blocking(move || listed(&shared, local));
+        match listed.await {
+            Ok(files) => operations::json(&files?),
+            Err(error) => {
+                return Ok(status::text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    &error.to_string(),
+                ));
+            }
+        }
+    };
+    resource::insert(response.headers_mut(), ETAG, &etag);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+fn listed(gateway: &Gateway, local: String) -> FsResult<Files> {
+    let mut files = gateway.library.list()?;
+    let total = files.len();
+    files.truncate(MAX_FILES);
+    let public = target::public_base(gateway);
+    let files = files
+        .into_iter()
+        .map(|info| {
+            let playlist = |audience: &str| format!("/playlist/{audience}/{}.m3u8", info.id);
+            Listed {
+                direct: direct(gateway, &info),
+                hls_local: info.has_views.then(|| playlist("local")),
+                hls_public: (info.has_views && public.is_some()).then(|| playlist("public")),
+                info,
+            }
+        })
+        .collect();
+    Ok(Files {
+        local,
+        public,
+        total,
+        files,
+    })
+}
+
+/// From the id, since the text of the path has lost bytes that are not UTF-8.
+fn direct(gateway: &Gateway, info: &FileInfo) -> String {
+    let path = info
+        .id
+        .parse()
+        .ok()
+        .and_then(|id| gateway.library.path_of(id).ok())
+        .or_else(|| TreePath::parse(info.path.as_bytes()).ok())
+        .unwrap_or_default();
+    format!("/fs{}", target::encode_path(&path))
+}

@@ -1,0 +1,236 @@
+//! The addresses in playlists. The views hold relative ones that fit the mount; over HTTP they
+//! become those of the contract, each with the digest of the map, so that what they name may be
+//! kept for ever.
+
+use axum::body::Body;
+use http::{HeaderMap, Method, Response, StatusCode};
+
+use crate::model::{ErrorKind, FsError, FsResult, TreePath};
+
+use super::content_type;
+use super::gate::AskedHost;
+use super::gateway::Gateway;
+use super::library::OpenHandle;
+use super::resource::{self, Freshness, Wanted};
+use super::status;
+use super::target;
+use super::views::{self, Version};
+
+/// Largest playlist that is read: a day of one-second segments has 6 MB.
+const MAX_PLAYLIST_BYTES: u64 = 16 * 1024 * 1024;
+/// How often a playlist is read again because its map changed meanwhile.
+const ATTEMPTS: usize = 3;
+
+/// Which host the absolute URLs of a multivariant playlist name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    Local,
+    Public,
+}
+
+impl Audience {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "local" => Some(Self::Local),
+            "public" => Some(Self::Public),
+            _ => None,
+        }
+    }
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Public => "public",
+        }
+    }
+}
+
+/// A request for a playlist.
+pub(super) struct Asked<'a> {
+    pub audience: Audience,
+    /// Id or slug.
+    pub id: &'a str,
+    pub host: &'a AskedHost,
+    pub method: &'a Method,
+    pub headers: &'a HeaderMap,
+    pub query: Option<&'a str>,
+}
+
+/// `/playlist/<audience>/<id>.m3u8`
+pub(super) async fn multivariant(gateway: &Gateway, asked: Asked<'_>) -> Response<Body> {
+    let base = match asked.audience {
+        Audience::Local => target::local_base(gateway, asked.host),
+        Audience::Public => match target::public_base(gateway) {
+            Some(base) => base,
+            None => {
+                return status::text(
+                    StatusCode::NOT_FOUND,
+                    "there is no public address; set PUBLIC_DOMAIN",
+                );
+            }
+        },
+    };
+    let audience = asked.audience.as_str();
+    let rewritten = rewritten(gateway, &asked, "master.m3u8", |id, version, uri| {
+        if is_playlist(uri) {
+            format!("{base}/playlist/{audience}/{id}/{uri}?v={version}")
+        } else {
+            format!("{base}/segment/{id}/{uri}?v={version}")
+        }
+    });
+    // Its host depends on the request, and its renditions on the map: asked again each time.
+    answer(&asked, rewritten.await, Freshness::Revalidate)
+}
+
+/// `/playlist/<audience>/<id>/<name>.m3u8`
+pub(super) async fn media(gateway: &Gateway, asked: Asked<'_>, name: &str) -> Response<Body> {
+    let freshness = match target::entry_id(gateway, asked.id)
+        .and_then(|id| views::freshness(gateway, id, asked.query))
+    {
+        Ok(freshness) => freshness,
+        Err(error) => return status::failure(&error),
+    };
+    let rewritten = rewritten(gateway, &asked, name, |id, version, uri| {
+        if is_playlist(uri) {
+            format!("{uri}?v={version}")
+        } else {
+            // From /playlist/<audience>/<id>/ up to the root, below a token's prefix too.
+            format!("../../../segment/{id}/{uri}?v={version}")
+        }
+    });
+    answer(&asked, rewritten.await, freshness)
+}
+
+fn answer(asked: &Asked<'_>, text: FsResult<String>, freshness: Freshness) -> Response<Body> {
+    let wanted = Wanted {
+        method: asked.method,
+        headers: asked.headers,
+        freshness,
+        cut: super::body::Cut::default(),
+    };
+    match text {
+        Ok(text) => resource::made(
+            &wanted,
+            content_type::of_path(b"playlist.m3u8"),
+            text.into_bytes(),
+        ),
+        Err(error) => status::failure(&error),
+    }
+}
+
+/// The view `name` with each relative address made anew by `address(id, version, uri)`.
+async fn rewritten(
+    gateway: &Gateway,
+    asked: &Asked<'_>,
+    name: &str,
+    address: impl Fn(&str, &str, &str) -> String,
+) -> FsResult<String> {
+    let id = target::entry_id(gateway, asked.id)?;
+    let id_text = id.to_string();
+    for _ in 0..ATTEMPTS {
+        let path = target::view_path(gateway, id, name)?;
+        let before = Version::of(gateway, id)?;
+        let text = read_text(gateway, &path).await?;
+        // Read between two looks at the digest: else a new version's addresses could carry the old
+        // one's digest.
+        if Version::of(gateway, id)? == before {
+            return Ok(rewrite(&text, |uri| {
+                address(&id_text, before.as_str(), uri)
+            }));
+        }
+    }
+    Err(FsError::new(
+        ErrorKind::RemoteUnavailable,
+        "the file is being replaced, ask again in a moment",
+    ))
+}
+
+async fn read_text(gateway: &Gateway, path: &TreePath) -> FsResult<String> {
+    let resource = gateway.library.open(path).await?;
+    let handle = OpenHandle::new(gateway.library.clone(), resource.handle);
+    if resource.attr.size > MAX_PLAYLIST_BYTES {
+        return Err(FsError::new(
+            ErrorKind::TooLarge,
+            format!("a playlist has more than {MAX_PLAYLIST_BYTES} bytes"),
+        ));
+    }
+    let bytes = handle.read(0, resource.attr.size).await?;
+    String::from_utf8(bytes.to_vec())
+        .map_err(|_| FsError::new(ErrorKind::Corrupt, "a playlist is not UTF-8"))
+}
+
+fn is_playlist(uri: &str) -> bool {
+    uri.ends_with(".m3u8")
+}
+
+/// Gives each URI line and each `URI="…"` attribute (RFC 8216 §4.2) to `address`; absolute ones
+/// stay as they are.
+fn rewrite(text: &str, address: impl Fn(&str) -> String) -> String {
+    let change = |uri: &str| match uri.contains("://") || uri.starts_with('/') {
+        true => uri.to_owned(),
+        false => address(uri),
+    };
+    let mut out = String::with_capacity(text.len() * 2);
+    for line in text.lines() {
+        if line.starts_with('#') {
+            rewrite_attribute(line, &change, &mut out);
+        } else if line.is_empty() {
+        } else {
+            out.push_str(&change(line));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn rewrite_attribute(line: &str, change: impl Fn(&str) -> String, out: &mut String) {
+    const KEY: &str = "URI=\"";
+    let Some((start, length)) = attribute(line, KEY) else {
+        out.push_str(line);
+        return;
+    };
+    out.push_str(&line[..start]);
+    out.push_str(&change(&line[start..start + length]));
+    out.push_str(&line[start + length..]);
+}
+
+/// Position and length of the value behind `key`, outside of other quoted values: a NAME from inside
+/// a film may hold the very text.
+fn attribute(line: &str, key: &str) -> Option<(usize, usize)> {
+    let mut quoted = false;
+    for (at, character) in line.char_indices() {
+        if !quoted && line[at..].starts_with(key) && line[..at].ends_with([':', ',']) {
+            let start = at + key.len();
+            return line[start..].find('"').map(|length| (start, length));
+        }
+        if character == '"' {
+            quoted = !quoted;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_attributes_become_addresses() {
+        let text = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,NAME=\"a, b\",URI=\"audio-1.m3u8\",DEFAULT=YES\n\
+                    #EXT-X-MAP:URI=\"video/init.mp4\"\n#EXTINF:6.0,\nvideo/00001.m4s\nhttp://x/y\n\n#EXT-X-ENDLIST";
+        let out = rewrite(text, |uri| format!("<{uri}>"));
+        assert_eq!(
+            out,
+            "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,NAME=\"a, b\",URI=\"<audio-1.m3u8>\",DEFAULT=YES\n\
+             #EXT-X-MAP:URI=\"<video/init.mp4>\"\n#EXTINF:6.0,\n<video/00001.m4s>\nhttp://x/y\n\n#EXT-X-ENDLIST\n"
+        );
+    }
+
+    #[test]
+    fn a_title_that_looks_like_an_attribute_is_left_alone() {
+        let text = "#EXT-X-MEDIA:NAME=\"x,URI=y\",URI=\"a.m3u8\"";
+        assert_eq!(
+            rewrite(text, str::to_uppercase),
+            "#EXT-X-MEDIA:NAME=\"x,URI=y\",URI=\"A.M3U8\"\n"
+        );
+    }
+}

@@ -1,0 +1,319 @@
+//! The table of addresses, and what every answer carries.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::middleware::{self, Next};
+use axum::routing::{get, post};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CONTENT_SECURITY_POLICY,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode};
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::model::FsResult;
+use crate::vfs::FileKind;
+
+use super::body::Cut;
+use super::gate::{self, AskedHost};
+use super::gateway::SharedGateway;
+use super::operations;
+use super::page::{self, Asset};
+use super::playlist::{self, Audience};
+use super::resource::{self, Freshness, Wanted};
+use super::subtitles;
+use super::views;
+use super::{listing, status, target};
+
+type Gate = State<SharedGateway>;
+type Answer = Response<Body>;
+
+/// One request, from the gate to its answer.
+pub(super) async fn answer(
+    gateway: &SharedGateway,
+    router: Router,
+    request: Request<Body>,
+) -> Response<Body> {
+    let mut response = match gate::admit(gateway, request) {
+        Ok(request) => {
+            let method = request.method().clone();
+            // The token is out of the path by now, and queries stay out of logs.
+            let path = request.uri().path().to_owned();
+            let response = match router.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
+            response
+        }
+        Err(refused) => refused,
+    };
+    gateway.metrics.count_answer(response.status());
+    response
+        .headers_mut()
+        .insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+pub(super) fn router(gateway: SharedGateway) -> Router {
+    let files = Router::new()
+        .route("/fs", get(file))
+        .route("/fs/", get(file))
+        .route("/fs/{*path}", get(file))
+        .layer(SetResponseHeaderLayer::overriding(
+            CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("sandbox"),
+        ));
+    let media = Router::new()
+        .route(
+            "/playlist/{audience}/{id}",
+            get(multivariant).options(preflight),
+        )
+        .route(
+            "/playlist/{audience}/{id}/{name}",
+            get(media).options(preflight),
+        )
+        .route("/segment/{id}/{*view}", get(segment).options(preflight))
+        .route(
+            "/subtitle/{id}/{language}",
+            get(subtitle).options(preflight),
+        )
+        .route("/thumbnail/{id}", get(thumbnail).options(preflight))
+        .layer(middleware::from_fn(share));
+    // Subtitle lists are found by players' pages on other hosts too.
+    let lists = Router::new()
+        .route("/subtitles/{id}", get(subtitle_list).options(preflight))
+        .layer(middleware::from_fn(share));
+    let rest = Router::new()
+        .route("/", get(|request| show(Asset::Page, request)))
+        .route("/page.css", get(|request| show(Asset::Style, request)))
+        .route("/page.js", get(|request| show(Asset::Script, request)))
+        .route("/favicon.svg", get(|request| show(Asset::Icon, request)))
+        .route("/hls.min.js", get(|request| show(Asset::Player, request)))
+        .route("/files.json", get(file_list))
+        .route("/cache/stats", get(cache_stats))
+        .route("/cache/clear", post(cache_clear))
+        .route("/debug", get(debug))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(async || operations::health()))
+        .route("/readyz", get(readiness))
+        .route("/api/{*rest}", get(api).post(api));
+    Router::new()
+        .merge(files)
+        .merge(media)
+        .merge(lists)
+        .merge(rest)
+        .fallback(async || status::text(StatusCode::NOT_FOUND, "there is nothing here"))
+        .method_not_allowed_fallback(async || {
+            status::text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this address does not know that method",
+            )
+        })
+        .layer(SetResponseHeaderLayer::overriding(
+            X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        .layer(CatchPanicLayer::new())
+        .with_state(gateway)
+}
+
+/// CORS: any page may play what is here, and see what a player needs to see.
+async fn share(request: Request<Body>, next: Next) -> Answer {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("Content-Length, Content-Range, Accept-Ranges, ETag"),
+    );
+    response
+}
+
+async fn preflight() -> Answer {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, HEAD, OPTIONS"),
+    );
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("Range, If-Range, If-None-Match, If-Modified-Since"),
+    );
+    // A day.
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    response
+}
+
+fn or_failure(outcome: FsResult<Answer>) -> Answer {
+    outcome.unwrap_or_else(|error| status::failure(&error))
+}
+
+/// The connection's cut; a request that came on none (in a test) gets one of its own.
+fn cut(request: &Parts) -> Cut {
+    request.extensions.get().cloned().unwrap_or_default()
+}
+
+async fn file(State(gateway): Gate, request: Parts) -> Answer {
+    let raw = request.uri.path();
+    let outcome = async {
+        let path = target::tree_path(raw.strip_prefix("/fs").unwrap_or(raw))?;
+        let attr = gateway.library.resolve(&path)?;
+        if attr.kind == FileKind::Directory {
+            let after = target::query_value(request.uri.query(), "after")
+                .and_then(|after| after.parse().ok())
+                .unwrap_or(0);
+            return listing::answer(&gateway, &path, &attr, raw, after, &request.headers);
+        }
+        let wanted = Wanted {
+            method: &request.method,
+            headers: &request.headers,
+            freshness: Freshness::Revalidate,
+            cut: cut(&request),
+        };
+        Ok(resource::serve(&gateway, &path, wanted).await)
+    };
+    or_failure(outcome.await)
+}
+
+fn nothing() -> Answer {
+    status::text(StatusCode::NOT_FOUND, "there is nothing here")
+}
+
+fn asked_playlist<'a>(
+    audience: &str,
+    id: &'a str,
+    request: &'a Parts,
+) -> Option<playlist::Asked<'a>> {
+    Some(playlist::Asked {
+        audience: Audience::parse(audience)?,
+        id,
+        host: request.extensions.get::<AskedHost>()?,
+        method: &request.method,
+        headers: &request.headers,
+        query: request.uri.query(),
+    })
+}
+
+async fn multivariant(
+    State(gateway): Gate,
+    Path((audience, name)): Path<(String, String)>,
+    request: Parts,
+) -> Answer {
+    if target::query_value(request.uri.query(), "container").is_some_and(|kind| kind != "fmp4") {
+        return status::text(
+            StatusCode::NOT_IMPLEMENTED,
+            "only fragmented MP4 is served so far; leave `container` away",
+        );
+    }
+    let asked = name
+        .strip_suffix(".m3u8")
+        .and_then(|id| asked_playlist(&audience, id, &request));
+    match asked {
+        Some(asked) => playlist::multivariant(&gateway, asked).await,
+        None => nothing(),
+    }
+}
+
+async fn media(
+    State(gateway): Gate,
+    Path((audience, id, name)): Path<(String, String, String)>,
+    request: Parts,
+) -> Answer {
+    match asked_playlist(&audience, &id, &request) {
+        Some(asked) if name.ends_with(".m3u8") => playlist::media(&gateway, asked, &name).await,
+        _ => nothing(),
+    }
+}
+
+async fn view(gateway: &SharedGateway, id: &str, view: &str, request: &Parts) -> Answer {
+    let asked = views::Asked {
+        id,
+        view,
+        method: &request.method,
+        headers: &request.headers,
+        query: request.uri.query(),
+        cut: cut(request),
+    };
+    views::serve(gateway, asked).await
+}
+
+async fn segment(State(gateway): Gate, request: Parts) -> Answer {
+    // Taken raw: view paths need not be UTF-8.
+    let rest = request.uri.path().strip_prefix("/segment/");
+    match rest.and_then(|rest| rest.split_once('/')) {
+        Some((id, path)) => view(&gateway, id, path, &request).await,
+        None => nothing(),
+    }
+}
+
+async fn thumbnail(State(gateway): Gate, Path(name): Path<String>, request: Parts) -> Answer {
+    match name.strip_suffix(".jpg") {
+        Some(id) => view(&gateway, id, "thumbnail.jpg", &request).await,
+        None => nothing(),
+    }
+}
+
+async fn subtitle(
+    State(gateway): Gate,
+    Path((id, language)): Path<(String, String)>,
+    request: Parts,
+) -> Answer {
+    let found = target::entry_id(&gateway, &id)
+        .and_then(|entry| subtitles::find(&gateway, entry, &language));
+    match found {
+        Ok(name) => view(&gateway, &id, &target::encode(name.as_bytes()), &request).await,
+        Err(error) => status::failure(&error),
+    }
+}
+
+async fn subtitle_list(State(gateway): Gate, Path(id): Path<String>) -> Answer {
+    let listed = target::entry_id(&gateway, &id).and_then(|id| subtitles::list(&gateway, id));
+    or_failure(listed.map(|listed| operations::json(&listed)))
+}
+
+async fn show(asset: Asset, request: Parts) -> Answer {
+    page::asset(asset, &request.method, &request.headers)
+}
+
+async fn file_list(State(gateway): Gate, request: Parts) -> Answer {
+    match request.extensions.get::<AskedHost>() {
+        Some(host) => or_failure(page::files(&gateway, host, &request.headers).await),
+        None => nothing(),
+    }
+}
+
+async fn cache_stats(State(gateway): Gate) -> Answer {
+    operations::cache_stats(&gateway)
+}
+
+async fn cache_clear(State(gateway): Gate, request: Parts) -> Answer {
+    let id = target::query_value(request.uri.query(), "video_id");
+    or_failure(operations::cache_clear(&gateway, id.as_deref()))
+}
+
+async fn debug(State(gateway): Gate) -> Answer {
+    or_failure(operations::debug(&gateway))
+}
+
+async fn metrics(State(gateway): Gate) -> Answer {
+    or_failure(operations::metrics(&gateway))
+}
+
+async fn readiness(State(gateway): Gate) -> Answer {
+    operations::readiness(&gateway)
+}
+
+async fn api() -> Answer {
+    status::text(
+        StatusCode::NOT_IMPLEMENTED,
+        "there is no JSON API yet; /files.json lists the files",
+    )
+}

@@ -1,0 +1,100 @@
+//! Subtitles by language.
+
+use serde::Serialize;
+
+use crate::model::{EntryId, ErrorKind, FsResult, SubtitleInfo};
+
+use super::gateway::Gateway;
+
+/// Extensions, the one that browsers take first.
+const FORMATS: [&str; 3] = ["vtt", "srt", "ass"];
+
+/// One subtitle track, as `/subtitles/<id>` shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct Listed {
+    #[serde(flatten)]
+    info: SubtitleInfo,
+    /// Paths on this server, one a format.
+    urls: Vec<String>,
+}
+
+pub(super) fn list(gateway: &Gateway, id: EntryId) -> FsResult<Vec<Listed>> {
+    let info = gateway.library.info(id)?;
+    Ok(info
+        .subtitles
+        .into_iter()
+        .map(|info| Listed {
+            urls: info
+                .formats
+                .iter()
+                .map(|format| format!("/subtitle/{id}/{}.{format}", info.key))
+                .collect(),
+            info,
+        })
+        .collect())
+}
+
+/// The view that `<lang>[.srt|.vtt|.ass]` means: a track by its key, else the first by its language;
+/// without an extension the format that browsers take, where there is one.
+pub(super) fn find(gateway: &Gateway, id: EntryId, asked: &str) -> FsResult<String> {
+    let tracks = gateway.library.info(id)?.subtitles;
+    choose(&tracks, asked).ok_or_else(|| ErrorKind::NotFound.into())
+}
+
+fn choose(tracks: &[SubtitleInfo], asked: &str) -> Option<String> {
+    let (language, format) = match asked.rsplit_once('.') {
+        Some((stem, extension)) if FORMATS.contains(&extension) => (stem, Some(extension)),
+        _ => (asked, None),
+    };
+    let track = tracks
+        .iter()
+        .find(|track| track.key == language)
+        .or_else(|| {
+            tracks
+                .iter()
+                .find(|track| track.language.eq_ignore_ascii_case(language))
+        })?;
+    let has = |format: &&str| track.formats.iter().any(|held| held == format);
+    let format = match format {
+        Some(format) => Some(format).filter(has),
+        None => FORMATS.into_iter().find(has),
+    }?;
+    Some(format!("{}.{format}", track.key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track(key: &str, language: &str, formats: &[&str]) -> SubtitleInfo {
+        SubtitleInfo {
+            key: key.to_owned(),
+            language: language.to_owned(),
+            title: String::new(),
+            forced: false,
+            default: false,
+            formats: formats.iter().map(|&format| format.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn keys_come_before_languages_and_vtt_before_the_rest() {
+        let tracks = [
+            track("eng.sdh", "en", &["srt", "vtt", "ass"]),
+            track("eng", "en", &["srt", "vtt"]),
+            track("spa.forced", "es", &["srt"]),
+        ];
+        for (asked, expected) in [
+            ("eng", Some("eng.vtt")),
+            ("eng.srt", Some("eng.srt")),
+            ("eng.ass", None),
+            ("eng.sdh.ass", Some("eng.sdh.ass")),
+            ("EN", Some("eng.sdh.vtt")),
+            ("spa.forced", Some("spa.forced.srt")),
+            ("es.srt", Some("spa.forced.srt")),
+            ("fra", None),
+        ] {
+            assert_eq!(choose(&tracks, asked).as_deref(), expected, "{asked}");
+        }
+    }
+}

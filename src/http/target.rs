@@ -1,0 +1,150 @@
+//! What an address means: paths in the tree, ids, query values, and the base of absolute URLs.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+
+use crate::model::{EntryId, ErrorKind, FsResult, Name, TreePath};
+
+use super::gate::AskedHost;
+use super::gateway::Gateway;
+
+/// Everything but RFC 3986's unreserved characters.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The directory of views.
+const VIEWS: &[u8] = b".hls";
+
+/// One component of a path, as it stands in a URL.
+pub(super) fn encode(name: &[u8]) -> String {
+    percent_encode(name, ENCODED).to_string()
+}
+
+/// A path of the tree, as it stands in a URL, from the root.
+pub(super) fn encode_path(path: &TreePath) -> String {
+    path.names().iter().fold(String::new(), |mut text, name| {
+        text.push('/');
+        text.push_str(&encode(name.as_bytes()));
+        text
+    })
+}
+
+/// The tree path in `raw`, percent-encoded bytes that need not be UTF-8.
+pub(super) fn tree_path(raw: &str) -> FsResult<TreePath> {
+    let bytes: Vec<u8> = percent_decode_str(raw).collect();
+    Ok(TreePath::parse(&bytes)?)
+}
+
+/// The file that a stable id or a slug means.
+pub(super) fn entry_id(gateway: &Gateway, raw: &str) -> FsResult<EntryId> {
+    let text = percent_decode_str(raw)
+        .decode_utf8()
+        .map_err(|_| ErrorKind::NotFound)?;
+    match text.parse::<EntryId>() {
+        Ok(id) => Ok(id),
+        Err(_) => gateway.library.by_slug(&text),
+    }
+}
+
+/// Where the views of a file are now.
+pub(super) fn views_of(gateway: &Gateway, id: EntryId) -> FsResult<TreePath> {
+    let file = gateway.library.path_of(id)?;
+    let mut names = vec![Name::new(VIEWS)?];
+    names.extend_from_slice(file.names());
+    Ok(TreePath::from_names(names))
+}
+
+/// The view of `id` at `raw`, e.g. `video/00001.m4s`.
+pub(super) fn view_path(gateway: &Gateway, id: EntryId, raw: &str) -> FsResult<TreePath> {
+    let view = tree_path(raw)?;
+    if view.names().is_empty() {
+        return Err(ErrorKind::NotFound.into());
+    }
+    let mut names = views_of(gateway, id)?.names().to_vec();
+    names.extend_from_slice(view.names());
+    Ok(TreePath::from_names(names))
+}
+
+/// The first value of `key` in a query string, percent-decoded.
+pub(super) fn query_value(query: Option<&str>, key: &str) -> Option<String> {
+    query?.split('&').find_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name == key).then(|| percent_decode_str(value).decode_utf8_lossy().into_owned())
+    })
+}
+
+/// `scheme://host:port` of this server in the local network.
+pub(super) fn local_base(gateway: &Gateway, asked: &AskedHost) -> String {
+    let scheme = gateway.config.local_scheme().as_str();
+    if let AskedHost::Local(authority) = asked {
+        return format!("{scheme}://{authority}");
+    }
+    let port = gateway.address.port();
+    match gateway.config.local_host.as_deref() {
+        Some(host) if !is_unspecified(host) && host.parse::<IpAddr>().is_err() => {
+            format!("{scheme}://{host}:{port}")
+        }
+        Some(host) if !is_unspecified(host) => {
+            let address = host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            format!("{scheme}://{}", SocketAddr::new(address, port))
+        }
+        _ => format!("{scheme}://{}", reachable(gateway.address)),
+    }
+}
+
+/// `scheme://host` of the public name; `None` without one.
+pub(super) fn public_base(gateway: &Gateway) -> Option<String> {
+    let domain = gateway.config.public_domain.as_deref()?;
+    Some(format!(
+        "{}://{domain}",
+        gateway.config.public_scheme.as_str()
+    ))
+}
+
+/// LOCAL_HOST may be what to bind to, and then no name for a URL.
+fn is_unspecified(host: &str) -> bool {
+    host.parse::<IpAddr>()
+        .is_ok_and(|address| address.is_unspecified())
+}
+
+/// The address that others reach `bound` at: that of the default route where it is bound to all.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    if !bound.ip().is_unspecified() {
+        return bound;
+    }
+    // Connecting a datagram socket sends nothing; it only asks the kernel for the route. The
+    // address is one of those reserved for documents (RFC 5737).
+    let route = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    });
+    let address = route.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+    SocketAddr::new(address, bound.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_survive_an_address_and_none_leaves_the_tree() {
+        let path = TreePath::parse(b"/a b/%41#?\n\xff\"'<.mkv").unwrap();
+        let encoded = encode_path(&path);
+        assert_eq!(encoded, "/a%20b/%2541%23%3F%0A%FF%22%27%3C.mkv");
+        assert_eq!(tree_path(&encoded).unwrap(), path);
+        for hostile in ["/../etc", "/a/%2e%2e/b", "/a%2F..%2Fb", "/a%00b"] {
+            assert!(tree_path(hostile).is_err(), "{hostile}");
+        }
+    }
+
+    #[test]
+    fn query_values_are_found() {
+        assert_eq!(query_value(Some("a=1&v=x%20y"), "v").unwrap(), "x y");
+        assert_eq!(query_value(Some("vv=1"), "v"), None);
+        assert_eq!(query_value(None, "v"), None);
+    }
+}

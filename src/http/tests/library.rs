@@ -1,0 +1,248 @@
+//! A library in memory whose remote can be taken away.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::http::library::Library;
+use crate::model::{
+    Digest, EntryId, ErrorKind, FileInfo, FsError, FsResult, Ino, JobInfo, PendingInfo,
+    PublicState, SubtitleInfo, Timestamp, TreePath,
+};
+use crate::vfs::{Attr, CacheStats, DirEntry, FileKind, HandleId, Resource};
+
+/// Of the one video.
+pub fn film_id() -> EntryId {
+    EntryId::from_bytes([7; 16])
+}
+
+pub const FILM: &str = "/Films/Heat (1995).mkv";
+pub const MODIFIED: i64 = 1_000_000_000;
+
+/// Bytes that show where they come from.
+pub fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at % 251) as u8).collect()
+}
+
+#[derive(Default)]
+pub struct Scripted {
+    files: BTreeMap<Vec<u8>, Bytes>,
+    handles: Mutex<BTreeMap<u64, Bytes>>,
+    next: AtomicU64,
+    /// Reads at or behind this position fail; nought: the remote is down.
+    pub fails_from: Mutex<Option<u64>>,
+    pub cleared: Mutex<Vec<Option<EntryId>>>,
+}
+
+impl Scripted {
+    pub fn new(files: &[(&[u8], Vec<u8>)]) -> Self {
+        let files = files
+            .iter()
+            .map(|(path, bytes)| (path.to_vec(), Bytes::from(bytes.clone())))
+            .collect();
+        Self {
+            files,
+            ..Self::default()
+        }
+    }
+    pub fn open_handles(&self) -> usize {
+        self.handles.lock().unwrap().len()
+    }
+    fn children(&self, directory: &[u8]) -> Vec<Vec<u8>> {
+        let prefix = if directory == b"/" {
+            b"/".to_vec()
+        } else {
+            [directory, b"/"].concat()
+        };
+        let mut names: Vec<Vec<u8>> = self
+            .files
+            .keys()
+            .filter_map(|path| path.strip_prefix(prefix.as_slice()))
+            .filter_map(|rest| rest.split(|&byte| byte == b'/').next())
+            .map(<[u8]>::to_vec)
+            .collect();
+        names.dedup();
+        names
+    }
+    /// Positions stand for inodes.
+    fn directories(&self) -> Vec<Vec<u8>> {
+        let mut all = vec![b"/".to_vec()];
+        for path in self.files.keys() {
+            for (at, byte) in path.iter().enumerate() {
+                if *byte == b'/' && at > 0 {
+                    all.push(path[..at].to_vec());
+                }
+            }
+        }
+        all.sort();
+        all.dedup();
+        all
+    }
+    fn attr(kind: FileKind, ino: u64, size: u64) -> Attr {
+        let time = Timestamp {
+            seconds: MODIFIED,
+            nanos: 5,
+        };
+        Attr {
+            ino: Ino(ino),
+            id: None,
+            kind,
+            size,
+            blocks: 0,
+            mode: 0o644,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            created: time,
+        }
+    }
+    fn film() -> FileInfo {
+        FileInfo {
+            id: film_id().to_string(),
+            path: FILM.to_owned(),
+            size: 1000,
+            state: PublicState::Stored,
+            progress: 100,
+            error: None,
+            duration: Some(10_200.0),
+            resolution: Some((1920, 800)),
+            bitrate: Some(8_000_000),
+            codecs: vec!["avc1.640028".to_owned(), "mp4a.40.2".to_owned()],
+            segments: 2,
+            subtitles: vec![SubtitleInfo {
+                key: "eng".to_owned(),
+                language: "en".to_owned(),
+                title: "English".to_owned(),
+                forced: false,
+                default: true,
+                formats: vec!["srt".to_owned(), "vtt".to_owned()],
+            }],
+            created: MODIFIED,
+            modified: MODIFIED,
+            slug: Some("heat-1995".to_owned()),
+            has_views: true,
+        }
+    }
+    fn known(id: EntryId) -> FsResult<()> {
+        if id == film_id() {
+            Ok(())
+        } else {
+            Err(ErrorKind::NotFound.into())
+        }
+    }
+}
+
+#[async_trait]
+impl Library for Scripted {
+    fn resolve(&self, path: &TreePath) -> FsResult<Attr> {
+        let path = path.to_bytes();
+        if let Some(bytes) = self.files.get(&path) {
+            return Ok(Self::attr(FileKind::File, 1000, bytes.len() as u64));
+        }
+        match self.directories().iter().position(|known| *known == path) {
+            Some(ino) => Ok(Self::attr(FileKind::Directory, ino as u64, 0)),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+    fn read_directory(
+        &self,
+        directory: &Attr,
+        after: u64,
+        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+    ) -> FsResult<()> {
+        let path = &self.directories()[usize::try_from(directory.ino.0).unwrap()];
+        for (cookie, name) in (1..).zip(self.children(path)) {
+            let entry = DirEntry {
+                cookie,
+                name,
+                ino: Ino(5),
+                kind: FileKind::File,
+            };
+            if cookie > after && visit(&entry).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+    async fn open(&self, path: &TreePath) -> FsResult<Resource> {
+        let bytes = self
+            .files
+            .get(&path.to_bytes())
+            .ok_or(ErrorKind::NotFound)?;
+        let handle = self.next.fetch_add(1, Ordering::Relaxed);
+        self.handles.lock().unwrap().insert(handle, bytes.clone());
+        Ok(Resource {
+            attr: Self::attr(FileKind::File, 1000, bytes.len() as u64),
+            etag: Digest::of(bytes).to_string()[..16].to_owned(),
+            handle: HandleId(handle),
+        })
+    }
+    async fn read(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Bytes> {
+        if self
+            .fails_from
+            .lock()
+            .unwrap()
+            .is_some_and(|from| offset + len > from)
+        {
+            return Err(FsError::new(
+                ErrorKind::RemoteUnavailable,
+                "the remote does not answer",
+            ));
+        }
+        let bytes = self.handles.lock().unwrap()[&handle.0].clone();
+        let start = usize::try_from(offset).unwrap().min(bytes.len());
+        let end = usize::try_from(offset + len).unwrap().min(bytes.len());
+        Ok(bytes.slice(start..end))
+    }
+    fn release(&self, handle: HandleId) {
+        assert!(self.handles.lock().unwrap().remove(&handle.0).is_some());
+    }
+    fn path_of(&self, id: EntryId) -> FsResult<TreePath> {
+        Self::known(id)?;
+        Ok(TreePath::parse(FILM.as_bytes())?)
+    }
+    fn by_slug(&self, slug: &str) -> FsResult<EntryId> {
+        if slug == "heat-1995" {
+            Ok(film_id())
+        } else {
+            Err(ErrorKind::NotFound.into())
+        }
+    }
+    fn info(&self, id: EntryId) -> FsResult<FileInfo> {
+        Self::known(id)?;
+        Ok(Self::film())
+    }
+    fn list(&self) -> FsResult<Vec<FileInfo>> {
+        Ok(vec![Self::film()])
+    }
+    fn map_digest(&self, id: EntryId) -> FsResult<Digest> {
+        Self::known(id)?;
+        Ok(Digest([0xab; 32]))
+    }
+    fn jobs(&self) -> FsResult<Vec<JobInfo>> {
+        Ok(Vec::new())
+    }
+    fn pending(&self) -> FsResult<PendingInfo> {
+        Ok(PendingInfo::default())
+    }
+    fn revision(&self) -> u64 {
+        1
+    }
+    fn cache_stats(&self) -> CacheStats {
+        CacheStats {
+            hits: 3,
+            ..CacheStats::default()
+        }
+    }
+    fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
+        self.cleared.lock().unwrap().push(id);
+        Ok(42)
+    }
+}

@@ -1,0 +1,173 @@
+//! Clients that say nothing, never read, or go away; and the stop.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::library::{Scripted, pattern};
+use super::{Reply, Server, config};
+use crate::http::Timers;
+
+/// Larger than what two kernels buffer of a connection on loopback.
+const LARGE: usize = 64 * 1024 * 1024;
+
+fn short() -> Timers {
+    Timers {
+        first_byte: Duration::from_millis(300),
+        write_stall: Duration::from_millis(300),
+        idle: Duration::from_millis(300),
+        drain: Duration::from_millis(500),
+        certificate_check: Duration::from_millis(50),
+    }
+}
+
+async fn server(timers: Timers) -> Server {
+    let mut config = config();
+    config.timers = timers;
+    let library = Scripted::new(&[
+        (b"/large.mkv", pattern(LARGE)),
+        (b"/small.mkv", pattern(100)),
+    ]);
+    Server::start(library, config).await
+}
+
+/// Bounds a test that would else hang; says nothing about speed.
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(60), future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not happen"),
+    }
+}
+
+#[tokio::test]
+async fn silent_and_half_spoken_clients_are_let_go() {
+    let server = server(short()).await;
+    for said in [
+        "",
+        "P",
+        "PRI * HTTP/2.0\r\n",
+        "GET / HT",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow",
+    ] {
+        let mut stream = server.connect().await;
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = soon(said, stream.read_to_end(&mut rest)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_cut_and_its_handle_released() {
+    let server = server(short()).await;
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET /fs/large.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut byte = [0];
+    stream.read_exact(&mut byte).await.unwrap();
+    server.assert_handles_are_released().await;
+    let mut rest = Vec::new();
+    let _ = soon("the cut", stream.read_to_end(&mut rest)).await;
+    assert!(rest.len() < LARGE, "the client got all of it");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_frees_its_handle() {
+    let server = server(Timers::default()).await;
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET /fs/large.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut some = [0; 1000];
+    stream.read_exact(&mut some).await.unwrap();
+    drop(stream);
+    server.assert_handles_are_released().await;
+}
+
+#[tokio::test]
+async fn too_many_bodies_are_told_to_come_again() {
+    let mut config = config();
+    config.limits.bodies = 0;
+    let library = Scripted::new(&[(b"/small.mkv", pattern(100))]);
+    let server = Server::start(library, config).await;
+    let reply = server.get("/fs/small.mkv").await;
+    assert_eq!(reply.status, 503);
+    assert!(reply.header("retry-after").is_some());
+    assert_eq!(server.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn one_connection_more_than_there_are_slots_waits() {
+    let mut config = config();
+    config.limits.connections = 1;
+    let server = Server::start(Scripted::new(&[]), config).await;
+    let first = server.connect().await;
+    tokio::task::yield_now().await;
+    let mut second = server.connect().await;
+    let ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    second.write_all(ask).await.unwrap();
+    drop(first);
+    let reply = soon("the second answer", Reply::read(&mut second, false)).await;
+    assert_eq!(reply.status, 200);
+}
+
+#[tokio::test]
+async fn the_stop_lets_a_running_answer_end() {
+    let mut timers = Timers::default();
+    timers.drain = Duration::from_secs(50);
+    let mut server = server(timers).await;
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET /fs/large.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut bytes = vec![0; 1000];
+    stream.read_exact(&mut bytes).await.unwrap();
+    // An idle connection does not hold the stop up.
+    let idle = server.connect().await;
+    server.stop.take().unwrap().send(()).unwrap();
+    soon("the rest", stream.read_to_end(&mut bytes))
+        .await
+        .unwrap();
+    let reply = Reply::parse(&bytes, false);
+    assert!(reply.complete && reply.body.len() == LARGE);
+    soon("the end", server.task).await.unwrap().unwrap();
+    drop(idle);
+}
+
+#[tokio::test]
+async fn the_stop_cuts_what_does_not_end() {
+    let mut timers = short();
+    timers.write_stall = Duration::from_secs(300);
+    let mut server = server(timers).await;
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET /fs/large.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut byte = [0];
+    stream.read_exact(&mut byte).await.unwrap();
+    server.stop.take().unwrap().send(()).unwrap();
+    soon("the end", &mut server.task).await.unwrap().unwrap();
+    server.assert_handles_are_released().await;
+}
+
+#[tokio::test]
+async fn many_requests_share_a_connection() {
+    let server = server(Timers::default()).await;
+    let mut stream = server.connect().await;
+    for last in [false, false, true] {
+        let end = if last { "Connection: close\r\n" } else { "" };
+        let ask = format!("GET /fs/small.mkv HTTP/1.1\r\nHost: localhost\r\n{end}\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+    }
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).await.unwrap();
+    let answers = all
+        .windows(15)
+        .filter(|window| window == b"HTTP/1.1 200 OK")
+        .count();
+    assert_eq!(answers, 3);
+}

@@ -1,0 +1,256 @@
+//! Playlists, segments and subtitles by id, and the page.
+
+use super::library::{Scripted, film_id, pattern};
+use super::{Server, config};
+
+const MASTER: &str = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"English\",URI=\"audio-1.m3u8\"\n\
+#EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nvideo.m3u8\n";
+const VIDEO: &str =
+    "#EXTM3U\n#EXT-X-MAP:URI=\"video/init.mp4\"\n#EXTINF:6.0,\nvideo/00001.m4s\n#EXT-X-ENDLIST\n";
+const VERSION: &str = "abababababababab";
+
+async fn server() -> Server {
+    let mut config = config();
+    config.public_domain = Some("films.example".to_owned());
+    config.public_scheme = crate::http::Scheme::Https;
+    let views = b"/.hls/Films/Heat (1995).mkv";
+    let at = |name: &str| [views, b"/".as_slice(), name.as_bytes()].concat();
+    let library = Scripted::new(&[
+        (&at("master.m3u8"), MASTER.into()),
+        (&at("video.m3u8"), VIDEO.into()),
+        (&at("video/init.mp4"), pattern(10)),
+        (&at("video/00001.m4s"), pattern(5000)),
+        (&at("audio-1/00001.m4s"), pattern(50)),
+        (&at("eng.vtt"), b"WEBVTT\n".to_vec()),
+        (&at("eng.srt"), b"1\n".to_vec()),
+    ]);
+    Server::start(library, config).await
+}
+
+#[tokio::test]
+async fn the_local_playlist_names_the_host_that_was_asked() {
+    let server = server().await;
+    let id = film_id();
+    for name in [id.to_string(), "heat-1995".to_owned()] {
+        let reply = server
+            .ask(
+                &format!("GET /playlist/local/{name}.m3u8"),
+                &["Host: 127.0.0.1:8080"],
+            )
+            .await;
+        assert_eq!(
+            reply.header("content-type"),
+            Some("application/vnd.apple.mpegurl")
+        );
+        assert_eq!(reply.header("cache-control"), Some("no-cache"));
+        let base = format!("http://127.0.0.1:8080/playlist/local/{id}");
+        assert_eq!(
+            reply.text(),
+            MASTER
+                .replace("audio-1.m3u8", &format!("{base}/audio-1.m3u8?v={VERSION}"))
+                .replace("\nvideo.m3u8", &format!("\n{base}/video.m3u8?v={VERSION}"))
+        );
+        let tag = format!("If-None-Match: {}", reply.header("etag").unwrap());
+        let again = server
+            .ask(
+                &format!("GET /playlist/local/{name}.m3u8"),
+                &["Host: 127.0.0.1:8080", &tag],
+            )
+            .await;
+        assert_eq!(again.status, 304);
+    }
+}
+
+#[tokio::test]
+async fn the_public_playlist_names_the_public_host_and_the_local_one_does_not() {
+    let server = server().await;
+    let id = film_id();
+    let public = server.get(&format!("/playlist/public/{id}.m3u8")).await;
+    assert!(
+        public.text().contains(&format!(
+            "https://films.example/playlist/public/{id}/video.m3u8?v="
+        )),
+        "{}",
+        public.text()
+    );
+    let local = server
+        .ask(
+            &format!("GET /playlist/local/{id}.m3u8"),
+            &["Host: films.example"],
+        )
+        .await;
+    let own = format!("http://{}/playlist/local/", server.address);
+    assert!(local.text().contains(&own), "{}", local.text());
+}
+
+#[tokio::test]
+async fn addresses_in_playlists_lead_to_segments_that_may_be_kept() {
+    let server = server().await;
+    let id = film_id();
+    let list = server
+        .get(&format!("/playlist/local/{id}/video.m3u8?v={VERSION}"))
+        .await;
+    assert_eq!(
+        list.header("cache-control"),
+        Some("public, max-age=31536000, immutable")
+    );
+    let text = list.text();
+    let segment = text.lines().find(|line| !line.starts_with('#')).unwrap();
+    let target = segment.strip_prefix("../../..").unwrap();
+    assert_eq!(target, format!("/segment/{id}/video/00001.m4s?v={VERSION}"));
+    let reply = server
+        .ask(&format!("GET {target}"), &["Range: bytes=10-19"])
+        .await;
+    assert_eq!((reply.status, &reply.body[..]), (206, &pattern(20)[10..]));
+    assert_eq!(reply.header("content-type"), Some("video/mp4"));
+    assert_eq!(
+        reply.header("cache-control"),
+        Some("public, max-age=31536000, immutable")
+    );
+    let audio = server
+        .get(&format!("/segment/{id}/audio-1/00001.m4s"))
+        .await;
+    assert_eq!(audio.header("content-type"), Some("audio/mp4"));
+    assert_eq!(audio.header("cache-control"), Some("no-cache"));
+    for stale in [
+        format!("/segment/{id}/video/00001.m4s?v=0000000000000000"),
+        format!("/playlist/local/{id}/video.m3u8?v=1"),
+        format!("/segment/{id}/video/99999.m4s"),
+        format!("/segment/{id}/../../../x"),
+        "/segment/no-such-film/video/00001.m4s".to_owned(),
+        "/playlist/elsewhere/heat-1995.m3u8".to_owned(),
+        "/playlist/local/heat-1995".to_owned(),
+        "/thumbnail/heat-1995.jpg".to_owned(),
+    ] {
+        assert_eq!(server.get(&stale).await.status, 404, "{stale}");
+    }
+    let ts = server
+        .get("/playlist/local/heat-1995.m3u8?container=ts")
+        .await;
+    assert_eq!(ts.status, 501);
+    server.assert_handles_are_released().await;
+}
+
+#[tokio::test]
+async fn subtitles_are_found_by_language() {
+    let server = server().await;
+    for (name, body, kind) in [
+        ("eng", "WEBVTT\n", "text/vtt; charset=utf-8"),
+        ("en.srt", "1\n", "application/x-subrip; charset=utf-8"),
+    ] {
+        let reply = server.get(&format!("/subtitle/heat-1995/{name}")).await;
+        assert_eq!(
+            (reply.text().as_str(), reply.header("content-type")),
+            (body, Some(kind))
+        );
+    }
+    assert_eq!(server.get("/subtitle/heat-1995/fra").await.status, 404);
+    let list = server.get("/subtitles/heat-1995").await;
+    let list: serde_json::Value = serde_json::from_slice(&list.body).unwrap();
+    assert_eq!(list[0]["key"], "eng");
+    assert_eq!(
+        list[0]["urls"][0],
+        format!("/subtitle/{}/eng.srt", film_id())
+    );
+}
+
+#[tokio::test]
+async fn players_on_other_sites_may_read_media_and_nothing_else() {
+    let server = server().await;
+    let origin = ["Origin: https://elsewhere.example"];
+    let id = film_id();
+    for path in [
+        format!("/playlist/local/{id}.m3u8"),
+        format!("/segment/{id}/video/00001.m4s"),
+        format!("/segment/{id}/absent"),
+        "/subtitle/heat-1995/eng".to_owned(),
+        "/thumbnail/heat-1995.jpg".to_owned(),
+    ] {
+        let reply = server.ask(&format!("GET {path}"), &origin).await;
+        assert_eq!(
+            reply.header("access-control-allow-origin"),
+            Some("*"),
+            "{path}"
+        );
+        let exposed = reply.header("access-control-expose-headers").unwrap();
+        for name in ["Content-Length", "Content-Range", "ETag"] {
+            assert!(exposed.contains(name), "{path}");
+        }
+        let asked = server.ask(&format!("OPTIONS {path}"), &origin).await;
+        assert_eq!(asked.status, 204, "{path}");
+        assert!(
+            asked
+                .header("access-control-allow-headers")
+                .unwrap()
+                .contains("Range")
+        );
+    }
+    for path in [
+        "/fs/",
+        "/files.json",
+        "/debug",
+        "/",
+        "/metrics",
+        "/cache/stats",
+    ] {
+        let reply = server.ask(&format!("GET {path}"), &origin).await;
+        assert_eq!(reply.status, 200, "{path}");
+        assert_eq!(reply.header("access-control-allow-origin"), None, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_and_its_list_are_there() {
+    let server = server().await;
+    let page = server.get("/").await;
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(
+        policy.contains("default-src 'none'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    for asset in ["/page.css", "/page.js", "/favicon.svg"] {
+        assert_eq!(server.get(asset).await.status, 200, "{asset}");
+    }
+    let list = server.get("/files.json").await;
+    let json: serde_json::Value = serde_json::from_slice(&list.body).unwrap();
+    assert_eq!(
+        json["files"][0]["direct"],
+        "/fs/Films/Heat%20%281995%29.mkv"
+    );
+    assert_eq!(
+        json["files"][0]["hls_local"],
+        format!("/playlist/local/{}.m3u8", film_id())
+    );
+    assert_eq!(json["public"], "https://films.example");
+    let tag = format!("If-None-Match: {}", list.header("etag").unwrap());
+    assert_eq!(server.ask("GET /files.json", &[&tag]).await.status, 304);
+}
+
+#[tokio::test]
+async fn the_operator_sees_and_clears() {
+    let server = server().await;
+    let metrics = server.get("/metrics").await.text();
+    assert!(metrics.contains("tgfs_cache_hits_total 3\n"), "{metrics}");
+    assert!(metrics.contains("# TYPE tgfs_http_answers_total counter"));
+    for path in ["/healthz", "/readyz", "/debug", "/cache/stats"] {
+        assert_eq!(server.get(path).await.status, 200, "{path}");
+    }
+    assert_eq!(server.get("/cache/clear").await.status, 405);
+    assert_eq!(server.ask("POST /cache/clear", &[]).await.status, 200);
+    let one = server
+        .ask("POST /cache/clear?video_id=heat-1995", &[])
+        .await;
+    assert_eq!(one.status, 200);
+    assert_eq!(
+        server.ask("POST /cache/clear?video_id=x", &[]).await.status,
+        404
+    );
+    assert_eq!(
+        *server.library.cleared.lock().unwrap(),
+        [None, Some(film_id())]
+    );
+}

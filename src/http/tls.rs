@@ -1,0 +1,115 @@
+//! TLS with certificate files that may be renewed while the daemon runs.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{self, ServerConfig};
+
+use super::config::TlsFiles;
+
+/// Why TLS cannot start, or a new certificate is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("cannot read {path}: {reason}; SSL_CERT_PATH and SSL_KEY_PATH must name PEM files")]
+    File { path: String, reason: String },
+    #[error("the certificate and key do not work together: {0}")]
+    Unusable(#[from] rustls::Error),
+}
+
+/// The certificate in use, and the files that it came from.
+#[derive(Debug)]
+pub(super) struct Certificates {
+    files: TlsFiles,
+    provider: Arc<CryptoProvider>,
+    current: ArcSwap<CertifiedKey>,
+}
+
+impl Certificates {
+    pub(super) fn load(files: TlsFiles) -> Result<Arc<Self>, TlsError> {
+        // Given explicitly: rustls panics when two providers are in the build and none is chosen.
+        let provider = Arc::new(ring::default_provider());
+        let key = read(&files, &provider)?;
+        Ok(Arc::new(Self {
+            files,
+            provider,
+            current: ArcSwap::from_pointee(key),
+        }))
+    }
+
+    pub(super) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, TlsError> {
+        let mut config = ServerConfig::builder_with_provider(self.provider.clone())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(self.clone());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// Looks at the files again and again; a pair that does not work leaves the old one in use.
+    pub(super) async fn follow(self: Arc<Self>, every: std::time::Duration) {
+        let mut seen = self.stamp();
+        loop {
+            tokio::time::sleep(every).await;
+            let now = self.stamp();
+            if now == seen {
+                continue;
+            }
+            match read(&self.files, &self.provider) {
+                Ok(key) => {
+                    self.current.store(Arc::new(key));
+                    tracing::info!("the TLS certificate was read again");
+                    seen = now;
+                }
+                // Not marked as seen: a renewal writes two files, and the second may be coming.
+                Err(error) => tracing::warn!(%error, "the old TLS certificate stays in use"),
+            }
+        }
+    }
+
+    fn stamp(&self) -> [Option<(SystemTime, u64)>; 2] {
+        [&self.files.certificates, &self.files.key].map(|path| stamp(path).ok())
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+}
+
+fn stamp(path: &Path) -> io::Result<(SystemTime, u64)> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.modified()?, metadata.len()))
+}
+
+fn read(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let chain = CertificateDer::pem_file_iter(&files.certificates)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unreadable(&files.certificates, &error))?;
+    if chain.is_empty() {
+        return Err(unreadable(
+            &files.certificates,
+            &"it holds no certificate in PEM",
+        ));
+    }
+    let key =
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unreadable(&files.key, &error))?;
+    Ok(CertifiedKey::from_der(chain, key, provider)?)
+}
+
+fn unreadable(path: &Path, reason: &dyn std::fmt::Display) -> TlsError {
+    TlsError::File {
+        path: path.display().to_string(),
+        reason: reason.to_string(),
+    }
+}

@@ -1,0 +1,449 @@
+//! The write path from a sealed file to the remote: bytes first (`content`), views beside it
+//! (`views`), each step recorded so that a start goes on where the last run ended.
+//!
+//! Which files are unfinished is never stored twice: the index knows what no acknowledged manifest
+//! holds, and that is what a start submits again. Finished parts of a step (packs of a blob) are
+//! noted as they are acknowledged, see [`progress`].
+
+pub mod extents;
+pub mod policy;
+pub mod publisher;
+
+mod content;
+mod jobs;
+mod owners;
+mod packer;
+mod progress;
+mod views;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::codec::{self, Kind, Record};
+use crate::index::Index;
+use crate::media::plan::CutPolicy;
+use crate::media::tool::MediaTool;
+use crate::model::{
+    BlobId, Entry, EntryId, EntryKind, ErrorKind, ExtentSource, FileContent, FsError, FsResult,
+    ViewsState,
+};
+use crate::read::Reader;
+use crate::remote::Remote;
+use crate::spool::{Draining, Spool};
+use crate::tree::Tree;
+pub use jobs::JobProgress;
+use jobs::{Jobs, Lane};
+use owners::{Owner, Owners};
+use packer::Packer;
+use progress::Notes;
+use publisher::Publisher;
+
+/// Files whose bytes are sent side by side. Two keep the remote busy while one digests.
+const CONTENT_WORKERS: usize = 2;
+/// Files that are mapped side by side: mapping is bound by CPU, and there may be two cores.
+const VIEWS_WORKERS: usize = 1;
+/// How often a lane looks for steps whose pause after a failure is over.
+const LANE_POLL: Duration = Duration::from_millis(500);
+/// How often unfinished jobs are looked at even if nothing was said about them.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// What can change while ingest runs.
+#[derive(Debug, Clone)]
+pub struct IngestSettings {
+    /// Bytes of a full pack.
+    pub pack_bytes: u64,
+    pub cuts: CutPolicy,
+    /// How long a shared pack waits for more small blobs after its first.
+    pub linger: Duration,
+}
+
+/// The parts that ingest works with.
+#[derive(Debug)]
+pub struct IngestParts {
+    pub index: Arc<Index>,
+    pub tree: Arc<Tree>,
+    pub spool: Arc<Spool>,
+    pub reader: Reader,
+    pub remote: Arc<dyn Remote>,
+    pub publisher: Publisher,
+    pub tool: Arc<dyn MediaTool>,
+}
+
+/// The ingest of one library; a clone is another reference to it.
+#[derive(Debug, Clone)]
+pub struct Ingest(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    index: Arc<Index>,
+    tree: Arc<Tree>,
+    spool: Arc<Spool>,
+    reader: Reader,
+    remote: Arc<dyn Remote>,
+    publisher: Publisher,
+    tool: Arc<dyn MediaTool>,
+    settings: ArcSwap<IngestSettings>,
+    owners: Mutex<Owners>,
+    jobs: Jobs,
+    notes: Notes,
+    packer: Packer,
+    /// Blobs that nobody owns any more, to be deleted once the journal says so durably.
+    orphans: Mutex<Vec<BlobId>>,
+    orphaned: Notify,
+    changes: watch::Sender<u64>,
+}
+
+impl Ingest {
+    /// Starts the workers; needs a tokio runtime.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
+    pub fn start(parts: IngestParts, settings: IngestSettings) -> FsResult<Self> {
+        let notes = Notes::open(&parts.index)?;
+        let packer = Packer::start(Arc::clone(&parts.remote), settings.pack_bytes, settings.linger);
+        let shared = Arc::new(Shared {
+            index: parts.index,
+            tree: parts.tree,
+            spool: parts.spool,
+            reader: parts.reader,
+            remote: parts.remote,
+            publisher: parts.publisher,
+            tool: parts.tool,
+            settings: ArcSwap::from_pointee(settings),
+            owners: Mutex::default(),
+            jobs: Jobs::default(),
+            notes,
+            packer,
+            orphans: Mutex::default(),
+            orphaned: Notify::new(),
+            changes: watch::Sender::new(0),
+        });
+        let ingest = Self(shared);
+        ingest.spawn_lane(Lane::Content, CONTENT_WORKERS);
+        ingest.spawn_lane(Lane::Views, VIEWS_WORKERS);
+        ingest.spawn_acknowledgements();
+        ingest.spawn_reaper();
+        Ok(ingest)
+    }
+
+    pub fn reconfigure(&self, settings: IngestSettings) {
+        self.0.packer.set_pack_bytes(settings.pack_bytes);
+        self.0.settings.store(Arc::new(settings));
+    }
+
+    /// Takes a sealed file: its bytes are sent, and looked at for views, as far as neither is done.
+    pub fn submit(&self, id: EntryId) {
+        self.0.jobs.submit(id);
+        self.changed();
+    }
+
+    /// As [`Self::submit`], with the count of attempts forgotten.
+    pub fn retry(&self, id: EntryId) {
+        self.0.notes.forget_attempts(id);
+        self.submit(id);
+    }
+
+    /// The file is gone: what is under way for it ends.
+    pub fn cancel(&self, id: EntryId) {
+        self.0.jobs.remove(id);
+        self.0.notes.forget_attempts(id);
+        self.changed();
+    }
+
+    /// What is being done for a file; `None` when nothing is.
+    #[must_use]
+    pub fn progress(&self, id: EntryId) -> Option<JobProgress> {
+        self.0.jobs.progress(id)
+    }
+
+    /// Entries that no acknowledged manifest holds yet, and those that a job is at.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
+    pub fn unfinished(&self) -> FsResult<Vec<EntryId>> {
+        let mut ids = self
+            .0
+            .index
+            .unpublished()
+            .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
+        ids.extend(self.0.jobs.ids());
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// Whether space in the spool will come free by itself.
+    #[must_use]
+    pub fn draining(&self) -> Draining {
+        if self.0.jobs.is_sending() {
+            self.0.publisher.urge();
+            Draining::Yes
+        } else {
+            Draining::No
+        }
+    }
+
+    /// Says that something people can see may have changed.
+    pub fn changed(&self) {
+        self.0.changed();
+    }
+
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+}
+
+/// Who needs which spooled blob.
+impl Ingest {
+    /// `id` needs exactly these blobs from here on.
+    pub fn own(&self, id: EntryId, blobs: Vec<BlobId>) {
+        self.0.set_owned(Owner::Entry(id), blobs);
+    }
+
+    /// `id` needs none any more.
+    pub fn disown(&self, id: EntryId) {
+        self.0.set_owned(Owner::Entry(id), Vec::new());
+    }
+
+    /// An answer in flight needs these until [`Self::unpin`].
+    pub fn pin(&self, handle: u64, blobs: Vec<BlobId>) {
+        self.0.set_owned(Owner::Handle(handle), blobs);
+    }
+
+    pub fn unpin(&self, handle: u64) {
+        self.0.set_owned(Owner::Handle(handle), Vec::new());
+    }
+
+    /// A spool file that is known to be of no use.
+    pub fn disown_blob(&self, blob: BlobId) {
+        if !self.0.owners().is_owned(blob) {
+            self.0.orphan(vec![blob]);
+        }
+    }
+}
+
+impl Shared {
+    fn owners(&self) -> MutexGuard<'_, Owners> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_owned(&self, owner: Owner, blobs: Vec<BlobId>) {
+        let orphans = self.owners().set(owner, blobs);
+        self.orphan(orphans);
+    }
+
+    fn orphan(&self, blobs: Vec<BlobId>) {
+        if !blobs.is_empty() {
+            self.orphans.lock().unwrap_or_else(PoisonError::into_inner).extend(blobs);
+            self.orphaned.notify_one();
+        }
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Deletes orphaned spool files, after the journal that made them so is on the disk.
+    fn reap(&self) {
+        let orphans =
+            std::mem::take(&mut *self.orphans.lock().unwrap_or_else(PoisonError::into_inner));
+        if orphans.is_empty() {
+            return;
+        }
+        if let Err(error) = self.tree.sync() {
+            tracing::warn!(%error, "spool files are kept until the journal can be written");
+            self.orphans.lock().unwrap_or_else(PoisonError::into_inner).extend(orphans);
+            return;
+        }
+        for blob in orphans {
+            if self.owners().is_owned(blob) {
+                continue;
+            }
+            if let Err(error) = self.spool.discard(blob) {
+                tracing::warn!(%blob, %error, "a spool file that nothing needs cannot be deleted");
+            }
+            self.notes.forget_blob(blob);
+        }
+    }
+}
+
+impl Ingest {
+    /// One task deletes, so that a burst of removals costs one journal sync.
+    fn spawn_reaper(&self) {
+        let weak = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            while let Some(shared) = weak.upgrade() {
+                let reaping = Arc::clone(&shared);
+                let _ = tokio::task::spawn_blocking(move || reaping.reap()).await;
+                // Cancel safe: `Notify` keeps a notification that comes between two rounds.
+                let _ = tokio::time::timeout(SWEEP, shared.orphaned.notified()).await;
+            }
+        });
+    }
+
+    /// Runs the steps of one lane, `side_by_side` at a time, each in a task of its own: a panic
+    /// over one file must not end the others.
+    fn spawn_lane(&self, lane: Lane, side_by_side: usize) {
+        let weak = Arc::downgrade(&self.0);
+        let permits = Arc::new(Semaphore::new(side_by_side));
+        tokio::spawn(async move {
+            while let Some(shared) = weak.upgrade() {
+                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+                let Some(id) = shared.jobs.take(lane) else {
+                    drop(permit);
+                    let _ = tokio::time::timeout(LANE_POLL, shared.jobs.queued(lane)).await;
+                    continue;
+                };
+                tokio::spawn(async move {
+                    let working = Arc::clone(&shared);
+                    let done = tokio::spawn(async move {
+                        match lane {
+                            Lane::Content => working.store_content(id, permit).await,
+                            Lane::Views => {
+                                let result = working.make_views(id).await;
+                                drop(permit);
+                                result
+                            }
+                        }
+                    })
+                    .await;
+                    let result = done.unwrap_or_else(|error| {
+                        let message = format!("ingest stopped unexpectedly: {error}");
+                        Err(FsError::new(ErrorKind::Io, message))
+                    });
+                    shared.finish_step(lane, id, result);
+                });
+            }
+        });
+    }
+
+    /// Follows what the log acknowledges: only then may a spool file go.
+    fn spawn_acknowledgements(&self) {
+        let weak = Arc::downgrade(&self.0);
+        let mut events = self.0.publisher.acknowledged();
+        tokio::spawn(async move {
+            loop {
+                let event = tokio::time::timeout(SWEEP, events.recv()).await;
+                let Some(shared) = weak.upgrade() else { return };
+                let ids = match event {
+                    Ok(Ok(acknowledged)) => vec![acknowledged.id],
+                    Ok(Err(tokio::sync::broadcast::error::RecvError::Closed)) => return,
+                    // Told too fast, or not at all for a while: look at everything unfinished.
+                    Ok(Err(_)) | Err(_) => shared.jobs.ids(),
+                };
+                let settling = Arc::clone(&shared);
+                let _ = tokio::task::spawn_blocking(move || {
+                    ids.into_iter().for_each(|id| settling.settle_acknowledged(id));
+                })
+                .await;
+            }
+        });
+    }
+}
+
+impl Shared {
+    /// Lets go of what the remote holds now, and of the job when nothing is left to do.
+    fn settle_acknowledged(&self, id: EntryId) {
+        self.tree.forget_recent(id);
+        let entry = match self.tree.entry(id) {
+            Ok(entry) => entry,
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.jobs.remove(id);
+                return;
+            }
+            Err(_) => return,
+        };
+        let EntryKind::File(content) = &entry.kind else { return };
+        let published = self.index.is_published(id).unwrap_or(false);
+        if !published || !content.is_durable() {
+            return;
+        }
+        // A job of an older or newer state may still run; it owns what it needs by then.
+        self.set_owned(Owner::Entry(id), needed_blobs(content));
+        let views_done = match &content.views {
+            ViewsState::Pending => false,
+            ViewsState::Ready(views) => views.is_durable(),
+            ViewsState::NotMedia | ViewsState::Unsupported(_) | ViewsState::Unreadable(_) => true,
+        };
+        if views_done {
+            self.jobs.finish(id);
+            self.notes.forget_attempts(id);
+            for blob in spooled_blobs(content) {
+                self.notes.forget_blob(blob);
+            }
+        }
+        self.changed();
+    }
+
+    fn finish_step(&self, lane: Lane, id: EntryId, result: FsResult<()>) {
+        match result {
+            Ok(()) => self.jobs.step_done(lane, id),
+            Err(error) if error.kind == ErrorKind::NotFound => self.jobs.remove(id),
+            Err(error) => {
+                let path = self.tree.path_of(id).map_or_else(|_| id.to_string(), |p| p.display());
+                tracing::warn!(file = %path, %error, "ingest will try again");
+                self.jobs.step_failed(lane, id, error.to_string());
+            }
+        }
+        self.publisher.urge();
+        self.changed();
+    }
+}
+
+/// Blobs of a file that may lie in the spool, derived ones included.
+#[must_use]
+pub fn spooled_blobs(content: &FileContent) -> Vec<BlobId> {
+    let derived = match &content.views {
+        ViewsState::Ready(views) => Some(views.derived.id),
+        _ => None,
+    };
+    content.blobs.iter().map(|blob| blob.id).chain(derived).collect()
+}
+
+/// Blobs that are needed here until packs hold them.
+fn needed_blobs(content: &FileContent) -> Vec<BlobId> {
+    let mut needed: Vec<BlobId> = Vec::new();
+    for extent in &content.extents {
+        if let ExtentSource::Blob(id) = extent.source {
+            let range = crate::model::ByteRange::new(extent.offset, extent.len);
+            let durable = content.blob(id).is_some_and(|blob| blob.covers(range));
+            // Views that are still to be made are made from the copy here.
+            if !durable || matches!(content.views, ViewsState::Pending) {
+                needed.push(id);
+            }
+        }
+    }
+    if let ViewsState::Ready(views) = &content.views
+        && !views.is_durable()
+    {
+        needed.push(views.derived.id);
+    }
+    needed
+}
+
+/// The record beside a spool file (STORAGE rule 16): the entry it belongs to.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct SpoolRecordV1 {
+    entry: Entry,
+}
+
+impl Record for SpoolRecordV1 {
+    const KIND: Kind = Kind::SpoolRecord;
+}
+
+/// # Errors
+/// `Io` when the entry cannot be encoded.
+pub fn spool_record(entry: &Entry) -> FsResult<Vec<u8>> {
+    codec::encode(&SpoolRecordV1 { entry: entry.clone() })
+        .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))
+}
+
+/// The entry of a spool record; `None` when it cannot be read.
+#[must_use]
+pub fn read_spool_record(bytes: &[u8]) -> Option<Entry> {
+    codec::decode::<SpoolRecordV1>(bytes).ok().map(|record| record.entry)
+}

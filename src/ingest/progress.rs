@@ -1,0 +1,81 @@
+//! What a restart must know of unfinished steps: packs of a blob that are acknowledged already, and
+//! how often a step was begun. Both live in rows outside the journal: losing them costs work, not
+//! bytes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, Kind, Record};
+use crate::index::{Index, Rows};
+use crate::model::{BlobId, EntryId, ErrorKind, FsError, FsResult, PackSlice};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SlicesV1 {
+    slices: Vec<PackSlice>,
+}
+
+impl Record for SlicesV1 {
+    const KIND: Kind = Kind::UploadedSlices;
+}
+
+#[derive(Debug)]
+pub struct Notes {
+    uploads: Rows,
+    attempts: Rows,
+}
+
+impl Notes {
+    pub fn open(index: &Index) -> FsResult<Self> {
+        Ok(Self {
+            uploads: index.rows("uploads").map_err(io)?,
+            attempts: index.rows("attempts").map_err(io)?,
+        })
+    }
+
+    /// Slices of a blob that acknowledged packs hold.
+    pub fn slices(&self, blob: BlobId) -> FsResult<Vec<PackSlice>> {
+        let Some(row) = self.uploads.get(blob.as_bytes()).map_err(io)? else {
+            return Ok(Vec::new());
+        };
+        // An unreadable note is no error: the slices are sent once more.
+        Ok(codec::decode::<SlicesV1>(&row).map_or_else(|_| Vec::new(), |note| note.slices))
+    }
+
+    pub fn note_slices(&self, blob: BlobId, slices: &[PackSlice]) -> FsResult<()> {
+        let row = codec::encode(&SlicesV1 { slices: slices.to_vec() })
+            .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
+        self.uploads.put(blob.as_bytes(), &row).map_err(io)
+    }
+
+    pub fn forget_blob(&self, blob: BlobId) {
+        if let Err(error) = self.uploads.remove(blob.as_bytes()) {
+            tracing::debug!(%blob, %error, "a note of uploaded slices stays behind");
+        }
+    }
+
+    /// Counts one more start of the mapping step of a version, before it begins; how many there
+    /// were, this one included.
+    pub fn begin_attempt(&self, id: EntryId, version: u64) -> FsResult<u32> {
+        let row = self.attempts.get(id.as_bytes()).map_err(io)?;
+        let before = row.and_then(|row| decode_attempts(&row)).filter(|(v, _)| *v == version);
+        let count = before.map_or(0, |(_, count)| count) + 1;
+        let mut row = version.to_le_bytes().to_vec();
+        row.extend_from_slice(&count.to_le_bytes());
+        self.attempts.put(id.as_bytes(), &row).map_err(io)?;
+        Ok(count)
+    }
+
+    pub fn forget_attempts(&self, id: EntryId) {
+        if let Err(error) = self.attempts.remove(id.as_bytes()) {
+            tracing::debug!(%id, %error, "a note of attempts stays behind");
+        }
+    }
+}
+
+fn decode_attempts(row: &[u8]) -> Option<(u64, u32)> {
+    let (version, count) = row.split_first_chunk::<8>()?;
+    Some((u64::from_le_bytes(*version), u32::from_le_bytes(count.try_into().ok()?)))
+}
+
+fn io(error: crate::index::IndexError) -> FsError {
+    FsError::new(ErrorKind::Io, format!("the index in the state directory: {error}"))
+}

@@ -1,0 +1,191 @@
+//! A file's views: one pass of the media tool over the sealed bytes, then the derived blob into
+//! packs. The file is stored whether or not this succeeds.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Shared;
+use super::content::{percent, slices_digest};
+use super::extents::ExtentList;
+use super::jobs::Lane;
+use crate::media::build::{BuildOutcome, build_views};
+use crate::media::name::is_media_name;
+use crate::model::{
+    BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, ExtentSource, FileContent, FileState,
+    FsError, FsResult, Views, ViewsState,
+};
+
+/// Starts of the mapping step of one version before the file is left without views: a file that
+/// takes the daemon down must not do so for ever.
+const MAX_ATTEMPTS: u32 = 3;
+/// Bytes copied at a time where the tool needs one plain file.
+const COPY_BYTES: u64 = 4 << 20;
+
+/// The file that the media tool reads.
+struct Source {
+    path: PathBuf,
+    /// Removed when the step ends.
+    temporary: bool,
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if self.temporary {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Shared {
+    pub(super) async fn make_views(self: &Arc<Self>, id: EntryId) -> FsResult<()> {
+        let entry = self.tree.entry(id)?;
+        let EntryKind::File(content) = &entry.kind else { return Ok(()) };
+        if matches!(content.state, FileState::Failed(_)) {
+            return Ok(());
+        }
+        match &content.views {
+            ViewsState::Pending => {
+                let state = self.find_views(&entry, content).await?;
+                self.set_views(id, content.version, state)?;
+                self.send_derived(id).await
+            }
+            ViewsState::Ready(views) if !views.is_durable() => self.send_derived(id).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn find_views(&self, entry: &Entry, content: &FileContent) -> FsResult<ViewsState> {
+        if !is_media_name(&entry.name).is_media() {
+            return Ok(ViewsState::NotMedia);
+        }
+        if content.size == 0 {
+            return Ok(ViewsState::Unreadable("the file is empty".to_owned()));
+        }
+        if self.notes.begin_attempt(entry.id, content.version)? > MAX_ATTEMPTS {
+            return Ok(ViewsState::Unreadable(format!(
+                "making its views ended tgfs or failed {MAX_ATTEMPTS} times; `tgfs retry` tries again"
+            )));
+        }
+        self.jobs.set_progress(Lane::Views, entry.id, "map", 0);
+        let source = self.plain_file(entry, content).await?;
+        let derived = self.spool.directory().join(format!("{}.derived", entry.id));
+        let size = content.size;
+        let progress = |done| {
+            self.jobs.set_progress(Lane::Views, entry.id, "map", percent(done, size));
+            self.changed();
+        };
+        let cuts = self.settings.load().cuts;
+        match build_views(&self.tool, &source.path, &derived, &cuts, &progress).await {
+            Ok(BuildOutcome::Ready(views)) => self.take_derived(entry, &derived, *views),
+            Ok(BuildOutcome::Unsupported(reason)) => Ok(ViewsState::Unsupported(reason)),
+            Ok(BuildOutcome::Unreadable(reason)) => Ok(ViewsState::Unreadable(reason)),
+            Ok(BuildOutcome::NotMedia) => Ok(ViewsState::Unreadable(
+                "its name says media, but its bytes are no container that we know".to_owned(),
+            )),
+            Err(error) if error.is_retryable() => {
+                Err(FsError::new(ErrorKind::Io, error.to_string()))
+            }
+            Err(error) => Ok(ViewsState::Unreadable(error.to_string())),
+        }
+    }
+
+    /// The derived file joins the spool; the record beside it says whose it is.
+    fn take_derived(&self, entry: &Entry, path: &Path, views: Views) -> FsResult<ViewsState> {
+        let id = views.derived.id;
+        let state = ViewsState::Ready(Box::new(views));
+        let mut record = entry.clone();
+        if let EntryKind::File(content) = &mut record.kind {
+            content.views = state.clone();
+        }
+        self.spool.write_record(id, &super::spool_record(&record)?)?;
+        self.spool.adopt(id, path)?;
+        self.spool.sync_directory()?;
+        Ok(state)
+    }
+
+    /// Publishes the views, unless the file changed while they were made.
+    fn set_views(&self, id: EntryId, version: u64, state: ViewsState) -> FsResult<()> {
+        let made = match &state {
+            ViewsState::Ready(views) => Some(views.derived.id),
+            _ => None,
+        };
+        let (entry, kept) = self.tree.update(id, |entry| {
+            let EntryKind::File(content) = &mut entry.kind else { return Ok(false) };
+            if content.version != version {
+                return Ok(false);
+            }
+            content.views = state;
+            Ok(true)
+        })?;
+        match &entry.kind {
+            EntryKind::File(content) if kept => {
+                self.set_owned(super::owners::Owner::Entry(id), super::needed_blobs(content));
+            }
+            _ => made.into_iter().for_each(|blob| self.orphan(vec![blob])),
+        }
+        self.changed();
+        Ok(())
+    }
+
+    async fn send_derived(self: &Arc<Self>, id: EntryId) -> FsResult<()> {
+        let content = self.tree.content(id)?;
+        let ViewsState::Ready(views) = &content.views else {
+            self.publisher.urge();
+            return Ok(());
+        };
+        let derived = &views.derived;
+        if self.spool.get(derived.id).is_none() && !views.is_durable() {
+            // Lost with a part of the spool: made again from the bytes, which are not.
+            return self.set_views(id, content.version, ViewsState::Pending);
+        }
+        let all = vec![ByteRange::new(0, derived.len)];
+        self.store_blob(Lane::Views, id, derived, all, &mut None).await?;
+        self.tree.update(id, |entry| {
+            if let EntryKind::File(content) = &mut entry.kind
+                && let ViewsState::Ready(views) = &mut content.views
+                && views.derived.id == derived.id
+            {
+                views.derived.slices = self.notes.slices(derived.id)?;
+                views.derived.digest = Some(slices_digest(&views.derived.slices));
+            }
+            Ok(())
+        })?;
+        self.publisher.urge();
+        Ok(())
+    }
+
+    /// The file as one plain file: the spool's own where it is that, else a copy.
+    async fn plain_file(&self, entry: &Entry, content: &FileContent) -> FsResult<Source> {
+        if let [extent] = content.extents.as_slice()
+            && let ExtentSource::Blob(blob) = extent.source
+            && extent.offset == 0
+            && let Some(file) = self.spool.get(blob)
+            && std::fs::metadata(&file.path)?.len() == content.size
+        {
+            return Ok(Source { path: file.path.clone(), temporary: false });
+        }
+        if self.spool.free() < content.size {
+            return Err(FsError::new(
+                ErrorKind::NoSpace,
+                "the spool has no room for the copy that the media tool needs",
+            ));
+        }
+        let name = format!("{}.whole-{}", entry.id, BlobId::random());
+        let source = Source { path: self.spool.directory().join(name), temporary: true };
+        let mut file = tokio::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&source.path)
+            .await?;
+        let extents = ExtentList::new(content.extents.clone());
+        let mut at = 0;
+        while at < content.size {
+            let bytes = self.reader.read(&extents.range(at, COPY_BYTES), &content.blobs).await?;
+            tokio::io::AsyncWriteExt::write_all(&mut file, &bytes).await?;
+            at += bytes.len() as u64;
+        }
+        tokio::io::AsyncWriteExt::flush(&mut file).await?;
+        Ok(source)
+    }
+}

@@ -1,0 +1,106 @@
+//! The read path: a range of a file becomes runs in the spool, zeros and blocks of packs, and is
+//! answered exactly or not at all.
+
+mod locate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::cache::BlockCache;
+use crate::spool::{Spool, SpoolFile};
+use crate::model::{BLOCK_BYTES, Blob, BlockIndex, ErrorKind, Extent, FsError, FsResult};
+use crate::remote::RemoteError;
+use locate::{Place, locate};
+
+/// Blocks that one read fetches side by side; kernel reads span at most three blocks, HTTP asks
+/// for 512 KiB at a time.
+const PARALLEL_BLOCKS: usize = 4;
+
+/// Reads extents from wherever their bytes are.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    spool: Arc<Spool>,
+    cache: Arc<BlockCache>,
+    /// How long a read may wait for the remote.
+    deadline: Duration,
+}
+
+impl Reader {
+    #[must_use]
+    pub fn new(spool: Arc<Spool>, cache: Arc<BlockCache>, deadline: Duration) -> Self {
+        Self { spool, cache, deadline }
+    }
+
+    /// The bytes of `extents`, one after the other: all of them.
+    ///
+    /// # Errors
+    /// `RemoteUnavailable` when the remote is down or slower than the deadline, `Corrupt` when its
+    /// bytes are not those that were stored, `Io` when the local disk fails or a blob is nowhere.
+    pub async fn read(&self, extents: &[Extent], blobs: &[Blob]) -> FsResult<Bytes> {
+        let places = locate(extents, blobs, |id| self.spool.get(id))?;
+        let reading = self.read_places(places);
+        match tokio::time::timeout(self.deadline, reading).await {
+            Ok(result) => result,
+            Err(_) => Err(FsError::new(
+                ErrorKind::RemoteUnavailable,
+                format!("the remote did not answer within {} s", self.deadline.as_secs()),
+            )),
+        }
+    }
+
+    async fn read_places(&self, places: Vec<Place>) -> FsResult<Bytes> {
+        let mut parts: Vec<Bytes> = stream::iter(places)
+            .map(|place| self.read_place(place))
+            .buffered(PARALLEL_BLOCKS)
+            .try_collect()
+            .await?;
+        if parts.len() == 1 {
+            return Ok(parts.swap_remove(0));
+        }
+        let mut whole = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
+        parts.iter().for_each(|part| whole.extend_from_slice(part));
+        Ok(whole.freeze())
+    }
+
+    async fn read_place(&self, place: Place) -> FsResult<Bytes> {
+        match place {
+            Place::Zeros(len) => Ok(Bytes::from(vec![0; len])),
+            Place::Spool { file, offset, len } => read_spool(file, offset, len).await,
+            Place::Pack { pack, offset, len } => {
+                let block = BlockIndex(u32::try_from(offset / BLOCK_BYTES).map_err(|_| {
+                    FsError::new(ErrorKind::Corrupt, format!("pack {}: no block there", pack.id))
+                })?);
+                let bytes = self.cache.block(&pack, block).await.map_err(|e| remote(&e))?;
+                let from = usize::try_from(offset % BLOCK_BYTES).unwrap_or(usize::MAX);
+                let end = from.saturating_add(len);
+                if end > bytes.len() {
+                    return Err(FsError::new(
+                        ErrorKind::Corrupt,
+                        format!("pack {}: block {} is too short", pack.id, block.0),
+                    ));
+                }
+                Ok(bytes.slice(from..end))
+            }
+        }
+    }
+}
+
+async fn read_spool(file: Arc<SpoolFile>, offset: u64, len: usize) -> FsResult<Bytes> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut buffer = vec![0; len];
+        file.read_exact_at(&mut buffer, offset)
+            .map(|()| Bytes::from(buffer))
+            .map_err(|error| FsError::new(ErrorKind::Io, format!("{}: {error}", file.path.display())))
+    });
+    reading.await.unwrap_or_else(|error| Err(FsError::new(ErrorKind::Io, error.to_string())))
+}
+
+/// How the read path names an error of the remote.
+#[must_use]
+pub fn remote(error: &RemoteError) -> FsError {
+    let kind = if error.is_corrupt() { ErrorKind::Corrupt } else { ErrorKind::RemoteUnavailable };
+    FsError::new(kind, error.to_string())
+}

@@ -1,0 +1,329 @@
+//! Local staging: one file a blob, named by the blob's id, beside it the record of the entry it
+//! belongs to (STORAGE rule 16). A spool file is deleted only by [`Spool::discard`], which is
+//! called when every entry that named the blob is acknowledged in the remote or gone.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::model::{BlobId, EntryId};
+
+/// Extension of the record beside each spool file.
+const RECORD_EXTENSION: &str = "entry";
+/// Writes begin to wait when less than this is left of the spool: enough for every handle of a
+/// parallel copy to have a few 1 MiB writes on the way.
+const LOW_WATER_BYTES: u64 = 64 << 20;
+/// Longest wait of one write below the low-water mark.
+const SLOW_WRITE: Duration = Duration::from_secs(2);
+
+/// Where the spool lies and how much it may hold.
+#[derive(Debug, Clone)]
+pub struct SpoolConfig {
+    pub directory: PathBuf,
+    /// Bytes; the rest of the disk is not ours.
+    pub capacity: u64,
+    /// Bytes of the file system that are left free for index and journal.
+    pub reserve: u64,
+}
+
+/// Whether sealed files are on their way to the remote, so that space will come free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Draining {
+    Yes,
+    No,
+}
+
+/// What a write finds when it asks for space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    Granted,
+    Full,
+}
+
+/// A blob in the spool. The file stays readable through this after it was discarded.
+#[derive(Debug)]
+pub struct SpoolFile {
+    pub id: BlobId,
+    pub path: PathBuf,
+    file: File,
+}
+
+impl SpoolFile {
+    /// # Errors
+    /// When the file is shorter than the range, or the disk fails.
+    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(data, offset)
+    }
+
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// The spool; cheap to share.
+#[derive(Debug)]
+pub struct Spool {
+    config: SpoolConfig,
+    files: Mutex<HashMap<BlobId, Arc<SpoolFile>>>,
+    /// Bytes held, as the writes counted them; corrected from the disk at start.
+    used: AtomicU64,
+    freed: Notify,
+}
+
+impl Spool {
+    /// Opens the directory (made 0700 when it is not there) and everything in it.
+    ///
+    /// # Errors
+    /// When it cannot be made or read.
+    pub fn open(config: SpoolConfig) -> io::Result<Self> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.directory)?;
+        let mut files = HashMap::new();
+        let mut used = 0;
+        for item in std::fs::read_dir(&config.directory)? {
+            let item = item?;
+            let Some(id) = item.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let path = item.path();
+            let file = OpenOptions::new().read(true).write(true).open(&path)?;
+            used += file.metadata()?.blocks() * 512;
+            files.insert(id, Arc::new(SpoolFile { id, path, file }));
+        }
+        Ok(Self { config, files: Mutex::new(files), used: used.into(), freed: Notify::new() })
+    }
+
+    fn files(&self) -> MutexGuard<'_, HashMap<BlobId, Arc<SpoolFile>>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.config.directory
+    }
+
+    /// A new, empty file.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn create(&self) -> io::Result<Arc<SpoolFile>> {
+        let id = BlobId::random();
+        let path = self.config.directory.join(id.to_string());
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        let file = Arc::new(SpoolFile { id, path, file });
+        self.files().insert(id, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Takes a finished file (a derived blob) into the spool under its id.
+    ///
+    /// # Errors
+    /// When it cannot be moved or opened.
+    pub fn adopt(&self, id: BlobId, from: &Path) -> io::Result<Arc<SpoolFile>> {
+        let path = self.config.directory.join(id.to_string());
+        std::fs::rename(from, &path)?;
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        self.charge(file.metadata()?.blocks() * 512);
+        let file = Arc::new(SpoolFile { id, path, file });
+        self.files().insert(id, Arc::clone(&file));
+        Ok(file)
+    }
+
+    #[must_use]
+    pub fn get(&self, id: BlobId) -> Option<Arc<SpoolFile>> {
+        self.files().get(&id).cloned()
+    }
+
+    /// Ids of all blobs here.
+    #[must_use]
+    pub fn ids(&self) -> Vec<BlobId> {
+        self.files().keys().copied().collect()
+    }
+
+    /// Deletes a blob that nothing needs any more. Whoever has it open reads on.
+    ///
+    /// # Errors
+    /// When the disk fails; the file is then found again at the next start.
+    pub fn discard(&self, id: BlobId) -> io::Result<()> {
+        let Some(file) = self.files().remove(&id) else { return Ok(()) };
+        let held = file.file.metadata().map_or(0, |meta| meta.blocks() * 512);
+        remove_if_there(&file.path)?;
+        remove_if_there(&self.record_path(id))?;
+        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            Some(used.saturating_sub(held))
+        });
+        self.freed.notify_waiters();
+        Ok(())
+    }
+
+    /// Makes names in the spool directory durable.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.config.directory)?.sync_all()
+    }
+
+    fn record_path(&self, id: BlobId) -> PathBuf {
+        self.config.directory.join(format!("{id}.{RECORD_EXTENSION}"))
+    }
+
+    /// Writes the record beside a blob: temp, fsync, rename.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn write_record(&self, id: BlobId, record: &[u8]) -> io::Result<()> {
+        let temporary = self.config.directory.join(format!("{id}.{RECORD_EXTENSION}.new"));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all_at(record, 0)?;
+        file.sync_data()?;
+        std::fs::rename(&temporary, self.record_path(id))
+    }
+
+    /// The record beside a blob.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub fn read_record(&self, id: BlobId) -> io::Result<Vec<u8>> {
+        std::fs::read(self.record_path(id))
+    }
+
+    /// Counts bytes that a write is about to add.
+    pub fn charge(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that fit: what the setting leaves, and what the disk leaves beside the reserve.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        let by_setting = self.config.capacity.saturating_sub(self.used());
+        by_setting.min(self.disk_free())
+    }
+
+    fn disk_free(&self) -> u64 {
+        nix::sys::statvfs::statvfs(&self.config.directory).map_or(u64::MAX, |space| {
+            (space.blocks_available() * space.fragment_size()).saturating_sub(self.config.reserve)
+        })
+    }
+
+    /// The most that one file can ever take here.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.config.capacity.min(self.used().saturating_add(self.disk_free()))
+    }
+
+    /// Waits until `bytes` fit. Close to full, each write waits a little, so that copies slow down
+    /// to the rate at which packs are acknowledged; it fails only when nothing drains, or after
+    /// `deadline`.
+    pub async fn wait_for_space(
+        &self,
+        bytes: u64,
+        deadline: Duration,
+        draining: impl Fn() -> Draining,
+    ) -> Space {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let freed = self.freed.notified();
+            let free = self.free();
+            if free >= bytes.saturating_add(LOW_WATER_BYTES.min(self.config.capacity / 4)) {
+                return Space::Granted;
+            }
+            let waited = begun.elapsed();
+            let drains = draining() == Draining::Yes;
+            if free >= bytes && (!drains || waited >= SLOW_WRITE) {
+                return Space::Granted;
+            }
+            if free < bytes && (!drains || waited >= deadline) {
+                return Space::Full;
+            }
+            // Draining may end without freeing anything, so the wait is polled as well.
+            let _ = tokio::time::timeout(Duration::from_millis(200), freed).await;
+        }
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spool(capacity: u64) -> (tempfile::TempDir, Spool) {
+        let directory = tempfile::tempdir().unwrap();
+        let config =
+            SpoolConfig { directory: directory.path().join("spool"), capacity, reserve: 0 };
+        (directory, Spool::open(config).unwrap())
+    }
+
+    #[test]
+    fn files_and_records_survive_a_restart() {
+        let (_keep, spool) = spool(1 << 30);
+        let file = spool.create().unwrap();
+        file.write_all_at(b"film", 0).unwrap();
+        spool.write_record(file.id, b"whose").unwrap();
+        let again = Spool::open(spool.config.clone()).unwrap();
+        assert_eq!(again.ids(), [file.id]);
+        let mut bytes = [0; 4];
+        again.get(file.id).unwrap().read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"film");
+        assert_eq!(again.read_record(file.id).unwrap(), b"whose");
+    }
+
+    #[test]
+    fn a_discarded_file_is_still_read_by_those_who_have_it() {
+        let (_keep, spool) = spool(1 << 30);
+        let file = spool.create().unwrap();
+        file.write_all_at(b"film", 0).unwrap();
+        spool.discard(file.id).unwrap();
+        assert!(spool.get(file.id).is_none() && !file.path.exists());
+        let mut bytes = [0; 4];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"film");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_spool_waits_while_it_drains_and_refuses_when_it_does_not() {
+        let (_keep, spool) = spool(1000);
+        spool.charge(1000);
+        let deadline = Duration::from_secs(300);
+        assert_eq!(spool.wait_for_space(1, deadline, || Draining::No).await, Space::Full);
+        let freeing = async {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            spool.used.store(0, Ordering::Relaxed);
+            spool.freed.notify_waiters();
+        };
+        let waiting = spool.wait_for_space(1, deadline, || Draining::Yes);
+        let (space, ()) = tokio::join!(waiting, freeing);
+        assert_eq!(space, Space::Granted);
+    }
+}

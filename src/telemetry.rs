@@ -1,0 +1,241 @@
+//! Logs: to stderr, and to LOG_FILE, without secrets.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt, reload};
+
+use crate::config::{LogConfig, LogLevel};
+
+/// Log files that are kept: a week, since a new one begins each day.
+const KEPT_LOG_FILES: usize = 7;
+
+/// Lines that may wait for the disk; above it lines are dropped, so that a full disk stops no
+/// request.
+const WAITING_LINES: usize = 8192;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("LOG_FILE {}: {reason}", .path.display())]
+    LogFile { path: PathBuf, reason: String },
+    #[error("logging was started twice in one process")]
+    Twice,
+}
+
+/// Keeps the log file's writer alive; flushes it when dropped.
+#[derive(Debug)]
+pub struct Telemetry {
+    level: reload::Handle<Targets, Registry>,
+    _file: Option<WorkerGuard>,
+}
+
+/// Starts logging for the process.
+///
+/// # Errors
+/// When LOG_FILE cannot be written.
+pub fn start(config: &LogConfig) -> Result<Telemetry, TelemetryError> {
+    let (filter, level) = reload::Layer::new(targets(config.level));
+    let stderr = fmt::layer()
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(Redacting(io::stderr));
+    let (file, guard) = match &config.file {
+        None => (None, None),
+        Some(path) => {
+            let (writer, guard) = open_log_file(path)?;
+            let layer = fmt::layer().with_ansi(false).with_writer(Redacting(writer));
+            (Some(layer), Some(guard))
+        }
+    };
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(stderr)
+        .with(file);
+    registry.try_init().map_err(|_| TelemetryError::Twice)?;
+    Ok(Telemetry {
+        level,
+        _file: guard,
+    })
+}
+
+impl Telemetry {
+    /// A handle for `tgfs reload`.
+    #[must_use]
+    pub fn level_switch(&self) -> LevelSwitch {
+        LevelSwitch(self.level.clone())
+    }
+}
+
+/// Changes the level while running.
+#[derive(Debug, Clone)]
+pub struct LevelSwitch(reload::Handle<Targets, Registry>);
+
+impl LevelSwitch {
+    pub fn set(&self, level: LogLevel) {
+        // It fails only when the subscriber is gone, and with it all logging.
+        let _ = self.0.reload(targets(level));
+    }
+}
+
+/// Other crates' messages below a warning are about their insides; hyper's and sled's would drown
+/// ours.
+fn targets(level: LogLevel) -> Targets {
+    let ours = match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    };
+    let others = ours.min(LevelFilter::WARN);
+    Targets::new()
+        .with_target("tgfs", ours)
+        .with_default(others)
+}
+
+fn open_log_file(path: &Path) -> Result<(NonBlocking, WorkerGuard), TelemetryError> {
+    let wrong = |reason: String| TelemetryError::LogFile {
+        path: path.to_owned(),
+        reason,
+    };
+    let (Some(dir), Some(name)) = (
+        path.parent(),
+        path.file_name().and_then(|name| name.to_str()),
+    ) else {
+        return Err(wrong("must name a file".to_owned()));
+    };
+    let appender = RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .filename_prefix(name)
+        .max_log_files(KEPT_LOG_FILES)
+        .build(dir)
+        .map_err(|error| wrong(error.to_string()))?;
+    let builder = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES);
+    Ok(builder.finish(appender))
+}
+
+/// Masks what looks like a secret in each line, whoever wrote it there: the last net, not the rule.
+struct Redacting<W>(W);
+
+struct RedactingWriter<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Redacting<W> {
+    type Writer = RedactingWriter<W::Writer>;
+    fn make_writer(&'a self) -> Self::Writer {
+        RedactingWriter(self.0.make_writer())
+    }
+}
+
+impl<W: Write> Write for RedactingWriter<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // The subscriber writes one whole line a call.
+        let text = String::from_utf8_lossy(line);
+        self.0.write_all(redact(&text).as_bytes())?;
+        Ok(line.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// What is printed in place of a secret.
+const MASK: &str = "********";
+
+/// Words behind which a secret stands, up to the next byte that cannot be part of one.
+const MARKERS: [&str; 3] = ["Bearer ", "/t/", "token="];
+
+/// Shortest second half of a bot token, in characters (today 35).
+const MIN_BOT_SECRET: usize = 30;
+
+/// Masks bot tokens (`123456:AA…`) and HTTP tokens.
+#[must_use]
+pub fn redact(text: &str) -> Cow<'_, str> {
+    let mut result = Cow::Borrowed(text);
+    for marker in MARKERS {
+        let mut from = 0;
+        while let Some(at) = result[from..]
+            .find(marker)
+            .map(|at| at + from + marker.len())
+        {
+            let end = at + secret_len(&result[at..]);
+            if end > at {
+                result.to_mut().replace_range(at..end, MASK);
+            }
+            from = at;
+        }
+    }
+    let mut from = 0;
+    while let Some(colon) = result[from..].find(':').map(|at| at + from) {
+        let id = result[..colon]
+            .bytes()
+            .rev()
+            .take_while(u8::is_ascii_digit)
+            .count();
+        let secret = secret_len(&result[colon + 1..]);
+        if id >= 5 && secret >= MIN_BOT_SECRET {
+            let range = colon - id..colon + 1 + secret;
+            from = range.start;
+            result.to_mut().replace_range(range, MASK);
+        } else {
+            from = colon + 1;
+        }
+    }
+    result
+}
+
+fn secret_len(text: &str) -> usize {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    text.bytes().take_while(is_part).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_masked_wherever_they_stand() {
+        let token = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw";
+        assert_eq!(
+            redact(&format!("bot {token} is out")),
+            "bot ******** is out"
+        );
+        assert!(!redact(&format!("{token} ({token})")).contains("AAH"));
+        assert_eq!(redact("GET /t/abcDEF-1/fs/x"), "GET /t/********/fs/x");
+        assert_eq!(
+            redact("Authorization: Bearer abc"),
+            "Authorization: Bearer ********"
+        );
+        let harmless = "12:30:45 http://127.0.0.1:8080/fs/Heat (1995).mkv ü";
+        assert_eq!(redact(harmless), harmless);
+    }
+
+    #[test]
+    fn the_writer_masks_and_claims_the_whole_line() {
+        let mut written = Vec::new();
+        let line = "1234567:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw\n".as_bytes();
+        let count = RedactingWriter(&mut written).write(line).unwrap();
+        assert_eq!(count, line.len());
+        assert_eq!(written, b"********\n");
+    }
+
+    #[test]
+    fn a_log_file_is_dated_and_gets_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, guard) = open_log_file(&dir.path().join("tgfs.log")).unwrap();
+        writer.write_all(b"a line\n").unwrap();
+        drop(guard);
+        let file = std::fs::read_dir(dir.path())
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
+        assert!(file.file_name().to_str().unwrap().starts_with("tgfs.log."));
+        assert_eq!(std::fs::read(file.path()).unwrap(), b"a line\n");
+    }
+}

@@ -1,0 +1,393 @@
+//! Names, directories and inodes on top of the index: the rules of a tree, without file contents.
+//!
+//! All changes run under one lock, so that what a check saw still holds when its change commits.
+//! Reads take no lock: the index answers them from committed rows.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::index::{Child, ChildKind, Index, IndexError, Node, NodeKind};
+use crate::model::{
+    Attributes, Change, Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Ino,
+    Name, Timestamp, TreePath, XattrMap,
+};
+
+/// Directories deeper than this are refused: a walk upwards must end.
+const MAX_DEPTH: usize = 512;
+
+/// What an entry that a rename or a remove displaced was.
+#[derive(Debug)]
+pub struct Removed {
+    pub entry: Entry,
+}
+
+/// Owner and mode of a new entry.
+#[derive(Debug, Clone, Copy)]
+pub struct NewEntry {
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// What a rename does when the new name is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    Allowed,
+    Refused,
+}
+
+/// Decoded entries kept for reading: those that players and open handles are at.
+const MAX_RECENT: usize = 256;
+
+#[derive(Debug, Default)]
+struct Recent {
+    entries: HashMap<EntryId, Arc<Entry>>,
+    /// Counts commits, so that an entry read before one is not kept after it.
+    generation: u64,
+}
+
+#[derive(Debug)]
+pub struct Tree {
+    index: Arc<Index>,
+    changing: Mutex<()>,
+    recent: Mutex<Recent>,
+}
+
+impl Tree {
+    #[must_use]
+    pub fn new(index: Arc<Index>) -> Self {
+        Self { index, changing: Mutex::new(()), recent: Mutex::default() }
+    }
+
+    /// Held while a change is checked and committed.
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        // The lock guards no data: a panic while it was held left nothing half done.
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// # Errors
+    /// `NotFound`, or `Io` when the index cannot be read.
+    pub fn node(&self, id: EntryId) -> FsResult<Node> {
+        self.index.node(id).map_err(io)?.ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    /// # Errors
+    /// `NotFound`, or `Io` when the index cannot be read.
+    pub fn node_by_ino(&self, ino: Ino) -> FsResult<Node> {
+        self.index.node_by_ino(ino).map_err(io)?.ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    /// # Errors
+    /// `NotFound`, or `Io` when the index cannot be read.
+    pub fn entry(&self, id: EntryId) -> FsResult<Entry> {
+        self.index.entry(id).map_err(io)?.ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    /// The content of a file.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, or `Io` when the index cannot be read.
+    pub fn content(&self, id: EntryId) -> FsResult<FileContent> {
+        match self.entry(id)?.kind {
+            EntryKind::File(content) => Ok(*content),
+            EntryKind::Directory => Err(ErrorKind::IsDirectory.into()),
+        }
+    }
+
+    /// # Errors
+    /// `Io` when the index cannot be read.
+    pub fn child(&self, parent: EntryId, name: &Name) -> FsResult<Option<Child>> {
+        self.index.child(parent, name).map_err(io)
+    }
+
+    /// Children with an inode number above `after`, ascending.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
+    pub fn children(&self, parent: EntryId, after: Ino, limit: usize) -> FsResult<Vec<Child>> {
+        self.index.children(parent, after, limit).map_err(io)
+    }
+
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, or `Io` when the index cannot be read.
+    pub fn resolve(&self, path: &TreePath) -> FsResult<Node> {
+        let mut node = self.node(EntryId::ROOT)?;
+        for name in path.names() {
+            require_directory(&node)?;
+            let child = self.child(node.id, name)?.ok_or(ErrorKind::NotFound)?;
+            node = self.node(child.id)?;
+        }
+        Ok(node)
+    }
+
+    /// Where an entry is now.
+    ///
+    /// # Errors
+    /// `NotFound` when it, or a directory above it, is gone.
+    pub fn path_of(&self, id: EntryId) -> FsResult<TreePath> {
+        let mut names = Vec::new();
+        let mut at = id;
+        while at != EntryId::ROOT {
+            if names.len() > MAX_DEPTH {
+                return Err(FsError::new(ErrorKind::Io, "the tree has a loop; run `tgfs verify`"));
+            }
+            let node = self.node(at)?;
+            names.push(node.name);
+            at = node.parent;
+        }
+        names.reverse();
+        Ok(TreePath::from_names(names))
+    }
+
+    /// Adds a directory or an empty file.
+    ///
+    /// # Errors
+    /// `Exists`, `NotFound` or `NotDirectory` (of the parent), or `Io`.
+    pub fn add(&self, parent: EntryId, name: Name, new: NewEntry, kind: EntryKind) -> FsResult<Entry> {
+        let _guard = self.lock();
+        let mut directory = self.directory(parent)?;
+        if self.child(parent, &name)?.is_some() {
+            return Err(ErrorKind::Exists.into());
+        }
+        let now = Timestamp::now();
+        let setgid = directory.attributes.mode & 0o2000 != 0;
+        let mut mode = new.mode & 0o7777;
+        if setgid && matches!(kind, EntryKind::Directory) {
+            mode |= 0o2000;
+        }
+        let entry = Entry {
+            id: EntryId::random(),
+            parent,
+            name,
+            ino: self.index.next_ino(),
+            attributes: Attributes {
+                mode,
+                uid: new.uid,
+                gid: if setgid { directory.attributes.gid } else { new.gid },
+                atime: now,
+                mtime: now,
+                ctime: now,
+                created: now,
+                xattrs: XattrMap::new(),
+            },
+            kind,
+        };
+        touch(&mut directory, now);
+        self.commit(&[Change::Put(Box::new(entry.clone())), Change::Put(Box::new(directory))])?;
+        Ok(entry)
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, `NotEmpty`, or `Io`.
+    pub fn remove_directory(&self, parent: EntryId, name: &Name) -> FsResult<Removed> {
+        self.remove(parent, name, ChildKind::Directory)
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, or `Io`.
+    pub fn remove_file(&self, parent: EntryId, name: &Name) -> FsResult<Removed> {
+        self.remove(parent, name, ChildKind::File)
+    }
+
+    fn remove(&self, parent: EntryId, name: &Name, expected: ChildKind) -> FsResult<Removed> {
+        let _guard = self.lock();
+        let child = self.child(parent, name)?.ok_or(ErrorKind::NotFound)?;
+        self.check_removable(&child, expected)?;
+        let entry = self.entry(child.id)?;
+        let mut directory = self.directory(parent)?;
+        touch(&mut directory, Timestamp::now());
+        self.commit(&[removal(&entry), Change::Put(Box::new(directory))])?;
+        Ok(Removed { entry })
+    }
+
+    fn check_removable(&self, child: &Child, expected: ChildKind) -> FsResult<()> {
+        match (child.kind, expected) {
+            (ChildKind::Directory, ChildKind::File) => Err(ErrorKind::IsDirectory.into()),
+            (ChildKind::File, ChildKind::Directory) => Err(ErrorKind::NotDirectory.into()),
+            (ChildKind::Directory, ChildKind::Directory)
+                if !self.children(child.id, Ino(0), 1)?.is_empty() =>
+            {
+                Err(ErrorKind::NotEmpty.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves an entry, over an existing one of the same kind when `replace` allows it. The
+    /// tombstone of what was there stands in the same commit as its replacement.
+    ///
+    /// # Errors
+    /// `NotFound`, `Exists`, `IsDirectory`, `NotDirectory`, `NotEmpty`, `InvalidArgument` (a
+    /// directory into itself), or `Io`.
+    pub fn rename(
+        &self,
+        parent: EntryId,
+        name: &Name,
+        new_parent: EntryId,
+        new_name: &Name,
+        replace: Replace,
+    ) -> FsResult<(Entry, Option<Removed>)> {
+        let _guard = self.lock();
+        let child = self.child(parent, name)?.ok_or(ErrorKind::NotFound)?;
+        let mut entry = self.entry(child.id)?;
+        let mut changes = Vec::with_capacity(4);
+        let mut removed = None;
+        if let Some(existing) = self.child(new_parent, new_name)? {
+            if replace == Replace::Refused {
+                return Err(ErrorKind::Exists.into());
+            }
+            if existing.id == child.id {
+                return Ok((entry, None));
+            }
+            self.check_removable(&existing, child.kind)?;
+            let target = self.entry(existing.id)?;
+            changes.push(removal(&target));
+            removed = Some(Removed { entry: target });
+        }
+        if child.kind == ChildKind::Directory {
+            self.check_not_below(child.id, new_parent)?;
+        }
+        let now = Timestamp::now();
+        let mut directory = self.directory(parent)?;
+        touch(&mut directory, now);
+        changes.push(Change::Put(Box::new(directory)));
+        if new_parent != parent {
+            let mut directory = self.directory(new_parent)?;
+            touch(&mut directory, now);
+            changes.push(Change::Put(Box::new(directory)));
+        }
+        entry.parent = new_parent;
+        entry.name = new_name.clone();
+        entry.attributes.ctime = now;
+        changes.push(Change::Put(Box::new(entry.clone())));
+        self.commit(&changes)?;
+        Ok((entry, removed))
+    }
+
+    fn check_not_below(&self, moved: EntryId, new_parent: EntryId) -> FsResult<()> {
+        let mut at = new_parent;
+        for _ in 0..MAX_DEPTH {
+            if at == moved {
+                return Err(ErrorKind::InvalidArgument.into());
+            }
+            if at == EntryId::ROOT {
+                return Ok(());
+            }
+            at = self.node(at)?.parent;
+        }
+        Err(FsError::new(
+            ErrorKind::InvalidArgument,
+            format!("directories may be nested {MAX_DEPTH} deep"),
+        ))
+    }
+
+    /// Changes one entry in place; `change` may refuse. Nothing is written when it changed nothing.
+    ///
+    /// # Errors
+    /// What `change` says, `NotFound`, or `Io`.
+    pub fn update<T>(
+        &self,
+        id: EntryId,
+        change: impl FnOnce(&mut Entry) -> FsResult<T>,
+    ) -> FsResult<(Entry, T)> {
+        let _guard = self.lock();
+        let before = self.entry(id)?;
+        let mut entry = before.clone();
+        let answer = change(&mut entry)?;
+        if entry != before {
+            self.commit(&[Change::Put(Box::new(entry.clone()))])?;
+        }
+        Ok((entry, answer))
+    }
+
+    fn directory(&self, id: EntryId) -> FsResult<Entry> {
+        let entry = self.entry(id)?;
+        match entry.kind {
+            EntryKind::Directory => Ok(entry),
+            EntryKind::File(_) => Err(ErrorKind::NotDirectory.into()),
+        }
+    }
+
+    fn commit(&self, changes: &[Change]) -> FsResult<()> {
+        let committed = self.index.commit(changes).map(|_| ()).map_err(io);
+        let mut recent = self.recent();
+        recent.generation += 1;
+        for change in changes {
+            recent.entries.remove(&change.entry_id());
+        }
+        committed
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Like [`Self::entry`], kept decoded for the next caller. Its state may lag behind an
+    /// acknowledgement; its bytes and views never do.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Io` when the index cannot be read.
+    pub fn recent_entry(&self, id: EntryId) -> FsResult<Arc<Entry>> {
+        let generation = {
+            let recent = self.recent();
+            if let Some(entry) = recent.entries.get(&id) {
+                return Ok(Arc::clone(entry));
+            }
+            recent.generation
+        };
+        let entry = Arc::new(self.entry(id)?);
+        let mut recent = self.recent();
+        if recent.generation == generation {
+            if recent.entries.len() >= MAX_RECENT {
+                recent.entries.clear();
+            }
+            recent.entries.insert(id, Arc::clone(&entry));
+        }
+        Ok(entry)
+    }
+
+    /// Forgets what is kept decoded, after the index was changed from below.
+    pub fn forget_recent(&self) {
+        let mut recent = self.recent();
+        recent.generation += 1;
+        recent.entries.clear();
+    }
+
+    /// Returns when every change so far is on the disk; blocks.
+    ///
+    /// # Errors
+    /// `Io` or `NoSpace` when the journal cannot be written.
+    pub fn sync(&self) -> FsResult<()> {
+        self.index.sync().map_err(io)
+    }
+}
+
+/// # Errors
+/// `NotDirectory` when the node is a file.
+pub fn require_directory(node: &Node) -> FsResult<()> {
+    match node.kind {
+        NodeKind::Directory => Ok(()),
+        NodeKind::File { .. } => Err(ErrorKind::NotDirectory.into()),
+    }
+}
+
+fn touch(directory: &mut Entry, now: Timestamp) {
+    directory.attributes.mtime = now;
+    directory.attributes.ctime = now;
+}
+
+fn removal(entry: &Entry) -> Change {
+    let released = match &entry.kind {
+        EntryKind::File(content) => content.packs(),
+        EntryKind::Directory => Vec::new(),
+    };
+    Change::Remove { id: entry.id, released }
+}
+
+fn io(error: IndexError) -> FsError {
+    FsError::new(ErrorKind::Io, format!("the index in the state directory: {error}"))
+}

@@ -1,0 +1,136 @@
+//! A file that is being written: the extents of its last version, overlaid with what was written
+//! since. A byte of the draft's own blob stands at the same offset as in the file, so the blob is a
+//! sparse file and only written ranges take space.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::ingest::extents::ExtentList;
+use crate::model::{Blob, Extent, ExtentSource, FileContent, Timestamp};
+use crate::spool::{Spool, SpoolFile};
+
+#[derive(Debug)]
+pub struct Draft {
+    pub extents: ExtentList,
+    /// Blobs of the base and, once something was written, the draft's own.
+    blobs: Vec<Blob>,
+    own: Option<Arc<SpoolFile>>,
+    /// Time of the last change of content that is not committed.
+    pub modified: Option<Timestamp>,
+}
+
+impl Draft {
+    /// Starts from what the file holds.
+    #[must_use]
+    pub fn over(content: &FileContent) -> Self {
+        Self {
+            extents: ExtentList::new(content.extents.clone()),
+            blobs: content.blobs.clone(),
+            own: None,
+            modified: None,
+        }
+    }
+
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.extents.size()
+    }
+
+    #[must_use]
+    pub fn blobs(&self) -> &[Blob] {
+        &self.blobs
+    }
+
+    /// Whether there is anything that a commit would change.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        self.modified.is_some()
+    }
+
+    /// The draft's own blob, made at the first write.
+    pub fn own_blob(&mut self, spool: &Spool) -> io::Result<Arc<SpoolFile>> {
+        if let Some(file) = &self.own {
+            return Ok(Arc::clone(file));
+        }
+        let file = spool.create()?;
+        self.blobs.push(Blob { id: file.id, len: 0, digest: None, slices: Vec::new() });
+        self.own = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Writes into the own blob and lays the range over the file.
+    pub fn write(&mut self, spool: &Spool, offset: u64, data: &[u8]) -> io::Result<()> {
+        let own = self.own_blob(spool)?;
+        let len = data.len() as u64;
+        let source = ExtentSource::Blob(own.id);
+        let held: u64 = self
+            .extents
+            .range(offset, len)
+            .iter()
+            .filter(|extent| extent.source == source)
+            .map(|extent| extent.len)
+            .sum();
+        own.write_all_at(data, offset)?;
+        spool.charge(len - held);
+        self.extents.splice(offset, &[Extent { source, offset, len }]);
+        if let Some(blob) = self.blobs.iter_mut().find(|blob| blob.id == own.id) {
+            blob.len = blob.len.max(offset + len);
+        }
+        self.modified = Some(Timestamp::now());
+        Ok(())
+    }
+
+    /// Lays shared bytes of another file over this one; no byte moves.
+    pub fn share(&mut self, offset: u64, extents: &[Extent], blobs: &[Blob]) {
+        for extent in extents {
+            let ExtentSource::Blob(id) = extent.source else { continue };
+            if self.blobs.iter().any(|blob| blob.id == id) {
+                continue;
+            }
+            self.blobs.extend(blobs.iter().find(|blob| blob.id == id).cloned());
+        }
+        self.extents.splice(offset, extents);
+        self.modified = Some(Timestamp::now());
+    }
+
+    /// Cuts or extends with zeros.
+    pub fn truncate(&mut self, size: u64) {
+        if size != self.size() {
+            self.extents.truncate(size);
+            self.modified = Some(Timestamp::now());
+        }
+    }
+
+    pub fn punch(&mut self, offset: u64, len: u64) {
+        self.extents.punch(offset, len);
+        self.modified = Some(Timestamp::now());
+    }
+
+    /// Makes what was written durable; blocks.
+    pub fn sync(&self) -> io::Result<()> {
+        self.own.as_ref().map_or(Ok(()), |file| file.sync())
+    }
+
+    /// The blobs that the extents still name.
+    #[must_use]
+    pub fn named_blobs(&self) -> Vec<Blob> {
+        let named = |blob: &&Blob| {
+            self.extents
+                .as_slice()
+                .iter()
+                .any(|extent| extent.source == ExtentSource::Blob(blob.id))
+        };
+        self.blobs.iter().filter(named).cloned().collect()
+    }
+
+    /// Takes over slices that ingest found for the base's blobs while the draft was open.
+    pub fn refresh_base(&mut self, content: &FileContent) {
+        for blob in &mut self.blobs {
+            if let Some(newer) = content.blob(blob.id)
+                && newer.slices.len() > blob.slices.len()
+            {
+                blob.slices.clone_from(&newer.slices);
+            }
+        }
+    }
+}

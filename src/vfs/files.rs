@@ -1,0 +1,699 @@
+//! Opening, reading, writing, and what makes written bytes a version of the file.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::draft::Draft;
+use super::open::{FileHandle, OpenFile, OpenKind, OpenState};
+use super::types::{
+    Access, AllocateMode, Caller, Existing, HandleId, Mutability, Opened, SeekTarget, SetIdBits,
+};
+use super::virtual_tree::VirtualNode;
+use super::{Inner, Target, Vfs, attributes, signals};
+use crate::ingest::extents::ExtentList;
+use crate::model::{
+    Blob, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState,
+    FsError, FsResult, Timestamp, ViewsState,
+};
+use crate::spool::Space;
+
+/// Written bytes are pushed to the disk each time this many have come together, so that the wait
+/// at `close` is short.
+const WRITE_BACK_BYTES: u64 = 8 << 20;
+/// Most that one copy inside the mount moves: fuser's reply is a `u32`.
+const MAX_COPY_BYTES: u64 = 1 << 30;
+/// Largest file: far above any film, far below where offsets could overflow.
+const MAX_FILE_BYTES: u64 = 1 << 50;
+
+/// Runs a short blocking piece of work (local disk, index) off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> FsResult<T> + Send + 'static,
+) -> FsResult<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(FsError::new(ErrorKind::Io, error.to_string())))
+}
+
+impl Inner {
+    pub(super) fn open_file_of(&self, target: &Target) -> Option<Arc<OpenFile>> {
+        match target {
+            Target::Real(node) => self.open.file(node.id),
+            Target::Unlinked(file) => Some(Arc::clone(file)),
+            Target::Virtual(_) => None,
+        }
+    }
+
+    /// The committed content of an open file.
+    pub(super) fn content_of(&self, file: &OpenFile, state: &OpenState) -> FsResult<FileContent> {
+        if let Some(entry) = &state.unlinked {
+            return match &entry.kind {
+                EntryKind::File(content) => Ok((**content).clone()),
+                EntryKind::Directory => Err(ErrorKind::IsDirectory.into()),
+            };
+        }
+        match &self.tree.recent_entry(file.id)?.kind {
+            EntryKind::File(content) => Ok((**content).clone()),
+            EntryKind::Directory => Err(ErrorKind::IsDirectory.into()),
+        }
+    }
+
+    /// Starts a draft if there is none.
+    fn with_draft<'a>(
+        &self,
+        file: &OpenFile,
+        state: &'a mut OpenState,
+    ) -> FsResult<&'a mut Draft> {
+        if state.draft.is_none() {
+            state.draft = Some(Draft::over(&self.content_of(file, state)?));
+        }
+        state.draft.as_mut().ok_or_else(|| ErrorKind::Io.into())
+    }
+
+    /// Says in the index that a file is being written: a start that finds this knows that the
+    /// bytes may be half of what was meant.
+    fn mark_writing(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
+        if !state.marked {
+            self.writing.put(file.id)?;
+            state.marked = true;
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, size: u64) -> FsResult<()> {
+        let limit = match self.settings().max_file_size {
+            0 => MAX_FILE_BYTES,
+            limit => limit,
+        };
+        if size > limit {
+            return Err(FsError::new(
+                ErrorKind::TooLarge,
+                format!("a file may have {limit} bytes here (MAX_UPLOAD_SIZE)"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Commits the draft of a file: its extents become the entry's, durable when this returns.
+    fn commit_draft(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
+        let Some(draft) = state.draft.as_mut() else { return Ok(()) };
+        draft.sync()?;
+        let quarantine = state.quarantine.clone();
+        if !draft.is_changed() && quarantine.is_none() {
+            return self.tree.sync();
+        }
+        let modified = draft.modified.unwrap_or_else(Timestamp::now);
+        let extents = draft.extents.as_slice().to_vec();
+        let blobs = draft.named_blobs();
+        let size = draft.size();
+        if let Some(entry) = &mut state.unlinked {
+            if let EntryKind::File(content) = &mut entry.kind {
+                (content.extents, content.blobs, content.size) = (extents, blobs, size);
+            }
+            draft.modified = None;
+            return Ok(());
+        }
+        let changed = draft.is_changed();
+        let (entry, ()) = self.tree.update(file.id, |entry| {
+            if let EntryKind::File(content) = &mut entry.kind {
+                if changed {
+                    content.version += 1;
+                    (content.extents, content.blobs, content.size) = (extents, blobs, size);
+                    content.views = ViewsState::Pending;
+                    entry.attributes.mtime = modified;
+                    entry.attributes.ctime = modified;
+                }
+                content.state = quarantine.map_or(FileState::Spooled, FileState::Failed);
+            }
+            Ok(())
+        })?;
+        draft.modified = None;
+        self.own_spooled(&entry)?;
+        self.tree.sync()
+    }
+
+    /// Tells the spool who needs which blob, and writes the records that let a start without index
+    /// and journal find the bytes' name again.
+    pub(super) fn own_spooled(&self, entry: &Entry) -> FsResult<()> {
+        let EntryKind::File(content) = &entry.kind else { return Ok(()) };
+        let blobs: Vec<_> = content.blobs.iter().map(|blob| blob.id).collect();
+        let record = crate::ingest::spool_record(entry)?;
+        for id in &blobs {
+            if self.spool.get(*id).is_some() {
+                self.spool.write_record(*id, &record)?;
+            }
+        }
+        self.ingest.own(entry.id, blobs);
+        Ok(())
+    }
+
+    /// Forgets an open file that nobody uses; of an unlinked one, its spooled bytes too.
+    pub(super) fn drop_if_unused(&self, id: EntryId) {
+        let Some(file) = self.open.file(id) else { return };
+        if self.open.is_open(id) {
+            return;
+        }
+        if file.state().unlinked.is_some() {
+            file.state().draft = None;
+            self.ingest.disown(id);
+            let _ = self.writing.remove(id);
+        }
+        self.open.forget_idle(id);
+    }
+
+    fn write_blocking(&self, open: &FileHandle, offset: u64, data: &[u8]) -> FsResult<WriteBack> {
+        let file = &open.file;
+        let mut state = file.state();
+        self.mark_writing(file, &mut state)?;
+        let draft = self.with_draft(file, &mut state)?;
+        draft.write(&self.spool, offset, data)?;
+        open.wrote.store(true, Ordering::Relaxed);
+        state.unsynced += data.len() as u64;
+        if state.unsynced < WRITE_BACK_BYTES {
+            return Ok(WriteBack::NotYet);
+        }
+        state.unsynced = 0;
+        let own = match &mut state.draft {
+            Some(draft) => draft.own_blob(&self.spool)?,
+            None => return Ok(WriteBack::NotYet),
+        };
+        Ok(WriteBack::Due(own))
+    }
+}
+
+enum WriteBack {
+    NotYet,
+    Due(Arc<crate::spool::SpoolFile>),
+}
+
+/// Opening and closing.
+impl Vfs {
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, `ReadOnly` (a view opened for writing), or `Io`.
+    pub async fn open(
+        &self,
+        ino: crate::model::Ino,
+        access: Access,
+        existing: Existing,
+        caller: Caller,
+    ) -> FsResult<Opened> {
+        let mut target = self.0.target(ino)?;
+        let writes = access != Access::Read || existing == Existing::Truncate;
+        if writes {
+            self.0.require_writable()?;
+            if let Target::Virtual(node @ VirtualNode::Sidecar { .. }) = &target {
+                let id = self.materialise(node.clone(), existing, caller).await?;
+                target = Target::Real(self.0.tree.node(id)?);
+            }
+        }
+        match target {
+            Target::Virtual(_) if writes => Err(ErrorKind::ReadOnly.into()),
+            Target::Virtual(node) => {
+                let handle = self.0.open.open_other(self.0.open_virtual(&node)?);
+                Ok(Opened { handle, mutability: Mutability::Immutable })
+            }
+            Target::Real(node) => {
+                if matches!(node.kind, crate::index::NodeKind::Directory) {
+                    return Err(ErrorKind::IsDirectory.into());
+                }
+                let handle = self.0.open.open_file(node.id, node.ino, access);
+                if existing == Existing::Truncate
+                    && let Err(error) = self.truncate_open(handle).await
+                {
+                    self.release(handle);
+                    return Err(error);
+                }
+                Ok(Opened { handle, mutability: self.0.mutability(node.id) })
+            }
+            Target::Unlinked(file) => {
+                let handle = self.0.open.open_file(file.id, file.ino, access);
+                Ok(Opened { handle, mutability: Mutability::Mutable })
+            }
+        }
+    }
+
+    async fn truncate_open(&self, handle: HandleId) -> FsResult<()> {
+        let inner = Arc::clone(&self.0);
+        let open = inner.open.get(handle)?;
+        blocking(move || {
+            let OpenKind::File(open) = &*open else { return Err(ErrorKind::BadHandle.into()) };
+            let mut state = open.file.state();
+            let draft = inner.with_draft(&open.file, &mut state)?;
+            if draft.size() > 0 {
+                draft.truncate(0);
+                open.wrote.store(true, Ordering::Relaxed);
+                inner.mark_writing(&open.file, &mut state)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// `close`: when this succeeds, what was written is durable in the spool. A writer that is
+    /// being ended by a signal leaves half a file: it is kept, and not ingested.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`, when the bytes are not durable or an earlier write failed.
+    pub async fn flush(&self, handle: HandleId, caller: Caller) -> FsResult<()> {
+        let inner = Arc::clone(&self.0);
+        let open = inner.open.get(handle)?;
+        blocking(move || {
+            let OpenKind::File(open) = &*open else { return Ok(()) };
+            if open.access == Access::Read || !open.wrote.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let mut state = open.file.state();
+            if let Some(signal) = signals::fatal_signal(caller.pid) {
+                state.quarantine.get_or_insert_with(|| {
+                    format!(
+                        "the program that wrote it was ended by signal {signal}; \
+                         copy it again, or `tgfs retry` it as it is"
+                    )
+                });
+            }
+            let failed = open.failed.load(Ordering::Relaxed);
+            if failed {
+                state.quarantine.get_or_insert_with(|| {
+                    "a write failed, so the file is not whole; copy it again".to_owned()
+                });
+            }
+            inner.commit_draft(&open.file, &mut state)?;
+            open.wrote.store(false, Ordering::Relaxed);
+            if state.marked {
+                inner.writing.remove(open.file.id)?;
+                state.marked = false;
+            }
+            if failed {
+                return Err(FsError::new(ErrorKind::Io, "an earlier write to this file failed"));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// # Errors
+    /// `NoSpace` or `Io`, when the bytes are not durable.
+    pub async fn fsync(&self, handle: HandleId) -> FsResult<()> {
+        let inner = Arc::clone(&self.0);
+        let open = inner.open.get(handle)?;
+        blocking(move || match &*open {
+            OpenKind::File(open) => inner.commit_draft(&open.file, &mut open.file.state()),
+            OpenKind::Snapshot { .. } | OpenKind::View(_) | OpenKind::Fixed(_) => Ok(()),
+        })
+        .await
+    }
+
+    /// The last writer's release starts the settle time, after which the file is ingested: rsync,
+    /// gio, mc and shutil still set times, modes and names after it.
+    pub fn release(&self, handle: HandleId) {
+        let Some(closed) = self.0.open.close(handle) else { return };
+        match &*closed.handle {
+            OpenKind::File(open) => {
+                let id = open.file.id;
+                if open.access != Access::Read && closed.remaining_writers == 0 {
+                    self.0.settle.touch(id);
+                }
+                if closed.remaining == 0 {
+                    self.0.drop_if_unused(id);
+                }
+            }
+            OpenKind::Snapshot { .. } => self.0.ingest.unpin(handle.0),
+            OpenKind::View(_) | OpenKind::Fixed(_) => {}
+        }
+    }
+
+    /// `fsync` of a directory: all names are durable when this returns.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub async fn sync_names(&self) -> FsResult<()> {
+        let inner = Arc::clone(&self.0);
+        blocking(move || inner.tree.sync()).await
+    }
+
+    /// Commits what an open file has uncommitted.
+    pub(super) async fn commit_file(&self, file: &Arc<OpenFile>) -> FsResult<()> {
+        let inner = Arc::clone(&self.0);
+        let file = Arc::clone(file);
+        blocking(move || inner.commit_draft(&file, &mut file.state())).await
+    }
+}
+
+/// Bytes.
+impl Vfs {
+    /// Exactly the bytes asked for, up to the end of the file.
+    ///
+    /// # Errors
+    /// `BadHandle`, `RemoteUnavailable`, `Corrupt`, or `Io`.
+    pub async fn read(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Bytes> {
+        match &*self.0.open.get(handle)? {
+            OpenKind::Fixed(bytes) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let len = usize::try_from(len).unwrap_or(usize::MAX);
+                Ok(bytes.slice(from..from.saturating_add(len).min(bytes.len())))
+            }
+            OpenKind::View(view) => view.read(&self.0.reader, offset, len).await,
+            OpenKind::Snapshot { content } => {
+                let extents = ExtentList::new(content.extents.clone()).range(offset, len);
+                self.0.reader.read(&extents, &content.blobs).await
+            }
+            OpenKind::File(open) => self.read_file(&open.file, offset, len).await,
+        }
+    }
+
+    async fn read_file(&self, file: &OpenFile, offset: u64, len: u64) -> FsResult<Bytes> {
+        let (extents, blobs) = self.0.extents_at(file, offset, len)?;
+        match self.0.reader.read(&extents, &blobs).await {
+            // Between looking and reading the spooled copy may have gone, since packs hold the
+            // bytes now: the newer record says where.
+            Err(error) if error.kind == ErrorKind::Io => {
+                let (extents, blobs) = self.0.extents_at(file, offset, len)?;
+                self.0.reader.read(&extents, &blobs).await
+            }
+            result => result,
+        }
+    }
+
+    /// All of `data`, or an error; then the handle is marked, and what it leaves is not ingested.
+    ///
+    /// # Errors
+    /// `BadHandle`, `TooLarge`, `NoSpace`, or `Io`.
+    pub async fn write(
+        &self,
+        handle: HandleId,
+        offset: u64,
+        data: Bytes,
+        bits: SetIdBits,
+    ) -> FsResult<()> {
+        let kind = self.0.open.get(handle)?;
+        let OpenKind::File(open) = &*kind else { return Err(ErrorKind::BadHandle.into()) };
+        open.require_write()?;
+        let result = self.write_checked(&kind, offset, data, bits).await;
+        if result.is_err() {
+            open.failed.store(true, Ordering::Relaxed);
+            open.wrote.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    async fn write_checked(
+        &self,
+        kind: &Arc<OpenKind>,
+        offset: u64,
+        data: Bytes,
+        bits: SetIdBits,
+    ) -> FsResult<()> {
+        self.0.check_size(offset.saturating_add(data.len() as u64))?;
+        self.0.wait_for_space(data.len() as u64).await?;
+        let inner = Arc::clone(&self.0);
+        let kind = Arc::clone(kind);
+        let due = blocking(move || {
+            let OpenKind::File(open) = &*kind else { return Err(ErrorKind::BadHandle.into()) };
+            if bits == SetIdBits::Clear {
+                inner.clear_set_id(&open.file)?;
+            }
+            inner.write_blocking(open, offset, &data)
+        })
+        .await?;
+        if let WriteBack::Due(own) = due {
+            // Nobody waits for this one: `close` syncs again and sees its error.
+            drop(tokio::task::spawn_blocking(move || own.sync()));
+        }
+        Ok(())
+    }
+
+    /// Shares stored bytes instead of copying them.
+    ///
+    /// # Errors
+    /// `NotSupported` where the bytes can still change (the kernel then copies by reading and
+    /// writing), `BadHandle`, `TooLarge`, or `Io`.
+    pub async fn copy_file_range(
+        &self,
+        from: HandleId,
+        from_offset: u64,
+        to: HandleId,
+        to_offset: u64,
+        len: u64,
+    ) -> FsResult<u64> {
+        let inner = Arc::clone(&self.0);
+        let (from, to) = (inner.open.get(from)?, inner.open.get(to)?);
+        let len = len.min(MAX_COPY_BYTES);
+        blocking(move || {
+            let (OpenKind::File(from), OpenKind::File(to)) = (&*from, &*to) else {
+                return Err(ErrorKind::NotSupported.into());
+            };
+            to.require_write()?;
+            if from.file.id == to.file.id {
+                return Err(ErrorKind::NotSupported.into());
+            }
+            let (extents, blobs) = inner.shareable(&from.file, from_offset, len)?;
+            let copied: u64 = extents.iter().map(|extent| extent.len).sum();
+            if copied == 0 {
+                return Ok(0);
+            }
+            inner.check_size(to_offset.saturating_add(copied))?;
+            let mut state = to.file.state();
+            inner.mark_writing(&to.file, &mut state)?;
+            inner.with_draft(&to.file, &mut state)?.share(to_offset, &extents, &blobs);
+            to.wrote.store(true, Ordering::Relaxed);
+            Ok(copied)
+        })
+        .await
+    }
+
+    /// # Errors
+    /// `NoSpace` when the spool can never hold it, `TooLarge`, `BadHandle`, or `Io`.
+    pub async fn fallocate(
+        &self,
+        handle: HandleId,
+        offset: u64,
+        len: u64,
+        mode: AllocateMode,
+    ) -> FsResult<()> {
+        let end = offset.saturating_add(len);
+        self.0.check_size(end)?;
+        if matches!(mode, AllocateMode::Extend | AllocateMode::KeepSize)
+            && len > self.0.spool.capacity()
+        {
+            return Err(FsError::new(ErrorKind::NoSpace, "larger than the spool can ever take"));
+        }
+        let inner = Arc::clone(&self.0);
+        let kind = inner.open.get(handle)?;
+        blocking(move || {
+            let OpenKind::File(open) = &*kind else { return Err(ErrorKind::BadHandle.into()) };
+            open.require_write()?;
+            let mut state = open.file.state();
+            inner.mark_writing(&open.file, &mut state)?;
+            let draft = inner.with_draft(&open.file, &mut state)?;
+            match mode {
+                AllocateMode::KeepSize => {}
+                AllocateMode::Extend => draft.truncate(draft.size().max(end)),
+                AllocateMode::PunchHole | AllocateMode::ZeroRangeKeepSize => {
+                    draft.punch(offset, len);
+                }
+                AllocateMode::ZeroRange => {
+                    draft.truncate(draft.size().max(end));
+                    draft.punch(offset, len);
+                }
+            }
+            open.wrote.store(true, Ordering::Relaxed);
+            Ok(())
+        })
+        .await
+    }
+
+    /// `SEEK_DATA` and `SEEK_HOLE`: runs of zeros that were never written are holes.
+    ///
+    /// # Errors
+    /// `NoSuchPosition` behind the end or when no data follows, `BadHandle`, or `Io`.
+    pub fn seek(&self, handle: HandleId, offset: u64, target: SeekTarget) -> FsResult<u64> {
+        let kind = self.0.open.get(handle)?;
+        let OpenKind::File(open) = &*kind else { return Err(ErrorKind::NotSupported.into()) };
+        let (extents, size) = {
+            let state = open.file.state();
+            match &state.draft {
+                Some(draft) => (draft.extents.as_slice().to_vec(), draft.size()),
+                None => {
+                    let content = self.0.content_of(&open.file, &state)?;
+                    (content.extents, content.size)
+                }
+            }
+        };
+        find_position(&extents, size, offset, target)
+    }
+
+    pub(super) async fn resize(
+        &self,
+        target: &Target,
+        handle: Option<HandleId>,
+        size: u64,
+    ) -> FsResult<()> {
+        self.0.check_size(size)?;
+        let file = match target {
+            Target::Real(node) => {
+                if matches!(node.kind, crate::index::NodeKind::Directory) {
+                    return Err(ErrorKind::IsDirectory.into());
+                }
+                self.0.open.file_or_new(node.id, node.ino)
+            }
+            Target::Unlinked(file) => Arc::clone(file),
+            Target::Virtual(_) => return Err(ErrorKind::ReadOnly.into()),
+        };
+        let handle = handle.and_then(|id| self.0.open.get(id).ok());
+        let inner = Arc::clone(&self.0);
+        blocking(move || {
+            let mut state = file.state();
+            let draft = inner.with_draft(&file, &mut state)?;
+            let changes = draft.size() != size;
+            draft.truncate(size);
+            match handle.as_deref() {
+                Some(OpenKind::File(open)) => {
+                    if changes {
+                        open.wrote.store(true, Ordering::Relaxed);
+                    }
+                }
+                // By name there is no close to wait for: it is committed at once.
+                _ => {
+                    inner.commit_draft(&file, &mut state)?;
+                    drop(state);
+                    inner.settle.touch(file.id);
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Inner {
+    /// What a range of an open file consists of, the draft's changes included.
+    fn extents_at(
+        &self,
+        file: &OpenFile,
+        offset: u64,
+        len: u64,
+    ) -> FsResult<(Vec<Extent>, Vec<Blob>)> {
+        let mut state = file.state();
+        if state.draft.is_some() && state.unlinked.is_none() {
+            let content = self.content_of(file, &state)?;
+            if let Some(draft) = &mut state.draft {
+                draft.refresh_base(&content);
+            }
+        }
+        if let Some(draft) = &state.draft {
+            return Ok((draft.extents.range(offset, len), draft.blobs().to_vec()));
+        }
+        if state.unlinked.is_none() {
+            // The common case, a stored film being played: no copy of its whole record.
+            let entry = self.tree.recent_entry(file.id)?;
+            if let EntryKind::File(content) = &entry.kind {
+                return Ok(needed(content, offset, len));
+            }
+        }
+        let content = self.content_of(file, &state)?;
+        Ok(needed(&content, offset, len))
+    }
+
+    /// Extents of a file whose bytes cannot change any more.
+    fn shareable(
+        &self,
+        file: &OpenFile,
+        offset: u64,
+        len: u64,
+    ) -> FsResult<(Vec<Extent>, Vec<Blob>)> {
+        if self.open.writers(file.id) > 0 {
+            return Err(ErrorKind::NotSupported.into());
+        }
+        let mut state = file.state();
+        self.commit_draft(file, &mut state)?;
+        // Sealed: the next write begins a blob of its own.
+        state.draft = None;
+        let content = self.content_of(file, &state)?;
+        Ok(needed(&content, offset, len))
+    }
+
+    fn mutability(&self, id: EntryId) -> Mutability {
+        let stored = self.tree.recent_entry(id).is_ok_and(|entry| match &entry.kind {
+            EntryKind::File(content) => content.state == FileState::Stored,
+            EntryKind::Directory => false,
+        });
+        if stored && self.open.writers(id) == 0 { Mutability::Immutable } else { Mutability::Mutable }
+    }
+
+    fn clear_set_id(&self, file: &OpenFile) -> FsResult<()> {
+        if file.state().unlinked.is_some() {
+            return Ok(());
+        }
+        let node = self.tree.node(file.id)?;
+        if attributes::without_set_id(node.attributes.mode) != node.attributes.mode {
+            self.tree.update(file.id, |entry| {
+                entry.attributes.mode = attributes::without_set_id(entry.attributes.mode);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn wait_for_space(&self, bytes: u64) -> FsResult<()> {
+        let deadline: Duration = self.settings().write_deadline;
+        match self.spool.wait_for_space(bytes, deadline, || self.ingest.draining()).await {
+            Space::Granted => Ok(()),
+            Space::Full => Err(FsError::new(
+                ErrorKind::NoSpace,
+                "the spool is full and nothing in it can be sent; free disk space or raise TGFS_SPOOL_SIZE",
+            )),
+        }
+    }
+}
+
+fn needed(content: &FileContent, offset: u64, len: u64) -> (Vec<Extent>, Vec<Blob>) {
+    let extents = ExtentList::new(content.extents.clone()).range(offset, len);
+    let named = |blob: &&Blob| extents.iter().any(|e| e.source == ExtentSource::Blob(blob.id));
+    let blobs = content.blobs.iter().filter(named).cloned().collect();
+    (extents, blobs)
+}
+
+fn find_position(extents: &[Extent], size: u64, offset: u64, target: SeekTarget) -> FsResult<u64> {
+    if offset >= size {
+        return Err(ErrorKind::NoSuchPosition.into());
+    }
+    let mut start = 0;
+    for extent in extents {
+        let end = start + extent.len;
+        let is_hole = extent.source == ExtentSource::Zeros;
+        if end > offset && is_hole == (target == SeekTarget::Hole) {
+            return Ok(offset.max(start));
+        }
+        start = end;
+    }
+    match target {
+        SeekTarget::Hole => Ok(size),
+        SeekTarget::Data => Err(ErrorKind::NoSuchPosition.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::extents::zeros;
+    use crate::model::BlobId;
+
+    #[test]
+    fn holes_and_data_are_found() {
+        let source = ExtentSource::Blob(BlobId::from_bytes([1; 16]));
+        let data = Extent { source, offset: 0, len: 10 };
+        let extents = [data, zeros(10), data];
+        let at = |offset, target| find_position(&extents, 30, offset, target);
+        assert_eq!(at(0, SeekTarget::Data), Ok(0));
+        assert_eq!(at(5, SeekTarget::Hole), Ok(10));
+        assert_eq!(at(12, SeekTarget::Data), Ok(20));
+        assert_eq!(at(25, SeekTarget::Hole), Ok(30));
+        assert_eq!(at(30, SeekTarget::Data), Err(ErrorKind::NoSuchPosition.into()));
+        assert_eq!(
+            find_position(&[data, zeros(5)], 15, 11, SeekTarget::Data),
+            Err(ErrorKind::NoSuchPosition.into())
+        );
+    }
+}

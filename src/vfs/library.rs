@@ -1,0 +1,565 @@
+//! Operations by path and id: for HTTP, the socket and commands.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::files::blocking;
+use super::open::OpenKind;
+use super::types::{
+    Access, Attr, CacheStats, Caller, Existing, FileKind, Resource, SpaceInfo,
+};
+use super::views::ViewedFile;
+use super::virtual_tree::VirtualNode;
+use super::{Inner, PAGE, Target, Vfs, attributes};
+use crate::index::ChildKind;
+use crate::ingest::JobProgress;
+use crate::ingest::policy::{NamePolicy, name_policy};
+use crate::media::name::is_media_name;
+use crate::model::{
+    Digest, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsError,
+    FsResult, Ino, JobInfo, Name, PendingInfo, PublicState, SubtitleInfo, Timestamp, TrackKind,
+    TreePath, Views, ViewsState,
+};
+use crate::tree::NewEntry;
+
+/// Longest slug in bytes: it is part of URLs that people type.
+const MAX_SLUG_BYTES: usize = 80;
+/// Bytes of a sidecar that becomes the user's file; subtitles are well below.
+const MAX_SIDECAR_BYTES: u64 = 64 << 20;
+
+/// Paths, ids and slugs.
+impl Vfs {
+    /// Also of views, e.g. `/.hls/film.mkv/master.m3u8`.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, or `Io`.
+    pub fn resolve(&self, path: &TreePath) -> FsResult<Attr> {
+        let target = self.0.target_at(path)?;
+        let attr = self.0.attr_of(&target)?;
+        self.0.remember_lookup(&target);
+        Ok(attr)
+    }
+
+    /// Opens a file or view for reading fixed bytes; `release` the handle in the end.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, or `Io`.
+    pub async fn open_resource(&self, path: &TreePath) -> FsResult<Resource> {
+        let target = self.0.target_at(path)?;
+        let attr = self.0.attr_of(&target)?;
+        if attr.kind == FileKind::Directory {
+            return Err(ErrorKind::IsDirectory.into());
+        }
+        match target {
+            Target::Virtual(node) => {
+                let etag = self.0.view_tag(&node)?;
+                let handle = self.0.open.open_other(self.0.open_virtual(&node)?);
+                Ok(Resource { attr, etag, handle })
+            }
+            Target::Real(node) => {
+                if let Some(file) = self.0.open.file(node.id) {
+                    self.commit_file(&file).await?;
+                }
+                let entry = self.0.tree.recent_entry(node.id)?;
+                let EntryKind::File(content) = &entry.kind else {
+                    return Err(ErrorKind::IsDirectory.into());
+                };
+                let content = Arc::new((**content).clone());
+                let etag = format!("{}-{}", entry.id, content.version);
+                let blobs: Vec<_> = content.blobs.iter().map(|blob| blob.id).collect();
+                let attr = Attr { size: content.size, ..attributes::real(&self.0.tree.node(node.id)?) };
+                let handle = self.0.open.open_other(OpenKind::Snapshot { content });
+                self.0.ingest.pin(handle.0, blobs);
+                Ok(Resource { attr, etag, handle })
+            }
+            Target::Unlinked(_) => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Where the file is now.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Io`.
+    pub fn path_of(&self, id: EntryId) -> FsResult<TreePath> {
+        self.0.tree.path_of(id)
+    }
+
+    /// The file that `/playlist/local/<slug>.m3u8` means. A slug stays with the first film that
+    /// got it while that film exists.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Io`.
+    pub fn by_slug(&self, slug: &str) -> FsResult<EntryId> {
+        self.0.slug_owner(slug)?.ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    /// Of the map that the file's views are made from now.
+    ///
+    /// # Errors
+    /// `NotFound` while it has none, or `Io`.
+    pub fn map_digest(&self, id: EntryId) -> FsResult<Digest> {
+        Ok(self.0.viewed(id)?.views()?.map_digest)
+    }
+
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, or `Io`.
+    pub fn info(&self, id: EntryId) -> FsResult<FileInfo> {
+        let entry = self.0.tree.entry(id)?;
+        self.0.describe(&entry, &self.0.tree.path_of(id)?)
+    }
+
+    /// All files below `directory`, by path; a file's own path lists just it.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Io`.
+    pub fn list(&self, directory: &TreePath) -> FsResult<Vec<FileInfo>> {
+        let node = self.0.tree.resolve(directory)?;
+        if matches!(node.kind, crate::index::NodeKind::File { .. }) {
+            return Ok(vec![self.info(node.id)?]);
+        }
+        let mut found = Vec::new();
+        let mut todo = vec![(node.id, directory.clone())];
+        while let Some((id, path)) = todo.pop() {
+            for child in self.0.all_children(id)? {
+                let path = path.join(child.name);
+                match child.kind {
+                    ChildKind::Directory => todo.push((child.id, path)),
+                    ChildKind::File => match self.0.tree.entry(child.id) {
+                        Ok(entry) => found.push(self.0.describe(&entry, &path)?),
+                        Err(error) if error.kind == ErrorKind::NotFound => {}
+                        Err(error) => return Err(error),
+                    },
+                }
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    /// Files that ingest is at or that failed, with what is only in the spool.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn jobs(&self) -> FsResult<Vec<JobInfo>> {
+        let mut jobs = Vec::new();
+        for id in self.0.ingest.unfinished()? {
+            let Ok(entry) = self.0.tree.entry(id) else { continue };
+            let EntryKind::File(content) = &entry.kind else { continue };
+            if name_policy(&entry.name) == NamePolicy::Local {
+                continue;
+            }
+            let info = self.0.describe(&entry, &self.0.tree.path_of(id)?)?;
+            let progress = self.0.ingest.progress(id);
+            let step = match &progress {
+                Some(progress) => progress.step.to_owned(),
+                None if info.state == PublicState::Failed => "none".to_owned(),
+                None => "wait".to_owned(),
+            };
+            jobs.push(JobInfo {
+                id: info.id,
+                path: info.path,
+                state: info.state,
+                step,
+                progress: info.progress,
+                error: info.error,
+                spool_bytes: self.0.only_in_spool(content),
+                age_seconds: age(entry.attributes.ctime),
+            });
+        }
+        jobs.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(jobs)
+    }
+
+    /// What would be lost with the local disk.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn pending(&self) -> FsResult<PendingInfo> {
+        let mut pending = PendingInfo::default();
+        for job in self.jobs()?.into_iter().filter(|job| job.spool_bytes > 0) {
+            pending.files += 1;
+            pending.bytes += job.spool_bytes;
+            pending.oldest_seconds = pending.oldest_seconds.max(job.age_seconds);
+        }
+        Ok(pending)
+    }
+
+    /// Changes whenever a state, a step or a progress may have.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.ingest.changes()
+    }
+
+    /// # Errors
+    /// `Io` when the disk of the spool does not answer.
+    pub fn space(&self) -> FsResult<SpaceInfo> {
+        let (used, free) = (self.0.spool.used(), self.0.spool.free());
+        Ok(SpaceInfo { total: used + free, free, files: 1 << 32 })
+    }
+
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        let stats = self.0.cache.stats();
+        CacheStats {
+            hits: stats.hits,
+            misses: stats.misses,
+            evictions: stats.evictions,
+            entries: stats.held_blocks,
+            bytes: stats.held_bytes,
+            capacity_bytes: stats.capacity_bytes,
+        }
+    }
+
+    /// Drops the cached blocks of one file and its views, or all of them; how many bytes.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Io`.
+    pub async fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
+        let before = self.0.cache.stats().held_bytes;
+        match id {
+            None => self.0.cache.clear().await,
+            Some(id) => self.0.cache.clear_packs(&self.0.tree.content(id)?.packs()).await,
+        }
+        Ok(before.saturating_sub(self.0.cache.stats().held_bytes))
+    }
+}
+
+/// Changes by path.
+impl Vfs {
+    /// Makes the directories of a path that are not there.
+    ///
+    /// # Errors
+    /// `NotDirectory`, `ReadOnly`, or `Io`.
+    pub fn make_directories(&self, path: &TreePath, caller: Caller) -> FsResult<Ino> {
+        let mut at = Ino::ROOT;
+        for name in path.names() {
+            at = match self.mkdir(at, name.as_bytes(), 0o755, caller) {
+                Ok(attr) => attr.ino,
+                Err(error) if error.kind == ErrorKind::Exists => self.lookup(at, name.as_bytes())?.ino,
+                Err(error) => return Err(error),
+            };
+        }
+        match self.getattr(at)?.kind {
+            FileKind::Directory => Ok(at),
+            FileKind::File => Err(ErrorKind::NotDirectory.into()),
+        }
+    }
+
+    /// Removes a file, or a directory with all that is in it; the number of files.
+    ///
+    /// # Errors
+    /// `NotFound`, `ReadOnly`, or `Io`; what was removed before an error stays removed.
+    pub fn remove(&self, path: &TreePath) -> FsResult<u64> {
+        let Some((parent, name)) = path.split_last() else {
+            return Err(FsError::new(ErrorKind::InvalidArgument, "the root cannot be removed"));
+        };
+        let node = self.0.tree.resolve(path)?;
+        let parent = self.0.tree.resolve(&parent)?.ino;
+        match node.kind {
+            crate::index::NodeKind::File { .. } => {
+                self.unlink(parent, name.as_bytes())?;
+                Ok(1)
+            }
+            crate::index::NodeKind::Directory => {
+                let mut files = 0;
+                for child in self.0.all_children(node.id)? {
+                    files += self.remove(&path.join(child.name))?;
+                }
+                self.rmdir(parent, name.as_bytes())?;
+                Ok(files)
+            }
+        }
+    }
+
+    /// Ingests a failed, quarantined or temp-named file.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, `ReadOnly`, or `Io`.
+    pub fn retry(&self, path: &TreePath) -> FsResult<()> {
+        self.0.require_writable()?;
+        let id = self.0.tree.resolve(path)?.id;
+        self.0.tree.update(id, |entry| match &mut entry.kind {
+            EntryKind::Directory => Err(ErrorKind::IsDirectory.into()),
+            EntryKind::File(content) => {
+                if matches!(content.state, FileState::Failed(_)) {
+                    content.state = FileState::Spooled;
+                }
+                if matches!(content.views, ViewsState::Unsupported(_) | ViewsState::Unreadable(_)) {
+                    content.views = ViewsState::Pending;
+                }
+                Ok(())
+            }
+        })?;
+        self.0.ingest.retry(id);
+        Ok(())
+    }
+
+    /// A sidecar that is written to becomes the user's file, with the bytes it had.
+    pub(super) async fn materialise(
+        &self,
+        node: VirtualNode,
+        existing: Existing,
+        caller: Caller,
+    ) -> FsResult<EntryId> {
+        let VirtualNode::Sidecar { film, key } = &node else { return Err(ErrorKind::ReadOnly.into()) };
+        let directory = self.0.tree.node(film_parent(&self.0, *film)?)?;
+        let sidecars = self.0.sidecars(*film)?;
+        let name = sidecars
+            .into_iter()
+            .find(|sidecar| sidecar.node == node)
+            .map(|sidecar| sidecar.name)
+            .ok_or(ErrorKind::NotFound)?;
+        let bytes = match existing {
+            Existing::Truncate => bytes::Bytes::new(),
+            Existing::Keep => {
+                let view = self.0.sidecar_view(*film, key)?;
+                let size = view.size.min(MAX_SIDECAR_BYTES);
+                let open = super::views::OpenView::new(self.0.viewed(*film)?, view);
+                open.read(&self.0.reader, 0, size).await?
+            }
+        };
+        let (attr, opened) = self.create(directory.ino, &name, 0o644, Access::Write, caller)?;
+        let written = match bytes.is_empty() {
+            true => Ok(()),
+            false => self.write(opened.handle, 0, bytes, super::SetIdBits::Keep).await,
+        };
+        let flushed = self.flush(opened.handle, caller).await;
+        self.release(opened.handle);
+        written.and(flushed)?;
+        let id = attr.id.ok_or(ErrorKind::NotFound)?;
+        self.0.virtuals.replace(node.ino(), id);
+        Ok(id)
+    }
+
+    /// Syncs the journal; used before an answer that promises durability.
+    ///
+    /// # Errors
+    /// `Io` or `NoSpace`.
+    pub async fn sync(&self) -> FsResult<()> {
+        let inner = Arc::clone(&self.0);
+        blocking(move || inner.tree.sync()).await
+    }
+}
+
+fn film_parent(inner: &Inner, film: EntryId) -> FsResult<EntryId> {
+    Ok(inner.tree.node(film)?.parent)
+}
+
+impl Inner {
+    fn all_children(&self, id: EntryId) -> FsResult<Vec<crate::index::Child>> {
+        let mut all = Vec::new();
+        let mut after = Ino(0);
+        loop {
+            let page = self.tree.children(id, after, PAGE)?;
+            let Some(last) = page.last() else { return Ok(all) };
+            after = last.ino;
+            all.extend(page);
+        }
+    }
+
+    fn view_tag(&self, node: &VirtualNode) -> FsResult<String> {
+        match node {
+            VirtualNode::View { file, .. } | VirtualNode::Sidecar { film: file, .. } => {
+                let viewed = self.viewed(*file)?;
+                let views = viewed.views()?;
+                Ok(format!("{}-{}", views.map_digest, views.layout))
+            }
+            VirtualNode::Marker(marker) => Ok(marker.name().to_owned()),
+            VirtualNode::Mirror(_) | VirtualNode::Ghost { .. } => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Bytes of a file that no acknowledged pack holds.
+    fn only_in_spool(&self, content: &FileContent) -> u64 {
+        if content.is_durable() { 0 } else { content.size }
+    }
+
+    /// The state that people see, made from the record, the job and the log.
+    fn public_state(&self, entry: &Entry, content: &FileContent) -> PublicState {
+        if matches!(content.state, FileState::Failed(_)) {
+            return PublicState::Failed;
+        }
+        if self.open.writers(entry.id) > 0
+            || self.settle.is_waiting(entry.id)
+            || name_policy(&entry.name) != NamePolicy::Ingest
+        {
+            return PublicState::Spooled;
+        }
+        let views_done = !matches!(content.views, ViewsState::Pending);
+        match (&content.state, views_done) {
+            (FileState::Stored, true) if self.ingest.progress(entry.id).is_none() => {
+                match content.views {
+                    ViewsState::Unreadable(_) => PublicState::Plain,
+                    _ => PublicState::Stored,
+                }
+            }
+            (FileState::Stored, true) => PublicState::Uploading,
+            (_, false) => PublicState::Ingesting,
+            (_, true) => PublicState::Uploading,
+        }
+    }
+
+    fn describe(&self, entry: &Entry, path: &TreePath) -> FsResult<FileInfo> {
+        let EntryKind::File(content) = &entry.kind else { return Err(ErrorKind::IsDirectory.into()) };
+        let state = self.public_state(entry, content);
+        let job = self.ingest.progress(entry.id);
+        let mut info = FileInfo {
+            id: entry.id.to_string(),
+            path: path.display(),
+            size: content.size,
+            state,
+            progress: if state.is_final() { 100 } else { job.as_ref().map_or(0, |job| job.percent) },
+            error: error_text(content, job.as_ref()),
+            duration: None,
+            resolution: None,
+            bitrate: None,
+            codecs: Vec::new(),
+            segments: 0,
+            subtitles: Vec::new(),
+            created: entry.attributes.created.seconds,
+            modified: entry.attributes.mtime.seconds,
+            slug: None,
+            has_views: false,
+        };
+        if let ViewsState::Ready(views) = &content.views {
+            describe_views(&mut info, views, content.size);
+            info.slug = Some(self.slug_of(entry)?);
+        }
+        Ok(info)
+    }
+
+    /// The slug of a film, given out at the first question.
+    fn slug_of(&self, entry: &Entry) -> FsResult<String> {
+        let io = |e: crate::index::IndexError| FsError::new(ErrorKind::Io, e.to_string());
+        let mut own_key = b"id/".to_vec();
+        own_key.extend_from_slice(entry.id.as_bytes());
+        let base = slugify(&entry.name);
+        if let Some(known) = self.slugs.get(&own_key).map_err(io)?
+            && let Ok(slug) = String::from_utf8(known)
+            && (slug == base || slug.rsplit_once('-').is_some_and(|(stem, _)| stem == base))
+        {
+            return Ok(slug);
+        }
+        for number in 1u32.. {
+            let slug = if number == 1 { base.clone() } else { format!("{base}-{number}") };
+            let owner = self.slug_owner(&slug)?;
+            if owner.is_none() || owner == Some(entry.id) {
+                self.slugs.put(&slug_key(&slug), entry.id.as_bytes()).map_err(io)?;
+                self.slugs.put(&own_key, slug.as_bytes()).map_err(io)?;
+                return Ok(slug);
+            }
+        }
+        Err(ErrorKind::Io.into())
+    }
+
+    fn slug_owner(&self, slug: &str) -> FsResult<Option<EntryId>> {
+        let row = self
+            .slugs
+            .get(&slug_key(slug))
+            .map_err(|e| FsError::new(ErrorKind::Io, e.to_string()))?;
+        let Some(id) = row.and_then(|row| Some(EntryId::from_bytes(row.try_into().ok()?))) else {
+            return Ok(None);
+        };
+        match self.tree.node(id) {
+            Ok(_) => Ok(Some(id)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn slug_key(slug: &str) -> Vec<u8> {
+    let mut key = b"slug/".to_vec();
+    key.extend_from_slice(slug.as_bytes());
+    key
+}
+
+/// `Heat (1995).mkv` → `heat-1995`.
+fn slugify(name: &Name) -> String {
+    let (stem, _) = name.split_extension();
+    let mut slug = String::new();
+    for c in String::from_utf8_lossy(stem).chars().flat_map(char::to_lowercase) {
+        if slug.len() + c.len_utf8() > MAX_SLUG_BYTES {
+            break;
+        }
+        if c.is_alphanumeric() {
+            slug.push(c);
+        } else if !slug.ends_with('-') && !slug.is_empty() {
+            slug.push('-');
+        }
+    }
+    let slug = slug.trim_end_matches('-');
+    if slug.is_empty() { "file".to_owned() } else { slug.to_owned() }
+}
+
+fn error_text(content: &FileContent, job: Option<&JobProgress>) -> Option<String> {
+    match (&content.state, &content.views) {
+        (FileState::Failed(reason), _)
+        | (_, ViewsState::Unsupported(reason) | ViewsState::Unreadable(reason)) => {
+            Some(reason.clone())
+        }
+        (_, ViewsState::Ready(views)) if views.note.is_some() => views.note.clone(),
+        _ => job.and_then(|job| job.error.clone()),
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "milliseconds of a film are far below 2^52")]
+fn describe_views(info: &mut FileInfo, views: &Views, size: u64) {
+    info.has_views = true;
+    info.duration = Some(views.duration_ms as f64 / 1000.0);
+    info.bitrate = (size * 8 * 1000).checked_div(views.duration_ms);
+    info.codecs = views.tracks.iter().map(|track| track.codec.clone()).collect();
+    info.codecs.dedup();
+    info.segments = views
+        .tracks
+        .first()
+        .map_or(0, |track| u32::try_from(track.segments.len()).unwrap_or(u32::MAX));
+    info.resolution = views.tracks.iter().find_map(|track| match track.kind {
+        TrackKind::Video { width, height, .. } => Some((width, height)),
+        TrackKind::Audio { .. } => None,
+    });
+    info.subtitles = views
+        .subtitles
+        .iter()
+        .map(|subtitle| SubtitleInfo {
+            key: subtitle.key.clone(),
+            language: subtitle.language.clone(),
+            title: subtitle.title.clone(),
+            forced: subtitle.forced,
+            default: subtitle.default,
+            formats: subtitle.texts.iter().map(|(format, _)| format.extension().to_owned()).collect(),
+        })
+        .collect();
+}
+
+fn age(since: Timestamp) -> u64 {
+    u64::try_from(Timestamp::now().seconds.saturating_sub(since.seconds)).unwrap_or(0)
+}
+
+/// The views of a file by id, for faces that know ids and not paths.
+impl Vfs {
+    /// # Errors
+    /// `NotFound` while the file has no views, or `Io`.
+    pub fn views(&self, id: EntryId) -> FsResult<Views> {
+        let viewed: ViewedFile = self.0.viewed(id)?;
+        viewed.views().cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_read_well() {
+        for (name, slug) in [
+            ("Heat (1995).mkv", "heat-1995"),
+            ("Amélie.mp4", "amélie"),
+            ("...", "file"),
+            ("S01E02 - The  One.mkv", "s01e02-the-one"),
+        ] {
+            assert_eq!(slugify(&Name::new(name).unwrap()), slug);
+        }
+    }
+}

@@ -1,0 +1,509 @@
+//! Looking up, making, removing, renaming and listing names.
+
+use std::ops::ControlFlow;
+
+use super::types::{Access, Attr, Caller, DirEntry, FileKind, Opened, Mutability, RenameMode};
+use super::virtual_tree::{HLS_NAME, Marker, VirtualNode};
+use super::{Inner, PAGE, Target, Vfs};
+use crate::index::{ChildKind, Node};
+use crate::ingest::policy::{NamePolicy, name_policy};
+use crate::media::name::is_media_name;
+use crate::model::{
+    Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Ino, Name,
+};
+use crate::tree::{self, NewEntry, Replace};
+
+/// Cookies of `.`, `..` and `.hls`; children follow behind them.
+const COOKIE_DOT: u64 = 1;
+const COOKIE_DOTDOT: u64 = 2;
+const COOKIE_HLS: u64 = 3;
+/// A child's cookie is its inode number plus this.
+const COOKIE_CHILDREN: u64 = 16;
+/// Cookies of sidecars: above all children; film's inode number and the sidecar's place.
+const COOKIE_SIDECARS: u64 = 1 << 62;
+/// Sidecars of one film that are listed; a film with more keeps them under `/.hls`.
+const MAX_SIDECARS: u64 = 64;
+
+impl Inner {
+    /// The child of a stored directory, sidecars and `/.hls` included.
+    pub(super) fn child_target(&self, parent: &Node, name: &[u8]) -> FsResult<Target> {
+        tree::require_directory(parent)?;
+        if parent.id == EntryId::ROOT && name == HLS_NAME {
+            return Ok(Target::Virtual(VirtualNode::Mirror(EntryId::ROOT)));
+        }
+        let name = Name::new(name)?;
+        if let Some(child) = self.tree.child(parent.id, &name)? {
+            return Ok(Target::Real(self.tree.node(child.id)?));
+        }
+        if let Some(sidecar) = self.sidecar_named(parent.id, &name)? {
+            return Ok(Target::Virtual(sidecar));
+        }
+        if self.ghosts.contains(parent.id, &name) {
+            return Ok(Target::Virtual(VirtualNode::Ghost { parent: parent.id, name }));
+        }
+        Err(ErrorKind::NotFound.into())
+    }
+
+    pub(super) fn child_of(&self, parent: &Target, name: &[u8]) -> FsResult<Target> {
+        match parent {
+            Target::Real(node) => self.child_target(node, name),
+            Target::Virtual(node) => self.virtual_child(node, name).map(Target::Virtual),
+            Target::Unlinked(_) => Err(ErrorKind::NotDirectory.into()),
+        }
+    }
+
+    /// A stored directory that may be changed.
+    pub(super) fn changeable_directory(&self, ino: Ino) -> FsResult<Node> {
+        self.require_writable()?;
+        match self.target(ino)? {
+            Target::Real(node) => {
+                tree::require_directory(&node)?;
+                Ok(node)
+            }
+            Target::Virtual(_) => Err(ErrorKind::ReadOnly.into()),
+            Target::Unlinked(_) => Err(ErrorKind::NotDirectory.into()),
+        }
+    }
+
+    /// Names under which nothing may be made.
+    fn check_new_name(parent: &Node, name: &[u8]) -> FsResult<Name> {
+        if parent.id == EntryId::ROOT && name == HLS_NAME {
+            return Err(ErrorKind::ReadOnly.into());
+        }
+        // File managers then offer to delete for good, which is what gives the space back.
+        if name.starts_with(b".Trash-") || name == b".Trash" {
+            return Err(FsError::new(
+                ErrorKind::NotPermitted,
+                "this library has no trash; delete for good instead",
+            ));
+        }
+        Ok(Name::new(name)?)
+    }
+
+    pub(super) fn remember_lookup(&self, target: &Target) {
+        if let Target::Virtual(node) = target {
+            self.virtuals.remember(node.clone());
+        }
+    }
+
+    fn ghosts_of(&self, film: &Entry, went_to: Option<EntryId>) {
+        if !is_media_name(&film.name).is_media() {
+            return;
+        }
+        let names = match self.sidecars(film.id) {
+            Ok(found) => found.into_iter().filter_map(|s| Name::new(s.name).ok()).collect(),
+            Err(_) => Vec::new(),
+        };
+        if !names.is_empty() {
+            self.ghosts.add(film.parent, names, went_to);
+        }
+    }
+
+    /// What goes with a name that is gone: the spooled bytes, once nobody has the file open.
+    pub(super) fn after_removal(&self, entry: Entry) {
+        if !matches!(entry.kind, EntryKind::File(_)) {
+            return;
+        }
+        self.settle.cancel(entry.id);
+        self.ingest.cancel(entry.id);
+        let id = entry.id;
+        let file = self.open.file_or_new(id, entry.ino);
+        file.state().unlinked = Some(Box::new(entry));
+        self.drop_if_unused(id);
+        self.ingest.changed();
+    }
+}
+
+/// Names, by inode number of the directory.
+impl Vfs {
+    /// Counts a reference to what it finds; see [`Self::forget`].
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, `NameTooLong`, or `Io`.
+    pub fn lookup(&self, parent: Ino, name: &[u8]) -> FsResult<Attr> {
+        let target = self.0.child_of(&self.0.target(parent)?, name)?;
+        let attr = self.0.attr_of(&target)?;
+        self.0.remember_lookup(&target);
+        Ok(attr)
+    }
+
+    /// The kernel dropped `count` references to the inode.
+    pub fn forget(&self, ino: Ino, count: u64) {
+        if ino.is_virtual() {
+            self.0.virtuals.forget(ino, count);
+        }
+    }
+
+    /// # Errors
+    /// `Exists`, `NotFound`, `NotDirectory`, `NotPermitted` (`.Trash-*`), `ReadOnly`, or `Io`.
+    pub fn mkdir(&self, parent: Ino, name: &[u8], mode: u32, caller: Caller) -> FsResult<Attr> {
+        let directory = self.0.changeable_directory(parent)?;
+        let name = Inner::check_new_name(&directory, name)?;
+        let new = NewEntry { mode, uid: caller.uid, gid: caller.gid };
+        let entry = self.0.tree.add(directory.id, name, new, EntryKind::Directory)?;
+        self.0.attr_of(&Target::Real(self.0.tree.node(entry.id)?))
+    }
+
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, `NotEmpty`, `ReadOnly`, or `Io`.
+    pub fn rmdir(&self, parent: Ino, name: &[u8]) -> FsResult<()> {
+        let directory = self.0.changeable_directory(parent)?;
+        if directory.id == EntryId::ROOT && name == HLS_NAME {
+            return Err(ErrorKind::ReadOnly.into());
+        }
+        self.0.tree.remove_directory(directory.id, &Name::new(name)?)?;
+        Ok(())
+    }
+
+    /// Removing a sidecar hides its name for good.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, `ReadOnly`, or `Io`.
+    pub fn unlink(&self, parent: Ino, name: &[u8]) -> FsResult<()> {
+        let directory = self.0.changeable_directory(parent)?;
+        match self.0.child_target(&directory, name)? {
+            Target::Real(_) => {
+                let name = Name::new(name)?;
+                let child = self.0.tree.child(directory.id, &name)?;
+                let film = child.map(|child| self.0.tree.recent_entry(child.id)).transpose()?;
+                if let Some(film) = film {
+                    self.0.ghosts_of(&film, None);
+                }
+                let removed = self.0.tree.remove_file(directory.id, &name)?;
+                self.0.after_removal(removed.entry);
+                Ok(())
+            }
+            Target::Virtual(VirtualNode::Sidecar { film, .. }) => {
+                let name = Name::new(name)?;
+                self.0.tree.update(film, |entry| {
+                    if let EntryKind::File(content) = &mut entry.kind {
+                        content.hidden_sidecars.push(name);
+                    }
+                    Ok(())
+                })?;
+                Ok(())
+            }
+            Target::Virtual(VirtualNode::Ghost { parent, name }) => {
+                self.0.ghosts.remove(parent, &name);
+                Ok(())
+            }
+            Target::Virtual(_) => Err(ErrorKind::ReadOnly.into()),
+            Target::Unlinked(_) => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// # Errors
+    /// `NotFound`, `Exists`, `IsDirectory`, `NotDirectory`, `NotEmpty`, `InvalidArgument`,
+    /// `CannotMove` (a sidecar: `mv` then copies it), `ReadOnly`, or `Io`.
+    pub fn rename(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        new_parent: Ino,
+        new_name: &[u8],
+        mode: RenameMode,
+    ) -> FsResult<()> {
+        let from = self.0.changeable_directory(parent)?;
+        let to = self.0.changeable_directory(new_parent)?;
+        let source = self.0.child_target(&from, name)?;
+        let new_name = Inner::check_new_name(&to, new_name)?;
+        match source {
+            Target::Virtual(VirtualNode::Ghost { parent, name }) => {
+                if !self.0.ghosts.went_to(parent, &name, to.id) {
+                    return Err(ErrorKind::NotFound.into());
+                }
+                self.0.ghosts.remove(parent, &name);
+                return Ok(());
+            }
+            Target::Virtual(VirtualNode::Sidecar { .. }) => return Err(ErrorKind::CannotMove.into()),
+            Target::Virtual(_) => return Err(ErrorKind::ReadOnly.into()),
+            Target::Real(_) | Target::Unlinked(_) => {}
+        }
+        let name = Name::new(name)?;
+        let film = self.0.tree.child(from.id, &name)?.filter(|c| c.kind == ChildKind::File);
+        if let Some(film) = film {
+            self.0.ghosts_of(&*self.0.tree.recent_entry(film.id)?, Some(to.id));
+        }
+        let replace = match mode {
+            RenameMode::Replace => Replace::Allowed,
+            RenameMode::NoReplace => Replace::Refused,
+        };
+        let (entry, removed) = self.0.tree.rename(from.id, &name, to.id, &new_name, replace)?;
+        if let Some(removed) = removed {
+            self.0.after_removal(removed.entry);
+        }
+        self.0.after_rename(&entry, &name);
+        Ok(())
+    }
+
+    /// Makes a file, or opens the one that a sidecar becomes.
+    ///
+    /// # Errors
+    /// As [`Self::mkdir`], and `NoSpace`.
+    pub fn create(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        mode: u32,
+        access: Access,
+        caller: Caller,
+    ) -> FsResult<(Attr, Opened)> {
+        let directory = self.0.changeable_directory(parent)?;
+        let name = Inner::check_new_name(&directory, name)?;
+        let new = NewEntry { mode, uid: caller.uid, gid: caller.gid };
+        let kind = EntryKind::File(Box::new(FileContent::empty()));
+        self.0.ghosts.remove(directory.id, &name);
+        let entry = self.0.tree.add(directory.id, name, new, kind)?;
+        let handle = self.0.open.open_file(entry.id, entry.ino, access);
+        // Committed at release even if nothing is written: an empty file is a file.
+        self.0.settle.touch(entry.id);
+        let attr = self.0.attr_of(&Target::Real(self.0.tree.node(entry.id)?))?;
+        Ok((attr, Opened { handle, mutability: Mutability::Mutable }))
+    }
+
+    /// Entries behind `after` (0: from the start) until `visit` breaks. A cookie stays right while
+    /// names come and go: it is made from the inode number, never from a position.
+    ///
+    /// # Errors
+    /// `NotDirectory`, `NotFound`, or `Io`.
+    pub fn readdir(
+        &self,
+        ino: Ino,
+        after: u64,
+        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+    ) -> FsResult<()> {
+        let target = self.0.target(ino)?;
+        let flow = match &target {
+            Target::Real(node) => self.list_stored(node, after, visit)?,
+            Target::Virtual(node) => self.list_virtual(node, after, visit)?,
+            Target::Unlinked(_) => return Err(ErrorKind::NotDirectory.into()),
+        };
+        let (ControlFlow::Break(()) | ControlFlow::Continue(())) = flow;
+        Ok(())
+    }
+
+    fn list_stored(
+        &self,
+        node: &Node,
+        after: u64,
+        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+    ) -> FsResult<ControlFlow<()>> {
+        tree::require_directory(node)?;
+        let parent = self.0.tree.node(node.parent).map_or(Ino::ROOT, |parent| parent.ino);
+        let mut flow = list_dots(node.ino, parent, after, visit);
+        let hidden = self.0.settings().hls_listing == super::HlsListing::Hidden;
+        if flow.is_continue() && after < COOKIE_HLS && node.id == EntryId::ROOT && !hidden {
+            let mirror = VirtualNode::Mirror(EntryId::ROOT);
+            flow = visit(&DirEntry {
+                cookie: COOKIE_HLS,
+                name: HLS_NAME.to_vec(),
+                ino: mirror.ino(),
+                kind: FileKind::Directory,
+            });
+        }
+        if flow.is_continue() && after < COOKIE_SIDECARS {
+            flow = self.list_children(node.id, after, visit)?;
+        }
+        if flow.is_continue() {
+            flow = self.list_sidecars(node.id, after, visit)?;
+        }
+        Ok(flow)
+    }
+
+    fn list_children(
+        &self,
+        id: EntryId,
+        after: u64,
+        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+    ) -> FsResult<ControlFlow<()>> {
+        let mut last = Ino(after.saturating_sub(COOKIE_CHILDREN));
+        loop {
+            let page = self.0.tree.children(id, last, PAGE)?;
+            let Some(end) = page.last() else { return Ok(ControlFlow::Continue(())) };
+            last = end.ino;
+            for child in page {
+                let entry = DirEntry {
+                    cookie: child.ino.0 + COOKIE_CHILDREN,
+                    name: child.name.into(),
+                    ino: child.ino,
+                    kind: kind_of(child.kind),
+                };
+                if visit(&entry).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+    }
+
+    fn list_sidecars(
+        &self,
+        id: EntryId,
+        after: u64,
+        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+    ) -> FsResult<ControlFlow<()>> {
+        let position = after.saturating_sub(COOKIE_SIDECARS);
+        // The film that the cookie stands in is visited again, from its next sidecar on.
+        let mut last = Ino((position / MAX_SIDECARS).saturating_sub(1));
+        loop {
+            let page = self.0.tree.children(id, last, PAGE)?;
+            let Some(end) = page.last() else { return Ok(ControlFlow::Continue(())) };
+            last = end.ino;
+            for child in page {
+                if child.kind == ChildKind::Directory || !is_media_name(&child.name).is_media() {
+                    continue;
+                }
+                let sidecars = self.0.sidecars(child.id)?;
+                for (place, sidecar) in (1..MAX_SIDECARS).zip(sidecars) {
+                    let cookie = COOKIE_SIDECARS + child.ino.0 * MAX_SIDECARS + place;
+                    let taken = Name::new(sidecar.name.clone())
+                        .is_ok_and(|name| matches!(self.0.tree.child(id, &name), Ok(Some(_))));
+                    if cookie <= after || taken {
+                        continue;
+                    }
+                    let ino = sidecar.node.ino();
+                    let entry = DirEntry { cookie, name: sidecar.name, ino, kind: sidecar.kind };
+                    if visit(&entry).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn list_virtual(
+        &self,
+        node: &VirtualNode,
+        after: u64,
+        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+    ) -> FsResult<ControlFlow<()>> {
+        let mut flow = list_dots(node.ino(), self.0.virtual_parent(node), after, visit);
+        match node {
+            VirtualNode::Mirror(id) => {
+                if *id == EntryId::ROOT {
+                    for (cookie, marker) in (COOKIE_HLS..).zip(Marker::ALL) {
+                        if flow.is_continue() && cookie > after {
+                            let node = VirtualNode::Marker(marker);
+                            let name = marker.name().as_bytes().to_vec();
+                            let (ino, kind) = (node.ino(), FileKind::File);
+                            flow = visit(&DirEntry { cookie, name, ino, kind });
+                        }
+                    }
+                }
+                if flow.is_continue() {
+                    flow = self.list_mirror(*id, after, visit)?;
+                }
+            }
+            VirtualNode::View { file, path } => {
+                // A file's views are fixed while it has them, so a position is a stable cookie.
+                for (cookie, child) in (COOKIE_CHILDREN..).zip(self.0.view_children(*file, path)?) {
+                    if flow.is_continue() && cookie > after {
+                        let ino = child.node.ino();
+                        let (name, kind) = (child.name, child.kind);
+                        flow = visit(&DirEntry { cookie, name, ino, kind });
+                    }
+                }
+            }
+            VirtualNode::Marker(_) | VirtualNode::Sidecar { .. } | VirtualNode::Ghost { .. } => {
+                return Err(ErrorKind::NotDirectory.into());
+            }
+        }
+        Ok(flow)
+    }
+
+    /// Directories, and files that have views.
+    fn list_mirror(
+        &self,
+        id: EntryId,
+        after: u64,
+        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+    ) -> FsResult<ControlFlow<()>> {
+        let mut last = Ino(after.saturating_sub(COOKIE_CHILDREN));
+        loop {
+            let page = self.0.tree.children(id, last, PAGE)?;
+            let Some(end) = page.last() else { return Ok(ControlFlow::Continue(())) };
+            last = end.ino;
+            for child in page {
+                let node = match child.kind {
+                    ChildKind::Directory => VirtualNode::Mirror(child.id),
+                    ChildKind::File if self.0.viewed(child.id).is_ok() => {
+                        VirtualNode::View { file: child.id, path: String::new() }
+                    }
+                    ChildKind::File => continue,
+                };
+                let entry = DirEntry {
+                    cookie: child.ino.0 + COOKIE_CHILDREN,
+                    name: child.name.into(),
+                    ino: node.ino(),
+                    kind: FileKind::Directory,
+                };
+                if visit(&entry).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// A temp name that became final, or a file whose settle time runs, is looked at anew.
+    fn after_rename(&self, entry: &Entry, old_name: &Name) {
+        let EntryKind::File(content) = &entry.kind else { return };
+        let was = name_policy(old_name);
+        let is = name_policy(&entry.name);
+        let became_final = was != NamePolicy::Ingest && is == NamePolicy::Ingest;
+        let media_changed =
+            is_media_name(old_name).is_media() != is_media_name(&entry.name).is_media();
+        if became_final && content.state == crate::model::FileState::Spooled || media_changed {
+            self.settle.touch(entry.id);
+        } else {
+            self.settle.touch_if_waiting(entry.id);
+        }
+        self.ingest.changed();
+    }
+
+    fn virtual_parent(&self, node: &VirtualNode) -> Ino {
+        match node {
+            VirtualNode::Mirror(id) if *id == EntryId::ROOT => Ino::ROOT,
+            VirtualNode::Mirror(id) => self
+                .tree
+                .node(*id)
+                .map_or(Ino::ROOT, |node| VirtualNode::Mirror(node.parent).ino()),
+            VirtualNode::View { file, path } => match path.rsplit_once('/') {
+                Some((parent, _)) => {
+                    VirtualNode::View { file: *file, path: parent.to_owned() }.ino()
+                }
+                None if !path.is_empty() => {
+                    VirtualNode::View { file: *file, path: String::new() }.ino()
+                }
+                None => self
+                    .tree
+                    .node(*file)
+                    .map_or(Ino::ROOT, |node| VirtualNode::Mirror(node.parent).ino()),
+            },
+            VirtualNode::Marker(_) | VirtualNode::Sidecar { .. } | VirtualNode::Ghost { .. } => {
+                Ino::ROOT
+            }
+        }
+    }
+}
+
+fn list_dots(
+    own: Ino,
+    parent: Ino,
+    after: u64,
+    visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    for (cookie, name, ino) in [(COOKIE_DOT, &b"."[..], own), (COOKIE_DOTDOT, b"..", parent)] {
+        if cookie > after {
+            visit(&DirEntry { cookie, name: name.to_vec(), ino, kind: FileKind::Directory })?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+fn kind_of(kind: ChildKind) -> FileKind {
+    match kind {
+        ChildKind::Directory => FileKind::Directory,
+        ChildKind::File => FileKind::File,
+    }
+}

@@ -1,0 +1,207 @@
+//! Open files and handles.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::draft::Draft;
+use super::types::{Access, HandleId};
+use super::views::OpenView;
+use crate::model::{Entry, EntryId, ErrorKind, FileContent, FsResult, Ino};
+
+/// One file that is open, or was written a moment ago and is not sealed yet. All handles of an
+/// inode share it: the kernel has one page cache an inode, so readers see writes.
+#[derive(Debug)]
+pub struct OpenFile {
+    pub id: EntryId,
+    pub ino: Ino,
+    state: Mutex<OpenState>,
+}
+
+#[derive(Debug, Default)]
+pub struct OpenState {
+    /// The committed content, as last read; `None`: read it again.
+    pub content: Option<Arc<FileContent>>,
+    pub draft: Option<Draft>,
+    /// Set when the name is gone and only handles keep the file.
+    pub unlinked: Option<Box<Entry>>,
+    /// Why the file is to be kept and not ingested.
+    pub quarantine: Option<String>,
+    /// Bytes written since the last write-back was started.
+    pub unsynced: u64,
+    /// Whether the index knows that writing is in progress.
+    pub marked: bool,
+}
+
+impl OpenFile {
+    pub fn state(&self) -> MutexGuard<'_, OpenState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    file: Arc<OpenFile>,
+    handles: u32,
+    writers: u32,
+}
+
+/// What a handle is open on.
+#[derive(Debug)]
+pub enum OpenKind {
+    File(FileHandle),
+    /// One version of a file, for an HTTP answer in flight.
+    Snapshot { content: Arc<FileContent> },
+    View(Arc<OpenView>),
+    /// A small generated file.
+    Fixed(Bytes),
+}
+
+#[derive(Debug)]
+pub struct FileHandle {
+    pub file: Arc<OpenFile>,
+    pub access: Access,
+    /// A write through this handle failed: what it leaves behind is not what was meant.
+    pub failed: AtomicBool,
+    /// Written to since the last flush.
+    pub wrote: AtomicBool,
+}
+
+impl FileHandle {
+    /// # Errors
+    /// `BadHandle` when the handle was opened for reading.
+    pub fn require_write(&self) -> FsResult<()> {
+        match self.access {
+            Access::Read => Err(ErrorKind::BadHandle.into()),
+            Access::Write | Access::ReadWrite => Ok(()),
+        }
+    }
+}
+
+/// Who the last reference was, when a handle closes.
+#[derive(Debug)]
+pub struct Closed {
+    pub handle: Arc<OpenKind>,
+    pub remaining: u32,
+    pub remaining_writers: u32,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    slots: HashMap<EntryId, Slot>,
+    by_ino: HashMap<Ino, EntryId>,
+}
+
+/// All open files and handles.
+#[derive(Debug, Default)]
+pub struct OpenTable {
+    inner: Mutex<Inner>,
+    handles: Mutex<HashMap<HandleId, Arc<OpenKind>>>,
+    last: AtomicU64,
+}
+
+impl OpenTable {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handles(&self) -> MutexGuard<'_, HashMap<HandleId, Arc<OpenKind>>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn register(&self, kind: OpenKind) -> HandleId {
+        let id = HandleId(self.last.fetch_add(1, Ordering::Relaxed) + 1);
+        self.handles().insert(id, Arc::new(kind));
+        id
+    }
+
+    pub fn open_file(&self, id: EntryId, ino: Ino, access: Access) -> HandleId {
+        let file = {
+            let mut inner = self.inner();
+            inner.by_ino.insert(ino, id);
+            let slot = inner.slots.entry(id).or_insert_with(|| Slot::new(id, ino));
+            slot.handles += 1;
+            if access != Access::Read {
+                slot.writers += 1;
+            }
+            Arc::clone(&slot.file)
+        };
+        let (failed, wrote) = (AtomicBool::new(false), AtomicBool::new(false));
+        self.register(OpenKind::File(FileHandle { file, access, failed, wrote }))
+    }
+
+    pub fn open_other(&self, kind: OpenKind) -> HandleId {
+        self.register(kind)
+    }
+
+    pub fn get(&self, id: HandleId) -> FsResult<Arc<OpenKind>> {
+        self.handles().get(&id).cloned().ok_or_else(|| ErrorKind::BadHandle.into())
+    }
+
+    /// The open file, if there is one.
+    pub fn file(&self, id: EntryId) -> Option<Arc<OpenFile>> {
+        self.inner().slots.get(&id).map(|slot| Arc::clone(&slot.file))
+    }
+
+    pub fn file_by_ino(&self, ino: Ino) -> Option<Arc<OpenFile>> {
+        let inner = self.inner();
+        let id = inner.by_ino.get(&ino)?;
+        inner.slots.get(id).map(|slot| Arc::clone(&slot.file))
+    }
+
+    /// The open file, made when nobody has it open: for a change by name.
+    pub fn file_or_new(&self, id: EntryId, ino: Ino) -> Arc<OpenFile> {
+        let mut inner = self.inner();
+        inner.by_ino.insert(ino, id);
+        Arc::clone(&inner.slots.entry(id).or_insert_with(|| Slot::new(id, ino)).file)
+    }
+
+    pub fn close(&self, id: HandleId) -> Option<Closed> {
+        let handle = self.handles().remove(&id)?;
+        let (mut remaining, mut remaining_writers) = (0, 0);
+        if let OpenKind::File(open) = &*handle {
+            let mut inner = self.inner();
+            if let Some(slot) = inner.slots.get_mut(&open.file.id) {
+                slot.handles = slot.handles.saturating_sub(1);
+                if open.access != Access::Read {
+                    slot.writers = slot.writers.saturating_sub(1);
+                }
+                (remaining, remaining_writers) = (slot.handles, slot.writers);
+            }
+        }
+        Some(Closed { handle, remaining, remaining_writers })
+    }
+
+    pub fn is_open(&self, id: EntryId) -> bool {
+        self.inner().slots.get(&id).is_some_and(|slot| slot.handles > 0)
+    }
+
+    pub fn writers(&self, id: EntryId) -> u32 {
+        self.inner().slots.get(&id).map_or(0, |slot| slot.writers)
+    }
+
+    /// Forgets a file that nobody has open and that has nothing uncommitted.
+    pub fn forget_idle(&self, id: EntryId) {
+        let mut inner = self.inner();
+        let idle = inner.slots.get(&id).is_some_and(|slot| {
+            slot.handles == 0 && slot.file.state().draft.is_none()
+        });
+        if idle && let Some(slot) = inner.slots.remove(&id) {
+            inner.by_ino.remove(&slot.file.ino);
+        }
+    }
+
+    /// Files with a draft, for the last commit before the daemon stops.
+    pub fn all_files(&self) -> Vec<Arc<OpenFile>> {
+        self.inner().slots.values().map(|slot| Arc::clone(&slot.file)).collect()
+    }
+}
+
+impl Slot {
+    fn new(id: EntryId, ino: Ino) -> Self {
+        let file = Arc::new(OpenFile { id, ino, state: Mutex::default() });
+        Self { file, handles: 0, writers: 0 }
+    }
+}

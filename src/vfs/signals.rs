@@ -1,0 +1,53 @@
+//! Whether the program that closes a file is being ended by a signal. In FUSE operations a killed
+//! copier looks exactly like a finished one; the kernel's process table tells them apart.
+
+use std::fs;
+
+/// Fields of `/proc/PID/stat` behind the command name (proc(5)): flags is field 9, exit_code 52.
+const FLAGS_FIELD: usize = 9 - 3;
+const EXIT_CODE_FIELD: usize = 52 - 3;
+/// `PF_EXITING` of the kernel's sched.h.
+const PF_EXITING: u64 = 0x4;
+/// The low bits of an exit code are the signal (wait(2)).
+const SIGNAL_MASK: i64 = 0x7f;
+
+/// The signal that is ending the process; `None` when it closes by itself, or is gone already.
+#[must_use]
+pub fn fatal_signal(pid: u32) -> Option<i64> {
+    if pid == 0 {
+        return None;
+    }
+    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse(stat: &str) -> Option<i64> {
+    // The command name may hold spaces and brackets: fields are counted from the last bracket.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let flags: u64 = fields.get(FLAGS_FIELD)?.parse().ok()?;
+    let code: i64 = fields.get(EXIT_CODE_FIELD)?.parse().ok()?;
+    let signal = code & SIGNAL_MASK;
+    (flags & PF_EXITING != 0 && signal != 0).then_some(signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(flags: u64, code: i64) -> String {
+        let mut fields = vec!["0".to_owned(); 50];
+        fields[0] = "R".to_owned();
+        fields[FLAGS_FIELD] = flags.to_string();
+        fields[EXIT_CODE_FIELD] = code.to_string();
+        format!("12 (a) b) {}", fields.join(" "))
+    }
+
+    #[test]
+    fn only_death_by_a_signal_counts() {
+        assert_eq!(parse(&stat(PF_EXITING, 9)), Some(9));
+        assert_eq!(parse(&stat(PF_EXITING, 0x100)), None, "exit(1) closes what it wrote");
+        assert_eq!(parse(&stat(0, 9)), None);
+        assert_eq!(parse("garbage"), None);
+        assert_eq!(fatal_signal(std::process::id()), None);
+    }
+}

@@ -1,0 +1,329 @@
+//! Views as directories and files, and reading them: a generated header, then ranges of the file
+//! and of its derived blob.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::OnceCell;
+
+use super::types::{Attr, FileKind};
+use super::virtual_tree::{Marker, VirtualNode};
+use super::{Inner, attributes};
+use crate::index::{ChildKind, NodeKind};
+use crate::ingest::extents::ExtentList;
+use crate::media::name::is_media_name;
+use crate::media::views::{self, Piece, ViewBody, ViewFile, ViewNode};
+use crate::model::{
+    Blob, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
+    FsError, FsResult, Name, Views, ViewsState,
+};
+use crate::read::Reader;
+
+/// A file together with its views.
+#[derive(Debug, Clone)]
+pub struct ViewedFile {
+    pub entry: Arc<Entry>,
+}
+
+impl ViewedFile {
+    pub fn content(&self) -> FsResult<&FileContent> {
+        match &self.entry.kind {
+            EntryKind::File(content) => Ok(content),
+            EntryKind::Directory => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    pub fn views(&self) -> FsResult<&Views> {
+        match &self.content()?.views {
+            ViewsState::Ready(views) => Ok(views),
+            _ => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// The node at `path` below the file's view directory.
+    pub fn node(&self, path: &str) -> FsResult<ViewNode> {
+        views::find(self.views()?, path).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+}
+
+/// A view that is open: fixed for the life of the handle.
+#[derive(Debug)]
+pub struct OpenView {
+    file: ViewedFile,
+    view: ViewFile,
+    pieces: OnceCell<Vec<Piece>>,
+}
+
+impl OpenView {
+    pub fn new(file: ViewedFile, view: ViewFile) -> Self {
+        Self { file, view, pieces: OnceCell::new() }
+    }
+
+    /// The bytes of `[offset, offset + len)`, cut to the end of the view.
+    pub async fn read(&self, reader: &Reader, offset: u64, len: u64) -> FsResult<Bytes> {
+        let end = offset.saturating_add(len).min(self.view.size);
+        if offset >= end {
+            return Ok(Bytes::new());
+        }
+        let pieces = self.pieces.get_or_try_init(|| self.assemble(reader)).await?;
+        let mut whole = BytesMut::with_capacity(usize::try_from(end - offset).unwrap_or(0));
+        let mut extents: Vec<Extent> = Vec::new();
+        let content = self.file.content()?;
+        let derived = &self.file.views()?.derived;
+        let source = ExtentList::new(content.extents.clone());
+        let mut blobs: Vec<Blob> = content.blobs.clone();
+        blobs.push(derived.clone());
+        let mut start = 0;
+        for piece in pieces {
+            let piece_end = start + piece.len();
+            if piece_end > offset && start < end {
+                let skip = offset.saturating_sub(start);
+                let take = end.min(piece_end) - start - skip;
+                match piece {
+                    Piece::Literal(bytes) => {
+                        flush(reader, &mut extents, &blobs, &mut whole).await?;
+                        whole.extend_from_slice(&part(bytes, skip, take));
+                    }
+                    Piece::Content(range) => extents.extend(source.range(range.offset + skip, take)),
+                    Piece::Derived(range) => extents.push(derived_extent(derived, *range, skip, take)),
+                }
+            }
+            if piece_end >= end {
+                break;
+            }
+            start = piece_end;
+        }
+        flush(reader, &mut extents, &blobs, &mut whole).await?;
+        // A map that does not sum up to the announced size is damage, never a short answer.
+        if whole.len() as u64 != end - offset {
+            return Err(FsError::new(ErrorKind::Corrupt, "the map of this view does not fit it"));
+        }
+        Ok(whole.freeze())
+    }
+
+    async fn assemble(&self, reader: &Reader) -> FsResult<Vec<Piece>> {
+        match &self.view.body {
+            ViewBody::Inline(bytes) => Ok(vec![Piece::Literal(bytes.clone())]),
+            ViewBody::Derived(range) => Ok(vec![Piece::Derived(*range)]),
+            ViewBody::Mapped { track, segment, frame, .. } => {
+                let known = self.file.views()?;
+                let extent = derived_extent(&known.derived, *frame, 0, frame.len);
+                let bytes = reader.read(&[extent], std::slice::from_ref(&known.derived)).await?;
+                views::assemble(known, *track, *segment, &bytes)
+                    .map_err(|error| FsError::new(ErrorKind::Corrupt, error.to_string()))
+            }
+        }
+    }
+}
+
+async fn flush(
+    reader: &Reader,
+    extents: &mut Vec<Extent>,
+    blobs: &[Blob],
+    whole: &mut BytesMut,
+) -> FsResult<()> {
+    if !extents.is_empty() {
+        whole.extend_from_slice(&reader.read(extents, blobs).await?);
+        extents.clear();
+    }
+    Ok(())
+}
+
+fn derived_extent(derived: &Blob, range: ByteRange, skip: u64, len: u64) -> Extent {
+    Extent { source: ExtentSource::Blob(derived.id), offset: range.offset + skip, len }
+}
+
+fn part(bytes: &Bytes, skip: u64, take: u64) -> Bytes {
+    let from = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
+    let to = from.saturating_add(usize::try_from(take).unwrap_or(usize::MAX)).min(bytes.len());
+    bytes.slice(from..to)
+}
+
+/// A name in a virtual directory.
+#[derive(Debug, Clone)]
+pub struct VirtualChild {
+    pub name: Vec<u8>,
+    pub node: VirtualNode,
+    pub kind: FileKind,
+}
+
+impl Inner {
+    /// A file with ready views.
+    pub(super) fn viewed(&self, id: EntryId) -> FsResult<ViewedFile> {
+        let file = ViewedFile { entry: self.tree.recent_entry(id)? };
+        file.views()?;
+        Ok(file)
+    }
+
+    pub(super) fn virtual_attr(&self, node: &VirtualNode) -> FsResult<Attr> {
+        let ino = node.ino();
+        match node {
+            VirtualNode::Mirror(id) => {
+                let directory = self.tree.node(*id)?;
+                match directory.kind {
+                    NodeKind::Directory => Ok(attributes::mirror(&directory, ino)),
+                    NodeKind::File { .. } => Err(ErrorKind::NotFound.into()),
+                }
+            }
+            VirtualNode::Marker(marker) => {
+                let root = self.tree.node(EntryId::ROOT)?;
+                Ok(attributes::generated(&root, ino, marker.content().len() as u64, 0o444))
+            }
+            VirtualNode::View { file, path } => {
+                let viewed = self.viewed(*file)?;
+                let node = self.tree.node(*file)?;
+                match viewed.node(path)? {
+                    ViewNode::Directory => Ok(attributes::view_directory(&node, ino)),
+                    ViewNode::File(view) => Ok(attributes::view(&node, ino, view.size)),
+                }
+            }
+            VirtualNode::Sidecar { film, key } => {
+                let view = self.sidecar_view(*film, key)?;
+                Ok(attributes::view(&self.tree.node(*film)?, ino, view.size))
+            }
+            VirtualNode::Ghost { parent, name } => {
+                if !self.ghosts.contains(*parent, name) {
+                    return Err(ErrorKind::NotFound.into());
+                }
+                Ok(attributes::generated(&self.tree.node(*parent)?, ino, 0, 0o644))
+            }
+        }
+    }
+
+    /// The child of a virtual directory.
+    pub(super) fn virtual_child(&self, parent: &VirtualNode, name: &[u8]) -> FsResult<VirtualNode> {
+        let not_found = || FsError::from(ErrorKind::NotFound);
+        match parent {
+            VirtualNode::Mirror(id) => {
+                if *id == EntryId::ROOT
+                    && let Some(marker) =
+                        Marker::ALL.into_iter().find(|m| m.name().as_bytes() == name)
+                {
+                    return Ok(VirtualNode::Marker(marker));
+                }
+                let child = self.tree.child(*id, &Name::new(name)?)?.ok_or_else(not_found)?;
+                match child.kind {
+                    ChildKind::Directory => Ok(VirtualNode::Mirror(child.id)),
+                    ChildKind::File => {
+                        self.viewed(child.id)?;
+                        Ok(VirtualNode::View { file: child.id, path: String::new() })
+                    }
+                }
+            }
+            VirtualNode::View { file, path } => {
+                let name = std::str::from_utf8(name).map_err(|_| not_found())?;
+                let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+                self.viewed(*file)?.node(&path)?;
+                Ok(VirtualNode::View { file: *file, path })
+            }
+            VirtualNode::Marker(_) | VirtualNode::Sidecar { .. } | VirtualNode::Ghost { .. } => {
+                Err(ErrorKind::NotDirectory.into())
+            }
+        }
+    }
+
+    /// The names of a file's view directory.
+    pub(super) fn view_children(&self, file: EntryId, path: &str) -> FsResult<Vec<VirtualChild>> {
+        let viewed = self.viewed(file)?;
+        let found = views::entries(viewed.views()?, path).ok_or(ErrorKind::NotDirectory)?;
+        Ok(found
+            .into_iter()
+            .map(|entry| {
+                let path =
+                    if path.is_empty() { entry.name.clone() } else { format!("{path}/{}", entry.name) };
+                VirtualChild {
+                    name: entry.name.into_bytes(),
+                    node: VirtualNode::View { file, path },
+                    kind: match entry.kind {
+                        views::ViewEntryKind::Directory => FileKind::Directory,
+                        views::ViewEntryKind::File => FileKind::File,
+                    },
+                }
+            })
+            .collect())
+    }
+
+    /// Sidecars that a film shows in its directory, with their names.
+    pub(super) fn sidecars(&self, film: EntryId) -> FsResult<Vec<VirtualChild>> {
+        if self.settings().sidecars == super::Sidecars::Off {
+            return Ok(Vec::new());
+        }
+        let viewed = ViewedFile { entry: self.tree.recent_entry(film)? };
+        let content = viewed.content()?;
+        let ViewsState::Ready(known) = &content.views else { return Ok(Vec::new()) };
+        let (stem, _) = viewed.entry.name.split_extension();
+        let mut found = Vec::new();
+        for subtitle in &known.subtitles {
+            let mut bytes = stem.to_vec();
+            bytes.extend_from_slice(format!(".{}.srt", subtitle.key).as_bytes());
+            // A name that would be too long for the file system is left out, not cut.
+            let Ok(name) = Name::new(bytes) else { continue };
+            if content.hidden_sidecars.contains(&name) {
+                continue;
+            }
+            let node = VirtualNode::Sidecar { film, key: subtitle.key.clone() };
+            found.push(VirtualChild { name: name.into(), node, kind: FileKind::File });
+        }
+        Ok(found)
+    }
+
+    /// The sidecar of this name in a directory: its film is the file whose stem the name begins
+    /// with.
+    pub(super) fn sidecar_named(
+        &self,
+        parent: EntryId,
+        name: &Name,
+    ) -> FsResult<Option<VirtualNode>> {
+        if !name.as_bytes().ends_with(b".srt") {
+            return Ok(None);
+        }
+        let mut after = crate::model::Ino(0);
+        loop {
+            let page = self.tree.children(parent, after, super::PAGE)?;
+            let Some(last) = page.last() else { return Ok(None) };
+            after = last.ino;
+            for child in &page {
+                let (stem, _) = child.name.split_extension();
+                let fits = name.as_bytes().starts_with(stem)
+                    && name.as_bytes().get(stem.len()) == Some(&b'.');
+                if child.kind == ChildKind::File && fits && is_media_name(&child.name).is_media() {
+                    let mut sidecars = self.sidecars(child.id)?.into_iter();
+                    if let Some(found) = sidecars.find(|s| s.name == name.as_bytes()) {
+                        return Ok(Some(found.node));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The text of a sidecar is the direct subtitle view of the same key.
+    pub(super) fn sidecar_view(&self, film: EntryId, key: &str) -> FsResult<ViewFile> {
+        match self.viewed(film)?.node(&format!("{key}.srt"))? {
+            ViewNode::File(view) => Ok(view),
+            ViewNode::Directory => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Opens a virtual file for reading.
+    pub(super) fn open_virtual(&self, node: &VirtualNode) -> FsResult<super::open::OpenKind> {
+        use super::open::OpenKind;
+        match node {
+            VirtualNode::Marker(marker) => {
+                Ok(OpenKind::Fixed(Bytes::from_static(marker.content())))
+            }
+            VirtualNode::View { file, path } => {
+                let viewed = self.viewed(*file)?;
+                match viewed.node(path)? {
+                    ViewNode::File(view) => Ok(OpenKind::View(Arc::new(OpenView::new(viewed, view)))),
+                    ViewNode::Directory => Err(ErrorKind::IsDirectory.into()),
+                }
+            }
+            VirtualNode::Sidecar { film, key } => {
+                let view = self.sidecar_view(*film, key)?;
+                Ok(OpenKind::View(Arc::new(OpenView::new(self.viewed(*film)?, view))))
+            }
+            VirtualNode::Ghost { .. } => Ok(OpenKind::Fixed(Bytes::new())),
+            VirtualNode::Mirror(_) => Err(ErrorKind::IsDirectory.into()),
+        }
+    }
+}

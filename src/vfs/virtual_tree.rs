@@ -1,0 +1,217 @@
+//! What is seen but not stored: `/.hls`, the views below it, and the sidecar subtitles beside a
+//! film. Everything here follows from the tree and the files' records, so it moves and goes with
+//! its file by itself.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::model::{EntryId, Ino, Name};
+
+/// Name of the directory that mirrors the tree with views.
+pub const HLS_NAME: &[u8] = b".hls";
+
+/// How long removing or renaming a sidecar answers success after its film left the folder, so that
+/// `rm -r`, `mv folder/* x/` and `rsync --delete`, which listed it before, end without error.
+const GHOST_LIFE: Duration = Duration::from_secs(60);
+/// Sidecars remembered that way; a film has a handful.
+const MAX_GHOSTS: usize = 4096;
+
+/// Files in `/.hls` that tell media libraries to leave it alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Marker {
+    Ignore,
+    NoMedia,
+    PlexIgnore,
+    CacheDirTag,
+}
+
+impl Marker {
+    pub const ALL: [Self; 4] = [Self::Ignore, Self::NoMedia, Self::PlexIgnore, Self::CacheDirTag];
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ignore => ".ignore",
+            Self::NoMedia => ".nomedia",
+            Self::PlexIgnore => ".plexignore",
+            Self::CacheDirTag => "CACHEDIR.TAG",
+        }
+    }
+
+    #[must_use]
+    pub const fn content(self) -> &'static [u8] {
+        match self {
+            Self::Ignore | Self::NoMedia => b"",
+            Self::PlexIgnore => b"*\n",
+            // The Cache Directory Tagging Specification asks for this signature.
+            Self::CacheDirTag => {
+                b"Signature: 8a477f597d28d172789f06886806bc55\n# Views made by tgfs; no backup needs them.\n"
+            }
+        }
+    }
+}
+
+/// A node that is computed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum VirtualNode {
+    /// The mirror of a directory; of the root: `/.hls` itself.
+    Mirror(EntryId),
+    Marker(Marker),
+    /// `path` is relative to the file's view directory; empty for that directory itself.
+    View { file: EntryId, path: String },
+    /// Subtitle `key` of a film as `.srt`, in the film's directory.
+    Sidecar { film: EntryId, key: String },
+    /// A sidecar whose film left a moment ago.
+    Ghost { parent: EntryId, name: Name },
+}
+
+impl VirtualNode {
+    /// The same number for the same node, on each start and after recovery.
+    #[must_use]
+    pub fn ino(&self) -> Ino {
+        let mut hasher = blake3::Hasher::new();
+        match self {
+            Self::Mirror(id) => hasher.update(b"m").update(id.as_bytes()),
+            Self::Marker(marker) => hasher.update(b"k").update(marker.name().as_bytes()),
+            Self::View { file, path } => {
+                hasher.update(b"v").update(file.as_bytes()).update(path.as_bytes())
+            }
+            Self::Sidecar { film, key } => {
+                hasher.update(b"s").update(film.as_bytes()).update(key.as_bytes())
+            }
+            Self::Ghost { parent, name } => {
+                hasher.update(b"g").update(parent.as_bytes()).update(name.as_bytes())
+            }
+        };
+        let mut number = [0; 8];
+        number.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        // 61 bits: below the bit that marks a virtual node, and never negative for old tools.
+        Ino(Ino::VIRTUAL_BIT | (u64::from_le_bytes(number) >> 3))
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    node: VirtualNode,
+    lookups: u64,
+}
+
+/// Virtual nodes that the kernel knows by number. Bounded by the kernel's own cache: each lookup
+/// is given back by a forget.
+#[derive(Debug, Default)]
+pub struct VirtualTable {
+    known: Mutex<HashMap<Ino, Known>>,
+    /// Sidecars that a user's file took the place of, by the number the kernel had for them.
+    replaced: Mutex<HashMap<Ino, EntryId>>,
+}
+
+impl VirtualTable {
+    /// Counts one lookup.
+    pub fn remember(&self, node: VirtualNode) -> Ino {
+        let ino = node.ino();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(ino).or_insert(Known { node, lookups: 0 }).lookups += 1;
+        ino
+    }
+
+    pub fn get(&self, ino: Ino) -> Option<VirtualNode> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&ino).map(|known| known.node.clone())
+    }
+
+    pub fn replace(&self, ino: Ino, by: EntryId) {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(ino, by);
+    }
+
+    pub fn replacement(&self, ino: Ino) -> Option<EntryId> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).get(&ino).copied()
+    }
+
+    pub fn forget(&self, ino: Ino, count: u64) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = known.get_mut(&ino) {
+            entry.lookups = entry.lookups.saturating_sub(count);
+            if entry.lookups == 0 {
+                known.remove(&ino);
+                self.replaced.lock().unwrap_or_else(PoisonError::into_inner).remove(&ino);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Ghost {
+    parent: EntryId,
+    name: Name,
+    /// Where the film went; `None`: it was removed.
+    film_went_to: Option<EntryId>,
+    until: Instant,
+}
+
+/// Sidecars of films that left their folder within the last minute.
+#[derive(Debug, Default)]
+pub struct Ghosts {
+    list: Mutex<Vec<Ghost>>,
+}
+
+impl Ghosts {
+    pub fn add(&self, parent: EntryId, names: Vec<Name>, film_went_to: Option<EntryId>) {
+        let now = Instant::now();
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.retain(|ghost| ghost.until > now);
+        let room = MAX_GHOSTS.saturating_sub(list.len());
+        list.extend(names.into_iter().take(room).map(|name| Ghost {
+            parent,
+            name,
+            film_went_to,
+            until: now + GHOST_LIFE,
+        }));
+    }
+
+    pub fn contains(&self, parent: EntryId, name: &Name) -> bool {
+        let now = Instant::now();
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.iter().any(|g| g.parent == parent && g.name == *name && g.until > now)
+    }
+
+    /// Whether the film of this ghost went to `directory`.
+    pub fn went_to(&self, parent: EntryId, name: &Name, directory: EntryId) -> bool {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.iter().any(|g| {
+            g.parent == parent && g.name == *name && g.film_went_to == Some(directory)
+        })
+    }
+
+    pub fn remove(&self, parent: EntryId, name: &Name) {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.retain(|g| g.parent != parent || g.name != *name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtual_numbers_are_stable_and_distinct() {
+        let id = EntryId::from_bytes([3; 16]);
+        let view = VirtualNode::View { file: id, path: "video.m3u8".into() };
+        assert_eq!(view.ino(), view.clone().ino());
+        assert!(view.ino().is_virtual());
+        assert_ne!(view.ino(), VirtualNode::Sidecar { film: id, key: "video.m3u8".into() }.ino());
+        assert_ne!(view.ino(), VirtualNode::Mirror(id).ino());
+    }
+
+    #[test]
+    fn a_forgotten_node_is_gone_and_a_remembered_one_is_not() {
+        let table = VirtualTable::default();
+        let node = VirtualNode::Marker(Marker::Ignore);
+        let ino = table.remember(node.clone());
+        table.remember(node.clone());
+        table.forget(ino, 1);
+        assert_eq!(table.get(ino), Some(node));
+        table.forget(ino, 1);
+        assert_eq!(table.get(ino), None);
+    }
+}

@@ -1,0 +1,311 @@
+// @ts-check
+// The page of tgfs: the files, their states and addresses, and one player. All addresses are
+// relative, so that a token in the path (`/t/<token>/`) stays in them.
+
+/** How often the list is asked for, in milliseconds: while something moves, and otherwise. */
+const BUSY_POLL = 2000;
+const QUIET_POLL = 10000;
+const FINAL_STATES = new Set(['stored', 'plain', 'failed']);
+
+/** @param {string} id @returns {any} */
+const element = id => document.getElementById(id);
+/** @type {HTMLVideoElement & { hls?: any, faults?: any[] }} */
+const video = element('video');
+const pathToken = location.pathname.match(/^\/t\/([^/]+)\//)?.[1];
+let token = pathToken ?? sessionStorage.getItem('token');
+/** @type {any} */
+let library = { files: [], total: 0, local: location.origin };
+let lastText = '';
+/** @type {string | null} */
+let current = null;
+/** @type {Map<string, any>} */
+const cards = new Map();
+let timer = 0;
+
+// ---- the list ----
+
+async function refresh() {
+  clearTimeout(timer);
+  try {
+    const answer = await fetch('files.json', { headers: token ? { Authorization: `Bearer ${token}` } : {} });
+    if (answer.status === 401) {
+      askForToken();
+      return;
+    }
+    if (!answer.ok) throw new Error((await answer.text()).trim());
+    const text = await answer.text();
+    element('unlock').hidden = true;
+    if (text !== lastText) {
+      lastText = text;
+      library = JSON.parse(text);
+    }
+    render();
+    startFromAddress();
+  } catch (error) {
+    element('summary').textContent = `No answer from the server (${error instanceof Error ? error.message : error}); trying again…`;
+  }
+  const busy = library.files.some((/** @type {any} */ file) => !FINAL_STATES.has(file.state));
+  timer = setTimeout(refresh, busy ? BUSY_POLL : QUIET_POLL);
+}
+
+function askForToken() {
+  element('unlock-error').textContent = token ? 'That is not the token.' : '';
+  element('summary').textContent = 'Locked';
+  element('unlock').hidden = false;
+  sessionStorage.removeItem('token');
+  token = null;
+}
+
+function render() {
+  const wanted = element('filter').value.trim().toLowerCase();
+  const shown = library.files.filter((/** @type {any} */ file) => file.path.toLowerCase().includes(wanted));
+  const list = element('files');
+  const ids = new Set(shown.map((/** @type {any} */ file) => file.id));
+  for (const [id, card] of cards) {
+    if (!ids.has(id)) {
+      card.remove();
+      cards.delete(id);
+    }
+  }
+  let before = null;
+  for (const file of shown) {
+    let card = cards.get(file.id);
+    if (!card) {
+      card = element('card').content.firstElementChild.cloneNode(true);
+      card.querySelector('.play').addEventListener('click', () => play(card.file));
+      card.querySelector('details').addEventListener('toggle', () => addresses(card));
+      cards.set(file.id, card);
+    }
+    fill(card, file);
+    const place = before ? before.nextElementSibling : list.firstElementChild;
+    if (place !== card) list.insertBefore(card, place);
+    before = card;
+  }
+  element('empty').hidden = library.files.length > 0;
+  const bytes = library.files.reduce((/** @type {number} */ sum, /** @type {any} */ file) => sum + file.size, 0);
+  const part = library.files.length < library.total ? ` (the first ${library.files.length} are shown)` : '';
+  element('summary').textContent = `${library.total} ${library.total === 1 ? 'file' : 'files'}, ${size(bytes)}${part}`;
+}
+
+/** @param {any} card @param {any} file */
+function fill(card, file) {
+  const text = JSON.stringify(file);
+  card.classList.toggle('current', file.id === current);
+  if (card.text === text) return;
+  card.text = text;
+  card.file = file;
+  const cut = file.path.lastIndexOf('/');
+  const name = card.querySelector('.name');
+  name.textContent = file.path.slice(cut + 1);
+  if (cut > 0) {
+    const folder = document.createElement('small');
+    folder.textContent = file.path.slice(1, cut);
+    name.append(folder);
+  }
+  const state = card.querySelector('.state');
+  state.dataset.state = file.state;
+  const moving = !FINAL_STATES.has(file.state);
+  state.textContent = moving && file.progress > 0 ? `${file.state} ${file.progress} %` : file.state;
+  const progress = card.querySelector('progress');
+  progress.hidden = !moving;
+  progress.value = file.progress;
+  card.querySelector('.facts').textContent = facts(file).join(' · ');
+  const error = card.querySelector('.error');
+  error.textContent = file.error ?? '';
+  error.hidden = !file.error;
+  card.querySelector('.play').hidden = !file.has_views;
+  if (card.querySelector('details').open) addresses(card);
+}
+
+/** @param {any} file */
+function facts(file) {
+  const out = [size(file.size)];
+  if (file.duration) out.push(time(file.duration));
+  if (file.resolution) out.push(`${file.resolution[0]}×${file.resolution[1]}`);
+  if (file.bitrate) out.push(`${(file.bitrate / 1e6).toFixed(1)} Mbit/s`);
+  if (file.codecs.length) out.push(file.codecs.join(', '));
+  if (file.subtitles.length) out.push(`${file.subtitles.length} ${file.subtitles.length === 1 ? 'subtitle' : 'subtitles'}`);
+  return out;
+}
+
+/** @param {any} card */
+function addresses(card) {
+  const list = card.querySelector('dl');
+  if (!card.querySelector('details').open) return;
+  const file = card.file;
+  // The owner's token goes into an address that needs it only here, never in an answer of the server.
+  const own = token ? `${library.local}/t/${token}` : library.local;
+  const rows = [['The file itself', own + file.direct]];
+  if (file.hls_local) rows.unshift(['HLS in this network', library.local + file.hls_local]);
+  if (file.hls_public) rows.splice(1, 0, ['HLS from anywhere', library.public + file.hls_public]);
+  list.replaceChildren(...rows.map(([label, url]) => {
+    const row = element('address').content.firstElementChild.cloneNode(true);
+    const input = row.querySelector('input');
+    row.querySelector('dt').textContent = label;
+    input.value = url;
+    input.setAttribute('aria-label', label);
+    row.querySelector('button').addEventListener('click', (/** @type {any} */ event) => copy(event.currentTarget, input));
+    return row;
+  }));
+}
+
+/** @param {HTMLButtonElement} button @param {HTMLInputElement} input */
+async function copy(button, input) {
+  let done = false;
+  try {
+    await navigator.clipboard.writeText(input.value);
+    done = true;
+  } catch {
+    // Not a secure page (plain HTTP in the local network): the older way.
+    input.select();
+    done = document.execCommand('copy');
+  }
+  button.textContent = done ? 'Copied' : 'Press Ctrl+C';
+  setTimeout(() => { button.textContent = 'Copy'; }, 1500);
+}
+
+/** @param {number} bytes */
+function size(bytes) {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let unit = 0;
+  while (bytes >= 1024 && unit < units.length - 1) {
+    bytes /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 ? bytes : bytes.toFixed(1)} ${units[unit]}`;
+}
+
+/** @param {number} seconds */
+function time(seconds) {
+  const whole = Math.round(seconds);
+  const two = (/** @type {number} */ value) => String(value).padStart(2, '0');
+  const hours = Math.floor(whole / 3600);
+  const minutes = Math.floor(whole / 60) % 60;
+  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+// ---- the player ----
+
+/** `#<id>` in the address plays that file, so that one can be linked to. */
+function startFromAddress() {
+  const id = location.hash.slice(1);
+  if (!id || id === current) return;
+  const file = library.files.find((/** @type {any} */ file) => file.id === id || file.slug === id);
+  if (file?.has_views && file.id !== current) play(file);
+}
+
+/** @param {any} file */
+function play(file) {
+  stop();
+  current = file.id;
+  history.replaceState(null, '', `#${file.id}`);
+  element('player').hidden = false;
+  element('playing').textContent = file.path.slice(file.path.lastIndexOf('/') + 1);
+  const isPublic = library.public && new URL(library.public).host === location.host;
+  const url = `playlist/${isPublic ? 'public' : 'local'}/${file.id}.m3u8`;
+  // @ts-ignore: the player is a classic script, and missing in a build without it.
+  const Hls = window.Hls;
+  if (Hls?.isSupported()) {
+    playWith(Hls, url);
+  } else if (video.canPlayType('application/vnd.apple.mpegurl')) {
+    video.src = url;
+    video.addEventListener('loadedmetadata', nativeTracks, { once: true });
+  } else {
+    fault(Hls
+      ? 'This browser cannot play HLS.'
+      : 'This browser plays no HLS by itself, and this build has no player: run scripts/setup-ui and build again.');
+    return;
+  }
+  video.play().catch(() => { /* The browser wants a press on its own button first. */ });
+  element('player').scrollIntoView({ behavior: 'smooth', block: 'start' });
+  render();
+}
+
+/** @param {any} Hls @param {string} url */
+function playWith(Hls, url) {
+  const hls = new Hls({ maxBufferLength: 30, backBufferLength: 60 });
+  video.hls = hls;
+  video.faults = [];
+  let recovered = 0;
+  hls.on(Hls.Events.ERROR, (/** @type {any} */ _, /** @type {any} */ data) => {
+    video.faults?.push({ type: data.type, details: data.details, fatal: data.fatal });
+    if (!data.fatal) return;
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && recovered < 2) {
+      recovered += 1;
+      hls.recoverMediaError();
+      return;
+    }
+    fault(data.details === 'manifestIncompatibleCodecsError'
+      ? 'This browser has no decoder for this film. VLC, mpv or Kodi play it from the addresses below.'
+      : `Playing stopped: ${data.details}.`);
+  });
+  hls.on(Hls.Events.AUDIO_TRACKS_UPDATED, () => choices('audio',
+    hls.audioTracks.map((/** @type {any} */ track, /** @type {number} */ at) => [String(at), track.name || track.lang]), String(hls.audioTrack)));
+  hls.on(Hls.Events.AUDIO_TRACK_SWITCHED, () => { element('audio').value = String(hls.audioTrack); });
+  hls.on(Hls.Events.SUBTITLE_TRACKS_UPDATED, () => choices('subtitles', [['-1', 'Off'],
+    ...hls.subtitleTracks.map((/** @type {any} */ track, /** @type {number} */ at) => [String(at), track.name || track.lang])], String(hls.subtitleTrack)));
+  hls.on(Hls.Events.SUBTITLE_TRACK_SWITCH, () => { element('subtitles').value = String(hls.subtitleTrack); });
+  element('audio').onchange = () => { hls.audioTrack = Number(element('audio').value); };
+  element('subtitles').onchange = () => {
+    hls.subtitleDisplay = true;
+    hls.subtitleTrack = Number(element('subtitles').value);
+  };
+  hls.loadSource(url);
+  hls.attachMedia(video);
+}
+
+/** For browsers that play HLS themselves; their own controls have the menus too. */
+function nativeTracks() {
+  const texts = [...video.textTracks];
+  choices('subtitles', [['-1', 'Off'], ...texts.map((track, at) => [String(at), track.label || track.language])], '-1');
+  element('subtitles').onchange = () => {
+    const chosen = Number(element('subtitles').value);
+    texts.forEach((track, at) => { track.mode = at === chosen ? 'showing' : 'disabled'; });
+  };
+}
+
+/** @param {string} id @param {string[][]} options @param {string} value */
+function choices(id, options, value) {
+  const select = element(id);
+  select.replaceChildren(...options.map(([key, label]) => new Option(label, key)));
+  select.value = value;
+  element(`${id}-label`).hidden = options.length < 2;
+}
+
+/** @param {string} text */
+function fault(text) {
+  element('player-error').textContent = text;
+}
+
+function stop() {
+  video.hls?.destroy();
+  video.hls = undefined;
+  video.removeAttribute('src');
+  video.load();
+  current = null;
+  fault('');
+  choices('audio', [], '');
+  choices('subtitles', [], '');
+}
+
+// ---- events ----
+
+element('filter').addEventListener('input', render);
+element('close').addEventListener('click', () => {
+  stop();
+  history.replaceState(null, '', location.pathname);
+  element('player').hidden = true;
+  render();
+});
+element('unlock').addEventListener('submit', (/** @type {Event} */ event) => {
+  event.preventDefault();
+  token = element('token').value.trim();
+  sessionStorage.setItem('token', token ?? '');
+  refresh();
+});
+addEventListener('hashchange', startFromAddress);
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) clearTimeout(timer);
+  else refresh();
+});
+refresh();
