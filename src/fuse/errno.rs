@@ -25,6 +25,8 @@ pub(super) fn errno(kind: ErrorKind) -> Errno {
         ErrorKind::BadHandle => Errno::EBADF,
         ErrorKind::NotSupported => Errno::EOPNOTSUPP,
         ErrorKind::NoSuchPosition => Errno::ENXIO,
+        // `mv` then copies.
+        ErrorKind::CannotMove => Errno::EXDEV,
         ErrorKind::RemoteUnavailable | ErrorKind::Corrupt | ErrorKind::Io => Errno::EIO,
     }
 }

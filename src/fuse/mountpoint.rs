@@ -5,11 +5,13 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 
 use super::mount::MountError;
+use crate::process::{CancelFlag, Job, Launcher, Limits, Spawner};
 
 /// Source of our mounts in `/proc/self/mountinfo` and `df`. Ours are found by it: the type is
 /// `fuse` or `fuse.tgfs`, depending on who mounted.
@@ -134,6 +136,10 @@ pub fn clean_stale(path: &Path) -> Result<(), MountError> {
 }
 
 const MAX_STACKED_MOUNTS: usize = 16;
+/// `fusermount3` makes two system calls; longer than this it hangs.
+const FUSERMOUNT_TIME: Duration = Duration::from_secs(10);
+const FUSERMOUNT_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+const FUSERMOUNT_OUTPUT_BYTES: usize = 4096;
 
 /// Takes the mount at `path` out of the tree now; it ends when its last open file is closed.
 pub fn detach(path: &Path) -> Result<(), MountError> {
@@ -149,8 +155,25 @@ pub fn detach(path: &Path) -> Result<(), MountError> {
 }
 
 /// The way of those who are not root.
-fn detach_with_fusermount(_path: &Path) -> io::Result<()> {
-    Err(io::Error::from(Errno::EPERM))
+fn detach_with_fusermount(path: &Path) -> io::Result<()> {
+    let job = Job {
+        program: PathBuf::from("fusermount3"),
+        args: vec!["-u".into(), "-z".into(), "--".into(), path.into()],
+        input: None,
+        limits: Limits {
+            stall: FUSERMOUNT_TIME,
+            wall: FUSERMOUNT_TIME,
+            memory: FUSERMOUNT_MEMORY_BYTES,
+        },
+        cancel: CancelFlag::default(),
+    };
+    let (exit, _) = Spawner::new(Launcher::Direct)
+        .run(&job, FUSERMOUNT_OUTPUT_BYTES)
+        .map_err(io::Error::other)?;
+    if exit.is_success() {
+        return Ok(());
+    }
+    Err(io::Error::other(exit.stderr.trim().to_owned()))
 }
 
 /// Makes `path` ready: stale mounts gone, the directory there and empty, apart from the daemon's

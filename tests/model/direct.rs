@@ -1,6 +1,7 @@
 //! The file system without a kernel before it.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -20,8 +21,25 @@ const REQUEST_BYTES: usize = 128 * 1024;
 
 pub struct Direct {
     directory: TempDir,
+    life: Option<Life>,
+}
+
+/// What a restart replaces.
+struct Life {
+    library: Library,
     runtime: Runtime,
-    library: Option<Library>,
+}
+
+impl Life {
+    fn begin(directory: &TempDir) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let library = Library::open(&directory.path().join("state"), &runtime);
+        Self { library, runtime }
+    }
 }
 
 const CALLER: Caller = Caller {
@@ -32,25 +50,13 @@ const CALLER: Caller = Caller {
 
 impl Direct {
     pub fn new() -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("tgfs-model-")
-            .tempdir()
-            .unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let library = Some(Library::open(&directory.path().join("state"), &runtime));
-        Self {
-            directory,
-            runtime,
-            library,
-        }
+        let directory = tempfile::Builder::new().prefix("tgfs-model-").tempdir().unwrap();
+        let life = Some(Life::begin(&directory));
+        Self { directory, life }
     }
 
-    fn vfs(&self) -> Vfs {
-        self.library.as_ref().unwrap().vfs()
+    fn life(&self) -> &Life {
+        self.life.as_ref().unwrap()
     }
 }
 
@@ -244,8 +250,9 @@ async fn tree(vfs: &Vfs) -> Tree {
 
 impl Subject for Direct {
     fn apply(&mut self, operation: &Operation) -> Result<Vec<u8>, Fault> {
-        let vfs = self.vfs();
-        let result = self.runtime.block_on(attempt(&vfs, operation));
+        let Life { library, runtime } = self.life();
+        let vfs = library.vfs();
+        let result = runtime.block_on(attempt(&vfs, operation));
         result.map_err(|error| match error.kind {
             ErrorKind::NotFound => Fault::NotFound,
             ErrorKind::Exists => Fault::Exists,
@@ -258,16 +265,15 @@ impl Subject for Direct {
     }
 
     fn tree(&mut self) -> Tree {
-        let vfs = self.vfs();
-        self.runtime.block_on(tree(&vfs))
+        let Life { library, runtime } = self.life();
+        runtime.block_on(tree(&library.vfs()))
     }
 
     fn restart(&mut self) {
-        self.library.take().unwrap().close(&self.runtime);
-        self.library = Some(Library::open(
-            &self.directory.path().join("state"),
-            &self.runtime,
-        ));
+        let Life { library, runtime } = self.life.take().unwrap();
+        library.close(&runtime);
+        runtime.shutdown_timeout(Duration::from_secs(10));
+        self.life = Some(Life::begin(&self.directory));
     }
 
     fn precision(&self) -> Precision {

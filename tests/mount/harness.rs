@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tgfs::fuse::{
     Deadlines, DetachOutcome, MountAccess, MountConfig, MountMode, Mounted, clean_stale, mount,
 };
+use tgfs::remote::testing::FaultyRemote;
 use tgfs::vfs::Vfs;
 use tokio::runtime::Runtime;
 
@@ -144,6 +145,10 @@ impl TestMount {
 
     pub fn vfs(&self) -> Vfs {
         self.living.as_ref().unwrap().library.vfs()
+    }
+
+    pub fn remote(&self) -> &FaultyRemote {
+        self.living.as_ref().unwrap().library.remote()
     }
 
     pub fn runtime(&self) -> &Runtime {

@@ -10,4 +10,5 @@ mod media;
 mod names;
 mod policy;
 mod random_access;
+mod remote_away;
 mod tools;
