@@ -87,10 +87,10 @@ pub async fn run_daemon(
     cleaning.abort();
     // No new writes from here on; what is open is committed by the unmount and by `close`.
     drop(closing);
-    if let Some(mounted) = mounted {
-        if let Err(error) = mounted.unmount(MOUNT_DRAIN).await {
-            tracing::error!(%error, "the mount could not be taken away");
-        }
+    if let Some(mounted) = mounted
+        && let Err(error) = mounted.unmount(MOUNT_DRAIN).await
+    {
+        tracing::error!(%error, "the mount could not be taken away");
     }
     for face in [gateway, Some(socket)].into_iter().flatten() {
         if let Err(error) = face.await {
@@ -257,14 +257,16 @@ fn start_mount(parts: &Parts, mount: &MountOptions, config: &Config) -> anyhow::
 
 fn spawn_cleanup(parts: &Parts, config: &ConfigHandle) -> JoinHandle<()> {
     let (index, remote) = (Arc::clone(&parts.index), Arc::clone(&parts.remote));
-    let config = config.clone();
+    let (config, vfs) = (config.clone(), parts.vfs.clone());
     tokio::spawn(async move {
         let mut pause = FIRST_CLEANUP;
         loop {
             tokio::time::sleep(pause).await;
             pause = CLEANUP_INTERVAL;
             let keep = config.get().keep_deleted;
-            match cleanup::delete_dying_packs(&index, &remote, keep, &|_| false).await {
+            let in_use = vfs.packs_in_use();
+            let is_in_use = |pack| in_use.contains(&pack);
+            match cleanup::delete_dying_packs(&index, &remote, keep, &is_in_use).await {
                 Ok(done) if done.deleted > 0 => {
                     tracing::info!(
                         packs = done.deleted,

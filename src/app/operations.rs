@@ -165,9 +165,12 @@ impl Operations for AppOperations {
         };
         cleaned.finished_jobs = self.ingest.forget_finished();
         let keep = self.config.get().keep_deleted;
-        cleanup::delete_dying_packs(&self.index, &self.remote, keep, &|_| false)
-            .await
-            .map_err(|error| error.to_string())?;
+        let in_use = self.vfs.packs_in_use();
+        cleanup::delete_dying_packs(&self.index, &self.remote, keep, &|pack| {
+            in_use.contains(&pack)
+        })
+        .await
+        .map_err(|error| error.to_string())?;
         Ok(cleaned)
     }
 

@@ -166,6 +166,7 @@ impl Ingest {
         if tokio::time::timeout(STOP_WAIT, idle).await.is_err() {
             tracing::info!("ingest steps under way go on at the next start");
         }
+        self.0.publisher.stop().await;
     }
 
     /// Drops what is remembered of jobs that are done; how many.

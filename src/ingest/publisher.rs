@@ -1,7 +1,7 @@
 //! Sends what the remote's log does not hold yet, one manifest at a time, and acknowledges it
 //! when it was read back and no other writer's stands beside it (STORAGE rules 4 and 5).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -88,7 +88,8 @@ pub struct Publisher {
     urge: Arc<Notify>,
     state: watch::Receiver<PublisherState>,
     events: broadcast::Sender<Acknowledged>,
-    task: JoinHandle<()>,
+    /// `None` once it was stopped.
+    task: Mutex<Option<JoinHandle<()>>>,
     busy: Busy,
 }
 
@@ -118,7 +119,7 @@ impl Publisher {
             urge,
             state,
             events,
-            task: tokio::spawn(work.run()),
+            task: Mutex::new(Some(tokio::spawn(work.run()))),
             busy,
         }
     }
@@ -140,10 +141,17 @@ impl Publisher {
     }
 
     /// Ends publishing and lets go of index and remote: they can be closed when this returns.
-    pub async fn stop(mut self) {
-        self.task.abort();
-        // Aborted is how it shall end; a panic was logged by its hook.
-        let _ = (&mut self.task).await;
+    pub async fn stop(&self) {
+        let task = self
+            .task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(task) = task {
+            task.abort();
+            // Aborted is how it shall end; a panic was logged by its hook.
+            let _ = task.await;
+        }
         drop(self.busy.lock().await);
     }
 
@@ -176,7 +184,14 @@ impl Publisher {
 impl Drop for Publisher {
     fn drop(&mut self) {
         // A manifest that is under way is taken for our own at the next start.
-        self.task.abort();
+        if let Some(task) = self
+            .task
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            task.abort();
+        }
     }
 }
 

@@ -158,6 +158,12 @@ impl Vfs {
         Ok(found)
     }
 
+    /// Packs that open handles still read from though their file may be gone.
+    #[must_use]
+    pub fn packs_in_use(&self) -> std::collections::HashSet<crate::model::PackId> {
+        self.0.open.packs_in_use()
+    }
+
     /// Files and directories, the root left out.
     ///
     /// # Errors
@@ -194,18 +200,13 @@ impl Vfs {
     /// `Io`.
     pub fn jobs(&self) -> FsResult<Vec<JobInfo>> {
         let mut jobs = Vec::new();
-        for id in self.0.ingest.unfinished()? {
-            let Ok(entry) = self.0.tree.entry(id) else {
-                continue;
-            };
-            let EntryKind::File(content) = &entry.kind else {
-                continue;
-            };
-            if name_policy(&entry.name) == NamePolicy::Local {
+        for (entry, content) in self.0.unfinished_files()? {
+            // A file under a temporary name waits for its rename, however long that takes.
+            if name_policy(&entry.name) != NamePolicy::Ingest {
                 continue;
             }
-            let info = self.0.describe(&entry, &self.0.tree.path_of(id)?)?;
-            let progress = self.0.ingest.progress(id);
+            let info = self.0.describe(&entry, &self.0.tree.path_of(entry.id)?)?;
+            let progress = self.0.ingest.progress(entry.id);
             let step = match &progress {
                 Some(progress) => progress.step.to_owned(),
                 None if info.state == PublicState::Failed => "none".to_owned(),
@@ -218,7 +219,7 @@ impl Vfs {
                 step,
                 progress: info.progress,
                 error: info.error,
-                spool_bytes: self.0.only_in_spool(content),
+                spool_bytes: only_in_spool(&content),
                 age_seconds: age(entry.attributes.ctime),
             });
         }
@@ -226,16 +227,19 @@ impl Vfs {
         Ok(jobs)
     }
 
-    /// What would be lost with the local disk.
+    /// What would be lost with the local disk. A file manager's own leavings do not count.
     ///
     /// # Errors
     /// `Io`.
     pub fn pending(&self) -> FsResult<PendingInfo> {
         let mut pending = PendingInfo::default();
-        for job in self.jobs()?.into_iter().filter(|job| job.spool_bytes > 0) {
-            pending.files += 1;
-            pending.bytes += job.spool_bytes;
-            pending.oldest_seconds = pending.oldest_seconds.max(job.age_seconds);
+        for (entry, content) in self.0.unfinished_files()? {
+            let bytes = only_in_spool(&content);
+            if bytes > 0 && name_policy(&entry.name) != NamePolicy::Local {
+                pending.files += 1;
+                pending.bytes += bytes;
+                pending.oldest_seconds = pending.oldest_seconds.max(age(entry.attributes.ctime));
+            }
         }
         Ok(pending)
     }
@@ -458,13 +462,26 @@ impl Inner {
         }
     }
 
-    /// Bytes of a file that no acknowledged pack holds.
-    fn only_in_spool(&self, content: &FileContent) -> u64 {
-        if content.is_durable() {
-            0
-        } else {
-            content.size
+    /// Files that no acknowledged manifest holds in their newest state, or that a job is at.
+    fn unfinished_files(&self) -> FsResult<Vec<(Entry, FileContent)>> {
+        let mut found = Vec::new();
+        for id in self.ingest.unfinished()? {
+            match self.tree.entry(id) {
+                Ok(Entry {
+                    kind: EntryKind::Directory,
+                    ..
+                }) => {}
+                Ok(entry) => {
+                    if let EntryKind::File(content) = &entry.kind {
+                        let content = (**content).clone();
+                        found.push((entry, content));
+                    }
+                }
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(found)
     }
 
     /// The state that people see, made from the record, the job and the log.
@@ -570,6 +587,15 @@ impl Inner {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Bytes of a file that no acknowledged pack holds.
+fn only_in_spool(content: &FileContent) -> u64 {
+    if content.is_durable() {
+        0
+    } else {
+        content.size
     }
 }
 

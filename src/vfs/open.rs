@@ -1,6 +1,6 @@
 //! Open files and handles.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::draft::Draft;
 use super::types::{Access, HandleId};
 use super::views::OpenView;
-use crate::model::{Entry, EntryId, ErrorKind, FileContent, FsResult, Ino};
+use crate::model::{Entry, EntryId, EntryKind, ErrorKind, FileContent, FsResult, Ino, PackId};
 
 /// One file that is open, or was written a moment ago and is not sealed yet. All handles of an
 /// inode share it: the kernel has one page cache an inode, so readers see writes.
@@ -22,8 +22,6 @@ pub struct OpenFile {
 
 #[derive(Debug, Default)]
 pub struct OpenState {
-    /// The committed content, as last read; `None`: read it again.
-    pub content: Option<Arc<FileContent>>,
     pub draft: Option<Draft>,
     /// Set when the name is gone and only handles keep the file.
     pub unlinked: Option<Box<Entry>>,
@@ -218,6 +216,35 @@ impl OpenTable {
         if idle && let Some(slot) = inner.slots.remove(&id) {
             inner.by_ino.remove(&slot.file.ino);
         }
+    }
+
+    /// Packs of unlinked files, drafts, views and snapshots that handles are open on.
+    pub fn packs_in_use(&self) -> HashSet<PackId> {
+        let mut packs = HashSet::new();
+        let mut add = |content: &FileContent| {
+            packs.extend(content.packs().into_iter().map(|pack| pack.id));
+        };
+        for handle in self.handles().values() {
+            match &**handle {
+                OpenKind::Snapshot { content } => add(content),
+                OpenKind::View(view) => view.content().into_iter().for_each(&mut add),
+                OpenKind::File(_) | OpenKind::Fixed(_) => {}
+            }
+        }
+        let mut drafts = Vec::new();
+        for file in self.all_files() {
+            let state = file.state();
+            if let Some(EntryKind::File(content)) = state.unlinked.as_ref().map(|e| &e.kind) {
+                add(content);
+            }
+            drafts.extend(state.draft.iter().flat_map(|draft| draft.blobs().to_vec()));
+        }
+        packs.extend(
+            drafts
+                .iter()
+                .flat_map(|blob| blob.slices.iter().map(|s| s.pack.id)),
+        );
+        packs
     }
 
     /// Files with a draft, for the last commit before the daemon stops.

@@ -63,6 +63,11 @@ impl OpenView {
         }
     }
 
+    /// The file that the view is made of, as it was when the view was opened.
+    pub fn content(&self) -> Option<&FileContent> {
+        self.file.content().ok()
+    }
+
     /// The bytes of `[offset, offset + len)`, cut to the end of the view.
     pub async fn read(&self, reader: &Reader, offset: u64, len: u64) -> FsResult<Bytes> {
         let end = offset.saturating_add(len).min(self.view.size);

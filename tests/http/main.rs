@@ -4,6 +4,11 @@
 //! The rules of HTTP itself (ranges, validators, trust, timers) are tested beside the code, in
 //! `src/http/tests`.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on shall say where"
+)]
+
 mod client;
 mod daemon;
 

@@ -12,8 +12,8 @@ use tgfs::media::plan::CutPolicy;
 use tgfs::media::tool::Ffmpeg;
 use tgfs::process::Launcher;
 use tgfs::read::Reader;
+use tgfs::remote::LocalRemote;
 use tgfs::remote::Remote;
-use tgfs::remote::local::LocalRemote;
 use tgfs::remote::retry::Deadline;
 use tgfs::remote::testing::FaultyRemote;
 use tgfs::spool::{Spool, SpoolConfig};
@@ -41,7 +41,12 @@ impl Library {
         let faulty = FaultyRemote::new(Arc::new(LocalRemote::open(&root.join("store")).unwrap()));
         let remote: Arc<dyn Remote> = faulty.clone();
         runtime
-            .block_on(attach(&index, &remote, Claim::Continue, Deadline::after(READ_DEADLINE)))
+            .block_on(attach(
+                &index,
+                &remote,
+                Claim::Continue,
+                Deadline::after(READ_DEADLINE),
+            ))
             .unwrap();
         let spool = Spool::open(SpoolConfig {
             directory: root.join("spool"),
@@ -66,11 +71,21 @@ impl Library {
             cuts: CutPolicy::default(),
             linger: Duration::from_millis(200),
         };
-        let ingest = Ingest::start(parts, settings).unwrap();
-        let parts = VfsParts { index, tree, spool, cache, reader, ingest };
+        let ingest = Ingest::start(parts, settings, tgfs::ingest::Workers::Running).unwrap();
+        let parts = VfsParts {
+            index,
+            tree,
+            spool,
+            cache,
+            reader,
+            ingest,
+        };
         let vfs = Vfs::start(parts, vfs_settings()).unwrap();
         vfs.resume().unwrap();
-        Self { vfs, remote: faulty }
+        Self {
+            vfs,
+            remote: faulty,
+        }
     }
 
     pub fn vfs(&self) -> Vfs {
