@@ -12,8 +12,8 @@ use tgfs::media::plan::CutPolicy;
 use tgfs::media::tool::Ffmpeg;
 use tgfs::process::Launcher;
 use tgfs::read::Reader;
-use tgfs::remote::Remote;
-use tgfs::remote::local::LocalRemote;
+use tgfs::remote::{LocalRemote, Remote};
+
 use tgfs::remote::retry::Deadline;
 use tgfs::remote::testing::FaultyRemote;
 use tgfs::spool::{Spool, SpoolConfig};
