@@ -1,5 +1,6 @@
 //! Verified blocks in memory, one fetch a block whoever asks.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +10,7 @@ use moka::policy::EvictionPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{BlockIndex, PackId, PackRef};
-use crate::remote::{self, PackTable, Remote, RemoteError};
+use crate::remote::{self, PackTable, Remote, RemoteError, RemoteErrorKind};
 
 /// Pack tables kept decoded: one covers 64 MiB of film, so this is 256 GiB of working set.
 const MAX_TABLES: u64 = 4096;
@@ -60,6 +61,7 @@ impl BlockCache {
         let blocks = Cache::builder()
             .max_capacity(capacity)
             .eviction_policy(EvictionPolicy::lru())
+            .support_invalidation_closures()
             .weigher(|_, block: &Bytes| u32::try_from(block.len()).unwrap_or(u32::MAX))
             .eviction_listener(move |_, _, cause| {
                 if cause.was_evicted() {
@@ -71,7 +73,13 @@ impl BlockCache {
             .max_capacity(MAX_TABLES)
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self { remote, blocks, tables, counters, capacity }
+        Self {
+            remote,
+            blocks,
+            tables,
+            counters,
+            capacity,
+        }
     }
 
     /// One verified block.
@@ -83,9 +91,13 @@ impl BlockCache {
             .blocks
             .entry((pack.id, block))
             .or_try_insert_with(self.fetch_detached(pack.clone(), block))
-            .await?;
-        let counter =
-            if entry.is_fresh() { &self.counters.misses } else { &self.counters.hits };
+            .await
+            .map_err(|error: Arc<SharedError>| (*error).clone())?;
+        let counter = if entry.is_fresh() {
+            &self.counters.misses
+        } else {
+            &self.counters.hits
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         Ok(entry.into_value())
     }
@@ -96,16 +108,23 @@ impl BlockCache {
         let tables = self.tables.clone();
         let fetched = tokio::spawn(async move {
             let table = table_of(&remote, &tables, &pack).await?;
-            remote::fetch_block(&remote, &pack, &table, block).await.map_err(Arc::new)
+            remote::fetch_block(&remote, &pack, &table, block)
+                .await
+                .map_err(Arc::new)
         })
         .await
         .unwrap_or_else(|error| {
-            Err(Arc::new(RemoteError::internal("fetch", format!("a fetch ended early: {error}"))))
+            Err(Arc::new(RemoteError::new(
+                RemoteErrorKind::Unavailable,
+                "fetch",
+                format!("a fetch ended early: {error}"),
+            )))
         });
         match &fetched {
-            Ok(bytes) => {
-                self.counters.fetched_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed)
-            }
+            Ok(bytes) => self
+                .counters
+                .fetched_bytes
+                .fetch_add(bytes.len() as u64, Ordering::Relaxed),
             Err(_) => self.counters.errors.fetch_add(1, Ordering::Relaxed),
         };
         fetched
@@ -126,20 +145,30 @@ impl BlockCache {
         }
     }
 
-    pub async fn clear(&self) {
+    /// Drops everything; how many bytes.
+    pub fn clear(&self) -> u64 {
+        let held = self.blocks.weighted_size();
         self.blocks.invalidate_all();
         self.tables.invalidate_all();
-        self.blocks.run_pending_tasks().await;
+        held
     }
 
-    /// Drops the blocks of some packs.
-    pub async fn clear_packs(&self, packs: &[PackRef]) {
-        for pack in packs {
-            let blocks = pack.data_len.div_ceil(crate::model::BLOCK_BYTES);
-            for block in 0..u32::try_from(blocks).unwrap_or(u32::MAX) {
-                self.blocks.invalidate(&(pack.id, BlockIndex(block))).await;
-            }
+    /// Drops the blocks of some packs; how many bytes.
+    pub fn clear_packs(&self, packs: &[PackRef]) -> u64 {
+        let ids: HashSet<PackId> = packs.iter().map(|pack| pack.id).collect();
+        let held = self
+            .blocks
+            .iter()
+            .filter(|(key, _)| ids.contains(&key.0))
+            .map(|(_, b)| b.len() as u64);
+        let held = held.sum();
+        if let Err(error) = self
+            .blocks
+            .invalidate_entries_if(move |key, _| ids.contains(&key.0))
+        {
+            tracing::warn!(%error, "cached blocks of a file could not be dropped");
         }
+        held
     }
 }
 
@@ -149,5 +178,8 @@ async fn table_of(
     pack: &PackRef,
 ) -> Result<Arc<PackTable>, SharedError> {
     let fetch = async { remote::fetch_table(remote, pack).await.map(Arc::new) };
-    tables.try_get_with(pack.id, fetch).await.map_err(|error| Arc::clone(&error))
+    tables
+        .try_get_with(pack.id, fetch)
+        .await
+        .map_err(|error: Arc<RemoteError>| error)
 }

@@ -37,11 +37,7 @@ pub(super) async fn plan(file: &Path, context: &Context) -> Outcome {
 
 pub(super) fn plan_text(plan: &PlanReport) -> String {
     let mut facts = vec![size(plan.size)];
-    facts.push(
-        plan.container
-            .clone()
-            .unwrap_or_else(|| "no media".to_owned()),
-    );
+    facts.push(plan.outcome.clone());
     facts.extend(plan.duration.map(play_time));
     let mut text = format!("{}\n    {}\n", plan.file.display(), facts.join("  "));
     if !plan.tracks.is_empty() {
@@ -62,8 +58,8 @@ pub(super) fn plan_text(plan: &PlanReport) -> String {
                 track.codec.clone(),
                 track.language.clone(),
                 track.segments.to_string(),
-                track.mapped.to_string(),
-                track.derived.to_string(),
+                size(track.mapped),
+                size(track.derived),
                 format!("{:.1} s", track.longest),
                 size(track.largest),
                 track.title.clone(),

@@ -43,6 +43,8 @@ pub enum Kind {
     PackTable = 14,
     LogEnd = 15,
     Library = 16,
+    SpoolRecord = 17,
+    UploadedSlices = 18,
 }
 
 /// A type that is stored in an envelope of its own. `SCHEMA` is the version that is written.

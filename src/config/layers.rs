@@ -13,6 +13,9 @@ use super::settings::{self, Exposure, SETTINGS};
 /// Largest `.env` that is read, in bytes: a configuration, not a film given by mistake.
 const MAX_ENV_FILE_BYTES: u64 = 1 << 20;
 
+/// Variables of tests (see `failpoint`), which are no settings.
+const TEST_VARIABLES: [&str; 1] = ["TGFS_CRASH_AT"];
+
 /// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -155,7 +158,7 @@ impl Values {
         for (key, text) in &inputs.environment {
             if settings::find(key).is_some() {
                 values.put(key, text, Source::Environment);
-            } else if key.starts_with("TGFS_") {
+            } else if key.starts_with("TGFS_") && !TEST_VARIABLES.contains(&key.as_str()) {
                 warnings.push(format!("environment: {}", unknown(key)));
             }
         }

@@ -178,16 +178,8 @@ impl Service {
     async fn list(&self, directory: &WirePath, out: &Sender<Response>) -> Result<(), Stop> {
         let path = directory.to_tree_path()?;
         let vfs = self.vfs.clone();
-        let files = blocking(move || {
-            let is_file = vfs.resolve(&path)?.kind == FileKind::File;
-            match is_file {
-                true => file_id(&vfs, &path)
-                    .and_then(|id| vfs.info(id))
-                    .map(|one| vec![one]),
-                false => vfs.list(&path),
-            }
-        })
-        .await?;
+        let shown = path.display();
+        let files = blocking(move || vfs.list(&path).map_err(|error| named(error, &shown))).await?;
         for file in files {
             let urls = file.id.parse().ok().map(|id| self.urls(&file, id));
             tell(out, Response::File(file)).await?;
@@ -287,7 +279,9 @@ impl Service {
                 ));
             }
             let (vfs, shown) = (self.vfs.clone(), path.display());
-            let files = blocking(move || vfs.remove(&path)).await?;
+            let name = shown.clone();
+            let removing = move || vfs.remove(&path).map_err(|error| named(error, &name));
+            let files = blocking(removing).await?;
             tell(out, Response::Removed { path: shown, files }).await?;
         }
         Ok(())
@@ -296,8 +290,9 @@ impl Service {
     async fn retry(&self, paths: &[WirePath], out: &Sender<Response>) -> Result<(), Stop> {
         for path in paths {
             let path = self.find(path)?;
-            self.vfs.retry(&path)?;
+            let result = self.vfs.retry(&path);
             let path = path.display();
+            result.map_err(|error| named(error, &path))?;
             tell(out, Response::Retried { path }).await?;
         }
         Ok(())
@@ -370,6 +365,23 @@ impl Service {
             has_views: info.has_views,
         }
     }
+}
+
+/// An error of one word gets the path that it is about; others name it themselves.
+fn named(error: FsError, path: &str) -> FsError {
+    if !error.message.is_empty() {
+        return error;
+    }
+    let text = match error.kind {
+        ErrorKind::NotFound => "no such file".to_owned(),
+        ErrorKind::IsDirectory => "is a directory; name a file in it".to_owned(),
+        ErrorKind::ReadOnly => {
+            "cannot be changed: views and a read-only library are fixed".to_owned()
+        }
+        ErrorKind::NoSpace => "the spool is full; wait for uploads, or free disk space".to_owned(),
+        kind => format!("{kind:?}"),
+    };
+    FsError::new(error.kind, format!("{path}: {text}"))
 }
 
 /// The file at a path. Views belong to a file, but are none.

@@ -186,8 +186,8 @@ pub struct Verified {
 pub struct PlanReport {
     pub file: PathBuf,
     pub size: u64,
-    /// The container that was sniffed; `None`: no media, kept as it is.
-    pub container: Option<String>,
+    /// `ready`, `unsupported`, `unreadable` or `not media`.
+    pub outcome: String,
     /// Seconds.
     pub duration: Option<f64>,
     pub tracks: Vec<PlanTrack>,
@@ -205,10 +205,10 @@ pub struct PlanTrack {
     pub language: String,
     pub title: String,
     pub segments: u32,
-    /// Segments whose samples are ranges of the file.
-    pub mapped: u32,
-    /// Segments that are stored beside it.
-    pub derived: u32,
+    /// Bytes of samples that are ranges of the file.
+    pub mapped: u64,
+    /// Bytes of samples that are stored beside it.
+    pub derived: u64,
     /// Seconds of the longest segment.
     pub longest: f64,
     /// Bytes of the largest segment.

@@ -14,6 +14,7 @@ pub(super) fn errno(kind: ErrorKind) -> Errno {
         ErrorKind::IsDirectory => Errno::EISDIR,
         ErrorKind::NotEmpty => Errno::ENOTEMPTY,
         ErrorKind::ReadOnly => Errno::EROFS,
+        ErrorKind::CannotMove => Errno::EXDEV,
         ErrorKind::NotPermitted => Errno::EPERM,
         ErrorKind::InvalidArgument => Errno::EINVAL,
         ErrorKind::NameTooLong => Errno::ENAMETOOLONG,

@@ -12,4 +12,4 @@ mod reply;
 pub use mount::{
     Deadlines, DetachOutcome, MountAccess, MountConfig, MountError, MountMode, Mounted, mount,
 };
-pub use mountpoint::{clean_stale, is_tgfs_mount};
+pub use mountpoint::{clean_stale, detach, is_tgfs_mount};

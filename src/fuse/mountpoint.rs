@@ -142,7 +142,7 @@ const FUSERMOUNT_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 const FUSERMOUNT_OUTPUT_BYTES: usize = 4096;
 
 /// Takes the mount at `path` out of the tree now; it ends when its last open file is closed.
-pub(super) fn detach(path: &Path) -> Result<(), MountError> {
+pub fn detach(path: &Path) -> Result<(), MountError> {
     let refused = match umount2(path, MntFlags::MNT_DETACH) {
         Ok(()) => return Ok(()),
         Err(Errno::EPERM) => detach_with_fusermount(path),

@@ -23,7 +23,25 @@ pub(super) struct Validators<'a> {
     /// Strong, with its quotes.
     pub etag: &'a str,
     /// `None` where a time says nothing about the bytes.
-    pub modified: Option<SystemTime>,
+    pub times: Option<Times>,
+}
+
+/// When a file changed, as far as its user says (`mtime`, which Last-Modified shows and which may be
+/// set to any time), and as it really did (`ctime`).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub modified: SystemTime,
+    pub changed: SystemTime,
+}
+
+impl Times {
+    /// Whether the bytes of `date` are still right: it is what Last-Modified said, or later than
+    /// any change.
+    fn unchanged_since(self, date: SystemTime) -> bool {
+        let date = whole_seconds(date);
+        let (modified, changed) = (whole_seconds(self.modified), whole_seconds(self.changed));
+        date == modified || date >= modified.max(changed)
+    }
 }
 
 /// In the order of RFC 9110 §13.2.2.
@@ -32,9 +50,9 @@ pub(super) fn check(headers: &HeaderMap, validators: Validators<'_>) -> Verdict 
         if !any_tag(headers, IF_MATCH, |tag| tag == validators.etag) {
             return Verdict::Failed;
         }
-    } else if let (Some(limit), Some(modified)) =
-        (date(headers, IF_UNMODIFIED_SINCE), validators.modified)
-        && whole_seconds(modified) > whole_seconds(limit)
+    } else if let (Some(limit), Some(times)) =
+        (date(headers, IF_UNMODIFIED_SINCE), validators.times)
+        && !times.unchanged_since(limit)
     {
         return Verdict::Failed;
     }
@@ -44,9 +62,8 @@ pub(super) fn check(headers: &HeaderMap, validators: Validators<'_>) -> Verdict 
         if any_tag(headers, IF_NONE_MATCH, same) {
             return Verdict::NotModified;
         }
-    } else if let (Some(since), Some(modified)) =
-        (date(headers, IF_MODIFIED_SINCE), validators.modified)
-        && whole_seconds(modified) <= whole_seconds(since)
+    } else if let (Some(since), Some(times)) = (date(headers, IF_MODIFIED_SINCE), validators.times)
+        && times.unchanged_since(since)
     {
         return Verdict::NotModified;
     }
@@ -104,12 +121,15 @@ mod tests {
         for (name, value) in pairs {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        let modified = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_500));
+        let times = Some(Times {
+            modified: SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_500),
+            changed: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000),
+        });
         check(
             &headers,
             Validators {
                 etag: "\"a\"",
-                modified,
+                times,
             },
         )
     }
@@ -120,6 +140,8 @@ mod tests {
             httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
         };
         let (before, same) = (at(999_999), at(1_000_000));
+        // Replaced by bytes with an older time: what was fetched in between is out of date.
+        let (between, after) = (at(1_500_000), at(2_000_000));
         let table: &[(&[(http::HeaderName, &str)], Verdict)] = &[
             (&[], Verdict::Proceed),
             (&[(IF_NONE_MATCH, "\"a\"")], Verdict::NotModified),
@@ -133,6 +155,8 @@ mod tests {
             ),
             (&[(IF_MODIFIED_SINCE, &same)], Verdict::NotModified),
             (&[(IF_MODIFIED_SINCE, &before)], Verdict::Proceed),
+            (&[(IF_MODIFIED_SINCE, &between)], Verdict::Proceed),
+            (&[(IF_MODIFIED_SINCE, &after)], Verdict::NotModified),
             (&[(IF_MODIFIED_SINCE, "yesterday")], Verdict::Proceed),
             (&[(IF_MATCH, "\"a\"")], Verdict::Proceed),
             (&[(IF_MATCH, "W/\"a\"")], Verdict::Failed),
@@ -149,7 +173,7 @@ mod tests {
     fn if_range_takes_only_the_same_strong_tag() {
         let validators = Validators {
             etag: "\"a\"",
-            modified: None,
+            times: None,
         };
         for (condition, kept) in [
             ("\"a\"", true),

@@ -206,7 +206,7 @@ fn bare(host: &str) -> &str {
 }
 
 /// `name:8080` → `name`; an IPv6 address has more than one colon and keeps them.
-fn without_port(name: &str) -> &str {
+pub(super) fn without_port(name: &str) -> &str {
     match name.split_once(':') {
         Some((host, port)) if !port.contains(':') => host,
         _ => name,

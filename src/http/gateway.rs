@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
 
@@ -12,6 +13,8 @@ use super::metrics::Metrics;
 pub(super) struct Gateway {
     pub library: SharedLibrary,
     pub config: HttpConfig,
+    /// Tells this process's tags from those of one before it.
+    pub started: SystemTime,
     /// Where it listens.
     pub address: SocketAddr,
     pub metrics: Arc<Metrics>,
@@ -25,6 +28,7 @@ impl Gateway {
     pub(super) fn new(library: SharedLibrary, config: HttpConfig, address: SocketAddr) -> Self {
         Self {
             library,
+            started: SystemTime::now(),
             address,
             metrics: Arc::default(),
             bodies: Arc::new(Semaphore::new(config.limits.bodies)),

@@ -18,7 +18,7 @@ pub(super) trait Library: Send + Sync + 'static {
     fn resolve(&self, path: &TreePath) -> FsResult<Attr>;
     fn read_directory(
         &self,
-        directory: &Attr,
+        directory: &TreePath,
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()>;
@@ -45,11 +45,11 @@ impl Library for Vfs {
     }
     fn read_directory(
         &self,
-        directory: &Attr,
+        directory: &TreePath,
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()> {
-        self.readdir(directory.ino, after, visit)
+        Vfs::read_directory(self, directory, after, visit)
     }
     async fn open(&self, path: &TreePath) -> FsResult<Resource> {
         self.open_resource(path).await

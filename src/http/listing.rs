@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use serde::Serialize;
 
 use crate::model::{FsResult, Name, TreePath};
-use crate::vfs::{Attr, FileKind};
+use crate::vfs::FileKind;
 
 use super::gateway::Gateway;
 use super::resource::http_date;
@@ -45,12 +45,11 @@ struct Page {
 pub(super) fn answer(
     gateway: &Gateway,
     path: &TreePath,
-    directory: &Attr,
     raw_path: &str,
     after: u64,
     headers: &HeaderMap,
 ) -> FsResult<Response<Body>> {
-    let page = read(gateway, path, directory, after)?;
+    let page = read(gateway, path, after)?;
     let (content_type, text) = if wants_json(headers) {
         let text = serde_json::to_string(&page).unwrap_or_default();
         ("application/json", text)
@@ -65,24 +64,22 @@ pub(super) fn answer(
     Ok(response)
 }
 
-fn read(gateway: &Gateway, path: &TreePath, directory: &Attr, after: u64) -> FsResult<Page> {
+fn read(gateway: &Gateway, path: &TreePath, after: u64) -> FsResult<Page> {
     let mut found = Vec::new();
     let mut next = None;
-    gateway
-        .library
-        .read_directory(directory, after, &mut |entry| {
-            if entry.name == b"." || entry.name == b".." {
-                return ControlFlow::Continue(());
-            }
-            if let Some((_, cookie)) = found.last()
-                && found.len() == PAGE_ENTRIES
-            {
-                next = Some(*cookie);
-                return ControlFlow::Break(());
-            }
-            found.push((entry.name.clone(), entry.cookie));
-            ControlFlow::Continue(())
-        })?;
+    gateway.library.read_directory(path, after, &mut |entry| {
+        if entry.name == b"." || entry.name == b".." {
+            return ControlFlow::Continue(());
+        }
+        if let Some((_, cookie)) = found.last()
+            && found.len() == PAGE_ENTRIES
+        {
+            next = Some(*cookie);
+            return ControlFlow::Break(());
+        }
+        found.push((entry.name.clone(), entry.cookie));
+        ControlFlow::Continue(())
+    })?;
     let entries = found
         .into_iter()
         // A name that went away meanwhile is not listed.

@@ -1,8 +1,7 @@
 //! The page at `/`, and the files as JSON for it.
 
-use std::sync::Arc;
-
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
@@ -20,11 +19,11 @@ use super::target;
 /// Files that one answer lists.
 const MAX_FILES: usize = 5_000;
 
-/// hls.js needs `blob:` for its worker and for Media Source Extensions; nothing else is allowed
-/// beyond this server.
+/// hls.js needs `blob:` for its worker and for Media Source Extensions, and `data:` for the empty
+/// track that it begins subtitles with; nothing else is allowed beyond this server.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-     media-src 'self' blob:; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+     media-src 'self' blob: data:; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
 /// The parts of the page; the player is empty in a build without it (`scripts/setup-ui` brings it).
@@ -78,7 +77,7 @@ pub(super) fn asset(asset: Asset, method: &Method, headers: &HeaderMap) -> Respo
         freshness: Freshness::Revalidate,
         cut: super::body::Cut::default(),
     };
-    let mut response = resource::made(&wanted, content_type, bytes.to_vec());
+    let mut response = resource::made(&wanted, content_type, Bytes::from_static(bytes));
     response
         .headers_mut()
         .insert(CONTENT_SECURITY_POLICY, POLICY);
@@ -118,12 +117,11 @@ pub(super) async fn files(
     let revision = gateway.library.revision();
     let local = target::local_base(gateway, host);
     // The start is part of it: a revision counts from nought in each process.
-    let start = Arc::as_ptr(gateway).addr() as u64 ^ u64::from(std::process::id());
-    let seed = format!("{revision} {start} {local}");
+    let seed = format!("{revision} {:?} {local}", gateway.started);
     let etag = format!("\"{}\"", &blake3::hash(seed.as_bytes()).to_hex()[..24]);
     let validators = Validators {
         etag: &etag,
-        modified: None,
+        times: None,
     };
     let mut response = if conditional::check(headers, validators) == Verdict::NotModified {
         let mut response = Response::new(Body::empty());

@@ -78,7 +78,30 @@ pub(super) async fn multivariant(gateway: &Gateway, asked: Asked<'_>) -> Respons
         }
     });
     // Its host depends on the request, and its renditions on the map: asked again each time.
-    answer(&asked, rewritten.await, Freshness::Revalidate)
+    match rewritten.await {
+        Err(error) if error.kind == ErrorKind::NotFound => without_views(gateway, asked.id),
+        text => answer(&asked, text, Freshness::Revalidate),
+    }
+}
+
+/// Says of a file that is there why it cannot be played, or not yet.
+fn without_views(gateway: &Gateway, id: &str) -> Response<Body> {
+    let info = target::entry_id(gateway, id).and_then(|id| gateway.library.info(id));
+    match info {
+        Ok(info) if !info.has_views => {
+            let reason = match &info.error {
+                Some(error) => format!(": {error}"),
+                None => String::new(),
+            };
+            let text = format!(
+                "there is no HLS of this file; its state is {}{reason}",
+                info.state.as_str()
+            );
+            status::text(StatusCode::NOT_FOUND, &text)
+        }
+        Ok(_) => status::failure(&ErrorKind::NotFound.into()),
+        Err(error) => status::failure(&error),
+    }
 }
 
 /// `/playlist/<audience>/<id>/<name>.m3u8`
@@ -111,7 +134,7 @@ fn answer(asked: &Asked<'_>, text: FsResult<String>, freshness: Freshness) -> Re
         Ok(text) => resource::made(
             &wanted,
             content_type::of_path(b"playlist.m3u8"),
-            text.into_bytes(),
+            text.into(),
         ),
         Err(error) => status::failure(&error),
     }
@@ -165,16 +188,18 @@ fn is_playlist(uri: &str) -> bool {
 /// Gives each URI line and each `URI="…"` attribute (RFC 8216 §4.2) to `address`; absolute ones
 /// stay as they are.
 fn rewrite(text: &str, address: impl Fn(&str) -> String) -> String {
-    let change = |uri: &str| match uri.contains("://") || uri.starts_with('/') {
-        true => uri.to_owned(),
-        false => address(uri),
+    let change = |uri: &str| {
+        if uri.contains("://") || uri.starts_with('/') {
+            uri.to_owned()
+        } else {
+            address(uri)
+        }
     };
     let mut out = String::with_capacity(text.len() * 2);
     for line in text.lines() {
         if line.starts_with('#') {
-            rewrite_attribute(line, &change, &mut out);
-        } else if line.is_empty() {
-        } else {
+            rewrite_attribute(line, change, &mut out);
+        } else if !line.is_empty() {
             out.push_str(&change(line));
         }
         out.push('\n');

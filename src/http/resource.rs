@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
 };
@@ -12,7 +13,7 @@ use crate::model::{ByteRange, FsResult, TreePath};
 use crate::vfs::Resource;
 
 use super::body::{Cut, FileBody, Sending};
-use super::conditional::{self, Validators, Verdict};
+use super::conditional::{self, Times, Validators, Verdict};
 use super::content_type;
 use super::gateway::Gateway;
 use super::library::OpenHandle;
@@ -69,7 +70,10 @@ async fn answer(
     let etag = format!("\"{}\"", resource.etag);
     let validators = Validators {
         etag: &etag,
-        modified: Some(SystemTime::from(resource.attr.mtime)),
+        times: Some(Times {
+            modified: SystemTime::from(resource.attr.mtime),
+            changed: SystemTime::from(resource.attr.ctime),
+        }),
     };
     let mut headers = describe(&resource, path, &etag, wanted.freshness);
     match conditional::check(wanted.headers, validators) {
@@ -159,7 +163,7 @@ pub(super) fn insert(headers: &mut HeaderMap, name: http::HeaderName, value: &st
 pub(super) fn made(
     wanted: &Wanted<'_>,
     content_type: &'static str,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 ) -> Response<Body> {
     let etag = format!(
         "\"{}\"",
@@ -167,7 +171,7 @@ pub(super) fn made(
     );
     let validators = Validators {
         etag: &etag,
-        modified: None,
+        times: None,
     };
     let mut headers = HeaderMap::new();
     insert(&mut headers, ETAG, &etag);

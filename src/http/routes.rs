@@ -33,6 +33,9 @@ use super::{listing, status, target};
 type Gate = State<SharedGateway>;
 type Answer = Response<Body>;
 
+/// Users' own files may be pages; they must act for nobody.
+const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
+
 /// One request, from the gate to its answer.
 pub(super) async fn answer(
     gateway: &SharedGateway,
@@ -51,12 +54,18 @@ pub(super) async fn answer(
             tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
             response
         }
-        Err(refused) => refused,
+        Err(mut refused) => {
+            refused
+                .headers_mut()
+                .insert(CONTENT_SECURITY_POLICY, SANDBOX);
+            refused
+        }
     };
     gateway.metrics.count_answer(response.status());
-    response
-        .headers_mut()
-        .insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // A token in the path must not travel to other sites.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 
@@ -67,7 +76,7 @@ pub(super) fn router(gateway: SharedGateway) -> Router {
         .route("/fs/{*path}", get(file))
         .layer(SetResponseHeaderLayer::overriding(
             CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("sandbox"),
+            SANDBOX,
         ));
     let media = Router::new()
         .route(
@@ -115,10 +124,6 @@ pub(super) fn router(gateway: SharedGateway) -> Router {
                 "this address does not know that method",
             )
         })
-        .layer(SetResponseHeaderLayer::overriding(
-            X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ))
         .layer(CatchPanicLayer::new())
         .with_state(gateway)
 }
@@ -170,7 +175,7 @@ async fn file(State(gateway): Gate, request: Parts) -> Answer {
             let after = target::query_value(request.uri.query(), "after")
                 .and_then(|after| after.parse().ok())
                 .unwrap_or(0);
-            return listing::answer(&gateway, &path, &attr, raw, after, &request.headers);
+            return listing::answer(&gateway, &path, raw, after, &request.headers);
         }
         let wanted = Wanted {
             method: &request.method,

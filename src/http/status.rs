@@ -18,7 +18,9 @@ pub(super) const fn of_kind(kind: ErrorKind) -> StatusCode {
         | ErrorKind::NoAttribute
         | ErrorKind::InvalidArgument
         | ErrorKind::NameTooLong => StatusCode::NOT_FOUND,
-        ErrorKind::ReadOnly | ErrorKind::NotPermitted => StatusCode::FORBIDDEN,
+        ErrorKind::ReadOnly | ErrorKind::NotPermitted | ErrorKind::CannotMove => {
+            StatusCode::FORBIDDEN
+        }
         ErrorKind::Exists | ErrorKind::NotEmpty => StatusCode::CONFLICT,
         ErrorKind::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
         ErrorKind::TooLarge | ErrorKind::AttributeTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 
 use crate::model::{EntryId, ErrorKind, FsResult, Name, TreePath};
 
-use super::gate::AskedHost;
+use super::gate::{AskedHost, without_port};
 use super::gateway::Gateway;
 
 /// Everything but RFC 3986's unreserved characters.
@@ -85,6 +85,7 @@ pub(super) fn local_base(gateway: &Gateway, asked: &AskedHost) -> String {
     }
     let port = gateway.address.port();
     match gateway.config.local_host.as_deref() {
+        Some(host) if without_port(host) != host => format!("{scheme}://{host}"),
         Some(host) if !is_unspecified(host) && host.parse::<IpAddr>().is_err() => {
             format!("{scheme}://{host}:{port}")
         }

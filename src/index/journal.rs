@@ -127,6 +127,17 @@ fn read_file(input: &mut BufReader<File>, total: u64) -> Result<Option<Replay>, 
     Ok(Some(replay))
 }
 
+/// Moves the newest journal file of one directory into another, where it must be the newest too.
+pub(super) fn adopt_newest(from: &Path, to: &Path) -> Result<(), IndexError> {
+    if let Some(number) = numbers(from)?.pop() {
+        let name = file_name(number);
+        fs::rename(from.join(&name), to.join(&name))
+            .and_then(|()| disk::sync_directory(to))
+            .map_err(|error| IndexError::io("move", to, error))?;
+    }
+    Ok(())
+}
+
 impl Journal {
     /// Begins a new file that states `records` again, makes it durable and removes the older ones.
     pub fn begin(

@@ -31,6 +31,7 @@ pub use open::{OpenReport, OpenState, Owner};
 pub use outbox::{Acknowledged, DyingPack, Outbox};
 pub use record::LogHeadV1 as LogHead;
 use record::{FillV1, JournalHeaderV1, JournalRecordV1, MetaV1};
+pub use replay::FillReport;
 pub use rows::Rows;
 use store::{Space, Store, Writes};
 
@@ -73,7 +74,16 @@ pub struct IndexSizes {
     pub journal: u64,
 }
 
-/// The journal is rewritten when it has grown by this much since it was begun...
+/// How much was committed since the index was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// The newest change.
+    pub last_seq: Seq,
+    /// Bytes of all changes, as the journal holds them.
+    pub bytes: u64,
+}
+
+/// The journal is rewritten when it has doubled since it was begun, and grown by this much.
 const JOURNAL_GROWTH_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The open index of one state directory, held by this process alone.
@@ -91,6 +101,8 @@ struct Shared {
     store: RwLock<Option<Store>>,
     writer: Mutex<Writer>,
     next_ino: AtomicU64,
+    /// Tells of commits.
+    activity: tokio::sync::watch::Sender<Activity>,
     _lock: DirectoryLock,
 }
 
@@ -132,6 +144,12 @@ impl Index {
             }
         }
         Ok(seq)
+    }
+
+    /// Changes with each commit.
+    #[must_use]
+    pub fn activity(&self) -> tokio::sync::watch::Receiver<Activity> {
+        self.shared.activity.subscribe()
     }
 
     /// Returns when everything committed before the call is on the disk (group commit).
@@ -214,6 +232,11 @@ impl Shared {
             writer.journal.cut(before)?;
             return Err(error);
         }
+        let bytes = writer.journal.len() - before;
+        self.activity.send_modify(|activity| {
+            activity.last_seq = seq;
+            activity.bytes += bytes;
+        });
         Ok(seq)
     }
 

@@ -13,7 +13,7 @@ use super::error::IndexError;
 use super::journal::{self, Journal, Replay};
 use super::record::{FillV1, IdentityV1, JournalHeaderV1, JournalRecordV1, LogHeadV1, MetaV1};
 use super::store::{Space, Store, StoreError};
-use super::{Index, Shared, Writer, database, journal_directory, key, outbox, replay};
+use super::{Activity, Index, Shared, Writer, database, journal_directory, key, outbox, replay};
 use crate::codec::{self, decode};
 use crate::disk::{self, DirectoryLock, LockError};
 use crate::model::{
@@ -77,16 +77,48 @@ impl Index {
     /// [`IndexError::Locked`] names the process that has it, [`IndexError::NewerVersion`] leaves
     /// everything as it is, and the rest is what the disk says. Damage is no error.
     pub fn open(state: &Path, owner: Owner) -> Result<(Self, OpenReport), IndexError> {
+        Self::open_as(state, owner, Known::New)
+    }
+
+    /// Opens a state directory that holds a journal only: the rows are what it says, and the
+    /// remote's log has to be filled in.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_from_journal(state: &Path, owner: Owner) -> Result<(Self, OpenReport), IndexError> {
+        Self::open_as(state, owner, Known::Used)
+    }
+
+    /// Puts the rows and the journal of `other` in the place of this state's, whose old rows are
+    /// kept; their new place. Both must be shut down.
+    ///
+    /// # Errors
+    /// When the disk fails. At each moment the next start finds what it needs.
+    pub fn replace(state: &Path, other: &Path) -> Result<Option<PathBuf>, IndexError> {
+        let fail = |error| IndexError::io("replace", state, error);
+        let held = lock_state(state)?;
+        let directory = database(state);
+        let aside = directory.exists().then(|| bad_name(&directory));
+        if let Some(aside) = &aside {
+            fs::rename(&directory, aside).map_err(fail)?;
+        }
+        // With the journal alone, the next start would fill from the remote again.
+        journal::adopt_newest(&journal_directory(other), &journal_directory(state))?;
+        fs::rename(database(other), &directory).map_err(fail)?;
+        disk::sync_directory(state).map_err(fail)?;
+        drop(held);
+        Ok(aside)
+    }
+
+    fn open_as(
+        state: &Path,
+        owner: Owner,
+        at_least: Known,
+    ) -> Result<(Self, OpenReport), IndexError> {
         disk::make_private_directory(state)
             .map_err(|error| IndexError::io("make", state, error))?;
-        let held = DirectoryLock::take(state).map_err(|error| match error {
-            LockError::Held(_) => IndexError::Locked {
-                path: state.to_owned(),
-                holder: error.to_string(),
-            },
-            LockError::Io(source) => IndexError::io("lock", state, source),
-        })?;
-        let known = check_version(state)?;
+        let held = lock_state(state)?;
+        let known = check_version(state)?.max(at_least);
         let journals = journal_directory(state);
         disk::make_private_directory(&journals)
             .map_err(|error| IndexError::io("make", &journals, error))?;
@@ -103,6 +135,16 @@ impl Index {
         write_version(state)?;
         Ok((index, report))
     }
+}
+
+fn lock_state(state: &Path) -> Result<DirectoryLock, IndexError> {
+    DirectoryLock::take(state).map_err(|error| match error {
+        LockError::Held(_) => IndexError::Locked {
+            path: state.to_owned(),
+            holder: error.to_string(),
+        },
+        LockError::Io(source) => IndexError::io("lock", state, source),
+    })
 }
 
 fn start(
@@ -128,6 +170,10 @@ fn start(
         directory: database(state),
         store: RwLock::new(Some(store)),
         next_ino: AtomicU64::new(meta.next_ino.0),
+        activity: tokio::sync::watch::Sender::new(Activity {
+            last_seq: meta.last_seq,
+            bytes: 0,
+        }),
         writer: Mutex::new(Writer { journal, meta }),
         _lock: held,
     };
@@ -154,7 +200,7 @@ fn check_version(state: &Path) -> Result<Known, IndexError> {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Known {
     New,
     Used,

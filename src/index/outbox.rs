@@ -12,6 +12,7 @@ use super::record::{ContentV1, DirtyV1, DyingV1, JournalRecordV1, LogHeadV1, Met
 use super::store::{Space, Store};
 use crate::model::{
     Change, Entry, EntryId, EntryKind, FileState, Ino, LogRecord, PackId, PackRef, Seq, Timestamp,
+    WriterId,
 };
 
 /// Records that may go into the next manifest.
@@ -43,6 +44,9 @@ pub struct DyingPack {
     /// Whether the change that let go of it stands in the remote's log.
     pub released: bool,
 }
+
+/// Rows of [`Index::note_writer`]; 32 bytes for each start that published something.
+const OWN_WRITERS: &str = "own-writers";
 
 /// All dirty rows. They are few in a library at rest, and as many as there are unpublished files
 /// while it is filled (some 60 bytes each).
@@ -355,6 +359,15 @@ impl Index {
         })
     }
 
+    /// Entries whose newest state no acknowledged manifest holds, removed ones left out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn unpublished(&self) -> Result<Vec<EntryId>, IndexError> {
+        self.shared
+            .read(|store| dirty_rows(store).map(|rows| rows.into_keys().collect()))
+    }
+
     /// Forgets a dying pack after it was deleted in the remote.
     ///
     /// # Errors
@@ -364,6 +377,25 @@ impl Index {
             draft.remove(key::dying(pack));
             Ok(())
         })
+    }
+
+    /// Notes, durably, that manifests of this writer are our own: one whose acknowledgement was
+    /// lost must not be taken for another daemon's.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn note_writer(&self, writer: WriterId) -> Result<(), IndexError> {
+        if self.is_own_writer(writer)? {
+            return Ok(());
+        }
+        self.rows(OWN_WRITERS)?.put(writer.as_bytes(), b"")?;
+        self.shared.read(Store::flush)
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub fn is_own_writer(&self, writer: WriterId) -> Result<bool, IndexError> {
+        Ok(self.rows(OWN_WRITERS)?.get(writer.as_bytes())?.is_some())
     }
 
     /// Rewrites the journal so that it holds only what no acknowledged manifest does.

@@ -10,7 +10,8 @@ use super::key;
 use super::open::interim_root;
 use super::query::visit_rows;
 use super::record::{
-    DirtyV1, DyingV1, FillV1, JournalRecordV1, LogHeadV1, MetaV1, NodeV1, ReferenceV1, TombstoneV1,
+    ChildKindV1, ChildV1, DirtyV1, DyingV1, FillV1, InodeV1, JournalRecordV1, LogHeadV1, MetaV1,
+    NodeKindV1, NodeV1, ReferenceV1, TombstoneV1,
 };
 use super::store::{Space, Store};
 use super::{Index, Shared, Writer};
@@ -209,7 +210,10 @@ fn rebuild(store: &Store, meta: &mut MetaV1, orphans: Orphans) -> Result<FillRep
             if has_place(&draft, &entry)? {
                 draft.link(&entry)?;
             } else {
-                draft.put(key::inode(entry.ino), &super::record::InodeV1(id))?;
+                // Findable by number, unless the number is another's.
+                if ino_owner(&draft, entry.ino)?.is_none() {
+                    draft.put(key::inode(entry.ino), &InodeV1(id))?;
+                }
                 lost.push(id);
             }
         }
@@ -266,16 +270,14 @@ fn has_place(draft: &Draft<'_>, entry: &Entry) -> Result<bool, IndexError> {
     }
     let mut at = entry.parent;
     // A path has at most this many components; a ring of directories has no end.
-    for _ in 0..super::replay::MAX_DEPTH {
+    for _ in 0..MAX_DEPTH {
         if at == EntryId::ROOT {
             let name = key::name(entry.parent, &entry.name);
-            return Ok(draft.get::<super::record::ChildV1>(&name)?.is_none()
-                && draft
-                    .get::<super::record::InodeV1>(&key::inode(entry.ino))?
-                    .is_none());
+            return Ok(draft.get::<ChildV1>(&name)?.is_none()
+                && draft.get::<InodeV1>(&key::inode(entry.ino))?.is_none());
         }
         match draft.get::<NodeV1>(&key::node(at))? {
-            Some(node) if node.kind == super::record::NodeKindV1::Directory && at != entry.id => {
+            Some(node) if node.kind == NodeKindV1::Directory && at != entry.id => {
                 at = node.parent;
             }
             _ => return Ok(false),
@@ -287,7 +289,8 @@ fn has_place(draft: &Draft<'_>, entry: &Entry) -> Result<bool, IndexError> {
 /// Deepest directory (`PATH_MAX` of Linux is 4096 bytes).
 const MAX_DEPTH: usize = 2048;
 
-/// Moves entries without a place into `/lost+found`, as changes of their own.
+/// Moves entries without a place into `/lost+found`, as changes of their own. What lies below a
+/// moved directory stays where it is in it.
 fn adopt(
     store: &Store,
     meta: &mut MetaV1,
@@ -295,47 +298,93 @@ fn adopt(
     report: &mut FillReport,
 ) -> Result<(), IndexError> {
     let directory = lost_and_found(store, meta)?;
+    let mut below = Vec::new();
     for ids in lost.chunks(BATCH) {
-        let mut draft = Draft::new(store);
-        meta.last_seq = Seq(meta.last_seq.0 + 1);
-        for &id in ids {
-            let Some((_, mut entry)) = draft.entry(id)? else {
-                continue;
-            };
-            // Its directory may have got a place meanwhile: then so has it.
-            if !has_place_but_ino(&draft, &entry)? {
+        place(store, meta, ids, |draft, entry| {
+            if parent_is_known(draft, entry)? && !name_is_taken(draft, entry)? {
+                below.push(entry.id);
+                return Ok(Placing::Later);
+            }
+            report.lost_and_found.push(entry.name.clone());
+            move_to(draft, entry, directory)?;
+            Ok(Placing::Now)
+        })?;
+    }
+    for ids in below.chunks(BATCH) {
+        place(store, meta, ids, |draft, entry| {
+            // Still none: a ring of directories.
+            if !has_place_but_ino(draft, entry)? {
                 report.lost_and_found.push(entry.name.clone());
-                entry.parent = directory;
-                if !has_place_but_ino(&draft, &entry)? {
-                    entry.name = unique_name(&entry);
-                }
+                move_to(draft, entry, directory)?;
             }
-            let InoOwner(owner) = ino_owner(&draft, entry.ino)?;
-            if owner != Some(id) {
-                entry.ino = meta.next_ino;
-                meta.next_ino = Ino(meta.next_ino.0 + 1);
-            }
-            draft.put_entry(&entry, meta.last_seq)?;
-            draft.link(&entry)?;
-            let dirty = DirtyV1 {
-                seq: meta.last_seq,
-                since: Timestamp::now(),
-                tombstone: None,
-            };
-            draft.put(key::dirty(id), &dirty)?;
-        }
-        let (writes, next) = draft.finish(meta.clone())?;
-        store.apply(Space::Records, &writes)?;
-        *meta = next;
+            Ok(Placing::Now)
+        })?;
     }
     Ok(())
 }
 
-struct InoOwner(Option<EntryId>);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Placing {
+    Now,
+    Later,
+}
 
-fn ino_owner(draft: &Draft<'_>, ino: Ino) -> Result<InoOwner, IndexError> {
-    let row = draft.get::<super::record::InodeV1>(&key::inode(ino))?;
-    Ok(InoOwner(row.map(|row| row.0)))
+/// Lets `decide` change each entry's place, and stores those that have one now.
+fn place(
+    store: &Store,
+    meta: &mut MetaV1,
+    ids: &[EntryId],
+    mut decide: impl FnMut(&mut Draft<'_>, &mut Entry) -> Result<Placing, IndexError>,
+) -> Result<(), IndexError> {
+    let mut draft = Draft::new(store);
+    meta.last_seq = Seq(meta.last_seq.0 + 1);
+    for &id in ids {
+        let Some((_, mut entry)) = draft.entry(id)? else {
+            continue;
+        };
+        if decide(&mut draft, &mut entry)? == Placing::Later {
+            continue;
+        }
+        if ino_owner(&draft, entry.ino)? != Some(id) {
+            entry.ino = meta.next_ino;
+            meta.next_ino = Ino(meta.next_ino.0 + 1);
+        }
+        draft.put_entry(&entry, meta.last_seq)?;
+        draft.link(&entry)?;
+        let dirty = DirtyV1 {
+            seq: meta.last_seq,
+            since: Timestamp::now(),
+            tombstone: None,
+        };
+        draft.put(key::dirty(id), &dirty)?;
+    }
+    let (writes, next) = draft.finish(meta.clone())?;
+    store.apply(Space::Records, &writes)?;
+    *meta = next;
+    Ok(())
+}
+
+fn move_to(draft: &Draft<'_>, entry: &mut Entry, directory: EntryId) -> Result<(), IndexError> {
+    entry.parent = directory;
+    if name_is_taken(draft, entry)? {
+        entry.name = unique_name(entry);
+    }
+    Ok(())
+}
+
+fn parent_is_known(draft: &Draft<'_>, entry: &Entry) -> Result<bool, IndexError> {
+    let parent = draft.get::<NodeV1>(&key::node(entry.parent))?;
+    Ok(parent.is_some_and(|parent| parent.kind == NodeKindV1::Directory))
+}
+
+fn name_is_taken(draft: &Draft<'_>, entry: &Entry) -> Result<bool, IndexError> {
+    let row = draft.get::<ChildV1>(&key::name(entry.parent, &entry.name))?;
+    Ok(row.is_some_and(|row| row.id != entry.id))
+}
+
+fn ino_owner(draft: &Draft<'_>, ino: Ino) -> Result<Option<EntryId>, IndexError> {
+    let row = draft.get::<InodeV1>(&key::inode(ino))?;
+    Ok(row.map(|row| row.0))
 }
 
 fn has_place_but_ino(draft: &Draft<'_>, entry: &Entry) -> Result<bool, IndexError> {
@@ -359,8 +408,8 @@ fn lost_and_found(store: &Store, meta: &mut MetaV1) -> Result<EntryId, IndexErro
     let mut draft = Draft::new(store);
     let mut name =
         Name::new("lost+found").map_err(|error| IndexError::Damaged(error.to_string()))?;
-    if let Some(child) = draft.get::<super::record::ChildV1>(&key::name(EntryId::ROOT, &name))? {
-        if child.kind == super::record::ChildKindV1::Directory {
+    if let Some(child) = draft.get::<ChildV1>(&key::name(EntryId::ROOT, &name))? {
+        if child.kind == ChildKindV1::Directory {
             return Ok(child.id);
         }
         name = Name::new(format!("lost+found-{}", EntryId::random()))

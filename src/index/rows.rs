@@ -17,6 +17,9 @@ pub struct Rows {
     table: &'static str,
 }
 
+/// A row's key, without its table, and its value.
+pub type KeyValue = (Vec<u8>, Vec<u8>);
+
 impl Index {
     /// # Errors
     /// None today: opening a table touches no disk.
@@ -72,7 +75,7 @@ impl Rows {
     ///
     /// # Errors
     /// When the database fails.
-    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, IndexError> {
+    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<KeyValue>, IndexError> {
         let from = self.key(prefix);
         let skip = self.table.len() + 1;
         let mut found = Vec::new();

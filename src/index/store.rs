@@ -37,6 +37,9 @@ pub(super) enum Space {
 /// New values by key; `None` removes.
 pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
+/// Gets key and value of one row, and says whether to go on.
+pub(super) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 #[derive(Debug)]
 pub(super) struct Store {
     records: sled::Tree,
@@ -96,7 +99,7 @@ impl Store {
         space: Space,
         prefix: &[u8],
         from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<(), StoreError> {
         guarded(|| {
             for row in self.tree(space).range(from.to_vec()..) {

@@ -1,4 +1,5 @@
 mod damage;
+mod golden;
 mod outbox;
 
 use std::path::Path;
@@ -283,4 +284,38 @@ fn rows_of_other_modules_survive() {
         index.rows("jobs").unwrap().get(b"b").unwrap().as_deref(),
         Some(&b"z"[..])
     );
+}
+
+#[test]
+fn a_store_that_failed_opens_again_by_itself() {
+    let state = tempfile::tempdir().unwrap();
+    let (index, _) = open(state.path());
+    let a = file(&index, EntryId::ROOT, "a", spooled(1));
+    index.commit(&[put(&a)]).unwrap();
+    let before = tree(&index);
+    // As after a write that met a full disk.
+    *index.shared.store_mut() = None;
+    assert_eq!(tree(&index), before);
+    *index.shared.store_mut() = None;
+    let b = file(&index, EntryId::ROOT, "b", spooled(1));
+    index.commit(&[put(&b)]).unwrap();
+    assert_eq!(tree(&index).len(), 3);
+}
+
+#[test]
+fn a_failed_commit_does_not_come_back() {
+    let state = tempfile::tempdir().unwrap();
+    let (index, _) = open(state.path());
+    let a = file(&index, EntryId::ROOT, "a", spooled(1));
+    index.commit(&[put(&a)]).unwrap();
+    let journal = index.sizes().unwrap().journal;
+    let mut thief = file(&index, EntryId::ROOT, "a", spooled(2));
+    index.commit(&[put(&thief)]).unwrap_err();
+    thief.name = Name::new("c").unwrap();
+    thief.ino = a.ino;
+    index.commit(&[put(&thief)]).unwrap_err();
+    assert_eq!(index.sizes().unwrap().journal, journal);
+    let copy = crash_copy(state.path());
+    let (reopened, _) = open(copy.path());
+    assert_eq!(tree(&reopened), tree(&index));
 }

@@ -64,7 +64,9 @@ impl Shared {
         permit: OwnedSemaphorePermit,
     ) -> FsResult<()> {
         let entry = self.tree.entry(id)?;
-        let EntryKind::File(content) = &entry.kind else { return Ok(()) };
+        let EntryKind::File(content) = &entry.kind else {
+            return Ok(());
+        };
         if matches!(content.state, FileState::Failed(_)) {
             return Ok(());
         }
@@ -72,7 +74,8 @@ impl Shared {
             let mut permit = Some(permit);
             for blob in &content.blobs {
                 let ranges = named_ranges(&content.extents, blob.id);
-                self.store_blob(Lane::Content, id, blob, ranges, &mut permit).await?;
+                self.store_blob(Lane::Content, id, blob, ranges, &mut permit)
+                    .await?;
             }
             self.place_slices(id)?;
         }
@@ -98,7 +101,10 @@ impl Shared {
         let file = self.spool.get(blob.id).ok_or_else(|| {
             FsError::new(
                 ErrorKind::Io,
-                format!("bytes that are not stored yet are missing in the spool (blob {})", blob.id),
+                format!(
+                    "bytes that are not stored yet are missing in the spool (blob {})",
+                    blob.id
+                ),
             )
         })?;
         let missing = Missing { file, ranges };
@@ -116,16 +122,21 @@ impl Shared {
                 if !self.jobs.contains(id) {
                     return Err(ErrorKind::NotFound.into());
                 }
-                let group = Missing { file: Arc::clone(&missing.file), ranges: group };
-                let (pack, offsets) =
-                    send(&self.remote, inputs(&group)).await.map_err(remote_error)?;
+                let group = Missing {
+                    file: Arc::clone(&missing.file),
+                    ranges: group,
+                };
+                let (pack, offsets) = send(&self.remote, inputs(&group))
+                    .await
+                    .map_err(remote_error)?;
                 for (range, pack_offset) in group.ranges.iter().zip(offsets) {
                     sent.push(slice(*range, pack_offset, pack.clone()));
                 }
                 sent = merge_slices(sent, &[]);
                 self.notes.note_slices(blob.id, &sent)?;
                 done += group.bytes();
-                self.jobs.set_progress(lane, id, "upload", percent(done, total));
+                self.jobs
+                    .set_progress(lane, id, "upload", percent(done, total));
                 self.changed();
             }
         }
@@ -135,7 +146,9 @@ impl Shared {
     /// Writes the noted slices into the entry; a version that came meanwhile keeps what it shares.
     fn place_slices(&self, id: EntryId) -> FsResult<()> {
         self.tree.update(id, |entry| {
-            let EntryKind::File(content) = &mut entry.kind else { return Ok(()) };
+            let EntryKind::File(content) = &mut entry.kind else {
+                return Ok(());
+            };
             for blob in &mut content.blobs {
                 let noted = self.notes.slices(blob.id)?;
                 blob.slices = merge_slices(std::mem::take(&mut blob.slices), &noted);
@@ -171,7 +184,12 @@ fn inputs(missing: &Missing) -> Vec<PackInput> {
 }
 
 fn slice(range: ByteRange, pack_offset: u64, pack: PackRef) -> PackSlice {
-    PackSlice { blob_offset: range.offset, pack_offset, len: range.len, pack }
+    PackSlice {
+        blob_offset: range.offset,
+        pack_offset,
+        len: range.len,
+        pack,
+    }
 }
 
 pub fn percent(done: u64, total: u64) -> u8 {
@@ -287,7 +305,12 @@ mod tests {
             len,
             table_digest: Digest::of(b""),
         };
-        PackSlice { blob_offset, pack_offset: 0, len, pack }
+        PackSlice {
+            blob_offset,
+            pack_offset: 0,
+            len,
+            pack,
+        }
     }
 
     proptest! {

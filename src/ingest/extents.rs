@@ -63,7 +63,9 @@ impl ExtentList {
         }
         // Appending in order is what nearly every tool does; it must not copy the list.
         if offset == self.size {
-            replacement.iter().for_each(|extent| push(&mut self.extents, *extent));
+            replacement
+                .iter()
+                .for_each(|extent| push(&mut self.extents, *extent));
             self.size += len;
             return;
         }
@@ -75,7 +77,9 @@ impl ExtentList {
         if offset > self.size {
             push(&mut spliced, zeros(offset - self.size));
         }
-        replacement.iter().for_each(|extent| push(&mut spliced, *extent));
+        replacement
+            .iter()
+            .for_each(|extent| push(&mut spliced, *extent));
         for extent in self.range(end, self.size.saturating_sub(end)) {
             push(&mut spliced, extent);
         }
@@ -105,7 +109,11 @@ impl ExtentList {
 /// A run of zeros.
 #[must_use]
 pub const fn zeros(len: u64) -> Extent {
-    Extent { source: ExtentSource::Zeros, offset: 0, len }
+    Extent {
+        source: ExtentSource::Zeros,
+        offset: 0,
+        len,
+    }
 }
 
 fn cut(extent: &Extent, skip: u64, len: u64) -> Extent {
@@ -113,7 +121,11 @@ fn cut(extent: &Extent, skip: u64, len: u64) -> Extent {
         ExtentSource::Blob(_) => extent.offset + skip,
         ExtentSource::Zeros => 0,
     };
-    Extent { source: extent.source, offset, len }
+    Extent {
+        source: extent.source,
+        offset,
+        len,
+    }
 }
 
 /// Appends, melting into the last extent where the bytes follow on.
@@ -141,7 +153,11 @@ mod tests {
     const BLOB: BlobId = BlobId::from_bytes([7; 16]);
 
     fn data(offset: u64, len: u64) -> Extent {
-        Extent { source: ExtentSource::Blob(BLOB), offset, len }
+        Extent {
+            source: ExtentSource::Blob(BLOB),
+            offset,
+            len,
+        }
     }
 
     /// One number a byte: 0 for a zero, else position in the blob + 1.

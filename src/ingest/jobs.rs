@@ -49,7 +49,12 @@ struct LaneState {
 
 impl Default for LaneState {
     fn default() -> Self {
-        Self { step: Step::Queued, failures: 0, label: "wait", percent: 0 }
+        Self {
+            step: Step::Queued,
+            failures: 0,
+            label: "wait",
+            percent: 0,
+        }
     }
 }
 
@@ -115,14 +120,19 @@ impl Jobs {
     pub fn queue(&self, lane: Lane, id: EntryId) {
         let mut inner = self.inner();
         let is_new = !inner.jobs.contains_key(&id);
-        let state = inner.jobs.entry(id).or_default().lane(lane);
-        match state.step {
-            Step::Queued if !is_new && inner.queue(lane).contains(&id) => return,
+        let step = &mut inner.jobs.entry(id).or_default().lane(lane).step;
+        match step {
+            // A new job is in no queue yet, on neither lane: the state alone does not say.
+            Step::Queued if !is_new => {
+                if inner.queue(lane).contains(&id) {
+                    return;
+                }
+            }
             Step::Running | Step::RunningStale => {
-                state.step = Step::RunningStale;
+                *step = Step::RunningStale;
                 return;
             }
-            Step::Queued | Step::Waiting(_) | Step::Done => state.step = Step::Queued,
+            Step::Queued | Step::Waiting(_) | Step::Done => *step = Step::Queued,
         }
         inner.queue(lane).push_back(id);
         drop(inner);
@@ -160,7 +170,9 @@ impl Jobs {
 
     pub fn step_done(&self, lane: Lane, id: EntryId) {
         let mut inner = self.inner();
-        let Some(job) = inner.jobs.get_mut(&id) else { return };
+        let Some(job) = inner.jobs.get_mut(&id) else {
+            return;
+        };
         job.error = None;
         let state = job.lane(lane);
         state.failures = 0;
@@ -175,7 +187,9 @@ impl Jobs {
 
     pub fn step_failed(&self, lane: Lane, id: EntryId, error: String) {
         let mut inner = self.inner();
-        let Some(job) = inner.jobs.get_mut(&id) else { return };
+        let Some(job) = inner.jobs.get_mut(&id) else {
+            return;
+        };
         job.error = Some(error);
         let state = job.lane(lane);
         let pause = FIRST_PAUSE * 2u32.saturating_pow(state.failures.min(10));
@@ -193,12 +207,22 @@ impl Jobs {
     /// Forgets a job unless it is to run again.
     pub fn finish(&self, id: EntryId) {
         let mut inner = self.inner();
-        let done = inner.jobs.get(&id).is_some_and(|job| {
-            job.content.step == Step::Done && job.views.step == Step::Done
-        });
+        let done = inner
+            .jobs
+            .get(&id)
+            .is_some_and(|job| job.content.step == Step::Done && job.views.step == Step::Done);
         if done {
             inner.jobs.remove(&id);
         }
+    }
+
+    pub fn forget_finished(&self) -> u64 {
+        let mut inner = self.inner();
+        let before = inner.jobs.len();
+        inner
+            .jobs
+            .retain(|_, job| job.content.step != Step::Done || job.views.step != Step::Done);
+        (before - inner.jobs.len()) as u64
     }
 
     pub fn remove(&self, id: EntryId) {
@@ -227,12 +251,20 @@ impl Jobs {
         let job = inner.jobs.get(&id)?;
         let active = match (job.content.step, job.views.step) {
             (Step::Done, Step::Done) => {
-                return Some(JobProgress { step: "publish", percent: 99, error: job.error.clone() });
+                return Some(JobProgress {
+                    step: "publish",
+                    percent: 99,
+                    error: job.error.clone(),
+                });
             }
             (Step::Done, _) => &job.views,
             _ => &job.content,
         };
-        Some(JobProgress { step: active.label, percent: active.percent, error: job.error.clone() })
+        Some(JobProgress {
+            step: active.label,
+            percent: active.percent,
+            error: job.error.clone(),
+        })
     }
 }
 

@@ -16,6 +16,7 @@ mod packer;
 mod progress;
 mod views;
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ use publisher::Publisher;
 const CONTENT_WORKERS: usize = 2;
 /// Files that are mapped side by side: mapping is bound by CPU, and there may be two cores.
 const VIEWS_WORKERS: usize = 1;
+/// How long a stop waits for steps that are under way: most of a shutdown's 30 s is for others.
+const STOP_WAIT: Duration = Duration::from_secs(5);
 /// How often a lane looks for steps whose pause after a failure is over.
 const LANE_POLL: Duration = Duration::from_millis(500);
 /// How often unfinished jobs are looked at even if nothing was said about them.
@@ -58,6 +61,13 @@ pub struct IngestSettings {
     pub cuts: CutPolicy,
     /// How long a shared pack waits for more small blobs after its first.
     pub linger: Duration,
+}
+
+/// Whether files are worked on, or only looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workers {
+    Running,
+    None,
 }
 
 /// The parts that ingest works with.
@@ -94,6 +104,8 @@ struct Shared {
     orphans: Mutex<Vec<BlobId>>,
     orphaned: Notify,
     changes: watch::Sender<u64>,
+    stopping: AtomicBool,
+    running: AtomicUsize,
 }
 
 impl Ingest {
@@ -101,9 +113,13 @@ impl Ingest {
     ///
     /// # Errors
     /// `Io` when the index cannot be read.
-    pub fn start(parts: IngestParts, settings: IngestSettings) -> FsResult<Self> {
+    pub fn start(parts: IngestParts, settings: IngestSettings, workers: Workers) -> FsResult<Self> {
         let notes = Notes::open(&parts.index)?;
-        let packer = Packer::start(Arc::clone(&parts.remote), settings.pack_bytes, settings.linger);
+        let packer = Packer::start(
+            Arc::clone(&parts.remote),
+            settings.pack_bytes,
+            settings.linger,
+        );
         let shared = Arc::new(Shared {
             index: parts.index,
             tree: parts.tree,
@@ -120,10 +136,14 @@ impl Ingest {
             orphans: Mutex::default(),
             orphaned: Notify::new(),
             changes: watch::Sender::new(0),
+            stopping: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
         });
         let ingest = Self(shared);
-        ingest.spawn_lane(Lane::Content, CONTENT_WORKERS);
-        ingest.spawn_lane(Lane::Views, VIEWS_WORKERS);
+        if workers == Workers::Running {
+            ingest.spawn_lane(Lane::Content, CONTENT_WORKERS);
+            ingest.spawn_lane(Lane::Views, VIEWS_WORKERS);
+        }
         ingest.spawn_acknowledgements();
         ingest.spawn_reaper();
         Ok(ingest)
@@ -132,6 +152,26 @@ impl Ingest {
     pub fn reconfigure(&self, settings: IngestSettings) {
         self.0.packer.set_pack_bytes(settings.pack_bytes);
         self.0.settings.store(Arc::new(settings));
+    }
+
+    /// Starts no step any more and waits for those that can end soon; what is left goes on at the
+    /// next start.
+    pub async fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+        let idle = async {
+            while self.0.running.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(STOP_WAIT, idle).await.is_err() {
+            tracing::info!("ingest steps under way go on at the next start");
+        }
+    }
+
+    /// Drops what is remembered of jobs that are done; how many.
+    #[must_use]
+    pub fn forget_finished(&self) -> u64 {
+        self.0.jobs.forget_finished()
     }
 
     /// Takes a sealed file: its bytes are sent, and looked at for views, as far as neither is done.
@@ -238,13 +278,17 @@ impl Shared {
 
     fn orphan(&self, blobs: Vec<BlobId>) {
         if !blobs.is_empty() {
-            self.orphans.lock().unwrap_or_else(PoisonError::into_inner).extend(blobs);
+            self.orphans
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(blobs);
             self.orphaned.notify_one();
         }
     }
 
     fn changed(&self) {
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Deletes orphaned spool files, after the journal that made them so is on the disk.
@@ -256,7 +300,10 @@ impl Shared {
         }
         if let Err(error) = self.tree.sync() {
             tracing::warn!(%error, "spool files are kept until the journal can be written");
-            self.orphans.lock().unwrap_or_else(PoisonError::into_inner).extend(orphans);
+            self.orphans
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(orphans);
             return;
         }
         for blob in orphans {
@@ -292,12 +339,18 @@ impl Ingest {
         let permits = Arc::new(Semaphore::new(side_by_side));
         tokio::spawn(async move {
             while let Some(shared) = weak.upgrade() {
-                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+                    return;
+                };
+                if shared.stopping.load(Ordering::Relaxed) {
+                    return;
+                }
                 let Some(id) = shared.jobs.take(lane) else {
                     drop(permit);
                     let _ = tokio::time::timeout(LANE_POLL, shared.jobs.queued(lane)).await;
                     continue;
                 };
+                shared.running.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
                     let working = Arc::clone(&shared);
                     let done = tokio::spawn(async move {
@@ -316,6 +369,7 @@ impl Ingest {
                         Err(FsError::new(ErrorKind::Io, message))
                     });
                     shared.finish_step(lane, id, result);
+                    shared.running.fetch_sub(1, Ordering::Relaxed);
                 });
             }
         });
@@ -337,7 +391,8 @@ impl Ingest {
                 };
                 let settling = Arc::clone(&shared);
                 let _ = tokio::task::spawn_blocking(move || {
-                    ids.into_iter().for_each(|id| settling.settle_acknowledged(id));
+                    ids.into_iter()
+                        .for_each(|id| settling.settle_acknowledged(id));
                 })
                 .await;
             }
@@ -357,7 +412,9 @@ impl Shared {
             }
             Err(_) => return,
         };
-        let EntryKind::File(content) = &entry.kind else { return };
+        let EntryKind::File(content) = &entry.kind else {
+            return;
+        };
         let published = self.index.is_published(id).unwrap_or(false);
         if !published || !content.is_durable() {
             return;
@@ -384,7 +441,10 @@ impl Shared {
             Ok(()) => self.jobs.step_done(lane, id),
             Err(error) if error.kind == ErrorKind::NotFound => self.jobs.remove(id),
             Err(error) => {
-                let path = self.tree.path_of(id).map_or_else(|_| id.to_string(), |p| p.display());
+                let path = self
+                    .tree
+                    .path_of(id)
+                    .map_or_else(|_| id.to_string(), |p| p.display());
                 tracing::warn!(file = %path, %error, "ingest will try again");
                 self.jobs.step_failed(lane, id, error.to_string());
             }
@@ -401,7 +461,12 @@ pub fn spooled_blobs(content: &FileContent) -> Vec<BlobId> {
         ViewsState::Ready(views) => Some(views.derived.id),
         _ => None,
     };
-    content.blobs.iter().map(|blob| blob.id).chain(derived).collect()
+    content
+        .blobs
+        .iter()
+        .map(|blob| blob.id)
+        .chain(derived)
+        .collect()
 }
 
 /// Blobs that are needed here until packs hold them.
@@ -438,12 +503,16 @@ impl Record for SpoolRecordV1 {
 /// # Errors
 /// `Io` when the entry cannot be encoded.
 pub fn spool_record(entry: &Entry) -> FsResult<Vec<u8>> {
-    codec::encode(&SpoolRecordV1 { entry: entry.clone() })
-        .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))
+    codec::encode(&SpoolRecordV1 {
+        entry: entry.clone(),
+    })
+    .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))
 }
 
 /// The entry of a spool record; `None` when it cannot be read.
 #[must_use]
 pub fn read_spool_record(bytes: &[u8]) -> Option<Entry> {
-    codec::decode::<SpoolRecordV1>(bytes).ok().map(|record| record.entry)
+    codec::decode::<SpoolRecordV1>(bytes)
+        .ok()
+        .map(|record| record.entry)
 }

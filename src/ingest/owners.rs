@@ -57,7 +57,10 @@ mod tests {
     #[test]
     fn a_blob_is_an_orphan_only_when_its_last_owner_goes() {
         let (blob, other) = (BlobId::random(), BlobId::random());
-        let (film, copy) = (Owner::Entry(EntryId::random()), Owner::Entry(EntryId::random()));
+        let (film, copy) = (
+            Owner::Entry(EntryId::random()),
+            Owner::Entry(EntryId::random()),
+        );
         let mut owners = Owners::default();
         assert!(owners.set(film, vec![blob]).is_empty());
         assert!(owners.set(copy, vec![blob]).is_empty());

@@ -60,7 +60,10 @@ impl Packer {
     pub async fn add(&self, inputs: Vec<PackInput>) -> FsResult<Placed> {
         let (reply, answer) = oneshot::channel();
         let stopped = || FsError::new(ErrorKind::Io, "ingest is stopping");
-        self.items.send(Item { inputs, reply }).await.map_err(|_| stopped())?;
+        self.items
+            .send(Item { inputs, reply })
+            .await
+            .map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 }
@@ -111,7 +114,10 @@ async fn send_shared(remote: Arc<dyn Remote>, items: Vec<Item>) {
             for item in items {
                 let result = send(&remote, item.inputs).await;
                 let placed = result.map(|(pack, offsets)| {
-                    offsets.into_iter().map(|offset| (offset, pack.clone())).collect()
+                    offsets
+                        .into_iter()
+                        .map(|offset| (offset, pack.clone()))
+                        .collect()
                 });
                 let _ = item.reply.send(placed.map_err(remote_error));
             }

@@ -16,7 +16,15 @@ pub enum NamePolicy {
 /// Suffixes of partial downloads and copies (browsers, curl wrappers, KDE, ffmpeg's HLS muxer,
 /// editors).
 const TEMPORARY_SUFFIXES: [&[u8]; 9] = [
-    b".part", b".crdownload", b".tmp", b".partial", b".download", b".!qB", b"~", b".swp", b".swx",
+    b".part",
+    b".crdownload",
+    b".tmp",
+    b".partial",
+    b".download",
+    b".!qB",
+    b"~",
+    b".swp",
+    b".swx",
 ];
 
 /// Reads the name only: bytes decide nothing here.
@@ -33,12 +41,16 @@ pub fn name_policy(name: &Name) -> NamePolicy {
 }
 
 fn is_local(name: &[u8]) -> bool {
-    matches!(name, b".DS_Store" | b"Thumbs.db" | b"desktop.ini" | b".directory")
-        || name.starts_with(b"._")
+    matches!(
+        name,
+        b".DS_Store" | b"Thumbs.db" | b"desktop.ini" | b".directory"
+    ) || name.starts_with(b"._")
 }
 
 fn is_temporary(name: &[u8]) -> bool {
-    TEMPORARY_SUFFIXES.iter().any(|suffix| name.ends_with(suffix) && name.len() > suffix.len())
+    TEMPORARY_SUFFIXES
+        .iter()
+        .any(|suffix| name.ends_with(suffix) && name.len() > suffix.len())
         || name.starts_with(b".goutputstream-")
         || is_rsync_temporary(name)
         || is_sed_temporary(name)
@@ -46,7 +58,9 @@ fn is_temporary(name: &[u8]) -> bool {
 
 /// `.NAME.XXXXXX`: a leading dot and six random letters or digits behind the last dot.
 fn is_rsync_temporary(name: &[u8]) -> bool {
-    let Some(rest) = name.strip_prefix(b".") else { return false };
+    let Some(rest) = name.strip_prefix(b".") else {
+        return false;
+    };
     match rest.iter().rposition(|&byte| byte == b'.') {
         Some(dot) if dot > 0 => {
             let suffix = &rest[dot + 1..];

@@ -41,8 +41,10 @@ impl Notes {
     }
 
     pub fn note_slices(&self, blob: BlobId, slices: &[PackSlice]) -> FsResult<()> {
-        let row = codec::encode(&SlicesV1 { slices: slices.to_vec() })
-            .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
+        let row = codec::encode(&SlicesV1 {
+            slices: slices.to_vec(),
+        })
+        .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
         self.uploads.put(blob.as_bytes(), &row).map_err(io)
     }
 
@@ -56,7 +58,9 @@ impl Notes {
     /// were, this one included.
     pub fn begin_attempt(&self, id: EntryId, version: u64) -> FsResult<u32> {
         let row = self.attempts.get(id.as_bytes()).map_err(io)?;
-        let before = row.and_then(|row| decode_attempts(&row)).filter(|(v, _)| *v == version);
+        let before = row
+            .and_then(|row| decode_attempts(&row))
+            .filter(|(v, _)| *v == version);
         let count = before.map_or(0, |(_, count)| count) + 1;
         let mut row = version.to_le_bytes().to_vec();
         row.extend_from_slice(&count.to_le_bytes());
@@ -73,9 +77,15 @@ impl Notes {
 
 fn decode_attempts(row: &[u8]) -> Option<(u64, u32)> {
     let (version, count) = row.split_first_chunk::<8>()?;
-    Some((u64::from_le_bytes(*version), u32::from_le_bytes(count.try_into().ok()?)))
+    Some((
+        u64::from_le_bytes(*version),
+        u32::from_le_bytes(count.try_into().ok()?),
+    ))
 }
 
 fn io(error: crate::index::IndexError) -> FsError {
-    FsError::new(ErrorKind::Io, format!("the index in the state directory: {error}"))
+    FsError::new(
+        ErrorKind::Io,
+        format!("the index in the state directory: {error}"),
+    )
 }

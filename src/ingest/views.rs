@@ -39,7 +39,9 @@ impl Drop for Source {
 impl Shared {
     pub(super) async fn make_views(self: &Arc<Self>, id: EntryId) -> FsResult<()> {
         let entry = self.tree.entry(id)?;
-        let EntryKind::File(content) = &entry.kind else { return Ok(()) };
+        let EntryKind::File(content) = &entry.kind else {
+            return Ok(());
+        };
         if matches!(content.state, FileState::Failed(_)) {
             return Ok(());
         }
@@ -71,7 +73,8 @@ impl Shared {
         let derived = self.spool.directory().join(format!("{}.derived", entry.id));
         let size = content.size;
         let progress = |done| {
-            self.jobs.set_progress(Lane::Views, entry.id, "map", percent(done, size));
+            self.jobs
+                .set_progress(Lane::Views, entry.id, "map", percent(done, size));
             self.changed();
         };
         let cuts = self.settings.load().cuts;
@@ -97,7 +100,8 @@ impl Shared {
         if let EntryKind::File(content) = &mut record.kind {
             content.views = state.clone();
         }
-        self.spool.write_record(id, &super::spool_record(&record)?)?;
+        self.spool
+            .write_record(id, &super::spool_record(&record)?)?;
         self.spool.adopt(id, path)?;
         self.spool.sync_directory()?;
         Ok(state)
@@ -110,7 +114,9 @@ impl Shared {
             _ => None,
         };
         let (entry, kept) = self.tree.update(id, |entry| {
-            let EntryKind::File(content) = &mut entry.kind else { return Ok(false) };
+            let EntryKind::File(content) = &mut entry.kind else {
+                return Ok(false);
+            };
             if content.version != version {
                 return Ok(false);
             }
@@ -119,7 +125,10 @@ impl Shared {
         })?;
         match &entry.kind {
             EntryKind::File(content) if kept => {
-                self.set_owned(super::owners::Owner::Entry(id), super::needed_blobs(content));
+                self.set_owned(
+                    super::owners::Owner::Entry(id),
+                    super::needed_blobs(content),
+                );
             }
             _ => made.into_iter().for_each(|blob| self.orphan(vec![blob])),
         }
@@ -139,7 +148,8 @@ impl Shared {
             return self.set_views(id, content.version, ViewsState::Pending);
         }
         let all = vec![ByteRange::new(0, derived.len)];
-        self.store_blob(Lane::Views, id, derived, all, &mut None).await?;
+        self.store_blob(Lane::Views, id, derived, all, &mut None)
+            .await?;
         self.tree.update(id, |entry| {
             if let EntryKind::File(content) = &mut entry.kind
                 && let ViewsState::Ready(views) = &mut content.views
@@ -162,7 +172,10 @@ impl Shared {
             && let Some(file) = self.spool.get(blob)
             && std::fs::metadata(&file.path)?.len() == content.size
         {
-            return Ok(Source { path: file.path.clone(), temporary: false });
+            return Ok(Source {
+                path: file.path.clone(),
+                temporary: false,
+            });
         }
         if self.spool.free() < content.size {
             return Err(FsError::new(
@@ -171,7 +184,10 @@ impl Shared {
             ));
         }
         let name = format!("{}.whole-{}", entry.id, BlobId::random());
-        let source = Source { path: self.spool.directory().join(name), temporary: true };
+        let source = Source {
+            path: self.spool.directory().join(name),
+            temporary: true,
+        };
         let mut file = tokio::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -181,7 +197,10 @@ impl Shared {
         let extents = ExtentList::new(content.extents.clone());
         let mut at = 0;
         while at < content.size {
-            let bytes = self.reader.read(&extents.range(at, COPY_BYTES), &content.blobs).await?;
+            let bytes = self
+                .reader
+                .read(&extents.range(at, COPY_BYTES), &content.blobs)
+                .await?;
             tokio::io::AsyncWriteExt::write_all(&mut file, &bytes).await?;
             at += bytes.len() as u64;
         }

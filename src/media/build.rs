@@ -22,7 +22,7 @@ use super::search::Search;
 use super::select::{self, Selection, Way};
 use super::sniff::{self, Container};
 use super::timeline::{self, Cut, Times};
-use super::tool::{MediaTool, Task};
+use super::tool::{Lead, MediaTool, Task};
 use super::{gate, header, init, language, playlist, subtitle};
 
 /// Layout of generated headers and of the map.
@@ -142,8 +142,14 @@ impl Job {
             };
         let film = Film::new(tracks, &self.policy);
         film.note_missing_end(probe.format.seconds(), &mut notes);
-        let subtitles =
-            subtitle::extract(self, container, &selection.subtitles, &film, &mut derived)?;
+        let subtitles = subtitle::extract(
+            self,
+            container,
+            &selection.subtitles,
+            &film,
+            &mut derived,
+            &mut notes,
+        )?;
         let mut views = film.write(derived, notes)?;
         views.subtitles = subtitles;
         progress(search.source_len());
@@ -171,9 +177,13 @@ impl Job {
                     Bytes::Mapped
                 }
             };
+            let lead = match selection.video {
+                Some(_) => Lead::Video,
+                None => Lead::Audio,
+            };
             match self.pass(
                 container,
-                &Task::Remux(picks),
+                &Task::Remux(picks, lead),
                 search,
                 derived,
                 &policy,
@@ -243,24 +253,17 @@ impl Job {
         let mut output = BufReader::with_capacity(1 << 20, output);
         let mut collector = Collector::new(search, derived, self.derived.clone(), policy, progress);
         let read = fmp4::read(&mut output, &mut collector);
-        let exit = output.into_inner().finish()?;
-        probe::check_confined(&exit)?;
-        if let Some(signal) = exit.signal
-            && read.is_ok()
+        let exit = output.into_inner().finish();
+        // Our own trouble first: a full disk makes the tool fail too, with a broken pipe.
+        if let Err(error) = &read
+            && error.is_retryable()
         {
-            return Err(MediaError::new(
-                MediaErrorKind::ToolStopped,
-                format!("ffmpeg was ended by signal {signal}"),
-            ));
+            return Err(error.clone());
         }
+        let exit = exit?;
+        probe::check_ran(&exit)?;
         // Its output is cut off then, so what reading said does not matter.
-        if exit.code.is_some_and(|code| code != 0) {
-            if exit.stderr.contains("Cannot allocate memory") {
-                return Err(MediaError::new(
-                    MediaErrorKind::ToolStopped,
-                    "ffmpeg ran out of memory",
-                ));
-            }
+        if !exit.is_success() {
             return Ok(Err(probe::first_line(
                 &exit.stderr,
                 "ffmpeg cannot remux it",
@@ -488,3 +491,6 @@ fn track_kind(made: &Made) -> TrackKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

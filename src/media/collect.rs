@@ -36,10 +36,6 @@ impl DerivedWriter {
             len: 0,
         })
     }
-    #[must_use]
-    pub const fn len(&self) -> u64 {
-        self.len
-    }
     /// Appends `bytes` and returns where they start.
     ///
     /// # Errors
@@ -78,14 +74,10 @@ pub enum Bytes {
     Made,
 }
 
-struct Spill {
-    file: BufWriter<File>,
-    path: PathBuf,
-}
-
 enum Store {
     Placed(Vec<Place>),
-    Spilled(Spill),
+    /// In a file that has no name any more.
+    Spilled(BufWriter<File>),
 }
 
 struct Open {
@@ -112,9 +104,6 @@ pub struct Collected {
     /// Ticks, as the muxer counts.
     pub first_decode_time: u64,
     pub dependent_keys: Vec<usize>,
-    /// Bytes of all samples, and of those the ones that were found in the source.
-    pub bytes: u64,
-    pub mapped: u64,
 }
 
 /// The sink of one pass.
@@ -157,17 +146,24 @@ impl<'a> Collector<'a> {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn finish(mut self) -> Result<Option<(Movie, Vec<Collected>)>, MediaError> {
-        let Some(movie) = self.movie.take() else {
+    pub fn finish(self) -> Result<Option<(Movie, Vec<Collected>)>, MediaError> {
+        let Some(movie) = self.movie else {
             return Ok(None);
         };
         let mut tracks = Vec::new();
-        for open in std::mem::take(&mut self.tracks) {
+        for open in self.tracks {
             let places = match open.store {
                 Store::Placed(places) => places,
                 Store::Spilled(spill) => pack(spill, &open.samples, self.derived)?,
             };
-            let mapped = mapped_bytes(&open.samples, &places);
+            tracing::debug!(
+                codec = open.description.codec,
+                samples = open.samples.len(),
+                bytes = open.bytes,
+                mapped = mapped_bytes(&open.samples, &places),
+                read = self.search.read_bytes(),
+                "track collected"
+            );
             tracks.push(Collected {
                 track: open.track,
                 description: open.description,
@@ -175,11 +171,14 @@ impl<'a> Collector<'a> {
                 places,
                 first_decode_time: open.first_decode_time.unwrap_or(0),
                 dependent_keys: open.dependent_keys,
-                bytes: open.bytes,
-                mapped,
             });
         }
         Ok(Some((movie, tracks)))
+    }
+
+    fn create_spill(&self, index: usize) -> io::Result<BufWriter<File>> {
+        let file = unnamed_file(&self.spill_path, &format!(".spill-{index}"))?;
+        Ok(BufWriter::with_capacity(1 << 18, file))
     }
 
     fn store(&mut self, index: usize, data: &[u8]) -> Result<(), MediaError> {
@@ -188,7 +187,7 @@ impl<'a> Collector<'a> {
             return Err(unknown_track());
         };
         if let Store::Spilled(spill) = &mut open.store {
-            spill.file.write_all(data)?;
+            spill.write_all(data)?;
             if open.kind == Bytes::Packed && open.bytes > share {
                 replay(open, self.search, self.derived)?;
             }
@@ -232,10 +231,7 @@ fn replay(open: &mut Open, search: &mut Search, derived: &mut DerivedWriter) -> 
     else {
         return Ok(());
     };
-    let mut file = spill
-        .file
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
+    let mut file = spill.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.seek(SeekFrom::Start(0))?;
     let mut file = BufReader::with_capacity(1 << 20, file);
     let mut places = Vec::with_capacity(open.samples.len());
@@ -246,16 +242,16 @@ fn replay(open: &mut Open, search: &mut Search, derived: &mut DerivedWriter) -> 
         places.push(place(search, derived, &mut open.cursor, &data)?);
     }
     open.store = Store::Placed(places);
-    std::fs::remove_file(&spill.path)
+    Ok(())
 }
 
-fn pack(spill: Spill, samples: &[Sample], derived: &mut DerivedWriter) -> io::Result<Vec<Place>> {
-    let mut file = spill
-        .file
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
+fn pack(
+    spill: BufWriter<File>,
+    samples: &[Sample],
+    derived: &mut DerivedWriter,
+) -> io::Result<Vec<Place>> {
+    let mut file = spill.into_inner().map_err(io::IntoInnerError::into_error)?;
     let mut at = derived.append_file(&mut file)?;
-    std::fs::remove_file(&spill.path)?;
     Ok(samples
         .iter()
         .map(|sample| {
@@ -278,25 +274,13 @@ fn mapped_bytes(samples: &[Sample], places: &[Place]) -> u64 {
         .sum()
 }
 
-impl Drop for Collector<'_> {
-    fn drop(&mut self) {
-        for open in &self.tracks {
-            if let Store::Spilled(spill) = &open.store {
-                let _left_behind = std::fs::remove_file(&spill.path);
-            }
-        }
-    }
-}
-
 impl Sink for Collector<'_> {
     fn movie(&mut self, movie: Movie) -> Result<(), MediaError> {
         for (index, track) in movie.tracks.iter().enumerate() {
             let kind = (self.policy)(track);
             let store = match kind {
                 Bytes::Mapped => Store::Placed(Vec::new()),
-                Bytes::Packed | Bytes::Made => {
-                    Store::Spilled(create_spill(&self.spill_path, index)?)
-                }
+                Bytes::Packed | Bytes::Made => Store::Spilled(self.create_spill(index)?),
             };
             let description = init::describe(track).ok_or_else(|| {
                 MediaError::new(
@@ -369,18 +353,20 @@ impl Sink for Collector<'_> {
     }
 }
 
-fn create_spill(stem: &Path, index: usize) -> io::Result<Spill> {
-    let mut name = stem.as_os_str().to_owned();
-    name.push(format!(".spill-{index}"));
-    let path = PathBuf::from(name);
+/// A file for reading and writing that goes when it is closed, even by a crash. `beside` says in
+/// which directory its bytes are, and names it for the moment that it has a name.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn unnamed_file(beside: &Path, suffix: &str) -> io::Result<File> {
+    let mut name = beside.as_os_str().to_owned();
+    name.push(suffix);
     let file = File::options()
         .read(true)
         .write(true)
         .create(true)
         .truncate(true)
-        .open(&path)?;
-    Ok(Spill {
-        file: BufWriter::with_capacity(1 << 18, file),
-        path,
-    })
+        .open(&name)?;
+    std::fs::remove_file(&name)?;
+    Ok(file)
 }

@@ -72,6 +72,8 @@ impl From<std::io::Error> for MediaError {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 MediaErrorKind::NoSpace
             }
+            // Only the tool's pipe can end early: the source is sealed.
+            std::io::ErrorKind::UnexpectedEof => MediaErrorKind::Protocol,
             _ => MediaErrorKind::Io,
         };
         Self::new(kind, error.to_string())

@@ -13,6 +13,8 @@ use super::error::{MediaError, MediaErrorKind};
 const MAX_METADATA_BOX: u64 = 64 << 20;
 /// Largest sample: an 8K intra frame is below 64 MiB.
 const MAX_SAMPLE: u32 = 256 << 20;
+/// Most samples of a run that describes none of them singly: an hour of the shortest audio frames.
+const MAX_UNIFORM_SAMPLES: u32 = 1 << 21;
 /// Bit of the sample flags: not a key frame (§8.8.3.1).
 pub const NON_SYNC: u32 = 0x1_0000;
 
@@ -315,6 +317,10 @@ fn parse_traf(traf: &[u8], tracks: &[TrackState]) -> Option<Fragment> {
 fn parse_trun(trun: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Option<()> {
     let flags = be32(trun, 0)? & 0x00ff_ffff;
     let count = be32(trun, 4)?;
+    // Without per-sample fields 12 bytes could announce four billion samples.
+    if flags & 0xf00 == 0 && count > MAX_UNIFORM_SAMPLES {
+        return None;
+    }
     let mut at = 8;
     if flags & 0x1 != 0 {
         at += 4;
@@ -336,10 +342,6 @@ fn parse_trun(trun: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Opt
         let size = field(0x200, defaults.size)?;
         let sample_flags = field(0x400, first_flags.take().unwrap_or(defaults.flags))?;
         let composition = field(0x800, 0)?.cast_signed();
-        // A run without any per-sample field could announce four billion samples in 12 bytes.
-        if flags & 0xf00 == 0 && size == 0 {
-            return None;
-        }
         samples.push(Sample {
             size,
             duration,

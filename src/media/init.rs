@@ -119,7 +119,7 @@ pub fn describe(track: &MovieTrack) -> Option<Description> {
     };
     let codec = match &entry.kind {
         b"avc1" | b"avc3" => avc(child(b"avcC")?)?,
-        b"hev1" | b"hvc1" => hevc(child(b"hvcC")?)?,
+        b"hev1" | b"hvc1" => hevc(&entry.kind, child(b"hvcC")?)?,
         b"av01" => av1(child(b"av1C")?)?,
         b"vp09" => vp9(child(b"vpcC")?)?,
         b"mp4a" | b"mp4v" => mpeg4(&entry.kind, child(b"esds")?)?,
@@ -153,7 +153,12 @@ fn avc(avcc: &[u8]) -> Option<String> {
     Some(format!("avc1.{profile:02x}{constraints:02x}{level:02x}"))
 }
 
-fn hevc(hvcc: &[u8]) -> Option<String> {
+fn hevc(entry: &[u8; 4], hvcc: &[u8]) -> Option<String> {
+    // As `rename_hevc` leaves it.
+    let name = match entry {
+        b"hev1" if !has_parameter_sets(hvcc) => "hev1",
+        _ => "hvc1",
+    };
     let general = *hvcc.get(1)?;
     let space = ["", "A", "B", "C"][usize::from(general >> 6)];
     let tier = if general & 0x20 == 0 { 'L' } else { 'H' };
@@ -169,7 +174,7 @@ fn hevc(hvcc: &[u8]) -> Option<String> {
         .collect();
     let level = *hvcc.get(12)?;
     Some(format!(
-        "hvc1.{space}{}.{compatibility:X}.{tier}{level}{constraints}",
+        "{name}.{space}{}.{compatibility:X}.{tier}{level}{constraints}",
         general & 0x1f
     ))
 }

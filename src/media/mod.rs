@@ -12,6 +12,7 @@ pub mod error;
 pub mod name;
 pub mod plan;
 pub mod playlist;
+pub mod report;
 pub mod tool;
 pub mod views;
 

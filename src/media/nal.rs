@@ -17,7 +17,7 @@ pub fn is_independent(description: &Description, sample: &[u8]) -> bool {
         any_unit(sample, description.nal_length, |first| {
             first & 0x1f == AVC_IDR
         })
-    } else if codec.starts_with("hvc1") {
+    } else if codec.starts_with("hvc1") || codec.starts_with("hev1") {
         any_unit(sample, description.nal_length, |first| {
             HEVC_INDEPENDENT.contains(&(first >> 1 & 0x3f))
         })

@@ -18,14 +18,21 @@ const AUDIO: [&str; 13] = [
     "mp3", "m4a", "m4b", "aac", "flac", "ogg", "oga", "opus", "wav", "mka", "ac3", "wma", "alac",
 ];
 
+impl MediaName {
+    #[must_use]
+    pub const fn is_media(self) -> bool {
+        matches!(self, Self::Video | Self::Audio)
+    }
+}
+
 /// By the extension, in any case.
 #[must_use]
 pub fn is_media_name(name: &Name) -> MediaName {
     let (_, extension) = name.split_extension();
     let is = |known: &&str| known.as_bytes().eq_ignore_ascii_case(extension);
-    if VIDEO.iter().any(|known| is(&known)) {
+    if VIDEO.iter().any(is) {
         MediaName::Video
-    } else if AUDIO.iter().any(|known| is(&known)) {
+    } else if AUDIO.iter().any(is) {
         MediaName::Audio
     } else {
         MediaName::Other

@@ -143,13 +143,7 @@ pub fn probe(
     let mut answer = Vec::new();
     (&mut output).take(MAX_ANSWER).read_to_end(&mut answer)?;
     let exit = output.finish()?;
-    check_confined(&exit)?;
-    if exit.signal.is_some() {
-        return Err(MediaError::new(
-            MediaErrorKind::ToolStopped,
-            "ffprobe was killed",
-        ));
-    }
+    check_ran(&exit)?;
     if !exit.is_success() {
         return Ok(Err(first_line(&exit.stderr, "ffprobe cannot read it")));
     }
@@ -163,18 +157,25 @@ pub fn probe(
     }
 }
 
-/// A tool that was never started says nothing about the film.
+/// A tool that could not do its work says nothing about the film.
 ///
 /// # Errors
-/// When the exit status is the launcher's.
-pub fn check_confined(exit: &crate::process::Exit) -> Result<(), MediaError> {
-    if exit.code == Some(i32::from(crate::process::confine::CONFINE_FAILED)) {
-        return Err(MediaError::new(
-            MediaErrorKind::ToolStopped,
+/// When it was never started, was killed, or had no memory.
+pub fn check_ran(exit: &crate::process::Exit) -> Result<(), MediaError> {
+    // What shells and the dynamic loader answer for a program that cannot be executed.
+    const NOT_STARTED: [i32; 2] = [126, 127];
+    let stopped = |message: String| Err(MediaError::new(MediaErrorKind::ToolStopped, message));
+    let confine_failed = i32::from(crate::process::confine::CONFINE_FAILED);
+    match (exit.code, exit.signal) {
+        (Some(code), _) if code == confine_failed || NOT_STARTED.contains(&code) => stopped(
             first_line(&exit.stderr, "the media tool could not be started"),
-        ));
+        ),
+        (_, Some(signal)) => stopped(format!("the media tool was ended by signal {signal}")),
+        (Some(code), None) if code != 0 && exit.stderr.contains("Cannot allocate memory") => {
+            stopped("the media tool ran out of memory".to_owned())
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The first line of a tool's complaints, without the name of our descriptor, bounded.

@@ -139,14 +139,6 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// A track whose samples are not searched for.
-    #[must_use]
-    pub fn dead() -> Self {
-        Self {
-            dead: true,
-            ..Self::default()
-        }
-    }
     fn moved(&mut self, at: u64, len: usize) {
         if let Some(gap) = at.checked_sub(self.position) {
             self.gaps.retain(|known| *known != gap);

@@ -25,8 +25,8 @@ const MEMORY: u64 = 4 << 30;
 pub enum Task {
     /// Streams and format, as JSON.
     Probe,
-    /// These streams into one fragmented MP4, unchanged.
-    Remux(Vec<Pick>),
+    /// These streams into one fragmented MP4, unchanged. The first is video, or all are audio.
+    Remux(Vec<Pick>, Lead),
     /// One audio stream as AAC, stereo, in a fragmented MP4.
     EncodeAudio(u32),
     /// These text streams, unchanged, into a small Matroska file.
@@ -40,6 +40,15 @@ pub enum Task {
 pub struct Pick {
     pub stream: u32,
     pub filter: Filter,
+}
+
+/// What the fragments of a pass follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// Its key frames.
+    Video,
+    /// Nothing: without a limit the whole film would be one fragment, held in memory.
+    Audio,
 }
 
 /// What must be done to a stream so that MP4 can carry it.
@@ -190,12 +199,23 @@ const FRAGMENTED_MP4: [&str; 9] = [
     "pipe:1",
 ];
 
+/// Five seconds, in microseconds.
+const SHORT_FRAGMENTS: [&str; 2] = ["-frag_duration", "5000000"];
+/// A line of progress on stderr every few seconds: a pass for subtitles writes next to nothing, and
+/// must not look as if it hung.
+const PROGRESS: [&str; 4] = ["-progress", "pipe:2", "-stats_period", "5"];
+
 fn arguments(container: Container, task: &Task) -> Vec<String> {
-    let mut list = input(container);
+    let mut list = Vec::new();
+    if matches!(task, Task::SubtitleText(..)) {
+        // The small file starts with its first cue, not with the film.
+        list.push("-copyts".to_owned());
+    }
+    list.extend(input(container));
     let mut add = |items: &[&str]| list.extend(items.iter().map(|item| (*item).to_owned()));
     match task {
         Task::Probe => add(&["-show_streams", "-show_format", "-of", "json"]),
-        Task::Remux(picks) => {
+        Task::Remux(picks, lead) => {
             for pick in picks {
                 add(&["-map", &format!("0:{}", pick.stream)]);
             }
@@ -215,18 +235,24 @@ fn arguments(container: Container, task: &Task) -> Vec<String> {
                     Filter::AacFromAdts => add(&[&format!("-bsf:{index}"), "aac_adtstoasc"]),
                 }
             }
+            match lead {
+                Lead::Video => {}
+                Lead::Audio => add(&SHORT_FRAGMENTS),
+            }
             add(&FRAGMENTED_MP4);
         }
         Task::EncodeAudio(stream) => {
             add(&["-map", &format!("0:{stream}"), "-vn", "-dn", "-sn"]);
             add(&["-map_metadata", "-1", "-map_chapters", "-1"]);
             add(&["-c:a", "aac", "-ac", "2", "-b:a", "160k"]);
+            add(&SHORT_FRAGMENTS);
             add(&FRAGMENTED_MP4);
         }
         Task::CopySubtitles(streams) => {
             for stream in streams {
                 add(&["-map", &format!("0:{stream}")]);
             }
+            add(&PROGRESS);
             // MP4's own text format has no place in Matroska.
             let codec = match container {
                 Container::Mp4 => "srt",

@@ -29,6 +29,14 @@ pub struct Views {
     pub note: Option<String>,
 }
 
+impl Views {
+    /// Whether every derived byte stands in an acknowledged pack, so that a manifest may name it.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.derived.covers(ByteRange::new(0, self.derived.len))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Track {
     pub kind: TrackKind,

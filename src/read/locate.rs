@@ -3,18 +3,26 @@
 
 use std::sync::Arc;
 
-use crate::spool::SpoolFile;
 use crate::model::{
     BLOCK_BYTES, Blob, BlobId, ErrorKind, Extent, ExtentSource, FsError, FsResult, PackRef,
 };
+use crate::spool::SpoolFile;
 
 /// A run of bytes that one step can read.
 #[derive(Debug)]
 pub enum Place {
     Zeros(usize),
-    Spool { file: Arc<SpoolFile>, offset: u64, len: usize },
+    Spool {
+        file: Arc<SpoolFile>,
+        offset: u64,
+        len: usize,
+    },
     /// Within one block of the pack.
-    Pack { pack: PackRef, offset: u64, len: usize },
+    Pack {
+        pack: PackRef,
+        offset: u64,
+        len: usize,
+    },
 }
 
 /// The places of `extents` in order. The spool is preferred: it is the nearer copy.
@@ -30,7 +38,11 @@ pub fn locate(
             ExtentSource::Blob(id) => {
                 if let Some(file) = spooled(id) {
                     let len = length(extent.len)?;
-                    places.push(Place::Spool { file, offset: extent.offset, len });
+                    places.push(Place::Spool {
+                        file,
+                        offset: extent.offset,
+                        len,
+                    });
                 } else {
                     let blob = blobs.iter().find(|blob| blob.id == id);
                     locate_in_packs(blob, extent, &mut places)?;
@@ -43,11 +55,16 @@ pub fn locate(
 
 fn locate_in_packs(blob: Option<&Blob>, extent: &Extent, places: &mut Vec<Place>) -> FsResult<()> {
     let missing = || {
-        FsError::new(ErrorKind::Io, "bytes are neither in the spool nor in a pack; run `tgfs verify`")
+        FsError::new(
+            ErrorKind::Io,
+            "bytes are neither in the spool nor in a pack; run `tgfs verify`",
+        )
     };
     let blob = blob.ok_or_else(missing)?;
     let (mut at, end) = (extent.offset, extent.offset.saturating_add(extent.len));
-    let first = blob.slices.partition_point(|slice| slice.blob_offset + slice.len <= at);
+    let first = blob
+        .slices
+        .partition_point(|slice| slice.blob_offset + slice.len <= at);
     for slice in &blob.slices[first..] {
         if at >= end || slice.blob_offset > at {
             break;
@@ -56,7 +73,11 @@ fn locate_in_packs(blob: Option<&Blob>, extent: &Extent, places: &mut Vec<Place>
         while at < stop {
             let offset = slice.pack_offset + (at - slice.blob_offset);
             let len = (BLOCK_BYTES - offset % BLOCK_BYTES).min(stop - at);
-            places.push(Place::Pack { pack: slice.pack.clone(), offset, len: length(len)? });
+            places.push(Place::Pack {
+                pack: slice.pack.clone(),
+                offset,
+                len: length(len)?,
+            });
             at += len;
         }
     }
@@ -82,7 +103,12 @@ mod tests {
             len: pack_offset + len,
             table_digest: Digest::of(b""),
         };
-        PackSlice { blob_offset, pack_offset, len, pack }
+        PackSlice {
+            blob_offset,
+            pack_offset,
+            len,
+            pack,
+        }
     }
 
     proptest! {
@@ -119,8 +145,17 @@ mod tests {
     #[test]
     fn a_hole_in_the_packs_is_an_error_and_never_zeros() {
         let id = BlobId::from_bytes([1; 16]);
-        let blob = Blob { id, len: 30, digest: None, slices: vec![slice(1, 0, 0, 10), slice(2, 20, 0, 10)] };
-        let extent = Extent { source: ExtentSource::Blob(id), offset: 5, len: 20 };
+        let blob = Blob {
+            id,
+            len: 30,
+            digest: None,
+            slices: vec![slice(1, 0, 0, 10), slice(2, 20, 0, 10)],
+        };
+        let extent = Extent {
+            source: ExtentSource::Blob(id),
+            offset: 5,
+            len: 20,
+        };
         assert!(locate(&[extent], std::slice::from_ref(&blob), |_| None).is_err());
         assert!(locate(&[extent], &[], |_| None).is_err());
     }

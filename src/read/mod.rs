@@ -10,9 +10,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::cache::BlockCache;
-use crate::spool::{Spool, SpoolFile};
 use crate::model::{BLOCK_BYTES, Blob, BlockIndex, ErrorKind, Extent, FsError, FsResult};
-use crate::remote::RemoteError;
+use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::spool::{Spool, SpoolFile};
 use locate::{Place, locate};
 
 /// Blocks that one read fetches side by side; kernel reads span at most three blocks, HTTP asks
@@ -31,7 +31,11 @@ pub struct Reader {
 impl Reader {
     #[must_use]
     pub fn new(spool: Arc<Spool>, cache: Arc<BlockCache>, deadline: Duration) -> Self {
-        Self { spool, cache, deadline }
+        Self {
+            spool,
+            cache,
+            deadline,
+        }
     }
 
     /// The bytes of `extents`, one after the other: all of them.
@@ -46,7 +50,10 @@ impl Reader {
             Ok(result) => result,
             Err(_) => Err(FsError::new(
                 ErrorKind::RemoteUnavailable,
-                format!("the remote did not answer within {} s", self.deadline.as_secs()),
+                format!(
+                    "the remote did not answer within {} s",
+                    self.deadline.as_secs()
+                ),
             )),
         }
     }
@@ -71,9 +78,16 @@ impl Reader {
             Place::Spool { file, offset, len } => read_spool(file, offset, len).await,
             Place::Pack { pack, offset, len } => {
                 let block = BlockIndex(u32::try_from(offset / BLOCK_BYTES).map_err(|_| {
-                    FsError::new(ErrorKind::Corrupt, format!("pack {}: no block there", pack.id))
+                    FsError::new(
+                        ErrorKind::Corrupt,
+                        format!("pack {}: no block there", pack.id),
+                    )
                 })?);
-                let bytes = self.cache.block(&pack, block).await.map_err(|e| remote(&e))?;
+                let bytes = self
+                    .cache
+                    .block(&pack, block)
+                    .await
+                    .map_err(|e| remote(&e))?;
                 let from = usize::try_from(offset % BLOCK_BYTES).unwrap_or(usize::MAX);
                 let end = from.saturating_add(len);
                 if end > bytes.len() {
@@ -93,14 +107,21 @@ async fn read_spool(file: Arc<SpoolFile>, offset: u64, len: usize) -> FsResult<B
         let mut buffer = vec![0; len];
         file.read_exact_at(&mut buffer, offset)
             .map(|()| Bytes::from(buffer))
-            .map_err(|error| FsError::new(ErrorKind::Io, format!("{}: {error}", file.path.display())))
+            .map_err(|error| {
+                FsError::new(ErrorKind::Io, format!("{}: {error}", file.path.display()))
+            })
     });
-    reading.await.unwrap_or_else(|error| Err(FsError::new(ErrorKind::Io, error.to_string())))
+    reading
+        .await
+        .unwrap_or_else(|error| Err(FsError::new(ErrorKind::Io, error.to_string())))
 }
 
 /// How the read path names an error of the remote.
 #[must_use]
 pub fn remote(error: &RemoteError) -> FsError {
-    let kind = if error.is_corrupt() { ErrorKind::Corrupt } else { ErrorKind::RemoteUnavailable };
+    let kind = match error.kind {
+        RemoteErrorKind::Corrupt => ErrorKind::Corrupt,
+        _ => ErrorKind::RemoteUnavailable,
+    };
     FsError::new(kind, error.to_string())
 }

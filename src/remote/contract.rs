@@ -213,3 +213,26 @@ async fn missing_and_unreadable_are_told_apart() {
     assert!(held.to_string().contains(&std::process::id().to_string()));
     drop(remote);
 }
+
+/// Stored bytes never change within a version.
+#[tokio::test]
+async fn a_pack_keeps_its_bytes() {
+    let bytes = PackTable::sample().encode().unwrap();
+    assert_eq!(PackTable::decode(&bytes).unwrap(), PackTable::sample());
+    let digest = crate::model::Digest::of(&bytes).to_string();
+    assert_eq!(&digest[..16], "a4773adacf7b6edd");
+    let header = LogHeader {
+        library: LibraryId::from_bytes([1; 16]),
+        writer: WriterId::from_bytes([2; 16]),
+        epoch: 3,
+        number: 4,
+        previous: crate::model::Digest([5; 32]),
+        first: crate::model::Seq(6),
+        last: crate::model::Seq(7),
+        next_ino: crate::model::Ino(8),
+        last_seq: crate::model::Seq(9),
+    };
+    let bytes = crate::codec::encode(&header).unwrap();
+    let digest = crate::model::Digest::of(&bytes).to_string();
+    assert_eq!(&digest[..16], "b7eb291a5f71e87b");
+}

@@ -310,3 +310,18 @@ impl PackTable {
         }
     }
 }
+
+#[cfg(test)]
+impl PackTable {
+    /// The same in each run, for the test of stored bytes.
+    pub(super) fn sample() -> Self {
+        Self {
+            record: TableV1 {
+                pack: PackId::from_bytes([1; 16]),
+                slices: vec![3, 0, 5],
+                blocks: vec![Digest([2; 32])],
+            },
+            data_len: 8,
+        }
+    }
+}

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::model::{BlobId, EntryId};
+use crate::model::BlobId;
 
 /// Extension of the record beside each spool file.
 const RECORD_EXTENSION: &str = "entry";
@@ -91,7 +91,10 @@ impl Spool {
     /// # Errors
     /// When it cannot be made or read.
     pub fn open(config: SpoolConfig) -> io::Result<Self> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.directory)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.directory)?;
         let mut files = HashMap::new();
         let mut used = 0;
         for item in std::fs::read_dir(&config.directory)? {
@@ -104,7 +107,12 @@ impl Spool {
             used += file.metadata()?.blocks() * 512;
             files.insert(id, Arc::new(SpoolFile { id, path, file }));
         }
-        Ok(Self { config, files: Mutex::new(files), used: used.into(), freed: Notify::new() })
+        Ok(Self {
+            config,
+            files: Mutex::new(files),
+            used: used.into(),
+            freed: Notify::new(),
+        })
     }
 
     fn files(&self) -> MutexGuard<'_, HashMap<BlobId, Arc<SpoolFile>>> {
@@ -123,8 +131,12 @@ impl Spool {
     pub fn create(&self) -> io::Result<Arc<SpoolFile>> {
         let id = BlobId::random();
         let path = self.config.directory.join(id.to_string());
-        let file =
-            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
         let file = Arc::new(SpoolFile { id, path, file });
         self.files().insert(id, Arc::clone(&file));
         Ok(file)
@@ -160,13 +172,17 @@ impl Spool {
     /// # Errors
     /// When the disk fails; the file is then found again at the next start.
     pub fn discard(&self, id: BlobId) -> io::Result<()> {
-        let Some(file) = self.files().remove(&id) else { return Ok(()) };
+        let Some(file) = self.files().remove(&id) else {
+            return Ok(());
+        };
         let held = file.file.metadata().map_or(0, |meta| meta.blocks() * 512);
         remove_if_there(&file.path)?;
         remove_if_there(&self.record_path(id))?;
-        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            Some(used.saturating_sub(held))
-        });
+        let _ = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                Some(used.saturating_sub(held))
+            });
         self.freed.notify_waiters();
         Ok(())
     }
@@ -180,7 +196,9 @@ impl Spool {
     }
 
     fn record_path(&self, id: BlobId) -> PathBuf {
-        self.config.directory.join(format!("{id}.{RECORD_EXTENSION}"))
+        self.config
+            .directory
+            .join(format!("{id}.{RECORD_EXTENSION}"))
     }
 
     /// Writes the record beside a blob: temp, fsync, rename.
@@ -188,7 +206,10 @@ impl Spool {
     /// # Errors
     /// When the disk is full or fails.
     pub fn write_record(&self, id: BlobId, record: &[u8]) -> io::Result<()> {
-        let temporary = self.config.directory.join(format!("{id}.{RECORD_EXTENSION}.new"));
+        let temporary = self
+            .config
+            .directory
+            .join(format!("{id}.{RECORD_EXTENSION}.new"));
         let file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -234,7 +255,9 @@ impl Spool {
     /// The most that one file can ever take here.
     #[must_use]
     pub fn capacity(&self) -> u64 {
-        self.config.capacity.min(self.used().saturating_add(self.disk_free()))
+        self.config
+            .capacity
+            .min(self.used().saturating_add(self.disk_free()))
     }
 
     /// Waits until `bytes` fit. Close to full, each write waits a little, so that copies slow down
@@ -280,8 +303,11 @@ mod tests {
 
     fn spool(capacity: u64) -> (tempfile::TempDir, Spool) {
         let directory = tempfile::tempdir().unwrap();
-        let config =
-            SpoolConfig { directory: directory.path().join("spool"), capacity, reserve: 0 };
+        let config = SpoolConfig {
+            directory: directory.path().join("spool"),
+            capacity,
+            reserve: 0,
+        };
         (directory, Spool::open(config).unwrap())
     }
 
@@ -294,7 +320,11 @@ mod tests {
         let again = Spool::open(spool.config.clone()).unwrap();
         assert_eq!(again.ids(), [file.id]);
         let mut bytes = [0; 4];
-        again.get(file.id).unwrap().read_exact_at(&mut bytes, 0).unwrap();
+        again
+            .get(file.id)
+            .unwrap()
+            .read_exact_at(&mut bytes, 0)
+            .unwrap();
         assert_eq!(&bytes, b"film");
         assert_eq!(again.read_record(file.id).unwrap(), b"whose");
     }
@@ -316,7 +346,10 @@ mod tests {
         let (_keep, spool) = spool(1000);
         spool.charge(1000);
         let deadline = Duration::from_secs(300);
-        assert_eq!(spool.wait_for_space(1, deadline, || Draining::No).await, Space::Full);
+        assert_eq!(
+            spool.wait_for_space(1, deadline, || Draining::No).await,
+            Space::Full
+        );
         let freeing = async {
             tokio::time::sleep(Duration::from_secs(30)).await;
             spool.used.store(0, Ordering::Relaxed);

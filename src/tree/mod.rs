@@ -56,7 +56,11 @@ pub struct Tree {
 impl Tree {
     #[must_use]
     pub fn new(index: Arc<Index>) -> Self {
-        Self { index, changing: Mutex::new(()), recent: Mutex::default() }
+        Self {
+            index,
+            changing: Mutex::new(()),
+            recent: Mutex::default(),
+        }
     }
 
     /// Held while a change is checked and committed.
@@ -68,19 +72,28 @@ impl Tree {
     /// # Errors
     /// `NotFound`, or `Io` when the index cannot be read.
     pub fn node(&self, id: EntryId) -> FsResult<Node> {
-        self.index.node(id).map_err(io)?.ok_or_else(|| ErrorKind::NotFound.into())
+        self.index
+            .node(id)
+            .map_err(io)?
+            .ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     /// # Errors
     /// `NotFound`, or `Io` when the index cannot be read.
     pub fn node_by_ino(&self, ino: Ino) -> FsResult<Node> {
-        self.index.node_by_ino(ino).map_err(io)?.ok_or_else(|| ErrorKind::NotFound.into())
+        self.index
+            .node_by_ino(ino)
+            .map_err(io)?
+            .ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     /// # Errors
     /// `NotFound`, or `Io` when the index cannot be read.
     pub fn entry(&self, id: EntryId) -> FsResult<Entry> {
-        self.index.entry(id).map_err(io)?.ok_or_else(|| ErrorKind::NotFound.into())
+        self.index
+            .entry(id)
+            .map_err(io)?
+            .ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     /// The content of a file.
@@ -129,7 +142,10 @@ impl Tree {
         let mut at = id;
         while at != EntryId::ROOT {
             if names.len() > MAX_DEPTH {
-                return Err(FsError::new(ErrorKind::Io, "the tree has a loop; run `tgfs verify`"));
+                return Err(FsError::new(
+                    ErrorKind::Io,
+                    "the tree has a loop; run `tgfs verify`",
+                ));
             }
             let node = self.node(at)?;
             names.push(node.name);
@@ -143,7 +159,13 @@ impl Tree {
     ///
     /// # Errors
     /// `Exists`, `NotFound` or `NotDirectory` (of the parent), or `Io`.
-    pub fn add(&self, parent: EntryId, name: Name, new: NewEntry, kind: EntryKind) -> FsResult<Entry> {
+    pub fn add(
+        &self,
+        parent: EntryId,
+        name: Name,
+        new: NewEntry,
+        kind: EntryKind,
+    ) -> FsResult<Entry> {
         let _guard = self.lock();
         let mut directory = self.directory(parent)?;
         if self.child(parent, &name)?.is_some() {
@@ -163,7 +185,11 @@ impl Tree {
             attributes: Attributes {
                 mode,
                 uid: new.uid,
-                gid: if setgid { directory.attributes.gid } else { new.gid },
+                gid: if setgid {
+                    directory.attributes.gid
+                } else {
+                    new.gid
+                },
                 atime: now,
                 mtime: now,
                 ctime: now,
@@ -173,7 +199,10 @@ impl Tree {
             kind,
         };
         touch(&mut directory, now);
-        self.commit(&[Change::Put(Box::new(entry.clone())), Change::Put(Box::new(directory))])?;
+        self.commit(&[
+            Change::Put(Box::new(entry.clone())),
+            Change::Put(Box::new(directory)),
+        ])?;
         Ok(entry)
     }
 
@@ -350,11 +379,11 @@ impl Tree {
         Ok(entry)
     }
 
-    /// Forgets what is kept decoded, after the index was changed from below.
-    pub fn forget_recent(&self) {
+    /// Forgets what is kept decoded of an entry that the index changed from below.
+    pub fn forget_recent(&self, id: EntryId) {
         let mut recent = self.recent();
         recent.generation += 1;
-        recent.entries.clear();
+        recent.entries.remove(&id);
     }
 
     /// Returns when every change so far is on the disk; blocks.
@@ -385,9 +414,15 @@ fn removal(entry: &Entry) -> Change {
         EntryKind::File(content) => content.packs(),
         EntryKind::Directory => Vec::new(),
     };
-    Change::Remove { id: entry.id, released }
+    Change::Remove {
+        id: entry.id,
+        released,
+    }
 }
 
 fn io(error: IndexError) -> FsError {
-    FsError::new(ErrorKind::Io, format!("the index in the state directory: {error}"))
+    FsError::new(
+        ErrorKind::Io,
+        format!("the index in the state directory: {error}"),
+    )
 }

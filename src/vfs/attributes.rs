@@ -5,9 +5,7 @@ use super::types::{Attr, Caller, Existing, FileKind, HandleId, SetAttr, SetIdBit
 use super::virtual_tree::VirtualNode;
 use super::{Inner, Target, Vfs};
 use crate::index::{Node, NodeKind};
-use crate::model::{
-    Attributes, Entry, EntryKind, ErrorKind, FsError, FsResult, Ino, Timestamp,
-};
+use crate::model::{Attributes, Entry, EntryKind, ErrorKind, FsError, FsResult, Ino, Timestamp};
 
 /// Linux allows at most 64 KiB an attribute (`XATTR_SIZE_MAX`); all of a file's go into one record
 /// of the manifest, so they stay far smaller here.
@@ -43,7 +41,13 @@ fn readable(mode: u32) -> u32 {
 
 /// A directory in `/.hls`: search for all who may read.
 pub(super) fn mirror(node: &Node, ino: Ino) -> Attr {
-    base(node, ino, FileKind::Directory, 0, node.attributes.mode & 0o555)
+    base(
+        node,
+        ino,
+        FileKind::Directory,
+        0,
+        node.attributes.mode & 0o555,
+    )
 }
 
 pub(super) fn view_directory(node: &Node, ino: Ino) -> Attr {
@@ -53,7 +57,13 @@ pub(super) fn view_directory(node: &Node, ino: Ino) -> Attr {
 
 /// A view has its file's times, so that libraries do not look at it again after a restart.
 pub(super) fn view(node: &Node, ino: Ino, size: u64) -> Attr {
-    base(node, ino, FileKind::File, size, readable(node.attributes.mode))
+    base(
+        node,
+        ino,
+        FileKind::File,
+        size,
+        readable(node.attributes.mode),
+    )
 }
 
 pub(super) fn generated(owner: &Node, ino: Ino, size: u64, mode: u32) -> Attr {
@@ -181,8 +191,11 @@ impl Vfs {
         self.0.require_writable()?;
         let mut target = self.0.target(ino)?;
         if let Target::Virtual(node @ VirtualNode::Sidecar { .. }) = &target {
-            let existing =
-                if change.size == Some(0) { Existing::Truncate } else { Existing::Keep };
+            let existing = if change.size == Some(0) {
+                Existing::Truncate
+            } else {
+                Existing::Keep
+            };
             let id = self.materialise(node.clone(), existing, caller).await?;
             target = Target::Real(self.0.tree.node(id)?);
         }
@@ -219,17 +232,25 @@ impl Vfs {
     pub fn getxattr(&self, ino: Ino, name: &[u8]) -> FsResult<Vec<u8>> {
         let target = self.0.target(ino)?;
         if name.starts_with(OWN_PREFIX) {
-            let Target::Real(node) = &target else { return Err(ErrorKind::NoAttribute.into()) };
+            let Target::Real(node) = &target else {
+                return Err(ErrorKind::NoAttribute.into());
+            };
             return self.own_attribute(node, &name[OWN_PREFIX.len()..]);
         }
         let xattrs = match &target {
             Target::Real(node) => node.attributes.xattrs.clone(),
-            Target::Unlinked(file) => {
-                file.state().unlinked.as_ref().map(|e| e.attributes.xattrs.clone()).unwrap_or_default()
-            }
+            Target::Unlinked(file) => file
+                .state()
+                .unlinked
+                .as_ref()
+                .map(|e| e.attributes.xattrs.clone())
+                .unwrap_or_default(),
             Target::Virtual(_) => return Err(ErrorKind::NoAttribute.into()),
         };
-        xattrs.get(name).cloned().ok_or_else(|| ErrorKind::NoAttribute.into())
+        xattrs
+            .get(name)
+            .cloned()
+            .ok_or_else(|| ErrorKind::NoAttribute.into())
     }
 
     fn own_attribute(&self, node: &Node, name: &[u8]) -> FsResult<Vec<u8>> {
@@ -246,7 +267,11 @@ impl Vfs {
                 if !info.has_views {
                     return Err(ErrorKind::NoAttribute.into());
                 }
-                format!("{}/playlist/local/{}.m3u8", self.0.settings().base_url, node.id)
+                format!(
+                    "{}/playlist/local/{}.m3u8",
+                    self.0.settings().base_url,
+                    node.id
+                )
             }
             _ => return Err(ErrorKind::NoAttribute.into()),
         };
@@ -304,7 +329,11 @@ impl Vfs {
         self.0.require_writable()?;
         let target = self.0.target(ino)?;
         self.0.change_attributes(&target, |attributes| {
-            attributes.xattrs.remove(name).map(|_| ()).ok_or_else(|| ErrorKind::NoAttribute.into())
+            attributes
+                .xattrs
+                .remove(name)
+                .map(|_| ())
+                .ok_or_else(|| ErrorKind::NoAttribute.into())
         })
     }
 }

@@ -53,7 +53,12 @@ impl Draft {
             return Ok(Arc::clone(file));
         }
         let file = spool.create()?;
-        self.blobs.push(Blob { id: file.id, len: 0, digest: None, slices: Vec::new() });
+        self.blobs.push(Blob {
+            id: file.id,
+            len: 0,
+            digest: None,
+            slices: Vec::new(),
+        });
         self.own = Some(Arc::clone(&file));
         Ok(file)
     }
@@ -72,7 +77,14 @@ impl Draft {
             .sum();
         own.write_all_at(data, offset)?;
         spool.charge(len - held);
-        self.extents.splice(offset, &[Extent { source, offset, len }]);
+        self.extents.splice(
+            offset,
+            &[Extent {
+                source,
+                offset,
+                len,
+            }],
+        );
         if let Some(blob) = self.blobs.iter_mut().find(|blob| blob.id == own.id) {
             blob.len = blob.len.max(offset + len);
         }
@@ -83,11 +95,14 @@ impl Draft {
     /// Lays shared bytes of another file over this one; no byte moves.
     pub fn share(&mut self, offset: u64, extents: &[Extent], blobs: &[Blob]) {
         for extent in extents {
-            let ExtentSource::Blob(id) = extent.source else { continue };
+            let ExtentSource::Blob(id) = extent.source else {
+                continue;
+            };
             if self.blobs.iter().any(|blob| blob.id == id) {
                 continue;
             }
-            self.blobs.extend(blobs.iter().find(|blob| blob.id == id).cloned());
+            self.blobs
+                .extend(blobs.iter().find(|blob| blob.id == id).cloned());
         }
         self.extents.splice(offset, extents);
         self.modified = Some(Timestamp::now());

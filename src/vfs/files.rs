@@ -61,11 +61,7 @@ impl Inner {
     }
 
     /// Starts a draft if there is none.
-    fn with_draft<'a>(
-        &self,
-        file: &OpenFile,
-        state: &'a mut OpenState,
-    ) -> FsResult<&'a mut Draft> {
+    fn with_draft<'a>(&self, file: &OpenFile, state: &'a mut OpenState) -> FsResult<&'a mut Draft> {
         if state.draft.is_none() {
             state.draft = Some(Draft::over(&self.content_of(file, state)?));
         }
@@ -97,8 +93,10 @@ impl Inner {
     }
 
     /// Commits the draft of a file: its extents become the entry's, durable when this returns.
-    fn commit_draft(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
-        let Some(draft) = state.draft.as_mut() else { return Ok(()) };
+    pub(super) fn commit_draft(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
+        let Some(draft) = state.draft.as_mut() else {
+            return Ok(());
+        };
         draft.sync()?;
         let quarantine = state.quarantine.clone();
         if !draft.is_changed() && quarantine.is_none() {
@@ -137,7 +135,9 @@ impl Inner {
     /// Tells the spool who needs which blob, and writes the records that let a start without index
     /// and journal find the bytes' name again.
     pub(super) fn own_spooled(&self, entry: &Entry) -> FsResult<()> {
-        let EntryKind::File(content) = &entry.kind else { return Ok(()) };
+        let EntryKind::File(content) = &entry.kind else {
+            return Ok(());
+        };
         let blobs: Vec<_> = content.blobs.iter().map(|blob| blob.id).collect();
         let record = crate::ingest::spool_record(entry)?;
         for id in &blobs {
@@ -151,7 +151,9 @@ impl Inner {
 
     /// Forgets an open file that nobody uses; of an unlinked one, its spooled bytes too.
     pub(super) fn drop_if_unused(&self, id: EntryId) {
-        let Some(file) = self.open.file(id) else { return };
+        let Some(file) = self.open.file(id) else {
+            return;
+        };
         if self.open.is_open(id) {
             return;
         }
@@ -212,7 +214,10 @@ impl Vfs {
             Target::Virtual(_) if writes => Err(ErrorKind::ReadOnly.into()),
             Target::Virtual(node) => {
                 let handle = self.0.open.open_other(self.0.open_virtual(&node)?);
-                Ok(Opened { handle, mutability: Mutability::Immutable })
+                Ok(Opened {
+                    handle,
+                    mutability: Mutability::Immutable,
+                })
             }
             Target::Real(node) => {
                 if matches!(node.kind, crate::index::NodeKind::Directory) {
@@ -225,11 +230,17 @@ impl Vfs {
                     self.release(handle);
                     return Err(error);
                 }
-                Ok(Opened { handle, mutability: self.0.mutability(node.id) })
+                Ok(Opened {
+                    handle,
+                    mutability: self.0.mutability(node.id),
+                })
             }
             Target::Unlinked(file) => {
                 let handle = self.0.open.open_file(file.id, file.ino, access);
-                Ok(Opened { handle, mutability: Mutability::Mutable })
+                Ok(Opened {
+                    handle,
+                    mutability: Mutability::Mutable,
+                })
             }
         }
     }
@@ -238,7 +249,9 @@ impl Vfs {
         let inner = Arc::clone(&self.0);
         let open = inner.open.get(handle)?;
         blocking(move || {
-            let OpenKind::File(open) = &*open else { return Err(ErrorKind::BadHandle.into()) };
+            let OpenKind::File(open) = &*open else {
+                return Err(ErrorKind::BadHandle.into());
+            };
             let mut state = open.file.state();
             let draft = inner.with_draft(&open.file, &mut state)?;
             if draft.size() > 0 {
@@ -260,7 +273,9 @@ impl Vfs {
         let inner = Arc::clone(&self.0);
         let open = inner.open.get(handle)?;
         blocking(move || {
-            let OpenKind::File(open) = &*open else { return Ok(()) };
+            let OpenKind::File(open) = &*open else {
+                return Ok(());
+            };
             if open.access == Access::Read || !open.wrote.load(Ordering::Relaxed) {
                 return Ok(());
             }
@@ -286,7 +301,10 @@ impl Vfs {
                 state.marked = false;
             }
             if failed {
-                return Err(FsError::new(ErrorKind::Io, "an earlier write to this file failed"));
+                return Err(FsError::new(
+                    ErrorKind::Io,
+                    "an earlier write to this file failed",
+                ));
             }
             Ok(())
         })
@@ -308,7 +326,9 @@ impl Vfs {
     /// The last writer's release starts the settle time, after which the file is ingested: rsync,
     /// gio, mc and shutil still set times, modes and names after it.
     pub fn release(&self, handle: HandleId) {
-        let Some(closed) = self.0.open.close(handle) else { return };
+        let Some(closed) = self.0.open.close(handle) else {
+            return;
+        };
         match &*closed.handle {
             OpenKind::File(open) => {
                 let id = open.file.id;
@@ -350,7 +370,9 @@ impl Vfs {
     pub async fn read(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Bytes> {
         match &*self.0.open.get(handle)? {
             OpenKind::Fixed(bytes) => {
-                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let from = usize::try_from(offset)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 let len = usize::try_from(len).unwrap_or(usize::MAX);
                 Ok(bytes.slice(from..from.saturating_add(len).min(bytes.len())))
             }
@@ -388,7 +410,9 @@ impl Vfs {
         bits: SetIdBits,
     ) -> FsResult<()> {
         let kind = self.0.open.get(handle)?;
-        let OpenKind::File(open) = &*kind else { return Err(ErrorKind::BadHandle.into()) };
+        let OpenKind::File(open) = &*kind else {
+            return Err(ErrorKind::BadHandle.into());
+        };
         open.require_write()?;
         let result = self.write_checked(&kind, offset, data, bits).await;
         if result.is_err() {
@@ -405,12 +429,15 @@ impl Vfs {
         data: Bytes,
         bits: SetIdBits,
     ) -> FsResult<()> {
-        self.0.check_size(offset.saturating_add(data.len() as u64))?;
+        self.0
+            .check_size(offset.saturating_add(data.len() as u64))?;
         self.0.wait_for_space(data.len() as u64).await?;
         let inner = Arc::clone(&self.0);
         let kind = Arc::clone(kind);
         let due = blocking(move || {
-            let OpenKind::File(open) = &*kind else { return Err(ErrorKind::BadHandle.into()) };
+            let OpenKind::File(open) = &*kind else {
+                return Err(ErrorKind::BadHandle.into());
+            };
             if bits == SetIdBits::Clear {
                 inner.clear_set_id(&open.file)?;
             }
@@ -456,7 +483,9 @@ impl Vfs {
             inner.check_size(to_offset.saturating_add(copied))?;
             let mut state = to.file.state();
             inner.mark_writing(&to.file, &mut state)?;
-            inner.with_draft(&to.file, &mut state)?.share(to_offset, &extents, &blobs);
+            inner
+                .with_draft(&to.file, &mut state)?
+                .share(to_offset, &extents, &blobs);
             to.wrote.store(true, Ordering::Relaxed);
             Ok(copied)
         })
@@ -477,12 +506,17 @@ impl Vfs {
         if matches!(mode, AllocateMode::Extend | AllocateMode::KeepSize)
             && len > self.0.spool.capacity()
         {
-            return Err(FsError::new(ErrorKind::NoSpace, "larger than the spool can ever take"));
+            return Err(FsError::new(
+                ErrorKind::NoSpace,
+                "larger than the spool can ever take",
+            ));
         }
         let inner = Arc::clone(&self.0);
         let kind = inner.open.get(handle)?;
         blocking(move || {
-            let OpenKind::File(open) = &*kind else { return Err(ErrorKind::BadHandle.into()) };
+            let OpenKind::File(open) = &*kind else {
+                return Err(ErrorKind::BadHandle.into());
+            };
             open.require_write()?;
             let mut state = open.file.state();
             inner.mark_writing(&open.file, &mut state)?;
@@ -510,7 +544,9 @@ impl Vfs {
     /// `NoSuchPosition` behind the end or when no data follows, `BadHandle`, or `Io`.
     pub fn seek(&self, handle: HandleId, offset: u64, target: SeekTarget) -> FsResult<u64> {
         let kind = self.0.open.get(handle)?;
-        let OpenKind::File(open) = &*kind else { return Err(ErrorKind::NotSupported.into()) };
+        let OpenKind::File(open) = &*kind else {
+            return Err(ErrorKind::NotSupported.into());
+        };
         let (extents, size) = {
             let state = open.file.state();
             match &state.draft {
@@ -615,11 +651,18 @@ impl Inner {
     }
 
     fn mutability(&self, id: EntryId) -> Mutability {
-        let stored = self.tree.recent_entry(id).is_ok_and(|entry| match &entry.kind {
-            EntryKind::File(content) => content.state == FileState::Stored,
-            EntryKind::Directory => false,
-        });
-        if stored && self.open.writers(id) == 0 { Mutability::Immutable } else { Mutability::Mutable }
+        let stored = self
+            .tree
+            .recent_entry(id)
+            .is_ok_and(|entry| match &entry.kind {
+                EntryKind::File(content) => content.state == FileState::Stored,
+                EntryKind::Directory => false,
+            });
+        if stored && self.open.writers(id) == 0 {
+            Mutability::Immutable
+        } else {
+            Mutability::Mutable
+        }
     }
 
     fn clear_set_id(&self, file: &OpenFile) -> FsResult<()> {
@@ -638,7 +681,11 @@ impl Inner {
 
     async fn wait_for_space(&self, bytes: u64) -> FsResult<()> {
         let deadline: Duration = self.settings().write_deadline;
-        match self.spool.wait_for_space(bytes, deadline, || self.ingest.draining()).await {
+        match self
+            .spool
+            .wait_for_space(bytes, deadline, || self.ingest.draining())
+            .await
+        {
             Space::Granted => Ok(()),
             Space::Full => Err(FsError::new(
                 ErrorKind::NoSpace,
@@ -650,7 +697,11 @@ impl Inner {
 
 fn needed(content: &FileContent, offset: u64, len: u64) -> (Vec<Extent>, Vec<Blob>) {
     let extents = ExtentList::new(content.extents.clone()).range(offset, len);
-    let named = |blob: &&Blob| extents.iter().any(|e| e.source == ExtentSource::Blob(blob.id));
+    let named = |blob: &&Blob| {
+        extents
+            .iter()
+            .any(|e| e.source == ExtentSource::Blob(blob.id))
+    };
     let blobs = content.blobs.iter().filter(named).cloned().collect();
     (extents, blobs)
 }
@@ -683,14 +734,21 @@ mod tests {
     #[test]
     fn holes_and_data_are_found() {
         let source = ExtentSource::Blob(BlobId::from_bytes([1; 16]));
-        let data = Extent { source, offset: 0, len: 10 };
+        let data = Extent {
+            source,
+            offset: 0,
+            len: 10,
+        };
         let extents = [data, zeros(10), data];
         let at = |offset, target| find_position(&extents, 30, offset, target);
         assert_eq!(at(0, SeekTarget::Data), Ok(0));
         assert_eq!(at(5, SeekTarget::Hole), Ok(10));
         assert_eq!(at(12, SeekTarget::Data), Ok(20));
         assert_eq!(at(25, SeekTarget::Hole), Ok(30));
-        assert_eq!(at(30, SeekTarget::Data), Err(ErrorKind::NoSuchPosition.into()));
+        assert_eq!(
+            at(30, SeekTarget::Data),
+            Err(ErrorKind::NoSuchPosition.into())
+        );
         assert_eq!(
             find_position(&[data, zeros(5)], 15, 11, SeekTarget::Data),
             Err(ErrorKind::NoSuchPosition.into())

@@ -1,5 +1,6 @@
 //! Operations by path and id: for HTTP, the socket and commands.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -7,7 +8,7 @@ use tokio::sync::watch;
 use super::files::blocking;
 use super::open::OpenKind;
 use super::types::{
-    Access, Attr, CacheStats, Caller, Existing, FileKind, Resource, SpaceInfo,
+    Access, Attr, CacheStats, Caller, DirEntry, Existing, FileKind, Resource, SpaceInfo,
 };
 use super::views::ViewedFile;
 use super::virtual_tree::VirtualNode;
@@ -15,18 +16,23 @@ use super::{Inner, PAGE, Target, Vfs, attributes};
 use crate::index::ChildKind;
 use crate::ingest::JobProgress;
 use crate::ingest::policy::{NamePolicy, name_policy};
-use crate::media::name::is_media_name;
 use crate::model::{
     Digest, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsError,
     FsResult, Ino, JobInfo, Name, PendingInfo, PublicState, SubtitleInfo, Timestamp, TrackKind,
     TreePath, Views, ViewsState,
 };
-use crate::tree::NewEntry;
 
 /// Longest slug in bytes: it is part of URLs that people type.
 const MAX_SLUG_BYTES: usize = 80;
 /// Bytes of a sidecar that becomes the user's file; subtitles are well below.
 const MAX_SIDECAR_BYTES: u64 = 64 << 20;
+
+/// Packs that the tree refers to, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PackTotals {
+    pub packs: u64,
+    pub bytes: u64,
+}
 
 /// Paths, ids and slugs.
 impl Vfs {
@@ -35,10 +41,20 @@ impl Vfs {
     /// # Errors
     /// `NotFound`, `NotDirectory`, or `Io`.
     pub fn resolve(&self, path: &TreePath) -> FsResult<Attr> {
-        let target = self.0.target_at(path)?;
-        let attr = self.0.attr_of(&target)?;
-        self.0.remember_lookup(&target);
-        Ok(attr)
+        self.0.attr_of(&self.0.target_at(path)?)
+    }
+
+    /// [`Self::readdir`] by path.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, or `Io`.
+    pub fn read_directory(
+        &self,
+        path: &TreePath,
+        after: u64,
+        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+    ) -> FsResult<()> {
+        self.list_target(&self.0.target_at(path)?, after, visit)
     }
 
     /// Opens a file or view for reading fixed bytes; `release` the handle in the end.
@@ -68,7 +84,10 @@ impl Vfs {
                 let content = Arc::new((**content).clone());
                 let etag = format!("{}-{}", entry.id, content.version);
                 let blobs: Vec<_> = content.blobs.iter().map(|blob| blob.id).collect();
-                let attr = Attr { size: content.size, ..attributes::real(&self.0.tree.node(node.id)?) };
+                let attr = Attr {
+                    size: content.size,
+                    ..attributes::real(&self.0.tree.node(node.id)?)
+                };
                 let handle = self.0.open.open_other(OpenKind::Snapshot { content });
                 self.0.ingest.pin(handle.0, blobs);
                 Ok(Resource { attr, etag, handle })
@@ -91,7 +110,9 @@ impl Vfs {
     /// # Errors
     /// `NotFound`, or `Io`.
     pub fn by_slug(&self, slug: &str) -> FsResult<EntryId> {
-        self.0.slug_owner(slug)?.ok_or_else(|| ErrorKind::NotFound.into())
+        self.0
+            .slug_owner(slug)?
+            .ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     /// Of the map that the file's views are made from now.
@@ -137,6 +158,36 @@ impl Vfs {
         Ok(found)
     }
 
+    /// Files and directories, the root left out.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn count(&self) -> FsResult<(u64, u64)> {
+        let (mut files, mut directories) = (0, 0);
+        self.0.visit_all(|entry| match entry.kind {
+            EntryKind::File(_) => files += 1,
+            EntryKind::Directory => directories += 1,
+        })?;
+        Ok((files, directories.max(1) - 1))
+    }
+
+    /// What the tree keeps in the remote.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn pack_totals(&self) -> FsResult<PackTotals> {
+        let mut seen = std::collections::HashMap::new();
+        self.0.visit_all(|entry| {
+            if let EntryKind::File(content) = &entry.kind {
+                seen.extend(content.packs().into_iter().map(|pack| (pack.id, pack.len)));
+            }
+        })?;
+        Ok(PackTotals {
+            packs: seen.len() as u64,
+            bytes: seen.values().sum(),
+        })
+    }
+
     /// Files that ingest is at or that failed, with what is only in the spool.
     ///
     /// # Errors
@@ -144,8 +195,12 @@ impl Vfs {
     pub fn jobs(&self) -> FsResult<Vec<JobInfo>> {
         let mut jobs = Vec::new();
         for id in self.0.ingest.unfinished()? {
-            let Ok(entry) = self.0.tree.entry(id) else { continue };
-            let EntryKind::File(content) = &entry.kind else { continue };
+            let Ok(entry) = self.0.tree.entry(id) else {
+                continue;
+            };
+            let EntryKind::File(content) = &entry.kind else {
+                continue;
+            };
             if name_policy(&entry.name) == NamePolicy::Local {
                 continue;
             }
@@ -195,7 +250,11 @@ impl Vfs {
     /// `Io` when the disk of the spool does not answer.
     pub fn space(&self) -> FsResult<SpaceInfo> {
         let (used, free) = (self.0.spool.used(), self.0.spool.free());
-        Ok(SpaceInfo { total: used + free, free, files: 1 << 32 })
+        Ok(SpaceInfo {
+            total: used + free,
+            free,
+            files: 1 << 32,
+        })
     }
 
     #[must_use]
@@ -215,13 +274,11 @@ impl Vfs {
     ///
     /// # Errors
     /// `NotFound`, or `Io`.
-    pub async fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
-        let before = self.0.cache.stats().held_bytes;
+    pub fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
         match id {
-            None => self.0.cache.clear().await,
-            Some(id) => self.0.cache.clear_packs(&self.0.tree.content(id)?.packs()).await,
+            None => Ok(self.0.cache.clear()),
+            Some(id) => Ok(self.0.cache.clear_packs(&self.0.tree.content(id)?.packs())),
         }
-        Ok(before.saturating_sub(self.0.cache.stats().held_bytes))
     }
 }
 
@@ -236,7 +293,9 @@ impl Vfs {
         for name in path.names() {
             at = match self.mkdir(at, name.as_bytes(), 0o755, caller) {
                 Ok(attr) => attr.ino,
-                Err(error) if error.kind == ErrorKind::Exists => self.lookup(at, name.as_bytes())?.ino,
+                Err(error) if error.kind == ErrorKind::Exists => {
+                    self.lookup(at, name.as_bytes())?.ino
+                }
                 Err(error) => return Err(error),
             };
         }
@@ -252,7 +311,10 @@ impl Vfs {
     /// `NotFound`, `ReadOnly`, or `Io`; what was removed before an error stays removed.
     pub fn remove(&self, path: &TreePath) -> FsResult<u64> {
         let Some((parent, name)) = path.split_last() else {
-            return Err(FsError::new(ErrorKind::InvalidArgument, "the root cannot be removed"));
+            return Err(FsError::new(
+                ErrorKind::InvalidArgument,
+                "the root cannot be removed",
+            ));
         };
         let node = self.0.tree.resolve(path)?;
         let parent = self.0.tree.resolve(&parent)?.ino;
@@ -285,7 +347,10 @@ impl Vfs {
                 if matches!(content.state, FileState::Failed(_)) {
                     content.state = FileState::Spooled;
                 }
-                if matches!(content.views, ViewsState::Unsupported(_) | ViewsState::Unreadable(_)) {
+                if matches!(
+                    content.views,
+                    ViewsState::Unsupported(_) | ViewsState::Unreadable(_)
+                ) {
                     content.views = ViewsState::Pending;
                 }
                 Ok(())
@@ -302,7 +367,9 @@ impl Vfs {
         existing: Existing,
         caller: Caller,
     ) -> FsResult<EntryId> {
-        let VirtualNode::Sidecar { film, key } = &node else { return Err(ErrorKind::ReadOnly.into()) };
+        let VirtualNode::Sidecar { film, key } = &node else {
+            return Err(ErrorKind::ReadOnly.into());
+        };
         let directory = self.0.tree.node(film_parent(&self.0, *film)?)?;
         let sidecars = self.0.sidecars(*film)?;
         let name = sidecars
@@ -322,7 +389,10 @@ impl Vfs {
         let (attr, opened) = self.create(directory.ino, &name, 0o644, Access::Write, caller)?;
         let written = match bytes.is_empty() {
             true => Ok(()),
-            false => self.write(opened.handle, 0, bytes, super::SetIdBits::Keep).await,
+            false => {
+                self.write(opened.handle, 0, bytes, super::SetIdBits::Keep)
+                    .await
+            }
         };
         let flushed = self.flush(opened.handle, caller).await;
         self.release(opened.handle);
@@ -347,12 +417,30 @@ fn film_parent(inner: &Inner, film: EntryId) -> FsResult<EntryId> {
 }
 
 impl Inner {
+    /// Every entry, in steps that block nobody for long.
+    fn visit_all(&self, mut visit: impl FnMut(&Entry)) -> FsResult<()> {
+        let mut after = None;
+        loop {
+            let page = self
+                .index
+                .entries(after, PAGE)
+                .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.id);
+            page.iter().for_each(&mut visit);
+        }
+    }
+
     fn all_children(&self, id: EntryId) -> FsResult<Vec<crate::index::Child>> {
         let mut all = Vec::new();
         let mut after = Ino(0);
         loop {
             let page = self.tree.children(id, after, PAGE)?;
-            let Some(last) = page.last() else { return Ok(all) };
+            let Some(last) = page.last() else {
+                return Ok(all);
+            };
             after = last.ino;
             all.extend(page);
         }
@@ -372,7 +460,11 @@ impl Inner {
 
     /// Bytes of a file that no acknowledged pack holds.
     fn only_in_spool(&self, content: &FileContent) -> u64 {
-        if content.is_durable() { 0 } else { content.size }
+        if content.is_durable() {
+            0
+        } else {
+            content.size
+        }
     }
 
     /// The state that people see, made from the record, the job and the log.
@@ -401,7 +493,9 @@ impl Inner {
     }
 
     fn describe(&self, entry: &Entry, path: &TreePath) -> FsResult<FileInfo> {
-        let EntryKind::File(content) = &entry.kind else { return Err(ErrorKind::IsDirectory.into()) };
+        let EntryKind::File(content) = &entry.kind else {
+            return Err(ErrorKind::IsDirectory.into());
+        };
         let state = self.public_state(entry, content);
         let job = self.ingest.progress(entry.id);
         let mut info = FileInfo {
@@ -409,7 +503,11 @@ impl Inner {
             path: path.display(),
             size: content.size,
             state,
-            progress: if state.is_final() { 100 } else { job.as_ref().map_or(0, |job| job.percent) },
+            progress: if state.is_final() {
+                100
+            } else {
+                job.as_ref().map_or(0, |job| job.percent)
+            },
             error: error_text(content, job.as_ref()),
             duration: None,
             resolution: None,
@@ -442,10 +540,16 @@ impl Inner {
             return Ok(slug);
         }
         for number in 1u32.. {
-            let slug = if number == 1 { base.clone() } else { format!("{base}-{number}") };
+            let slug = if number == 1 {
+                base.clone()
+            } else {
+                format!("{base}-{number}")
+            };
             let owner = self.slug_owner(&slug)?;
             if owner.is_none() || owner == Some(entry.id) {
-                self.slugs.put(&slug_key(&slug), entry.id.as_bytes()).map_err(io)?;
+                self.slugs
+                    .put(&slug_key(&slug), entry.id.as_bytes())
+                    .map_err(io)?;
                 self.slugs.put(&own_key, slug.as_bytes()).map_err(io)?;
                 return Ok(slug);
             }
@@ -479,7 +583,10 @@ fn slug_key(slug: &str) -> Vec<u8> {
 fn slugify(name: &Name) -> String {
     let (stem, _) = name.split_extension();
     let mut slug = String::new();
-    for c in String::from_utf8_lossy(stem).chars().flat_map(char::to_lowercase) {
+    for c in String::from_utf8_lossy(stem)
+        .chars()
+        .flat_map(char::to_lowercase)
+    {
         if slug.len() + c.len_utf8() > MAX_SLUG_BYTES {
             break;
         }
@@ -490,7 +597,11 @@ fn slugify(name: &Name) -> String {
         }
     }
     let slug = slug.trim_end_matches('-');
-    if slug.is_empty() { "file".to_owned() } else { slug.to_owned() }
+    if slug.is_empty() {
+        "file".to_owned()
+    } else {
+        slug.to_owned()
+    }
 }
 
 fn error_text(content: &FileContent, job: Option<&JobProgress>) -> Option<String> {
@@ -504,17 +615,23 @@ fn error_text(content: &FileContent, job: Option<&JobProgress>) -> Option<String
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "milliseconds of a film are far below 2^52")]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "milliseconds of a film are far below 2^52"
+)]
 fn describe_views(info: &mut FileInfo, views: &Views, size: u64) {
     info.has_views = true;
     info.duration = Some(views.duration_ms as f64 / 1000.0);
     info.bitrate = (size * 8 * 1000).checked_div(views.duration_ms);
-    info.codecs = views.tracks.iter().map(|track| track.codec.clone()).collect();
-    info.codecs.dedup();
-    info.segments = views
+    info.codecs = views
         .tracks
-        .first()
-        .map_or(0, |track| u32::try_from(track.segments.len()).unwrap_or(u32::MAX));
+        .iter()
+        .map(|track| track.codec.clone())
+        .collect();
+    info.codecs.dedup();
+    info.segments = views.tracks.first().map_or(0, |track| {
+        u32::try_from(track.segments.len()).unwrap_or(u32::MAX)
+    });
     info.resolution = views.tracks.iter().find_map(|track| match track.kind {
         TrackKind::Video { width, height, .. } => Some((width, height)),
         TrackKind::Audio { .. } => None,
@@ -528,7 +645,11 @@ fn describe_views(info: &mut FileInfo, views: &Views, size: u64) {
             title: subtitle.title.clone(),
             forced: subtitle.forced,
             default: subtitle.default,
-            formats: subtitle.texts.iter().map(|(format, _)| format.extension().to_owned()).collect(),
+            formats: subtitle
+                .texts
+                .iter()
+                .map(|(format, _)| format.extension().to_owned())
+                .collect(),
         })
         .collect();
 }

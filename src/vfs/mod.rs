@@ -17,9 +17,6 @@ mod types;
 mod views;
 mod virtual_tree;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -33,8 +30,10 @@ use crate::model::{EntryId, ErrorKind, FsError, FsResult, Ino};
 use crate::read::Reader;
 use crate::spool::Spool;
 use crate::tree::Tree;
+pub use library::PackTotals;
 use open::{OpenFile, OpenTable};
 use settle::Settler;
+pub use start::Resumed;
 pub use types::{
     Access, AllocateMode, Attr, CacheStats, Caller, DirEntry, Existing, FileKind, HandleId,
     Mutability, Opened, RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, XattrMode,
@@ -134,7 +133,10 @@ impl Vfs {
     /// `Io` when the index cannot be read.
     pub fn start(parts: VfsParts, settings: VfsSettings) -> FsResult<Self> {
         let rows = |table| {
-            parts.index.rows(table).map_err(|e| FsError::new(ErrorKind::Io, e.to_string()))
+            parts
+                .index
+                .rows(table)
+                .map_err(|e| FsError::new(ErrorKind::Io, e.to_string()))
         };
         let (writing, slugs) = (rows("writing")?, rows("slugs")?);
         let settle = Settler::new(settings.settle);
@@ -178,7 +180,9 @@ impl Inner {
         let reason = match self.mode.load(Ordering::Relaxed) {
             0 => return Ok(()),
             1 => "mounted read-only",
-            2 => "the library is being read from the remote; it can be written to when that is done",
+            2 => {
+                "the library is being read from the remote; it can be written to when that is done"
+            }
             _ => "another daemon writes to this library; see `tgfs recover --take-over`",
         };
         Err(FsError::new(ErrorKind::ReadOnly, reason))

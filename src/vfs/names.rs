@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::types::{Access, Attr, Caller, DirEntry, FileKind, Opened, Mutability, RenameMode};
+use super::types::{Access, Attr, Caller, DirEntry, FileKind, Mutability, Opened, RenameMode};
 use super::virtual_tree::{HLS_NAME, Marker, VirtualNode};
 use super::{Inner, PAGE, Target, Vfs};
 use crate::index::{ChildKind, Node};
@@ -39,7 +39,10 @@ impl Inner {
             return Ok(Target::Virtual(sidecar));
         }
         if self.ghosts.contains(parent.id, &name) {
-            return Ok(Target::Virtual(VirtualNode::Ghost { parent: parent.id, name }));
+            return Ok(Target::Virtual(VirtualNode::Ghost {
+                parent: parent.id,
+                name,
+            }));
         }
         Err(ErrorKind::NotFound.into())
     }
@@ -91,7 +94,10 @@ impl Inner {
             return;
         }
         let names = match self.sidecars(film.id) {
-            Ok(found) => found.into_iter().filter_map(|s| Name::new(s.name).ok()).collect(),
+            Ok(found) => found
+                .into_iter()
+                .filter_map(|s| Name::new(s.name).ok())
+                .collect(),
             Err(_) => Vec::new(),
         };
         if !names.is_empty() {
@@ -139,8 +145,15 @@ impl Vfs {
     pub fn mkdir(&self, parent: Ino, name: &[u8], mode: u32, caller: Caller) -> FsResult<Attr> {
         let directory = self.0.changeable_directory(parent)?;
         let name = Inner::check_new_name(&directory, name)?;
-        let new = NewEntry { mode, uid: caller.uid, gid: caller.gid };
-        let entry = self.0.tree.add(directory.id, name, new, EntryKind::Directory)?;
+        let new = NewEntry {
+            mode,
+            uid: caller.uid,
+            gid: caller.gid,
+        };
+        let entry = self
+            .0
+            .tree
+            .add(directory.id, name, new, EntryKind::Directory)?;
         self.0.attr_of(&Target::Real(self.0.tree.node(entry.id)?))
     }
 
@@ -151,7 +164,9 @@ impl Vfs {
         if directory.id == EntryId::ROOT && name == HLS_NAME {
             return Err(ErrorKind::ReadOnly.into());
         }
-        self.0.tree.remove_directory(directory.id, &Name::new(name)?)?;
+        self.0
+            .tree
+            .remove_directory(directory.id, &Name::new(name)?)?;
         Ok(())
     }
 
@@ -165,7 +180,9 @@ impl Vfs {
             Target::Real(_) => {
                 let name = Name::new(name)?;
                 let child = self.0.tree.child(directory.id, &name)?;
-                let film = child.map(|child| self.0.tree.recent_entry(child.id)).transpose()?;
+                let film = child
+                    .map(|child| self.0.tree.recent_entry(child.id))
+                    .transpose()?;
                 if let Some(film) = film {
                     self.0.ghosts_of(&film, None);
                 }
@@ -215,20 +232,30 @@ impl Vfs {
                 self.0.ghosts.remove(parent, &name);
                 return Ok(());
             }
-            Target::Virtual(VirtualNode::Sidecar { .. }) => return Err(ErrorKind::CannotMove.into()),
+            Target::Virtual(VirtualNode::Sidecar { .. }) => {
+                return Err(ErrorKind::CannotMove.into());
+            }
             Target::Virtual(_) => return Err(ErrorKind::ReadOnly.into()),
             Target::Real(_) | Target::Unlinked(_) => {}
         }
         let name = Name::new(name)?;
-        let film = self.0.tree.child(from.id, &name)?.filter(|c| c.kind == ChildKind::File);
+        let film = self
+            .0
+            .tree
+            .child(from.id, &name)?
+            .filter(|c| c.kind == ChildKind::File);
         if let Some(film) = film {
-            self.0.ghosts_of(&*self.0.tree.recent_entry(film.id)?, Some(to.id));
+            self.0
+                .ghosts_of(&*self.0.tree.recent_entry(film.id)?, Some(to.id));
         }
         let replace = match mode {
             RenameMode::Replace => Replace::Allowed,
             RenameMode::NoReplace => Replace::Refused,
         };
-        let (entry, removed) = self.0.tree.rename(from.id, &name, to.id, &new_name, replace)?;
+        let (entry, removed) = self
+            .0
+            .tree
+            .rename(from.id, &name, to.id, &new_name, replace)?;
         if let Some(removed) = removed {
             self.0.after_removal(removed.entry);
         }
@@ -250,7 +277,11 @@ impl Vfs {
     ) -> FsResult<(Attr, Opened)> {
         let directory = self.0.changeable_directory(parent)?;
         let name = Inner::check_new_name(&directory, name)?;
-        let new = NewEntry { mode, uid: caller.uid, gid: caller.gid };
+        let new = NewEntry {
+            mode,
+            uid: caller.uid,
+            gid: caller.gid,
+        };
         let kind = EntryKind::File(Box::new(FileContent::empty()));
         self.0.ghosts.remove(directory.id, &name);
         let entry = self.0.tree.add(directory.id, name, new, kind)?;
@@ -258,7 +289,13 @@ impl Vfs {
         // Committed at release even if nothing is written: an empty file is a file.
         self.0.settle.touch(entry.id);
         let attr = self.0.attr_of(&Target::Real(self.0.tree.node(entry.id)?))?;
-        Ok((attr, Opened { handle, mutability: Mutability::Mutable }))
+        Ok((
+            attr,
+            Opened {
+                handle,
+                mutability: Mutability::Mutable,
+            },
+        ))
     }
 
     /// Entries behind `after` (0: from the start) until `visit` breaks. A cookie stays right while
@@ -272,14 +309,22 @@ impl Vfs {
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()> {
-        let target = self.0.target(ino)?;
-        let flow = match &target {
-            Target::Real(node) => self.list_stored(node, after, visit)?,
-            Target::Virtual(node) => self.list_virtual(node, after, visit)?,
-            Target::Unlinked(_) => return Err(ErrorKind::NotDirectory.into()),
+        self.list_target(&self.0.target(ino)?, after, visit)
+    }
+
+    pub(super) fn list_target(
+        &self,
+        target: &Target,
+        after: u64,
+        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+    ) -> FsResult<()> {
+        let listed = match target {
+            Target::Real(node) => self.list_stored(node, after, visit),
+            Target::Virtual(node) => self.list_virtual(node, after, visit),
+            Target::Unlinked(_) => Err(ErrorKind::NotDirectory.into()),
         };
-        let (ControlFlow::Break(()) | ControlFlow::Continue(())) = flow;
-        Ok(())
+        // That the visitor had enough is no news to the one who passed it.
+        listed.map(|_: ControlFlow<()>| ())
     }
 
     fn list_stored(
@@ -289,7 +334,11 @@ impl Vfs {
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<ControlFlow<()>> {
         tree::require_directory(node)?;
-        let parent = self.0.tree.node(node.parent).map_or(Ino::ROOT, |parent| parent.ino);
+        let parent = self
+            .0
+            .tree
+            .node(node.parent)
+            .map_or(Ino::ROOT, |parent| parent.ino);
         let mut flow = list_dots(node.ino, parent, after, visit);
         let hidden = self.0.settings().hls_listing == super::HlsListing::Hidden;
         if flow.is_continue() && after < COOKIE_HLS && node.id == EntryId::ROOT && !hidden {
@@ -319,7 +368,9 @@ impl Vfs {
         let mut last = Ino(after.saturating_sub(COOKIE_CHILDREN));
         loop {
             let page = self.0.tree.children(id, last, PAGE)?;
-            let Some(end) = page.last() else { return Ok(ControlFlow::Continue(())) };
+            let Some(end) = page.last() else {
+                return Ok(ControlFlow::Continue(()));
+            };
             last = end.ino;
             for child in page {
                 let entry = DirEntry {
@@ -346,7 +397,9 @@ impl Vfs {
         let mut last = Ino((position / MAX_SIDECARS).saturating_sub(1));
         loop {
             let page = self.0.tree.children(id, last, PAGE)?;
-            let Some(end) = page.last() else { return Ok(ControlFlow::Continue(())) };
+            let Some(end) = page.last() else {
+                return Ok(ControlFlow::Continue(()));
+            };
             last = end.ino;
             for child in page {
                 if child.kind == ChildKind::Directory || !is_media_name(&child.name).is_media() {
@@ -361,7 +414,12 @@ impl Vfs {
                         continue;
                     }
                     let ino = sidecar.node.ino();
-                    let entry = DirEntry { cookie, name: sidecar.name, ino, kind: sidecar.kind };
+                    let entry = DirEntry {
+                        cookie,
+                        name: sidecar.name,
+                        ino,
+                        kind: sidecar.kind,
+                    };
                     if visit(&entry).is_break() {
                         return Ok(ControlFlow::Break(()));
                     }
@@ -385,7 +443,12 @@ impl Vfs {
                             let node = VirtualNode::Marker(marker);
                             let name = marker.name().as_bytes().to_vec();
                             let (ino, kind) = (node.ino(), FileKind::File);
-                            flow = visit(&DirEntry { cookie, name, ino, kind });
+                            flow = visit(&DirEntry {
+                                cookie,
+                                name,
+                                ino,
+                                kind,
+                            });
                         }
                     }
                 }
@@ -399,7 +462,12 @@ impl Vfs {
                     if flow.is_continue() && cookie > after {
                         let ino = child.node.ino();
                         let (name, kind) = (child.name, child.kind);
-                        flow = visit(&DirEntry { cookie, name, ino, kind });
+                        flow = visit(&DirEntry {
+                            cookie,
+                            name,
+                            ino,
+                            kind,
+                        });
                     }
                 }
             }
@@ -420,14 +488,17 @@ impl Vfs {
         let mut last = Ino(after.saturating_sub(COOKIE_CHILDREN));
         loop {
             let page = self.0.tree.children(id, last, PAGE)?;
-            let Some(end) = page.last() else { return Ok(ControlFlow::Continue(())) };
+            let Some(end) = page.last() else {
+                return Ok(ControlFlow::Continue(()));
+            };
             last = end.ino;
             for child in page {
                 let node = match child.kind {
                     ChildKind::Directory => VirtualNode::Mirror(child.id),
-                    ChildKind::File if self.0.viewed(child.id).is_ok() => {
-                        VirtualNode::View { file: child.id, path: String::new() }
-                    }
+                    ChildKind::File if self.0.viewed(child.id).is_ok() => VirtualNode::View {
+                        file: child.id,
+                        path: String::new(),
+                    },
                     ChildKind::File => continue,
                 };
                 let entry = DirEntry {
@@ -447,7 +518,9 @@ impl Vfs {
 impl Inner {
     /// A temp name that became final, or a file whose settle time runs, is looked at anew.
     fn after_rename(&self, entry: &Entry, old_name: &Name) {
-        let EntryKind::File(content) = &entry.kind else { return };
+        let EntryKind::File(content) = &entry.kind else {
+            return;
+        };
         let was = name_policy(old_name);
         let is = name_policy(&entry.name);
         let became_final = was != NamePolicy::Ingest && is == NamePolicy::Ingest;
@@ -469,12 +542,16 @@ impl Inner {
                 .node(*id)
                 .map_or(Ino::ROOT, |node| VirtualNode::Mirror(node.parent).ino()),
             VirtualNode::View { file, path } => match path.rsplit_once('/') {
-                Some((parent, _)) => {
-                    VirtualNode::View { file: *file, path: parent.to_owned() }.ino()
+                Some((parent, _)) => VirtualNode::View {
+                    file: *file,
+                    path: parent.to_owned(),
                 }
-                None if !path.is_empty() => {
-                    VirtualNode::View { file: *file, path: String::new() }.ino()
+                .ino(),
+                None if !path.is_empty() => VirtualNode::View {
+                    file: *file,
+                    path: String::new(),
                 }
+                .ino(),
                 None => self
                     .tree
                     .node(*file)
@@ -495,7 +572,12 @@ fn list_dots(
 ) -> ControlFlow<()> {
     for (cookie, name, ino) in [(COOKIE_DOT, &b"."[..], own), (COOKIE_DOTDOT, b"..", parent)] {
         if cookie > after {
-            visit(&DirEntry { cookie, name: name.to_vec(), ino, kind: FileKind::Directory })?;
+            visit(&DirEntry {
+                cookie,
+                name: name.to_vec(),
+                ino,
+                kind: FileKind::Directory,
+            })?;
         }
     }
     ControlFlow::Continue(())

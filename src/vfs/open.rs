@@ -53,7 +53,9 @@ struct Slot {
 pub enum OpenKind {
     File(FileHandle),
     /// One version of a file, for an HTTP answer in flight.
-    Snapshot { content: Arc<FileContent> },
+    Snapshot {
+        content: Arc<FileContent>,
+    },
     View(Arc<OpenView>),
     /// A small generated file.
     Fixed(Bytes),
@@ -129,7 +131,12 @@ impl OpenTable {
             Arc::clone(&slot.file)
         };
         let (failed, wrote) = (AtomicBool::new(false), AtomicBool::new(false));
-        self.register(OpenKind::File(FileHandle { file, access, failed, wrote }))
+        self.register(OpenKind::File(FileHandle {
+            file,
+            access,
+            failed,
+            wrote,
+        }))
     }
 
     pub fn open_other(&self, kind: OpenKind) -> HandleId {
@@ -137,12 +144,18 @@ impl OpenTable {
     }
 
     pub fn get(&self, id: HandleId) -> FsResult<Arc<OpenKind>> {
-        self.handles().get(&id).cloned().ok_or_else(|| ErrorKind::BadHandle.into())
+        self.handles()
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| ErrorKind::BadHandle.into())
     }
 
     /// The open file, if there is one.
     pub fn file(&self, id: EntryId) -> Option<Arc<OpenFile>> {
-        self.inner().slots.get(&id).map(|slot| Arc::clone(&slot.file))
+        self.inner()
+            .slots
+            .get(&id)
+            .map(|slot| Arc::clone(&slot.file))
     }
 
     pub fn file_by_ino(&self, ino: Ino) -> Option<Arc<OpenFile>> {
@@ -155,7 +168,13 @@ impl OpenTable {
     pub fn file_or_new(&self, id: EntryId, ino: Ino) -> Arc<OpenFile> {
         let mut inner = self.inner();
         inner.by_ino.insert(ino, id);
-        Arc::clone(&inner.slots.entry(id).or_insert_with(|| Slot::new(id, ino)).file)
+        Arc::clone(
+            &inner
+                .slots
+                .entry(id)
+                .or_insert_with(|| Slot::new(id, ino))
+                .file,
+        )
     }
 
     pub fn close(&self, id: HandleId) -> Option<Closed> {
@@ -171,11 +190,18 @@ impl OpenTable {
                 (remaining, remaining_writers) = (slot.handles, slot.writers);
             }
         }
-        Some(Closed { handle, remaining, remaining_writers })
+        Some(Closed {
+            handle,
+            remaining,
+            remaining_writers,
+        })
     }
 
     pub fn is_open(&self, id: EntryId) -> bool {
-        self.inner().slots.get(&id).is_some_and(|slot| slot.handles > 0)
+        self.inner()
+            .slots
+            .get(&id)
+            .is_some_and(|slot| slot.handles > 0)
     }
 
     pub fn writers(&self, id: EntryId) -> u32 {
@@ -185,9 +211,10 @@ impl OpenTable {
     /// Forgets a file that nobody has open and that has nothing uncommitted.
     pub fn forget_idle(&self, id: EntryId) {
         let mut inner = self.inner();
-        let idle = inner.slots.get(&id).is_some_and(|slot| {
-            slot.handles == 0 && slot.file.state().draft.is_none()
-        });
+        let idle = inner
+            .slots
+            .get(&id)
+            .is_some_and(|slot| slot.handles == 0 && slot.file.state().draft.is_none());
         if idle && let Some(slot) = inner.slots.remove(&id) {
             inner.by_ino.remove(&slot.file.ino);
         }
@@ -195,13 +222,25 @@ impl OpenTable {
 
     /// Files with a draft, for the last commit before the daemon stops.
     pub fn all_files(&self) -> Vec<Arc<OpenFile>> {
-        self.inner().slots.values().map(|slot| Arc::clone(&slot.file)).collect()
+        self.inner()
+            .slots
+            .values()
+            .map(|slot| Arc::clone(&slot.file))
+            .collect()
     }
 }
 
 impl Slot {
     fn new(id: EntryId, ino: Ino) -> Self {
-        let file = Arc::new(OpenFile { id, ino, state: Mutex::default() });
-        Self { file, handles: 0, writers: 0 }
+        let file = Arc::new(OpenFile {
+            id,
+            ino,
+            state: Mutex::default(),
+        });
+        Self {
+            file,
+            handles: 0,
+            writers: 0,
+        }
     }
 }

@@ -29,8 +29,11 @@ pub struct Settler {
 impl Settler {
     #[must_use]
     pub fn new(time: Duration) -> Self {
-        let settler =
-            Self { waiting: Mutex::default(), changed: Notify::new(), time: AtomicU64::new(0) };
+        let settler = Self {
+            waiting: Mutex::default(),
+            changed: Notify::new(),
+            time: AtomicU64::new(0),
+        };
         settler.set_time(time);
         settler
     }
@@ -75,8 +78,11 @@ impl Settler {
     fn take_due(&self) -> (Vec<EntryId>, Instant) {
         let now = Instant::now();
         let mut waiting = self.waiting();
-        let due: Vec<_> =
-            waiting.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+        let due: Vec<_> = waiting
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(id, _)| *id)
+            .collect();
         due.iter().for_each(|id| {
             waiting.remove(id);
         });
@@ -90,7 +96,9 @@ impl Vfs {
         let inner = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             loop {
-                let Some(strong) = inner.upgrade() else { return };
+                let Some(strong) = inner.upgrade() else {
+                    return;
+                };
                 let vfs = Self(strong);
                 let (due, next) = vfs.0.settle.take_due();
                 if !due.is_empty() {
@@ -147,7 +155,9 @@ impl Vfs {
     /// Gives a sealed file to ingest, unless its name or its state says otherwise.
     pub(super) fn submit(&self, id: EntryId) -> FsResult<()> {
         let entry = self.0.tree.entry(id)?;
-        let EntryKind::File(content) = &entry.kind else { return Ok(()) };
+        let EntryKind::File(content) = &entry.kind else {
+            return Ok(());
+        };
         if matches!(content.state, FileState::Failed(_))
             || name_policy(&entry.name) != NamePolicy::Ingest
         {

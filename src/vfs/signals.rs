@@ -45,7 +45,11 @@ mod tests {
     #[test]
     fn only_death_by_a_signal_counts() {
         assert_eq!(parse(&stat(PF_EXITING, 9)), Some(9));
-        assert_eq!(parse(&stat(PF_EXITING, 0x100)), None, "exit(1) closes what it wrote");
+        assert_eq!(
+            parse(&stat(PF_EXITING, 0x100)),
+            None,
+            "exit(1) closes what it wrote"
+        );
         assert_eq!(parse(&stat(0, 9)), None);
         assert_eq!(parse("garbage"), None);
         assert_eq!(fatal_signal(std::process::id()), None);

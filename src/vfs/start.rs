@@ -5,8 +5,8 @@ use super::{Inner, Vfs};
 use crate::index::Rows;
 use crate::ingest;
 use crate::model::{
-    BlobId, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState, FsError,
-    FsResult, Name, TreePath, ViewsState,
+    BlobId, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState,
+    FsError, FsResult, Name, TreePath, ViewsState,
 };
 use crate::tree::NewEntry;
 
@@ -72,7 +72,9 @@ impl Vfs {
         let unfinished = self.0.ingest.unfinished()?;
         let mut known = std::collections::HashSet::new();
         for id in unfinished {
-            let Ok(entry) = self.0.tree.entry(id) else { continue };
+            let Ok(entry) = self.0.tree.entry(id) else {
+                continue;
+            };
             if let EntryKind::File(content) = &entry.kind {
                 known.extend(content.blobs.iter().map(|blob| blob.id));
                 if let ViewsState::Ready(views) = &content.views {
@@ -114,13 +116,19 @@ impl Inner {
     /// Gives a spool file that no unfinished entry names a place in the tree again. Its record says
     /// whose it was; without one, or when that place is taken, it goes to `/lost+found`.
     fn adopt(&self, blob: BlobId) -> FsResult<bool> {
-        let record = self.spool.read_record(blob).ok().and_then(|bytes| ingest::read_spool_record(&bytes));
+        let record = self
+            .spool
+            .read_record(blob)
+            .ok()
+            .and_then(|bytes| ingest::read_spool_record(&bytes));
         if let Some(record) = &record
             && self.is_superfluous(blob, record)?
         {
             return Ok(false);
         }
-        let Some(file) = self.spool.get(blob) else { return Ok(false) };
+        let Some(file) = self.spool.get(blob) else {
+            return Ok(false);
+        };
         let len = std::fs::metadata(&file.path)?.len();
         if len == 0 {
             self.ingest.disown_blob(blob);
@@ -138,18 +146,33 @@ impl Inner {
             Some(parent) if self.tree.child(parent, &name)?.is_none() => parent,
             _ => self.lost_and_found()?,
         };
-        let new = NewEntry { mode: 0o600, uid: own_uid(), gid: own_gid() };
+        let new = NewEntry {
+            mode: 0o600,
+            uid: own_uid(),
+            gid: own_gid(),
+        };
         let content = FileContent {
             size: len,
-            extents: vec![Extent { source: ExtentSource::Blob(blob), offset: 0, len }],
-            blobs: vec![crate::model::Blob { id: blob, len, digest: None, slices: Vec::new() }],
+            extents: vec![Extent {
+                source: ExtentSource::Blob(blob),
+                offset: 0,
+                len,
+            }],
+            blobs: vec![crate::model::Blob {
+                id: blob,
+                len,
+                digest: None,
+                slices: Vec::new(),
+            }],
             state: FileState::Failed(
                 "found in the spool without a record in the index; `tgfs retry` ingests it".into(),
             ),
             ..FileContent::empty()
         };
         let name = self.free_name(parent, name)?;
-        let entry = self.tree.add(parent, name, new, EntryKind::File(Box::new(content)))?;
+        let entry = self
+            .tree
+            .add(parent, name, new, EntryKind::File(Box::new(content)))?;
         if let Some(attributes) = attributes {
             self.tree.update(entry.id, |entry| {
                 entry.attributes = attributes;
@@ -162,7 +185,9 @@ impl Inner {
 
     /// Whether the tree has a spool file's bytes, or newer ones: then it goes the usual way.
     fn is_superfluous(&self, blob: BlobId, record: &Entry) -> FsResult<bool> {
-        let EntryKind::File(spooled) = &record.kind else { return Ok(false) };
+        let EntryKind::File(spooled) = &record.kind else {
+            return Ok(false);
+        };
         let is_derived = matches!(&spooled.views, ViewsState::Ready(v) if v.derived.id == blob);
         let current = match self.tree.entry(record.id) {
             Ok(entry) => entry,
@@ -175,7 +200,9 @@ impl Inner {
             }
             Err(error) => return Err(error),
         };
-        let EntryKind::File(content) = &current.kind else { return Ok(false) };
+        let EntryKind::File(content) = &current.kind else {
+            return Ok(false);
+        };
         if ingest::spooled_blobs(content).contains(&blob) {
             // Stored already or about to be; ingest lets go of the copy here when it may.
             self.ingest.own(current.id, ingest::spooled_blobs(content));
@@ -209,8 +236,15 @@ impl Inner {
         if let Some(child) = self.tree.child(EntryId::ROOT, &name)? {
             return Ok(child.id);
         }
-        let new = NewEntry { mode: 0o700, uid: own_uid(), gid: own_gid() };
-        Ok(self.tree.add(EntryId::ROOT, name, new, EntryKind::Directory)?.id)
+        let new = NewEntry {
+            mode: 0o700,
+            uid: own_uid(),
+            gid: own_gid(),
+        };
+        Ok(self
+            .tree
+            .add(EntryId::ROOT, name, new, EntryKind::Directory)?
+            .id)
     }
 }
 
@@ -249,6 +283,10 @@ impl Vfs {
     /// Where a path is in the tree, for messages.
     #[must_use]
     pub fn describe(&self, id: EntryId) -> String {
-        self.0.tree.path_of(id).unwrap_or_else(|_| TreePath::root()).display()
+        self.0
+            .tree
+            .path_of(id)
+            .unwrap_or_else(|_| TreePath::root())
+            .display()
     }
 }

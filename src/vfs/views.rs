@@ -56,7 +56,11 @@ pub struct OpenView {
 
 impl OpenView {
     pub fn new(file: ViewedFile, view: ViewFile) -> Self {
-        Self { file, view, pieces: OnceCell::new() }
+        Self {
+            file,
+            view,
+            pieces: OnceCell::new(),
+        }
     }
 
     /// The bytes of `[offset, offset + len)`, cut to the end of the view.
@@ -65,7 +69,10 @@ impl OpenView {
         if offset >= end {
             return Ok(Bytes::new());
         }
-        let pieces = self.pieces.get_or_try_init(|| self.assemble(reader)).await?;
+        let pieces = self
+            .pieces
+            .get_or_try_init(|| self.assemble(reader))
+            .await?;
         let mut whole = BytesMut::with_capacity(usize::try_from(end - offset).unwrap_or(0));
         let mut extents: Vec<Extent> = Vec::new();
         let content = self.file.content()?;
@@ -84,8 +91,12 @@ impl OpenView {
                         flush(reader, &mut extents, &blobs, &mut whole).await?;
                         whole.extend_from_slice(&part(bytes, skip, take));
                     }
-                    Piece::Content(range) => extents.extend(source.range(range.offset + skip, take)),
-                    Piece::Derived(range) => extents.push(derived_extent(derived, *range, skip, take)),
+                    Piece::Content(range) => {
+                        extents.extend(source.range(range.offset + skip, take))
+                    }
+                    Piece::Derived(range) => {
+                        extents.push(derived_extent(derived, *range, skip, take))
+                    }
                 }
             }
             if piece_end >= end {
@@ -96,7 +107,10 @@ impl OpenView {
         flush(reader, &mut extents, &blobs, &mut whole).await?;
         // A map that does not sum up to the announced size is damage, never a short answer.
         if whole.len() as u64 != end - offset {
-            return Err(FsError::new(ErrorKind::Corrupt, "the map of this view does not fit it"));
+            return Err(FsError::new(
+                ErrorKind::Corrupt,
+                "the map of this view does not fit it",
+            ));
         }
         Ok(whole.freeze())
     }
@@ -105,10 +119,17 @@ impl OpenView {
         match &self.view.body {
             ViewBody::Inline(bytes) => Ok(vec![Piece::Literal(bytes.clone())]),
             ViewBody::Derived(range) => Ok(vec![Piece::Derived(*range)]),
-            ViewBody::Mapped { track, segment, frame, .. } => {
+            ViewBody::Mapped {
+                track,
+                segment,
+                frame,
+                ..
+            } => {
                 let known = self.file.views()?;
                 let extent = derived_extent(&known.derived, *frame, 0, frame.len);
-                let bytes = reader.read(&[extent], std::slice::from_ref(&known.derived)).await?;
+                let bytes = reader
+                    .read(&[extent], std::slice::from_ref(&known.derived))
+                    .await?;
                 views::assemble(known, *track, *segment, &bytes)
                     .map_err(|error| FsError::new(ErrorKind::Corrupt, error.to_string()))
             }
@@ -130,12 +151,18 @@ async fn flush(
 }
 
 fn derived_extent(derived: &Blob, range: ByteRange, skip: u64, len: u64) -> Extent {
-    Extent { source: ExtentSource::Blob(derived.id), offset: range.offset + skip, len }
+    Extent {
+        source: ExtentSource::Blob(derived.id),
+        offset: range.offset + skip,
+        len,
+    }
 }
 
 fn part(bytes: &Bytes, skip: u64, take: u64) -> Bytes {
     let from = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
-    let to = from.saturating_add(usize::try_from(take).unwrap_or(usize::MAX)).min(bytes.len());
+    let to = from
+        .saturating_add(usize::try_from(take).unwrap_or(usize::MAX))
+        .min(bytes.len());
     bytes.slice(from..to)
 }
 
@@ -150,7 +177,9 @@ pub struct VirtualChild {
 impl Inner {
     /// A file with ready views.
     pub(super) fn viewed(&self, id: EntryId) -> FsResult<ViewedFile> {
-        let file = ViewedFile { entry: self.tree.recent_entry(id)? };
+        let file = ViewedFile {
+            entry: self.tree.recent_entry(id)?,
+        };
         file.views()?;
         Ok(file)
     }
@@ -167,7 +196,12 @@ impl Inner {
             }
             VirtualNode::Marker(marker) => {
                 let root = self.tree.node(EntryId::ROOT)?;
-                Ok(attributes::generated(&root, ino, marker.content().len() as u64, 0o444))
+                Ok(attributes::generated(
+                    &root,
+                    ino,
+                    marker.content().len() as u64,
+                    0o444,
+                ))
             }
             VirtualNode::View { file, path } => {
                 let viewed = self.viewed(*file)?;
@@ -185,7 +219,12 @@ impl Inner {
                 if !self.ghosts.contains(*parent, name) {
                     return Err(ErrorKind::NotFound.into());
                 }
-                Ok(attributes::generated(&self.tree.node(*parent)?, ino, 0, 0o644))
+                Ok(attributes::generated(
+                    &self.tree.node(*parent)?,
+                    ino,
+                    0,
+                    0o644,
+                ))
             }
         }
     }
@@ -196,23 +235,34 @@ impl Inner {
         match parent {
             VirtualNode::Mirror(id) => {
                 if *id == EntryId::ROOT
-                    && let Some(marker) =
-                        Marker::ALL.into_iter().find(|m| m.name().as_bytes() == name)
+                    && let Some(marker) = Marker::ALL
+                        .into_iter()
+                        .find(|m| m.name().as_bytes() == name)
                 {
                     return Ok(VirtualNode::Marker(marker));
                 }
-                let child = self.tree.child(*id, &Name::new(name)?)?.ok_or_else(not_found)?;
+                let child = self
+                    .tree
+                    .child(*id, &Name::new(name)?)?
+                    .ok_or_else(not_found)?;
                 match child.kind {
                     ChildKind::Directory => Ok(VirtualNode::Mirror(child.id)),
                     ChildKind::File => {
                         self.viewed(child.id)?;
-                        Ok(VirtualNode::View { file: child.id, path: String::new() })
+                        Ok(VirtualNode::View {
+                            file: child.id,
+                            path: String::new(),
+                        })
                     }
                 }
             }
             VirtualNode::View { file, path } => {
                 let name = std::str::from_utf8(name).map_err(|_| not_found())?;
-                let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+                let path = if path.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{path}/{name}")
+                };
                 self.viewed(*file)?.node(&path)?;
                 Ok(VirtualNode::View { file: *file, path })
             }
@@ -229,14 +279,17 @@ impl Inner {
         Ok(found
             .into_iter()
             .map(|entry| {
-                let path =
-                    if path.is_empty() { entry.name.clone() } else { format!("{path}/{}", entry.name) };
+                let path = if path.is_empty() {
+                    entry.name.clone()
+                } else {
+                    format!("{path}/{}", entry.name)
+                };
                 VirtualChild {
                     name: entry.name.into_bytes(),
                     node: VirtualNode::View { file, path },
                     kind: match entry.kind {
-                        views::ViewEntryKind::Directory => FileKind::Directory,
-                        views::ViewEntryKind::File => FileKind::File,
+                        views::ViewKind::Directory => FileKind::Directory,
+                        views::ViewKind::File(_) => FileKind::File,
                     },
                 }
             })
@@ -248,9 +301,13 @@ impl Inner {
         if self.settings().sidecars == super::Sidecars::Off {
             return Ok(Vec::new());
         }
-        let viewed = ViewedFile { entry: self.tree.recent_entry(film)? };
+        let viewed = ViewedFile {
+            entry: self.tree.recent_entry(film)?,
+        };
         let content = viewed.content()?;
-        let ViewsState::Ready(known) = &content.views else { return Ok(Vec::new()) };
+        let ViewsState::Ready(known) = &content.views else {
+            return Ok(Vec::new());
+        };
         let (stem, _) = viewed.entry.name.split_extension();
         let mut found = Vec::new();
         for subtitle in &known.subtitles {
@@ -261,8 +318,15 @@ impl Inner {
             if content.hidden_sidecars.contains(&name) {
                 continue;
             }
-            let node = VirtualNode::Sidecar { film, key: subtitle.key.clone() };
-            found.push(VirtualChild { name: name.into(), node, kind: FileKind::File });
+            let node = VirtualNode::Sidecar {
+                film,
+                key: subtitle.key.clone(),
+            };
+            found.push(VirtualChild {
+                name: name.into(),
+                node,
+                kind: FileKind::File,
+            });
         }
         Ok(found)
     }
@@ -280,7 +344,9 @@ impl Inner {
         let mut after = crate::model::Ino(0);
         loop {
             let page = self.tree.children(parent, after, super::PAGE)?;
-            let Some(last) = page.last() else { return Ok(None) };
+            let Some(last) = page.last() else {
+                return Ok(None);
+            };
             after = last.ino;
             for child in &page {
                 let (stem, _) = child.name.split_extension();
@@ -314,13 +380,18 @@ impl Inner {
             VirtualNode::View { file, path } => {
                 let viewed = self.viewed(*file)?;
                 match viewed.node(path)? {
-                    ViewNode::File(view) => Ok(OpenKind::View(Arc::new(OpenView::new(viewed, view)))),
+                    ViewNode::File(view) => {
+                        Ok(OpenKind::View(Arc::new(OpenView::new(viewed, view))))
+                    }
                     ViewNode::Directory => Err(ErrorKind::IsDirectory.into()),
                 }
             }
             VirtualNode::Sidecar { film, key } => {
                 let view = self.sidecar_view(*film, key)?;
-                Ok(OpenKind::View(Arc::new(OpenView::new(self.viewed(*film)?, view))))
+                Ok(OpenKind::View(Arc::new(OpenView::new(
+                    self.viewed(*film)?,
+                    view,
+                ))))
             }
             VirtualNode::Ghost { .. } => Ok(OpenKind::Fixed(Bytes::new())),
             VirtualNode::Mirror(_) => Err(ErrorKind::IsDirectory.into()),

@@ -27,7 +27,12 @@ pub enum Marker {
 }
 
 impl Marker {
-    pub const ALL: [Self; 4] = [Self::Ignore, Self::NoMedia, Self::PlexIgnore, Self::CacheDirTag];
+    pub const ALL: [Self; 4] = [
+        Self::Ignore,
+        Self::NoMedia,
+        Self::PlexIgnore,
+        Self::CacheDirTag,
+    ];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -59,11 +64,20 @@ pub enum VirtualNode {
     Mirror(EntryId),
     Marker(Marker),
     /// `path` is relative to the file's view directory; empty for that directory itself.
-    View { file: EntryId, path: String },
+    View {
+        file: EntryId,
+        path: String,
+    },
     /// Subtitle `key` of a film as `.srt`, in the film's directory.
-    Sidecar { film: EntryId, key: String },
+    Sidecar {
+        film: EntryId,
+        key: String,
+    },
     /// A sidecar whose film left a moment ago.
-    Ghost { parent: EntryId, name: Name },
+    Ghost {
+        parent: EntryId,
+        name: Name,
+    },
 }
 
 impl VirtualNode {
@@ -74,15 +88,18 @@ impl VirtualNode {
         match self {
             Self::Mirror(id) => hasher.update(b"m").update(id.as_bytes()),
             Self::Marker(marker) => hasher.update(b"k").update(marker.name().as_bytes()),
-            Self::View { file, path } => {
-                hasher.update(b"v").update(file.as_bytes()).update(path.as_bytes())
-            }
-            Self::Sidecar { film, key } => {
-                hasher.update(b"s").update(film.as_bytes()).update(key.as_bytes())
-            }
-            Self::Ghost { parent, name } => {
-                hasher.update(b"g").update(parent.as_bytes()).update(name.as_bytes())
-            }
+            Self::View { file, path } => hasher
+                .update(b"v")
+                .update(file.as_bytes())
+                .update(path.as_bytes()),
+            Self::Sidecar { film, key } => hasher
+                .update(b"s")
+                .update(film.as_bytes())
+                .update(key.as_bytes()),
+            Self::Ghost { parent, name } => hasher
+                .update(b"g")
+                .update(parent.as_bytes())
+                .update(name.as_bytes()),
         };
         let mut number = [0; 8];
         number.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
@@ -111,7 +128,10 @@ impl VirtualTable {
     pub fn remember(&self, node: VirtualNode) -> Ino {
         let ino = node.ino();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(ino).or_insert(Known { node, lookups: 0 }).lookups += 1;
+        known
+            .entry(ino)
+            .or_insert(Known { node, lookups: 0 })
+            .lookups += 1;
         ino
     }
 
@@ -121,11 +141,18 @@ impl VirtualTable {
     }
 
     pub fn replace(&self, ino: Ino, by: EntryId) {
-        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(ino, by);
+        self.replaced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(ino, by);
     }
 
     pub fn replacement(&self, ino: Ino) -> Option<EntryId> {
-        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).get(&ino).copied()
+        self.replaced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&ino)
+            .copied()
     }
 
     pub fn forget(&self, ino: Ino, count: u64) {
@@ -134,7 +161,10 @@ impl VirtualTable {
             entry.lookups = entry.lookups.saturating_sub(count);
             if entry.lookups == 0 {
                 known.remove(&ino);
-                self.replaced.lock().unwrap_or_else(PoisonError::into_inner).remove(&ino);
+                self.replaced
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&ino);
             }
         }
     }
@@ -172,15 +202,15 @@ impl Ghosts {
     pub fn contains(&self, parent: EntryId, name: &Name) -> bool {
         let now = Instant::now();
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        list.iter().any(|g| g.parent == parent && g.name == *name && g.until > now)
+        list.iter()
+            .any(|g| g.parent == parent && g.name == *name && g.until > now)
     }
 
     /// Whether the film of this ghost went to `directory`.
     pub fn went_to(&self, parent: EntryId, name: &Name, directory: EntryId) -> bool {
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        list.iter().any(|g| {
-            g.parent == parent && g.name == *name && g.film_went_to == Some(directory)
-        })
+        list.iter()
+            .any(|g| g.parent == parent && g.name == *name && g.film_went_to == Some(directory))
     }
 
     pub fn remove(&self, parent: EntryId, name: &Name) {
@@ -196,10 +226,20 @@ mod tests {
     #[test]
     fn virtual_numbers_are_stable_and_distinct() {
         let id = EntryId::from_bytes([3; 16]);
-        let view = VirtualNode::View { file: id, path: "video.m3u8".into() };
+        let view = VirtualNode::View {
+            file: id,
+            path: "video.m3u8".into(),
+        };
         assert_eq!(view.ino(), view.clone().ino());
         assert!(view.ino().is_virtual());
-        assert_ne!(view.ino(), VirtualNode::Sidecar { film: id, key: "video.m3u8".into() }.ino());
+        assert_ne!(
+            view.ino(),
+            VirtualNode::Sidecar {
+                film: id,
+                key: "video.m3u8".into()
+            }
+            .ino()
+        );
         assert_ne!(view.ino(), VirtualNode::Mirror(id).ino());
     }
 

@@ -1,5 +1,9 @@
 //! Real films through the real ffmpeg: what a player gets must be what is in the file.
 
-mod support;
+#![allow(clippy::unwrap_used)]
 
+mod bad;
+mod check;
+mod confined;
 mod films;
+mod support;

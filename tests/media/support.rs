@@ -196,7 +196,7 @@ pub fn ffmpeg(args: &[&str]) -> (String, String) {
     (String::from_utf8(output.stdout).unwrap(), error)
 }
 
-/// MD5 of each packet (`-c copy`) or decoded frame of one stream, in order.
+/// MD5 of the bytes of each packet (`-c copy`) or decoded frame of one stream, in order.
 pub fn digests(input: &Path, options: &[&str]) -> Vec<String> {
     let mut args = vec!["-i", input.to_str().unwrap()];
     args.extend(options);
@@ -204,7 +204,7 @@ pub fn digests(input: &Path, options: &[&str]) -> Vec<String> {
     let (text, _) = ffmpeg(&args);
     text.lines()
         .filter(|line| !line.starts_with('#'))
-        .map(|line| line.rsplit(',').next().unwrap().trim().to_owned())
+        .map(|line| line.split(',').nth(5).unwrap().trim().to_owned())
         .collect()
 }
 

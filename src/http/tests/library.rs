@@ -20,6 +20,11 @@ pub fn film_id() -> EntryId {
     EntryId::from_bytes([7; 16])
 }
 
+/// Of a file that no player can play.
+pub fn plain_id() -> EntryId {
+    EntryId::from_bytes([8; 16])
+}
+
 pub const FILM: &str = "/Films/Heat (1995).mkv";
 pub const MODIFIED: i64 = 1_000_000_000;
 
@@ -68,27 +73,13 @@ impl Scripted {
         names.dedup();
         names
     }
-    /// Positions stand for inodes.
-    fn directories(&self) -> Vec<Vec<u8>> {
-        let mut all = vec![b"/".to_vec()];
-        for path in self.files.keys() {
-            for (at, byte) in path.iter().enumerate() {
-                if *byte == b'/' && at > 0 {
-                    all.push(path[..at].to_vec());
-                }
-            }
-        }
-        all.sort();
-        all.dedup();
-        all
-    }
-    fn attr(kind: FileKind, ino: u64, size: u64) -> Attr {
+    fn attr(kind: FileKind, size: u64) -> Attr {
         let time = Timestamp {
             seconds: MODIFIED,
             nanos: 5,
         };
         Attr {
-            ino: Ino(ino),
+            ino: Ino(5),
             id: None,
             kind,
             size,
@@ -144,21 +135,20 @@ impl Library for Scripted {
     fn resolve(&self, path: &TreePath) -> FsResult<Attr> {
         let path = path.to_bytes();
         if let Some(bytes) = self.files.get(&path) {
-            return Ok(Self::attr(FileKind::File, 1000, bytes.len() as u64));
+            return Ok(Self::attr(FileKind::File, bytes.len() as u64));
         }
-        match self.directories().iter().position(|known| *known == path) {
-            Some(ino) => Ok(Self::attr(FileKind::Directory, ino as u64, 0)),
-            None => Err(ErrorKind::NotFound.into()),
+        if path == b"/" || !self.children(&path).is_empty() {
+            return Ok(Self::attr(FileKind::Directory, 0));
         }
+        Err(ErrorKind::NotFound.into())
     }
     fn read_directory(
         &self,
-        directory: &Attr,
+        directory: &TreePath,
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()> {
-        let path = &self.directories()[usize::try_from(directory.ino.0).unwrap()];
-        for (cookie, name) in (1..).zip(self.children(path)) {
+        for (cookie, name) in (1..).zip(self.children(&directory.to_bytes())) {
             let entry = DirEntry {
                 cookie,
                 name,
@@ -179,7 +169,7 @@ impl Library for Scripted {
         let handle = self.next.fetch_add(1, Ordering::Relaxed);
         self.handles.lock().unwrap().insert(handle, bytes.clone());
         Ok(Resource {
-            attr: Self::attr(FileKind::File, 1000, bytes.len() as u64),
+            attr: Self::attr(FileKind::File, bytes.len() as u64),
             etag: Digest::of(bytes).to_string()[..16].to_owned(),
             handle: HandleId(handle),
         })
@@ -216,6 +206,14 @@ impl Library for Scripted {
         }
     }
     fn info(&self, id: EntryId) -> FsResult<FileInfo> {
+        if id == plain_id() {
+            return Ok(FileInfo {
+                state: PublicState::Plain,
+                error: Some("no frame in it".to_owned()),
+                has_views: false,
+                ..Self::film()
+            });
+        }
         Self::known(id)?;
         Ok(Self::film())
     }

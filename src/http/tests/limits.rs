@@ -115,8 +115,10 @@ async fn one_connection_more_than_there_are_slots_waits() {
 
 #[tokio::test]
 async fn the_stop_lets_a_running_answer_end() {
-    let mut timers = Timers::default();
-    timers.drain = Duration::from_secs(50);
+    let timers = Timers {
+        drain: Duration::from_secs(50),
+        ..Timers::default()
+    };
     let mut server = server(timers).await;
     let mut stream = server.connect().await;
     stream

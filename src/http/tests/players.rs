@@ -1,6 +1,6 @@
 //! Playlists, segments and subtitles by id, and the page.
 
-use super::library::{Scripted, film_id, pattern};
+use super::library::{Scripted, film_id, pattern, plain_id};
 use super::{Server, config};
 
 const MASTER: &str = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"English\",URI=\"audio-1.m3u8\"\n\
@@ -129,6 +129,20 @@ async fn addresses_in_playlists_lead_to_segments_that_may_be_kept() {
         .await;
     assert_eq!(ts.status, 501);
     server.assert_handles_are_released().await;
+}
+
+#[tokio::test]
+async fn a_file_without_hls_says_why() {
+    let server = server().await;
+    let reply = server
+        .get(&format!("/playlist/local/{}.m3u8", plain_id()))
+        .await;
+    assert_eq!(reply.status, 404);
+    assert!(
+        reply.text().contains("plain: no frame in it"),
+        "{}",
+        reply.text()
+    );
 }
 
 #[tokio::test]

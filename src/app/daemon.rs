@@ -1,0 +1,280 @@
+//! `mount` and `serve`: everything that runs, and the order in which it stops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use super::operations::{AppOperations, Faces, ReloadInputs};
+use super::parts::{Parts, Purpose};
+use super::{Audience, DaemonOptions, MountOptions, Writing};
+use crate::config::{Config, ConfigHandle, HttpBind, HttpTrust, PublicScheme};
+use crate::control::{self, DaemonInfo, Operations as _, Service};
+use crate::fuse::{self, Mounted};
+use crate::http;
+use crate::process::Launcher;
+use crate::upkeep::cleanup;
+use crate::vfs::WriteMode;
+
+/// How long open files in the mount may be used on after the stop began.
+const MOUNT_DRAIN: Duration = Duration::from_secs(5);
+/// Between two looks for packs whose grace time is over.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
+/// A first look comes soon, for daemons that live shorter than the interval.
+const FIRST_CLEANUP: Duration = Duration::from_secs(5);
+
+/// Runs until a signal, `umount` or an unmount from outside; `ready` is called once everything
+/// answers.
+///
+/// # Errors
+/// What kept it from starting, or from stopping in order.
+pub async fn run_daemon(
+    options: DaemonOptions,
+    ready: impl FnOnce(&DaemonInfo),
+) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let config = options.config.get();
+    // A taken port is found before anything is mounted or opened.
+    let listener = bind_http(&config).await?;
+    let parts = Parts::open(&config, Purpose::Ingest, Launcher::this_binary()).await?;
+    let stop = Arc::new(Notify::new());
+    let reload = ReloadInputs {
+        inputs: options.inputs,
+        log_level: options.log_level,
+    };
+    let operations = Arc::new(AppOperations::new(
+        &parts,
+        &options.config,
+        Some(reload),
+        Arc::clone(&stop),
+    ));
+    let (closing, closed) = watch::channel(());
+    let mut faces = Faces::default();
+    let gateway = match listener {
+        Some(listener) => {
+            let url = local_url(&config, listener.local_addr()?);
+            parts.reconfigure(&config, &url);
+            faces.http = Some(url);
+            Some(start_gateway(listener, &parts, &config, closed.clone())?)
+        }
+        None => None,
+    };
+    let socket = start_socket(&parts, &operations, &config, closed.clone()).await?;
+    let mut mounted = match &options.mount {
+        Some(mount) => Some(start_mount(&parts, mount, &config)?),
+        None => None,
+    };
+    faces.mountpoint = mounted
+        .as_ref()
+        .map(|mounted| mounted.mountpoint().to_path_buf());
+    operations.set_faces(faces);
+    let cleaning = spawn_cleanup(&parts, &options.config);
+    ready(&operations.daemon());
+    // Nobody listens where NOTIFY_SOCKET is unset.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    tokio::select! {
+        name = signals.next() => tracing::info!("stopping on {name}"),
+        () = stop.notified() => tracing::info!("stopping as asked"),
+        () = ended(&mut mounted) => tracing::info!("stopping, since the mount was taken away"),
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    cleaning.abort();
+    // No new writes from here on; what is open is committed by the unmount and by `close`.
+    drop(closing);
+    if let Some(mounted) = mounted {
+        if let Err(error) = mounted.unmount(MOUNT_DRAIN).await {
+            tracing::error!(%error, "the mount could not be taken away");
+        }
+    }
+    for face in [gateway, Some(socket)].into_iter().flatten() {
+        if let Err(error) = face.await {
+            tracing::error!(%error, "a face stopped unexpectedly");
+        }
+    }
+    parts.close().await
+}
+
+async fn ended(mounted: &mut Option<Mounted>) {
+    match mounted {
+        Some(mounted) => mounted.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that end a daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Cancel safe: a signal that comes meanwhile is kept.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
+        }
+    }
+}
+
+async fn bind_http(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let HttpBind::At { host, port } = &config.http.bind else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind((host.as_str(), *port))
+        .await
+        .with_context(|| {
+            format!(
+                "{host}:{port} cannot be listened on; choose another with --http, or --http off"
+            )
+        })?;
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            "the gateway listens on {address}, beyond this machine: whoever reaches it can play \
+             the library; changes and files need the token in the state directory"
+        );
+    }
+    Ok(Some(listener))
+}
+
+fn local_url(config: &Config, address: SocketAddr) -> String {
+    let scheme = if config.http.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let port = address.port();
+    if address.ip().is_unspecified() {
+        format!("{scheme}://{}:{port}", config.http.local_host)
+    } else {
+        format!("{scheme}://{address}")
+    }
+}
+
+fn start_gateway(
+    listener: TcpListener,
+    parts: &Parts,
+    config: &Config,
+    mut closed: watch::Receiver<()>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let trust = match config.http.trust {
+        HttpTrust::Open => http::Trust::Open,
+        HttpTrust::Token => http::Trust::Token(http::token::load_or_create(
+            &config.state_dir.join("http-token"),
+        )?),
+    };
+    let mut settings = http::HttpConfig::new(trust);
+    settings.local_host = Some(config.http.local_host.clone());
+    settings
+        .public_domain
+        .clone_from(&config.http.public_domain);
+    settings.public_scheme = match config.http.public_scheme {
+        PublicScheme::Https => http::Scheme::Https,
+        PublicScheme::AsServed if config.http.tls.is_some() => http::Scheme::Https,
+        PublicScheme::AsServed => http::Scheme::Http,
+    };
+    settings.tls = config.http.tls.as_ref().map(|files| http::TlsFiles {
+        certificates: files.certificate.clone(),
+        key: files.key.clone(),
+    });
+    let vfs = parts.vfs.clone();
+    Ok(tokio::spawn(async move {
+        let shutdown = async move {
+            // An error says that the sender is gone: the stop has begun.
+            let _ = closed.changed().await;
+        };
+        if let Err(error) = http::serve(listener, vfs, settings, shutdown).await {
+            tracing::error!(%error, "the gateway stopped");
+        }
+    }))
+}
+
+async fn start_socket(
+    parts: &Parts,
+    operations: &Arc<AppOperations>,
+    config: &Config,
+    mut closed: watch::Receiver<()>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(std::path::PathBuf::from);
+    let path = control::socket_path(&config.state_dir, runtime.as_deref())?;
+    let listener = control::bind(&path).await?;
+    let lent: Arc<dyn control::Operations> = Arc::<AppOperations>::clone(operations);
+    let service = Service::new(parts.vfs.clone(), lent);
+    Ok(tokio::spawn(async move {
+        let shutdown = async move {
+            let _ = closed.changed().await;
+        };
+        control::serve(listener, service, shutdown).await;
+        // A new daemon may have bound its own already; then there is nothing of ours to remove.
+        let _ = std::fs::remove_file(&path);
+    }))
+}
+
+fn start_mount(parts: &Parts, mount: &MountOptions, config: &Config) -> anyhow::Result<Mounted> {
+    if mount.writing == Writing::Refused {
+        parts.vfs.set_write_mode(WriteMode::ReadOnly);
+    }
+    let crate::config::Store::Local { dir, .. } = &config.store;
+    let settings = fuse::MountConfig {
+        access: match mount.audience {
+            Audience::Owner => fuse::MountAccess::Owner,
+            Audience::Everyone => fuse::MountAccess::Everyone,
+        },
+        mode: match mount.writing {
+            Writing::Allowed => fuse::MountMode::ReadWrite,
+            Writing::Refused => fuse::MountMode::ReadOnly,
+        },
+        deadlines: fuse::Deadlines::behind(config.read_deadline, config.write_deadline),
+        private: vec![
+            config.state_dir.clone(),
+            config.spool.dir.clone(),
+            dir.clone(),
+        ],
+    };
+    let tasks = tokio::runtime::Handle::current();
+    match fuse::mount(parts.vfs.clone(), &mount.mountpoint, &settings, &tasks) {
+        Ok(mounted) => Ok(mounted),
+        Err(error) => bail!("{}: {error}", mount.mountpoint.display()),
+    }
+}
+
+fn spawn_cleanup(parts: &Parts, config: &ConfigHandle) -> JoinHandle<()> {
+    let (index, remote) = (Arc::clone(&parts.index), Arc::clone(&parts.remote));
+    let config = config.clone();
+    tokio::spawn(async move {
+        let mut pause = FIRST_CLEANUP;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = CLEANUP_INTERVAL;
+            let keep = config.get().keep_deleted;
+            match cleanup::delete_dying_packs(&index, &remote, keep, &|_| false).await {
+                Ok(done) if done.deleted > 0 => {
+                    tracing::info!(
+                        packs = done.deleted,
+                        bytes = done.bytes,
+                        "deleted packs that nothing needs"
+                    );
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "packs that nothing needs stay for now"),
+            }
+        }
+    })
+}

@@ -1,0 +1,179 @@
+//! Composition root: the only place that wires parts together, and the order in which they stop.
+
+mod daemon;
+mod operations;
+mod parts;
+mod plan;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::config::{Config, ConfigHandle, Inputs, Store};
+use crate::control::Service;
+use crate::index::Owner;
+use crate::process::Launcher;
+use crate::remote::retry::Deadline;
+use crate::remote::{LocalRemote, Remote};
+use crate::telemetry::LevelSwitch;
+use crate::upkeep::fill;
+pub use daemon::run_daemon;
+pub use parts::{Parts, Purpose};
+pub use plan::plan;
+
+/// A state opened by a command because no daemon runs.
+#[derive(Debug)]
+pub struct App {
+    parts: Parts,
+    config: ConfigHandle,
+}
+
+/// What `mount` and `serve` run.
+#[derive(Debug)]
+pub struct DaemonOptions {
+    /// `None`: `serve`.
+    pub mount: Option<MountOptions>,
+    pub config: ConfigHandle,
+    /// For `tgfs reload`: where the settings are read from again.
+    pub inputs: Inputs,
+    pub log_level: LevelSwitch,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    Allowed,
+    Refused,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    Owner,
+    Everyone,
+}
+
+#[derive(Debug, Clone)]
+pub struct MountOptions {
+    pub mountpoint: PathBuf,
+    pub writing: Writing,
+    pub audience: Audience,
+}
+
+/// Whether `recover` may end another writer's claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    Keep,
+    TakeOver,
+}
+
+/// What `recover` brought back.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    pub files: u64,
+    pub directories: u64,
+    /// Gaps, entries in `/lost+found`, spool files that were adopted: a line each.
+    pub remarks: Vec<String>,
+    /// Where the old index was put.
+    pub old_index: Option<PathBuf>,
+}
+
+impl App {
+    /// Opens the state; the error names directory and owner where it cannot.
+    ///
+    /// # Errors
+    /// When another process has the state, or it cannot be read.
+    pub async fn open(config: &ConfigHandle, purpose: Purpose) -> anyhow::Result<Self> {
+        let parts = Parts::open(&config.get(), purpose, Launcher::this_binary()).await?;
+        Ok(Self {
+            parts,
+            config: config.clone(),
+        })
+    }
+
+    /// What answers requests, as a daemon's would.
+    ///
+    /// # Errors
+    /// Never at present.
+    pub fn service(&self) -> anyhow::Result<Service> {
+        let operations = operations::without_daemon(&self.parts, &self.config);
+        Ok(Service::new(self.parts.vfs.clone(), Arc::new(operations)))
+    }
+
+    /// Flushes everything; what is not uploaded stays in the spool.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.parts.close().await
+    }
+}
+
+fn open_remote(config: &Config) -> anyhow::Result<Arc<dyn Remote>> {
+    let Store::Local { dir, .. } = &config.store;
+    let remote =
+        LocalRemote::open(dir).with_context(|| format!("the store {}", config.store.describe()))?;
+    Ok(Arc::new(remote))
+}
+
+/// Rebuilds the index from the store alone, beside the old one.
+///
+/// # Errors
+/// When a daemon runs, or the store cannot be read; the old index then stays in place.
+pub async fn recover(config: &Config, claim: Claim) -> anyhow::Result<Recovered> {
+    let remote = open_remote(config)?;
+    let claim = match claim {
+        Claim::Keep => fill::Claim::Continue,
+        Claim::TakeOver => fill::Claim::TakeOver,
+    };
+    let report = crate::upkeep::recover::recover(
+        &config.state_dir,
+        Owner::of_process(),
+        &remote,
+        claim,
+        Deadline::None,
+    )
+    .await?;
+    drop(remote);
+    let mut recovered = Recovered {
+        remarks: report.attach.notes,
+        old_index: report.old_index,
+        ..Recovered::default()
+    };
+    // The spool comes on top: opening adopts what the new index does not know.
+    let parts = Parts::open(config, Purpose::Look, Launcher::this_binary()).await?;
+    let resumed = parts
+        .vfs
+        .resume()
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
+    if resumed.adopted > 0 {
+        recovered.remarks.push(format!(
+            "{} files found in the spool were adopted",
+            resumed.adopted
+        ));
+    }
+    let (files, directories) = parts
+        .vfs
+        .count()
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
+    (recovered.files, recovered.directories) = (files, directories);
+    parts.close().await?;
+    Ok(recovered)
+}
+
+/// Takes a mount out of the tree whose daemon does not answer.
+///
+/// # Errors
+/// When it is not ours, or the kernel refuses.
+pub fn detach(mountpoint: &std::path::Path) -> anyhow::Result<()> {
+    if !crate::fuse::is_tgfs_mount(mountpoint)? {
+        anyhow::bail!("{} is no tgfs mount", mountpoint.display());
+    }
+    crate::fuse::detach(mountpoint)?;
+    Ok(())
+}
+
+/// The hidden command `confine`: restricts itself, then becomes the media tool.
+#[must_use]
+pub fn confine(arguments: &[std::ffi::OsString]) -> std::process::ExitCode {
+    crate::process::confine::confine_main(arguments)
+}

@@ -1,0 +1,234 @@
+//! What only the composition root can do for the control socket.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::mpsc::Sender;
+
+use super::parts::{self, Parts};
+use crate::config::{self, ConfigHandle, Inputs, PublicScheme, Reloaded};
+use crate::control::{Cleaned, DaemonInfo, Depth, Operations, Response, Stat, StatUnit, Verified};
+use crate::index::Index;
+use crate::model::EntryId;
+use crate::remote::Remote;
+use crate::spool::Spool;
+use crate::telemetry::LevelSwitch;
+use crate::upkeep::{cleanup, verify};
+use crate::vfs::Vfs;
+
+/// Where a running daemon can be reached.
+#[derive(Debug, Clone, Default)]
+pub struct Faces {
+    pub mountpoint: Option<PathBuf>,
+    pub http: Option<String>,
+}
+
+/// What a reload needs beside the parts.
+#[derive(Debug)]
+pub struct ReloadInputs {
+    pub inputs: Inputs,
+    pub log_level: LevelSwitch,
+}
+
+#[derive(Debug)]
+pub struct AppOperations {
+    index: Arc<Index>,
+    remote: Arc<dyn Remote>,
+    spool: Arc<Spool>,
+    vfs: Vfs,
+    ingest: crate::ingest::Ingest,
+    config: ConfigHandle,
+    faces: Mutex<Faces>,
+    reload: Option<ReloadInputs>,
+    stop: Arc<Notify>,
+}
+
+/// For a command that opened the state itself.
+pub fn without_daemon(parts: &Parts, config: &ConfigHandle) -> AppOperations {
+    AppOperations::new(parts, config, None, Arc::default())
+}
+
+impl AppOperations {
+    pub fn new(
+        parts: &Parts,
+        config: &ConfigHandle,
+        reload: Option<ReloadInputs>,
+        stop: Arc<Notify>,
+    ) -> Self {
+        let configured = parts::base_url(&config.get());
+        let http = (!configured.is_empty()).then_some(configured);
+        Self {
+            index: Arc::clone(&parts.index),
+            remote: Arc::clone(&parts.remote),
+            spool: Arc::clone(&parts.spool),
+            vfs: parts.vfs.clone(),
+            ingest: parts.ingest.clone(),
+            config: config.clone(),
+            faces: Mutex::new(Faces {
+                mountpoint: None,
+                http,
+            }),
+            reload,
+            stop,
+        }
+    }
+
+    pub fn set_faces(&self, faces: Faces) {
+        *self.faces.lock().unwrap_or_else(PoisonError::into_inner) = faces;
+    }
+
+    fn faces(&self) -> Faces {
+        self.faces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn public_url(&self) -> Option<String> {
+        let config = self.config.get();
+        let domain = config.http.public_domain.as_ref()?;
+        let secure = config.http.public_scheme == PublicScheme::Https || config.http.tls.is_some();
+        Some(format!(
+            "{}://{domain}",
+            if secure { "https" } else { "http" }
+        ))
+    }
+}
+
+#[async_trait::async_trait]
+impl Operations for AppOperations {
+    fn daemon(&self) -> DaemonInfo {
+        let config = self.config.get();
+        let faces = self.faces();
+        DaemonInfo {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mountpoint: faces.mountpoint,
+            http: faces.http,
+            public: self.public_url(),
+            store: self.remote.describe(),
+            state_dir: config.state_dir.clone(),
+        }
+    }
+
+    async fn stats(&self) -> Result<Vec<Stat>, String> {
+        let mut stats = Vec::new();
+        let mut add = |part: &str, name: &str, value: u64, unit: StatUnit| {
+            stats.push(Stat {
+                part: part.to_owned(),
+                name: name.to_owned(),
+                value,
+                unit,
+            });
+        };
+        let (files, directories) = self.vfs.count().map_err(|error| error.to_string())?;
+        add("tree", "files", files, StatUnit::Count);
+        add("tree", "directories", directories, StatUnit::Count);
+        let sizes = self.index.sizes().map_err(|error| error.to_string())?;
+        add("index", "size", sizes.index, StatUnit::Bytes);
+        add("journal", "size", sizes.journal, StatUnit::Bytes);
+        let unpublished = self
+            .index
+            .unpublished()
+            .map_err(|error| error.to_string())?;
+        add(
+            "journal",
+            "unpublished entries",
+            unpublished.len() as u64,
+            StatUnit::Count,
+        );
+        let cache = self.vfs.cache_stats();
+        add("cache", "size", cache.bytes, StatUnit::Bytes);
+        add("cache", "capacity", cache.capacity_bytes, StatUnit::Bytes);
+        add("cache", "blocks", cache.entries, StatUnit::Count);
+        add("cache", "hits", cache.hits, StatUnit::Count);
+        add("cache", "misses", cache.misses, StatUnit::Count);
+        add("spool", "size", self.spool.used(), StatUnit::Bytes);
+        add("spool", "free", self.spool.free(), StatUnit::Bytes);
+        let pending = self.vfs.pending().map_err(|error| error.to_string())?;
+        add("spool", "files only here", pending.files, StatUnit::Count);
+        add("spool", "bytes only here", pending.bytes, StatUnit::Bytes);
+        add("spool", "oldest", pending.oldest_seconds, StatUnit::Seconds);
+        let packs = self.vfs.pack_totals().map_err(|error| error.to_string())?;
+        add("remote", "packs", packs.packs, StatUnit::Count);
+        add("remote", "size", packs.bytes, StatUnit::Bytes);
+        Ok(stats)
+    }
+
+    async fn cleanup(&self, unused_for: Duration) -> Result<Cleaned, String> {
+        // The memory tier keeps no times of use: only "everything" has a meaning for it.
+        let mut cleaned = match unused_for.is_zero() {
+            true => self.clear_cache(None).await?,
+            false => Cleaned::default(),
+        };
+        cleaned.finished_jobs = self.ingest.forget_finished();
+        let keep = self.config.get().keep_deleted;
+        cleanup::delete_dying_packs(&self.index, &self.remote, keep, &|_| false)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(cleaned)
+    }
+
+    async fn clear_cache(&self, file: Option<EntryId>) -> Result<Cleaned, String> {
+        let before = self.vfs.cache_stats();
+        let cache_bytes = self
+            .vfs
+            .cache_clear(file)
+            .map_err(|error| error.to_string())?;
+        let cache_blocks = match file {
+            None => before.entries,
+            Some(_) => cache_bytes.div_ceil(crate::model::BLOCK_BYTES),
+        };
+        Ok(Cleaned {
+            cache_bytes,
+            cache_blocks,
+            finished_jobs: 0,
+        })
+    }
+
+    async fn verify(&self, depth: Depth, out: &Sender<Response>) -> Result<Verified, String> {
+        let depth = match depth {
+            Depth::Packs => verify::Depth::Packs,
+            Depth::Blocks => verify::Depth::Blocks,
+        };
+        let report = verify::verify(&self.index, &self.remote, depth, &mut |_| {})
+            .await
+            .map_err(|error| error.to_string())?;
+        for problem in &report.problems {
+            let text = format!(
+                "{}: pack {}: {}",
+                problem.name, problem.pack, problem.reason
+            );
+            // Whoever asked may have gone; the count at the end is then for nobody.
+            let _ = out.send(Response::Finding { text }).await;
+        }
+        Ok(Verified {
+            packs: report.packs,
+            bytes_read: report.bytes,
+            findings: report.problems.len() as u64,
+        })
+    }
+
+    async fn reload(&self) -> Result<Reloaded, String> {
+        let Some(reload) = &self.reload else {
+            return Err("no daemon runs; each command reads the settings anew".to_owned());
+        };
+        let done =
+            config::reload(&self.config, &reload.inputs).map_err(|problems| problems.join("; "))?;
+        let config = self.config.get();
+        reload.log_level.set(config.log.level);
+        let base = self
+            .faces()
+            .http
+            .unwrap_or_else(|| parts::base_url(&config));
+        self.vfs.reconfigure(parts::vfs_settings(&config, &base));
+        self.ingest.reconfigure(parts::ingest_settings(&config));
+        Ok(done)
+    }
+
+    fn stop(&self) {
+        self.stop.notify_one();
+    }
+}

@@ -1,0 +1,226 @@
+//! The parts of an open library, from settings: store, index, spool, cache, ingest, file system.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+
+use crate::cache::BlockCache;
+use crate::config::{Config, Sidecars, ViewsListing};
+use crate::index::{Index, Owner};
+use crate::ingest::publisher::{Pace, Publisher};
+use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
+use crate::media::plan::CutPolicy;
+use crate::media::tool::Ffmpeg;
+use crate::process::Launcher;
+use crate::read::Reader;
+use crate::remote::Remote;
+use crate::remote::retry::Deadline;
+use crate::spool::{Spool, SpoolConfig};
+use crate::tree::Tree;
+use crate::upkeep::fill;
+use crate::vfs::{self, HlsListing, Vfs, VfsParts, VfsSettings};
+
+/// Free space that the spool leaves when no size is set.
+const SPOOL_LEAVES_FREE: u64 = 5 << 30;
+/// The spool's size where less than that is free: enough to work with, and the reserve still holds.
+const SMALLEST_SPOOL: u64 = 256 << 20;
+/// How long small blobs wait for others in their pack. A directory has no limit on messages, so
+/// just long enough to gather what one `cp -r` makes at a time.
+const LOCAL_LINGER: Duration = Duration::from_millis(300);
+
+/// Whether an opened state also works on its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Answers only.
+    Look,
+    /// Runs ingest as a daemon would.
+    Ingest,
+}
+
+#[derive(Debug)]
+pub struct Parts {
+    pub index: Arc<Index>,
+    pub remote: Arc<dyn Remote>,
+    pub spool: Arc<Spool>,
+    pub cache: Arc<BlockCache>,
+    pub ingest: Ingest,
+    pub vfs: Vfs,
+}
+
+impl Parts {
+    /// Opens index and store, brings them in step, and starts what `purpose` asks for. `launcher`
+    /// starts media tools.
+    ///
+    /// # Errors
+    /// When another process has the state or the store, when they do not belong together, or when
+    /// the disk fails.
+    pub async fn open(
+        config: &Config,
+        purpose: Purpose,
+        launcher: Launcher,
+    ) -> anyhow::Result<Self> {
+        let state = config.state_dir.clone();
+        let (index, report) =
+            tokio::task::spawn_blocking(move || Index::open(&state, Owner::of_process()))
+                .await?
+                .with_context(|| format!("the state {}", config.state_dir.display()))?;
+        report
+            .notes
+            .iter()
+            .for_each(|remark| tracing::warn!("{remark}"));
+        let index = Arc::new(index);
+        let remote = super::open_remote(config)?;
+        let attached = fill::attach(&index, &remote, fill::Claim::Continue, Deadline::None).await?;
+        attached
+            .notes
+            .iter()
+            .for_each(|note| tracing::warn!("{note}"));
+        let spool = Arc::new(
+            Spool::open(spool_config(config))
+                .with_context(|| format!("the spool {}", config.spool.dir.display()))?,
+        );
+        let cache = Arc::new(BlockCache::new(Arc::clone(&remote), config.cache_size));
+        let reader = Reader::new(Arc::clone(&spool), Arc::clone(&cache), config.read_deadline);
+        let tree = Arc::new(Tree::new(Arc::clone(&index)));
+        let ingest_parts = IngestParts {
+            index: Arc::clone(&index),
+            tree: Arc::clone(&tree),
+            spool: Arc::clone(&spool),
+            reader: reader.clone(),
+            remote: Arc::clone(&remote),
+            publisher: Publisher::start(Arc::clone(&index), Arc::clone(&remote), Pace::Local),
+            tool: Arc::new(Ffmpeg::new(launcher)),
+        };
+        let workers = match purpose {
+            Purpose::Look => Workers::None,
+            Purpose::Ingest => Workers::Running,
+        };
+        let ingest = Ingest::start(ingest_parts, ingest_settings(config), workers)
+            .map_err(|error| anyhow!("{error}"))?;
+        let vfs_parts = VfsParts {
+            index: Arc::clone(&index),
+            tree,
+            spool: Arc::clone(&spool),
+            cache: Arc::clone(&cache),
+            reader,
+            ingest: ingest.clone(),
+        };
+        let vfs = Vfs::start(vfs_parts, vfs_settings(config, &base_url(config)))
+            .map_err(|error| anyhow!("{error}"))?;
+        if purpose == Purpose::Ingest {
+            let resuming = vfs.clone();
+            let resumed = tokio::task::spawn_blocking(move || resuming.resume())
+                .await?
+                .map_err(|error| anyhow!("{error}"))?;
+            if resumed != vfs::Resumed::default() {
+                tracing::info!(
+                    files = resumed.files,
+                    interrupted = resumed.interrupted,
+                    adopted = resumed.adopted,
+                    "took up what the last run left"
+                );
+            }
+        }
+        Ok(Self {
+            index,
+            remote,
+            spool,
+            cache,
+            ingest,
+            vfs,
+        })
+    }
+
+    /// Takes changed settings.
+    pub fn reconfigure(&self, config: &Config, base_url: &str) {
+        self.vfs.reconfigure(vfs_settings(config, base_url));
+        self.ingest.reconfigure(ingest_settings(config));
+    }
+
+    /// Commits what is open and makes index and journal durable.
+    ///
+    /// # Errors
+    /// The first error; the rest is done all the same.
+    pub async fn close(self) -> anyhow::Result<()> {
+        let committed = self.vfs.commit_all().await;
+        self.ingest.stop().await;
+        let index = Arc::clone(&self.index);
+        let shut = tokio::task::spawn_blocking(move || index.shutdown()).await?;
+        committed.map_err(|error| anyhow!("{error}"))?;
+        shut.context("the index could not be written")?;
+        Ok(())
+    }
+}
+
+fn spool_config(config: &Config) -> SpoolConfig {
+    let directory = config.spool.dir.clone();
+    let capacity = config
+        .spool
+        .size
+        .unwrap_or_else(|| default_spool_bytes(config));
+    SpoolConfig {
+        directory,
+        capacity,
+        reserve: config.spool.reserve,
+    }
+}
+
+fn default_spool_bytes(config: &Config) -> u64 {
+    // The spool may not exist yet; its file system does, somewhere above.
+    let free = config.spool.dir.ancestors().find_map(|path| {
+        let space = nix::sys::statvfs::statvfs(path).ok()?;
+        Some(space.blocks_available() * space.fragment_size())
+    });
+    free.unwrap_or(u64::MAX)
+        .saturating_sub(SPOOL_LEAVES_FREE)
+        .max(SMALLEST_SPOOL)
+}
+
+pub fn ingest_settings(config: &Config) -> IngestSettings {
+    IngestSettings {
+        pack_bytes: config.pack_size,
+        cuts: cut_policy(config),
+        linger: LOCAL_LINGER,
+    }
+}
+
+/// Cuts as the settings ask for them.
+pub fn cut_policy(config: &Config) -> CutPolicy {
+    CutPolicy {
+        min_seconds: config.media.min_segment.as_secs_f64(),
+        max_seconds: config.media.max_segment.as_secs_f64(),
+        cap_bytes: config.media.max_segment_size,
+    }
+}
+
+pub fn vfs_settings(config: &Config, base_url: &str) -> VfsSettings {
+    VfsSettings {
+        settle: config.mount.settle,
+        write_deadline: config.write_deadline,
+        max_file_size: config.spool.max_file_size.unwrap_or(0),
+        hls_listing: match config.mount.views {
+            ViewsListing::Visible => HlsListing::Visible,
+            ViewsListing::Hidden => HlsListing::Hidden,
+        },
+        sidecars: match config.mount.sidecars {
+            Sidecars::Shown => vfs::Sidecars::On,
+            Sidecars::Absent => vfs::Sidecars::Off,
+        },
+        base_url: base_url.to_owned(),
+    }
+}
+
+/// Where the gateway would be, as the settings have it.
+pub fn base_url(config: &Config) -> String {
+    use crate::config::HttpBind;
+    let scheme = if config.http.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    match &config.http.bind {
+        HttpBind::Off => String::new(),
+        HttpBind::At { host, port } => format!("{scheme}://{host}:{port}"),
+    }
+}

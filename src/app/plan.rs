@@ -1,0 +1,57 @@
+//! `tgfs plan FILE`: what ingest would make of a file, storing nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::parts::cut_policy;
+use crate::config::Config;
+use crate::control::{PlanReport, PlanTrack};
+use crate::media::report::{self, TrackReport};
+use crate::media::tool::{Ffmpeg, MediaTool};
+use crate::process::Launcher;
+
+/// # Errors
+/// When the file or the media tools cannot be used.
+pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
+    let tool: Arc<dyn MediaTool> = Arc::new(Ffmpeg::new(Launcher::this_binary()));
+    let scratch = std::env::temp_dir().join(format!("tgfs-plan-{}", std::process::id()));
+    let found = report::plan_report(&tool, file, &scratch, &cut_policy(config), &|_| {})
+        .await
+        .with_context(|| file.display().to_string())?;
+    let mut notes: Vec<String> = found.reason.into_iter().chain(found.note).collect();
+    if found.outcome == "ready" && !found.independent_segments {
+        notes.push("segments do not start with independent frames: browsers may not seek".into());
+    }
+    if !found.subtitles.is_empty() {
+        notes.push(format!("subtitles: {}", found.subtitles.join(", ")));
+    }
+    Ok(PlanReport {
+        file: file.to_path_buf(),
+        size: found.file_size,
+        outcome: found.outcome.to_owned(),
+        duration: (found.duration > 0.0).then_some(found.duration),
+        tracks: found.tracks.iter().map(track).collect(),
+        derived_bytes: found.derived_size,
+        notes,
+    })
+}
+
+fn track(found: &TrackReport) -> PlanTrack {
+    PlanTrack {
+        kind: found.name.clone(),
+        codec: found.codec.clone(),
+        language: found.language.clone(),
+        title: String::new(),
+        segments: u32::try_from(found.segments.len()).unwrap_or(u32::MAX),
+        mapped: found.mapped,
+        derived: found.derived,
+        longest: found
+            .segments
+            .iter()
+            .map(|s| s.duration)
+            .fold(0.0, f64::max),
+        largest: found.segments.iter().map(|s| s.size).max().unwrap_or(0),
+    }
+}

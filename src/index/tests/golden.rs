@@ -1,0 +1,171 @@
+//! Stored bytes never change within a version: a change here needs a new schema number and a
+//! conversion from the old one, not a new expectation.
+
+use super::*;
+use crate::codec::{Record, decode, encode};
+use crate::index::record::*;
+use crate::model::LogRecord;
+
+fn id(byte: u8) -> EntryId {
+    EntryId::from_bytes([byte; 16])
+}
+fn sample_pack() -> PackRef {
+    PackRef {
+        id: PackId::from_bytes([4; 16]),
+        address: PackAddress::Local,
+        data_len: 5,
+        len: 100,
+        table_digest: Digest([6; 32]),
+    }
+}
+fn sample_content() -> FileContent {
+    let blob = BlobId::from_bytes([3; 16]);
+    FileContent {
+        version: 2,
+        size: 9,
+        extents: vec![
+            Extent {
+                source: ExtentSource::Blob(blob),
+                offset: 0,
+                len: 5,
+            },
+            Extent {
+                source: ExtentSource::Zeros,
+                offset: 0,
+                len: 4,
+            },
+        ],
+        blobs: vec![Blob {
+            id: blob,
+            len: 5,
+            digest: Some(Digest([8; 32])),
+            slices: vec![PackSlice {
+                blob_offset: 0,
+                pack_offset: 0,
+                len: 5,
+                pack: sample_pack(),
+            }],
+        }],
+        state: FileState::Failed("why".into()),
+        views: ViewsState::Unsupported("codec".into()),
+        hidden_sidecars: vec![Name::new("a.srt").unwrap()],
+    }
+}
+fn sample_entry() -> Entry {
+    let mut attributes = attributes();
+    attributes.xattrs.insert(b"user.a".to_vec(), b"b".to_vec());
+    Entry {
+        id: id(1),
+        parent: id(2),
+        name: Name::new("film").unwrap(),
+        ino: Ino(77),
+        attributes,
+        kind: EntryKind::File(Box::new(sample_content())),
+    }
+}
+fn identity() -> IdentityV1 {
+    IdentityV1 {
+        library: LibraryId::from_bytes([9; 16]),
+        store: "local:/x".into(),
+    }
+}
+
+fn check<R: Record + PartialEq + std::fmt::Debug>(record: &R, expected: &str) {
+    let bytes = encode(record).unwrap();
+    assert_eq!(&decode::<R>(&bytes).unwrap(), record);
+    let digest = Digest::of(&bytes).to_string();
+    assert_eq!(
+        &digest[..16],
+        expected,
+        "{:?} of {} bytes",
+        R::KIND,
+        bytes.len()
+    );
+}
+
+#[test]
+fn rows_keep_their_bytes() {
+    let node = |kind| NodeV1 {
+        seq: Seq(1),
+        parent: id(2),
+        name: Name::new("film").unwrap(),
+        ino: Ino(77),
+        attributes: attributes(),
+        kind,
+    };
+    check(&node(NodeKindV1::Directory), "e686412cbbcc18ef");
+    check(&node(NodeKindV1::File { size: 9 }), "523b7dfbc1616c7d");
+    check(&ContentV1(sample_content()), "9904e13a7e4ceb77");
+    let child = |kind| ChildV1 {
+        id: id(1),
+        ino: Ino(77),
+        name: Name::new("film").unwrap(),
+        kind,
+    };
+    check(&child(ChildKindV1::Directory), "4ed3d1576c3b3cc1");
+    check(&child(ChildKindV1::File), "8ec58c8ea154fb16");
+    check(&InodeV1(id(1)), "a34b034bc5aae742");
+    check(&ReferenceV1, "939a4f9a8e6f1de6");
+    let since = attributes().mtime;
+    let dying = DyingV1 {
+        pack: sample_pack(),
+        since,
+        owner: id(1),
+        seq: Seq(3),
+    };
+    check(&dying, "1fefc84655cbe056");
+    let dirty = |tombstone| DirtyV1 {
+        seq: Seq(3),
+        since,
+        tombstone,
+    };
+    check(&dirty(None), "149b855888a26cd4");
+    let tombstone = TombstoneV1 {
+        released: vec![sample_pack()],
+        after: vec![id(5)],
+    };
+    check(&dirty(Some(tombstone)), "ea0ac2966ea9482e");
+    let meta = MetaV1 {
+        identity: identity(),
+        last_seq: Seq(3),
+        next_ino: Ino(78),
+        sum: 12,
+        fill: FillV1::Needed,
+        log: LogHeadV1 {
+            number: 2,
+            digest: [1; 32],
+            epoch: 1,
+        },
+    };
+    check(&meta, "cb8f0e12b3232765");
+    check(&RowV1(b"row".to_vec()), "19aa27a7dd92bb7e");
+}
+
+#[test]
+fn journal_and_log_records_keep_their_bytes() {
+    let header = JournalHeaderV1 {
+        number: 1,
+        base: Seq(2),
+        identity: identity(),
+    };
+    check(&header, "438868132a87cce2");
+    let changes = vec![
+        Change::Remove {
+            id: id(5),
+            released: vec![sample_pack()],
+        },
+        Change::Put(Box::new(sample_entry())),
+    ];
+    let log = |change: &Change| LogRecord {
+        seq: Seq(3),
+        change: change.clone(),
+    };
+    check(&log(&changes[0]), "6dd423d6aaea6fa2");
+    check(&log(&changes[1]), "19ce2b8d02451bb2");
+    let record = JournalRecordV1 {
+        seq: Seq(3),
+        next_ino: Ino(78),
+        changes,
+    };
+    check(&record, "605582d65b57a8cd");
+}

@@ -1,0 +1,10 @@
+//! What keeps index and remote in step: filling and recovering the index, verifying the remote,
+//! deleting packs that nothing needs.
+
+pub mod cleanup;
+pub mod fill;
+pub mod recover;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+use super::*;
+
+#[tokio::test]
+async fn the_tree_comes_back_from_the_store_alone() {
+    let library = Library::new().await;
+    let films = library.directory(EntryId::ROOT, "films");
+    let heat = library.stored_file(films.id, "heat.mkv", b"heat").await;
+    let gone = library.stored_file(films.id, "gone.mkv", b"gone").await;
+    library.publish().await;
+    // Renamed, replaced and removed: several manifests.
+    let mut renamed = library.index.entry(heat.id).unwrap().unwrap();
+    renamed.name = Name::new("Heat (1995).mkv").unwrap();
+    library.commit(&[put(&renamed)]);
+    library.commit(&[remove(&gone)]);
+    library.publish().await;
+    library.stored_file(EntryId::ROOT, "late", b"late").await;
+    library.publish().await;
+    let expected = tree(&library.index);
+    let highest = library.index.ino_bound();
+    let id = library.index.library_id();
+    assert!(expected.iter().all(|(_, entry)| match &entry.kind {
+        EntryKind::Directory => true,
+        EntryKind::File(content) => content.state == FileState::Stored,
+    }));
+
+    drop(library.index);
+    drop((library.faulty, library.remote));
+    let (_, remote) = open_store(library.store.path());
+    let empty = tempfile::tempdir().unwrap();
+    let (index, report) = open_index(empty.path());
+    assert_eq!(report.state, OpenState::Fresh);
+    let report = attach_to(&index, &remote).await.unwrap();
+    assert_eq!(report.notes, Vec::<String>::new());
+    assert_eq!(report.fill.lost_and_found, []);
+    assert_eq!(tree(&index), expected);
+    assert_eq!(index.library_id(), id);
+    assert!(index.next_ino() >= highest, "a number was given out again");
+    // And it goes on from there.
+    let seq = index.commit(&[put(&renamed)]).unwrap();
+    assert!(seq > Seq(6));
+}
+
+#[tokio::test]
+async fn files_go_out_when_their_bytes_are_there() {
+    let library = Library::new().await;
+    let publisher = library.publisher();
+    let mut events = publisher.acknowledged();
+    let content = EntryKind::File(Box::new(spooled_content(5)));
+    let mut film = library.entry(EntryId::ROOT, "a", content);
+    library.commit(&[put(&film)]);
+    publisher.drained().await.unwrap();
+    assert!(!library.index.is_published(film.id).unwrap());
+    assert_eq!(publisher.state().borrow().held_back, 1);
+
+    let content = library.stored_content(b"12345").await;
+    film.kind = EntryKind::File(Box::new(content));
+    library.commit(&[put(&film)]);
+    publisher.drained().await.unwrap();
+    assert!(library.index.is_published(film.id).unwrap());
+    let mut told = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        told.push((event.id, event.version));
+    }
+    assert!(told.contains(&(film.id, Some(1))), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_delays_publishing_only() {
+    let library = Library::new().await;
+    library.publish().await;
+    let away = Fault::Fail(RemoteErrorKind::Unavailable);
+    library.faulty.inject(Operation::AppendLog, &away, 2);
+    library
+        .faulty
+        .inject(Operation::AppendLog, &Fault::LoseReply, 1);
+    library.directory(EntryId::ROOT, "a");
+    library.publish().await;
+    assert!(library.index.outbox(1).unwrap().records.is_empty());
+}
+
+#[tokio::test]
+async fn packs_are_deleted_last() {
+    let library = Library::new().await;
+    let film = library.stored_file(EntryId::ROOT, "a", b"film").await;
+    library.publish().await;
+    let pack = packs(&film).remove(0);
+    let clean = async |keep, in_use: bool| {
+        let in_use = move |_| in_use;
+        let keep = std::time::Duration::from_secs(keep);
+        delete_dying_packs(&library.index, &library.remote, keep, &in_use)
+            .await
+            .unwrap()
+            .deleted
+    };
+    assert_eq!(clean(0, false).await, 0, "still referenced");
+    library.commit(&[remove(&film)]);
+    assert_eq!(clean(0, false).await, 0, "not published yet");
+    library.publish().await;
+    assert_eq!(clean(3600, false).await, 0, "too early");
+    assert_eq!(clean(0, true).await, 0, "still read");
+    library.remote.size(&pack).await.unwrap();
+    assert_eq!(clean(0, false).await, 1);
+    let gone = library.remote.size(&pack).await.unwrap_err();
+    assert_eq!(gone.kind, RemoteErrorKind::NotFound);
+    assert_eq!(clean(0, false).await, 0);
+}
+
+#[tokio::test]
+async fn a_replaced_version_keeps_its_packs_until_the_new_one_is_published() {
+    let library = Library::new().await;
+    let mut film = library.stored_file(EntryId::ROOT, "a", b"one").await;
+    library.publish().await;
+    let old = packs(&film).remove(0);
+    film.kind = EntryKind::File(Box::new(spooled_content(3)));
+    library.commit(&[put(&film)]);
+    library.publish().await;
+    let zero = std::time::Duration::ZERO;
+    let report = delete_dying_packs(&library.index, &library.remote, zero, &|_| false)
+        .await
+        .unwrap();
+    assert_eq!((report.deleted, report.kept), (0, 1));
+    film.kind = EntryKind::File(Box::new(library.stored_content(b"two").await));
+    library.commit(&[put(&film)]);
+    library.publish().await;
+    delete_dying_packs(&library.index, &library.remote, zero, &|_| false)
+        .await
+        .unwrap();
+    assert!(library.remote.size(&old).await.is_err());
+}
+
+#[tokio::test]
+async fn verify_finds_what_is_missing_or_changed() {
+    let library = Library::new().await;
+    let whole = library.stored_file(EntryId::ROOT, "whole", b"1").await;
+    let missing = library.stored_file(EntryId::ROOT, "missing", b"2").await;
+    let changed = library
+        .stored_file(EntryId::ROOT, "changed", &vec![3; 700_000])
+        .await;
+    let check = async |depth| {
+        verify(&library.index, &library.remote, depth, &mut |_| ())
+            .await
+            .unwrap()
+    };
+    let report = check(Depth::Blocks).await;
+    assert_eq!((report.files, report.packs, report.blocks), (3, 3, 4));
+    assert_eq!(report.problems, []);
+
+    library.remote.delete(&packs(&missing)[0]).await.unwrap();
+    let id = packs(&changed)[0].id.to_string();
+    let path = library.store.path().join("packs").join(&id[..2]).join(&id);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[600_000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let report = check(Depth::Packs).await;
+    let names: Vec<_> = report.problems.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["missing"]);
+    let report = check(Depth::Blocks).await;
+    let mut names: Vec<_> = report.problems.iter().map(|p| p.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["changed", "missing"]);
+    assert!(!names.contains(&whole.name.display().as_str()));
+}
+
+#[tokio::test]
+async fn a_state_stays_with_its_store() {
+    let library = Library::new().await;
+    let other = tempfile::tempdir().unwrap();
+    let (_, elsewhere) = open_store(other.path());
+    let refused = attach_to(&library.index, &elsewhere).await.unwrap_err();
+    assert!(matches!(refused, AttachError::OtherStore { .. }));
+    assert_eq!(elsewhere.library().await.unwrap(), None);
+    // The disk that holds the store is not mounted: no new library in its place.
+    let Library {
+        state,
+        store,
+        index,
+        remote,
+        faulty,
+    } = library;
+    drop((index, remote, faulty));
+    let path = store.path().to_owned();
+    drop(store);
+    let (_, remote) = open_store(&path);
+    let (index, _) = open_index(state.path());
+    let refused = attach_to(&index, &remote).await.unwrap_err();
+    assert!(matches!(refused, AttachError::LibraryGone(_)));
+    assert_eq!(remote.library().await.unwrap(), None);
+    std::fs::remove_dir_all(path).unwrap();
+}

@@ -1,0 +1,264 @@
+//! The same commands against a running daemon, and against the state alone.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::scratch::{Ended, Scratch};
+
+/// A `tgfs serve` on a free port; stopped by SIGTERM when dropped.
+struct Serving {
+    child: Child,
+    ready: String,
+}
+
+impl Serving {
+    fn start(scratch: &Scratch) -> Self {
+        let mut command = scratch.command(&["serve", "--http", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        lines.read_line(&mut ready).unwrap();
+        assert!(
+            ready.starts_with("ready mount=none http=http://127.0.0.1:"),
+            "{ready:?}"
+        );
+        Self { child, ready }
+    }
+
+    fn base(&self) -> &str {
+        let (_, rest) = self.ready.split_once("http=").unwrap();
+        rest.split(' ').next().unwrap()
+    }
+
+    fn stop(mut self) -> i32 {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Already gone after `stop`.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text_file(scratch: &Scratch, name: &str, bytes: usize) -> Vec<u8> {
+    let content: Vec<u8> = (0..bytes).map(|at| (at * 7 % 251) as u8).collect();
+    std::fs::write(scratch.path().join(name), &content).unwrap();
+    content
+}
+
+/// Upload, list, status, url, retry, delete: every way a file goes.
+fn a_files_life(scratch: &Scratch) {
+    text_file(scratch, "notes.txt", 3_000_000);
+    let uploaded = scratch
+        .run(&["upload", "--json", "--to", "/Books/New", "notes.txt"])
+        .json();
+    assert_eq!(uploaded[0]["file"]["state"], "stored");
+    assert_eq!(uploaded[0]["file"]["path"], "/Books/New/notes.txt");
+    assert_eq!(uploaded[0]["file"]["size"], 3_000_000);
+    let id = uploaded[0]["file"]["id"].as_str().unwrap().to_owned();
+
+    let listed = scratch.run(&["list", "--json"]).json();
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert_eq!(listed[0]["id"], id.as_str());
+    assert_eq!(scratch.run(&["list", "--json", "/Books"]).json(), listed);
+    let text = scratch.run(&["list"]).ok();
+    assert!(
+        text.contains("/Books/New/notes.txt\n") && text.contains("stored  2.8 MiB"),
+        "{text}"
+    );
+
+    scratch
+        .run(&["status", "--wait", "/Books/New/notes.txt"])
+        .ok();
+    let status = scratch.run(&["status", "--json"]).json();
+    assert_eq!(status["pending"]["files"], 0);
+    assert!(
+        scratch
+            .run(&["status"])
+            .ok()
+            .contains("everything is stored")
+    );
+    let error = scratch
+        .run(&["status", "--wait", "/Books/none.txt"])
+        .failed();
+    assert!(error.contains("/Books/none.txt: no such file"), "{error}");
+    assert!(scratch.run(&["list", "/none"]).failed().contains("/none"));
+
+    let url = scratch.run(&["url", &id]).ok();
+    assert!(
+        url.lines()
+            .next()
+            .unwrap()
+            .ends_with("/fs/Books/New/notes.txt"),
+        "{url}"
+    );
+
+    let error = scratch
+        .run(&["delete", "/Books/New/notes.txt", "/Books/typo"])
+        .failed();
+    assert!(error.contains("/Books/typo"), "{error}");
+    assert_eq!(
+        scratch
+            .run(&["list", "--json"])
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let removed = scratch.run(&["delete", "--video-id", &id]).ok();
+    assert!(
+        removed.contains("removed /Books/New/notes.txt (1 file)"),
+        "{removed}"
+    );
+    assert_eq!(
+        scratch
+            .run(&["list", "--json"])
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        0
+    );
+}
+
+#[test]
+fn a_files_life_with_a_daemon() {
+    let scratch = Scratch::new();
+    let serving = Serving::start(&scratch);
+    let mode = std::fs::metadata(scratch.state().join("control.sock"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    a_files_life(&scratch);
+    assert_eq!(serving.stop(), 0);
+}
+
+#[test]
+fn a_files_life_without_a_daemon() {
+    a_files_life(&Scratch::new());
+}
+
+#[test]
+fn an_upload_comes_back_byte_for_byte_over_http() {
+    let scratch = Scratch::new();
+    let serving = Serving::start(&scratch);
+    let content = text_file(&scratch, "a b#c.bin", 2_500_001);
+    scratch.run(&["upload", "--no-wait", "a b#c.bin"]).ok();
+    let url = scratch.run(&["url", "/a b#c.bin"]).ok();
+    assert_eq!(
+        url.lines().next().unwrap(),
+        format!("{}/fs/a%20b%23c.bin", serving.base())
+    );
+    let mut fetch = std::process::Command::new("curl");
+    let got = fetch
+        .args(["-fsS", url.lines().next().unwrap()])
+        .output()
+        .unwrap();
+    assert!(got.status.success() && got.stdout == content);
+    // The older system's form, and a second version under the same name.
+    let second = text_file(&scratch, "a b#c.bin", 17);
+    scratch.run(&["upload", "--video", "a b#c.bin"]).ok();
+    let mut fetch = std::process::Command::new("curl");
+    let got = fetch
+        .args(["-fsS", url.lines().next().unwrap()])
+        .output()
+        .unwrap();
+    assert!(got.stdout == second);
+}
+
+#[test]
+fn a_second_daemon_is_refused_with_the_firsts_pid() {
+    let scratch = Scratch::new();
+    let serving = Serving::start(&scratch);
+    let error = scratch
+        .run(&["serve", "--http", "127.0.0.1:0"])
+        .failed_with_hints();
+    assert!(error.contains(&serving.child.id().to_string()), "{error}");
+    assert!(scratch.run(&["recover"]).failed().contains("umount"));
+    assert_eq!(serving.stop(), 0);
+}
+
+#[test]
+fn a_reload_changes_what_it_can() {
+    let scratch = Scratch::new();
+    let env = scratch.path().join(".env");
+    std::fs::write(&env, "LOG_LEVEL=warning\nCACHE_SIZE=64MiB\n").unwrap();
+    let _serving = Serving::start(&scratch);
+    assert!(scratch.run(&["reload"]).ok().contains("nothing changed"));
+    std::fs::write(&env, "LOG_LEVEL=error\nCACHE_SIZE=32MiB\n").unwrap();
+    let told = scratch.run(&["reload", "--json"]).json();
+    assert_eq!(told["applied"][0], "LOG_LEVEL");
+    assert_eq!(told["at_next_start"][0], "CACHE_SIZE");
+    std::fs::write(&env, "LOG_LEVEL=loud\n").unwrap();
+    let ended = scratch.run(&["--log", "error", "reload"]);
+    assert_ne!(ended.status, 0, "{ended:?}");
+}
+
+#[test]
+fn upkeep_answers_with_and_without_a_daemon() {
+    let scratch = Scratch::new();
+    text_file(&scratch, "x.bin", 100_000);
+    scratch.run(&["upload", "x.bin"]).ok();
+    let check = || {
+        let stats = scratch.run(&["db-stats", "--json"]).json();
+        assert!(!stats.as_array().unwrap().is_empty());
+        assert!(
+            scratch
+                .run(&["verify", "--deep"])
+                .ok()
+                .contains("0 findings")
+        );
+        scratch.run(&["cleanup", "--hours", "0"]).ok();
+        scratch.run(&["cache-clear"]).ok();
+        scratch.run(&["cache-clear", "/x.bin"]).ok();
+    };
+    check();
+    let _serving = Serving::start(&scratch);
+    check();
+}
+
+#[test]
+fn a_state_of_a_dead_daemon_is_no_obstacle() {
+    let scratch = Scratch::new();
+    let mut serving = Serving::start(&scratch);
+    serving.child.kill().unwrap();
+    serving.child.wait().unwrap();
+    assert!(scratch.state().join("control.sock").exists());
+    scratch.run(&["list"]).ok();
+    Serving::start(&scratch);
+}
+
+#[test]
+fn a_long_state_path_moves_the_socket() {
+    let scratch = Scratch::new();
+    let state = scratch.path().join("d".repeat(120));
+    let runtime = scratch.path().join("run");
+    std::fs::create_dir(&runtime).unwrap();
+    let state = state.to_str().unwrap();
+    let mut command = scratch.command(&["--state", state, "serve", "--http", "127.0.0.1:0"]);
+    command
+        .env("XDG_RUNTIME_DIR", &runtime)
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut ready)
+        .unwrap();
+    let mut list = scratch.command(&["--state", state, "list"]);
+    let ended = Ended::of(list.env("XDG_RUNTIME_DIR", &runtime).output().unwrap());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(ready.starts_with("ready "), "{ready:?}");
+    assert_eq!(ended.ok(), "0 files, 0 B\n");
+}

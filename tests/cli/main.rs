@@ -1,0 +1,8 @@
+//! The program as its users and their scripts meet it: output, exit status, and the same answers
+//! with and without a daemon.
+#![allow(clippy::unwrap_used)] // A failed step is a failed test.
+
+mod daemon;
+mod mount;
+mod scratch;
+mod usage;

@@ -1,0 +1,134 @@
+//! What needs neither a daemon nor a state.
+
+use crate::scratch::Scratch;
+
+#[test]
+fn wrong_usage_is_2_and_help_is_0() {
+    let scratch = Scratch::new();
+    for arguments in [&["nonsense"][..], &[], &["mount"], &["list", "--nonsense"]] {
+        let ended = scratch.run(arguments);
+        assert_eq!((ended.status, ended.stdout.as_str()), (2, ""), "{ended:?}");
+    }
+    assert!(scratch.run(&["--help"]).ok().contains("mount"));
+    assert!(scratch.run(&["--version"]).ok().starts_with("tgfs "));
+}
+
+#[test]
+fn without_a_state_nothing_is_listed_as_empty() {
+    let scratch = Scratch::new();
+    let state = scratch.state();
+    for arguments in [
+        &["list"][..],
+        &["status"],
+        &["url", "/x"],
+        &["delete", "/x"],
+        &["retry", "/x"],
+        &["db-stats"],
+        &["cleanup", "--hours", "0"],
+        &["cache-clear"],
+        &["verify"],
+    ] {
+        let error = scratch.run(arguments).failed();
+        assert!(
+            error.contains(state.to_str().unwrap()),
+            "{arguments:?}: {error}"
+        );
+        assert!(error.contains("user "), "{arguments:?}: {error}");
+        assert!(!state.exists(), "{arguments:?} made a state");
+    }
+}
+
+#[test]
+fn another_users_state_is_refused_by_name() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // only root can give a directory away
+    }
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.state()).unwrap();
+    let daemon = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(1)).unwrap();
+    let owner = daemon.map_or_else(|| "1".to_owned(), |user| user.name);
+    nix::unistd::chown(&scratch.state(), Some(nix::unistd::Uid::from_raw(1)), None).unwrap();
+    let error = scratch.run(&["list"]).failed();
+    assert!(
+        error.contains(&format!("belongs to user {owner}")),
+        "{error}"
+    );
+}
+
+#[test]
+fn commands_of_a_later_version_say_so() {
+    let scratch = Scratch::new();
+    for arguments in [
+        &["test-bots", "--measure"][..],
+        &["import", "--channel", "@films"],
+        &["strm", "--base-url", "http://x", "/srv"],
+    ] {
+        let error = scratch.run(arguments).failed();
+        assert!(error.contains("not in this version"), "{error}");
+        assert_eq!(error.lines().count(), 1);
+    }
+}
+
+#[test]
+fn config_shows_sources_and_check_tells_every_problem() {
+    let scratch = Scratch::new();
+    std::fs::write(
+        scratch.path().join(".env"),
+        "LOCAL_PORT=9\nTGFS_VIEW=hidden\n",
+    )
+    .unwrap();
+    let shown = scratch.run(&["config", "--json", "--log", "debug"]).json();
+    let setting = |name: &str| {
+        let rows = shown["settings"].as_array().unwrap();
+        rows.iter().find(|row| row["name"] == name).unwrap().clone()
+    };
+    assert_eq!(setting("LOCAL_PORT")["source"], ".env line 1");
+    assert_eq!(setting("LOG_LEVEL")["source"], "--log");
+    assert_eq!(setting("TGFS_SETTLE")["source"], "environment");
+    assert!(
+        shown["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("did you mean TGFS_VIEWS?")
+    );
+    let mut wrong = scratch.command(&["config", "--check"]);
+    wrong.env("CACHE_SIZE", "big").env("TGFS_STORE", "cloud");
+    let ended = crate::scratch::Ended::of(wrong.output().unwrap());
+    assert_eq!(ended.status, 1);
+    assert!(
+        ended.stderr.contains("CACHE_SIZE") && ended.stderr.contains("TGFS_STORE"),
+        "{ended:?}"
+    );
+    scratch.run(&["config", "--check"]).ok();
+}
+
+#[test]
+fn bots_never_lead_to_a_local_store_unasked() {
+    let scratch = Scratch::new();
+    let with_bots = |more: &[(&str, &str)]| {
+        let mut command = scratch.command(&["mount", "mnt"]);
+        command
+            .env("BOT_TOKEN", "123456:AAsecret")
+            .env("CHAT_ID", "-1001");
+        command.envs(more.iter().copied());
+        crate::scratch::Ended::of(command.output().unwrap()).failed()
+    };
+    let error = with_bots(&[]);
+    assert!(
+        error.contains("my.telegram.org") && !error.contains("AAsecret"),
+        "{error}"
+    );
+    let error = with_bots(&[("TELEGRAM_API_ID", "1"), ("TELEGRAM_API_HASH", "hash")]);
+    assert!(error.contains("TGFS_STORE=local:DIR"), "{error}");
+    assert!(!scratch.state().exists() && !scratch.path().join("mnt").exists());
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let scratch = Scratch::new();
+    let mut command = scratch.command(&["config"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = crate::scratch::Ended::of(command.stdout(writer).output().unwrap());
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+}

@@ -1,0 +1,84 @@
+//! `tgfs serve` as a child, without a mount.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+pub struct Daemon {
+    child: Child,
+    address: String,
+    directory: TempDir,
+}
+
+impl Daemon {
+    pub fn start() -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("tgfs-http-")
+            .tempdir()
+            .unwrap();
+        let mut child = command(directory.path())
+            .args(["serve", "--http", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Ends with the daemon where it does not start.
+        let line = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok)
+            .find(|line| line.starts_with("ready "))
+            .expect("the daemon was never ready");
+        let address = line
+            .split_ascii_whitespace()
+            .find_map(|word| word.strip_prefix("http="))
+            .unwrap();
+        let address = address.trim_start_matches("http://").trim_end_matches('/');
+        Self {
+            child,
+            address: address.to_owned(),
+            directory,
+        }
+    }
+    /// `host:port`
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+    /// For sources.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+    /// Another command on the same state.
+    pub fn run(&self, arguments: &[&str]) {
+        let output = command(self.directory.path())
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "tgfs {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tgfs"));
+    command
+        .arg("--state")
+        .arg(directory.join("state"))
+        // Nothing of the machine's own configuration.
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", directory)
+        .current_dir(directory)
+        .stdin(Stdio::null());
+    command
+}

@@ -1,0 +1,272 @@
+//! The gateway of a real daemon, as players and programs meet it: one film goes in through the
+//! command line and comes out as a file, as HLS, as subtitles, and on the page in a browser.
+//!
+//! The rules of HTTP itself (ranges, validators, trust, timers) are tested beside the code, in
+//! `src/http/tests`.
+
+mod client;
+mod daemon;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use client::{Reply, get, request};
+use daemon::Daemon;
+
+const FILM: &str = "/Films/Heat & Dust #1.mkv";
+
+/// A daemon that has taken the film in.
+fn daemon_with_film() -> Daemon {
+    let daemon = Daemon::start();
+    let film = source(&daemon);
+    make_film(&film);
+    daemon.run(&["upload", "--to", "/Films", film.to_str().unwrap()]);
+    daemon.run(&["status", "--wait", FILM]);
+    daemon
+}
+
+fn source(daemon: &Daemon) -> PathBuf {
+    daemon.directory().join("Heat & Dust #1.mkv")
+}
+
+#[test]
+fn a_film_comes_out_in_every_form() {
+    let daemon = daemon_with_film();
+    the_file_comes_back_byte_for_byte(&daemon);
+    every_address_of_the_playlists_answers_and_may_be_kept(&daemon);
+    ffmpeg_plays_the_playlist(&daemon);
+    subtitles_come_by_language(&daemon);
+}
+
+/// Twenty seconds with two audio and two subtitle tracks.
+fn make_film(path: &Path) {
+    let folder = path.parent().unwrap();
+    let lines = |name: &str, text: &str| {
+        let file = folder.join(name);
+        let body = format!(
+            "1\n00:00:01,000 --> 00:00:09,000\n{text} one\n\n2\n00:00:11,000 --> 00:00:19,000\n{text} two\n"
+        );
+        std::fs::write(&file, body).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let (english, spanish) = (lines("e.srt", "English"), lines("s.srt", "Español"));
+    #[rustfmt::skip]
+    let arguments = [
+        "-y", "-v", "error",
+        "-f", "lavfi", "-i", "testsrc2=s=640x360:r=25:d=20",
+        "-f", "lavfi", "-i", "sine=440:d=20",
+        "-f", "lavfi", "-i", "sine=880:d=20",
+        "-i", &english, "-i", &spanish,
+        "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s", "-map", "4:s",
+        "-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-c:a", "aac", "-c:s", "srt",
+        "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=spa",
+        "-metadata:s:s:0", "language=eng", "-metadata:s:s:1", "language=spa",
+    ];
+    let status = Command::new("ffmpeg")
+        .args(arguments)
+        .arg(path)
+        .stdin(Stdio::null())
+        .status()
+        .expect("ffmpeg is missing: `apt-get install ffmpeg`");
+    assert!(status.success());
+}
+
+fn listed(daemon: &Daemon) -> serde_json::Value {
+    let reply = get(daemon, "/files.json");
+    let list: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    list["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|file| file["path"] == FILM)
+        .unwrap_or_else(|| panic!("the film is not listed: {list}"))
+        .clone()
+}
+
+fn id(daemon: &Daemon) -> String {
+    listed(daemon)["id"].as_str().unwrap().to_owned()
+}
+
+fn the_file_comes_back_byte_for_byte(daemon: &Daemon) {
+    let source = std::fs::read(source(daemon)).unwrap();
+    let direct = listed(daemon)["direct"].as_str().unwrap().to_owned();
+    assert_eq!(direct, "/fs/Films/Heat%20%26%20Dust%20%231.mkv");
+    let whole = get(daemon, &direct);
+    assert_eq!(whole.status, 200);
+    assert!(whole.body == source, "other bytes came back");
+    let middle = request(daemon, "GET", &direct, &["Range: bytes=70000-900000"]);
+    assert_eq!(middle.status, 206);
+    assert!(
+        middle.body == source[70_000..=900_000],
+        "other bytes came back"
+    );
+    let tag = format!("If-None-Match: {}", whole.header("etag").unwrap());
+    assert_eq!(request(daemon, "GET", &direct, &[&tag]).status, 304);
+    let folder = request(daemon, "GET", "/fs/", &["Accept: application/json"]);
+    assert!(folder.text().contains("\"Films/\""), "{}", folder.text());
+}
+
+/// The addresses in a playlist: on lines of their own, and in `URI="…"`.
+fn addresses(playlist: &str) -> Vec<String> {
+    playlist
+        .lines()
+        .filter_map(|line| match line.strip_prefix('#') {
+            None => Some(line),
+            Some(tag) => tag.split_once("URI=\"")?.1.split('"').next(),
+        })
+        .filter(|address| !address.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn path_of(address: &str) -> String {
+    match address.strip_prefix("http://") {
+        Some(rest) => rest[rest.find('/').unwrap()..].to_owned(),
+        None => address.replace("../../..", ""),
+    }
+}
+
+fn expect_kept(reply: &Reply, path: &str) {
+    assert_eq!(reply.status, 200, "{path}");
+    let kept = reply.header("cache-control").unwrap_or_default();
+    assert!(kept.contains("immutable"), "{path}: {kept}");
+}
+
+fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
+    let id = id(daemon);
+    let master = get(daemon, &format!("/playlist/local/{id}.m3u8"));
+    assert_eq!(
+        master.header("content-type"),
+        Some("application/vnd.apple.mpegurl")
+    );
+    hls_m3u8::MasterPlaylist::try_from(master.text().as_str()).unwrap();
+    let playlists = addresses(&master.text());
+    assert_eq!(playlists.len(), 5, "{}", master.text());
+    let mut segments = 0;
+    for address in playlists {
+        assert!(
+            address.starts_with(&format!("http://{}/", daemon.address())),
+            "{address}"
+        );
+        let playlist = get(daemon, &path_of(&address));
+        expect_kept(&playlist, &address);
+        hls_m3u8::MediaPlaylist::try_from(playlist.text().as_str()).unwrap();
+        for address in addresses(&playlist.text()) {
+            let path = path_of(&address);
+            let whole = get(daemon, &path);
+            expect_kept(&whole, &path);
+            let end = request(daemon, "GET", &path, &["Range: bytes=-7"]);
+            assert_eq!(end.status, 206, "{path}");
+            assert!(
+                whole.body.ends_with(&end.body) && end.body.len() == 7,
+                "{path}"
+            );
+            let by_tree = path.split_once(&id).unwrap().1.split('?').next().unwrap();
+            let twin = get(
+                daemon,
+                &format!("/fs/.hls/Films/Heat%20%26%20Dust%20%231.mkv{by_tree}"),
+            );
+            assert!(twin.body == whole.body, "{path} differs from the mount's");
+            segments += 1;
+        }
+    }
+    assert!(segments > 10, "{segments} segments");
+    let slug = listed(daemon)["slug"].as_str().unwrap().to_owned();
+    let by_slug = get(daemon, &format!("/playlist/local/{slug}.m3u8"));
+    assert_eq!(by_slug.body, master.body);
+    let stale = format!("/segment/{id}/video/00001.m4s?v=0123456789abcdef");
+    assert_eq!(get(daemon, &stale).status, 404);
+}
+
+fn ffmpeg_plays_the_playlist(daemon: &Daemon) {
+    let url = format!(
+        "http://{}/playlist/local/{}.m3u8",
+        daemon.address(),
+        id(daemon)
+    );
+    #[rustfmt::skip]
+    let arguments = ["-v", "error", "-i", &url, "-map", "0:v", "-map", "0:a", "-f", "null", "-"];
+    let output = Command::new("ffmpeg")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    // ffmpeg before 7 says so of any subtitle rendition.
+    let complaints: Vec<String> = String::from_utf8_lossy(&output.stderr)
+        .lines()
+        .filter(|line| !line.contains("Can't support the subtitle"))
+        .map(str::to_owned)
+        .collect();
+    assert!(complaints.is_empty(), "{complaints:?}");
+}
+
+fn subtitles_come_by_language(daemon: &Daemon) {
+    let id = id(daemon);
+    let list = get(daemon, &format!("/subtitles/{id}"));
+    let list: serde_json::Value = serde_json::from_slice(&list.body).unwrap();
+    assert_eq!(list.as_array().unwrap().len(), 2, "{list}");
+    let english = get(daemon, &format!("/subtitle/{id}/eng.srt"));
+    assert!(english.text().contains("English one"), "{}", english.text());
+    let spanish = get(daemon, &format!("/subtitle/{id}/spa"));
+    assert_eq!(
+        spanish.header("content-type"),
+        Some("text/vtt; charset=utf-8")
+    );
+    assert!(spanish.text().contains("Español two"), "{}", spanish.text());
+}
+
+/// By the strictest reader that is known.
+fn hls_parser_accepts_every_playlist(daemon: &Daemon) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new("node")
+        .arg(root.join("tests/browser/playlists.mjs"))
+        .arg(format!(
+            "http://{}/playlist/local/{}.m3u8",
+            daemon.address(),
+            id(daemon)
+        ))
+        .output()
+        .expect("node is missing: `apt-get install nodejs npm chromium`");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn the_page_plays_the_film_in_chromium() {
+    let daemon = &daemon_with_film();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    hls_parser_accepts_every_playlist(daemon);
+    assert!(
+        root.join("ui/node_modules/playwright-core").is_dir()
+            && get(daemon, "/hls.min.js").status == 200,
+        "the player or playwright-core is missing: run `scripts/setup-ui --test` and build again"
+    );
+    let shots = daemon.directory().join("shots");
+    let output = Command::new("node")
+        .arg(root.join("tests/browser/play.mjs"))
+        .arg(format!("http://{}/", daemon.address()))
+        .arg(id(daemon))
+        .arg("--shots")
+        .arg(&shots)
+        .output()
+        .expect("node is missing: `apt-get install nodejs npm chromium`");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let seen: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        seen["start"]["audio"].as_array().unwrap().len(),
+        2,
+        "{said}"
+    );
+    assert_eq!(seen["cues"].as_array().unwrap().len(), 2, "{said}");
+    assert!(said.contains("Español"), "{said}");
+}
