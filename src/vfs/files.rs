@@ -113,6 +113,7 @@ impl Inner {
             draft.modified = None;
             return Ok(());
         }
+        let dropped = draft.drop_unnamed_blob();
         let changed = draft.is_changed();
         let (entry, ()) = self.tree.update(file.id, |entry| {
             if let EntryKind::File(content) = &mut entry.kind {
@@ -129,6 +130,9 @@ impl Inner {
         })?;
         draft.modified = None;
         self.own_spooled(&entry)?;
+        if let Some(blob) = dropped {
+            self.ingest.disown_blob(blob);
+        }
         self.tree.sync()
     }
 
@@ -158,7 +162,11 @@ impl Inner {
             return;
         }
         if file.state().unlinked.is_some() {
-            file.state().draft = None;
+            let draft = file.state().draft.take();
+            if let Some(blob) = draft.and_then(|draft| draft.own_id()) {
+                // Perhaps never committed, so that nobody owns it.
+                self.ingest.disown_blob(blob);
+            }
             self.ingest.disown(id);
             let _ = self.writing.remove(id);
         }
