@@ -50,7 +50,10 @@ const CALLER: Caller = Caller {
 
 impl Direct {
     pub fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("tgfs-model-").tempdir().unwrap();
+        let directory = tempfile::Builder::new()
+            .prefix("tgfs-model-")
+            .tempdir()
+            .unwrap();
         let life = Some(Life::begin(&directory));
         Self { directory, life }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tgfs::cache::BlockCache;
 use tgfs::index::{Index, Owner};
 use tgfs::ingest::publisher::{Pace, Publisher};
-use tgfs::ingest::{Ingest, IngestParts, IngestSettings};
+use tgfs::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use tgfs::media::plan::CutPolicy;
 use tgfs::media::tool::Ffmpeg;
 use tgfs::process::Launcher;
@@ -41,7 +41,12 @@ impl Library {
         let faulty = FaultyRemote::new(Arc::new(LocalRemote::open(&root.join("store")).unwrap()));
         let remote: Arc<dyn Remote> = faulty.clone();
         runtime
-            .block_on(attach(&index, &remote, Claim::Continue, Deadline::after(READ_DEADLINE)))
+            .block_on(attach(
+                &index,
+                &remote,
+                Claim::Continue,
+                Deadline::after(READ_DEADLINE),
+            ))
             .unwrap();
         let spool = Spool::open(SpoolConfig {
             directory: root.join("spool"),
@@ -66,11 +71,21 @@ impl Library {
             cuts: CutPolicy::default(),
             linger: Duration::from_millis(200),
         };
-        let ingest = Ingest::start(parts, settings).unwrap();
-        let parts = VfsParts { index, tree, spool, cache, reader, ingest };
+        let ingest = Ingest::start(parts, settings, Workers::Running).unwrap();
+        let parts = VfsParts {
+            index,
+            tree,
+            spool,
+            cache,
+            reader,
+            ingest,
+        };
         let vfs = Vfs::start(parts, vfs_settings()).unwrap();
         vfs.resume().unwrap();
-        Self { vfs, remote: faulty }
+        Self {
+            vfs,
+            remote: faulty,
+        }
     }
 
     pub fn vfs(&self) -> Vfs {

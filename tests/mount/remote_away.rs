@@ -35,7 +35,10 @@ fn a_hanging_remote_is_an_error_and_holds_nobody_else_up() {
         // More readers than event loops wait; all of this has to go on.
         assert_eq!(fs::metadata(&path).unwrap().len(), 2_000_000);
         fs::write(test.path.join("near.bin"), b"written meanwhile").unwrap();
-        assert_eq!(fs::read(test.path.join("near.bin")).unwrap(), b"written meanwhile");
+        assert_eq!(
+            fs::read(test.path.join("near.bin")).unwrap(),
+            b"written meanwhile"
+        );
         let mut names: Vec<_> = fs::read_dir(&test.path)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -71,7 +74,8 @@ fn writing_goes_on_while_nothing_can_be_sent() {
     let mut test = TestMount::new();
     let unavailable = Fault::Fail(RemoteErrorKind::Unavailable);
     test.remote().inject(Operation::Put, &unavailable, ALWAYS);
-    test.remote().inject(Operation::AppendLog, &unavailable, ALWAYS);
+    test.remote()
+        .inject(Operation::AppendLog, &unavailable, ALWAYS);
     let bytes = noise(1_200_000, 5);
     fs::write(test.path.join("f.bin"), &bytes).unwrap();
     fs::rename(test.path.join("f.bin"), test.path.join("g.bin")).unwrap();
