@@ -80,7 +80,11 @@ impl Parts {
             Spool::open(spool_config(config))
                 .with_context(|| format!("the spool {}", config.spool.dir.display()))?,
         );
-        let cache = Arc::new(BlockCache::new(Arc::clone(&remote), config.cache_size));
+        let cache = Arc::new(BlockCache::new(
+            Arc::clone(&remote),
+            config.cache_size,
+            config.read_deadline,
+        ));
         let reader = Reader::new(Arc::clone(&spool), Arc::clone(&cache), config.read_deadline);
         let tree = Arc::new(Tree::new(Arc::clone(&index)));
         let ingest_parts = IngestParts {

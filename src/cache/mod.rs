@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use moka::future::Cache;
@@ -49,12 +50,14 @@ pub struct BlockCache {
     tables: Cache<PackId, Arc<PackTable>>,
     counters: Arc<Counters>,
     capacity: u64,
+    deadline: Duration,
 }
 
 impl BlockCache {
-    /// `capacity` in bytes of blocks.
+    /// `capacity` in bytes of blocks. No fetch outlives `deadline`: a remote that hangs must not
+    /// hold later readers of the same block in the fetch of the first.
     #[must_use]
-    pub fn new(remote: Arc<dyn Remote>, capacity: u64) -> Self {
+    pub fn new(remote: Arc<dyn Remote>, capacity: u64, deadline: Duration) -> Self {
         let counters = Arc::new(Counters::default());
         let evicted = Arc::clone(&counters);
         // LRU, since TinyLFU was measured to drop nearly all blocks that were read ahead.
@@ -79,6 +82,7 @@ impl BlockCache {
             tables,
             counters,
             capacity,
+            deadline,
         }
     }
 
@@ -87,47 +91,25 @@ impl BlockCache {
     /// # Errors
     /// What the remote says; shared by all who waited for it and not kept.
     pub async fn block(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
-        let entry = self
-            .blocks
-            .entry((pack.id, block))
-            .or_try_insert_with(self.fetch_detached(pack.clone(), block))
-            .await
-            .map_err(|error: Arc<SharedError>| (*error).clone())?;
-        let counter = if entry.is_fresh() {
-            &self.counters.misses
-        } else {
-            &self.counters.hits
+        let key = (pack.id, block);
+        if let Some(bytes) = self.blocks.get(&key).await {
+            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(bytes);
+        }
+        // The cache itself is asked from a task of its own: the reader that comes first may go away
+        // (a seek), and the fetch then goes on for those who joined it and for the cache.
+        let fetch = Fetch {
+            remote: Arc::clone(&self.remote),
+            blocks: self.blocks.clone(),
+            tables: self.tables.clone(),
+            counters: Arc::clone(&self.counters),
+            deadline: self.deadline,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
-        Ok(entry.into_value())
-    }
-
-    /// The fetch runs in a task of its own: a reader that goes away restarts nothing for others.
-    async fn fetch_detached(&self, pack: PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
-        let remote = Arc::clone(&self.remote);
-        let tables = self.tables.clone();
-        let fetched = tokio::spawn(async move {
-            let table = table_of(&remote, &tables, &pack).await?;
-            remote::fetch_block(&remote, &pack, &table, block)
-                .await
-                .map_err(Arc::new)
-        })
-        .await
-        .unwrap_or_else(|error| {
-            Err(Arc::new(RemoteError::new(
-                RemoteErrorKind::Unavailable,
-                "fetch",
-                format!("a fetch ended early: {error}"),
-            )))
-        });
-        match &fetched {
-            Ok(bytes) => self
-                .counters
-                .fetched_bytes
-                .fetch_add(bytes.len() as u64, Ordering::Relaxed),
-            Err(_) => self.counters.errors.fetch_add(1, Ordering::Relaxed),
-        };
+        let pack = pack.clone();
+        let fetched = tokio::spawn(async move { fetch.block(&pack, block).await });
         fetched
+            .await
+            .unwrap_or_else(|error| Err(ended_early(&error)))
     }
 
     #[must_use]
@@ -172,6 +154,66 @@ impl BlockCache {
     }
 }
 
+/// What a detached fetch needs.
+struct Fetch {
+    remote: Arc<dyn Remote>,
+    blocks: Cache<(PackId, BlockIndex), Bytes>,
+    tables: Cache<PackId, Arc<PackTable>>,
+    counters: Arc<Counters>,
+    deadline: Duration,
+}
+
+impl Fetch {
+    async fn block(self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
+        let entry = self
+            .blocks
+            .entry((pack.id, block))
+            .or_try_insert_with(self.fetch(pack, block))
+            .await
+            .map_err(|error: Arc<SharedError>| (*error).clone())?;
+        if entry.is_fresh() {
+            self.counters.misses.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(entry.into_value())
+    }
+
+    async fn fetch(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
+        let fetching = async {
+            let table = table_of(&self.remote, &self.tables, pack).await?;
+            let fetched = remote::fetch_block(&self.remote, pack, &table, block).await;
+            fetched.map_err(Arc::new)
+        };
+        let fetched = tokio::time::timeout(self.deadline, fetching)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Arc::new(RemoteError::new(
+                    RemoteErrorKind::Unavailable,
+                    format!("read pack {}", pack.id),
+                    format!("no answer within {} s", self.deadline.as_secs()),
+                )))
+            });
+        match &fetched {
+            Ok(bytes) => self
+                .counters
+                .fetched_bytes
+                .fetch_add(bytes.len() as u64, Ordering::Relaxed),
+            Err(_) => self.counters.errors.fetch_add(1, Ordering::Relaxed),
+        };
+        fetched
+    }
+}
+
+fn ended_early(error: &tokio::task::JoinError) -> SharedError {
+    let message = format!("a fetch ended early: {error}");
+    Arc::new(RemoteError::new(
+        RemoteErrorKind::Unavailable,
+        "read",
+        message,
+    ))
+}
+
 async fn table_of(
     remote: &Arc<dyn Remote>,
     tables: &Cache<PackId, Arc<PackTable>>,
@@ -183,3 +225,6 @@ async fn table_of(
         .await
         .map_err(|error: Arc<RemoteError>| error)
 }
+
+#[cfg(test)]
+mod tests;

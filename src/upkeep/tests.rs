@@ -82,6 +82,7 @@ impl Library {
         let publisher = self.publisher();
         publisher.drained().await.unwrap();
         publisher.stop().await;
+        drop(publisher);
     }
 
     fn commit(&self, changes: &[Change]) {

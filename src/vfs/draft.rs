@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::ingest::extents::ExtentList;
-use crate::model::{Blob, Extent, ExtentSource, FileContent, Timestamp};
+use crate::model::{Blob, BlobId, Extent, ExtentSource, FileContent, Timestamp};
 use crate::spool::{Spool, SpoolFile};
 
 #[derive(Debug)]
@@ -136,6 +136,30 @@ impl Draft {
                 .any(|extent| extent.source == ExtentSource::Blob(blob.id))
         };
         self.blobs.iter().filter(named).cloned().collect()
+    }
+
+    /// Lets go of the own blob when no extent names it: a commit without it lets the spool delete
+    /// it, so that what is written from now on needs another one.
+    pub fn drop_unnamed_blob(&mut self) -> Option<BlobId> {
+        let own = self.own.as_ref()?.id;
+        let source = ExtentSource::Blob(own);
+        if self
+            .extents
+            .as_slice()
+            .iter()
+            .any(|extent| extent.source == source)
+        {
+            return None;
+        }
+        self.own = None;
+        self.blobs.retain(|blob| blob.id != own);
+        Some(own)
+    }
+
+    /// The own blob, if there is one.
+    #[must_use]
+    pub fn own_id(&self) -> Option<BlobId> {
+        self.own.as_ref().map(|file| file.id)
     }
 
     /// Takes over slices that ingest found for the base's blobs while the draft was open.

@@ -25,8 +25,8 @@ use crate::spool::Space;
 const WRITE_BACK_BYTES: u64 = 8 << 20;
 /// Most that one copy inside the mount moves: fuser's reply is a `u32`.
 const MAX_COPY_BYTES: u64 = 1 << 30;
-/// Largest file: far above any film, far below where offsets could overflow.
-const MAX_FILE_BYTES: u64 = 1 << 50;
+/// Largest file (16 TiB, as on ext4): far above any film, far below where offsets could overflow.
+const MAX_FILE_BYTES: u64 = 1 << 44;
 
 /// Runs a short blocking piece of work (local disk, index) off the async threads.
 pub(super) async fn blocking<T: Send + 'static>(
@@ -113,6 +113,7 @@ impl Inner {
             draft.modified = None;
             return Ok(());
         }
+        let dropped = draft.drop_unnamed_blob();
         let changed = draft.is_changed();
         let (entry, ()) = self.tree.update(file.id, |entry| {
             if let EntryKind::File(content) = &mut entry.kind {
@@ -129,6 +130,9 @@ impl Inner {
         })?;
         draft.modified = None;
         self.own_spooled(&entry)?;
+        if let Some(blob) = dropped {
+            self.ingest.disown_blob(blob);
+        }
         self.tree.sync()
     }
 
@@ -158,7 +162,11 @@ impl Inner {
             return;
         }
         if file.state().unlinked.is_some() {
-            file.state().draft = None;
+            let draft = file.state().draft.take();
+            if let Some(blob) = draft.and_then(|draft| draft.own_id()) {
+                // Perhaps never committed, so that nobody owns it.
+                self.ingest.disown_blob(blob);
+            }
             self.ingest.disown(id);
             let _ = self.writing.remove(id);
         }

@@ -214,7 +214,7 @@ async fn attempt(vfs: &Vfs, operation: &Operation) -> FsResult<Vec<u8>> {
     Ok(Vec::new())
 }
 
-async fn tree(vfs: &Vfs) -> Tree {
+async fn tree(vfs: &Vfs) -> Result<Tree, String> {
     let mut tree = Tree::new();
     let mut waiting = vec![(Ino::ROOT, String::new())];
     while let Some((directory, path)) = waiting.pop() {
@@ -241,14 +241,17 @@ async fn tree(vfs: &Vfs) -> Tree {
                 }
                 FileKind::File => {
                     let size = vfs.getattr(entry.ino).unwrap().size;
-                    let bytes = read(vfs, entry.ino, 0, usize::MAX).await.unwrap();
+                    let bytes = match read(vfs, entry.ino, 0, usize::MAX).await {
+                        Ok(bytes) => bytes,
+                        Err(error) => return Err(format!("{key}: {error}")),
+                    };
                     assert_eq!(size, bytes.len() as u64, "stat and read of {key}");
                     tree.insert(key, Node::File(bytes));
                 }
             }
         }
     }
-    tree
+    Ok(tree)
 }
 
 impl Subject for Direct {
@@ -267,7 +270,7 @@ impl Subject for Direct {
         })
     }
 
-    fn tree(&mut self) -> Tree {
+    fn tree(&mut self) -> Result<Tree, String> {
         let Life { library, runtime } = self.life();
         runtime.block_on(tree(&library.vfs()))
     }

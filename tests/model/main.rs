@@ -30,7 +30,8 @@ const SEEDS: u64 = 4;
 trait Subject {
     /// What was read, for a read; nothing for the rest.
     fn apply(&mut self, operation: &Operation) -> Result<Vec<u8>, Fault>;
-    fn tree(&mut self) -> Tree;
+    /// Everything there is, or which file cannot be read and why.
+    fn tree(&mut self) -> Result<Tree, String>;
     fn restart(&mut self);
     /// Whether the kinds of failures are the subject's own, or made by a kernel before it.
     fn precision(&self) -> Precision;
@@ -90,11 +91,12 @@ fn run(subject: &mut impl Subject, seed: u64, steps: usize) {
                 subject.restart();
                 done.push("Restart".to_owned());
             }
-            let found = subject.tree();
-            if &found != model.tree() {
-                let difference = reference::difference(model.tree(), &found);
-                panic!("{}", story(seed, &done, &difference, &""));
-            }
+            let difference = match subject.tree() {
+                Ok(found) if &found == model.tree() => continue,
+                Ok(found) => reference::difference(model.tree(), &found),
+                Err(unreadable) => unreadable,
+            };
+            panic!("seed {seed}, {difference}; last steps:\n{}", last(&done));
         }
     }
 }
@@ -111,10 +113,10 @@ fn brief(result: &Result<Vec<u8>, Fault>) -> String {
 }
 
 fn story(seed: u64, done: &[String], expected: &impl Debug, found: &impl Debug) -> String {
-    let start = done.len().saturating_sub(60);
-    format!(
-        "seed {seed}, step {}: expected {expected:?}, found {found:?}; last steps:\n{}",
-        done.len(),
-        done[start..].join("\n")
-    )
+    let found = format!("expected {expected:?}, found {found:?}");
+    format!("seed {seed}, {found}; last steps:\n{}", last(done))
+}
+
+fn last(done: &[String]) -> String {
+    done[done.len().saturating_sub(100)..].join("\n")
 }

@@ -103,7 +103,7 @@ impl Subject for ThroughMount {
         })
     }
 
-    fn tree(&mut self) -> Tree {
+    fn tree(&mut self) -> Result<Tree, String> {
         let mut tree = Tree::new();
         let mut waiting = vec![self.test.path.clone()];
         while let Some(directory) = waiting.pop() {
@@ -123,13 +123,13 @@ impl Subject for ThroughMount {
                     waiting.push(path);
                     tree.insert(key, Node::Directory);
                 } else {
-                    let bytes = fs::read(&path).unwrap();
+                    let bytes = fs::read(&path).map_err(|error| format!("{key}: {error}"))?;
                     assert_eq!(meta.len(), bytes.len() as u64, "stat and read of {key}");
                     tree.insert(key, Node::File(bytes));
                 }
             }
         }
-        tree
+        Ok(tree)
     }
 
     fn restart(&mut self) {

@@ -7,13 +7,13 @@ use std::time::Duration;
 use tgfs::cache::BlockCache;
 use tgfs::index::{Index, Owner};
 use tgfs::ingest::publisher::{Pace, Publisher};
-use tgfs::ingest::{Ingest, IngestParts, IngestSettings};
+use tgfs::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use tgfs::media::plan::CutPolicy;
 use tgfs::media::tool::Ffmpeg;
 use tgfs::process::Launcher;
 use tgfs::read::Reader;
-use tgfs::remote::LocalRemote;
-use tgfs::remote::Remote;
+use tgfs::remote::{LocalRemote, Remote};
+
 use tgfs::remote::retry::Deadline;
 use tgfs::remote::testing::FaultyRemote;
 use tgfs::spool::{Spool, SpoolConfig};
@@ -55,7 +55,11 @@ impl Library {
         });
         let spool = Arc::new(spool.unwrap());
         let tree = Arc::new(Tree::new(Arc::clone(&index)));
-        let cache = Arc::new(BlockCache::new(Arc::clone(&remote), CACHE_BYTES));
+        let cache = Arc::new(BlockCache::new(
+            Arc::clone(&remote),
+            CACHE_BYTES,
+            READ_DEADLINE,
+        ));
         let reader = Reader::new(Arc::clone(&spool), Arc::clone(&cache), READ_DEADLINE);
         let parts = IngestParts {
             index: Arc::clone(&index),
@@ -71,7 +75,7 @@ impl Library {
             cuts: CutPolicy::default(),
             linger: Duration::from_millis(200),
         };
-        let ingest = Ingest::start(parts, settings, tgfs::ingest::Workers::Running).unwrap();
+        let ingest = Ingest::start(parts, settings, Workers::Running).unwrap();
         let parts = VfsParts {
             index,
             tree,

@@ -41,6 +41,7 @@ async fn a_second_writer_is_noticed_and_can_be_taken_over_from() {
     let publisher = library.publisher();
     let stopped = publisher.drained().await.unwrap_err().to_string();
     publisher.stop().await;
+    drop(publisher);
     assert!(stopped.contains("tgfs recover --take-over"), "{stopped}");
     assert!(stopped.contains(&writer.to_string()), "{stopped}");
     assert_eq!(library.index.log_head(), head);
@@ -98,6 +99,7 @@ async fn a_manifest_whose_acknowledgement_was_lost_is_our_own() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     publisher.stop().await;
+    drop(publisher);
     library.faulty.heal();
     assert!(!library.index.is_published(film.id).unwrap());
     let remote = Arc::clone(&library.remote);
