@@ -28,7 +28,7 @@ use tokio::runtime::Handle;
 use super::convert::{self, GENERATION, attr_ttl, caller, entry_ttl, file_attr, ino, open_flags};
 use super::directory;
 use super::mount::Deadlines;
-use super::reply::{Refuse, finish, guarded};
+use super::reply::{Refuse, answer_attribute, finish, guarded};
 use crate::model::{ErrorKind, FsError, FsResult, MAX_NAME_BYTES};
 use crate::vfs::{Attr, Caller, HandleId, Opened, SetAttr, Vfs};
 
@@ -180,25 +180,6 @@ fn handle(handle: FileHandle) -> HandleId {
 /// capabilities, labels) and, unlike ENOSYS, does not switch the others off.
 fn is_user_attribute(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b"user.")
-}
-
-/// `getxattr(2)`, `listxattr(2)`: size 0 asks how long the value is.
-fn answer_attribute(
-    operation: &'static str,
-    value: FsResult<Vec<u8>>,
-    size: u32,
-    reply: ReplyXattr,
-) {
-    finish(
-        operation,
-        value,
-        reply,
-        |value, reply: ReplyXattr| match u32::try_from(value.len()) {
-            Ok(len) if size == 0 => reply.size(len),
-            Ok(len) if len <= size => reply.data(&value),
-            _ => reply.error(Errno::ERANGE),
-        },
-    );
 }
 
 impl Filesystem for Adapter {

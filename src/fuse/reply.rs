@@ -77,6 +77,25 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> FsResult<T>) -> FsResult<T> {
     })
 }
 
+/// `getxattr(2)`, `listxattr(2)`: size 0 asks how long the value is.
+pub(super) fn answer_attribute(
+    operation: &'static str,
+    value: FsResult<Vec<u8>>,
+    size: u32,
+    reply: ReplyXattr,
+) {
+    finish(
+        operation,
+        value,
+        reply,
+        |value, reply: ReplyXattr| match u32::try_from(value.len()) {
+            Ok(len) if size == 0 => reply.size(len),
+            Ok(len) if len <= size => reply.data(&value),
+            _ => reply.error(Errno::ERANGE),
+        },
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::disk::DirectoryLock;
+use crate::failpoint;
 use crate::model::{Attributes, Change, EntryId, Ino, LibraryId, Name, Seq, Timestamp};
 use change::{Origin, draft_changes};
 use draft::Draft;
@@ -227,11 +228,13 @@ impl Shared {
             (writes, meta, record)
         };
         let before = writer.journal.append(&record)?;
+        failpoint::pass(failpoint::Step::JournalAppended);
         if let Err(error) = self.apply(writer, &writes, meta) {
             // Told as failed, so it must not come back when the journal is read again.
             writer.journal.cut(before)?;
             return Err(error);
         }
+        failpoint::pass(failpoint::Step::IndexUpdated);
         let bytes = writer.journal.len() - before;
         self.activity.send_modify(|activity| {
             activity.last_seq = seq;
@@ -298,7 +301,9 @@ impl Shared {
             identity: writer.meta.identity.clone(),
         };
         let mut restated = outbox::restate(store, &writer.meta)?;
-        writer.journal.rotate(&header, &mut restated)
+        writer.journal.rotate(&header, &mut restated)?;
+        failpoint::pass(failpoint::Step::JournalTrimmed);
+        Ok(())
     }
 
     /// A change of rows that is no change of the tree and so stands in no journal.

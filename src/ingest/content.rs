@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Shared;
 use super::jobs::Lane;
 use super::packer::SHARED_BELOW_BYTES;
+use crate::failpoint;
 use crate::model::{
     Blob, BlobId, ByteRange, Digest, EntryId, EntryKind, ErrorKind, Extent, ExtentSource,
     FileState, FsError, FsResult, PackRef, PackSlice,
@@ -39,6 +40,7 @@ pub async fn send(
         .await
         .map_err(std::io::Error::other)??;
     let pack = remote::store_pack(remote, &sealed).await?;
+    failpoint::pass(failpoint::Step::PackPut);
     Ok((pack, sealed.slice_offsets()))
 }
 
@@ -156,6 +158,7 @@ impl Shared {
             }
             Ok(())
         })?;
+        failpoint::pass(failpoint::Step::PackNamed);
         Ok(())
     }
 }

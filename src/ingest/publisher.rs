@@ -9,6 +9,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::failpoint;
 use crate::index::{Acknowledged, Index, IndexError, LogHead, Outbox};
 use crate::model::{Digest, LogRecord, Seq, WriterId};
 use crate::remote::retry::{Deadline, retry};
@@ -362,6 +363,7 @@ impl Work {
     async fn send(&self, object: LogObject, bytes: &Bytes) -> Result<(), PublishError> {
         let deadline = Deadline::after(SEND_DEADLINE);
         retry(deadline, || self.remote.append_log(object, bytes.clone())).await?;
+        failpoint::pass(failpoint::Step::ManifestPut);
         let back = retry(deadline, || self.remote.read_log(object)).await?;
         if back == *bytes {
             Ok(())

@@ -191,7 +191,7 @@ impl Shared {
         let mut file = tokio::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
-            .mode(0o600)
+            .mode(0o644)
             .open(&source.path)
             .await?;
         let extents = ExtentList::new(content.extents.clone());

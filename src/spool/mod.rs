@@ -13,10 +13,14 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::failpoint;
 use crate::model::BlobId;
 
 /// Extension of the record beside each spool file.
 const RECORD_EXTENSION: &str = "entry";
+/// Readable for all, inside a directory that only we can enter: a media tool that runs as another
+/// user opens its one input through a descriptor that it is handed.
+const FILE_MODE: u32 = 0o644;
 /// Writes begin to wait when less than this is left of the spool: enough for every handle of a
 /// parallel copy to have a few 1 MiB writes on the way.
 const LOW_WATER_BYTES: u64 = 64 << 20;
@@ -135,7 +139,7 @@ impl Spool {
             .read(true)
             .write(true)
             .create_new(true)
-            .mode(0o600)
+            .mode(FILE_MODE)
             .open(&path)?;
         let file = Arc::new(SpoolFile { id, path, file });
         self.files().insert(id, Arc::clone(&file));
@@ -178,6 +182,7 @@ impl Spool {
         let held = file.file.metadata().map_or(0, |meta| meta.blocks() * 512);
         remove_if_there(&file.path)?;
         remove_if_there(&self.record_path(id))?;
+        failpoint::pass(failpoint::Step::SpoolReleased);
         let _ = self
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {

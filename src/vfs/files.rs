@@ -8,15 +8,12 @@ use bytes::Bytes;
 
 use super::draft::Draft;
 use super::open::{FileHandle, OpenFile, OpenKind, OpenState};
-use super::types::{
-    Access, AllocateMode, Caller, Existing, HandleId, Mutability, Opened, SeekTarget, SetIdBits,
-};
-use super::virtual_tree::VirtualNode;
-use super::{Inner, Target, Vfs, attributes, signals};
+use super::types::{AllocateMode, HandleId, Mutability, SeekTarget, SetIdBits};
+use super::{Inner, Target, Vfs, attributes};
 use crate::ingest::extents::ExtentList;
 use crate::model::{
-    Blob, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState,
-    FsError, FsResult, Timestamp, ViewsState,
+    Blob, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState, FsError,
+    FsResult,
 };
 use crate::spool::Space;
 
@@ -61,7 +58,11 @@ impl Inner {
     }
 
     /// Starts a draft if there is none.
-    fn with_draft<'a>(&self, file: &OpenFile, state: &'a mut OpenState) -> FsResult<&'a mut Draft> {
+    pub(super) fn with_draft<'a>(
+        &self,
+        file: &OpenFile,
+        state: &'a mut OpenState,
+    ) -> FsResult<&'a mut Draft> {
         if state.draft.is_none() {
             state.draft = Some(Draft::over(&self.content_of(file, state)?));
         }
@@ -70,7 +71,7 @@ impl Inner {
 
     /// Says in the index that a file is being written: a start that finds this knows that the
     /// bytes may be half of what was meant.
-    fn mark_writing(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
+    pub(super) fn mark_writing(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
         if !state.marked {
             self.writing.put(file.id)?;
             state.marked = true;
@@ -90,87 +91,6 @@ impl Inner {
             ));
         }
         Ok(())
-    }
-
-    /// Commits the draft of a file: its extents become the entry's, durable when this returns.
-    pub(super) fn commit_draft(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
-        let Some(draft) = state.draft.as_mut() else {
-            return Ok(());
-        };
-        draft.sync()?;
-        let quarantine = state.quarantine.clone();
-        if !draft.is_changed() && quarantine.is_none() {
-            return self.tree.sync();
-        }
-        let modified = draft.modified.unwrap_or_else(Timestamp::now);
-        let extents = draft.extents.as_slice().to_vec();
-        let blobs = draft.named_blobs();
-        let size = draft.size();
-        if let Some(entry) = &mut state.unlinked {
-            if let EntryKind::File(content) = &mut entry.kind {
-                (content.extents, content.blobs, content.size) = (extents, blobs, size);
-            }
-            draft.modified = None;
-            return Ok(());
-        }
-        let dropped = draft.drop_unnamed_blob();
-        let changed = draft.is_changed();
-        let (entry, ()) = self.tree.update(file.id, |entry| {
-            if let EntryKind::File(content) = &mut entry.kind {
-                if changed {
-                    content.version += 1;
-                    (content.extents, content.blobs, content.size) = (extents, blobs, size);
-                    content.views = ViewsState::Pending;
-                    entry.attributes.mtime = modified;
-                    entry.attributes.ctime = modified;
-                }
-                content.state = quarantine.map_or(FileState::Spooled, FileState::Failed);
-            }
-            Ok(())
-        })?;
-        draft.modified = None;
-        self.own_spooled(&entry)?;
-        if let Some(blob) = dropped {
-            self.ingest.disown_blob(blob);
-        }
-        self.tree.sync()
-    }
-
-    /// Tells the spool who needs which blob, and writes the records that let a start without index
-    /// and journal find the bytes' name again.
-    pub(super) fn own_spooled(&self, entry: &Entry) -> FsResult<()> {
-        let EntryKind::File(content) = &entry.kind else {
-            return Ok(());
-        };
-        let blobs: Vec<_> = content.blobs.iter().map(|blob| blob.id).collect();
-        let record = crate::ingest::spool_record(entry)?;
-        for id in &blobs {
-            if self.spool.get(*id).is_some() {
-                self.spool.write_record(*id, &record)?;
-            }
-        }
-        self.ingest.own(entry.id, blobs);
-        Ok(())
-    }
-
-    /// Forgets an open file that nobody uses; of an unlinked one, its spooled bytes too.
-    pub(super) fn drop_if_unused(&self, id: EntryId) {
-        let Some(file) = self.open.file(id) else {
-            return;
-        };
-        if self.open.is_open(id) {
-            return;
-        }
-        if file.state().unlinked.is_some() {
-            let draft = file.state().draft.take();
-            if let Some(blob) = draft.and_then(|draft| draft.own_id()) {
-                // Perhaps never committed, so that nobody owns it.
-                self.ingest.disown_blob(blob);
-            }
-            self.ingest.disown(id);
-            let _ = self.writing.remove(id);
-        }
-        self.open.forget_idle(id);
     }
 
     fn write_blocking(&self, open: &FileHandle, offset: u64, data: &[u8]) -> FsResult<WriteBack> {
@@ -196,177 +116,6 @@ impl Inner {
 enum WriteBack {
     NotYet,
     Due(Arc<crate::spool::SpoolFile>),
-}
-
-/// Opening and closing.
-impl Vfs {
-    /// # Errors
-    /// `NotFound`, `IsDirectory`, `ReadOnly` (a view opened for writing), or `Io`.
-    pub async fn open(
-        &self,
-        ino: crate::model::Ino,
-        access: Access,
-        existing: Existing,
-        caller: Caller,
-    ) -> FsResult<Opened> {
-        let mut target = self.0.target(ino)?;
-        let writes = access != Access::Read || existing == Existing::Truncate;
-        if writes {
-            self.0.require_writable()?;
-            if let Target::Virtual(node @ VirtualNode::Sidecar { .. }) = &target {
-                let id = self.materialise(node.clone(), existing, caller).await?;
-                target = Target::Real(self.0.tree.node(id)?);
-            }
-        }
-        match target {
-            Target::Virtual(_) if writes => Err(ErrorKind::ReadOnly.into()),
-            Target::Virtual(node) => {
-                let handle = self.0.open.open_other(self.0.open_virtual(&node)?);
-                Ok(Opened {
-                    handle,
-                    mutability: Mutability::Immutable,
-                })
-            }
-            Target::Real(node) => {
-                if matches!(node.kind, crate::index::NodeKind::Directory) {
-                    return Err(ErrorKind::IsDirectory.into());
-                }
-                let handle = self.0.open.open_file(node.id, node.ino, access);
-                if existing == Existing::Truncate
-                    && let Err(error) = self.truncate_open(handle).await
-                {
-                    self.release(handle);
-                    return Err(error);
-                }
-                Ok(Opened {
-                    handle,
-                    mutability: self.0.mutability(node.id),
-                })
-            }
-            Target::Unlinked(file) => {
-                let handle = self.0.open.open_file(file.id, file.ino, access);
-                Ok(Opened {
-                    handle,
-                    mutability: Mutability::Mutable,
-                })
-            }
-        }
-    }
-
-    async fn truncate_open(&self, handle: HandleId) -> FsResult<()> {
-        let inner = Arc::clone(&self.0);
-        let open = inner.open.get(handle)?;
-        blocking(move || {
-            let OpenKind::File(open) = &*open else {
-                return Err(ErrorKind::BadHandle.into());
-            };
-            let mut state = open.file.state();
-            let draft = inner.with_draft(&open.file, &mut state)?;
-            if draft.size() > 0 {
-                draft.truncate(0);
-                open.wrote.store(true, Ordering::Relaxed);
-                inner.mark_writing(&open.file, &mut state)?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// `close`: when this succeeds, what was written is durable in the spool. A writer that is
-    /// being ended by a signal leaves half a file: it is kept, and not ingested.
-    ///
-    /// # Errors
-    /// `NoSpace` or `Io`, when the bytes are not durable or an earlier write failed.
-    pub async fn flush(&self, handle: HandleId, caller: Caller) -> FsResult<()> {
-        let inner = Arc::clone(&self.0);
-        let open = inner.open.get(handle)?;
-        blocking(move || {
-            let OpenKind::File(open) = &*open else {
-                return Ok(());
-            };
-            if open.access == Access::Read || !open.wrote.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            let mut state = open.file.state();
-            if let Some(signal) = signals::fatal_signal(caller.pid) {
-                state.quarantine.get_or_insert_with(|| {
-                    format!(
-                        "the program that wrote it was ended by signal {signal}; \
-                         copy it again, or `tgfs retry` it as it is"
-                    )
-                });
-            }
-            let failed = open.failed.load(Ordering::Relaxed);
-            if failed {
-                state.quarantine.get_or_insert_with(|| {
-                    "a write failed, so the file is not whole; copy it again".to_owned()
-                });
-            }
-            inner.commit_draft(&open.file, &mut state)?;
-            open.wrote.store(false, Ordering::Relaxed);
-            if state.marked {
-                inner.writing.remove(open.file.id)?;
-                state.marked = false;
-            }
-            if failed {
-                return Err(FsError::new(
-                    ErrorKind::Io,
-                    "an earlier write to this file failed",
-                ));
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// # Errors
-    /// `NoSpace` or `Io`, when the bytes are not durable.
-    pub async fn fsync(&self, handle: HandleId) -> FsResult<()> {
-        let inner = Arc::clone(&self.0);
-        let open = inner.open.get(handle)?;
-        blocking(move || match &*open {
-            OpenKind::File(open) => inner.commit_draft(&open.file, &mut open.file.state()),
-            OpenKind::Snapshot { .. } | OpenKind::View(_) | OpenKind::Fixed(_) => Ok(()),
-        })
-        .await
-    }
-
-    /// The last writer's release starts the settle time, after which the file is ingested: rsync,
-    /// gio, mc and shutil still set times, modes and names after it.
-    pub fn release(&self, handle: HandleId) {
-        let Some(closed) = self.0.open.close(handle) else {
-            return;
-        };
-        match &*closed.handle {
-            OpenKind::File(open) => {
-                let id = open.file.id;
-                if open.access != Access::Read && closed.remaining_writers == 0 {
-                    self.0.settle.touch(id);
-                }
-                if closed.remaining == 0 {
-                    self.0.drop_if_unused(id);
-                }
-            }
-            OpenKind::Snapshot { .. } => self.0.ingest.unpin(handle.0),
-            OpenKind::View(_) | OpenKind::Fixed(_) => {}
-        }
-    }
-
-    /// `fsync` of a directory: all names are durable when this returns.
-    ///
-    /// # Errors
-    /// `NoSpace` or `Io`.
-    pub async fn sync_names(&self) -> FsResult<()> {
-        let inner = Arc::clone(&self.0);
-        blocking(move || inner.tree.sync()).await
-    }
-
-    /// Commits what an open file has uncommitted.
-    pub(super) async fn commit_file(&self, file: &Arc<OpenFile>) -> FsResult<()> {
-        let inner = Arc::clone(&self.0);
-        let file = Arc::clone(file);
-        blocking(move || inner.commit_draft(&file, &mut file.state())).await
-    }
 }
 
 /// Bytes.
@@ -658,7 +407,7 @@ impl Inner {
         Ok(needed(&content, offset, len))
     }
 
-    fn mutability(&self, id: EntryId) -> Mutability {
+    pub(super) fn mutability(&self, id: EntryId) -> Mutability {
         let stored = self
             .tree
             .recent_entry(id)

@@ -5,8 +5,11 @@
 //! `draft` hold what is open and being written, `virtual_tree` and `views` what is computed.
 
 mod attributes;
+mod commit;
+mod describe;
 mod draft;
 mod files;
+mod handles;
 mod library;
 mod names;
 mod open;

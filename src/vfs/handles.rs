@@ -1,0 +1,181 @@
+//! Opening and closing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::files::blocking;
+use super::open::{OpenFile, OpenKind};
+use super::types::{Access, Caller, Existing, HandleId, Mutability, Opened};
+use super::virtual_tree::VirtualNode;
+use super::{Target, Vfs, signals};
+use crate::model::{ErrorKind, FsError, FsResult};
+
+impl Vfs {
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, `ReadOnly` (a view opened for writing), or `Io`.
+    pub async fn open(
+        &self,
+        ino: crate::model::Ino,
+        access: Access,
+        existing: Existing,
+        caller: Caller,
+    ) -> FsResult<Opened> {
+        let mut target = self.0.target(ino)?;
+        let writes = access != Access::Read || existing == Existing::Truncate;
+        if writes {
+            self.0.require_writable()?;
+            if let Target::Virtual(node @ VirtualNode::Sidecar { .. }) = &target {
+                let id = self.materialise(node.clone(), existing, caller).await?;
+                target = Target::Real(self.0.tree.node(id)?);
+            }
+        }
+        match target {
+            Target::Virtual(_) if writes => Err(ErrorKind::ReadOnly.into()),
+            Target::Virtual(node) => {
+                let handle = self.0.open.open_other(self.0.open_virtual(&node)?);
+                Ok(Opened {
+                    handle,
+                    mutability: Mutability::Immutable,
+                })
+            }
+            Target::Real(node) => {
+                if matches!(node.kind, crate::index::NodeKind::Directory) {
+                    return Err(ErrorKind::IsDirectory.into());
+                }
+                let handle = self.0.open.open_file(node.id, node.ino, access);
+                if existing == Existing::Truncate
+                    && let Err(error) = self.truncate_open(handle).await
+                {
+                    self.release(handle);
+                    return Err(error);
+                }
+                Ok(Opened {
+                    handle,
+                    mutability: self.0.mutability(node.id),
+                })
+            }
+            Target::Unlinked(file) => {
+                let handle = self.0.open.open_file(file.id, file.ino, access);
+                Ok(Opened {
+                    handle,
+                    mutability: Mutability::Mutable,
+                })
+            }
+        }
+    }
+
+    async fn truncate_open(&self, handle: HandleId) -> FsResult<()> {
+        let inner = Arc::clone(&self.0);
+        let open = inner.open.get(handle)?;
+        blocking(move || {
+            let OpenKind::File(open) = &*open else {
+                return Err(ErrorKind::BadHandle.into());
+            };
+            let mut state = open.file.state();
+            let draft = inner.with_draft(&open.file, &mut state)?;
+            if draft.size() > 0 {
+                draft.truncate(0);
+                open.wrote.store(true, Ordering::Relaxed);
+                inner.mark_writing(&open.file, &mut state)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// `close`: when this succeeds, what was written is durable in the spool. A writer that is
+    /// being ended by a signal leaves half a file: it is kept, and not ingested.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`, when the bytes are not durable or an earlier write failed.
+    pub async fn flush(&self, handle: HandleId, caller: Caller) -> FsResult<()> {
+        let inner = Arc::clone(&self.0);
+        let open = inner.open.get(handle)?;
+        blocking(move || {
+            let OpenKind::File(open) = &*open else {
+                return Ok(());
+            };
+            if open.access == Access::Read || !open.wrote.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let mut state = open.file.state();
+            if let Some(signal) = signals::fatal_signal(caller.pid) {
+                state.quarantine.get_or_insert_with(|| {
+                    format!(
+                        "the program that wrote it was ended by signal {signal}; \
+                         copy it again, or `tgfs retry` it as it is"
+                    )
+                });
+            }
+            let failed = open.failed.load(Ordering::Relaxed);
+            if failed {
+                state.quarantine.get_or_insert_with(|| {
+                    "a write failed, so the file is not whole; copy it again".to_owned()
+                });
+            }
+            inner.commit_draft(&open.file, &mut state)?;
+            open.wrote.store(false, Ordering::Relaxed);
+            if state.marked {
+                inner.writing.remove(open.file.id)?;
+                state.marked = false;
+            }
+            if failed {
+                return Err(FsError::new(
+                    ErrorKind::Io,
+                    "an earlier write to this file failed",
+                ));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// # Errors
+    /// `NoSpace` or `Io`, when the bytes are not durable.
+    pub async fn fsync(&self, handle: HandleId) -> FsResult<()> {
+        let inner = Arc::clone(&self.0);
+        let open = inner.open.get(handle)?;
+        blocking(move || match &*open {
+            OpenKind::File(open) => inner.commit_draft(&open.file, &mut open.file.state()),
+            OpenKind::Snapshot { .. } | OpenKind::View(_) | OpenKind::Fixed(_) => Ok(()),
+        })
+        .await
+    }
+
+    /// The last writer's release starts the settle time, after which the file is ingested: rsync,
+    /// gio, mc and shutil still set times, modes and names after it.
+    pub fn release(&self, handle: HandleId) {
+        let Some(closed) = self.0.open.close(handle) else {
+            return;
+        };
+        match &*closed.handle {
+            OpenKind::File(open) => {
+                let id = open.file.id;
+                if open.access != Access::Read && closed.remaining_writers == 0 {
+                    self.0.settle.touch(id);
+                }
+                if closed.remaining == 0 {
+                    self.0.drop_if_unused(id);
+                }
+            }
+            OpenKind::Snapshot { .. } => self.0.ingest.unpin(handle.0),
+            OpenKind::View(_) | OpenKind::Fixed(_) => {}
+        }
+    }
+
+    /// `fsync` of a directory: all names are durable when this returns.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub async fn sync_names(&self) -> FsResult<()> {
+        let inner = Arc::clone(&self.0);
+        blocking(move || inner.tree.sync()).await
+    }
+
+    /// Commits what an open file has uncommitted.
+    pub(super) async fn commit_file(&self, file: &Arc<OpenFile>) -> FsResult<()> {
+        let inner = Arc::clone(&self.0);
+        let file = Arc::clone(file);
+        blocking(move || inner.commit_draft(&file, &mut file.state())).await
+    }
+}
