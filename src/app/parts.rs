@@ -87,7 +87,9 @@ impl Parts {
         ));
         let reader = Reader::new(Arc::clone(&spool), Arc::clone(&cache), config.read_deadline);
         let tree = Arc::new(Tree::new(Arc::clone(&index)));
+        let unpublished = index.unpublished()?;
         let ingest_parts = IngestParts {
+            unpublished,
             index: Arc::clone(&index),
             tree: Arc::clone(&tree),
             spool: Arc::clone(&spool),

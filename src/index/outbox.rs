@@ -359,7 +359,7 @@ impl Index {
         })
     }
 
-    /// Entries whose newest state no acknowledged manifest holds, removed ones left out.
+    /// Entries whose newest state no acknowledged manifest holds, removed ones included.
     ///
     /// # Errors
     /// When the database fails.

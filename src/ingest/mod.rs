@@ -78,6 +78,9 @@ pub struct IngestParts {
     pub spool: Arc<Spool>,
     pub reader: Reader,
     pub remote: Arc<dyn Remote>,
+    /// What no manifest held before the publisher was started, removed entries included: a start
+    /// tells by it a spool file whose name was removed from one that nothing ever named.
+    pub unpublished: Vec<EntryId>,
     pub publisher: Publisher,
     pub tool: Arc<dyn MediaTool>,
 }
@@ -93,6 +96,7 @@ struct Shared {
     spool: Arc<Spool>,
     reader: Reader,
     remote: Arc<dyn Remote>,
+    unpublished_at_start: Vec<EntryId>,
     publisher: Publisher,
     tool: Arc<dyn MediaTool>,
     settings: ArcSwap<IngestSettings>,
@@ -126,6 +130,7 @@ impl Ingest {
             spool: parts.spool,
             reader: parts.reader,
             remote: parts.remote,
+            unpublished_at_start: parts.unpublished,
             publisher: parts.publisher,
             tool: parts.tool,
             settings: ArcSwap::from_pointee(settings),
@@ -214,6 +219,12 @@ impl Ingest {
         ids.sort_unstable();
         ids.dedup();
         Ok(ids)
+    }
+
+    /// What no acknowledged manifest held when this run began, removed entries included.
+    #[must_use]
+    pub fn unpublished_at_start(&self) -> &[EntryId] {
+        &self.0.unpublished_at_start
     }
 
     /// Whether space in the spool will come free by itself.

@@ -191,12 +191,14 @@ impl Inner {
         let is_derived = matches!(&spooled.views, ViewsState::Ready(v) if v.derived.id == blob);
         let current = match self.tree.entry(record.id) {
             Ok(entry) => entry,
-            // Derived bytes of a file that is gone can be made again from nothing that is left.
+            // The user removed the file, and the crash came before its bytes went; derived bytes
+            // of a file that is gone are of no use to anybody.
             Err(error) if error.kind == ErrorKind::NotFound => {
-                if is_derived {
+                let was_removed = self.ingest.unpublished_at_start().contains(&record.id);
+                if is_derived || was_removed {
                     self.ingest.disown_blob(blob);
                 }
-                return Ok(is_derived);
+                return Ok(is_derived || was_removed);
             }
             Err(error) => return Err(error),
         };

@@ -61,7 +61,9 @@ impl Library {
             READ_DEADLINE,
         ));
         let reader = Reader::new(Arc::clone(&spool), Arc::clone(&cache), READ_DEADLINE);
+        let unpublished = index.unpublished().unwrap();
         let parts = IngestParts {
+            unpublished,
             index: Arc::clone(&index),
             tree: Arc::clone(&tree),
             spool: Arc::clone(&spool),
