@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +57,7 @@ pub struct SpoolFile {
     pub id: BlobId,
     pub path: PathBuf,
     file: File,
+    writing_back: AtomicBool,
 }
 
 impl SpoolFile {
@@ -70,6 +71,31 @@ impl SpoolFile {
     /// When the disk is full or fails.
     pub fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(data, offset)
+    }
+
+    fn new(id: BlobId, path: PathBuf, file: File) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            path,
+            file,
+            writing_back: AtomicBool::new(false),
+        })
+    }
+
+    /// Begins to push what was written to the disk, unless that is being done. Nobody waits for
+    /// it: `close` syncs again and sees an error. Inside a tokio runtime.
+    pub fn write_back(self: &Arc<Self>) {
+        // One at a time a file: several would only queue up at the file's lock, before writers.
+        if self.writing_back.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let file = Arc::clone(self);
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(error) = file.sync() {
+                tracing::debug!(%error, "early write-back");
+            }
+            file.writing_back.store(false, Ordering::Relaxed);
+        }));
     }
 
     /// # Errors
@@ -109,7 +135,7 @@ impl Spool {
             let path = item.path();
             let file = OpenOptions::new().read(true).write(true).open(&path)?;
             used += file.metadata()?.blocks() * 512;
-            files.insert(id, Arc::new(SpoolFile { id, path, file }));
+            files.insert(id, SpoolFile::new(id, path, file));
         }
         Ok(Self {
             config,
@@ -141,7 +167,7 @@ impl Spool {
             .create_new(true)
             .mode(FILE_MODE)
             .open(&path)?;
-        let file = Arc::new(SpoolFile { id, path, file });
+        let file = SpoolFile::new(id, path, file);
         self.files().insert(id, Arc::clone(&file));
         Ok(file)
     }
@@ -155,7 +181,7 @@ impl Spool {
         std::fs::rename(from, &path)?;
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
         self.charge(file.metadata()?.blocks() * 512);
-        let file = Arc::new(SpoolFile { id, path, file });
+        let file = SpoolFile::new(id, path, file);
         self.files().insert(id, Arc::clone(&file));
         Ok(file)
     }

@@ -93,7 +93,7 @@ impl Inner {
         Ok(())
     }
 
-    fn write_blocking(&self, open: &FileHandle, offset: u64, data: &[u8]) -> FsResult<WriteBack> {
+    fn write_blocking(&self, open: &FileHandle, offset: u64, data: &[u8]) -> FsResult<()> {
         let file = &open.file;
         let mut state = file.state();
         self.mark_writing(file, &mut state)?;
@@ -101,21 +101,14 @@ impl Inner {
         draft.write(&self.spool, offset, data)?;
         open.wrote.store(true, Ordering::Relaxed);
         state.unsynced += data.len() as u64;
-        if state.unsynced < WRITE_BACK_BYTES {
-            return Ok(WriteBack::NotYet);
+        if state.unsynced >= WRITE_BACK_BYTES
+            && let Some(draft) = &mut state.draft
+        {
+            draft.own_blob(&self.spool)?.write_back();
+            state.unsynced = 0;
         }
-        state.unsynced = 0;
-        let own = match &mut state.draft {
-            Some(draft) => draft.own_blob(&self.spool)?,
-            None => return Ok(WriteBack::NotYet),
-        };
-        Ok(WriteBack::Due(own))
+        Ok(())
     }
-}
-
-enum WriteBack {
-    NotYet,
-    Due(Arc<crate::spool::SpoolFile>),
 }
 
 /// Bytes.
@@ -191,7 +184,7 @@ impl Vfs {
         self.0.wait_for_space(data.len() as u64).await?;
         let inner = Arc::clone(&self.0);
         let kind = Arc::clone(kind);
-        let due = blocking(move || {
+        blocking(move || {
             let OpenKind::File(open) = &*kind else {
                 return Err(ErrorKind::BadHandle.into());
             };
@@ -200,12 +193,7 @@ impl Vfs {
             }
             inner.write_blocking(open, offset, &data)
         })
-        .await?;
-        if let WriteBack::Due(own) = due {
-            // Nobody waits for this one: `close` syncs again and sees its error.
-            drop(tokio::task::spawn_blocking(move || own.sync()));
-        }
-        Ok(())
+        .await
     }
 
     /// Shares stored bytes instead of copying them.
