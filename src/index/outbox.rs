@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::Index;
+use super::change::packs_of;
 use super::draft::Draft;
 use super::error::IndexError;
 use super::key;
@@ -41,7 +42,7 @@ pub struct Acknowledged {
 pub struct DyingPack {
     pub pack: PackRef,
     pub since: Timestamp,
-    /// Whether the change that let go of it stands in the remote's log.
+    /// Whether the changes that let go of it stand in the remote's log.
     pub released: bool,
 }
 
@@ -60,6 +61,20 @@ fn dirty_rows(store: &Store) -> Result<BTreeMap<EntryId, DirtyV1>, IndexError> {
         ControlFlow::Continue(())
     })?;
     Ok(rows)
+}
+
+/// Packs that the log's state of a changed entry names. The last reference here may have been
+/// another entry's: until the change is published, recovery would still need them.
+fn published_packs(store: &Store) -> Result<BTreeSet<PackId>, IndexError> {
+    let mut packs = BTreeSet::new();
+    let prefix = [key::PUBLISHED];
+    visit_rows::<LogRecord>(store, &prefix, &prefix, &mut |_, record| {
+        if let Change::Put(entry) = &record.change {
+            packs.extend(packs_of(entry).into_keys());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(packs)
 }
 
 /// Records that state all unpublished changes again, for the head of a new journal file.
@@ -336,6 +351,7 @@ impl Index {
     pub fn dying_packs(&self, limit: usize) -> Result<Vec<DyingPack>, IndexError> {
         self.shared.read(|store| {
             let draft = Draft::new(store);
+            let named = published_packs(store)?;
             let mut rows: Vec<DyingV1> = Vec::new();
             let prefix = [key::DYING];
             visit_rows::<DyingV1>(store, &prefix, &prefix, &mut |_, row| {
@@ -349,10 +365,11 @@ impl Index {
             rows.into_iter()
                 .map(|row| {
                     let dirty = draft.get::<DirtyV1>(&key::dirty(row.owner))?;
+                    let released = dirty.is_none() && !named.contains(&row.pack.id);
                     Ok(DyingPack {
                         pack: row.pack,
                         since: row.since,
-                        released: dirty.is_none(),
+                        released,
                     })
                 })
                 .collect::<Result<_, IndexError>>()

@@ -3,11 +3,34 @@
 use super::Inner;
 use super::open::{OpenFile, OpenState};
 use crate::failpoint;
-use crate::model::{Entry, EntryId, EntryKind, FileState, FsResult, Timestamp, ViewsState};
+use crate::model::{
+    Blob, Entry, EntryId, EntryKind, FileContent, FileState, FsResult, Timestamp, ViewsState,
+};
+
+/// Adds what `content` knows of where the same blobs stand.
+pub(super) fn take_over_slices(blobs: &mut [Blob], content: &FileContent) {
+    for blob in blobs {
+        if let Some(newer) = content.blob(blob.id)
+            && newer.slices.len() > blob.slices.len()
+        {
+            blob.slices.clone_from(&newer.slices);
+            blob.digest = newer.digest;
+        }
+    }
+}
 
 impl Inner {
     /// Commits the draft of a file: its extents become the entry's, durable when this returns.
     pub(super) fn commit_draft(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
+        if state.draft.is_none() {
+            return Ok(());
+        }
+        self.place_draft(file, state)?;
+        self.tree.sync()
+    }
+
+    /// As [`Self::commit_draft`], durable with the next sync of the journal.
+    pub(super) fn place_draft(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
         let Some(draft) = state.draft.as_mut() else {
             return Ok(());
         };
@@ -15,7 +38,7 @@ impl Inner {
         failpoint::pass(failpoint::Step::SpoolWritten);
         let quarantine = state.quarantine.clone();
         if !draft.is_changed() && quarantine.is_none() {
-            return self.tree.sync();
+            return Ok(());
         }
         let modified = draft.modified.unwrap_or_else(Timestamp::now);
         let extents = draft.extents.as_slice().to_vec();
@@ -30,16 +53,23 @@ impl Inner {
         }
         let dropped = draft.drop_unnamed_blob();
         let changed = draft.is_changed();
+        let mut blobs = blobs;
         let (entry, ()) = self.tree.update(file.id, |entry| {
             if let EntryKind::File(content) = &mut entry.kind {
                 if changed {
                     content.version += 1;
+                    // Packs that took the base's bytes while the draft was open: the copies in
+                    // the spool may be gone by now.
+                    take_over_slices(&mut blobs, content);
                     (content.extents, content.blobs, content.size) = (extents, blobs, size);
                     content.views = ViewsState::Pending;
                     entry.attributes.mtime = modified;
                     entry.attributes.ctime = modified;
                 }
-                content.state = quarantine.map_or(FileState::Spooled, FileState::Failed);
+                // A failed write that changed nothing leaves a stored file what it was.
+                if changed || content.state != FileState::Stored {
+                    content.state = quarantine.map_or(FileState::Spooled, FileState::Failed);
+                }
             }
             Ok(())
         })?;
@@ -48,7 +78,7 @@ impl Inner {
         if let Some(blob) = dropped {
             self.ingest.disown_blob(blob);
         }
-        self.tree.sync()
+        Ok(())
     }
 
     /// Tells the spool who needs which blob, and writes the records that let a start without index

@@ -72,6 +72,8 @@ impl Vfs {
                 return Err(ErrorKind::BadHandle.into());
             };
             let mut state = open.file.state();
+            // What a failed write left is cut away with the rest.
+            state.quarantine = None;
             let draft = inner.with_draft(&open.file, &mut state)?;
             if draft.size() > 0 {
                 draft.truncate(0);
@@ -112,6 +114,10 @@ impl Vfs {
                 state.quarantine.get_or_insert_with(|| {
                     "a write failed, so the file is not whole; copy it again".to_owned()
                 });
+            }
+            if state.quarantine.is_some() {
+                // Not a byte may have been taken; that it failed is written down all the same.
+                inner.with_draft(&open.file, &mut state)?;
             }
             inner.commit_draft(&open.file, &mut state)?;
             open.wrote.store(false, Ordering::Relaxed);
