@@ -115,7 +115,7 @@ impl Inner {
         let id = entry.id;
         let file = self.open.file_or_new(id, entry.ino);
         file.state().unlinked = Some(Box::new(entry));
-        self.drop_if_unused(id);
+        self.drop_file_if_unused(&file);
         self.ingest.changed();
     }
 }
