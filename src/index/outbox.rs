@@ -8,11 +8,11 @@ use super::draft::Draft;
 use super::error::IndexError;
 use super::key;
 use super::query::visit_rows;
-use super::record::{ContentV1, DirtyV1, DyingV1, JournalRecordV1, LogHeadV1, MetaV1, NodeV1};
+use super::record::{ContentV1, DirtyV1, DyingV1, JournalRecordV1, LogHeadV1, MetaV1};
 use super::store::{Space, Store};
 use crate::model::{
     Change, Entry, EntryId, EntryKind, FileState, Ino, LogRecord, PackId, PackRef, Seq, Timestamp,
-    WriterId,
+    ViewsState, WriterId,
 };
 
 /// Records that may go into the next manifest.
@@ -129,12 +129,16 @@ fn is_durable(entry: &Entry) -> bool {
     }
 }
 
-/// The entry as a manifest states it: a file whose bytes are all in packs is stored.
+/// The entry as a manifest states it: a file whose bytes are all in packs is stored, and views
+/// whose derived blob is still on its way are not named yet; they follow in a record of their own.
 fn as_published(mut entry: Entry) -> Entry {
-    if let EntryKind::File(content) = &mut entry.kind
-        && content.state == FileState::Spooled
-    {
-        content.state = FileState::Stored;
+    if let EntryKind::File(content) = &mut entry.kind {
+        if content.state == FileState::Spooled {
+            content.state = FileState::Stored;
+        }
+        if matches!(&content.views, ViewsState::Ready(views) if !views.is_durable()) {
+            content.views = ViewsState::Pending;
+        }
     }
     entry
 }
@@ -302,7 +306,7 @@ impl Index {
                 } else if let Some((node, entry)) = draft.entry(id)? {
                     records.push(LogRecord {
                         seq: node.seq,
-                        change: Change::Put(Box::new(entry)),
+                        change: Change::Put(Box::new(as_published(entry))),
                     });
                 }
             }
@@ -466,11 +470,14 @@ fn acknowledge_one(
         && let EntryKind::File(stated) = &stated.kind
     {
         version = Some(stated.version);
-        let current = draft.get::<ContentV1>(&key::content(id))?;
-        if current.is_some_and(|current| current.0 != **stated)
-            && draft.get::<NodeV1>(&key::node(id))?.is_some()
+        // What is stated differs from the row in what the manifest could not say yet (views on
+        // their way), and in the one thing that it makes true: that the bytes are stored.
+        if stated.state == FileState::Stored
+            && let Some(mut current) = draft.get::<ContentV1>(&key::content(id))?
+            && current.0.state == FileState::Spooled
         {
-            draft.put(key::content(id), &ContentV1((**stated).clone()))?;
+            current.0.state = FileState::Stored;
+            draft.put(key::content(id), &current)?;
         }
     }
     Ok(Some(Acknowledged { id, version }))

@@ -74,6 +74,13 @@ impl Job {
     }
 }
 
+/// Whether nothing is left to do for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    Yes,
+    No,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     jobs: HashMap<EntryId, Job>,
@@ -205,14 +212,16 @@ impl Jobs {
     }
 
     /// Forgets a job unless it is to run again.
-    pub fn finish(&self, id: EntryId) {
+    pub fn finish(&self, id: EntryId) -> Finished {
         let mut inner = self.inner();
-        let done = inner
-            .jobs
-            .get(&id)
-            .is_some_and(|job| job.content.step == Step::Done && job.views.step == Step::Done);
-        if done {
-            inner.jobs.remove(&id);
+        match inner.jobs.get(&id) {
+            Some(job) if job.content.step != Step::Done || job.views.step != Step::Done => {
+                Finished::No
+            }
+            _ => {
+                inner.jobs.remove(&id);
+                Finished::Yes
+            }
         }
     }
 
@@ -283,11 +292,14 @@ mod tests {
         assert_eq!(jobs.take(Lane::Content), Some(id));
         jobs.step_done(Lane::Content, id);
         assert_eq!(jobs.take(Lane::Content), None);
-        jobs.finish(id);
-        assert!(jobs.contains(id), "the views are still to be made");
+        assert_eq!(
+            jobs.finish(id),
+            Finished::No,
+            "the views are still to be made"
+        );
         assert_eq!(jobs.take(Lane::Views), Some(id));
         jobs.step_done(Lane::Views, id);
-        jobs.finish(id);
+        assert_eq!(jobs.finish(id), Finished::Yes);
         assert!(!jobs.contains(id));
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::LogRecord;
+use crate::model::{Blob, BlobId, ByteRange, Digest, LogRecord, Views, ViewsState};
 
 fn all(index: &Index) -> Vec<LogRecord> {
     index.outbox(usize::MAX).unwrap().records
@@ -33,6 +33,62 @@ fn only_durable_files_go_out_and_become_stored() {
     };
     assert_eq!(content.state, FileState::Stored);
     assert!(all(&index).is_empty());
+}
+
+/// Content first, views after it: a manifest must not name derived bytes that no pack holds.
+#[test]
+fn views_are_not_named_before_their_bytes_are_stored() {
+    let state = tempfile::tempdir().unwrap();
+    let (index, _) = open(state.path());
+    let mut content = in_pack(spooled(5), &pack(5));
+    content.views = ViewsState::Ready(Box::new(views_in_the_spool()));
+    let film = file(&index, EntryId::ROOT, "a", content);
+    index.commit(&[put(&film)]).unwrap();
+    let stated_views = |records: &[LogRecord]| {
+        records.iter().find_map(|record| match &record.change {
+            Change::Put(entry) if entry.id == film.id => match &entry.kind {
+                EntryKind::File(content) => Some(content.views.clone()),
+                EntryKind::Directory => None,
+            },
+            _ => None,
+        })
+    };
+    let sent = acknowledge_all(&index);
+    assert_eq!(stated_views(&sent), Some(ViewsState::Pending));
+    // Here they stay: players use them from the spool. A snapshot states what the manifest did.
+    let EntryKind::File(kept) = index.entry(film.id).unwrap().unwrap().kind else {
+        panic!("a file");
+    };
+    assert!(matches!(kept.views, ViewsState::Ready(_)));
+    assert_eq!(kept.state, FileState::Stored);
+    let mut snapshot = Vec::new();
+    index
+        .published(&mut |record| {
+            snapshot.push(record);
+            Ok::<_, IndexError>(())
+        })
+        .unwrap();
+    assert_eq!(stated_views(&snapshot), Some(ViewsState::Pending));
+}
+
+fn views_in_the_spool() -> Views {
+    Views {
+        derived: Blob {
+            id: BlobId::random(),
+            len: 9,
+            digest: None,
+            slices: Vec::new(),
+        },
+        map: ByteRange::new(0, 9),
+        map_digest: Digest::of(b"map"),
+        layout: 1,
+        origin_seconds: 10,
+        duration_ms: 1000,
+        independent_segments: true,
+        tracks: Vec::new(),
+        subtitles: Vec::new(),
+        note: None,
+    }
 }
 
 #[test]
