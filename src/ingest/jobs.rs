@@ -1,7 +1,7 @@
 //! Jobs in memory: which files wait for which lane, and how far they are. One entry an unfinished
 //! file (some 200 bytes), so the queue is bounded by what is in the spool.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -86,6 +86,8 @@ struct Inner {
     jobs: HashMap<EntryId, Job>,
     content: VecDeque<EntryId>,
     views: VecDeque<EntryId>,
+    /// Files that are being written: what their newest blob holds can still change.
+    held: HashSet<EntryId>,
 }
 
 impl Inner {
@@ -116,8 +118,19 @@ impl Jobs {
         }
     }
 
+    /// Starts no step of a file until it is submitted again.
+    pub fn hold(&self, id: EntryId) {
+        self.inner().held.insert(id);
+    }
+
+    #[must_use]
+    pub fn is_held(&self, id: EntryId) -> bool {
+        self.inner().held.contains(&id)
+    }
+
     /// Queues a file on both lanes; each finds out what there is to do.
     pub fn submit(&self, id: EntryId) {
+        self.inner().held.remove(&id);
         for lane in [Lane::Content, Lane::Views] {
             self.queue(lane, id);
         }
@@ -235,7 +248,9 @@ impl Jobs {
     }
 
     pub fn remove(&self, id: EntryId) {
-        self.inner().jobs.remove(&id);
+        let mut inner = self.inner();
+        inner.jobs.remove(&id);
+        inner.held.remove(&id);
     }
 
     pub fn contains(&self, id: EntryId) -> bool {

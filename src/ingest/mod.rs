@@ -187,6 +187,12 @@ impl Ingest {
         self.changed();
     }
 
+    /// The file is being written to: until it is submitted again its bytes are not sent, since they
+    /// can still change where they are.
+    pub fn hold(&self, id: EntryId) {
+        self.0.jobs.hold(id);
+    }
+
     /// As [`Self::submit`], with the count of attempts forgotten.
     pub fn retry(&self, id: EntryId) {
         self.0.notes.forget_attempts(id);
