@@ -328,7 +328,9 @@ impl Shared {
             return;
         }
         for blob in orphans {
-            if self.owners().is_owned(blob) {
+            // Held meanwhile: nobody begins to need it between the question and the deed.
+            let owners = self.owners();
+            if owners.is_owned(blob) {
                 continue;
             }
             if let Err(error) = self.spool.discard(blob) {
@@ -425,23 +427,30 @@ impl Shared {
     /// Lets go of what the remote holds now, and of the job when nothing is left to do.
     fn settle_acknowledged(&self, id: EntryId) {
         self.tree.forget_recent(id);
-        let entry = match self.tree.entry(id) {
-            Ok(entry) => entry,
+        // No commit comes between what is read and what it lets go of: a newer version's blobs
+        // would lose their owner.
+        let settled = self.tree.update(id, |entry| {
+            let EntryKind::File(content) = &entry.kind else {
+                return Ok(false);
+            };
+            let published = self.index.is_published(id).unwrap_or(false);
+            if !published || !content.is_durable() {
+                return Ok(false);
+            }
+            self.set_owned(Owner::Entry(id), needed_blobs(content));
+            Ok(true)
+        });
+        let entry = match settled {
+            Ok((entry, true)) => entry,
             Err(error) if error.kind == ErrorKind::NotFound => {
                 self.jobs.remove(id);
                 return;
             }
-            Err(_) => return,
+            Ok((_, false)) | Err(_) => return,
         };
         let EntryKind::File(content) = &entry.kind else {
             return;
         };
-        let published = self.index.is_published(id).unwrap_or(false);
-        if !published || !content.is_durable() {
-            return;
-        }
-        // A job of an older or newer state may still run; it owns what it needs by then.
-        self.set_owned(Owner::Entry(id), needed_blobs(content));
         let views_done = match &content.views {
             ViewsState::Pending => false,
             ViewsState::Ready(views) => views.is_durable(),
@@ -459,10 +468,19 @@ impl Shared {
         self.changed();
     }
 
+    fn is_gone(&self, id: EntryId) -> bool {
+        matches!(self.tree.node(id), Err(error) if error.kind == ErrorKind::NotFound)
+    }
+
     fn finish_step(&self, lane: Lane, id: EntryId, result: FsResult<()>) {
         match result {
             Ok(()) => self.jobs.step_done(lane, id),
             Err(error) if error.kind == ErrorKind::NotFound => {
+                self.jobs.remove(id);
+                self.notes.forget_job(id);
+            }
+            // Removed while it was sent, so that its bytes were not there any more.
+            Err(_) if self.is_gone(id) => {
                 self.jobs.remove(id);
                 self.notes.forget_job(id);
             }

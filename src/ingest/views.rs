@@ -113,7 +113,7 @@ impl Shared {
             ViewsState::Ready(views) => Some(views.derived.id),
             _ => None,
         };
-        let (entry, kept) = self.tree.update(id, |entry| {
+        let (_, kept) = self.tree.update(id, |entry| {
             let EntryKind::File(content) = &mut entry.kind else {
                 return Ok(false);
             };
@@ -121,16 +121,13 @@ impl Shared {
                 return Ok(false);
             }
             content.views = state;
+            // Here, so that no commit comes between: its blobs would lose their owner.
+            let needed = super::needed_blobs(content);
+            self.set_owned(super::owners::Owner::Entry(id), needed);
             Ok(true)
         })?;
-        match &entry.kind {
-            EntryKind::File(content) if kept => {
-                self.set_owned(
-                    super::owners::Owner::Entry(id),
-                    super::needed_blobs(content),
-                );
-            }
-            _ => made.into_iter().for_each(|blob| self.orphan(vec![blob])),
+        if !kept {
+            made.into_iter().for_each(|blob| self.orphan(vec![blob]));
         }
         self.changed();
         Ok(())

@@ -1,10 +1,11 @@
 //! What makes written bytes a version of the file, and what lets go of them.
 
 use super::Inner;
+use super::draft::Draft;
 use super::open::{OpenFile, OpenState};
 use crate::failpoint;
 use crate::model::{
-    Entry, EntryId, EntryKind, ErrorKind, FileState, FsResult, Timestamp, ViewsState,
+    BlobId, Entry, EntryId, EntryKind, ErrorKind, FileState, FsResult, Timestamp, ViewsState,
 };
 
 impl Inner {
@@ -13,11 +14,17 @@ impl Inner {
         let Some(draft) = state.draft.as_mut() else {
             return Ok(());
         };
-        draft.sync()?;
+        let synced = draft.sync();
         failpoint::pass(failpoint::Step::SpoolWritten);
+        if let Err(error) = &synced {
+            state.quarantine.get_or_insert_with(|| {
+                format!("the disk of the spool failed ({error}), so the file is not whole; copy it again")
+            });
+        }
         let quarantine = state.quarantine.clone();
         if !draft.is_changed() && quarantine.is_none() {
-            return self.tree.sync();
+            self.tree.sync()?;
+            return Ok(synced?);
         }
         let modified = draft.modified.unwrap_or_else(Timestamp::now);
         let extents = draft.extents.as_slice().to_vec();
@@ -28,7 +35,7 @@ impl Inner {
                 (content.extents, content.blobs, content.size) = (extents, blobs, size);
             }
             draft.modified = None;
-            return Ok(());
+            return Ok(synced?);
         }
         let dropped = draft.drop_unnamed_blob();
         let changed = draft.is_changed();
@@ -64,7 +71,47 @@ impl Inner {
         if let Some(blob) = dropped {
             self.ingest.disown_blob(blob);
         }
-        self.tree.sync()
+        self.tree.sync()?;
+        Ok(synced?)
+    }
+
+    /// Says beside a new blob whose it is going to be: should the daemon be killed before the first
+    /// commit, the bytes are found again under their name.
+    pub(super) fn begin_record(
+        &self,
+        file: &OpenFile,
+        state: &OpenState,
+        blob: BlobId,
+    ) -> FsResult<()> {
+        match &state.unlinked {
+            Some(entry) => {
+                let record = crate::ingest::spool_record(entry)?;
+                self.spool.begin_record(blob, &record)?;
+                self.spool.note_removed(blob, file.id)?;
+            }
+            None => {
+                let record = crate::ingest::spool_record(&*self.tree.recent_entry(file.id)?)?;
+                self.spool.begin_record(blob, &record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A removed file's spooled bytes: no start shall take them for lost ones.
+    pub(super) fn note_removed(&self, entry: &Entry) {
+        let EntryKind::File(content) = &entry.kind else {
+            return;
+        };
+        let mut blobs = crate::ingest::spooled_blobs(content);
+        if let Some(file) = self.open.file(entry.id) {
+            blobs.extend(file.state().draft.as_ref().and_then(Draft::own_id));
+        }
+        blobs.retain(|blob| self.spool.get(*blob).is_some());
+        for blob in blobs {
+            if let Err(error) = self.spool.note_removed(blob, entry.id) {
+                tracing::debug!(%blob, %error, "a removal is not noted in the spool");
+            }
+        }
     }
 
     /// Tells the spool who needs which blob, and writes the records that let a start without index

@@ -113,8 +113,10 @@ impl Inner {
         self.settle.cancel(entry.id);
         self.ingest.cancel(entry.id);
         let id = entry.id;
-        let file = self.open.file_or_new(id, entry.ino);
-        file.state().unlinked = Some(Box::new(entry));
+        let held = self.open.hold(id, entry.ino);
+        self.note_removed(&entry);
+        held.file.state().unlinked = Some(Box::new(entry));
+        drop(held);
         self.drop_if_unused(id);
         self.ingest.changed();
     }
