@@ -350,13 +350,24 @@ impl Index {
                     ControlFlow::Break(())
                 }
             })?;
+            // The last to let go is not the only one that counts: the log may still name the pack
+            // for an entry that let go of it earlier, in a change that is not published yet.
+            let mut named = BTreeSet::new();
+            for id in dirty_rows(store)?.into_keys() {
+                if let Some(record) = draft.get::<LogRecord>(&key::published(id))?
+                    && let Change::Put(entry) = &record.change
+                    && let EntryKind::File(content) = &entry.kind
+                {
+                    named.extend(content.packs().into_iter().map(|pack| pack.id));
+                }
+            }
             rows.into_iter()
                 .map(|row| {
                     let dirty = draft.get::<DirtyV1>(&key::dirty(row.owner))?;
                     Ok(DyingPack {
-                        pack: row.pack,
+                        released: dirty.is_none() && !named.contains(&row.pack.id),
                         since: row.since,
-                        released: dirty.is_none(),
+                        pack: row.pack,
                     })
                 })
                 .collect::<Result<_, IndexError>>()

@@ -170,6 +170,29 @@ fn a_pack_dies_with_its_last_reference_only() {
     assert!(index.dying_packs(10).unwrap().is_empty());
 }
 
+/// Two files share a pack. One is overwritten and the new version is not published yet; then the
+/// other one goes, and that is. The log still names the pack for the first.
+#[test]
+fn a_pack_that_the_log_names_for_anyone_is_not_released() {
+    let state = tempfile::tempdir().unwrap();
+    let (index, _) = open(state.path());
+    let shared = pack(5);
+    let mut first = file(&index, EntryId::ROOT, "a", in_pack(spooled(5), &shared));
+    let second = file(&index, EntryId::ROOT, "b", in_pack(spooled(5), &shared));
+    index.commit(&[put(&first), put(&second)]).unwrap();
+    acknowledge_all(&index);
+    first.kind = EntryKind::File(Box::new(spooled(5)));
+    index.commit(&[put(&first)]).unwrap();
+    index.commit(&[remove(&second)]).unwrap();
+    acknowledge_all(&index);
+    let released = |index: &Index| index.dying_packs(9).unwrap()[0].released;
+    assert!(!released(&index));
+    first.kind = EntryKind::File(Box::new(in_pack(spooled(5), &pack(6))));
+    index.commit(&[put(&first)]).unwrap();
+    acknowledge_all(&index);
+    assert!(released(&index));
+}
+
 #[test]
 fn the_journal_shrinks_to_what_is_not_published() {
     let state = tempfile::tempdir().unwrap();
