@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::Index;
-use super::change::packs_of;
 use super::draft::Draft;
 use super::error::IndexError;
 use super::key;
 use super::query::visit_rows;
-use super::record::{ContentV1, DirtyV1, DyingV1, JournalRecordV1, LogHeadV1, MetaV1, NodeV1};
+use super::record::{ContentV1, DirtyV1, DyingV1, JournalRecordV1, LogHeadV1, MetaV1};
 use super::store::{Space, Store};
 use crate::model::{
     Change, Entry, EntryId, EntryKind, FileState, Ino, LogRecord, PackId, PackRef, Seq, Timestamp,
-    WriterId,
+    ViewsState, WriterId,
 };
 
 /// Records that may go into the next manifest.
@@ -61,20 +60,6 @@ fn dirty_rows(store: &Store) -> Result<BTreeMap<EntryId, DirtyV1>, IndexError> {
         ControlFlow::Continue(())
     })?;
     Ok(rows)
-}
-
-/// Packs that the log's state of a changed entry names. The last reference here may have been
-/// another entry's: until the change is published, recovery would still need them.
-fn published_packs(store: &Store) -> Result<BTreeSet<PackId>, IndexError> {
-    let mut packs = BTreeSet::new();
-    let prefix = [key::PUBLISHED];
-    visit_rows::<LogRecord>(store, &prefix, &prefix, &mut |_, record| {
-        if let Change::Put(entry) = &record.change {
-            packs.extend(packs_of(entry).into_keys());
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(packs)
 }
 
 /// Records that state all unpublished changes again, for the head of a new journal file.
@@ -144,12 +129,16 @@ fn is_durable(entry: &Entry) -> bool {
     }
 }
 
-/// The entry as a manifest states it: a file whose bytes are all in packs is stored.
+/// The entry as a manifest states it: a file whose bytes are all in packs is stored, and views
+/// whose derived blob is still on its way are not named yet; they follow in a record of their own.
 fn as_published(mut entry: Entry) -> Entry {
-    if let EntryKind::File(content) = &mut entry.kind
-        && content.state == FileState::Spooled
-    {
-        content.state = FileState::Stored;
+    if let EntryKind::File(content) = &mut entry.kind {
+        if content.state == FileState::Spooled {
+            content.state = FileState::Stored;
+        }
+        if matches!(&content.views, ViewsState::Ready(views) if !views.is_durable()) {
+            content.views = ViewsState::Pending;
+        }
     }
     entry
 }
@@ -317,7 +306,7 @@ impl Index {
                 } else if let Some((node, entry)) = draft.entry(id)? {
                     records.push(LogRecord {
                         seq: node.seq,
-                        change: Change::Put(Box::new(entry)),
+                        change: Change::Put(Box::new(as_published(entry))),
                     });
                 }
             }
@@ -351,7 +340,6 @@ impl Index {
     pub fn dying_packs(&self, limit: usize) -> Result<Vec<DyingPack>, IndexError> {
         self.shared.read(|store| {
             let draft = Draft::new(store);
-            let named = published_packs(store)?;
             let mut rows: Vec<DyingV1> = Vec::new();
             let prefix = [key::DYING];
             visit_rows::<DyingV1>(store, &prefix, &prefix, &mut |_, row| {
@@ -362,14 +350,24 @@ impl Index {
                     ControlFlow::Break(())
                 }
             })?;
+            // The last to let go is not the only one that counts: the log may still name the pack
+            // for an entry that let go of it earlier, in a change that is not published yet.
+            let mut named = BTreeSet::new();
+            for id in dirty_rows(store)?.into_keys() {
+                if let Some(record) = draft.get::<LogRecord>(&key::published(id))?
+                    && let Change::Put(entry) = &record.change
+                    && let EntryKind::File(content) = &entry.kind
+                {
+                    named.extend(content.packs().into_iter().map(|pack| pack.id));
+                }
+            }
             rows.into_iter()
                 .map(|row| {
                     let dirty = draft.get::<DirtyV1>(&key::dirty(row.owner))?;
-                    let released = dirty.is_none() && !named.contains(&row.pack.id);
                     Ok(DyingPack {
-                        pack: row.pack,
+                        released: dirty.is_none() && !named.contains(&row.pack.id),
                         since: row.since,
-                        released,
+                        pack: row.pack,
                     })
                 })
                 .collect::<Result<_, IndexError>>()
@@ -483,11 +481,14 @@ fn acknowledge_one(
         && let EntryKind::File(stated) = &stated.kind
     {
         version = Some(stated.version);
-        let current = draft.get::<ContentV1>(&key::content(id))?;
-        if current.is_some_and(|current| current.0 != **stated)
-            && draft.get::<NodeV1>(&key::node(id))?.is_some()
+        // What is stated differs from the row in what the manifest could not say yet (views on
+        // their way), and in the one thing that it makes true: that the bytes are stored.
+        if stated.state == FileState::Stored
+            && let Some(mut current) = draft.get::<ContentV1>(&key::content(id))?
+            && current.0.state == FileState::Spooled
         {
-            draft.put(key::content(id), &ContentV1((**stated).clone()))?;
+            current.0.state = FileState::Stored;
+            draft.put(key::content(id), &current)?;
         }
     }
     Ok(Some(Acknowledged { id, version }))

@@ -37,7 +37,7 @@ use crate::remote::Remote;
 use crate::spool::{Draining, Spool};
 use crate::tree::Tree;
 pub use jobs::JobProgress;
-use jobs::{Jobs, Lane};
+use jobs::{Finished, Jobs, Lane};
 use owners::{Owner, Owners};
 use packer::Packer;
 use progress::Notes;
@@ -190,8 +190,15 @@ impl Ingest {
 
     /// Takes a sealed file: its bytes are sent, and looked at for views, as far as neither is done.
     pub fn submit(&self, id: EntryId) {
+        self.0.notes.note_job(id);
         self.0.jobs.submit(id);
         self.changed();
+    }
+
+    /// The file is being written to: until it is submitted again its bytes are not sent, since they
+    /// can still change where they are.
+    pub fn hold(&self, id: EntryId) {
+        self.0.jobs.hold(id);
     }
 
     /// As [`Self::submit`], with the count of attempts forgotten.
@@ -203,6 +210,7 @@ impl Ingest {
     /// The file is gone: what is under way for it ends.
     pub fn cancel(&self, id: EntryId) {
         self.0.jobs.remove(id);
+        self.0.notes.forget_job(id);
         self.0.notes.forget_attempts(id);
         self.changed();
     }
@@ -224,6 +232,7 @@ impl Ingest {
             .unpublished()
             .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
         ids.extend(self.0.jobs.ids());
+        ids.extend(self.0.notes.jobs()?);
         ids.sort_unstable();
         ids.dedup();
         Ok(ids)
@@ -327,7 +336,9 @@ impl Shared {
             return;
         }
         for blob in orphans {
-            if self.owners().is_owned(blob) {
+            // Held meanwhile: nobody begins to need it between the question and the deed.
+            let owners = self.owners();
+            if owners.is_owned(blob) {
                 continue;
             }
             if let Err(error) = self.spool.discard(blob) {
@@ -424,39 +435,39 @@ impl Shared {
     /// Lets go of what the remote holds now, and of the job when nothing is left to do.
     fn settle_acknowledged(&self, id: EntryId) {
         self.tree.forget_recent(id);
-        let entry = match self.tree.entry(id) {
-            Ok(entry) => entry,
+        // No commit comes between what is read and what it lets go of: a newer version's blobs
+        // would lose their owner.
+        let settled = self.tree.update(id, |entry| {
+            let EntryKind::File(content) = &entry.kind else {
+                return Ok(false);
+            };
+            let published = self.index.is_published(id).unwrap_or(false);
+            if !published || !content.is_durable() {
+                return Ok(false);
+            }
+            self.set_owned(Owner::Entry(id), needed_blobs(content));
+            Ok(true)
+        });
+        let entry = match settled {
+            Ok((entry, true)) => entry,
             Err(error) if error.kind == ErrorKind::NotFound => {
                 self.jobs.remove(id);
                 return;
             }
-            Err(_) => return,
+            Ok((_, false)) | Err(_) => return,
         };
         let EntryKind::File(content) = &entry.kind else {
             return;
         };
-        let published = self.index.is_published(id).unwrap_or(false);
-        if !published || !content.is_durable() {
-            return;
-        }
-        // A job of an older or newer state may still run; it owns what it needs by then. While the
-        // entry cannot change, so that what a removal let go of is not taken again.
-        let owned = self.tree.update(id, |now| {
-            if now.kind == entry.kind {
-                self.set_owned(Owner::Entry(id), needed_blobs(content));
-            }
-            Ok(())
-        });
-        if owned.is_err() {
-            return;
-        }
         let views_done = match &content.views {
             ViewsState::Pending => false,
             ViewsState::Ready(views) => views.is_durable(),
             ViewsState::NotMedia | ViewsState::Unsupported(_) | ViewsState::Unreadable(_) => true,
         };
         if views_done {
-            self.jobs.finish(id);
+            if self.jobs.finish(id) == Finished::Yes {
+                self.notes.forget_job(id);
+            }
             self.notes.forget_attempts(id);
             // A copy that shares the bytes and is not done finds by the note that they are sent.
             for blob in spooled_blobs(content) {
@@ -468,10 +479,22 @@ impl Shared {
         self.changed();
     }
 
+    fn is_gone(&self, id: EntryId) -> bool {
+        matches!(self.tree.node(id), Err(error) if error.kind == ErrorKind::NotFound)
+    }
+
     fn finish_step(&self, lane: Lane, id: EntryId, result: FsResult<()>) {
         match result {
             Ok(()) => self.jobs.step_done(lane, id),
-            Err(error) if error.kind == ErrorKind::NotFound => self.jobs.remove(id),
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.jobs.remove(id);
+                self.notes.forget_job(id);
+            }
+            // Removed while it was sent, so that its bytes were not there any more.
+            Err(_) if self.is_gone(id) => {
+                self.jobs.remove(id);
+                self.notes.forget_job(id);
+            }
             Err(error) => {
                 let path = self
                     .tree

@@ -43,7 +43,7 @@ impl Shared {
         let EntryKind::File(content) = &entry.kind else {
             return Ok(());
         };
-        if matches!(content.state, FileState::Failed(_)) {
+        if self.jobs.is_held(id) || matches!(content.state, FileState::Failed(_)) {
             return Ok(());
         }
         match &content.views {
@@ -149,11 +149,9 @@ impl Shared {
                 return Ok(false);
             }
             content.views = state;
-            // Here, so that a removal comes before or after both.
-            self.set_owned(
-                super::owners::Owner::Entry(id),
-                super::needed_blobs(content),
-            );
+            // Here, so that no commit and no removal comes between: its blobs would lose their owner.
+            let needed = super::needed_blobs(content);
+            self.set_owned(super::owners::Owner::Entry(id), needed);
             Ok(true)
         });
         // The file changed or went while its views were made: nobody needs them.

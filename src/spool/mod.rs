@@ -15,10 +15,12 @@ use tokio::sync::Notify;
 
 use crate::disk;
 use crate::failpoint;
-use crate::model::BlobId;
+use crate::model::{BlobId, EntryId};
 
 /// Extension of the record beside each spool file.
 const RECORD_EXTENSION: &str = "entry";
+/// Extension of the note that the user removed the file of a blob.
+const REMOVED_EXTENSION: &str = "removed";
 /// Readable for all, inside a directory that only we can enter: a media tool that runs as another
 /// user opens its one input through a descriptor that it is handed.
 const FILE_MODE: u32 = 0o644;
@@ -61,6 +63,8 @@ pub struct SpoolFile {
     writing_back: AtomicBool,
     /// Bytes on the disk that the spool counts for it.
     counted: AtomicU64,
+    /// Whether the disk ever failed to take its bytes. The kernel tells that once and then forgets.
+    damaged: AtomicBool,
 }
 
 impl SpoolFile {
@@ -89,6 +93,7 @@ impl SpoolFile {
             file,
             writing_back: AtomicBool::new(false),
             counted: AtomicU64::new(0),
+            damaged: AtomicBool::new(false),
         })
     }
 
@@ -109,9 +114,24 @@ impl SpoolFile {
     }
 
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails, or ever failed to take bytes of this file.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        let synced = self.file.sync_data();
+        if synced.is_err() {
+            self.damaged.store(true, Ordering::Relaxed);
+        }
+        if self.damaged.load(Ordering::Relaxed) {
+            return Err(synced.err().unwrap_or_else(|| {
+                io::Error::other("the disk of the spool could not take all bytes of this file")
+            }));
+        }
+        Ok(())
+    }
+
+    /// As if the disk had failed to take its bytes, for tests of what follows.
+    #[cfg(debug_assertions)]
+    pub fn damage(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
     }
 }
 
@@ -218,6 +238,7 @@ impl Spool {
         let held = file.counted();
         remove_if_there(&file.path)?;
         remove_if_there(&self.record_path(id))?;
+        remove_if_there(&self.beside(id, REMOVED_EXTENSION))?;
         failpoint::pass(failpoint::Step::SpoolReleased);
         self.release(held);
         self.freed.notify_waiters();
@@ -232,10 +253,36 @@ impl Spool {
         File::open(&self.config.directory)?.sync_all()
     }
 
+    fn beside(&self, id: BlobId, extension: &str) -> PathBuf {
+        self.config.directory.join(format!("{id}.{extension}"))
+    }
+
     fn record_path(&self, id: BlobId) -> PathBuf {
-        self.config
-            .directory
-            .join(format!("{id}.{RECORD_EXTENSION}"))
+        self.beside(id, RECORD_EXTENSION)
+    }
+
+    /// Notes that the user removed the file `of` that a blob was written for, so that a start does
+    /// not take it for lost. Survives the end of this process, not a power cut: the journal does.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn note_removed(&self, id: BlobId, of: EntryId) -> io::Result<()> {
+        std::fs::write(self.beside(id, REMOVED_EXTENSION), of.as_bytes())
+    }
+
+    /// Whether [`Self::note_removed`] was called for the blob and this file.
+    #[must_use]
+    pub fn was_removed(&self, id: BlobId, of: EntryId) -> bool {
+        std::fs::read(self.beside(id, REMOVED_EXTENSION)).is_ok_and(|note| note == of.as_bytes())
+    }
+
+    /// As [`Self::write_record`], for a blob that nothing names yet: survives the end of this
+    /// process, not a power cut, which may take the bytes as well.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn begin_record(&self, id: BlobId, record: &[u8]) -> io::Result<()> {
+        std::fs::write(self.record_path(id), record)
     }
 
     /// Writes the record beside a blob: temp, fsync, rename.
@@ -393,6 +440,28 @@ mod tests {
         let mut bytes = [0; 4];
         file.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(&bytes, b"film");
+    }
+
+    #[test]
+    fn a_disk_that_failed_once_is_never_success_again() {
+        let (_keep, spool) = spool(1 << 30);
+        let file = spool.create().unwrap();
+        file.write_all_at(b"film", 0).unwrap();
+        file.sync().unwrap();
+        file.damage();
+        assert!(file.sync().is_err() && file.sync().is_err());
+    }
+
+    #[test]
+    fn a_removal_is_noted_for_one_file_only() {
+        let (_keep, spool) = spool(1 << 30);
+        let (file, entry) = (spool.create().unwrap(), EntryId::random());
+        assert!(!spool.was_removed(file.id, entry));
+        spool.note_removed(file.id, entry).unwrap();
+        assert!(spool.was_removed(file.id, entry));
+        assert!(!spool.was_removed(file.id, EntryId::random()));
+        spool.discard(file.id).unwrap();
+        assert!(!spool.was_removed(file.id, entry));
     }
 
     #[tokio::test(start_paused = true)]

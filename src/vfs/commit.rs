@@ -1,10 +1,12 @@
 //! What makes written bytes a version of the file, and what lets go of them.
 
 use super::Inner;
+use super::draft::Draft;
 use super::open::{OpenFile, OpenState};
 use crate::failpoint;
 use crate::model::{
-    Blob, Entry, EntryId, EntryKind, FileContent, FileState, FsResult, Timestamp, ViewsState,
+    Blob, BlobId, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileState, FsResult,
+    Timestamp, ViewsState,
 };
 
 /// Adds what `content` knows of where the same blobs stand.
@@ -34,32 +36,36 @@ impl Inner {
         let Some(draft) = state.draft.as_mut() else {
             return Ok(());
         };
-        draft.sync()?;
+        let synced = draft.sync();
         failpoint::pass(failpoint::Step::SpoolWritten);
+        if let Err(error) = &synced {
+            state.quarantine.get_or_insert_with(|| {
+                format!("the disk of the spool failed ({error}), so the file is not whole; copy it again")
+            });
+        }
         let quarantine = state.quarantine.clone();
         if !draft.is_changed() && quarantine.is_none() {
-            return Ok(());
+            return Ok(synced?);
         }
         let modified = draft.modified.unwrap_or_else(Timestamp::now);
         let extents = draft.extents.as_slice().to_vec();
-        let blobs = draft.named_blobs();
+        let mut blobs = draft.named_blobs();
         let size = draft.size();
         if let Some(entry) = &mut state.unlinked {
             if let EntryKind::File(content) = &mut entry.kind {
                 (content.extents, content.blobs, content.size) = (extents, blobs, size);
             }
             draft.modified = None;
-            return Ok(());
+            return Ok(synced?);
         }
         let dropped = draft.drop_unnamed_blob();
         let changed = draft.is_changed();
-        let mut blobs = blobs;
-        let (entry, ()) = self.tree.update(file.id, |entry| {
+        let updated = self.tree.update(file.id, |entry| {
             if let EntryKind::File(content) = &mut entry.kind {
                 if changed {
                     content.version += 1;
-                    // Packs that took the base's bytes while the draft was open: the copies in
-                    // the spool may be gone by now.
+                    // Packs that took bytes of the base while the draft was open stay known: the
+                    // copies in the spool may be gone by now.
                     take_over_slices(&mut blobs, content);
                     (content.extents, content.blobs, content.size) = (extents, blobs, size);
                     content.views = ViewsState::Pending;
@@ -72,13 +78,57 @@ impl Inner {
                 }
             }
             Ok(())
-        })?;
+        });
+        let (entry, ()) = match updated {
+            // Removed this very moment: there is no name left under which it could be durable.
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+            updated => updated?,
+        };
         draft.modified = None;
         self.own_spooled(&entry)?;
         if let Some(blob) = dropped {
             self.ingest.disown_blob(blob);
         }
+        Ok(synced?)
+    }
+
+    /// Says beside a new blob whose it is going to be: should the daemon be killed before the first
+    /// commit, the bytes are found again under their name.
+    pub(super) fn begin_record(
+        &self,
+        file: &OpenFile,
+        state: &OpenState,
+        blob: BlobId,
+    ) -> FsResult<()> {
+        match &state.unlinked {
+            Some(entry) => {
+                let record = crate::ingest::spool_record(entry)?;
+                self.spool.begin_record(blob, &record)?;
+                self.spool.note_removed(blob, file.id)?;
+            }
+            None => {
+                let record = crate::ingest::spool_record(&*self.tree.recent_entry(file.id)?)?;
+                self.spool.begin_record(blob, &record)?;
+            }
+        }
         Ok(())
+    }
+
+    /// A removed file's spooled bytes: no start shall take them for lost ones.
+    pub(super) fn note_removed(&self, entry: &Entry) {
+        let EntryKind::File(content) = &entry.kind else {
+            return;
+        };
+        let mut blobs = crate::ingest::spooled_blobs(content);
+        if let Some(file) = self.open.file(entry.id) {
+            blobs.extend(file.state().draft.as_ref().and_then(Draft::own_id));
+        }
+        blobs.retain(|blob| self.spool.get(*blob).is_some());
+        for blob in blobs {
+            if let Err(error) = self.spool.note_removed(blob, entry.id) {
+                tracing::debug!(%blob, %error, "a removal is not noted in the spool");
+            }
+        }
     }
 
     /// Tells the spool who needs which blob, and writes the records that let a start without index
@@ -87,7 +137,7 @@ impl Inner {
         let EntryKind::File(content) = &entry.kind else {
             return Ok(());
         };
-        let blobs: Vec<_> = content.blobs.iter().map(|blob| blob.id).collect();
+        let blobs = crate::ingest::spooled_blobs(content);
         let record = crate::ingest::spool_record(entry)?;
         for id in &blobs {
             if self.spool.get(*id).is_some() {

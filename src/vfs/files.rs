@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::draft::Draft;
-use super::open::{FileHandle, OpenFile, OpenKind, OpenState};
+use super::open::{FileHandle, Marked, OpenFile, OpenKind, OpenState};
 use super::types::{AllocateMode, HandleId, Mutability, SeekTarget, SetIdBits};
 use super::{Inner, Target, Vfs, attributes};
 use crate::ingest::extents::ExtentList;
@@ -64,6 +64,7 @@ impl Inner {
         state: &'a mut OpenState,
     ) -> FsResult<&'a mut Draft> {
         if state.draft.is_none() {
+            self.ingest.hold(file.id);
             state.draft = Some(Draft::over(&self.content_of(file, state)?));
         }
         state.draft.as_mut().ok_or_else(|| ErrorKind::Io.into())
@@ -72,9 +73,19 @@ impl Inner {
     /// Says in the index that a file is being written: a start that finds this knows that the
     /// bytes may be half of what was meant.
     pub(super) fn mark_writing(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
-        if !state.marked {
-            self.writing.put(file.id)?;
-            state.marked = true;
+        if state.marked != Marked::Yes && state.unlinked.is_none() {
+            let version = self.content_of(file, state)?.version;
+            self.writing.put(file.id, version)?;
+            state.marked = Marked::Yes;
+        }
+        Ok(())
+    }
+
+    /// What was being written is whole.
+    pub(super) fn unmark_writing(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
+        if state.marked != Marked::No {
+            self.writing.remove(file.id)?;
+            state.marked = Marked::No;
         }
         Ok(())
     }
@@ -97,6 +108,11 @@ impl Inner {
         let file = &open.file;
         let mut state = file.state();
         self.mark_writing(file, &mut state)?;
+        let draft = self.with_draft(file, &mut state)?;
+        if draft.own_id().is_none() {
+            let blob = draft.own_blob(&self.spool)?.id;
+            self.begin_record(file, &state, blob)?;
+        }
         let draft = self.with_draft(file, &mut state)?;
         draft.write(&self.spool, offset, data)?;
         open.wrote.store(true, Ordering::Relaxed);
@@ -323,21 +339,27 @@ impl Vfs {
         size: u64,
     ) -> FsResult<()> {
         self.0.check_size(size)?;
-        let file = match target {
+        let (id, ino) = match target {
             Target::Real(node) => {
                 if matches!(node.kind, crate::index::NodeKind::Directory) {
                     return Err(ErrorKind::IsDirectory.into());
                 }
-                self.0.open.file_or_new(node.id, node.ino)
+                (node.id, node.ino)
             }
-            Target::Unlinked(file) => Arc::clone(file),
+            Target::Unlinked(file) => (file.id, file.ino),
             Target::Virtual(_) => return Err(ErrorKind::ReadOnly.into()),
         };
         let handle = handle.and_then(|id| self.0.open.get(id).ok());
         let inner = Arc::clone(&self.0);
         blocking(move || {
+            let held = inner.open.hold(id, ino);
+            let file = &held.file;
             let mut state = file.state();
-            let draft = inner.with_draft(&file, &mut state)?;
+            if size == 0 {
+                // Whoever writes from here on begins anew.
+                state.quarantine = None;
+            }
+            let draft = inner.with_draft(file, &mut state)?;
             let changes = draft.size() != size;
             draft.truncate(size);
             match handle.as_deref() {
@@ -348,7 +370,7 @@ impl Vfs {
                 }
                 // By name there is no close to wait for: it is committed at once.
                 _ => {
-                    inner.commit_draft(&file, &mut state)?;
+                    inner.commit_draft(file, &mut state)?;
                     drop(state);
                     inner.settle.touch(file.id);
                 }

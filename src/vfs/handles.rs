@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::files::blocking;
-use super::open::{OpenFile, OpenKind};
+use super::open::{Marked, OpenFile, OpenKind};
 use super::types::{Access, Caller, Existing, HandleId, Mutability, Opened};
 use super::virtual_tree::VirtualNode;
 use super::{Target, Vfs, signals};
@@ -72,7 +72,7 @@ impl Vfs {
                 return Err(ErrorKind::BadHandle.into());
             };
             let mut state = open.file.state();
-            // What a failed write left is cut away with the rest.
+            // The copy that this one replaces may have been cut short; this one is not yet.
             state.quarantine = None;
             let draft = inner.with_draft(&open.file, &mut state)?;
             if draft.size() > 0 {
@@ -121,10 +121,7 @@ impl Vfs {
             }
             inner.commit_draft(&open.file, &mut state)?;
             open.wrote.store(false, Ordering::Relaxed);
-            if state.marked {
-                inner.writing.remove(open.file.id)?;
-                state.marked = false;
-            }
+            inner.unmark_writing(&open.file, &mut state)?;
             if failed {
                 return Err(FsError::new(
                     ErrorKind::Io,
@@ -142,7 +139,14 @@ impl Vfs {
         let inner = Arc::clone(&self.0);
         let open = inner.open.get(handle)?;
         blocking(move || match &*open {
-            OpenKind::File(open) => inner.commit_draft(&open.file, &mut open.file.state()),
+            OpenKind::File(open) => {
+                let mut state = open.file.state();
+                inner.commit_draft(&open.file, &mut state)?;
+                if state.marked == Marked::Yes {
+                    state.marked = Marked::Before;
+                }
+                Ok(())
+            }
             OpenKind::Snapshot { .. } | OpenKind::View(_) | OpenKind::Fixed(_) => Ok(()),
         })
         .await

@@ -113,8 +113,11 @@ impl Inner {
         self.settle.cancel(entry.id);
         self.ingest.cancel(entry.id);
         let id = entry.id;
-        let file = self.open.file_or_new(id, entry.ino);
+        let held = self.open.hold(id, entry.ino);
+        self.note_removed(&entry);
+        let file = std::sync::Arc::clone(&held.file);
         file.state().unlinked = Some(Box::new(entry));
+        drop(held);
         self.drop_file_if_unused(&file);
         self.ingest.changed();
     }

@@ -14,6 +14,9 @@ use crate::tree::NewEntry;
 const LOST_AND_FOUND: &str = "lost+found";
 /// What a file says that came back by its spool file alone: it may have been half written.
 const FOUND: &str = "found in the spool without a record in the index; `tgfs retry` ingests it";
+/// Why a file is kept and not ingested.
+const INTERRUPTED: &str =
+    "tgfs ended while it was being written; copy it again, or `tgfs retry` it as it is";
 
 /// Rows that say which files are being written right now.
 #[derive(Debug)]
@@ -27,19 +30,27 @@ impl WritingMarks {
         Self { rows }
     }
 
-    pub fn put(&self, id: EntryId) -> FsResult<()> {
-        self.rows.put(id.as_bytes(), b"").map_err(io)
+    /// `version` is the one that is being written over.
+    pub fn put(&self, id: EntryId, version: u64) -> FsResult<()> {
+        self.rows
+            .put(id.as_bytes(), &version.to_le_bytes())
+            .map_err(io)
     }
 
     pub fn remove(&self, id: EntryId) -> FsResult<()> {
         self.rows.remove(id.as_bytes()).map_err(io)
     }
 
-    fn all(&self) -> FsResult<Vec<EntryId>> {
+    /// Files, and which version each was written over. The newest rows may be missing after a
+    /// crash, and removed ones be there again.
+    fn all(&self) -> FsResult<Vec<(EntryId, u64)>> {
         let rows = self.rows.scan(b"").map_err(io)?;
         Ok(rows
             .into_iter()
-            .filter_map(|(key, _)| Some(EntryId::from_bytes(key.try_into().ok()?)))
+            .filter_map(|(key, version)| {
+                let version = u64::from_le_bytes(version.try_into().ok()?);
+                Some((EntryId::from_bytes(key.try_into().ok()?), version))
+            })
             .collect())
     }
 }
@@ -67,8 +78,8 @@ impl Vfs {
     /// `Io` when index or spool cannot be read.
     pub fn resume(&self) -> FsResult<Resumed> {
         let mut resumed = Resumed::default();
-        for id in self.0.writing.all()? {
-            resumed.interrupted += u64::from(self.0.keep_interrupted(id)?);
+        for (id, version) in self.0.writing.all()? {
+            resumed.interrupted += u64::from(self.0.keep_interrupted(id, version)?);
             self.0.writing.remove(id)?;
         }
         let unfinished = self.0.ingest.unfinished()?;
@@ -96,20 +107,93 @@ impl Vfs {
     }
 }
 
-impl Inner {
-    /// The file was being written when the daemon ended. What reached the spool is kept.
-    fn keep_interrupted(&self, id: EntryId) -> FsResult<bool> {
-        let kept = self.tree.update(id, |entry| {
-            if let EntryKind::File(content) = &mut entry.kind {
-                content.state = FileState::Failed(
-                    "tgfs ended while it was being written; copy it again, or `tgfs retry` it as it is"
-                        .to_owned(),
-                );
+impl Vfs {
+    /// Submits stored files whose views were not made when the index was lost: nothing else
+    /// remembers them. Reads every record once.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
+    pub fn submit_pending_views(&self) -> FsResult<u64> {
+        let mut pending = Vec::new();
+        self.0.visit_all(|entry| {
+            if matches!(&entry.kind, EntryKind::File(c) if matches!(c.views, ViewsState::Pending)) {
+                pending.push(entry.id);
             }
-            Ok(())
+        })?;
+        pending.iter().try_for_each(|id| self.submit(*id))?;
+        Ok(pending.len() as u64)
+    }
+}
+
+impl Inner {
+    /// The file was being written when the daemon ended. What reached the spool is kept; what a
+    /// later commit made whole is left alone, and so is a stored version that was to be replaced.
+    fn keep_interrupted(&self, id: EntryId, version: u64) -> FsResult<bool> {
+        let kept = self.tree.update(id, |entry| {
+            let EntryKind::File(content) = &mut entry.kind else {
+                return Ok(false);
+            };
+            if content.version != version || content.state == FileState::Stored && content.size > 0
+            {
+                return Ok(false);
+            }
+            self.extend_to_spooled(content)?;
+            content.state = FileState::Failed(INTERRUPTED.to_owned());
+            Ok(true)
         });
         match kept {
-            Ok(_) => Ok(true),
+            Ok((_, kept)) => Ok(kept),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Bytes that were appended after the last `fsync` are in the spool, and count as well.
+    fn extend_to_spooled(&self, content: &mut FileContent) -> FsResult<()> {
+        let [extent] = content.extents.as_mut_slice() else {
+            return Ok(());
+        };
+        let ExtentSource::Blob(id) = extent.source else {
+            return Ok(());
+        };
+        let Some(file) = self.spool.get(id).filter(|_| extent.offset == 0) else {
+            return Ok(());
+        };
+        let len = std::fs::metadata(&file.path)?.len();
+        if len > extent.len {
+            extent.len = len;
+            content.size = len;
+            content.version += 1;
+            content.views = ViewsState::Pending;
+            for blob in content.blobs.iter_mut().filter(|blob| blob.id == id) {
+                blob.len = len;
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that was killed before its first commit gets the bytes that were written for it.
+    fn give_back(&self, blob: BlobId, len: u64, record: &Entry) -> FsResult<bool> {
+        let EntryKind::File(spooled) = &record.kind else {
+            return Ok(false);
+        };
+        let given = self.tree.update(record.id, |entry| {
+            let EntryKind::File(content) = &mut entry.kind else {
+                return Ok(false);
+            };
+            if content.size > 0 || content.version != spooled.version {
+                return Ok(false);
+            }
+            let whole = whole_blob(blob, len, INTERRUPTED.to_owned());
+            content.version += 1;
+            (content.size, content.extents, content.blobs) =
+                (whole.size, whole.extents, whole.blobs);
+            (content.state, content.views) = (whole.state, whole.views);
+            Ok(true)
+        });
+        match given {
+            Ok((entry, true)) => self.own_spooled(&entry).map(|()| true),
+            Ok((_, false)) => Ok(false),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -137,7 +221,7 @@ impl Inner {
             return Ok(false);
         }
         if let Some(record) = &record
-            && self.restore(record)?
+            && (self.restore(blob, record)? || self.give_back(blob, len, record)?)
         {
             return Ok(true);
         }
@@ -158,22 +242,7 @@ impl Inner {
             uid: own_uid(),
             gid: own_gid(),
         };
-        let content = FileContent {
-            size: len,
-            extents: vec![Extent {
-                source: ExtentSource::Blob(blob),
-                offset: 0,
-                len,
-            }],
-            blobs: vec![crate::model::Blob {
-                id: blob,
-                len,
-                digest: None,
-                slices: Vec::new(),
-            }],
-            state: FileState::Failed(FOUND.to_owned()),
-            ..FileContent::empty()
-        };
+        let content = whole_blob(blob, len, FOUND.to_owned());
         let name = self.free_name(parent, name)?;
         let entry = self
             .tree
@@ -190,10 +259,14 @@ impl Inner {
 
     /// Brings a file back as its spool record states it, if all of its bytes can be had: an
     /// overlay's spool file alone has holes where the base's bytes belong.
-    fn restore(&self, record: &Entry) -> FsResult<bool> {
+    fn restore(&self, blob: BlobId, record: &Entry) -> FsResult<bool> {
         let EntryKind::File(spooled) = &record.kind else {
             return Ok(false);
         };
+        // A record from before the first commit does not name the bytes.
+        if spooled.blob(blob).is_none() {
+            return Ok(false);
+        }
         let mut content = (**spooled).clone();
         let current = match self.tree.entry(record.id) {
             Ok(entry) => Some(entry),
@@ -262,7 +335,8 @@ impl Inner {
             // The user removed the file, and the crash came before its bytes went; derived bytes
             // of a file that is gone are of no use to anybody.
             Err(error) if error.kind == ErrorKind::NotFound => {
-                let was_removed = self.ingest.unpublished_at_start().contains(&record.id);
+                let was_removed = self.ingest.unpublished_at_start().contains(&record.id)
+                    || self.spool.was_removed(blob, record.id);
                 if is_derived || was_removed {
                     self.ingest.disown_blob(blob);
                 }
@@ -279,8 +353,9 @@ impl Inner {
             self.ingest.submit(current.id);
             return Ok(true);
         }
-        // A record newer than the index is what a rolled back index left: those bytes count.
-        if is_derived || spooled.version < content.version && content.is_durable() {
+        // A record newer than the index is what a rolled back index left: those bytes count. An
+        // older one was replaced by a commit, whose bytes were on the disk before it.
+        if is_derived || spooled.version < content.version {
             self.ingest.disown_blob(blob);
             return Ok(true);
         }
@@ -315,6 +390,26 @@ impl Inner {
             .tree
             .add(EntryId::ROOT, name, new, EntryKind::Directory)?
             .id)
+    }
+}
+
+/// All of one spool file.
+fn whole_blob(blob: BlobId, len: u64, reason: String) -> FileContent {
+    FileContent {
+        size: len,
+        extents: vec![Extent {
+            source: ExtentSource::Blob(blob),
+            offset: 0,
+            len,
+        }],
+        blobs: vec![crate::model::Blob {
+            id: blob,
+            len,
+            digest: None,
+            slices: Vec::new(),
+        }],
+        state: FileState::Failed(reason),
+        ..FileContent::empty()
     }
 }
 
