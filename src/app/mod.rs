@@ -145,6 +145,10 @@ pub async fn recover(config: &Config, claim: Claim) -> anyhow::Result<Recovered>
         .vfs
         .resume()
         .map_err(|error| anyhow::anyhow!("{error}"))?;
+    parts
+        .vfs
+        .submit_pending_views()
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
     if resumed.adopted > 0 {
         recovered.remarks.push(format!(
             "{} files found in the spool were adopted",

@@ -119,6 +119,12 @@ impl Parts {
             let resumed = tokio::task::spawn_blocking(move || resuming.resume())
                 .await?
                 .map_err(|error| anyhow!("{error}"))?;
+            if report.must_fill {
+                let vfs = vfs.clone();
+                tokio::task::spawn_blocking(move || vfs.submit_pending_views())
+                    .await?
+                    .map_err(|error| anyhow!("{error}"))?;
+            }
             if resumed != vfs::Resumed::default() {
                 tracing::info!(
                     files = resumed.files,

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Ends the name of a file that is being written and not yet in place.
@@ -17,15 +17,39 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Makes a directory, and those above it, for our user only (0700).
+/// Makes a directory, and those above it, for our user only. One that is there already must be
+/// ours and no link: what lies in it is taken for true at each start. It is closed to others, as
+/// one that systemd or `mkdir` made may be open.
 ///
 /// # Errors
-/// What `mkdir` says.
+/// What `mkdir` says, or `PermissionDenied` naming the owner.
 pub fn make_private_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(directory)
+        .create(directory)?;
+    let found = fs::symlink_metadata(directory)?;
+    let refuse = |reason: String| {
+        let path = directory.display();
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{path} {reason}"),
+        ))
+    };
+    if !found.is_dir() {
+        return refuse("is a link; give the path that it leads to".to_owned());
+    }
+    let own = nix::unistd::geteuid().as_raw();
+    if found.uid() != own {
+        return refuse(format!(
+            "belongs to user {}, not to us (user {own})",
+            found.uid()
+        ));
+    }
+    if found.mode() & 0o077 != 0 {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
 }
 
 /// Puts a file in place whole and durable: temporary file, fsync, rename, fsync of the directory.
@@ -114,6 +138,27 @@ impl DirectoryLock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_private_directory_is_ours_closed_and_no_link() {
+        let place = tempfile::tempdir().unwrap();
+        let (open, link) = (place.path().join("open"), place.path().join("link"));
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+        make_private_directory(&open).unwrap();
+        assert_eq!(fs::metadata(&open).unwrap().mode() & 0o777, 0o700);
+        std::os::unix::fs::symlink(&open, &link).unwrap();
+        let refused = make_private_directory(&link).unwrap_err();
+        assert!(refused.to_string().contains("is a link"), "{refused}");
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(&open, Some(12345), None).unwrap();
+            let refused = make_private_directory(&open).unwrap_err();
+            assert!(
+                refused.to_string().contains("belongs to user 12345"),
+                "{refused}"
+            );
+        }
+    }
 
     #[test]
     fn a_second_holder_learns_who_the_first_is() {

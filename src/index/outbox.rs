@@ -8,11 +8,11 @@ use super::draft::Draft;
 use super::error::IndexError;
 use super::key;
 use super::query::visit_rows;
-use super::record::{ContentV1, DirtyV1, DyingV1, JournalRecordV1, LogHeadV1, MetaV1, NodeV1};
+use super::record::{ContentV1, DirtyV1, DyingV1, JournalRecordV1, LogHeadV1, MetaV1};
 use super::store::{Space, Store};
 use crate::model::{
     Change, Entry, EntryId, EntryKind, FileState, Ino, LogRecord, PackId, PackRef, Seq, Timestamp,
-    WriterId,
+    ViewsState, WriterId,
 };
 
 /// Records that may go into the next manifest.
@@ -129,12 +129,16 @@ fn is_durable(entry: &Entry) -> bool {
     }
 }
 
-/// The entry as a manifest states it: a file whose bytes are all in packs is stored.
+/// The entry as a manifest states it: a file whose bytes are all in packs is stored, and views
+/// whose derived blob is still on its way are not named yet; they follow in a record of their own.
 fn as_published(mut entry: Entry) -> Entry {
-    if let EntryKind::File(content) = &mut entry.kind
-        && content.state == FileState::Spooled
-    {
-        content.state = FileState::Stored;
+    if let EntryKind::File(content) = &mut entry.kind {
+        if content.state == FileState::Spooled {
+            content.state = FileState::Stored;
+        }
+        if matches!(&content.views, ViewsState::Ready(views) if !views.is_durable()) {
+            content.views = ViewsState::Pending;
+        }
     }
     entry
 }
@@ -302,7 +306,7 @@ impl Index {
                 } else if let Some((node, entry)) = draft.entry(id)? {
                     records.push(LogRecord {
                         seq: node.seq,
-                        change: Change::Put(Box::new(entry)),
+                        change: Change::Put(Box::new(as_published(entry))),
                     });
                 }
             }
@@ -346,13 +350,24 @@ impl Index {
                     ControlFlow::Break(())
                 }
             })?;
+            // The last to let go is not the only one that counts: the log may still name the pack
+            // for an entry that let go of it earlier, in a change that is not published yet.
+            let mut named = BTreeSet::new();
+            for id in dirty_rows(store)?.into_keys() {
+                if let Some(record) = draft.get::<LogRecord>(&key::published(id))?
+                    && let Change::Put(entry) = &record.change
+                    && let EntryKind::File(content) = &entry.kind
+                {
+                    named.extend(content.packs().into_iter().map(|pack| pack.id));
+                }
+            }
             rows.into_iter()
                 .map(|row| {
                     let dirty = draft.get::<DirtyV1>(&key::dirty(row.owner))?;
                     Ok(DyingPack {
-                        pack: row.pack,
+                        released: dirty.is_none() && !named.contains(&row.pack.id),
                         since: row.since,
-                        released: dirty.is_none(),
+                        pack: row.pack,
                     })
                 })
                 .collect::<Result<_, IndexError>>()
@@ -466,11 +481,14 @@ fn acknowledge_one(
         && let EntryKind::File(stated) = &stated.kind
     {
         version = Some(stated.version);
-        let current = draft.get::<ContentV1>(&key::content(id))?;
-        if current.is_some_and(|current| current.0 != **stated)
-            && draft.get::<NodeV1>(&key::node(id))?.is_some()
+        // What is stated differs from the row in what the manifest could not say yet (views on
+        // their way), and in the one thing that it makes true: that the bytes are stored.
+        if stated.state == FileState::Stored
+            && let Some(mut current) = draft.get::<ContentV1>(&key::content(id))?
+            && current.0.state == FileState::Spooled
         {
-            draft.put(key::content(id), &ContentV1((**stated).clone()))?;
+            current.0.state = FileState::Stored;
+            draft.put(key::content(id), &current)?;
         }
     }
     Ok(Some(Acknowledged { id, version }))

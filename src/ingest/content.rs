@@ -69,7 +69,8 @@ impl Shared {
         let EntryKind::File(content) = &entry.kind else {
             return Ok(());
         };
-        if matches!(content.state, FileState::Failed(_)) {
+        // Asked after the record was read: a draft that begins now is not in it.
+        if self.jobs.is_held(id) || matches!(content.state, FileState::Failed(_)) {
             return Ok(());
         }
         if !content.is_durable() {

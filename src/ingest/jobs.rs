@@ -1,7 +1,7 @@
 //! Jobs in memory: which files wait for which lane, and how far they are. One entry an unfinished
 //! file (some 200 bytes), so the queue is bounded by what is in the spool.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -74,11 +74,20 @@ impl Job {
     }
 }
 
+/// Whether nothing is left to do for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    Yes,
+    No,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     jobs: HashMap<EntryId, Job>,
     content: VecDeque<EntryId>,
     views: VecDeque<EntryId>,
+    /// Files that are being written: what their newest blob holds can still change.
+    held: HashSet<EntryId>,
 }
 
 impl Inner {
@@ -109,8 +118,19 @@ impl Jobs {
         }
     }
 
+    /// Starts no step of a file until it is submitted again.
+    pub fn hold(&self, id: EntryId) {
+        self.inner().held.insert(id);
+    }
+
+    #[must_use]
+    pub fn is_held(&self, id: EntryId) -> bool {
+        self.inner().held.contains(&id)
+    }
+
     /// Queues a file on both lanes; each finds out what there is to do.
     pub fn submit(&self, id: EntryId) {
+        self.inner().held.remove(&id);
         for lane in [Lane::Content, Lane::Views] {
             self.queue(lane, id);
         }
@@ -205,14 +225,16 @@ impl Jobs {
     }
 
     /// Forgets a job unless it is to run again.
-    pub fn finish(&self, id: EntryId) {
+    pub fn finish(&self, id: EntryId) -> Finished {
         let mut inner = self.inner();
-        let done = inner
-            .jobs
-            .get(&id)
-            .is_some_and(|job| job.content.step == Step::Done && job.views.step == Step::Done);
-        if done {
-            inner.jobs.remove(&id);
+        match inner.jobs.get(&id) {
+            Some(job) if job.content.step != Step::Done || job.views.step != Step::Done => {
+                Finished::No
+            }
+            _ => {
+                inner.jobs.remove(&id);
+                Finished::Yes
+            }
         }
     }
 
@@ -226,7 +248,9 @@ impl Jobs {
     }
 
     pub fn remove(&self, id: EntryId) {
-        self.inner().jobs.remove(&id);
+        let mut inner = self.inner();
+        inner.jobs.remove(&id);
+        inner.held.remove(&id);
     }
 
     pub fn contains(&self, id: EntryId) -> bool {
@@ -283,11 +307,14 @@ mod tests {
         assert_eq!(jobs.take(Lane::Content), Some(id));
         jobs.step_done(Lane::Content, id);
         assert_eq!(jobs.take(Lane::Content), None);
-        jobs.finish(id);
-        assert!(jobs.contains(id), "the views are still to be made");
+        assert_eq!(
+            jobs.finish(id),
+            Finished::No,
+            "the views are still to be made"
+        );
         assert_eq!(jobs.take(Lane::Views), Some(id));
         jobs.step_done(Lane::Views, id);
-        jobs.finish(id);
+        assert_eq!(jobs.finish(id), Finished::Yes);
         assert!(!jobs.contains(id));
     }
 

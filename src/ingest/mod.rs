@@ -36,7 +36,7 @@ use crate::remote::Remote;
 use crate::spool::{Draining, Spool};
 use crate::tree::Tree;
 pub use jobs::JobProgress;
-use jobs::{Jobs, Lane};
+use jobs::{Finished, Jobs, Lane};
 use owners::{Owner, Owners};
 use packer::Packer;
 use progress::Notes;
@@ -182,8 +182,15 @@ impl Ingest {
 
     /// Takes a sealed file: its bytes are sent, and looked at for views, as far as neither is done.
     pub fn submit(&self, id: EntryId) {
+        self.0.notes.note_job(id);
         self.0.jobs.submit(id);
         self.changed();
+    }
+
+    /// The file is being written to: until it is submitted again its bytes are not sent, since they
+    /// can still change where they are.
+    pub fn hold(&self, id: EntryId) {
+        self.0.jobs.hold(id);
     }
 
     /// As [`Self::submit`], with the count of attempts forgotten.
@@ -195,6 +202,7 @@ impl Ingest {
     /// The file is gone: what is under way for it ends.
     pub fn cancel(&self, id: EntryId) {
         self.0.jobs.remove(id);
+        self.0.notes.forget_job(id);
         self.0.notes.forget_attempts(id);
         self.changed();
     }
@@ -216,6 +224,7 @@ impl Ingest {
             .unpublished()
             .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
         ids.extend(self.0.jobs.ids());
+        ids.extend(self.0.notes.jobs()?);
         ids.sort_unstable();
         ids.dedup();
         Ok(ids)
@@ -439,7 +448,9 @@ impl Shared {
             ViewsState::NotMedia | ViewsState::Unsupported(_) | ViewsState::Unreadable(_) => true,
         };
         if views_done {
-            self.jobs.finish(id);
+            if self.jobs.finish(id) == Finished::Yes {
+                self.notes.forget_job(id);
+            }
             self.notes.forget_attempts(id);
             for blob in spooled_blobs(content) {
                 self.notes.forget_blob(blob);
@@ -451,7 +462,10 @@ impl Shared {
     fn finish_step(&self, lane: Lane, id: EntryId, result: FsResult<()>) {
         match result {
             Ok(()) => self.jobs.step_done(lane, id),
-            Err(error) if error.kind == ErrorKind::NotFound => self.jobs.remove(id),
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.jobs.remove(id);
+                self.notes.forget_job(id);
+            }
             Err(error) => {
                 let path = self
                     .tree

@@ -21,6 +21,7 @@ impl Record for SlicesV1 {
 pub struct Notes {
     uploads: Rows,
     attempts: Rows,
+    jobs: Rows,
 }
 
 impl Notes {
@@ -28,7 +29,28 @@ impl Notes {
         Ok(Self {
             uploads: index.rows("uploads").map_err(io)?,
             attempts: index.rows("attempts").map_err(io)?,
+            jobs: index.rows("jobs").map_err(io)?,
         })
+    }
+
+    /// Notes that a file is not done: its content may be published before its views are made, and
+    /// then nothing else says so.
+    pub fn note_job(&self, id: EntryId) {
+        if let Err(error) = self.jobs.put(id.as_bytes(), b"") {
+            tracing::warn!(%id, %error, "a job could not be noted; a restart would forget it");
+        }
+    }
+
+    pub fn forget_job(&self, id: EntryId) {
+        if let Err(error) = self.jobs.remove(id.as_bytes()) {
+            tracing::debug!(%id, %error, "a note of a job stays behind");
+        }
+    }
+
+    pub fn jobs(&self) -> FsResult<Vec<EntryId>> {
+        let rows = self.jobs.scan(b"").map_err(io)?;
+        let ids = rows.into_iter().filter_map(|(key, _)| key.try_into().ok());
+        Ok(ids.map(EntryId::from_bytes).collect())
     }
 
     /// Slices of a blob that acknowledged packs hold.

@@ -42,7 +42,7 @@ impl Shared {
         let EntryKind::File(content) = &entry.kind else {
             return Ok(());
         };
-        if matches!(content.state, FileState::Failed(_)) {
+        if self.jobs.is_held(id) || matches!(content.state, FileState::Failed(_)) {
             return Ok(());
         }
         match &content.views {

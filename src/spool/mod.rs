@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::disk;
 use crate::failpoint;
 use crate::model::BlobId;
 
@@ -121,10 +122,7 @@ impl Spool {
     /// # Errors
     /// When it cannot be made or read.
     pub fn open(config: SpoolConfig) -> io::Result<Self> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&config.directory)?;
+        disk::make_private_directory(&config.directory)?;
         let mut files = HashMap::new();
         let mut used = 0;
         for item in std::fs::read_dir(&config.directory)? {

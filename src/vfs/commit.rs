@@ -3,7 +3,9 @@
 use super::Inner;
 use super::open::{OpenFile, OpenState};
 use crate::failpoint;
-use crate::model::{Entry, EntryId, EntryKind, FileState, FsResult, Timestamp, ViewsState};
+use crate::model::{
+    Entry, EntryId, EntryKind, ErrorKind, FileState, FsResult, Timestamp, ViewsState,
+};
 
 impl Inner {
     /// Commits the draft of a file: its extents become the entry's, durable when this returns.
@@ -19,7 +21,7 @@ impl Inner {
         }
         let modified = draft.modified.unwrap_or_else(Timestamp::now);
         let extents = draft.extents.as_slice().to_vec();
-        let blobs = draft.named_blobs();
+        let mut blobs = draft.named_blobs();
         let size = draft.size();
         if let Some(entry) = &mut state.unlinked {
             if let EntryKind::File(content) = &mut entry.kind {
@@ -30,10 +32,19 @@ impl Inner {
         }
         let dropped = draft.drop_unnamed_blob();
         let changed = draft.is_changed();
-        let (entry, ()) = self.tree.update(file.id, |entry| {
+        let updated = self.tree.update(file.id, |entry| {
             if let EntryKind::File(content) = &mut entry.kind {
                 if changed {
                     content.version += 1;
+                    // Packs that took bytes of the base while the draft was open stay known.
+                    for blob in &mut blobs {
+                        if let Some(known) = content.blob(blob.id)
+                            && known.slices.len() > blob.slices.len()
+                        {
+                            blob.slices.clone_from(&known.slices);
+                            blob.digest = known.digest;
+                        }
+                    }
                     (content.extents, content.blobs, content.size) = (extents, blobs, size);
                     content.views = ViewsState::Pending;
                     entry.attributes.mtime = modified;
@@ -42,7 +53,12 @@ impl Inner {
                 content.state = quarantine.map_or(FileState::Spooled, FileState::Failed);
             }
             Ok(())
-        })?;
+        });
+        let (entry, ()) = match updated {
+            // Removed this very moment: there is no name left under which it could be durable.
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+            updated => updated?,
+        };
         draft.modified = None;
         self.own_spooled(&entry)?;
         if let Some(blob) = dropped {
@@ -57,7 +73,7 @@ impl Inner {
         let EntryKind::File(content) = &entry.kind else {
             return Ok(());
         };
-        let blobs: Vec<_> = content.blobs.iter().map(|blob| blob.id).collect();
+        let blobs = crate::ingest::spooled_blobs(content);
         let record = crate::ingest::spool_record(entry)?;
         for id in &blobs {
             if self.spool.get(*id).is_some() {

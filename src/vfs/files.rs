@@ -64,6 +64,7 @@ impl Inner {
         state: &'a mut OpenState,
     ) -> FsResult<&'a mut Draft> {
         if state.draft.is_none() {
+            self.ingest.hold(file.id);
             state.draft = Some(Draft::over(&self.content_of(file, state)?));
         }
         state.draft.as_mut().ok_or_else(|| ErrorKind::Io.into())

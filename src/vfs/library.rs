@@ -419,7 +419,7 @@ fn film_parent(inner: &Inner, film: EntryId) -> FsResult<EntryId> {
 
 impl Inner {
     /// Every entry, in steps that block nobody for long.
-    fn visit_all(&self, mut visit: impl FnMut(&Entry)) -> FsResult<()> {
+    pub(super) fn visit_all(&self, mut visit: impl FnMut(&Entry)) -> FsResult<()> {
         let mut after = None;
         loop {
             let page = self

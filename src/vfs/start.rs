@@ -94,6 +94,24 @@ impl Vfs {
     }
 }
 
+impl Vfs {
+    /// Submits stored files whose views were not made when the index was lost: nothing else
+    /// remembers them. Reads every record once.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
+    pub fn submit_pending_views(&self) -> FsResult<u64> {
+        let mut pending = Vec::new();
+        self.0.visit_all(|entry| {
+            if matches!(&entry.kind, EntryKind::File(c) if matches!(c.views, ViewsState::Pending)) {
+                pending.push(entry.id);
+            }
+        })?;
+        pending.iter().try_for_each(|id| self.submit(*id))?;
+        Ok(pending.len() as u64)
+    }
+}
+
 impl Inner {
     /// The file was being written when the daemon ended. What reached the spool is kept.
     fn keep_interrupted(&self, id: EntryId) -> FsResult<bool> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::LogRecord;
+use crate::model::{Blob, BlobId, ByteRange, Digest, LogRecord, Views, ViewsState};
 
 fn all(index: &Index) -> Vec<LogRecord> {
     index.outbox(usize::MAX).unwrap().records
@@ -33,6 +33,62 @@ fn only_durable_files_go_out_and_become_stored() {
     };
     assert_eq!(content.state, FileState::Stored);
     assert!(all(&index).is_empty());
+}
+
+/// Content first, views after it: a manifest must not name derived bytes that no pack holds.
+#[test]
+fn views_are_not_named_before_their_bytes_are_stored() {
+    let state = tempfile::tempdir().unwrap();
+    let (index, _) = open(state.path());
+    let mut content = in_pack(spooled(5), &pack(5));
+    content.views = ViewsState::Ready(Box::new(views_in_the_spool()));
+    let film = file(&index, EntryId::ROOT, "a", content);
+    index.commit(&[put(&film)]).unwrap();
+    let stated_views = |records: &[LogRecord]| {
+        records.iter().find_map(|record| match &record.change {
+            Change::Put(entry) if entry.id == film.id => match &entry.kind {
+                EntryKind::File(content) => Some(content.views.clone()),
+                EntryKind::Directory => None,
+            },
+            _ => None,
+        })
+    };
+    let sent = acknowledge_all(&index);
+    assert_eq!(stated_views(&sent), Some(ViewsState::Pending));
+    // Here they stay: players use them from the spool. A snapshot states what the manifest did.
+    let EntryKind::File(kept) = index.entry(film.id).unwrap().unwrap().kind else {
+        panic!("a file");
+    };
+    assert!(matches!(kept.views, ViewsState::Ready(_)));
+    assert_eq!(kept.state, FileState::Stored);
+    let mut snapshot = Vec::new();
+    index
+        .published(&mut |record| {
+            snapshot.push(record);
+            Ok::<_, IndexError>(())
+        })
+        .unwrap();
+    assert_eq!(stated_views(&snapshot), Some(ViewsState::Pending));
+}
+
+fn views_in_the_spool() -> Views {
+    Views {
+        derived: Blob {
+            id: BlobId::random(),
+            len: 9,
+            digest: None,
+            slices: Vec::new(),
+        },
+        map: ByteRange::new(0, 9),
+        map_digest: Digest::of(b"map"),
+        layout: 1,
+        origin_seconds: 10,
+        duration_ms: 1000,
+        independent_segments: true,
+        tracks: Vec::new(),
+        subtitles: Vec::new(),
+        note: None,
+    }
 }
 
 #[test]
@@ -112,6 +168,29 @@ fn a_pack_dies_with_its_last_reference_only() {
     assert!(index.dying_packs(10).unwrap()[0].released);
     index.forget_pack(pack.id).unwrap();
     assert!(index.dying_packs(10).unwrap().is_empty());
+}
+
+/// Two files share a pack. One is overwritten and the new version is not published yet; then the
+/// other one goes, and that is. The log still names the pack for the first.
+#[test]
+fn a_pack_that_the_log_names_for_anyone_is_not_released() {
+    let state = tempfile::tempdir().unwrap();
+    let (index, _) = open(state.path());
+    let shared = pack(5);
+    let mut first = file(&index, EntryId::ROOT, "a", in_pack(spooled(5), &shared));
+    let second = file(&index, EntryId::ROOT, "b", in_pack(spooled(5), &shared));
+    index.commit(&[put(&first), put(&second)]).unwrap();
+    acknowledge_all(&index);
+    first.kind = EntryKind::File(Box::new(spooled(5)));
+    index.commit(&[put(&first)]).unwrap();
+    index.commit(&[remove(&second)]).unwrap();
+    acknowledge_all(&index);
+    let released = |index: &Index| index.dying_packs(9).unwrap()[0].released;
+    assert!(!released(&index));
+    first.kind = EntryKind::File(Box::new(in_pack(spooled(5), &pack(6))));
+    index.commit(&[put(&first)]).unwrap();
+    acknowledge_all(&index);
+    assert!(released(&index));
 }
 
 #[test]
