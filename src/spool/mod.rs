@@ -1,5 +1,5 @@
 //! Local staging: one file a blob, named by the blob's id, beside it the record of the entry it
-//! belongs to (STORAGE rule 16). A spool file is deleted only by [`Spool::discard`], which is
+//! belongs to. A spool file is deleted only by [`Spool::discard`], which is
 //! called when every entry that named the blob is acknowledged in the remote or gone.
 
 use std::collections::HashMap;
