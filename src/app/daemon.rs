@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -249,10 +249,13 @@ fn start_mount(parts: &Parts, mount: &MountOptions, config: &Config) -> anyhow::
         ],
     };
     let tasks = tokio::runtime::Handle::current();
-    match fuse::mount(parts.vfs.clone(), &mount.mountpoint, &settings, &tasks) {
-        Ok(mounted) => Ok(mounted),
-        Err(error) => bail!("{}: {error}", mount.mountpoint.display()),
-    }
+    // The error names the mountpoint itself.
+    Ok(fuse::mount(
+        parts.vfs.clone(),
+        &mount.mountpoint,
+        &settings,
+        &tasks,
+    )?)
 }
 
 fn spawn_cleanup(parts: &Parts, config: &ConfigHandle) -> JoinHandle<()> {

@@ -545,7 +545,7 @@ fn needed_blobs(content: &FileContent) -> Vec<BlobId> {
     needed
 }
 
-/// The record beside a spool file (STORAGE rule 16): the entry it belongs to.
+/// The record beside a spool file: the entry it belongs to.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct SpoolRecordV1 {
     entry: Entry,

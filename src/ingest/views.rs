@@ -149,9 +149,11 @@ impl Shared {
                 return Ok(false);
             }
             content.views = state;
-            // Here, so that no commit and no removal comes between: its blobs would lose their owner.
-            let needed = super::needed_blobs(content);
-            self.set_owned(super::owners::Owner::Entry(id), needed);
+            // Here, so that a removal comes before or after both.
+            self.set_owned(
+                super::owners::Owner::Entry(id),
+                super::needed_blobs(content),
+            );
             Ok(true)
         });
         // The file changed or went while its views were made: nobody needs them.

@@ -1,5 +1,5 @@
 //! Local staging: one file a blob, named by the blob's id, beside it the record of the entry it
-//! belongs to (STORAGE rule 16). A spool file is deleted only by [`Spool::discard`], which is
+//! belongs to. A spool file is deleted only by [`Spool::discard`], which is
 //! called when every entry that named the blob is acknowledged in the remote or gone.
 
 use std::collections::HashMap;
@@ -61,10 +61,10 @@ pub struct SpoolFile {
     pub path: PathBuf,
     file: File,
     writing_back: AtomicBool,
-    /// Bytes on the disk that the spool counts for it.
-    counted: AtomicU64,
     /// Whether the disk ever failed to take its bytes. The kernel tells that once and then forgets.
     damaged: AtomicBool,
+    /// Bytes on the disk that the spool counts for it.
+    counted: AtomicU64,
 }
 
 impl SpoolFile {
@@ -92,8 +92,8 @@ impl SpoolFile {
             path,
             file,
             writing_back: AtomicBool::new(false),
-            counted: AtomicU64::new(0),
             damaged: AtomicBool::new(false),
+            counted: AtomicU64::new(0),
         })
     }
 

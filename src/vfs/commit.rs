@@ -27,8 +27,9 @@ impl Inner {
         if state.draft.is_none() {
             return Ok(());
         }
-        self.place_draft(file, state)?;
-        self.tree.sync()
+        let placed = self.place_draft(file, state);
+        self.tree.sync()?;
+        placed
     }
 
     /// As [`Self::commit_draft`], durable with the next sync of the journal.
@@ -64,8 +65,8 @@ impl Inner {
             if let EntryKind::File(content) = &mut entry.kind {
                 if changed {
                     content.version += 1;
-                    // Packs that took bytes of the base while the draft was open stay known: the
-                    // copies in the spool may be gone by now.
+                    // Packs that took the base's bytes while the draft was open: the copies in
+                    // the spool may be gone by now.
                     take_over_slices(&mut blobs, content);
                     (content.extents, content.blobs, content.size) = (extents, blobs, size);
                     content.views = ViewsState::Pending;

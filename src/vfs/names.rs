@@ -115,8 +115,8 @@ impl Inner {
         let id = entry.id;
         let held = self.open.hold(id, entry.ino);
         self.note_removed(&entry);
+        held.file.state().unlinked = Some(Box::new(entry));
         let file = std::sync::Arc::clone(&held.file);
-        file.state().unlinked = Some(Box::new(entry));
         drop(held);
         self.drop_file_if_unused(&file);
         self.ingest.changed();

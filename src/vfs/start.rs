@@ -12,11 +12,11 @@ use crate::tree::NewEntry;
 
 /// Where entries whose directory is unknown go.
 const LOST_AND_FOUND: &str = "lost+found";
-/// What a file says that came back by its spool file alone: it may have been half written.
-const FOUND: &str = "found in the spool without a record in the index; `tgfs retry` ingests it";
 /// Why a file is kept and not ingested.
 const INTERRUPTED: &str =
     "tgfs ended while it was being written; copy it again, or `tgfs retry` it as it is";
+/// What a file says that came back by its spool file alone: it may have been half written.
+const FOUND: &str = "found in the spool without a record in the index; `tgfs retry` ingests it";
 
 /// Rows that say which files are being written right now.
 #[derive(Debug)]
@@ -221,7 +221,7 @@ impl Inner {
             return Ok(false);
         }
         if let Some(record) = &record
-            && (self.restore(blob, record)? || self.give_back(blob, len, record)?)
+            && (self.give_back(blob, len, record)? || self.restore(blob, record)?)
         {
             return Ok(true);
         }
@@ -263,11 +263,11 @@ impl Inner {
         let EntryKind::File(spooled) = &record.kind else {
             return Ok(false);
         };
-        // A record from before the first commit does not name the bytes.
-        if spooled.blob(blob).is_none() {
+        let mut content = (**spooled).clone();
+        // A record from before the first commit says whose the bytes are, not what they make.
+        if content.blob(blob).is_none() {
             return Ok(false);
         }
-        let mut content = (**spooled).clone();
         let current = match self.tree.entry(record.id) {
             Ok(entry) => Some(entry),
             Err(error) if error.kind == ErrorKind::NotFound => None,

@@ -32,8 +32,9 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
             workload.check(site.mountpoint());
             daemon.kill();
             let daemon = Daemon::start(&site, Some((step, pass)));
-            let died = workload.write_until_it_dies(&site, &daemon, Duration::from_secs(6));
-            if !died {
+            let died = workload.write_until_it_dies(&site, &daemon, Duration::from_secs(4));
+            // The journal of so small a library is trimmed at the end only.
+            if !died && !daemon.terminate() {
                 never_reached.push(format!("{}:{pass}", step.as_str()));
             }
             daemon.kill();
