@@ -111,11 +111,9 @@ fn absolute(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Whether the daemon behind a mount at `path` is gone ("transport endpoint is not connected").
+/// Asks for the free space: the kernel answers `stat` by itself for a second, dead daemon or not.
 fn is_stale(path: &Path) -> bool {
-    let is_disconnected = |error: io::Error| error.raw_os_error() == Some(Errno::ENOTCONN as i32);
-    fs::symlink_metadata(path)
-        .err()
-        .is_some_and(is_disconnected)
+    nix::sys::statvfs::statvfs(path).is_err_and(|error| error == Errno::ENOTCONN)
 }
 
 /// Detaches what a dead daemon left behind at `path`; does nothing where a living one, or none,

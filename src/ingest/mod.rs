@@ -14,6 +14,7 @@ mod jobs;
 mod owners;
 mod packer;
 mod progress;
+mod sending;
 mod views;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -41,6 +42,7 @@ use owners::{Owner, Owners};
 use packer::Packer;
 use progress::Notes;
 use publisher::Publisher;
+use sending::Sending;
 
 /// Files whose bytes are sent side by side. Two keep the remote busy while one digests.
 const CONTENT_WORKERS: usize = 2;
@@ -104,6 +106,7 @@ struct Shared {
     jobs: Jobs,
     notes: Notes,
     packer: Packer,
+    sending: Sending,
     /// Blobs that nobody owns any more, to be deleted once the journal says so durably.
     orphans: Mutex<Vec<BlobId>>,
     orphaned: Notify,
@@ -138,6 +141,7 @@ impl Ingest {
             jobs: Jobs::default(),
             notes,
             packer,
+            sending: Sending::default(),
             orphans: Mutex::default(),
             orphaned: Notify::new(),
             changes: watch::Sender::new(0),
@@ -170,6 +174,10 @@ impl Ingest {
         };
         if tokio::time::timeout(STOP_WAIT, idle).await.is_err() {
             tracing::info!("ingest steps under way go on at the next start");
+        }
+        // A stop in order is no attempt that ended the daemon.
+        for id in self.0.jobs.ids() {
+            self.0.notes.forget_attempts(id);
         }
         self.0.publisher.stop().await;
     }
@@ -328,7 +336,9 @@ impl Shared {
             return;
         }
         for blob in orphans {
-            if self.owners().is_owned(blob) {
+            // Held meanwhile: nobody begins to need it between the question and the deed.
+            let owners = self.owners();
+            if owners.is_owned(blob) {
                 continue;
             }
             if let Err(error) = self.spool.discard(blob) {
@@ -425,23 +435,30 @@ impl Shared {
     /// Lets go of what the remote holds now, and of the job when nothing is left to do.
     fn settle_acknowledged(&self, id: EntryId) {
         self.tree.forget_recent(id);
-        let entry = match self.tree.entry(id) {
-            Ok(entry) => entry,
+        // No commit comes between what is read and what it lets go of: a newer version's blobs
+        // would lose their owner.
+        let settled = self.tree.update(id, |entry| {
+            let EntryKind::File(content) = &entry.kind else {
+                return Ok(false);
+            };
+            let published = self.index.is_published(id).unwrap_or(false);
+            if !published || !content.is_durable() {
+                return Ok(false);
+            }
+            self.set_owned(Owner::Entry(id), needed_blobs(content));
+            Ok(true)
+        });
+        let entry = match settled {
+            Ok((entry, true)) => entry,
             Err(error) if error.kind == ErrorKind::NotFound => {
                 self.jobs.remove(id);
                 return;
             }
-            Err(_) => return,
+            Ok((_, false)) | Err(_) => return,
         };
         let EntryKind::File(content) = &entry.kind else {
             return;
         };
-        let published = self.index.is_published(id).unwrap_or(false);
-        if !published || !content.is_durable() {
-            return;
-        }
-        // A job of an older or newer state may still run; it owns what it needs by then.
-        self.set_owned(Owner::Entry(id), needed_blobs(content));
         let views_done = match &content.views {
             ViewsState::Pending => false,
             ViewsState::Ready(views) => views.is_durable(),
@@ -452,17 +469,29 @@ impl Shared {
                 self.notes.forget_job(id);
             }
             self.notes.forget_attempts(id);
+            // A copy that shares the bytes and is not done finds by the note that they are sent.
             for blob in spooled_blobs(content) {
-                self.notes.forget_blob(blob);
+                if !self.owners().is_owned(blob) {
+                    self.notes.forget_blob(blob);
+                }
             }
         }
         self.changed();
+    }
+
+    fn is_gone(&self, id: EntryId) -> bool {
+        matches!(self.tree.node(id), Err(error) if error.kind == ErrorKind::NotFound)
     }
 
     fn finish_step(&self, lane: Lane, id: EntryId, result: FsResult<()>) {
         match result {
             Ok(()) => self.jobs.step_done(lane, id),
             Err(error) if error.kind == ErrorKind::NotFound => {
+                self.jobs.remove(id);
+                self.notes.forget_job(id);
+            }
+            // Removed while it was sent, so that its bytes were not there any more.
+            Err(_) if self.is_gone(id) => {
                 self.jobs.remove(id);
                 self.notes.forget_job(id);
             }

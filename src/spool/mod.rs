@@ -15,10 +15,12 @@ use tokio::sync::Notify;
 
 use crate::disk;
 use crate::failpoint;
-use crate::model::BlobId;
+use crate::model::{BlobId, EntryId};
 
 /// Extension of the record beside each spool file.
 const RECORD_EXTENSION: &str = "entry";
+/// Extension of the note that the user removed the file of a blob.
+const REMOVED_EXTENSION: &str = "removed";
 /// Readable for all, inside a directory that only we can enter: a media tool that runs as another
 /// user opens its one input through a descriptor that it is handed.
 const FILE_MODE: u32 = 0o644;
@@ -59,6 +61,10 @@ pub struct SpoolFile {
     pub path: PathBuf,
     file: File,
     writing_back: AtomicBool,
+    /// Whether the disk ever failed to take its bytes. The kernel tells that once and then forgets.
+    damaged: AtomicBool,
+    /// Bytes on the disk that the spool counts for it.
+    counted: AtomicU64,
 }
 
 impl SpoolFile {
@@ -74,12 +80,20 @@ impl SpoolFile {
         self.file.write_all_at(data, offset)
     }
 
+    /// Bytes on the disk.
+    #[must_use]
+    pub fn counted(&self) -> u64 {
+        self.counted.load(Ordering::Relaxed)
+    }
+
     fn new(id: BlobId, path: PathBuf, file: File) -> Arc<Self> {
         Arc::new(Self {
             id,
             path,
             file,
             writing_back: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
+            counted: AtomicU64::new(0),
         })
     }
 
@@ -100,9 +114,24 @@ impl SpoolFile {
     }
 
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails, or ever failed to take bytes of this file.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        let synced = self.file.sync_data();
+        if synced.is_err() {
+            self.damaged.store(true, Ordering::Relaxed);
+        }
+        if self.damaged.load(Ordering::Relaxed) {
+            return Err(synced.err().unwrap_or_else(|| {
+                io::Error::other("the disk of the spool could not take all bytes of this file")
+            }));
+        }
+        Ok(())
+    }
+
+    /// As if the disk had failed to take its bytes, for tests of what follows.
+    #[cfg(debug_assertions)]
+    pub fn damage(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
     }
 }
 
@@ -132,8 +161,11 @@ impl Spool {
             };
             let path = item.path();
             let file = OpenOptions::new().read(true).write(true).open(&path)?;
-            used += file.metadata()?.blocks() * 512;
-            files.insert(id, SpoolFile::new(id, path, file));
+            let held = file.metadata()?.blocks() * 512;
+            let file = SpoolFile::new(id, path, file);
+            file.counted.store(held, Ordering::Relaxed);
+            used += held;
+            files.insert(id, file);
         }
         Ok(Self {
             config,
@@ -178,8 +210,8 @@ impl Spool {
         let path = self.config.directory.join(id.to_string());
         std::fs::rename(from, &path)?;
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        self.charge(file.metadata()?.blocks() * 512);
         let file = SpoolFile::new(id, path, file);
+        self.count(&file)?;
         self.files().insert(id, Arc::clone(&file));
         Ok(file)
     }
@@ -203,15 +235,12 @@ impl Spool {
         let Some(file) = self.files().remove(&id) else {
             return Ok(());
         };
-        let held = file.file.metadata().map_or(0, |meta| meta.blocks() * 512);
+        let held = file.counted();
         remove_if_there(&file.path)?;
         remove_if_there(&self.record_path(id))?;
+        remove_if_there(&self.beside(id, REMOVED_EXTENSION))?;
         failpoint::pass(failpoint::Step::SpoolReleased);
-        let _ = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                Some(used.saturating_sub(held))
-            });
+        self.release(held);
         self.freed.notify_waiters();
         Ok(())
     }
@@ -224,10 +253,36 @@ impl Spool {
         File::open(&self.config.directory)?.sync_all()
     }
 
+    fn beside(&self, id: BlobId, extension: &str) -> PathBuf {
+        self.config.directory.join(format!("{id}.{extension}"))
+    }
+
     fn record_path(&self, id: BlobId) -> PathBuf {
-        self.config
-            .directory
-            .join(format!("{id}.{RECORD_EXTENSION}"))
+        self.beside(id, RECORD_EXTENSION)
+    }
+
+    /// Notes that the user removed the file `of` that a blob was written for, so that a start does
+    /// not take it for lost. Survives the end of this process, not a power cut: the journal does.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn note_removed(&self, id: BlobId, of: EntryId) -> io::Result<()> {
+        std::fs::write(self.beside(id, REMOVED_EXTENSION), of.as_bytes())
+    }
+
+    /// Whether [`Self::note_removed`] was called for the blob and this file.
+    #[must_use]
+    pub fn was_removed(&self, id: BlobId, of: EntryId) -> bool {
+        std::fs::read(self.beside(id, REMOVED_EXTENSION)).is_ok_and(|note| note == of.as_bytes())
+    }
+
+    /// As [`Self::write_record`], for a blob that nothing names yet: survives the end of this
+    /// process, not a power cut, which may take the bytes as well.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn begin_record(&self, id: BlobId, record: &[u8]) -> io::Result<()> {
+        std::fs::write(self.record_path(id), record)
     }
 
     /// Writes the record beside a blob: temp, fsync, rename.
@@ -258,9 +313,26 @@ impl Spool {
         std::fs::read(self.record_path(id))
     }
 
-    /// Counts bytes that a write is about to add.
-    pub fn charge(&self, bytes: u64) {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+    /// Counts what a file takes now; called after each write. The disk is asked, since rewritten
+    /// ranges take nothing and small writes a whole block.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn count(&self, file: &SpoolFile) -> io::Result<()> {
+        let held = file.file.metadata()?.blocks() * 512;
+        let before = file.counted.swap(held, Ordering::Relaxed);
+        self.used
+            .fetch_add(held.saturating_sub(before), Ordering::Relaxed);
+        self.release(before.saturating_sub(held));
+        Ok(())
+    }
+
+    fn release(&self, bytes: u64) {
+        let _ = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                Some(used.saturating_sub(bytes))
+            });
     }
 
     #[must_use]
@@ -370,10 +442,32 @@ mod tests {
         assert_eq!(&bytes, b"film");
     }
 
+    #[test]
+    fn a_disk_that_failed_once_is_never_success_again() {
+        let (_keep, spool) = spool(1 << 30);
+        let file = spool.create().unwrap();
+        file.write_all_at(b"film", 0).unwrap();
+        file.sync().unwrap();
+        file.damage();
+        assert!(file.sync().is_err() && file.sync().is_err());
+    }
+
+    #[test]
+    fn a_removal_is_noted_for_one_file_only() {
+        let (_keep, spool) = spool(1 << 30);
+        let (file, entry) = (spool.create().unwrap(), EntryId::random());
+        assert!(!spool.was_removed(file.id, entry));
+        spool.note_removed(file.id, entry).unwrap();
+        assert!(spool.was_removed(file.id, entry));
+        assert!(!spool.was_removed(file.id, EntryId::random()));
+        spool.discard(file.id).unwrap();
+        assert!(!spool.was_removed(file.id, entry));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_full_spool_waits_while_it_drains_and_refuses_when_it_does_not() {
         let (_keep, spool) = spool(1000);
-        spool.charge(1000);
+        spool.used.store(1000, Ordering::Relaxed);
         let deadline = Duration::from_secs(300);
         assert_eq!(
             spool.wait_for_space(1, deadline, || Draining::No).await,

@@ -1,23 +1,52 @@
 //! What makes written bytes a version of the file, and what lets go of them.
 
 use super::Inner;
+use super::draft::Draft;
 use super::open::{OpenFile, OpenState};
 use crate::failpoint;
 use crate::model::{
-    Entry, EntryId, EntryKind, ErrorKind, FileState, FsResult, Timestamp, ViewsState,
+    Blob, BlobId, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileState, FsResult,
+    Timestamp, ViewsState,
 };
+
+/// Adds what `content` knows of where the same blobs stand.
+pub(super) fn take_over_slices(blobs: &mut [Blob], content: &FileContent) {
+    for blob in blobs {
+        if let Some(newer) = content.blob(blob.id)
+            && newer.slices.len() > blob.slices.len()
+        {
+            blob.slices.clone_from(&newer.slices);
+            blob.digest = newer.digest;
+        }
+    }
+}
 
 impl Inner {
     /// Commits the draft of a file: its extents become the entry's, durable when this returns.
     pub(super) fn commit_draft(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
+        if state.draft.is_none() {
+            return Ok(());
+        }
+        let placed = self.place_draft(file, state);
+        self.tree.sync()?;
+        placed
+    }
+
+    /// As [`Self::commit_draft`], durable with the next sync of the journal.
+    pub(super) fn place_draft(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
         let Some(draft) = state.draft.as_mut() else {
             return Ok(());
         };
-        draft.sync()?;
+        let synced = draft.sync();
         failpoint::pass(failpoint::Step::SpoolWritten);
+        if let Err(error) = &synced {
+            state.quarantine.get_or_insert_with(|| {
+                format!("the disk of the spool failed ({error}), so the file is not whole; copy it again")
+            });
+        }
         let quarantine = state.quarantine.clone();
         if !draft.is_changed() && quarantine.is_none() {
-            return self.tree.sync();
+            return Ok(synced?);
         }
         let modified = draft.modified.unwrap_or_else(Timestamp::now);
         let extents = draft.extents.as_slice().to_vec();
@@ -28,7 +57,7 @@ impl Inner {
                 (content.extents, content.blobs, content.size) = (extents, blobs, size);
             }
             draft.modified = None;
-            return Ok(());
+            return Ok(synced?);
         }
         let dropped = draft.drop_unnamed_blob();
         let changed = draft.is_changed();
@@ -36,21 +65,18 @@ impl Inner {
             if let EntryKind::File(content) = &mut entry.kind {
                 if changed {
                     content.version += 1;
-                    // Packs that took bytes of the base while the draft was open stay known.
-                    for blob in &mut blobs {
-                        if let Some(known) = content.blob(blob.id)
-                            && known.slices.len() > blob.slices.len()
-                        {
-                            blob.slices.clone_from(&known.slices);
-                            blob.digest = known.digest;
-                        }
-                    }
+                    // Packs that took the base's bytes while the draft was open: the copies in
+                    // the spool may be gone by now.
+                    take_over_slices(&mut blobs, content);
                     (content.extents, content.blobs, content.size) = (extents, blobs, size);
                     content.views = ViewsState::Pending;
                     entry.attributes.mtime = modified;
                     entry.attributes.ctime = modified;
                 }
-                content.state = quarantine.map_or(FileState::Spooled, FileState::Failed);
+                // A failed write that changed nothing leaves a stored file what it was.
+                if changed || content.state != FileState::Stored {
+                    content.state = quarantine.map_or(FileState::Spooled, FileState::Failed);
+                }
             }
             Ok(())
         });
@@ -64,7 +90,46 @@ impl Inner {
         if let Some(blob) = dropped {
             self.ingest.disown_blob(blob);
         }
-        self.tree.sync()
+        Ok(synced?)
+    }
+
+    /// Says beside a new blob whose it is going to be: should the daemon be killed before the first
+    /// commit, the bytes are found again under their name.
+    pub(super) fn begin_record(
+        &self,
+        file: &OpenFile,
+        state: &OpenState,
+        blob: BlobId,
+    ) -> FsResult<()> {
+        match &state.unlinked {
+            Some(entry) => {
+                let record = crate::ingest::spool_record(entry)?;
+                self.spool.begin_record(blob, &record)?;
+                self.spool.note_removed(blob, file.id)?;
+            }
+            None => {
+                let record = crate::ingest::spool_record(&*self.tree.recent_entry(file.id)?)?;
+                self.spool.begin_record(blob, &record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A removed file's spooled bytes: no start shall take them for lost ones.
+    pub(super) fn note_removed(&self, entry: &Entry) {
+        let EntryKind::File(content) = &entry.kind else {
+            return;
+        };
+        let mut blobs = crate::ingest::spooled_blobs(content);
+        if let Some(file) = self.open.file(entry.id) {
+            blobs.extend(file.state().draft.as_ref().and_then(Draft::own_id));
+        }
+        blobs.retain(|blob| self.spool.get(*blob).is_some());
+        for blob in blobs {
+            if let Err(error) = self.spool.note_removed(blob, entry.id) {
+                tracing::debug!(%blob, %error, "a removal is not noted in the spool");
+            }
+        }
     }
 
     /// Tells the spool who needs which blob, and writes the records that let a start without index

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::draft::Draft;
-use super::open::{FileHandle, OpenFile, OpenKind, OpenState};
+use super::open::{FileHandle, Marked, OpenFile, OpenKind, OpenState};
 use super::types::{AllocateMode, HandleId, Mutability, SeekTarget, SetIdBits};
 use super::{Inner, Target, Vfs, attributes};
 use crate::ingest::extents::ExtentList;
@@ -15,7 +15,7 @@ use crate::model::{
     Blob, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState, FsError,
     FsResult,
 };
-use crate::spool::Space;
+use crate::spool::{Draining, Space};
 
 /// Written bytes are pushed to the disk each time this many have come together, so that the wait
 /// at `close` is short.
@@ -73,9 +73,19 @@ impl Inner {
     /// Says in the index that a file is being written: a start that finds this knows that the
     /// bytes may be half of what was meant.
     pub(super) fn mark_writing(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
-        if !state.marked {
-            self.writing.put(file.id)?;
-            state.marked = true;
+        if state.marked != Marked::Yes && state.unlinked.is_none() {
+            let version = self.content_of(file, state)?.version;
+            self.writing.put(file.id, version)?;
+            state.marked = Marked::Yes;
+        }
+        Ok(())
+    }
+
+    /// What was being written is whole.
+    pub(super) fn unmark_writing(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
+        if state.marked != Marked::No {
+            self.writing.remove(file.id)?;
+            state.marked = Marked::No;
         }
         Ok(())
     }
@@ -98,6 +108,11 @@ impl Inner {
         let file = &open.file;
         let mut state = file.state();
         self.mark_writing(file, &mut state)?;
+        let draft = self.with_draft(file, &mut state)?;
+        if draft.own_id().is_none() {
+            let blob = draft.own_blob(&self.spool)?.id;
+            self.begin_record(file, &state, blob)?;
+        }
         let draft = self.with_draft(file, &mut state)?;
         draft.write(&self.spool, offset, data)?;
         open.wrote.store(true, Ordering::Relaxed);
@@ -166,9 +181,12 @@ impl Vfs {
         };
         open.require_write()?;
         let result = self.write_checked(&kind, offset, data, bits).await;
-        if result.is_err() {
+        if let Err(error) = &result {
             open.failed.store(true, Ordering::Relaxed);
             open.wrote.store(true, Ordering::Relaxed);
+            open.file.state().quarantine.get_or_insert_with(|| {
+                format!("a write failed ({error}), so the file is not whole; copy it again")
+            });
         }
         result
     }
@@ -182,7 +200,9 @@ impl Vfs {
     ) -> FsResult<()> {
         self.0
             .check_size(offset.saturating_add(data.len() as u64))?;
-        self.0.wait_for_space(data.len() as u64).await?;
+        if let OpenKind::File(open) = &**kind {
+            self.0.wait_for_space(&open.file, data.len() as u64).await?;
+        }
         let inner = Arc::clone(&self.0);
         let kind = Arc::clone(kind);
         blocking(move || {
@@ -229,9 +249,18 @@ impl Vfs {
             inner.check_size(to_offset.saturating_add(copied))?;
             let mut state = to.file.state();
             inner.mark_writing(&to.file, &mut state)?;
-            inner
-                .with_draft(&to.file, &mut state)?
-                .share(to_offset, &extents, &blobs);
+            let draft = inner.with_draft(&to.file, &mut state)?;
+            let before = draft.layout();
+            draft.share(to_offset, &extents, &blobs);
+            // Refers to the bytes from now on: the source may be removed, or its spooled copy go,
+            // before this file is closed.
+            if let Err(error) = inner.place_draft(&to.file, &mut state) {
+                tracing::debug!(%error, "bytes could not be shared; they are copied");
+                if let Some(draft) = state.draft.as_mut() {
+                    draft.restore(before);
+                }
+                return Err(ErrorKind::NotSupported.into());
+            }
             to.wrote.store(true, Ordering::Relaxed);
             Ok(copied)
         })
@@ -252,10 +281,7 @@ impl Vfs {
         if matches!(mode, AllocateMode::Extend | AllocateMode::KeepSize)
             && len > self.0.spool.capacity()
         {
-            return Err(FsError::new(
-                ErrorKind::NoSpace,
-                "larger than the spool can ever take",
-            ));
+            return Err(too_large_for_spool());
         }
         let inner = Arc::clone(&self.0);
         let kind = inner.open.get(handle)?;
@@ -313,21 +339,27 @@ impl Vfs {
         size: u64,
     ) -> FsResult<()> {
         self.0.check_size(size)?;
-        let file = match target {
+        let (id, ino) = match target {
             Target::Real(node) => {
                 if matches!(node.kind, crate::index::NodeKind::Directory) {
                     return Err(ErrorKind::IsDirectory.into());
                 }
-                self.0.open.file_or_new(node.id, node.ino)
+                (node.id, node.ino)
             }
-            Target::Unlinked(file) => Arc::clone(file),
+            Target::Unlinked(file) => (file.id, file.ino),
             Target::Virtual(_) => return Err(ErrorKind::ReadOnly.into()),
         };
         let handle = handle.and_then(|id| self.0.open.get(id).ok());
         let inner = Arc::clone(&self.0);
         blocking(move || {
+            let held = inner.open.hold(id, ino);
+            let file = &held.file;
             let mut state = file.state();
-            let draft = inner.with_draft(&file, &mut state)?;
+            if size == 0 {
+                // Whoever writes from here on begins anew.
+                state.quarantine = None;
+            }
+            let draft = inner.with_draft(file, &mut state)?;
             let changes = draft.size() != size;
             draft.truncate(size);
             match handle.as_deref() {
@@ -338,7 +370,7 @@ impl Vfs {
                 }
                 // By name there is no close to wait for: it is committed at once.
                 _ => {
-                    inner.commit_draft(&file, &mut state)?;
+                    inner.commit_draft(file, &mut state)?;
                     drop(state);
                     inner.settle.touch(file.id);
                 }
@@ -389,6 +421,10 @@ impl Inner {
             return Err(ErrorKind::NotSupported.into());
         }
         let mut state = file.state();
+        // Nothing refers to a removed file's packs any more.
+        if state.unlinked.is_some() {
+            return Err(ErrorKind::NotSupported.into());
+        }
         self.commit_draft(file, &mut state)?;
         // Sealed: the next write begins a blob of its own.
         state.draft = None;
@@ -425,11 +461,16 @@ impl Inner {
         Ok(())
     }
 
-    async fn wait_for_space(&self, bytes: u64) -> FsResult<()> {
+    async fn wait_for_space(&self, file: &OpenFile, bytes: u64) -> FsResult<()> {
+        let own = file.state().draft.as_ref().map_or(0, Draft::spool_bytes);
+        // Waiting cannot help: what this file itself has written drains only when it is closed.
+        if own.saturating_add(bytes) > self.spool.capacity() {
+            return Err(too_large_for_spool());
+        }
         let deadline: Duration = self.settings().write_deadline;
         match self
             .spool
-            .wait_for_space(bytes, deadline, || self.ingest.draining())
+            .wait_for_space(bytes, deadline, || self.draining())
             .await
         {
             Space::Granted => Ok(()),
@@ -439,6 +480,23 @@ impl Inner {
             )),
         }
     }
+}
+
+impl Inner {
+    /// Whether space will come free: files are on their way out, or about to be.
+    fn draining(&self) -> Draining {
+        if self.settle.any(|id| self.open.writers(id) == 0) {
+            return Draining::Yes;
+        }
+        self.ingest.draining()
+    }
+}
+
+fn too_large_for_spool() -> FsError {
+    FsError::new(
+        ErrorKind::NoSpace,
+        "the file is larger than the spool can ever take; raise TGFS_SPOOL_SIZE or free disk space",
+    )
 }
 
 fn needed(content: &FileContent, offset: u64, len: u64) -> (Vec<Extent>, Vec<Blob>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::files::blocking;
-use super::open::{OpenFile, OpenKind};
+use super::open::{Marked, OpenFile, OpenKind};
 use super::types::{Access, Caller, Existing, HandleId, Mutability, Opened};
 use super::virtual_tree::VirtualNode;
 use super::{Target, Vfs, signals};
@@ -72,6 +72,8 @@ impl Vfs {
                 return Err(ErrorKind::BadHandle.into());
             };
             let mut state = open.file.state();
+            // The copy that this one replaces may have been cut short; this one is not yet.
+            state.quarantine = None;
             let draft = inner.with_draft(&open.file, &mut state)?;
             if draft.size() > 0 {
                 draft.truncate(0);
@@ -113,12 +115,13 @@ impl Vfs {
                     "a write failed, so the file is not whole; copy it again".to_owned()
                 });
             }
+            if state.quarantine.is_some() {
+                // Not a byte may have been taken; that it failed is written down all the same.
+                inner.with_draft(&open.file, &mut state)?;
+            }
             inner.commit_draft(&open.file, &mut state)?;
             open.wrote.store(false, Ordering::Relaxed);
-            if state.marked {
-                inner.writing.remove(open.file.id)?;
-                state.marked = false;
-            }
+            inner.unmark_writing(&open.file, &mut state)?;
             if failed {
                 return Err(FsError::new(
                     ErrorKind::Io,
@@ -136,7 +139,14 @@ impl Vfs {
         let inner = Arc::clone(&self.0);
         let open = inner.open.get(handle)?;
         blocking(move || match &*open {
-            OpenKind::File(open) => inner.commit_draft(&open.file, &mut open.file.state()),
+            OpenKind::File(open) => {
+                let mut state = open.file.state();
+                inner.commit_draft(&open.file, &mut state)?;
+                if state.marked == Marked::Yes {
+                    state.marked = Marked::Before;
+                }
+                Ok(())
+            }
             OpenKind::Snapshot { .. } | OpenKind::View(_) | OpenKind::Fixed(_) => Ok(()),
         })
         .await

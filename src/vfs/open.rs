@@ -29,8 +29,18 @@ pub struct OpenState {
     pub quarantine: Option<String>,
     /// Bytes written since the last write-back was started.
     pub unsynced: u64,
-    /// Whether the index knows that writing is in progress.
-    pub marked: bool,
+    pub marked: Marked,
+}
+
+/// Whether the index knows that writing is in progress.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    #[default]
+    No,
+    /// Since the newest version.
+    Yes,
+    /// Before the newest version: what is written from now on has to be marked again.
+    Before,
 }
 
 impl OpenFile {
@@ -162,17 +172,17 @@ impl OpenTable {
         inner.slots.get(id).map(|slot| Arc::clone(&slot.file))
     }
 
-    /// The open file, made when nobody has it open: for a change by name.
-    pub fn file_or_new(&self, id: EntryId, ino: Ino) -> Arc<OpenFile> {
+    /// The open file, made when nobody has it open: for a change by name. It stays the one that
+    /// everybody gets until this is dropped.
+    pub fn hold(&self, id: EntryId, ino: Ino) -> Held<'_> {
         let mut inner = self.inner();
         inner.by_ino.insert(ino, id);
-        Arc::clone(
-            &inner
-                .slots
-                .entry(id)
-                .or_insert_with(|| Slot::new(id, ino))
-                .file,
-        )
+        let slot = inner.slots.entry(id).or_insert_with(|| Slot::new(id, ino));
+        slot.handles += 1;
+        Held {
+            file: Arc::clone(&slot.file),
+            table: self,
+        }
     }
 
     pub fn close(&self, id: HandleId) -> Option<Closed> {
@@ -254,6 +264,21 @@ impl OpenTable {
             .values()
             .map(|slot| Arc::clone(&slot.file))
             .collect()
+    }
+}
+
+/// An open file without a handle.
+#[derive(Debug)]
+pub struct Held<'a> {
+    pub file: Arc<OpenFile>,
+    table: &'a OpenTable,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.table.inner().slots.get_mut(&self.file.id) {
+            slot.handles = slot.handles.saturating_sub(1);
+        }
     }
 }
 

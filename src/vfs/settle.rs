@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Vfs;
+use super::draft::Draft;
 use crate::ingest::policy::{NamePolicy, name_policy};
 use crate::media::name::is_media_name;
 use crate::model::{EntryId, EntryKind, ErrorKind, FileState, FsResult, ViewsState};
@@ -67,6 +68,10 @@ impl Settler {
 
     pub fn is_waiting(&self, id: EntryId) -> bool {
         self.waiting().contains_key(&id)
+    }
+
+    pub fn any(&self, is_meant: impl Fn(EntryId) -> bool) -> bool {
+        self.waiting().keys().any(|id| is_meant(*id))
     }
 
     /// All that wait, whatever their time: for the last round before the daemon stops.
@@ -140,13 +145,16 @@ impl Vfs {
             if state.unlinked.is_some() {
                 return Ok(());
             }
-            self.0.commit_draft(&file, &mut state)?;
+            let committed = self.0.commit_draft(&file, &mut state);
+            if state.draft.as_ref().is_some_and(Draft::is_changed) {
+                committed?;
+            } else if let Err(error) = committed {
+                // It stands in the tree as failed, with the reason.
+                tracing::error!(file = %id, %error, "a written file is not safe on the disk");
+            }
             state.draft = None;
             state.quarantine = None;
-            if state.marked {
-                self.0.writing.remove(id)?;
-                state.marked = false;
-            }
+            self.0.unmark_writing(&file, &mut state)?;
         }
         self.0.open.forget_idle(id);
         self.submit(id)

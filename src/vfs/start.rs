@@ -5,13 +5,18 @@ use super::{Inner, Vfs};
 use crate::index::Rows;
 use crate::ingest;
 use crate::model::{
-    BlobId, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState,
-    FsError, FsResult, Name, TreePath, ViewsState,
+    BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
+    FileState, FsError, FsResult, Name, TreePath, ViewsState,
 };
 use crate::tree::NewEntry;
 
 /// Where entries whose directory is unknown go.
 const LOST_AND_FOUND: &str = "lost+found";
+/// Why a file is kept and not ingested.
+const INTERRUPTED: &str =
+    "tgfs ended while it was being written; copy it again, or `tgfs retry` it as it is";
+/// What a file says that came back by its spool file alone: it may have been half written.
+const FOUND: &str = "found in the spool without a record in the index; `tgfs retry` ingests it";
 
 /// Rows that say which files are being written right now.
 #[derive(Debug)]
@@ -25,19 +30,27 @@ impl WritingMarks {
         Self { rows }
     }
 
-    pub fn put(&self, id: EntryId) -> FsResult<()> {
-        self.rows.put(id.as_bytes(), b"").map_err(io)
+    /// `version` is the one that is being written over.
+    pub fn put(&self, id: EntryId, version: u64) -> FsResult<()> {
+        self.rows
+            .put(id.as_bytes(), &version.to_le_bytes())
+            .map_err(io)
     }
 
     pub fn remove(&self, id: EntryId) -> FsResult<()> {
         self.rows.remove(id.as_bytes()).map_err(io)
     }
 
-    fn all(&self) -> FsResult<Vec<EntryId>> {
+    /// Files, and which version each was written over. The newest rows may be missing after a
+    /// crash, and removed ones be there again.
+    fn all(&self) -> FsResult<Vec<(EntryId, u64)>> {
         let rows = self.rows.scan(b"").map_err(io)?;
         Ok(rows
             .into_iter()
-            .filter_map(|(key, _)| Some(EntryId::from_bytes(key.try_into().ok()?)))
+            .filter_map(|(key, version)| {
+                let version = u64::from_le_bytes(version.try_into().ok()?);
+                Some((EntryId::from_bytes(key.try_into().ok()?), version))
+            })
             .collect())
     }
 }
@@ -65,8 +78,8 @@ impl Vfs {
     /// `Io` when index or spool cannot be read.
     pub fn resume(&self) -> FsResult<Resumed> {
         let mut resumed = Resumed::default();
-        for id in self.0.writing.all()? {
-            resumed.interrupted += u64::from(self.0.keep_interrupted(id)?);
+        for (id, version) in self.0.writing.all()? {
+            resumed.interrupted += u64::from(self.0.keep_interrupted(id, version)?);
             self.0.writing.remove(id)?;
         }
         let unfinished = self.0.ingest.unfinished()?;
@@ -113,19 +126,74 @@ impl Vfs {
 }
 
 impl Inner {
-    /// The file was being written when the daemon ended. What reached the spool is kept.
-    fn keep_interrupted(&self, id: EntryId) -> FsResult<bool> {
+    /// The file was being written when the daemon ended. What reached the spool is kept; what a
+    /// later commit made whole is left alone, and so is a stored version that was to be replaced.
+    fn keep_interrupted(&self, id: EntryId, version: u64) -> FsResult<bool> {
         let kept = self.tree.update(id, |entry| {
-            if let EntryKind::File(content) = &mut entry.kind {
-                content.state = FileState::Failed(
-                    "tgfs ended while it was being written; copy it again, or `tgfs retry` it as it is"
-                        .to_owned(),
-                );
+            let EntryKind::File(content) = &mut entry.kind else {
+                return Ok(false);
+            };
+            if content.version != version || content.state == FileState::Stored && content.size > 0
+            {
+                return Ok(false);
             }
-            Ok(())
+            self.extend_to_spooled(content)?;
+            content.state = FileState::Failed(INTERRUPTED.to_owned());
+            Ok(true)
         });
         match kept {
-            Ok(_) => Ok(true),
+            Ok((_, kept)) => Ok(kept),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Bytes that were appended after the last `fsync` are in the spool, and count as well.
+    fn extend_to_spooled(&self, content: &mut FileContent) -> FsResult<()> {
+        let [extent] = content.extents.as_mut_slice() else {
+            return Ok(());
+        };
+        let ExtentSource::Blob(id) = extent.source else {
+            return Ok(());
+        };
+        let Some(file) = self.spool.get(id).filter(|_| extent.offset == 0) else {
+            return Ok(());
+        };
+        let len = std::fs::metadata(&file.path)?.len();
+        if len > extent.len {
+            extent.len = len;
+            content.size = len;
+            content.version += 1;
+            content.views = ViewsState::Pending;
+            for blob in content.blobs.iter_mut().filter(|blob| blob.id == id) {
+                blob.len = len;
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that was killed before its first commit gets the bytes that were written for it.
+    fn give_back(&self, blob: BlobId, len: u64, record: &Entry) -> FsResult<bool> {
+        let EntryKind::File(spooled) = &record.kind else {
+            return Ok(false);
+        };
+        let given = self.tree.update(record.id, |entry| {
+            let EntryKind::File(content) = &mut entry.kind else {
+                return Ok(false);
+            };
+            if content.size > 0 || content.version != spooled.version {
+                return Ok(false);
+            }
+            let whole = whole_blob(blob, len, INTERRUPTED.to_owned());
+            content.version += 1;
+            (content.size, content.extents, content.blobs) =
+                (whole.size, whole.extents, whole.blobs);
+            (content.state, content.views) = (whole.state, whole.views);
+            Ok(true)
+        });
+        match given {
+            Ok((entry, true)) => self.own_spooled(&entry).map(|()| true),
+            Ok((_, false)) => Ok(false),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -152,6 +220,11 @@ impl Inner {
             self.ingest.disown_blob(blob);
             return Ok(false);
         }
+        if let Some(record) = &record
+            && (self.give_back(blob, len, record)? || self.restore(blob, record)?)
+        {
+            return Ok(true);
+        }
         let (name, attributes) = match &record {
             Some(record) => (record.name.clone(), Some(record.attributes.clone())),
             None => (Name::new(blob.to_string())?, None),
@@ -169,24 +242,7 @@ impl Inner {
             uid: own_uid(),
             gid: own_gid(),
         };
-        let content = FileContent {
-            size: len,
-            extents: vec![Extent {
-                source: ExtentSource::Blob(blob),
-                offset: 0,
-                len,
-            }],
-            blobs: vec![crate::model::Blob {
-                id: blob,
-                len,
-                digest: None,
-                slices: Vec::new(),
-            }],
-            state: FileState::Failed(
-                "found in the spool without a record in the index; `tgfs retry` ingests it".into(),
-            ),
-            ..FileContent::empty()
-        };
+        let content = whole_blob(blob, len, FOUND.to_owned());
         let name = self.free_name(parent, name)?;
         let entry = self
             .tree
@@ -201,6 +257,73 @@ impl Inner {
         Ok(true)
     }
 
+    /// Brings a file back as its spool record states it, if all of its bytes can be had: an
+    /// overlay's spool file alone has holes where the base's bytes belong.
+    fn restore(&self, blob: BlobId, record: &Entry) -> FsResult<bool> {
+        let EntryKind::File(spooled) = &record.kind else {
+            return Ok(false);
+        };
+        let mut content = (**spooled).clone();
+        // A record from before the first commit says whose the bytes are, not what they make.
+        if content.blob(blob).is_none() {
+            return Ok(false);
+        }
+        let current = match self.tree.entry(record.id) {
+            Ok(entry) => Some(entry),
+            Err(error) if error.kind == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(Entry {
+            kind: EntryKind::File(current),
+            ..
+        }) = &current
+        {
+            if current.version >= content.version {
+                return Ok(false);
+            }
+            super::commit::take_over_slices(&mut content.blobs, current);
+        }
+        let at_hand = content.extents.iter().all(|extent| match extent.source {
+            ExtentSource::Zeros => true,
+            ExtentSource::Blob(id) => {
+                let range = ByteRange::new(extent.offset, extent.len);
+                self.spool.get(id).is_some()
+                    || content.blob(id).is_some_and(|blob| blob.covers(range))
+            }
+        });
+        if !at_hand {
+            return Ok(false);
+        }
+        if !matches!(content.state, FileState::Failed(_)) {
+            content.state = FileState::Failed(FOUND.to_owned());
+        }
+        content.views = ViewsState::Pending;
+        let entry = match current {
+            Some(_) => {
+                let replaced = self.tree.update(record.id, |entry| {
+                    entry.kind = EntryKind::File(Box::new(content));
+                    entry.attributes.mtime = record.attributes.mtime;
+                    Ok(())
+                })?;
+                replaced.0
+            }
+            None => {
+                let kind = EntryKind::File(Box::new(content));
+                let mut entry = Entry {
+                    kind,
+                    ..record.clone()
+                };
+                if self.tree.node(entry.parent).is_err() {
+                    entry.parent = self.lost_and_found()?;
+                }
+                entry.name = self.free_name(entry.parent, entry.name)?;
+                self.tree.restore(entry)?
+            }
+        };
+        self.own_spooled(&entry)?;
+        Ok(true)
+    }
+
     /// Whether the tree has a spool file's bytes, or newer ones: then it goes the usual way.
     fn is_superfluous(&self, blob: BlobId, record: &Entry) -> FsResult<bool> {
         let EntryKind::File(spooled) = &record.kind else {
@@ -212,7 +335,8 @@ impl Inner {
             // The user removed the file, and the crash came before its bytes went; derived bytes
             // of a file that is gone are of no use to anybody.
             Err(error) if error.kind == ErrorKind::NotFound => {
-                let was_removed = self.ingest.unpublished_at_start().contains(&record.id);
+                let was_removed = self.ingest.unpublished_at_start().contains(&record.id)
+                    || self.spool.was_removed(blob, record.id);
                 if is_derived || was_removed {
                     self.ingest.disown_blob(blob);
                 }
@@ -229,8 +353,9 @@ impl Inner {
             self.ingest.submit(current.id);
             return Ok(true);
         }
-        // A record newer than the index is what a rolled back index left: those bytes count.
-        if is_derived || spooled.version < content.version && content.is_durable() {
+        // A record newer than the index is what a rolled back index left: those bytes count. An
+        // older one was replaced by a commit, whose bytes were on the disk before it.
+        if is_derived || spooled.version < content.version {
             self.ingest.disown_blob(blob);
             return Ok(true);
         }
@@ -265,6 +390,26 @@ impl Inner {
             .tree
             .add(EntryId::ROOT, name, new, EntryKind::Directory)?
             .id)
+    }
+}
+
+/// All of one spool file.
+fn whole_blob(blob: BlobId, len: u64, reason: String) -> FileContent {
+    FileContent {
+        size: len,
+        extents: vec![Extent {
+            source: ExtentSource::Blob(blob),
+            offset: 0,
+            len,
+        }],
+        blobs: vec![crate::model::Blob {
+            id: blob,
+            len,
+            digest: None,
+            slices: Vec::new(),
+        }],
+        state: FileState::Failed(reason),
+        ..FileContent::empty()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The daemon as a child, and what outlives it.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -117,6 +118,13 @@ impl Daemon {
 
     /// SIGTERM, and success as its answer.
     pub fn stop(self) {
+        assert!(!self.terminate(), "killed on the way to its end");
+        let status = self.child.lock().unwrap().wait().unwrap();
+        assert!(status.success(), "SIGTERM ended with {status}");
+    }
+
+    /// SIGTERM; whether it was killed before it came to its end.
+    pub fn terminate(&self) -> bool {
         let pid = i32::try_from(self.child.lock().unwrap().id()).unwrap();
         nix::sys::signal::kill(
             nix::unistd::Pid::from_raw(pid),
@@ -124,7 +132,7 @@ impl Daemon {
         )
         .unwrap();
         let status = self.child.lock().unwrap().wait().unwrap();
-        assert!(status.success(), "SIGTERM ended with {status}");
+        status.signal() == Some(nix::libc::SIGKILL)
     }
 }
 

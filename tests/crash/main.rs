@@ -26,10 +26,15 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
     let mut never_reached = Vec::new();
     for step in Step::ALL {
         for pass in PASSES {
-            let daemon = Daemon::start(&site, Some((step, pass)));
+            // Looked at in a life of its own, which also ends by a kill: the planned one may come
+            // to its step before anything was written.
+            let daemon = Daemon::start(&site, None);
             workload.check(site.mountpoint());
-            let died = workload.write_until_it_dies(&site, &daemon, Duration::from_secs(6));
-            if !died {
+            daemon.kill();
+            let daemon = Daemon::start(&site, Some((step, pass)));
+            let died = workload.write_until_it_dies(&site, &daemon, Duration::from_secs(4));
+            // The journal of so small a library is trimmed at the end only.
+            if !died && !daemon.terminate() {
                 never_reached.push(format!("{}:{pass}", step.as_str()));
             }
             daemon.kill();

@@ -12,3 +12,4 @@ mod policy;
 mod random_access;
 mod remote_away;
 mod tools;
+mod writers;
