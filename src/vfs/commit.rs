@@ -151,9 +151,14 @@ impl Inner {
 
     /// Forgets an open file that nobody uses; of an unlinked one, its spooled bytes too.
     pub(super) fn drop_if_unused(&self, id: EntryId) {
-        let Some(file) = self.open.file(id) else {
-            return;
-        };
+        if let Some(file) = self.open.file(id) {
+            self.drop_file_if_unused(&file);
+        }
+    }
+
+    /// As [`Self::drop_if_unused`], for who has the file: its slot may be forgotten at any time.
+    pub(super) fn drop_file_if_unused(&self, file: &OpenFile) {
+        let id = file.id;
         if self.open.is_open(id) {
             return;
         }

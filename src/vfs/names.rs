@@ -116,8 +116,9 @@ impl Inner {
         let held = self.open.hold(id, entry.ino);
         self.note_removed(&entry);
         held.file.state().unlinked = Some(Box::new(entry));
+        let file = std::sync::Arc::clone(&held.file);
         drop(held);
-        self.drop_if_unused(id);
+        self.drop_file_if_unused(&file);
         self.ingest.changed();
     }
 }

@@ -103,7 +103,7 @@ fn a_remote_that_is_away_for_a_while_only_slows_a_copy_down() {
 }
 
 #[test]
-fn small_rewrites_do_not_wear_the_count_of_the_spool_off() {
+fn removed_files_give_back_what_they_took() {
     let house = House::new();
     house.refuse_packs();
     for number in 0..30 {
