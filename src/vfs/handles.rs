@@ -93,6 +93,15 @@ impl Vfs {
     pub async fn flush(&self, handle: HandleId, caller: Caller) -> FsResult<()> {
         let inner = Arc::clone(&self.0);
         let open = inner.open.get(handle)?;
+        // Before the file's lock is taken: the answer may take its time.
+        let cut_short = match &*open {
+            OpenKind::File(file)
+                if file.access != Access::Read && file.wrote.load(Ordering::Relaxed) =>
+            {
+                signals::cut_short(caller.pid).await
+            }
+            _ => None,
+        };
         blocking(move || {
             let OpenKind::File(open) = &*open else {
                 return Ok(());
@@ -101,13 +110,8 @@ impl Vfs {
                 return Ok(());
             }
             let mut state = open.file.state();
-            if let Some(signal) = signals::fatal_signal(caller.pid) {
-                state.quarantine.get_or_insert_with(|| {
-                    format!(
-                        "the program that wrote it was ended by signal {signal}; \
-                         copy it again, or `tgfs retry` it as it is"
-                    )
-                });
+            if let Some(reason) = cut_short {
+                state.quarantine.get_or_insert(reason);
             }
             let failed = open.failed.load(Ordering::Relaxed);
             if failed {

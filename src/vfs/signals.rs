@@ -2,6 +2,12 @@
 //! copier looks exactly like a finished one; the kernel's process table tells them apart.
 
 use std::fs;
+use std::time::Duration;
+
+/// How long the process table may take. It answers in microseconds, except about a program of
+/// several threads that is ending: the kernel then answers only after the ending, which waits for
+/// the very `close` that we are asked about.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Fields of `/proc/PID/stat` behind the command name (proc(5)): flags is field 9, exit_code 52.
 const FLAGS_FIELD: usize = 9 - 3;
@@ -11,9 +17,25 @@ const PF_EXITING: u64 = 0x4;
 /// The low bits of an exit code are the signal (wait(2)).
 const SIGNAL_MASK: i64 = 0x7f;
 
+/// Why a writer that closes is no writer whose file is whole; `None` when nothing is wrong.
+/// The look goes on by itself when it takes too long: it ends once the `close` is answered.
+pub async fn cut_short(pid: u32) -> Option<String> {
+    let look = tokio::task::spawn_blocking(move || fatal_signal(pid));
+    let advice = "copy it again, or `tgfs retry` it as it is";
+    match tokio::time::timeout(PATIENCE, look).await {
+        Ok(Ok(Some(signal))) => Some(format!(
+            "the program that wrote it was ended by signal {signal}; {advice}"
+        )),
+        Ok(Ok(None) | Err(_)) => None,
+        Err(_) => Some(format!(
+            "the program that wrote it ended with the file open; {advice}"
+        )),
+    }
+}
+
 /// The signal that is ending the process; `None` when it closes by itself, or is gone already.
 #[must_use]
-pub fn fatal_signal(pid: u32) -> Option<i64> {
+fn fatal_signal(pid: u32) -> Option<i64> {
     if pid == 0 {
         return None;
     }
