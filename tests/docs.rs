@@ -212,3 +212,64 @@ fn every_script_that_a_document_names_is_there_and_runs() {
         );
     }
 }
+
+/// Each crate in Cargo.toml stands in the table of dependencies with its reason, and nothing else.
+#[test]
+fn the_table_of_dependencies_is_that_of_cargo() {
+    let manifest = read("Cargo.toml");
+    let mut used = BTreeSet::new();
+    let mut is_listed = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_listed = ["[dependencies]", "[dev-dependencies]"].contains(&line);
+        } else if let Some((name, _)) = line.split_once(" = ")
+            && is_listed
+        {
+            used.insert(name.to_owned());
+        }
+    }
+    let text = read("docs/ARCHITECTURE.md");
+    let (_, table) = text.split_once("| crate |").unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let named: BTreeSet<_> = rows
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split(','))
+        .map(|name| name.trim().trim_end_matches(" (tests)").to_owned())
+        .collect();
+    assert_eq!(named, used);
+}
+
+/// Each decision is in the index of docs/ARCHITECTURE.md, and short enough to be read.
+#[test]
+fn decisions_are_numbered_indexed_and_short() {
+    let index = read("docs/ARCHITECTURE.md");
+    for entry in fs::read_dir(root().join("docs/adr")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let text = read(&format!("docs/adr/{name}"));
+        assert!(text.lines().count() <= 40, "{name} is too long");
+        assert!(
+            name.as_bytes()[..4].iter().all(u8::is_ascii_digit),
+            "{name}"
+        );
+        if !name.starts_with("0000") {
+            assert!(index.contains(&format!("(adr/{name})")), "{name}");
+            assert!(text.starts_with(&format!("# {}: ", &name[..4])), "{name}");
+        }
+    }
+}
+
+/// What the code map points at is there.
+#[test]
+fn paths_in_the_code_map_exist() {
+    let text = read("docs/ARCHITECTURE.md");
+    let quoted = text.split('`').skip(1).step_by(2);
+    for path in quoted.filter(|word| word.starts_with("src/") || word.starts_with("tests/")) {
+        assert!(
+            root().join(path).exists(),
+            "docs/ARCHITECTURE.md names {path}"
+        );
+    }
+}

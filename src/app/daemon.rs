@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -65,9 +65,14 @@ pub async fn run_daemon(
         None => None,
     };
     let socket = start_socket(&parts, &operations, &config, closed.clone()).await?;
-    let mut mounted = match &options.mount {
-        Some(mount) => Some(start_mount(&parts, mount, &config)?),
-        None => None,
+    let mounted = options.mount.as_ref();
+    let mounted = mounted.map(|mount| start_mount(&parts, mount, &config));
+    let mut mounted = match mounted.transpose() {
+        Ok(mounted) => mounted,
+        Err(error) => {
+            take_down(None, closing, [gateway, Some(socket)], parts).await?;
+            return Err(error);
+        }
     };
     faces.mountpoint = mounted
         .as_ref()
@@ -85,14 +90,24 @@ pub async fn run_daemon(
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     cleaning.abort();
-    // No new writes from here on; what is open is committed by the unmount and by `close`.
+    take_down(mounted, closing, [gateway, Some(socket)], parts).await
+}
+
+/// The order of a stop: no new writes, then the mount, the faces, the parts. What is open is
+/// committed by the unmount and by `close`.
+async fn take_down(
+    mounted: Option<Mounted>,
+    closing: watch::Sender<()>,
+    faces: [Option<JoinHandle<()>>; 2],
+    parts: Parts,
+) -> anyhow::Result<()> {
     drop(closing);
     if let Some(mounted) = mounted
         && let Err(error) = mounted.unmount(MOUNT_DRAIN).await
     {
         tracing::error!(%error, "the mount could not be taken away");
     }
-    for face in [gateway, Some(socket)].into_iter().flatten() {
+    for face in faces.into_iter().flatten() {
         if let Err(error) = face.await {
             tracing::error!(%error, "a face stopped unexpectedly");
         }
@@ -249,10 +264,13 @@ fn start_mount(parts: &Parts, mount: &MountOptions, config: &Config) -> anyhow::
         ],
     };
     let tasks = tokio::runtime::Handle::current();
-    match fuse::mount(parts.vfs.clone(), &mount.mountpoint, &settings, &tasks) {
-        Ok(mounted) => Ok(mounted),
-        Err(error) => bail!("{}: {error}", mount.mountpoint.display()),
-    }
+    // The error names the mountpoint itself.
+    Ok(fuse::mount(
+        parts.vfs.clone(),
+        &mount.mountpoint,
+        &settings,
+        &tasks,
+    )?)
 }
 
 fn spawn_cleanup(parts: &Parts, config: &ConfigHandle) -> JoinHandle<()> {

@@ -8,8 +8,6 @@ mod plan;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-
 use crate::config::{Config, ConfigHandle, Inputs, Store};
 use crate::control::Service;
 use crate::index::Owner;
@@ -110,9 +108,8 @@ impl App {
 
 fn open_remote(config: &Config) -> anyhow::Result<Arc<dyn Remote>> {
     let Store::Local { dir, .. } = &config.store;
-    let remote =
-        LocalRemote::open(dir).with_context(|| format!("the store {}", config.store.describe()))?;
-    Ok(Arc::new(remote))
+    // The error names the directory itself.
+    Ok(Arc::new(LocalRemote::open(dir)?))
 }
 
 /// Rebuilds the index from the store alone, beside the old one.

@@ -141,7 +141,7 @@ pub(super) async fn umount(arguments: &UmountArgs, context: &Context) -> Outcome
 fn detach_without_daemon(mountpoint: &Path, config: &Config) -> Outcome {
     let shown = mountpoint.display();
     if !paths::tgfs_mounts().iter().any(|mount| mount == mountpoint) {
-        bail!("{shown} is no tgfs mount; `findmnt -t fuse.tgfs` lists them");
+        bail!("{shown} is no tgfs mount; `findmnt -S tgfs` lists them");
     }
     app::detach(mountpoint)?;
     eprintln!(

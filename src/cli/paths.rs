@@ -7,8 +7,9 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::control::WirePath;
 
-/// The type of our mounts in `/proc/self/mountinfo`.
-const MOUNT_TYPE: &str = "fuse.tgfs";
+/// The source of our mounts in `/proc/self/mountinfo`. Their type is `fuse` or `fuse.tgfs`, depending
+/// on who mounted.
+const MOUNT_SOURCE: &[u8] = b"tgfs";
 
 /// Where tgfs mounts are, by the kernel's list; it touches none of them, so a dead one hangs nobody.
 pub(super) fn tgfs_mounts() -> Vec<PathBuf> {
@@ -16,14 +17,16 @@ pub(super) fn tgfs_mounts() -> Vec<PathBuf> {
     mounts_in(&table)
 }
 
-/// proc_pid_mountinfo(5): the fifth field is the mount point, the one behind `-` the type.
+/// proc_pid_mountinfo(5): the fifth field is the mount point, those behind `-` type and source.
 fn mounts_in(table: &[u8]) -> Vec<PathBuf> {
     let lines = table.split(|byte| *byte == b'\n');
     let mount_point = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b' ');
         let place = fields.nth(4)?.to_vec();
-        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        (kind == MOUNT_TYPE.as_bytes()).then(|| PathBuf::from(unescape(&place)))
+        let mut behind = fields.skip_while(|field| *field != b"-").skip(1);
+        let (kind, source) = (behind.next()?, behind.next()?);
+        let is_ours = kind.starts_with(b"fuse") && source == MOUNT_SOURCE;
+        is_ours.then(|| PathBuf::from(unescape(&place)))
     };
     lines.filter_map(mount_point).collect()
 }
@@ -108,7 +111,8 @@ mod tests {
     fn our_mounts_are_found_with_blanks_in_their_names() {
         let table = b"36 35 0:31 / /mnt/my\\040films rw,nosuid shared:1 - fuse.tgfs tgfs rw\n\
             37 35 0:32 / /mnt/x rw - fuse.sshfs host rw\n\
-            38 35 0:33 / /mnt/y rw - fuse.tgfs tgfs rw\nbroken\n";
+            38 35 0:33 / /mnt/y rw - fuse tgfs rw\n\
+            39 35 0:34 / /mnt/z rw - ext4 tgfs rw\nbroken\n";
         let found = mounts_in(table);
         assert_eq!(
             found,

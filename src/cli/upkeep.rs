@@ -68,10 +68,10 @@ pub(super) fn plan_text(plan: &PlanReport) -> String {
         let rows: Vec<_> = plan.tracks.iter().map(row).collect();
         text.push_str(&output::table(&head, &rows));
     }
-    text.push_str(&format!(
-        "stored beside the file: {}\n",
-        size(plan.derived_bytes)
-    ));
+    match plan.derived_bytes {
+        0 => text.push_str("kept as it is; nothing is stored beside it\n"),
+        bytes => text.push_str(&format!("stored beside the file: {}\n", size(bytes))),
+    }
     for note in &plan.notes {
         text.push_str(&format!("note: {}\n", printable(note)));
     }

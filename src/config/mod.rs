@@ -111,8 +111,6 @@ pub struct MediaConfig {
     pub max_segment: Duration,
     /// Bytes that a segment should stay below.
     pub max_segment_size: u64,
-    /// `None`: ffmpeg chooses.
-    pub threads: Option<u32>,
 }
 
 /// Where the gateway listens.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::layers::Values;
 use super::secret::MASK;
 use super::settings::{Exposure, Takes};
-use super::{Config, LogConfig};
+use super::{Config, LogConfig, SpoolConfig};
 
 /// One setting, as `tgfs config` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,85 +61,91 @@ pub struct Reloaded {
     pub at_next_start: Vec<String>,
 }
 
-/// `old` with the values of `new` that can change while running.
+/// `old` with the values of `new` that can change while running: those that the table of settings
+/// calls [`Takes::Live`].
 pub(super) fn merge_live(old: &Config, new: &Config) -> (Config, Reloaded) {
     let merged = Config {
+        env_file: new.env_file.clone(),
+        mount: new.mount.clone(),
+        media: new.media.clone(),
+        pack_size: new.pack_size,
+        keep_deleted: new.keep_deleted,
+        spool: SpoolConfig {
+            max_file_size: new.spool.max_file_size,
+            ..old.spool.clone()
+        },
         log: LogConfig {
             level: new.log.level,
             file: old.log.file.clone(),
         },
         ..old.clone()
     };
-    let mut reloaded = Reloaded::default();
-    if old.log.level != new.log.level {
-        reloaded.applied.push("LOG_LEVEL".to_owned());
-    }
-    let differing = [
-        (
-            "TGFS_STORE",
-            merged.store.describe() != new.store.describe(),
-        ),
-        ("TGFS_STATE_DIR", merged.state_dir != new.state_dir),
-        ("TGFS_SPOOL_DIR", merged.spool.dir != new.spool.dir),
-        ("TGFS_SPOOL_SIZE", merged.spool.size != new.spool.size),
-        (
-            "TGFS_SPOOL_RESERVE",
-            merged.spool.reserve != new.spool.reserve,
-        ),
+    let named = |differing: Vec<&'static str>| differing.into_iter().map(str::to_owned).collect();
+    let reloaded = Reloaded {
+        applied: named(differing(old, &merged)),
+        at_next_start: named(differing(&merged, new)),
+    };
+    (merged, reloaded)
+}
+
+/// Settings whose values are not the same in both.
+fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
+    let (http, others_http) = (&one.http, &other.http);
+    let (media, others_media) = (&one.media, &other.media);
+    let (spool, others_spool) = (&one.spool, &other.spool);
+    let judged = [
+        ("TGFS_STORE", one.store.describe() != other.store.describe()),
+        ("TGFS_STATE_DIR", one.state_dir != other.state_dir),
+        ("TGFS_SPOOL_DIR", spool.dir != others_spool.dir),
+        ("TGFS_SPOOL_SIZE", spool.size != others_spool.size),
+        ("TGFS_SPOOL_RESERVE", spool.reserve != others_spool.reserve),
         (
             "MAX_UPLOAD_SIZE",
-            merged.spool.max_file_size != new.spool.max_file_size,
+            spool.max_file_size != others_spool.max_file_size,
         ),
-        ("TGFS_VIEWS", merged.mount.views != new.mount.views),
+        ("TGFS_VIEWS", one.mount.views != other.mount.views),
         (
             "TGFS_SIDECAR_SUBTITLES",
-            merged.mount.sidecars != new.mount.sidecars,
+            one.mount.sidecars != other.mount.sidecars,
         ),
-        ("TGFS_SETTLE", merged.mount.settle != new.mount.settle),
+        ("TGFS_SETTLE", one.mount.settle != other.mount.settle),
         (
             "MIN_SEGMENT_DURATION",
-            merged.media.min_segment != new.media.min_segment,
+            media.min_segment != others_media.min_segment,
         ),
         (
             "MAX_SEGMENT_DURATION",
-            merged.media.max_segment != new.media.max_segment,
+            media.max_segment != others_media.max_segment,
         ),
         (
             "MAX_CHUNK_SIZE",
-            merged.media.max_segment_size != new.media.max_segment_size,
+            media.max_segment_size != others_media.max_segment_size,
         ),
-        ("FFMPEG_THREADS", merged.media.threads != new.media.threads),
-        ("TGFS_PACK_SIZE", merged.pack_size != new.pack_size),
-        ("TGFS_KEEP_DELETED", merged.keep_deleted != new.keep_deleted),
-        ("CACHE_SIZE", merged.cache_size != new.cache_size),
+        ("TGFS_PACK_SIZE", one.pack_size != other.pack_size),
+        ("TGFS_KEEP_DELETED", one.keep_deleted != other.keep_deleted),
+        ("CACHE_SIZE", one.cache_size != other.cache_size),
         (
             "TGFS_READ_DEADLINE",
-            merged.read_deadline != new.read_deadline,
+            one.read_deadline != other.read_deadline,
         ),
         (
             "TGFS_WRITE_DEADLINE",
-            merged.write_deadline != new.write_deadline,
+            one.write_deadline != other.write_deadline,
         ),
-        (
-            "LOCAL_HOST or LOCAL_PORT",
-            merged.http.bind != new.http.bind,
-        ),
+        ("LOCAL_HOST or LOCAL_PORT", http.bind != others_http.bind),
         (
             "PUBLIC_DOMAIN",
-            merged.http.public_domain != new.http.public_domain,
+            http.public_domain != others_http.public_domain,
         ),
         (
             "FORCE_HTTPS",
-            merged.http.public_scheme != new.http.public_scheme,
+            http.public_scheme != others_http.public_scheme,
         ),
-        (
-            "SSL_CERT_PATH or SSL_KEY_PATH",
-            merged.http.tls != new.http.tls,
-        ),
-        ("TGFS_HTTP_OPEN", merged.http.trust != new.http.trust),
-        ("LOG_FILE", merged.log.file != new.log.file),
+        ("SSL_CERT_PATH or SSL_KEY_PATH", http.tls != others_http.tls),
+        ("TGFS_HTTP_OPEN", http.trust != others_http.trust),
+        ("LOG_LEVEL", one.log.level != other.log.level),
+        ("LOG_FILE", one.log.file != other.log.file),
     ];
-    let waiting = differing.into_iter().filter(|(_, differs)| *differs);
-    reloaded.at_next_start = waiting.map(|(name, _)| name.to_owned()).collect();
-    (merged, reloaded)
+    let differs = judged.into_iter().filter(|(_, differs)| *differs);
+    differs.map(|(name, _)| name).collect()
 }

@@ -293,13 +293,10 @@ impl Reader<'_> {
         if max_segment_size == 0 && self.problems.is_empty() {
             self.problem("MAX_CHUNK_SIZE", "must be above 0");
         }
-        // 0 is ffmpeg's own word for `choose`.
-        let threads: Option<u32> = self.count("FFMPEG_THREADS", "0 = ffmpeg chooses");
         MediaConfig {
             min_segment,
             max_segment,
             max_segment_size,
-            threads: threads.filter(|threads| *threads > 0),
         }
     }
 

@@ -355,12 +355,59 @@ fn a_reload_takes_what_it_can_and_names_the_rest() {
     let mut place = place();
     let handle = ConfigHandle::new(place.config());
     place.set("LOG_LEVEL", "debug");
+    place.set("TGFS_SETTLE", "7s");
     place.set("CACHE_SIZE", "64MiB");
     let told = handle.apply(&place.config());
-    assert_eq!(told.applied, ["LOG_LEVEL"]);
+    assert_eq!(told.applied, ["TGFS_SETTLE", "LOG_LEVEL"]);
     assert_eq!(told.at_next_start, ["CACHE_SIZE"]);
     assert_eq!(handle.get().log.level, LogLevel::Debug);
+    assert_eq!(handle.get().mount.settle, Duration::from_secs(7));
     assert_ne!(handle.get().cache_size, 64 << 20);
+}
+
+/// What the table says of a setting is what a reload does with it.
+#[test]
+fn the_table_knows_what_a_reload_applies() {
+    for setting in SETTINGS {
+        let other = match (setting.name, setting.unit) {
+            ("TGFS_STORE", _) => "local:/elsewhere",
+            // Neither can stand alone.
+            ("SSL_CERT_PATH" | "SSL_KEY_PATH", _) => "/a.pem",
+            ("MAX_SEGMENT_DURATION", _) => "40s",
+            ("LOG_LEVEL", _) => "error",
+            (_, Unit::Duration) => "3s",
+            (_, Unit::Size) => "77MiB",
+            (_, Unit::Choice(words)) => words[1],
+            (_, Unit::Switch) if setting.fallback == Fallback::Fixed("on") => "off",
+            (_, Unit::Switch) => "on",
+            (_, Unit::Count) => "9",
+            (_, Unit::Path) => "/elsewhere",
+            (_, Unit::Text | Unit::Json) => "other.example.org",
+        };
+        let mut place = place();
+        let before = place.config();
+        match (setting.name, setting.takes) {
+            ("SSL_CERT_PATH" | "SSL_KEY_PATH", _) => {
+                place.set("SSL_CERT_PATH", other);
+                place.set("SSL_KEY_PATH", other);
+            }
+            (_, Takes::NotYet) => continue,
+            (name, _) => place.set(name, other),
+        }
+        let told = ConfigHandle::new(before).apply(&place.config());
+        let is_in = |list: &[String]| list.iter().any(|name| name.contains(setting.name));
+        let (applied, waits) = (is_in(&told.applied), is_in(&told.at_next_start));
+        let name = setting.name;
+        match (setting.takes, name) {
+            (Takes::Live, _) => assert!(applied && !waits, "{name}: {told:?}"),
+            // The older name of another setting.
+            (_, "TEMP_UPLOADS_DIR") => {
+                assert_eq!(told.at_next_start, ["TGFS_SPOOL_DIR"]);
+            }
+            (Takes::AtStart, _) => assert!(waits && !applied, "{name}: {told:?}"),
+            (Takes::NotYet, _) => assert_eq!(told, Reloaded::default(), "{name}"),
+        }
+    }
 }
 
 #[test]

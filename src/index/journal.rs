@@ -1,5 +1,5 @@
 //! The journal: an append-only file of the changes that the flushed index or the remote may not
-//! hold yet. `docs/FORMAT.md` has the bytes, STORAGE rule 1 the reasons.
+//! hold yet. `docs/FORMAT.md` has the bytes and the reasons.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Seek, Write};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::Index;
+use super::change::packs_of;
 use super::draft::Draft;
 use super::error::IndexError;
 use super::key;
@@ -41,7 +42,7 @@ pub struct Acknowledged {
 pub struct DyingPack {
     pub pack: PackRef,
     pub since: Timestamp,
-    /// Whether the change that let go of it stands in the remote's log.
+    /// Whether the changes that let go of it stand in the remote's log.
     pub released: bool,
 }
 
@@ -60,6 +61,20 @@ fn dirty_rows(store: &Store) -> Result<BTreeMap<EntryId, DirtyV1>, IndexError> {
         ControlFlow::Continue(())
     })?;
     Ok(rows)
+}
+
+/// Packs that the log's state of a changed entry names. The last reference here may have been
+/// another entry's: until the change is published, recovery would still need them.
+fn published_packs(store: &Store) -> Result<BTreeSet<PackId>, IndexError> {
+    let mut packs = BTreeSet::new();
+    let prefix = [key::PUBLISHED];
+    visit_rows::<LogRecord>(store, &prefix, &prefix, &mut |_, record| {
+        if let Change::Put(entry) = &record.change {
+            packs.extend(packs_of(entry).into_keys());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(packs)
 }
 
 /// Records that state all unpublished changes again, for the head of a new journal file.
@@ -340,6 +355,7 @@ impl Index {
     pub fn dying_packs(&self, limit: usize) -> Result<Vec<DyingPack>, IndexError> {
         self.shared.read(|store| {
             let draft = Draft::new(store);
+            let named = published_packs(store)?;
             let mut rows: Vec<DyingV1> = Vec::new();
             let prefix = [key::DYING];
             visit_rows::<DyingV1>(store, &prefix, &prefix, &mut |_, row| {
@@ -350,17 +366,6 @@ impl Index {
                     ControlFlow::Break(())
                 }
             })?;
-            // The last to let go is not the only one that counts: the log may still name the pack
-            // for an entry that let go of it earlier, in a change that is not published yet.
-            let mut named = BTreeSet::new();
-            for id in dirty_rows(store)?.into_keys() {
-                if let Some(record) = draft.get::<LogRecord>(&key::published(id))?
-                    && let Change::Put(entry) = &record.change
-                    && let EntryKind::File(content) = &entry.kind
-                {
-                    named.extend(content.packs().into_iter().map(|pack| pack.id));
-                }
-            }
             rows.into_iter()
                 .map(|row| {
                     let dirty = draft.get::<DirtyV1>(&key::dirty(row.owner))?;

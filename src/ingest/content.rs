@@ -96,6 +96,7 @@ impl Shared {
         ranges: Vec<ByteRange>,
         permit: &mut Option<OwnedSemaphorePermit>,
     ) -> FsResult<()> {
+        let _turn = self.sending.turn(blob.id).await;
         let mut sent = merge_slices(blob.slices.clone(), &self.notes.slices(blob.id)?);
         let ranges = subtract(&ranges, &sent);
         if ranges.is_empty() {

@@ -14,6 +14,7 @@ mod jobs;
 mod owners;
 mod packer;
 mod progress;
+mod sending;
 mod views;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -41,6 +42,7 @@ use owners::{Owner, Owners};
 use packer::Packer;
 use progress::Notes;
 use publisher::Publisher;
+use sending::Sending;
 
 /// Files whose bytes are sent side by side. Two keep the remote busy while one digests.
 const CONTENT_WORKERS: usize = 2;
@@ -104,6 +106,7 @@ struct Shared {
     jobs: Jobs,
     notes: Notes,
     packer: Packer,
+    sending: Sending,
     /// Blobs that nobody owns any more, to be deleted once the journal says so durably.
     orphans: Mutex<Vec<BlobId>>,
     orphaned: Notify,
@@ -138,6 +141,7 @@ impl Ingest {
             jobs: Jobs::default(),
             notes,
             packer,
+            sending: Sending::default(),
             orphans: Mutex::default(),
             orphaned: Notify::new(),
             changes: watch::Sender::new(0),
@@ -170,6 +174,10 @@ impl Ingest {
         };
         if tokio::time::timeout(STOP_WAIT, idle).await.is_err() {
             tracing::info!("ingest steps under way go on at the next start");
+        }
+        // A stop in order is no attempt that ended the daemon.
+        for id in self.0.jobs.ids() {
+            self.0.notes.forget_attempts(id);
         }
         self.0.publisher.stop().await;
     }
@@ -461,8 +469,11 @@ impl Shared {
                 self.notes.forget_job(id);
             }
             self.notes.forget_attempts(id);
+            // A copy that shares the bytes and is not done finds by the note that they are sent.
             for blob in spooled_blobs(content) {
-                self.notes.forget_blob(blob);
+                if !self.owners().is_owned(blob) {
+                    self.notes.forget_blob(blob);
+                }
             }
         }
         self.changed();
@@ -534,7 +545,7 @@ fn needed_blobs(content: &FileContent) -> Vec<BlobId> {
     needed
 }
 
-/// The record beside a spool file (STORAGE rule 16): the entry it belongs to.
+/// The record beside a spool file: the entry it belongs to.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct SpoolRecordV1 {
     entry: Entry,

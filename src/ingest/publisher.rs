@@ -1,5 +1,5 @@
 //! Sends what the remote's log does not hold yet, one manifest at a time, and acknowledges it
-//! when it was read back and no other writer's stands beside it (STORAGE rules 4 and 5).
+//! when it was read back and no other writer's stands beside it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -9,15 +9,16 @@ use super::content::{percent, slices_digest};
 use super::extents::ExtentList;
 use super::jobs::Lane;
 use crate::media::build::{BuildOutcome, build_views};
+use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::name::is_media_name;
 use crate::model::{
     BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, ExtentSource, FileContent, FileState,
     FsError, FsResult, Views, ViewsState,
 };
 
-/// Starts of the mapping step of one version before the file is left without views: a file that
-/// takes the daemon down must not do so for ever.
-const MAX_ATTEMPTS: u32 = 3;
+/// This start of the mapping step of one version leaves the file without views instead: a file
+/// that takes the daemon down must not do so for ever.
+const LAST_ATTEMPT: u32 = 3;
 /// Bytes copied at a time where the tool needs one plain file.
 const COPY_BYTES: u64 = 4 << 20;
 
@@ -63,13 +64,20 @@ impl Shared {
         if content.size == 0 {
             return Ok(ViewsState::Unreadable("the file is empty".to_owned()));
         }
-        if self.notes.begin_attempt(entry.id, content.version)? > MAX_ATTEMPTS {
-            return Ok(ViewsState::Unreadable(format!(
-                "making its views ended tgfs or failed {MAX_ATTEMPTS} times; `tgfs retry` tries again"
-            )));
-        }
         self.jobs.set_progress(Lane::Views, entry.id, "map", 0);
-        let source = self.plain_file(entry, content).await?;
+        let source = match self.plain_file(entry, content).await {
+            // Its packs hold it whole; only the views have to go without.
+            Err(error) if error.kind == ErrorKind::TooLarge => {
+                return Ok(ViewsState::Unsupported(error.message));
+            }
+            source => source?,
+        };
+        let attempt = self.notes.begin_attempt(entry.id, content.version)?;
+        if attempt >= LAST_ATTEMPT {
+            return Ok(ViewsState::Unreadable(
+                "tgfs ended twice while it made the views; `tgfs retry` tries again".to_owned(),
+            ));
+        }
         let derived = self.spool.directory().join(format!("{}.derived", entry.id));
         let size = content.size;
         let progress = |done| {
@@ -85,11 +93,31 @@ impl Shared {
             Ok(BuildOutcome::NotMedia) => Ok(ViewsState::Unreadable(
                 "its name says media, but its bytes are no container that we know".to_owned(),
             )),
-            Err(error) if error.is_retryable() => {
-                Err(FsError::new(ErrorKind::Io, error.to_string()))
-            }
+            Err(error) if error.is_retryable() => self.failed_attempt(entry.id, attempt, &error),
             Err(error) => Ok(ViewsState::Unreadable(error.to_string())),
         }
+    }
+
+    /// A tool that is missing or was stopped leaves the file without views in the end; what has
+    /// nothing to do with the file does not count.
+    fn failed_attempt(
+        &self,
+        id: EntryId,
+        attempt: u32,
+        error: &MediaError,
+    ) -> FsResult<ViewsState> {
+        let is_the_tools = matches!(
+            error.kind,
+            MediaErrorKind::ToolMissing | MediaErrorKind::ToolStopped
+        );
+        if is_the_tools && attempt + 1 >= LAST_ATTEMPT {
+            let reason = format!("{error}; `tgfs retry` tries again");
+            return Ok(ViewsState::Unreadable(reason));
+        }
+        if !is_the_tools {
+            self.notes.forget_attempts(id);
+        }
+        Err(FsError::new(ErrorKind::Io, error.to_string()))
     }
 
     /// The derived file joins the spool; the record beside it says whose it is.
@@ -113,7 +141,7 @@ impl Shared {
             ViewsState::Ready(views) => Some(views.derived.id),
             _ => None,
         };
-        let (_, kept) = self.tree.update(id, |entry| {
+        let updated = self.tree.update(id, |entry| {
             let EntryKind::File(content) = &mut entry.kind else {
                 return Ok(false);
             };
@@ -121,14 +149,18 @@ impl Shared {
                 return Ok(false);
             }
             content.views = state;
-            // Here, so that no commit comes between: its blobs would lose their owner.
-            let needed = super::needed_blobs(content);
-            self.set_owned(super::owners::Owner::Entry(id), needed);
+            // Here, so that a removal comes before or after both.
+            self.set_owned(
+                super::owners::Owner::Entry(id),
+                super::needed_blobs(content),
+            );
             Ok(true)
-        })?;
-        if !kept {
+        });
+        // The file changed or went while its views were made: nobody needs them.
+        if !matches!(updated, Ok((_, true))) {
             made.into_iter().for_each(|blob| self.orphan(vec![blob]));
         }
+        updated?;
         self.changed();
         Ok(())
     }
@@ -173,6 +205,12 @@ impl Shared {
                 path: file.path.clone(),
                 temporary: false,
             });
+        }
+        if content.size > self.spool.capacity() {
+            return Err(FsError::new(
+                ErrorKind::TooLarge,
+                "the media tool needs a whole copy, and that is larger than the spool can ever take; raise TGFS_SPOOL_SIZE and run `tgfs retry`",
+            ));
         }
         if self.spool.free() < content.size {
             return Err(FsError::new(

@@ -79,7 +79,7 @@ fn mdat_head_size(data: u64) -> u64 {
     }
 }
 
-/// Bytes of [`write`].
+/// Bytes of [`write()`].
 #[must_use]
 pub fn size(samples: &[Sample]) -> u64 {
     STYP_SIZE

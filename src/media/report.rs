@@ -158,6 +158,8 @@ fn describe_track(
         segments: Vec::with_capacity(track.segments.len()),
         name: match &track.kind {
             TrackKind::Video { width, height, .. } => format!("{name} {width}x{height}"),
+            TrackKind::Audio { channels: 1, .. } => format!("{name} mono"),
+            TrackKind::Audio { channels: 2, .. } => format!("{name} stereo"),
             TrackKind::Audio { channels, .. } => format!("{name} {channels} channels"),
         },
     };

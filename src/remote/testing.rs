@@ -40,6 +40,7 @@ pub struct FaultyRemote {
     inner: Arc<dyn Remote>,
     faults: Mutex<VecDeque<(Operation, Fault)>>,
     calls: AtomicU64,
+    puts: AtomicU64,
 }
 
 impl FaultyRemote {
@@ -49,6 +50,7 @@ impl FaultyRemote {
             inner,
             faults: Mutex::new(VecDeque::new()),
             calls: AtomicU64::new(0),
+            puts: AtomicU64::new(0),
         })
     }
     /// The next `times` calls of `operation` meet `fault`.
@@ -64,6 +66,11 @@ impl FaultyRemote {
     /// Calls that reached this remote.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Packs that were given to this remote.
+    pub fn puts(&self) -> u64 {
+        self.puts.load(Ordering::Relaxed)
     }
 
     fn next(&self, operation: Operation) -> Option<Fault> {
@@ -119,6 +126,7 @@ impl Remote for FaultyRemote {
         self.inner.describe()
     }
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
+        self.puts.fetch_add(1, Ordering::Relaxed);
         self.meet(Operation::Put, self.inner.put(pack), same).await
     }
     async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {

@@ -1,5 +1,5 @@
 //! Local staging: one file a blob, named by the blob's id, beside it the record of the entry it
-//! belongs to (STORAGE rule 16). A spool file is deleted only by [`Spool::discard`], which is
+//! belongs to. A spool file is deleted only by [`Spool::discard`], which is
 //! called when every entry that named the blob is acknowledged in the remote or gone.
 
 use std::collections::HashMap;
@@ -63,6 +63,8 @@ pub struct SpoolFile {
     writing_back: AtomicBool,
     /// Whether the disk ever failed to take its bytes. The kernel tells that once and then forgets.
     damaged: AtomicBool,
+    /// Bytes on the disk that the spool counts for it.
+    counted: AtomicU64,
 }
 
 impl SpoolFile {
@@ -78,6 +80,12 @@ impl SpoolFile {
         self.file.write_all_at(data, offset)
     }
 
+    /// Bytes on the disk.
+    #[must_use]
+    pub fn counted(&self) -> u64 {
+        self.counted.load(Ordering::Relaxed)
+    }
+
     fn new(id: BlobId, path: PathBuf, file: File) -> Arc<Self> {
         Arc::new(Self {
             id,
@@ -85,6 +93,7 @@ impl SpoolFile {
             file,
             writing_back: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
+            counted: AtomicU64::new(0),
         })
     }
 
@@ -152,8 +161,11 @@ impl Spool {
             };
             let path = item.path();
             let file = OpenOptions::new().read(true).write(true).open(&path)?;
-            used += file.metadata()?.blocks() * 512;
-            files.insert(id, SpoolFile::new(id, path, file));
+            let held = file.metadata()?.blocks() * 512;
+            let file = SpoolFile::new(id, path, file);
+            file.counted.store(held, Ordering::Relaxed);
+            used += held;
+            files.insert(id, file);
         }
         Ok(Self {
             config,
@@ -198,8 +210,8 @@ impl Spool {
         let path = self.config.directory.join(id.to_string());
         std::fs::rename(from, &path)?;
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        self.charge(file.metadata()?.blocks() * 512);
         let file = SpoolFile::new(id, path, file);
+        self.count(&file)?;
         self.files().insert(id, Arc::clone(&file));
         Ok(file)
     }
@@ -223,16 +235,12 @@ impl Spool {
         let Some(file) = self.files().remove(&id) else {
             return Ok(());
         };
-        let held = file.file.metadata().map_or(0, |meta| meta.blocks() * 512);
+        let held = file.counted();
         remove_if_there(&file.path)?;
         remove_if_there(&self.record_path(id))?;
         remove_if_there(&self.beside(id, REMOVED_EXTENSION))?;
         failpoint::pass(failpoint::Step::SpoolReleased);
-        let _ = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                Some(used.saturating_sub(held))
-            });
+        self.release(held);
         self.freed.notify_waiters();
         Ok(())
     }
@@ -305,9 +313,26 @@ impl Spool {
         std::fs::read(self.record_path(id))
     }
 
-    /// Counts bytes that a write is about to add.
-    pub fn charge(&self, bytes: u64) {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+    /// Counts what a file takes now; called after each write. The disk is asked, since rewritten
+    /// ranges take nothing and small writes a whole block.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn count(&self, file: &SpoolFile) -> io::Result<()> {
+        let held = file.file.metadata()?.blocks() * 512;
+        let before = file.counted.swap(held, Ordering::Relaxed);
+        self.used
+            .fetch_add(held.saturating_sub(before), Ordering::Relaxed);
+        self.release(before.saturating_sub(held));
+        Ok(())
+    }
+
+    fn release(&self, bytes: u64) {
+        let _ = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                Some(used.saturating_sub(bytes))
+            });
     }
 
     #[must_use]
@@ -442,7 +467,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_full_spool_waits_while_it_drains_and_refuses_when_it_does_not() {
         let (_keep, spool) = spool(1000);
-        spool.charge(1000);
+        spool.used.store(1000, Ordering::Relaxed);
         let deadline = Duration::from_secs(300);
         assert_eq!(
             spool.wait_for_space(1, deadline, || Draining::No).await,

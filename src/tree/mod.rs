@@ -206,6 +206,27 @@ impl Tree {
         Ok(entry)
     }
 
+    /// Puts an entry back that the index lost, with its id, and with its inode number where no
+    /// other entry has it by now.
+    ///
+    /// # Errors
+    /// `Exists`, `NotFound` or `NotDirectory` (of the parent), or `Io`.
+    pub fn restore(&self, mut entry: Entry) -> FsResult<Entry> {
+        let _guard = self.lock();
+        let directory = self.directory(entry.parent)?;
+        if self.child(entry.parent, &entry.name)?.is_some() {
+            return Err(ErrorKind::Exists.into());
+        }
+        if self.index.node_by_ino(entry.ino).map_err(io)?.is_some() {
+            entry.ino = self.index.next_ino();
+        }
+        self.commit(&[
+            Change::Put(Box::new(entry.clone())),
+            Change::Put(Box::new(directory)),
+        ])?;
+        Ok(entry)
+    }
+
     /// Removes an empty directory.
     ///
     /// # Errors

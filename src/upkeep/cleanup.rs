@@ -1,4 +1,4 @@
-//! Deletes packs that nothing needs, in the order of STORAGE rule 14: unreferenced in the index,
+//! Deletes packs that nothing needs, in this order: unreferenced in the index,
 //! the manifest that says so acknowledged, a time gone by, then the remote.
 
 use std::sync::Arc;

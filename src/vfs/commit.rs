@@ -5,12 +5,35 @@ use super::draft::Draft;
 use super::open::{OpenFile, OpenState};
 use crate::failpoint;
 use crate::model::{
-    BlobId, Entry, EntryId, EntryKind, ErrorKind, FileState, FsResult, Timestamp, ViewsState,
+    Blob, BlobId, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileState, FsResult,
+    Timestamp, ViewsState,
 };
+
+/// Adds what `content` knows of where the same blobs stand.
+pub(super) fn take_over_slices(blobs: &mut [Blob], content: &FileContent) {
+    for blob in blobs {
+        if let Some(newer) = content.blob(blob.id)
+            && newer.slices.len() > blob.slices.len()
+        {
+            blob.slices.clone_from(&newer.slices);
+            blob.digest = newer.digest;
+        }
+    }
+}
 
 impl Inner {
     /// Commits the draft of a file: its extents become the entry's, durable when this returns.
     pub(super) fn commit_draft(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
+        if state.draft.is_none() {
+            return Ok(());
+        }
+        let placed = self.place_draft(file, state);
+        self.tree.sync()?;
+        placed
+    }
+
+    /// As [`Self::commit_draft`], durable with the next sync of the journal.
+    pub(super) fn place_draft(&self, file: &OpenFile, state: &mut OpenState) -> FsResult<()> {
         let Some(draft) = state.draft.as_mut() else {
             return Ok(());
         };
@@ -23,7 +46,6 @@ impl Inner {
         }
         let quarantine = state.quarantine.clone();
         if !draft.is_changed() && quarantine.is_none() {
-            self.tree.sync()?;
             return Ok(synced?);
         }
         let modified = draft.modified.unwrap_or_else(Timestamp::now);
@@ -43,21 +65,18 @@ impl Inner {
             if let EntryKind::File(content) = &mut entry.kind {
                 if changed {
                     content.version += 1;
-                    // Packs that took bytes of the base while the draft was open stay known.
-                    for blob in &mut blobs {
-                        if let Some(known) = content.blob(blob.id)
-                            && known.slices.len() > blob.slices.len()
-                        {
-                            blob.slices.clone_from(&known.slices);
-                            blob.digest = known.digest;
-                        }
-                    }
+                    // Packs that took the base's bytes while the draft was open: the copies in
+                    // the spool may be gone by now.
+                    take_over_slices(&mut blobs, content);
                     (content.extents, content.blobs, content.size) = (extents, blobs, size);
                     content.views = ViewsState::Pending;
                     entry.attributes.mtime = modified;
                     entry.attributes.ctime = modified;
                 }
-                content.state = quarantine.map_or(FileState::Spooled, FileState::Failed);
+                // A failed write that changed nothing leaves a stored file what it was.
+                if changed || content.state != FileState::Stored {
+                    content.state = quarantine.map_or(FileState::Spooled, FileState::Failed);
+                }
             }
             Ok(())
         });
@@ -71,7 +90,6 @@ impl Inner {
         if let Some(blob) = dropped {
             self.ingest.disown_blob(blob);
         }
-        self.tree.sync()?;
         Ok(synced?)
     }
 
@@ -133,9 +151,14 @@ impl Inner {
 
     /// Forgets an open file that nobody uses; of an unlinked one, its spooled bytes too.
     pub(super) fn drop_if_unused(&self, id: EntryId) {
-        let Some(file) = self.open.file(id) else {
-            return;
-        };
+        if let Some(file) = self.open.file(id) {
+            self.drop_file_if_unused(&file);
+        }
+    }
+
+    /// As [`Self::drop_if_unused`], for who has the file: its slot may be forgotten at any time.
+    pub(super) fn drop_file_if_unused(&self, file: &OpenFile) {
+        let id = file.id;
         if self.open.is_open(id) {
             return;
         }

@@ -19,6 +19,14 @@ pub struct Draft {
     pub modified: Option<Timestamp>,
 }
 
+/// Where a draft's bytes were at one moment.
+#[derive(Debug)]
+pub struct Layout {
+    extents: ExtentList,
+    blobs: Vec<Blob>,
+    modified: Option<Timestamp>,
+}
+
 impl Draft {
     /// Starts from what the file holds.
     #[must_use]
@@ -68,15 +76,8 @@ impl Draft {
         let own = self.own_blob(spool)?;
         let len = data.len() as u64;
         let source = ExtentSource::Blob(own.id);
-        let held: u64 = self
-            .extents
-            .range(offset, len)
-            .iter()
-            .filter(|extent| extent.source == source)
-            .map(|extent| extent.len)
-            .sum();
         own.write_all_at(data, offset)?;
-        spool.charge(len - held);
+        spool.count(&own)?;
         self.extents.splice(
             offset,
             &[Extent {
@@ -90,6 +91,20 @@ impl Draft {
         }
         self.modified = Some(Timestamp::now());
         Ok(())
+    }
+
+    /// What [`Self::restore`] goes back to.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        Layout {
+            extents: self.extents.clone(),
+            blobs: self.blobs.clone(),
+            modified: self.modified,
+        }
+    }
+
+    pub fn restore(&mut self, layout: Layout) {
+        (self.extents, self.blobs, self.modified) = (layout.extents, layout.blobs, layout.modified);
     }
 
     /// Lays shared bytes of another file over this one; no byte moves.
@@ -156,6 +171,12 @@ impl Draft {
         Some(own)
     }
 
+    /// Bytes that what was written takes in the spool.
+    #[must_use]
+    pub fn spool_bytes(&self) -> u64 {
+        self.own.as_ref().map_or(0, |file| file.counted())
+    }
+
     /// The own blob, if there is one.
     #[must_use]
     pub fn own_id(&self) -> Option<BlobId> {
@@ -164,12 +185,6 @@ impl Draft {
 
     /// Takes over slices that ingest found for the base's blobs while the draft was open.
     pub fn refresh_base(&mut self, content: &FileContent) {
-        for blob in &mut self.blobs {
-            if let Some(newer) = content.blob(blob.id)
-                && newer.slices.len() > blob.slices.len()
-            {
-                blob.slices.clone_from(&newer.slices);
-            }
-        }
+        super::commit::take_over_slices(&mut self.blobs, content);
     }
 }

@@ -15,7 +15,7 @@ use crate::model::{
     Blob, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState, FsError,
     FsResult,
 };
-use crate::spool::Space;
+use crate::spool::{Draining, Space};
 
 /// Written bytes are pushed to the disk each time this many have come together, so that the wait
 /// at `close` is short.
@@ -181,9 +181,12 @@ impl Vfs {
         };
         open.require_write()?;
         let result = self.write_checked(&kind, offset, data, bits).await;
-        if result.is_err() {
+        if let Err(error) = &result {
             open.failed.store(true, Ordering::Relaxed);
             open.wrote.store(true, Ordering::Relaxed);
+            open.file.state().quarantine.get_or_insert_with(|| {
+                format!("a write failed ({error}), so the file is not whole; copy it again")
+            });
         }
         result
     }
@@ -197,7 +200,9 @@ impl Vfs {
     ) -> FsResult<()> {
         self.0
             .check_size(offset.saturating_add(data.len() as u64))?;
-        self.0.wait_for_space(data.len() as u64).await?;
+        if let OpenKind::File(open) = &**kind {
+            self.0.wait_for_space(&open.file, data.len() as u64).await?;
+        }
         let inner = Arc::clone(&self.0);
         let kind = Arc::clone(kind);
         blocking(move || {
@@ -244,9 +249,18 @@ impl Vfs {
             inner.check_size(to_offset.saturating_add(copied))?;
             let mut state = to.file.state();
             inner.mark_writing(&to.file, &mut state)?;
-            inner
-                .with_draft(&to.file, &mut state)?
-                .share(to_offset, &extents, &blobs);
+            let draft = inner.with_draft(&to.file, &mut state)?;
+            let before = draft.layout();
+            draft.share(to_offset, &extents, &blobs);
+            // Refers to the bytes from now on: the source may be removed, or its spooled copy go,
+            // before this file is closed.
+            if let Err(error) = inner.place_draft(&to.file, &mut state) {
+                tracing::debug!(%error, "bytes could not be shared; they are copied");
+                if let Some(draft) = state.draft.as_mut() {
+                    draft.restore(before);
+                }
+                return Err(ErrorKind::NotSupported.into());
+            }
             to.wrote.store(true, Ordering::Relaxed);
             Ok(copied)
         })
@@ -267,10 +281,7 @@ impl Vfs {
         if matches!(mode, AllocateMode::Extend | AllocateMode::KeepSize)
             && len > self.0.spool.capacity()
         {
-            return Err(FsError::new(
-                ErrorKind::NoSpace,
-                "larger than the spool can ever take",
-            ));
+            return Err(too_large_for_spool());
         }
         let inner = Arc::clone(&self.0);
         let kind = inner.open.get(handle)?;
@@ -410,6 +421,10 @@ impl Inner {
             return Err(ErrorKind::NotSupported.into());
         }
         let mut state = file.state();
+        // Nothing refers to a removed file's packs any more.
+        if state.unlinked.is_some() {
+            return Err(ErrorKind::NotSupported.into());
+        }
         self.commit_draft(file, &mut state)?;
         // Sealed: the next write begins a blob of its own.
         state.draft = None;
@@ -446,11 +461,16 @@ impl Inner {
         Ok(())
     }
 
-    async fn wait_for_space(&self, bytes: u64) -> FsResult<()> {
+    async fn wait_for_space(&self, file: &OpenFile, bytes: u64) -> FsResult<()> {
+        let own = file.state().draft.as_ref().map_or(0, Draft::spool_bytes);
+        // Waiting cannot help: what this file itself has written drains only when it is closed.
+        if own.saturating_add(bytes) > self.spool.capacity() {
+            return Err(too_large_for_spool());
+        }
         let deadline: Duration = self.settings().write_deadline;
         match self
             .spool
-            .wait_for_space(bytes, deadline, || self.ingest.draining())
+            .wait_for_space(bytes, deadline, || self.draining())
             .await
         {
             Space::Granted => Ok(()),
@@ -460,6 +480,23 @@ impl Inner {
             )),
         }
     }
+}
+
+impl Inner {
+    /// Whether space will come free: files are on their way out, or about to be.
+    fn draining(&self) -> Draining {
+        if self.settle.any(|id| self.open.writers(id) == 0) {
+            return Draining::Yes;
+        }
+        self.ingest.draining()
+    }
+}
+
+fn too_large_for_spool() -> FsError {
+    FsError::new(
+        ErrorKind::NoSpace,
+        "the file is larger than the spool can ever take; raise TGFS_SPOOL_SIZE or free disk space",
+    )
 }
 
 fn needed(content: &FileContent, offset: u64, len: u64) -> (Vec<Extent>, Vec<Blob>) {

@@ -115,6 +115,10 @@ impl Vfs {
                     "a write failed, so the file is not whole; copy it again".to_owned()
                 });
             }
+            if state.quarantine.is_some() {
+                // Not a byte may have been taken; that it failed is written down all the same.
+                inner.with_draft(&open.file, &mut state)?;
+            }
             inner.commit_draft(&open.file, &mut state)?;
             open.wrote.store(false, Ordering::Relaxed);
             inner.unmark_writing(&open.file, &mut state)?;

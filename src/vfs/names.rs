@@ -116,8 +116,9 @@ impl Inner {
         let held = self.open.hold(id, entry.ino);
         self.note_removed(&entry);
         held.file.state().unlinked = Some(Box::new(entry));
+        let file = std::sync::Arc::clone(&held.file);
         drop(held);
-        self.drop_if_unused(id);
+        self.drop_file_if_unused(&file);
         self.ingest.changed();
     }
 }
@@ -193,14 +194,7 @@ impl Vfs {
                 Ok(())
             }
             Target::Virtual(VirtualNode::Sidecar { film, .. }) => {
-                let name = Name::new(name)?;
-                self.0.tree.update(film, |entry| {
-                    if let EntryKind::File(content) = &mut entry.kind {
-                        content.hidden_sidecars.push(name);
-                    }
-                    Ok(())
-                })?;
-                Ok(())
+                self.0.hide_sidecar(film, Name::new(name)?)
             }
             Target::Virtual(VirtualNode::Ghost { parent, name }) => {
                 self.0.ghosts.remove(parent, &name);
@@ -254,10 +248,12 @@ impl Vfs {
             RenameMode::Replace => Replace::Allowed,
             RenameMode::NoReplace => Replace::Refused,
         };
+        let sidecar = self.0.sidecar_named(to.id, &new_name)?;
         let (entry, removed) = self
             .0
             .tree
             .rename(from.id, &name, to.id, &new_name, replace)?;
+        self.0.take_place_of(sidecar, new_name);
         if let Some(removed) = removed {
             self.0.after_removal(removed.entry);
         }
@@ -286,7 +282,9 @@ impl Vfs {
         };
         let kind = EntryKind::File(Box::new(FileContent::empty()));
         self.0.ghosts.remove(directory.id, &name);
-        let entry = self.0.tree.add(directory.id, name, new, kind)?;
+        let sidecar = self.0.sidecar_named(directory.id, &name)?;
+        let entry = self.0.tree.add(directory.id, name.clone(), new, kind)?;
+        self.0.take_place_of(sidecar, name);
         let handle = self.0.open.open_file(entry.id, entry.ino, access);
         // Committed at release even if nothing is written: an empty file is a file.
         self.0.settle.touch(entry.id);
@@ -518,11 +516,64 @@ impl Vfs {
 }
 
 impl Inner {
+    /// A user's file has the name of a sidecar now: the generated one does not come back when the
+    /// file is removed.
+    fn take_place_of(&self, sidecar: Option<VirtualNode>, name: Name) {
+        let Some(VirtualNode::Sidecar { film, .. }) = sidecar else {
+            return;
+        };
+        if let Err(error) = self.hide_sidecar(film, name) {
+            tracing::warn!(%film, %error, "a replaced subtitle may show again");
+        }
+    }
+
+    fn hide_sidecar(&self, film: EntryId, name: Name) -> FsResult<()> {
+        self.tree.update(film, |entry| {
+            if let EntryKind::File(content) = &mut entry.kind
+                && !content.hidden_sidecars.contains(&name)
+            {
+                content.hidden_sidecars.push(name);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Hidden sidecars stay hidden under the film's new name.
+    fn rename_hidden(&self, film: &Entry, old_name: &Name) -> FsResult<()> {
+        let (old, _) = old_name.split_extension();
+        let (new, _) = film.name.split_extension();
+        let EntryKind::File(content) = &film.kind else {
+            return Ok(());
+        };
+        if old == new || content.hidden_sidecars.is_empty() {
+            return Ok(());
+        }
+        let renamed: Vec<Name> = content
+            .hidden_sidecars
+            .iter()
+            .map(|hidden| match hidden.as_bytes().strip_prefix(old) {
+                Some(rest) => Name::new([new, rest].concat()).unwrap_or_else(|_| hidden.clone()),
+                None => hidden.clone(),
+            })
+            .collect();
+        self.tree.update(film.id, |entry| {
+            if let EntryKind::File(content) = &mut entry.kind {
+                content.hidden_sidecars = renamed;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
     /// A temp name that became final, or a file whose settle time runs, is looked at anew.
     fn after_rename(&self, entry: &Entry, old_name: &Name) {
         let EntryKind::File(content) = &entry.kind else {
             return;
         };
+        if let Err(error) = self.rename_hidden(entry, old_name) {
+            tracing::warn!(file = %entry.id, %error, "a removed subtitle may show again");
+        }
         let was = name_policy(old_name);
         let is = name_policy(&entry.name);
         let became_final = was != NamePolicy::Ingest && is == NamePolicy::Ingest;

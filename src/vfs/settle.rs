@@ -70,6 +70,10 @@ impl Settler {
         self.waiting().contains_key(&id)
     }
 
+    pub fn any(&self, is_meant: impl Fn(EntryId) -> bool) -> bool {
+        self.waiting().keys().any(|id| is_meant(*id))
+    }
+
     /// All that wait, whatever their time: for the last round before the daemon stops.
     pub fn take_all(&self) -> Vec<EntryId> {
         self.waiting().drain().map(|(id, _)| id).collect()

@@ -5,8 +5,8 @@ use super::{Inner, Vfs};
 use crate::index::Rows;
 use crate::ingest;
 use crate::model::{
-    BlobId, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState,
-    FsError, FsResult, Name, TreePath, ViewsState,
+    BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
+    FileState, FsError, FsResult, Name, TreePath, ViewsState,
 };
 use crate::tree::NewEntry;
 
@@ -15,6 +15,8 @@ const LOST_AND_FOUND: &str = "lost+found";
 /// Why a file is kept and not ingested.
 const INTERRUPTED: &str =
     "tgfs ended while it was being written; copy it again, or `tgfs retry` it as it is";
+/// What a file says that came back by its spool file alone: it may have been half written.
+const FOUND: &str = "found in the spool without a record in the index; `tgfs retry` ingests it";
 
 /// Rows that say which files are being written right now.
 #[derive(Debug)]
@@ -219,7 +221,7 @@ impl Inner {
             return Ok(false);
         }
         if let Some(record) = &record
-            && self.give_back(blob, len, record)?
+            && (self.give_back(blob, len, record)? || self.restore(blob, record)?)
         {
             return Ok(true);
         }
@@ -240,11 +242,7 @@ impl Inner {
             uid: own_uid(),
             gid: own_gid(),
         };
-        let content = whole_blob(
-            blob,
-            len,
-            "found in the spool without a record in the index; `tgfs retry` ingests it".to_owned(),
-        );
+        let content = whole_blob(blob, len, FOUND.to_owned());
         let name = self.free_name(parent, name)?;
         let entry = self
             .tree
@@ -256,6 +254,73 @@ impl Inner {
             })?;
         }
         self.own_spooled(&self.tree.entry(entry.id)?)?;
+        Ok(true)
+    }
+
+    /// Brings a file back as its spool record states it, if all of its bytes can be had: an
+    /// overlay's spool file alone has holes where the base's bytes belong.
+    fn restore(&self, blob: BlobId, record: &Entry) -> FsResult<bool> {
+        let EntryKind::File(spooled) = &record.kind else {
+            return Ok(false);
+        };
+        let mut content = (**spooled).clone();
+        // A record from before the first commit says whose the bytes are, not what they make.
+        if content.blob(blob).is_none() {
+            return Ok(false);
+        }
+        let current = match self.tree.entry(record.id) {
+            Ok(entry) => Some(entry),
+            Err(error) if error.kind == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(Entry {
+            kind: EntryKind::File(current),
+            ..
+        }) = &current
+        {
+            if current.version >= content.version {
+                return Ok(false);
+            }
+            super::commit::take_over_slices(&mut content.blobs, current);
+        }
+        let at_hand = content.extents.iter().all(|extent| match extent.source {
+            ExtentSource::Zeros => true,
+            ExtentSource::Blob(id) => {
+                let range = ByteRange::new(extent.offset, extent.len);
+                self.spool.get(id).is_some()
+                    || content.blob(id).is_some_and(|blob| blob.covers(range))
+            }
+        });
+        if !at_hand {
+            return Ok(false);
+        }
+        if !matches!(content.state, FileState::Failed(_)) {
+            content.state = FileState::Failed(FOUND.to_owned());
+        }
+        content.views = ViewsState::Pending;
+        let entry = match current {
+            Some(_) => {
+                let replaced = self.tree.update(record.id, |entry| {
+                    entry.kind = EntryKind::File(Box::new(content));
+                    entry.attributes.mtime = record.attributes.mtime;
+                    Ok(())
+                })?;
+                replaced.0
+            }
+            None => {
+                let kind = EntryKind::File(Box::new(content));
+                let mut entry = Entry {
+                    kind,
+                    ..record.clone()
+                };
+                if self.tree.node(entry.parent).is_err() {
+                    entry.parent = self.lost_and_found()?;
+                }
+                entry.name = self.free_name(entry.parent, entry.name)?;
+                self.tree.restore(entry)?
+            }
+        };
+        self.own_spooled(&entry)?;
         Ok(true)
     }
 

@@ -1,4 +1,5 @@
 //! A library over a directory, wired as the daemon wires one, with a remote that can be broken.
+#![allow(dead_code)] // Each test binary uses its part of it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,19 +23,50 @@ use tgfs::upkeep::fill::{Claim, attach};
 use tgfs::vfs::{HlsListing, Sidecars, Vfs, VfsParts, VfsSettings};
 use tokio::runtime::Runtime;
 
-/// Small, so that small files take several packs.
-const PACK_BYTES: u64 = 1024 * 1024;
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
-const READ_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a test changes of the library that it opens.
+#[derive(Debug, Clone)]
+pub struct LibrarySettings {
+    pub spool_bytes: u64,
+    /// Small, so that small files take several packs.
+    pub pack_bytes: u64,
+    pub read_deadline: Duration,
+    /// Of the remote's answers at start.
+    pub attach_deadline: Duration,
+    pub linger: Duration,
+    pub launcher: Launcher,
+    pub vfs: VfsSettings,
+}
+
+impl Default for LibrarySettings {
+    fn default() -> Self {
+        Self {
+            spool_bytes: 1 << 30,
+            pack_bytes: 1024 * 1024,
+            read_deadline: Duration::from_secs(5),
+            attach_deadline: Duration::from_secs(30),
+            linger: Duration::from_millis(200),
+            launcher: Launcher::Direct,
+            vfs: vfs_settings(),
+        }
+    }
+}
 
 pub struct Library {
     vfs: Vfs,
     remote: Arc<FaultyRemote>,
+    index: Arc<Index>,
+    spool: Arc<Spool>,
 }
 
 impl Library {
     /// Everything lies in `root`; what an earlier life left is taken up.
     pub fn open(root: &Path, runtime: &Runtime) -> Self {
+        Self::open_with(root, runtime, LibrarySettings::default())
+    }
+
+    pub fn open_with(root: &Path, runtime: &Runtime, with: LibrarySettings) -> Self {
         let _inside = runtime.enter();
         let (index, _report) = Index::open(&root.join("state"), Owner::of_process()).unwrap();
         let index = Arc::new(index);
@@ -45,12 +77,12 @@ impl Library {
                 &index,
                 &remote,
                 Claim::Continue,
-                Deadline::after(READ_DEADLINE),
+                Deadline::after(with.attach_deadline),
             ))
             .unwrap();
         let spool = Spool::open(SpoolConfig {
             directory: root.join("spool"),
-            capacity: 1 << 30,
+            capacity: with.spool_bytes,
             reserve: 0,
         });
         let spool = Arc::new(spool.unwrap());
@@ -58,9 +90,9 @@ impl Library {
         let cache = Arc::new(BlockCache::new(
             Arc::clone(&remote),
             CACHE_BYTES,
-            READ_DEADLINE,
+            with.read_deadline,
         ));
-        let reader = Reader::new(Arc::clone(&spool), Arc::clone(&cache), READ_DEADLINE);
+        let reader = Reader::new(Arc::clone(&spool), Arc::clone(&cache), with.read_deadline);
         let unpublished = index.unpublished().unwrap();
         let parts = IngestParts {
             unpublished,
@@ -70,27 +102,29 @@ impl Library {
             reader: reader.clone(),
             remote: Arc::clone(&remote),
             publisher: Publisher::start(Arc::clone(&index), Arc::clone(&remote), Pace::Local),
-            tool: Arc::new(Ffmpeg::new(Launcher::Direct)),
+            tool: Arc::new(Ffmpeg::new(with.launcher)),
         };
         let settings = IngestSettings {
-            pack_bytes: PACK_BYTES,
+            pack_bytes: with.pack_bytes,
             cuts: CutPolicy::default(),
-            linger: Duration::from_millis(200),
+            linger: with.linger,
         };
         let ingest = Ingest::start(parts, settings, Workers::Running).unwrap();
         let parts = VfsParts {
-            index,
+            index: Arc::clone(&index),
             tree,
-            spool,
+            spool: Arc::clone(&spool),
             cache,
             reader,
             ingest,
         };
-        let vfs = Vfs::start(parts, vfs_settings()).unwrap();
+        let vfs = Vfs::start(parts, with.vfs).unwrap();
         vfs.resume().unwrap();
         Self {
             vfs,
             remote: faulty,
+            index,
+            spool,
         }
     }
 
@@ -100,6 +134,18 @@ impl Library {
 
     pub fn remote(&self) -> &FaultyRemote {
         &self.remote
+    }
+
+    pub fn shared_remote(&self) -> Arc<dyn Remote> {
+        self.remote.clone()
+    }
+
+    pub fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
+    pub fn spool(&self) -> &Spool {
+        &self.spool
     }
 
     /// What the daemon does on SIGTERM. The runtime has to go after it: its tasks hold the rest.

@@ -1,0 +1,18 @@
+//! The rules of storage, through `Vfs` over a local store that can be broken, without a mount:
+//! what a user would notice.
+#![allow(clippy::unwrap_used)] // A failed step is a failed test.
+
+mod adoption;
+mod copies;
+mod house;
+#[path = "../mount/library.rs"]
+mod library;
+#[path = "../mount/material.rs"]
+mod material;
+mod names;
+mod reads;
+mod recovery;
+mod sidecars;
+mod space;
+mod versions;
+mod views;

@@ -1,0 +1,139 @@
+//! A spool that is too small, and many small files.
+
+use std::time::Duration;
+
+use tgfs::model::ErrorKind;
+use tgfs::vfs::AllocateMode;
+
+use crate::house::House;
+use crate::library::LibrarySettings;
+use crate::material::noise;
+
+const MIB: usize = 1 << 20;
+
+fn small(spool_bytes: u64) -> House {
+    House::with(LibrarySettings {
+        spool_bytes,
+        pack_bytes: 256 << 10,
+        linger: Duration::from_millis(20),
+        ..LibrarySettings::default()
+    })
+}
+
+#[test]
+fn a_tree_ten_times_the_spool_copies_in() {
+    let house = small(2 << 20);
+    let bytes: Vec<_> = (0..40).map(|seed| noise(MIB / 2, seed)).collect();
+    let name = |number: usize| format!("tree/{}/{number}.bin", number % 3);
+    for (number, bytes) in bytes.iter().enumerate() {
+        house.write(&name(number), bytes).unwrap();
+    }
+    for (number, bytes) in bytes.iter().enumerate() {
+        house.wait_for(&name(number), "stored");
+        assert!(house.read(&name(number)).unwrap() == *bytes, "{number}");
+    }
+    house.until("the spool is empty", || house.spool_used() == 0);
+}
+
+#[test]
+fn a_file_that_the_spool_can_never_take_is_refused_and_the_next_one_is_not() {
+    let house = small(2 << 20);
+    house.stored("before.bin", &noise(MIB, 1));
+    let error = house.write("huge.bin", &noise(3 * MIB, 2)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NoSpace);
+    assert!(error.message.contains("TGFS_SPOOL_SIZE"), "{error}");
+    house.wait_for("huge.bin", "failed");
+    let reason = house.info("huge.bin").error.unwrap();
+    assert!(reason.contains("larger than the spool"), "{reason}");
+    let kept = house.read("huge.bin").unwrap();
+    assert!(kept.len() >= MIB && noise(3 * MIB, 2).starts_with(&kept));
+    house.remove("huge.bin").unwrap();
+    house.until("its space is free", || house.spool_used() == 0);
+    house.stored("after.bin", &noise(MIB, 3));
+    assert!(house.read("before.bin").unwrap() == noise(MIB, 1));
+}
+
+#[test]
+fn space_for_a_file_that_cannot_fit_is_refused_before_it_is_written() {
+    let house = small(2 << 20);
+    let handle = house.create("huge.bin").unwrap();
+    let asked = house.vfs();
+    let allocated = house.block_on(asked.fallocate(handle, 0, 1 << 30, AllocateMode::Extend));
+    assert_eq!(allocated.unwrap_err().kind, ErrorKind::NoSpace);
+    house.close(handle).unwrap();
+}
+
+#[test]
+fn a_full_spool_that_nothing_drains_says_so_and_loses_nothing() {
+    let mut house = small(2 << 20);
+    // Waits for its rename, so that nothing is on its way out.
+    house
+        .write("held.bin.part", &noise(3 * MIB / 2, 1))
+        .unwrap();
+    house.until("it is settled", || {
+        house.vfs().pending().unwrap().files == 1
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    let error = house.write("more.bin", &noise(MIB, 2)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NoSpace);
+    house.wait_for("more.bin", "failed");
+    house.restart();
+    assert!(house.read("held.bin.part").unwrap() == noise(3 * MIB / 2, 1));
+    house.remove("more.bin").unwrap();
+    house.rename("held.bin.part", "held.bin").unwrap();
+    house.wait_for("held.bin", "stored");
+    house.stored("more.bin", &noise(MIB, 2));
+}
+
+#[test]
+fn a_remote_that_is_away_for_a_while_only_slows_a_copy_down() {
+    let house = small(2 << 20);
+    let fault = tgfs::remote::testing::Fault::Fail(tgfs::remote::RemoteErrorKind::Unavailable);
+    house
+        .remote()
+        .inject(tgfs::remote::testing::Operation::Put, &fault, 6);
+    for seed in 0..6 {
+        house
+            .write(&format!("{seed}.bin"), &noise(MIB, seed))
+            .unwrap();
+    }
+    for seed in 0..6 {
+        house.wait_for(&format!("{seed}.bin"), "stored");
+    }
+}
+
+#[test]
+fn removed_files_give_back_what_they_took() {
+    let house = House::new();
+    house.refuse_packs();
+    for number in 0..30 {
+        house.write(&format!("{number}.txt"), b"small").unwrap();
+    }
+    let held = house.spool_used();
+    assert!(held >= 30 * 5, "{held}");
+    for number in 0..29 {
+        house.remove(&format!("{number}.txt")).unwrap();
+    }
+    house.until("one file is left", || house.spool_used() == held / 30);
+}
+
+#[test]
+fn a_thousand_small_files_are_stored_in_few_packs() {
+    let mut house = House::with(LibrarySettings {
+        pack_bytes: 4 << 20,
+        ..LibrarySettings::default()
+    });
+    let name = |number: u64| format!("posters/{:02}/{number}.jpg", number % 20);
+    for number in 0..1000 {
+        house.write(&name(number), &noise(4096, number)).unwrap();
+    }
+    for number in 0..1000 {
+        house.wait_for(&name(number), "stored");
+    }
+    let puts = house.remote().puts();
+    assert!(puts <= 100, "{puts} packs for 1000 files of 4 KiB");
+    house.restart();
+    for number in (0..1000).step_by(97) {
+        assert!(house.read(&name(number)).unwrap() == noise(4096, number));
+    }
+}
