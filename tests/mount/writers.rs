@@ -30,7 +30,9 @@ fn appenders_in_one_file_lose_no_line() {
                     .open(path)
                     .unwrap();
                 for line in 0..100 {
-                    writeln!(file, "writer {writer} line {line:03}").unwrap();
+                    // One system call a line: `writeln!` makes several, which may interleave.
+                    let line = format!("writer {writer} line {line:03}\n");
+                    file.write_all(line.as_bytes()).unwrap();
                 }
             });
         }
