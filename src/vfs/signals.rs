@@ -27,9 +27,22 @@ pub async fn cut_short(pid: u32) -> Option<String> {
             "the program that wrote it was ended by signal {signal}; {advice}"
         )),
         Ok(Ok(None) | Err(_)) => None,
+        Err(_) if has_memory(pid).await => None,
         Err(_) => Some(format!(
             "the program that wrote it ended with the file open; {advice}"
         )),
+    }
+}
+
+/// Whether the process lives on. A child of the writer closes the file inside `execve`, under the
+/// lock that its `stat` needs; it has memory then. One that is ending gives its memory back before
+/// it closes files, and `status` (proc(5)) shows no sizes of it. No lock is in this one's way.
+async fn has_memory(pid: u32) -> bool {
+    let look =
+        tokio::task::spawn_blocking(move || fs::read_to_string(format!("/proc/{pid}/status")));
+    match tokio::time::timeout(PATIENCE, look).await {
+        Ok(Ok(Ok(status))) => status.lines().any(|line| line.starts_with("VmSize:")),
+        _ => false,
     }
 }
 
