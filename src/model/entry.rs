@@ -173,6 +173,22 @@ pub struct PackRef {
 pub enum PackAddress {
     /// A file named by the pack's id.
     Local,
+    /// A document in a channel.
+    Telegram(TelegramAddress),
+}
+
+/// What names a pack in Telegram for every bot and for good. What one bot needs to read it (access
+/// hash, file reference) follows from it and is never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TelegramAddress {
+    /// The channel's own id, without the `-100` of the Bot API.
+    pub channel: i64,
+    /// Number of the post within the channel.
+    pub message: i32,
+    /// The same for every bot.
+    pub document: i64,
+    /// Data centre that holds the bytes.
+    pub dc: i32,
 }
 
 /// How far a file's bytes have come. What is in between (`ingesting`, `uploading`) follows from

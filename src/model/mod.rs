@@ -4,17 +4,19 @@ mod entry;
 mod error;
 mod ids;
 mod info;
+mod keys;
 mod name;
 mod units;
 mod views;
 
 pub use entry::{
     Attributes, Blob, Change, Entry, EntryKind, Extent, ExtentSource, FileContent, FileState,
-    LogRecord, PackAddress, PackRef, PackSlice, ViewsState, XattrMap,
+    LogRecord, PackAddress, PackRef, PackSlice, TelegramAddress, ViewsState, XattrMap,
 };
 pub use error::{ErrorKind, FsError, FsResult};
 pub use ids::{BlobId, Digest, EntryId, Ino, LibraryId, PackId, Seq, WriterId};
 pub use info::{FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo};
+pub use keys::{KeyStore, KeyStoreError};
 pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
 pub use views::{SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind, Views};

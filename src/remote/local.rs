@@ -6,15 +6,21 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, SealedPack};
+use super::{Appetite, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, SealedPack};
 use crate::codec::{self, CodecError, Kind, Record};
 use crate::disk::{self, DirectoryLock, LockError};
 use crate::model::{ByteRange, LibraryId, PackAddress, PackId, PackRef, WriterId};
 
+/// A directory has no limit on messages, so just long enough to gather what one `cp -r` makes at a
+/// time.
+const LINGER: Duration = Duration::from_millis(300);
+/// Enough to gather what a copy of many small files makes.
+const MANIFEST_INTERVAL: Duration = Duration::from_secs(1);
 const LIBRARY_FILE: &str = "library";
 /// Largest object of the log that is read: a snapshot of some millions of entries.
 const MAX_LOG_OBJECT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
@@ -145,6 +151,15 @@ fn parse_log_name(kind: LogKind, name: &str) -> Option<LogObject> {
 impl Remote for LocalRemote {
     fn describe(&self) -> String {
         format!("local:{}", self.root.display())
+    }
+
+    fn appetite(&self) -> Appetite {
+        Appetite {
+            parallel_packs: 2,
+            largest_pack: 0,
+            linger: LINGER,
+            manifest_interval: MANIFEST_INTERVAL,
+        }
     }
 
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {

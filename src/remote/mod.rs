@@ -12,6 +12,8 @@ mod transfer;
 #[cfg(test)]
 mod contract;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::model::{ByteRange, LibraryId, PackAddress, PackRef, WriterId};
@@ -29,6 +31,9 @@ pub use transfer::{fetch_block, fetch_table, store_pack};
 pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     /// For people, and to know the store again: `local:DIR`.
     fn describe(&self) -> String;
+
+    /// How it likes to be written to.
+    fn appetite(&self) -> Appetite;
 
     /// Stores a pack under its id. Durable when it returns.
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError>;
@@ -51,6 +56,20 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError>;
     /// Deleting what is not there is success.
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError>;
+}
+
+/// How a remote likes to be written to: what is cheap in a directory is not in a channel, which
+/// takes about 20 messages a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appetite {
+    /// Packs that it takes side by side.
+    pub parallel_packs: usize,
+    /// While much waits, packs grow from the size that is set up to this many bytes.
+    pub largest_pack: u64,
+    /// How long a pack of small blobs waits for more after its first.
+    pub linger: Duration,
+    /// Shortest time between two manifests, unless much waits.
+    pub manifest_interval: Duration,
 }
 
 /// The two kinds of objects in a library's log.

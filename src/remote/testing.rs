@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, SealedPack};
+use super::{Appetite, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, SealedPack};
 use crate::model::{ByteRange, LibraryId, PackAddress, PackRef};
 
 /// Which calls a fault meets.
@@ -124,6 +124,9 @@ fn same<T>(value: T) -> T {
 impl Remote for FaultyRemote {
     fn describe(&self) -> String {
         self.inner.describe()
+    }
+    fn appetite(&self) -> Appetite {
+        self.inner.appetite()
     }
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         self.puts.fetch_add(1, Ordering::Relaxed);
