@@ -22,11 +22,14 @@ impl Journal {
                 .with_context(|| format!("cannot make {}", directory.display()))?;
         }
         let path = directory.join("journal");
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error).context(format!("cannot read {}", path.display())),
-        };
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        file.try_lock()
+            .with_context(|| format!("another server uses {}", directory.display()))?;
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let whole = text
             .iter()
             .rposition(|byte| *byte == b'\n')
@@ -36,11 +39,6 @@ impl Journal {
             .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_slice(line).context("a line of the journal is damaged"))
             .collect::<Result<Vec<Event>>>()?;
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
         file.set_len(whole as u64)?;
         let journal = Self {
             file,
