@@ -1,6 +1,6 @@
 //! How fast one connection goes: starts a server in this process, saves parts over a raw sender with
 //! compression off, reads them back with several calls in flight, and prints MB/s and CPU seconds.
-//! `cargo run --release -p telegram-sim --example throughput [MEBIBYTES]`
+//! `cargo run --release -p telegram-sim --example throughput [MEBIBYTES [LANE_MBYTES_PER_S]]`
 
 use std::fs;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use grammers_client::tl::{self, enums, functions, types};
 use grammers_mtproto::{mtp, transport};
 use grammers_mtsender::{Sender, ServerAddr};
-use telegram_sim::{Bot, Channel, Options, Pace, Server};
+use telegram_sim::{Bot, Channel, Options, Pace, Server, Shape};
 
 #[allow(clippy::unwrap_used)] // It is a test's.
 #[path = "../tests/scenarios/client.rs"]
@@ -30,9 +30,17 @@ async fn main() -> Result<()> {
     let mebibytes: usize = std::env::args()
         .nth(1)
         .map_or(Ok(512), |text| text.parse())?;
+    let lane: Option<f64> = std::env::args()
+        .nth(2)
+        .map(|text| text.parse())
+        .transpose()?;
     let parts = i32::try_from(mebibytes * 2)?;
     let server = Server::start(Options {
         pace: Pace::unlimited(),
+        shape: Shape {
+            lane_bytes_per_s: lane.map(|megabytes| (megabytes * 1e6) as u64),
+            ..Shape::default()
+        },
         ..Options::default()
     })
     .await?;
@@ -76,7 +84,7 @@ async fn main() -> Result<()> {
         let gigabytes = (mebibytes << 20) as f64 / 1e9;
         let seconds = started.elapsed().as_secs_f64();
         println!(
-            "{what}: {:.0} MB/s, {:.2} CPU s/GB of client and server",
+            "{what}: {:.1} MB/s, {:.2} CPU s/GB of client and server",
             gigabytes * 1e3 / seconds,
             (cpu()? - before) / gigabytes
         );
