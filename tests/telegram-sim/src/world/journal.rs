@@ -14,6 +14,17 @@ pub(crate) struct Journal {
     directory: PathBuf,
 }
 
+/// Takes the directory for one server, until the file is dropped.
+pub(crate) fn lock(directory: &Path) -> Result<File> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let file = File::create(directory.join("lock"))
+        .with_context(|| format!("cannot write in {}", directory.display()))?;
+    file.try_lock()
+        .with_context(|| format!("another server uses {}", directory.display()))?;
+    Ok(file)
+}
+
 impl Journal {
     /// Opens the directory, makes it if need be, and returns the events so far.
     pub(crate) fn open(directory: &Path) -> Result<(Self, Vec<Event>)> {
@@ -27,8 +38,6 @@ impl Journal {
             .append(true)
             .open(&path)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        file.try_lock()
-            .with_context(|| format!("another server uses {}", directory.display()))?;
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let whole = text
             .iter()

@@ -7,7 +7,7 @@ pub(crate) mod access;
 pub(crate) mod channel;
 pub(crate) mod content;
 pub(crate) mod event;
-mod journal;
+pub(crate) mod journal;
 pub(crate) mod uploads;
 
 use std::collections::HashMap;

@@ -68,6 +68,27 @@ async fn a_reference_expires_until_it_is_fetched_again() {
 }
 
 #[tokio::test]
+async fn a_location_is_one_bots() {
+    let server = Server::start(Options {
+        bots: 2,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let target = Target::of(&server);
+    let (one, two) = (target.bot(1).await, target.bot(2).await);
+    let id = one.put(&noise(5000), "").await;
+    let mut location = one.document(id).await;
+    let refused = name_of(two.range(&location, 0, 4096).await);
+    assert_eq!(refused, "FILE_REFERENCE_EXPIRED");
+    let own = two.document(id).await;
+    location.file_reference = own.file_reference.clone();
+    let refused = name_of(two.range(&location, 0, 4096).await);
+    assert_eq!(refused, "FILE_ID_INVALID", "the hash is another bot's");
+    two.range(&own, 0, 4096).await.unwrap();
+}
+
+#[tokio::test]
 async fn references_have_a_life() {
     let server = Server::start(Options {
         reference_lifetime: Duration::ZERO,

@@ -56,6 +56,17 @@ async fn parts_have_one_size_and_all_are_there() {
 }
 
 #[tokio::test]
+async fn a_part_that_is_saved_again_replaces_the_first() {
+    let server = Server::start(Options::default()).await.unwrap();
+    let bot = Target::of(&server).bot(1).await;
+    let data = noise(3 * 4096);
+    bot.save(&noise(3 * 4096), 4096, 1).await.unwrap();
+    let file = bot.save(&data, 4096, 1).await.unwrap();
+    let id = bot.post(file, "", 1).await.unwrap();
+    assert_eq!(server.document_bytes(Channel(1), id).unwrap(), data);
+}
+
+#[tokio::test]
 async fn parts_wait_only_so_long() {
     let server = Server::start(Options {
         part_lifetime: Duration::ZERO,

@@ -74,7 +74,7 @@ async fn a_state_directory_survives_the_process() {
     std::fs::write(&journal, text).unwrap();
     std::fs::create_dir(directory.path().join("documents/77")).unwrap();
 
-    let server = Server::start(options).await.unwrap();
+    let server = Server::start(options.clone()).await.unwrap();
     let bot = with_key(&server, key).await;
     assert_eq!(server.calls("auth.importBotAuthorization"), 0);
     let document = bot.document(kept).await;
@@ -91,4 +91,12 @@ async fn a_state_directory_survives_the_process() {
     assert_eq!(next, last + 1);
     let documents = std::fs::read_dir(directory.path().join("documents")).unwrap();
     assert_eq!(documents.count(), 1, "only what a post names");
+    server.stop().await;
+    drop((server, bot));
+    let server = Server::start(options).await.unwrap();
+    assert_eq!(
+        server.last_id(home).unwrap(),
+        next,
+        "nothing is lost behind a torn line"
+    );
 }
