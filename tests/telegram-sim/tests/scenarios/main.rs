@@ -8,6 +8,7 @@ mod client;
 mod faults;
 mod limits;
 mod network;
+mod program;
 mod rights;
 mod start;
 mod state;

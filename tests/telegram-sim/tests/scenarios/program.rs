@@ -1,5 +1,4 @@
 //! The simulator as a program: what it prints and writes, how it ends, what it keeps.
-#![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +9,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::tempdir;
+
+use crate::bot::{Target, noise};
+use crate::client::{DC, client, make_key};
 
 /// A started program, killed when the test is over.
 struct Program {
@@ -138,4 +140,59 @@ fn wrong_flags_are_wrong_usage() {
             .unwrap();
         assert_eq!(status.code(), Some(2), "{wrong:?}");
     }
+}
+
+fn target(settings: &BTreeMap<String, String>) -> Target {
+    let server = settings["TELEGRAM_SERVER"].strip_prefix("2@").unwrap();
+    Target {
+        address: server.parse().unwrap(),
+        dc: DC,
+        pem: fs::read_to_string(&settings["TELEGRAM_SERVER_KEY"]).unwrap(),
+        api_id: settings["TELEGRAM_API_ID"].parse().unwrap(),
+        api_hash: settings["TELEGRAM_API_HASH"].clone(),
+        tokens: vec![settings["BOT_TOKEN_1"].clone()],
+        chat: settings["CHAT_ID"].clone(),
+    }
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_kill_9() {
+    let directory = tempdir().unwrap();
+    let file = directory.path().join("env");
+    let state = directory.path().join("state");
+    let arguments = [
+        "--listen",
+        "127.0.0.1:0",
+        "--bots",
+        "1",
+        "--write-env",
+        file.to_str().unwrap(),
+        "--data",
+        state.to_str().unwrap(),
+    ];
+    let mut program = Program::start(&arguments);
+    let first = target(&settings(&file));
+    let key = make_key(first.address, &first.pem).await;
+    let signed_in = client(&[(DC, first.address, key)], first.api_id);
+    let signing_in = signed_in.bot_sign_in(&first.tokens[0], &first.api_hash);
+    signing_in.await.unwrap();
+    let bot = first.settle(signed_in).await;
+    let data = noise(700_000);
+    let id = bot.put(&data, "answered").await;
+    program.child.kill().unwrap();
+    program.child.wait().unwrap();
+    drop(program);
+
+    let _program = Program::start(&arguments);
+    let again = target(&settings(&file));
+    assert_eq!(again.tokens, first.tokens);
+    assert_eq!(again.pem, first.pem);
+    let client = client(&[(DC, again.address, key)], again.api_id);
+    assert!(
+        client.is_authorized().await.unwrap(),
+        "the key is still signed in"
+    );
+    let bot = again.settle(client).await;
+    let document = bot.document(id).await;
+    assert!(bot.read(&document).await == data);
 }
