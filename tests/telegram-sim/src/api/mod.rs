@@ -231,3 +231,61 @@ impl Call {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+    use crate::shared::HOME_DC;
+
+    const METHODS: [u32; 17] = [
+        functions::auth::ExportAuthorization::CONSTRUCTOR_ID,
+        functions::auth::ImportAuthorization::CONSTRUCTOR_ID,
+        functions::auth::ImportBotAuthorization::CONSTRUCTOR_ID,
+        functions::channels::DeleteMessages::CONSTRUCTOR_ID,
+        functions::channels::GetChannels::CONSTRUCTOR_ID,
+        functions::channels::GetFullChannel::CONSTRUCTOR_ID,
+        functions::channels::GetMessages::CONSTRUCTOR_ID,
+        functions::channels::GetParticipant::CONSTRUCTOR_ID,
+        functions::contacts::ResolveUsername::CONSTRUCTOR_ID,
+        functions::messages::EditMessage::CONSTRUCTOR_ID,
+        functions::messages::SendMedia::CONSTRUCTOR_ID,
+        functions::messages::SendMessage::CONSTRUCTOR_ID,
+        functions::messages::UpdatePinnedMessage::CONSTRUCTOR_ID,
+        functions::updates::GetDifference::CONSTRUCTOR_ID,
+        functions::upload::GetFile::CONSTRUCTOR_ID,
+        functions::upload::SaveBigFilePart::CONSTRUCTOR_ID,
+        functions::upload::SaveFilePart::CONSTRUCTOR_ID,
+    ];
+
+    #[test]
+    fn odd_arguments_are_refused_and_nothing_breaks() {
+        let shared = Shared::new(Options::default()).expect("a server");
+        let caller = Caller {
+            shared: &shared,
+            dc: HOME_DC,
+            key_id: 1,
+            bot: Some(Bot(1)),
+        };
+        for method in METHODS {
+            for round in 0..300 {
+                let mut body = method.to_le_bytes().to_vec();
+                let mut noise = vec![0; round % 97];
+                getrandom::fill(&mut noise).expect("random bytes");
+                body.extend(noise);
+                let call = Call::unwrap(body.into(), 1).expect("a call");
+                // Parts and numbers of updates may happen to be right.
+                let outcome = call.run(caller);
+                if !call.method().starts_with("up") {
+                    assert!(outcome.is_err(), "{}", call.method());
+                }
+                assert!(call.document().is_none() && call.upload().is_none());
+            }
+        }
+        for length in 0..8 {
+            let wrapped = functions::InvokeWithLayer::<functions::Ping>::CONSTRUCTOR_ID;
+            let body = wrapped.to_le_bytes().repeat(2);
+            assert!(Call::unwrap(Bytes::from(body).slice(..length), 1).is_err());
+        }
+    }
+}
