@@ -6,6 +6,7 @@ mod local;
 mod log;
 mod pack;
 pub mod retry;
+pub mod telegram;
 pub mod testing;
 mod transfer;
 
