@@ -55,6 +55,10 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     /// Objects of a kind with a number above `after`, ascending by number and writer.
     async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError>;
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError>;
+    /// Makes a snapshot that was read back and decoded the one that recovery finds first.
+    async fn endorse_snapshot(&self, _snapshot: LogObject) -> Result<(), RemoteError> {
+        Ok(())
+    }
     /// Deleting what is not there is success.
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError>;
 }

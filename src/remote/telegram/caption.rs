@@ -46,8 +46,23 @@ pub struct LogPiece {
     /// Counts from 1 to `pieces`.
     pub piece: u32,
     pub pieces: u32,
-    /// Number of the first piece's post of the snapshot before, 0 without one.
+    /// Post of the first piece, in the pieces behind it; else 0.
+    pub first: i32,
+    /// In snapshots, else 0: the last post of the snapshot before, which recovery falls back to.
     pub before: i32,
+    /// In snapshots, else 0: the post of the manifest with the same number. What came later has a
+    /// higher one.
+    pub manifest: i32,
+}
+
+impl LogPiece {
+    const fn posts(&self) -> [(&'static str, i32); 3] {
+        [
+            ("first", self.first),
+            ("before", self.before),
+            ("manifest", self.manifest),
+        ]
+    }
 }
 
 impl fmt::Display for Caption {
@@ -64,8 +79,10 @@ impl fmt::Display for Caption {
                 let LogObject { number, writer, .. } = piece.object;
                 write!(f, " {kind} number={number} writer={writer}")?;
                 write!(f, " piece={}/{}", piece.piece, piece.pieces)?;
-                if piece.before != 0 {
-                    write!(f, " before={}", piece.before)?;
+                for (key, post) in piece.posts() {
+                    if post != 0 {
+                        write!(f, " {key}={post}")?;
+                    }
                 }
             }
             Body::Probe => f.write_str(" probe")?,
@@ -120,6 +137,10 @@ impl Caption {
 }
 
 fn log_piece<'a>(kind: &str, text_of: &impl Fn(&str) -> Option<&'a str>) -> Option<LogPiece> {
+    let post = |key| match text_of(key) {
+        Some(number) => number.parse().ok(),
+        None => Some(0),
+    };
     let (piece, pieces) = text_of("piece")?.split_once('/')?;
     let piece = LogPiece {
         object: LogObject {
@@ -132,10 +153,9 @@ fn log_piece<'a>(kind: &str, text_of: &impl Fn(&str) -> Option<&'a str>) -> Opti
         },
         piece: piece.parse().ok()?,
         pieces: pieces.parse().ok()?,
-        before: match text_of("before") {
-            Some(number) => number.parse().ok()?,
-            None => 0,
-        },
+        first: post("first")?,
+        before: post("before")?,
+        manifest: post("manifest")?,
     };
     let plausible = (1..=piece.pieces).contains(&piece.piece) && piece.pieces <= MAX_PIECES;
     plausible.then_some(piece)
@@ -171,7 +191,9 @@ mod tests {
             },
             piece: 2,
             pieces: 3,
+            first: 7,
             before: i32::MAX,
+            manifest: 9,
         };
         let manifest = LogPiece {
             object: LogObject {
@@ -181,7 +203,9 @@ mod tests {
             },
             piece: 1,
             pieces: 1,
+            first: 0,
             before: 0,
+            manifest: 0,
         };
         [
             Body::Library { wrap: None },
