@@ -12,7 +12,7 @@ fn sample_bytes(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 % 251) as u8).collect()
 }
 
-fn sealed(directory: &Path, lens: &[usize]) -> (SealedPack, Vec<u8>) {
+pub(super) fn sealed(directory: &Path, lens: &[usize]) -> (SealedPack, Vec<u8>) {
     let mut inputs = Vec::new();
     let mut expected = Vec::new();
     for (number, len) in lens.iter().enumerate() {
@@ -32,7 +32,7 @@ fn sealed(directory: &Path, lens: &[usize]) -> (SealedPack, Vec<u8>) {
     (SealedPack::seal(inputs).unwrap(), expected)
 }
 
-const BLOCK: usize = BLOCK_BYTES as usize;
+pub(super) const BLOCK: usize = BLOCK_BYTES as usize;
 
 async fn packs_come_back(remote: &Arc<dyn Remote>) {
     for lens in [
@@ -128,7 +128,7 @@ async fn a_library_is_made_once(remote: &Arc<dyn Remote>) {
     assert_eq!(again.unwrap_err().kind, RemoteErrorKind::Foreign);
 }
 
-async fn contract(remote: Arc<dyn Remote>) {
+pub(super) async fn contract(remote: Arc<dyn Remote>) {
     a_library_is_made_once(&remote).await;
     packs_come_back(&remote).await;
     the_log_keeps_all_objects_in_order(&remote).await;

@@ -311,3 +311,6 @@ impl Remote for TelegramRemote {
         self.0.delete_log(object).await
     }
 }
+
+#[cfg(test)]
+mod tests;
