@@ -135,7 +135,7 @@ impl Library {
             offset: 0,
             len,
         };
-        let pack = SealedPack::seal(vec![input]).unwrap();
+        let pack = SealedPack::seal(vec![input], self.remote.cipher()).unwrap();
         let pack = store_pack(&self.remote, &pack).await.unwrap();
         let mut content = spooled_content(len);
         content.blobs[0].slices = vec![PackSlice {
