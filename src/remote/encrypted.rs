@@ -180,3 +180,6 @@ impl Remote for EncryptedRemote {
         self.inner.delete_log(object).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -314,3 +314,6 @@ impl Opening<'_> {
         self.encrypted(Some(mark), key, &changed, notes)
     }
 }
+
+#[cfg(test)]
+mod tests;
