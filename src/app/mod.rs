@@ -8,12 +8,12 @@ mod plan;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigHandle, Inputs, Store};
+use crate::config::{Config, ConfigHandle, Inputs, Secret, Store};
 use crate::control::Service;
 use crate::index::Owner;
 use crate::process::Launcher;
 use crate::remote::retry::Deadline;
-use crate::remote::{LocalRemote, Remote};
+use crate::remote::{KdfCost, LocalRemote, Passphrases, Remote, Unlocked, unlock};
 use crate::telemetry::LevelSwitch;
 use crate::upkeep::fill;
 pub use daemon::run_daemon;
@@ -106,10 +106,25 @@ impl App {
     }
 }
 
-fn open_remote(config: &Config) -> anyhow::Result<Arc<dyn Remote>> {
+/// The store, opened with the passphrase that is set. Once it is known to be the state's,
+/// [`Unlocked::settle`] makes a new passphrase hold.
+async fn open_remote(config: &Config) -> anyhow::Result<Unlocked> {
     let Store::Local { dir, .. } = &config.store;
     // The error names the directory itself.
-    Ok(Arc::new(LocalRemote::open(dir)?))
+    let remote: Arc<dyn Remote> = Arc::new(LocalRemote::open(dir)?);
+    let encryption = &config.encryption;
+    fn text(secret: Option<&Secret<String>>) -> Option<&str> {
+        secret.map(|text| text.expose().as_str())
+    }
+    let passphrases = Passphrases::new(
+        text(encryption.passphrase.as_ref()),
+        text(encryption.old_passphrase.as_ref()),
+    );
+    let unlocked = unlock(remote, &passphrases, KdfCost::STANDARD, Deadline::None).await?;
+    for note in &unlocked.notes {
+        tracing::warn!("{note}");
+    }
+    Ok(unlocked)
 }
 
 /// Rebuilds the index from the store alone, beside the old one.
@@ -117,7 +132,7 @@ fn open_remote(config: &Config) -> anyhow::Result<Arc<dyn Remote>> {
 /// # Errors
 /// When a daemon runs, or the store cannot be read; the old index then stays in place.
 pub async fn recover(config: &Config, claim: Claim) -> anyhow::Result<Recovered> {
-    let remote = open_remote(config)?;
+    let unlocked = open_remote(config).await?;
     let claim = match claim {
         Claim::Keep => fill::Claim::Continue,
         Claim::TakeOver => fill::Claim::TakeOver,
@@ -125,12 +140,13 @@ pub async fn recover(config: &Config, claim: Claim) -> anyhow::Result<Recovered>
     let report = crate::upkeep::recover::recover(
         &config.state_dir,
         Owner::of_process(),
-        &remote,
+        &unlocked.remote,
         claim,
         Deadline::None,
     )
     .await?;
-    drop(remote);
+    unlocked.settle(Deadline::None).await?;
+    drop(unlocked);
     let mut recovered = Recovered {
         remarks: report.attach.notes,
         old_index: report.old_index,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::layers::{Inputs, Values};
 use super::settings::{self, Fallback};
 use super::{
-    Config, ConfigHandle, HttpBind, HttpConfig, HttpTrust, LogConfig, LogLevel, MediaConfig,
-    MountConfig, PublicScheme, Sidecars, SpoolConfig, Store, StoreOrigin, TlsFiles, ViewsListing,
-    bots, parse_duration, parse_size, report,
+    Config, ConfigHandle, EncryptionConfig, HttpBind, HttpConfig, HttpTrust, LogConfig, LogLevel,
+    MediaConfig, MountConfig, PublicScheme, Secret, Sidecars, SpoolConfig, Store, StoreOrigin,
+    TlsFiles, ViewsListing, bots, parse_duration, parse_size, report,
 };
 
 /// Smallest and largest pack: below, the table outweighs the data; above, Telegram's 2000 MiB.
@@ -74,16 +74,11 @@ impl Reader<'_> {
                 .join(self.inputs.default_state_dir())
         });
         self.check_bots();
-        if self.values.explicit("TGFS_PASSPHRASE").is_some() {
-            self.problem(
-                "TGFS_PASSPHRASE",
-                "this build does not encrypt; unset it, or wait for the release that does",
-            );
-        }
         let store = self.store(&state_dir);
         Config {
             env_file: self.values.env_file.clone(),
             store,
+            encryption: self.encryption(),
             spool: self.spool(&state_dir),
             mount: self.mount(),
             media: self.media(),
@@ -248,6 +243,21 @@ impl Reader<'_> {
     fn is_explicitly_local(&self) -> bool {
         let store = self.values.explicit("TGFS_STORE");
         store.is_some_and(|text| text.starts_with("local:"))
+    }
+
+    fn encryption(&mut self) -> EncryptionConfig {
+        let passphrase = self.text("TGFS_PASSPHRASE").map(Secret::new);
+        let old_passphrase = self.text("TGFS_PASSPHRASE_OLD").map(Secret::new);
+        if old_passphrase.is_some() && passphrase.is_none() {
+            self.problem(
+                "TGFS_PASSPHRASE_OLD",
+                "goes only together with TGFS_PASSPHRASE, the new one; set both",
+            );
+        }
+        EncryptionConfig {
+            passphrase,
+            old_passphrase,
+        }
     }
 
     fn spool(&mut self, state_dir: &Path) -> SpoolConfig {

@@ -36,7 +36,8 @@ pub async fn send(
     remote: &Arc<dyn Remote>,
     inputs: Vec<PackInput>,
 ) -> Result<(PackRef, Vec<u64>), SendError> {
-    let sealed = tokio::task::spawn_blocking(move || SealedPack::seal(inputs))
+    let cipher = remote.cipher().clone();
+    let sealed = tokio::task::spawn_blocking(move || SealedPack::seal(inputs, &cipher))
         .await
         .map_err(std::io::Error::other)??;
     let pack = remote::store_pack(remote, &sealed).await?;

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Appetite, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, SealedPack};
-use crate::model::{ByteRange, KeyStore, KeyStoreError, LibraryId, PackAddress, PackRef};
+use super::{
+    Appetite, Cipher, LibraryMark, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
+    SealedPack,
+};
+use crate::model::{ByteRange, KeyStore, KeyStoreError, PackAddress, PackRef};
 
 /// Which calls a fault meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +21,7 @@ pub enum Operation {
     Delete,
     AppendLog,
     ReadLog,
+    UpdateLibrary,
 }
 
 /// What happens to a call.
@@ -128,6 +132,9 @@ impl Remote for FaultyRemote {
     fn appetite(&self) -> Appetite {
         self.inner.appetite()
     }
+    fn cipher(&self) -> &Cipher {
+        self.inner.cipher()
+    }
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         self.puts.fetch_add(1, Ordering::Relaxed);
         self.meet(Operation::Put, self.inner.put(pack), same).await
@@ -143,12 +150,16 @@ impl Remote for FaultyRemote {
         self.meet(Operation::Delete, self.inner.delete(pack), same)
             .await
     }
-    async fn library(&self) -> Result<Option<LibraryId>, RemoteError> {
+    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.meet(Operation::ReadLog, self.inner.library(), same)
             .await
     }
-    async fn create_library(&self, library: LibraryId) -> Result<(), RemoteError> {
-        self.inner.create_library(library).await
+    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        self.inner.create_library(mark).await
+    }
+    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        let updating = self.inner.update_library(mark);
+        self.meet(Operation::UpdateLibrary, updating, same).await
     }
     async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
         self.meet(

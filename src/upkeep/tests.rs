@@ -1,6 +1,7 @@
 //! The way of changes into the remote's log and back, with everything that may break on it.
 
 mod damage;
+mod encryption;
 mod library;
 mod recovery;
 
@@ -56,9 +57,17 @@ async fn attach_to(
 
 impl Library {
     async fn new() -> Self {
-        let state = tempfile::tempdir().unwrap();
         let store = tempfile::tempdir().unwrap();
         let (faulty, remote) = open_store(store.path());
+        Self::over(store, faulty, remote).await
+    }
+
+    async fn over(
+        store: tempfile::TempDir,
+        faulty: Arc<FaultyRemote>,
+        remote: Arc<dyn Remote>,
+    ) -> Self {
+        let state = tempfile::tempdir().unwrap();
         let (index, _) = open_index(state.path());
         attach_to(&index, &remote).await.unwrap();
         Self {
@@ -135,7 +144,7 @@ impl Library {
             offset: 0,
             len,
         };
-        let pack = SealedPack::seal(vec![input]).unwrap();
+        let pack = SealedPack::seal(vec![input], self.remote.cipher()).unwrap();
         let pack = store_pack(&self.remote, &pack).await.unwrap();
         let mut content = spooled_content(len);
         content.blobs[0].slices = vec![PackSlice {

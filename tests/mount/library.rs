@@ -13,10 +13,9 @@ use tgfs::media::plan::CutPolicy;
 use tgfs::media::tool::Ffmpeg;
 use tgfs::process::Launcher;
 use tgfs::read::Reader;
-use tgfs::remote::{LocalRemote, Remote};
-
 use tgfs::remote::retry::Deadline;
 use tgfs::remote::testing::FaultyRemote;
+use tgfs::remote::{KdfCost, LocalRemote, Passphrases, Remote, unlock};
 use tgfs::spool::{Spool, SpoolConfig};
 use tgfs::tree::Tree;
 use tgfs::upkeep::fill::{Claim, attach};
@@ -37,6 +36,10 @@ pub struct LibrarySettings {
     pub linger: Duration,
     pub launcher: Launcher,
     pub vfs: VfsSettings,
+    /// Encrypts the store.
+    pub passphrase: Option<&'static str>,
+    /// The one before.
+    pub old_passphrase: Option<&'static str>,
 }
 
 impl Default for LibrarySettings {
@@ -49,13 +52,17 @@ impl Default for LibrarySettings {
             linger: Duration::from_millis(200),
             launcher: Launcher::Direct,
             vfs: vfs_settings(),
+            passphrase: None,
+            old_passphrase: None,
         }
     }
 }
 
 pub struct Library {
     vfs: Vfs,
-    remote: Arc<FaultyRemote>,
+    faulty: Arc<FaultyRemote>,
+    /// As the parts use it.
+    remote: Arc<dyn Remote>,
     index: Arc<Index>,
     spool: Arc<Spool>,
 }
@@ -71,7 +78,16 @@ impl Library {
         let (index, _report) = Index::open(&root.join("state"), Owner::of_process()).unwrap();
         let index = Arc::new(index);
         let faulty = FaultyRemote::new(Arc::new(LocalRemote::open(&root.join("store")).unwrap()));
-        let remote: Arc<dyn Remote> = faulty.clone();
+        let passphrases = Passphrases::new(with.passphrase, with.old_passphrase);
+        let unlocked = runtime
+            .block_on(unlock(
+                faulty.clone(),
+                &passphrases,
+                KdfCost::NONE,
+                Deadline::after(with.attach_deadline),
+            ))
+            .unwrap();
+        let remote = Arc::clone(&unlocked.remote);
         runtime
             .block_on(attach(
                 &index,
@@ -79,6 +95,9 @@ impl Library {
                 Claim::Continue,
                 Deadline::after(with.attach_deadline),
             ))
+            .unwrap();
+        runtime
+            .block_on(unlocked.settle(Deadline::after(with.attach_deadline)))
             .unwrap();
         let spool = Spool::open(SpoolConfig {
             directory: root.join("spool"),
@@ -122,7 +141,8 @@ impl Library {
         vfs.resume().unwrap();
         Self {
             vfs,
-            remote: faulty,
+            faulty,
+            remote,
             index,
             spool,
         }
@@ -133,11 +153,11 @@ impl Library {
     }
 
     pub fn remote(&self) -> &FaultyRemote {
-        &self.remote
+        &self.faulty
     }
 
     pub fn shared_remote(&self) -> Arc<dyn Remote> {
-        self.remote.clone()
+        Arc::clone(&self.remote)
     }
 
     pub fn index(&self) -> &Arc<Index> {

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::Bytes;
+
 use super::posts::CAPTION_LIMIT;
 use crate::model::{LibraryId, PackId, WriterId};
 use crate::remote::{LogKind, LogObject};
@@ -27,7 +29,7 @@ pub enum Body {
     /// Says which library a channel belongs to; pinned.
     Library {
         /// The wrapped key of an encrypted library.
-        wrap: Option<Vec<u8>>,
+        wrap: Option<Bytes>,
     },
     Pack {
         id: PackId,
@@ -50,14 +52,17 @@ pub struct LogPiece {
     pub first: i32,
     /// In snapshots, else 0: the last post of the snapshot before, which recovery falls back to.
     pub before: i32,
+    /// In snapshots, else 0: the post that says which library this is.
+    pub mark: i32,
     /// In snapshots, else 0: the post of the manifest with the same number. What came later has a
     /// higher one.
     pub manifest: i32,
 }
 
 impl LogPiece {
-    const fn posts(&self) -> [(&'static str, i32); 3] {
+    const fn posts(&self) -> [(&'static str, i32); 4] {
         [
+            ("mark", self.mark),
             ("first", self.first),
             ("before", self.before),
             ("manifest", self.manifest),
@@ -116,7 +121,7 @@ impl Caption {
         let body = match kind {
             "library" => Body::Library {
                 wrap: match text_of("key") {
-                    Some(digits) => Some(from_hex(digits)?),
+                    Some(digits) => Some(from_hex(digits)?.into()),
                     None => None,
                 },
             },
@@ -155,6 +160,7 @@ fn log_piece<'a>(kind: &str, text_of: &impl Fn(&str) -> Option<&'a str>) -> Opti
         pieces: pieces.parse().ok()?,
         first: post("first")?,
         before: post("before")?,
+        mark: post("mark")?,
         manifest: post("manifest")?,
     };
     let plausible = (1..=piece.pieces).contains(&piece.piece) && piece.pieces <= MAX_PIECES;
@@ -193,6 +199,7 @@ mod tests {
             pieces: 3,
             first: 7,
             before: i32::MAX,
+            mark: 8,
             manifest: 9,
         };
         let manifest = LogPiece {
@@ -205,12 +212,13 @@ mod tests {
             pieces: 1,
             first: 0,
             before: 0,
+            mark: 0,
             manifest: 0,
         };
         [
             Body::Library { wrap: None },
             Body::Library {
-                wrap: Some(vec![0xab; 200]),
+                wrap: Some(Bytes::from(vec![0xab; 200])),
             },
             Body::Pack {
                 id: PackId::from_bytes([1; 16]),

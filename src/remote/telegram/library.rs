@@ -1,18 +1,18 @@
 //! Which library a set of channels holds, and what can be removed from them.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
 
 use super::caption::{Body, Caption};
 use super::crew::Member;
 use super::lanes::Purpose;
 use super::pace::Turn;
 use super::parts::{Upload, random_id};
-use super::posts::{self, IDS_AT_ONCE};
+use super::posts::{self, IDS_AT_ONCE, Post};
 use super::{Bound, Shared, Tombstones};
 use crate::model::LibraryId;
-use crate::remote::{RemoteError, RemoteErrorKind};
-use bytes::Bytes;
-use std::sync::Arc;
+use crate::remote::{LibraryMark, RemoteError, RemoteErrorKind};
 
 /// A channel shows about its last million posts; from here on a warning says so
 /// (docs/OPERATIONS.md).
@@ -35,9 +35,13 @@ impl Shared {
     pub fn home(&self) -> Result<i64, RemoteError> {
         Ok(self.bound()?.home)
     }
-    pub fn library(&self) -> Result<Option<LibraryId>, RemoteError> {
+    pub fn library(&self) -> Option<LibraryId> {
         let bound = *self.bound.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(bound.map(|bound| bound.library))
+        bound.map(|bound| bound.library)
+    }
+    /// The post in the home channel that says which library this is; 0: not known.
+    pub fn mark_post(&self) -> i32 {
+        self.bound().map_or(0, |bound| bound.mark)
     }
     pub fn library_or_none(&self) -> LibraryId {
         self.bound()
@@ -64,12 +68,12 @@ impl Shared {
     ///
     /// # Errors
     /// [`RemoteErrorKind::Foreign`] when they hold two.
-    pub async fn find_library(&self) -> Result<Option<LibraryId>, RemoteError> {
+    pub async fn find_library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         let channels = self.crew.channels().await?;
         let mut found: Option<(i64, Caption)> = None;
         let mut silent = Vec::new();
         for channel in channels {
-            let Some(caption) = self.pinned_caption(channel).await? else {
+            let Some((_, caption)) = self.pinned(channel).await? else {
                 silent.push(channel);
                 continue;
             };
@@ -100,15 +104,63 @@ impl Shared {
         let Some((_, caption)) = found else {
             return Ok(None);
         };
+        let (mark, wrap) = self.home_mark(&caption).await?;
         self.bind(Bound {
             library: caption.library,
             home: caption.home,
+            mark,
         });
-        Ok(Some(caption.library))
+        Ok(Some(LibraryMark {
+            id: caption.library,
+            wrap,
+        }))
+    }
+
+    /// The mark in the home channel that a caption names, and the wrapped key in it. Without a mark
+    /// there is none: each object of the log holds the key as well.
+    async fn home_mark(&self, known: &Caption) -> Result<(i32, Option<Bytes>), RemoteError> {
+        let home = known.home;
+        let of_library = |caption: &Caption| caption.library == known.library;
+        let mut candidate = self
+            .pinned(home)
+            .await?
+            .filter(|(_, found)| of_library(found));
+        if let Some((_, caption)) = &candidate
+            && let Body::Log(piece) = &caption.body
+        {
+            let post = self
+                .posts_at(home, &[piece.mark.max(1)])
+                .await?
+                .pop()
+                .flatten();
+            let read = |post: Post| Some((post.id, Caption::read(&post.text)?));
+            candidate = post.and_then(read).filter(|(_, found)| of_library(found));
+        }
+        match candidate {
+            Some((
+                post,
+                Caption {
+                    body: Body::Library { wrap },
+                    ..
+                },
+            )) => Ok((post, wrap)),
+            _ => self.search_mark(known).await,
+        }
+    }
+
+    /// Looks for the mark among all posts of the home channel: what is pinned is somebody else's.
+    async fn search_mark(&self, known: &Caption) -> Result<(i32, Option<Bytes>), RemoteError> {
+        let end = self.upper_end(known.home).await?;
+        let ours = self.walk_ours(known.home, 1..end, known.library).await?;
+        let mark = ours.into_iter().rev().find_map(|(post, body)| match body {
+            Body::Library { wrap } => Some((post.id, wrap)),
+            _ => None,
+        });
+        Ok(mark.unwrap_or((0, None)))
     }
 
     /// What the pinned post says, if it is one of ours.
-    async fn pinned_caption(&self, channel: i64) -> Result<Option<Caption>, RemoteError> {
+    async fn pinned(&self, channel: i64) -> Result<Option<(i32, Caption)>, RemoteError> {
         let op = "read the pinned post";
         let pinned = self
             .crew
@@ -116,12 +168,12 @@ impl Shared {
                 posts::pinned(&member.bot, door).await
             })
             .await?;
-        Ok(pinned.and_then(|post| Caption::read(&post.text)))
+        Ok(pinned.and_then(|post| Some((post.id, Caption::read(&post.text)?))))
     }
 
     /// Makes the channels the place of a library: a pinned post in each says so. The log's home is
     /// the channel of the first bot.
-    pub async fn make_library(&self, library: LibraryId) -> Result<(), RemoteError> {
+    pub async fn make_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
         let channels = self.crew.channels().await?;
         let home = *channels.first().ok_or_else(|| {
             RemoteError::new(
@@ -130,21 +182,59 @@ impl Shared {
                 "there is no channel",
             )
         })?;
-        let bound = Bound { library, home };
-        self.mark(home, bound).await?;
+        let mut bound = Bound {
+            library: mark.id,
+            home,
+            mark: 0,
+        };
+        bound.mark = self.mark(home, bound, mark.wrap.clone()).await?;
         self.bind(bound);
         for channel in channels.into_iter().skip(1) {
-            self.mark(channel, bound).await?;
+            self.mark(channel, bound, None).await?;
         }
         Ok(())
     }
 
-    /// Posts and pins what says whose channel this is.
-    async fn mark(&self, channel: i64, bound: Bound) -> Result<(), RemoteError> {
+    /// Another wrapped key for the same library.
+    pub async fn change_mark(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        let op = "change the library's mark";
+        let found = self.find_library().await?;
+        if found.is_none_or(|found| found.id != mark.id) {
+            let message = "the channels hold another library";
+            return Err(RemoteError::new(RemoteErrorKind::Foreign, op, message));
+        }
+        let bound = self.bound()?;
+        if bound.mark == 0 {
+            let post = self.mark(bound.home, bound, mark.wrap.clone()).await?;
+            self.bind(Bound {
+                mark: post,
+                ..bound
+            });
+            return Ok(());
+        }
+        let body = Body::Library {
+            wrap: mark.wrap.clone(),
+        };
+        let text = &self.caption(body)?.to_string();
+        self.paces.turn(bound.home, Turn::Log).await;
+        self.crew
+            .with_any(op, bound.home, |member, door| async move {
+                posts::edit(&member.bot, door, bound.mark, text, None).await
+            })
+            .await
+    }
+
+    /// Posts and pins what says whose channel this is; the post's number.
+    async fn mark(
+        &self,
+        channel: i64,
+        bound: Bound,
+        wrap: Option<Bytes>,
+    ) -> Result<i32, RemoteError> {
         let text = &Caption {
             library: bound.library,
             home: bound.home,
-            body: Body::Library { wrap: None },
+            body: Body::Library { wrap },
         }
         .to_string();
         let random_id = random_id()?;
@@ -170,7 +260,7 @@ impl Shared {
             tracing::warn!(%error, "the library's mark is not pinned; give a bot the right to pin messages, which makes recovery quicker");
         }
         self.marked().insert(channel);
-        Ok(())
+        Ok(post.id)
     }
 
     /// The channel that a bot's next pack goes to: its own, until that one is nearly full.
@@ -220,7 +310,7 @@ impl Shared {
         if self.marked().contains(&channel) {
             return Ok(());
         }
-        match self.pinned_caption(channel).await? {
+        match self.pinned(channel).await?.map(|(_, caption)| caption) {
             Some(caption) if caption.library == bound.library => {
                 self.marked().insert(channel);
                 Ok(())
@@ -233,7 +323,7 @@ impl Shared {
                     caption.library, bound.library
                 ),
             )),
-            None => self.mark(channel, bound).await,
+            None => self.mark(channel, bound, None).await.map(drop),
         }
     }
 

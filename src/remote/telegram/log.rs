@@ -14,7 +14,7 @@ use super::pace::Turn;
 use super::parts::{Stopped, Upload, random_id};
 use super::posts::{self, Post};
 use super::write::Poster;
-use crate::model::{ByteRange, LibraryId, TelegramAddress};
+use crate::model::{ByteRange, TelegramAddress};
 use crate::remote::{LogKind, LogObject, RemoteError, RemoteErrorKind};
 
 /// Most bytes of one piece: the service takes 2,000 MiB, and a piece is begun anew when it fails.
@@ -106,8 +106,8 @@ impl Shared {
     pub async fn append_log(&self, object: LogObject, bytes: &Bytes) -> Result<(), RemoteError> {
         let home = self.home()?;
         let mut map = self.log.lock().await;
-        let (before, manifest) = match object.kind {
-            LogKind::Manifest => (0, 0),
+        let (before, mark, manifest) = match object.kind {
+            LogKind::Manifest => (0, 0, 0),
             LogKind::Snapshot => {
                 let before = map.newest_snapshot().map_or(0, Pieces::last_post);
                 let covered = map
@@ -117,7 +117,7 @@ impl Shared {
                         other.kind == LogKind::Manifest && other.number == object.number
                     })
                     .map_or(0, |(_, pieces)| pieces.last_post());
-                (before, covered)
+                (before, self.mark_post(), covered)
             }
         };
         let chunks: Vec<Bytes> = match bytes.is_empty() {
@@ -136,6 +136,7 @@ impl Shared {
                 pieces,
                 first,
                 before,
+                mark,
                 manifest,
             };
             let post = self.post_piece(home, chunk, &piece).await?;
@@ -222,7 +223,7 @@ impl Shared {
     /// Objects of a kind above `after` that are whole.
     pub async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
         let mut map = self.log.lock().await;
-        if self.library()?.is_none() {
+        if self.library().is_none() {
             return Ok(Vec::new());
         }
         let home = self.home()?;
@@ -256,7 +257,7 @@ impl Shared {
 
     /// Looks at all posts from `from` to the newest that were not looked at.
     async fn walk_log(&self, home: i64, map: &mut LogMap, from: i32) -> Result<(), RemoteError> {
-        let library = self.library()?.unwrap_or(LibraryId::from_bytes([0; 16]));
+        let library = self.library_or_none();
         // A post of our own that was made after the last look bounds what we have to know; without
         // one, others may have posted up to now.
         let end = match std::mem::take(&mut map.appended) {
@@ -288,7 +289,7 @@ impl Shared {
 
     /// From the pinned snapshot to the one before it, and so on. Whether it could be done.
     async fn follow_pins(&self, home: i64, map: &mut LogMap) -> Result<bool, RemoteError> {
-        let library = self.library()?;
+        let library = self.library();
         let pinned = self
             .crew
             .with_any("read the pinned post", home, |member, door| async move {

@@ -40,7 +40,10 @@ use self::log::LogMap;
 use self::pace::Paces;
 use self::read::Readers;
 use self::write::{Desks, PACKS_A_BOT};
-use super::{Appetite, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, SealedPack};
+use super::{
+    Appetite, Cipher, LibraryMark, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
+    SealedPack,
+};
 use crate::model::{ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress};
 
 pub use server::{Server, ServerKey};
@@ -152,6 +155,8 @@ struct Bound {
     library: LibraryId,
     /// The channel that holds the log.
     home: i64,
+    /// The post there that says so; 0: not known.
+    mark: i32,
 }
 
 #[derive(Debug)]
@@ -241,6 +246,10 @@ impl Remote for TelegramRemote {
         }
     }
 
+    fn cipher(&self) -> &Cipher {
+        &Cipher::Plain
+    }
+
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         self.0.put_pack(pack).await
     }
@@ -276,11 +285,11 @@ impl Remote for TelegramRemote {
         Ok(())
     }
 
-    async fn library(&self) -> Result<Option<LibraryId>, RemoteError> {
+    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.0.find_library().await
     }
 
-    async fn create_library(&self, library: LibraryId) -> Result<(), RemoteError> {
+    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
         if self.0.find_library().await?.is_some() {
             return Err(RemoteError::new(
                 RemoteErrorKind::Foreign,
@@ -288,7 +297,11 @@ impl Remote for TelegramRemote {
                 "they hold one already",
             ));
         }
-        self.0.make_library(library).await
+        self.0.make_library(mark).await
+    }
+
+    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        self.0.change_mark(mark).await
     }
 
     async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {

@@ -66,7 +66,11 @@ impl Bench {
     /// With a library made.
     async fn ready(&self) -> Arc<dyn Remote> {
         let remote: Arc<dyn Remote> = Arc::new(self.remote());
-        remote.create_library(LibraryId::random()).await.unwrap();
+        let mark = LibraryMark {
+            id: LibraryId::random(),
+            wrap: None,
+        };
+        remote.create_library(&mark).await.unwrap();
         remote
     }
 }
@@ -82,7 +86,7 @@ async fn a_restart_signs_nothing_in_again() {
     let bench = Bench::start(unlimited(2)).await;
     let remote = bench.ready().await;
     let spool = tempfile::tempdir().unwrap();
-    let (pack, _) = sealed(spool.path(), &[BLOCK + 5]);
+    let (pack, _) = sealed(&remote, spool.path(), &[BLOCK + 5]);
     let stored = store_pack(&remote, &pack).await.unwrap();
     let signed_in = bench.sim.calls("auth.importBotAuthorization");
     let keys = bench.sim.calls("handshake");

@@ -15,7 +15,7 @@ async fn a_lost_answer_makes_no_second_post() {
         .sim
         .inject(Injection::on("messages.sendMedia", Fault::DropAfter).times(2));
     let spool = tempfile::tempdir().unwrap();
-    let (pack, _) = sealed(spool.path(), &[3 * BLOCK]);
+    let (pack, _) = sealed(&remote, spool.path(), &[3 * BLOCK]);
     store_pack(&remote, &pack).await.unwrap();
     let posts = bench.sim.posts(telegram_sim::Channel(1)).unwrap();
     let documents = posts.iter().filter(|post| post.document.is_some()).count();
@@ -34,7 +34,7 @@ async fn a_bot_that_must_wait_is_passed_over() {
     );
     let spool = tempfile::tempdir().unwrap();
     for _ in 0..3 {
-        let (pack, _) = sealed(spool.path(), &[3 * BLOCK]);
+        let (pack, _) = sealed(&remote, spool.path(), &[3 * BLOCK]);
         let storing = store_pack(&remote, &pack);
         tokio::time::timeout(Duration::from_secs(30), storing)
             .await
@@ -51,7 +51,7 @@ async fn lost_parts_are_sent_again_and_stale_references_asked_for() {
     bench
         .sim
         .inject(Injection::on("messages.sendMedia", Fault::MissingPart).times(3));
-    let (pack, expected) = sealed(spool.path(), &[3 * BLOCK]);
+    let (pack, expected) = sealed(&remote, spool.path(), &[3 * BLOCK]);
     let stored = store_pack(&remote, &pack).await.unwrap();
     bench.sim.expire_references();
     let bytes = remote
@@ -66,7 +66,7 @@ async fn a_stalled_call_is_asked_again_of_another_bot() {
     let bench = Bench::start(unlimited(2)).await;
     let remote = bench.ready().await;
     let spool = tempfile::tempdir().unwrap();
-    let (pack, _) = sealed(spool.path(), &[8 * BLOCK]);
+    let (pack, _) = sealed(&remote, spool.path(), &[8 * BLOCK]);
     let stored = store_pack(&remote, &pack).await.unwrap();
     let table = fetch_table(&remote, &stored).await.unwrap();
     for round in 0..8 {
@@ -87,13 +87,13 @@ async fn an_outage_ends_and_all_goes_on() {
     let bench = Bench::start(unlimited(2)).await;
     let remote = bench.ready().await;
     let spool = tempfile::tempdir().unwrap();
-    let (pack, _) = sealed(spool.path(), &[BLOCK]);
+    let (pack, _) = sealed(&remote, spool.path(), &[BLOCK]);
     let stored = store_pack(&remote, &pack).await.unwrap();
     bench.sim.stop().await;
     let error = remote.get(&stored, ByteRange::new(0, 5)).await.unwrap_err();
     assert!(error.is_retryable(), "{error}");
     assert_ne!(error.kind, RemoteErrorKind::NotFound);
-    let (second, _) = sealed(spool.path(), &[BLOCK]);
+    let (second, _) = sealed(&remote, spool.path(), &[BLOCK]);
     let waiting = tokio::spawn({
         let remote = Arc::clone(&remote);
         async move { store_pack(&remote, &second).await }
@@ -113,7 +113,7 @@ async fn a_sign_in_that_the_service_forgot_is_made_anew() {
     let bench = Bench::start(unlimited(1)).await;
     let remote = bench.ready().await;
     let spool = tempfile::tempdir().unwrap();
-    let (pack, _) = sealed(spool.path(), &[BLOCK]);
+    let (pack, _) = sealed(&remote, spool.path(), &[BLOCK]);
     let stored = store_pack(&remote, &pack).await.unwrap();
     bench.sim.sign_out(telegram_sim::Bot(1)).unwrap();
     remote.size(&stored).await.unwrap();
