@@ -104,6 +104,23 @@ impl Inner {
         Ok(())
     }
 
+    /// Refuses a hole at the end that could never be filled. It takes no room by itself, but who
+    /// makes one is about to write into it, and would learn of it only after hours of copying.
+    fn check_growth(&self, file: &OpenFile, state: &OpenState, size: u64) -> FsResult<()> {
+        let capacity = self.spool.capacity();
+        if size <= capacity {
+            return Ok(());
+        }
+        let now = match &state.draft {
+            Some(draft) => draft.size(),
+            None => self.content_of(file, state)?.size,
+        };
+        if size.saturating_sub(now) > capacity {
+            return Err(FsError::new(ErrorKind::TooLarge, LARGER_THAN_SPOOL));
+        }
+        Ok(())
+    }
+
     fn write_blocking(&self, open: &FileHandle, offset: u64, data: &[u8]) -> FsResult<()> {
         let file = &open.file;
         let mut state = file.state();
@@ -267,6 +284,9 @@ impl Vfs {
         .await
     }
 
+    /// Reserves nothing: room that is asked for is what the spool can ever take, not what is free
+    /// now, since writes wait for what drains.
+    ///
     /// # Errors
     /// `NoSpace` when the spool can never hold it, `TooLarge`, `BadHandle`, or `Io`.
     pub async fn fallocate(
@@ -278,11 +298,6 @@ impl Vfs {
     ) -> FsResult<()> {
         let end = offset.saturating_add(len);
         self.0.check_size(end)?;
-        if matches!(mode, AllocateMode::Extend | AllocateMode::KeepSize)
-            && len > self.0.spool.capacity()
-        {
-            return Err(too_large_for_spool());
-        }
         let inner = Arc::clone(&self.0);
         let kind = inner.open.get(handle)?;
         blocking(move || {
@@ -291,6 +306,17 @@ impl Vfs {
             };
             open.require_write()?;
             let mut state = open.file.state();
+            match mode {
+                AllocateMode::Extend | AllocateMode::KeepSize => {
+                    let draft = state.draft.as_ref();
+                    let filled = draft.map_or(len, |draft| draft.bytes_when_filled(offset, len));
+                    if filled > inner.spool.capacity() {
+                        return Err(too_large_for_spool());
+                    }
+                }
+                AllocateMode::ZeroRange => inner.check_growth(&open.file, &state, end)?,
+                AllocateMode::PunchHole | AllocateMode::ZeroRangeKeepSize => {}
+            }
             inner.mark_writing(&open.file, &mut state)?;
             let draft = inner.with_draft(&open.file, &mut state)?;
             match mode {
@@ -355,6 +381,7 @@ impl Vfs {
             let held = inner.open.hold(id, ino);
             let file = &held.file;
             let mut state = file.state();
+            inner.check_growth(file, &state, size)?;
             if size == 0 {
                 // Whoever writes from here on begins anew.
                 state.quarantine = None;
@@ -492,11 +519,11 @@ impl Inner {
     }
 }
 
+const LARGER_THAN_SPOOL: &str =
+    "the file is larger than the spool can ever take; raise TGFS_SPOOL_SIZE or free disk space";
+
 fn too_large_for_spool() -> FsError {
-    FsError::new(
-        ErrorKind::NoSpace,
-        "the file is larger than the spool can ever take; raise TGFS_SPOOL_SIZE or free disk space",
-    )
+    FsError::new(ErrorKind::NoSpace, LARGER_THAN_SPOOL)
 }
 
 fn needed(content: &FileContent, offset: u64, len: u64) -> (Vec<Extent>, Vec<Blob>) {

@@ -11,5 +11,6 @@ mod names;
 mod policy;
 mod random_access;
 mod remote_away;
+mod space;
 mod tools;
 mod writers;
