@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::types::{Access, Attr, Caller, DirEntry, FileKind, Mutability, Opened, RenameMode};
 use super::virtual_tree::{HLS_NAME, Marker, VirtualNode};
 use super::{Inner, PAGE, Target, Vfs};
-use crate::index::{ChildKind, Node};
+use crate::index::{Child, ChildKind, Node};
 use crate::ingest::policy::{NamePolicy, name_policy};
 use crate::media::name::is_media_name;
 use crate::model::{
@@ -365,25 +365,15 @@ impl Vfs {
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<ControlFlow<()>> {
-        let mut last = Ino(after.saturating_sub(COOKIE_CHILDREN));
-        loop {
-            let page = self.0.tree.children(id, last, PAGE)?;
-            let Some(end) = page.last() else {
-                return Ok(ControlFlow::Continue(()));
-            };
-            last = end.ino;
-            for child in page {
-                let entry = DirEntry {
-                    cookie: child.ino.0 + COOKIE_CHILDREN,
-                    name: child.name.into(),
-                    ino: child.ino,
-                    kind: kind_of(child.kind),
-                };
-                if visit(&entry).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-        }
+        let last = Ino(after.saturating_sub(COOKIE_CHILDREN));
+        self.0.each_child(id, last, |child| {
+            Ok(visit(&DirEntry {
+                cookie: child.ino.0 + COOKIE_CHILDREN,
+                name: child.name.into(),
+                ino: child.ino,
+                kind: kind_of(child.kind),
+            }))
+        })
     }
 
     fn list_sidecars(
@@ -394,38 +384,32 @@ impl Vfs {
     ) -> FsResult<ControlFlow<()>> {
         let position = after.saturating_sub(COOKIE_SIDECARS);
         // The film that the cookie stands in is visited again, from its next sidecar on.
-        let mut last = Ino((position / MAX_SIDECARS).saturating_sub(1));
-        loop {
-            let page = self.0.tree.children(id, last, PAGE)?;
-            let Some(end) = page.last() else {
+        let last = Ino((position / MAX_SIDECARS).saturating_sub(1));
+        self.0.each_child(id, last, |child| {
+            if child.kind == ChildKind::Directory || !is_media_name(&child.name).is_media() {
                 return Ok(ControlFlow::Continue(()));
-            };
-            last = end.ino;
-            for child in page {
-                if child.kind == ChildKind::Directory || !is_media_name(&child.name).is_media() {
+            }
+            let sidecars = self.0.sidecars(child.id)?;
+            for (place, sidecar) in (1..MAX_SIDECARS).zip(sidecars) {
+                let cookie = COOKIE_SIDECARS + child.ino.0 * MAX_SIDECARS + place;
+                let taken = Name::new(sidecar.name.clone())
+                    .is_ok_and(|name| matches!(self.0.tree.child(id, &name), Ok(Some(_))));
+                if cookie <= after || taken {
                     continue;
                 }
-                let sidecars = self.0.sidecars(child.id)?;
-                for (place, sidecar) in (1..MAX_SIDECARS).zip(sidecars) {
-                    let cookie = COOKIE_SIDECARS + child.ino.0 * MAX_SIDECARS + place;
-                    let taken = Name::new(sidecar.name.clone())
-                        .is_ok_and(|name| matches!(self.0.tree.child(id, &name), Ok(Some(_))));
-                    if cookie <= after || taken {
-                        continue;
-                    }
-                    let ino = sidecar.node.ino();
-                    let entry = DirEntry {
-                        cookie,
-                        name: sidecar.name,
-                        ino,
-                        kind: sidecar.kind,
-                    };
-                    if visit(&entry).is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
+                let ino = sidecar.node.ino();
+                let flow = visit(&DirEntry {
+                    cookie,
+                    name: sidecar.name,
+                    ino,
+                    kind: sidecar.kind,
+                });
+                if flow.is_break() {
+                    return Ok(flow);
                 }
             }
-        }
+            Ok(ControlFlow::Continue(()))
+        })
     }
 
     fn list_virtual(
@@ -485,37 +469,50 @@ impl Vfs {
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<ControlFlow<()>> {
-        let mut last = Ino(after.saturating_sub(COOKIE_CHILDREN));
+        let last = Ino(after.saturating_sub(COOKIE_CHILDREN));
+        self.0.each_child(id, last, |child| {
+            let node = match child.kind {
+                ChildKind::Directory => VirtualNode::Mirror(child.id),
+                ChildKind::File if self.0.viewed(child.id).is_ok() => VirtualNode::View {
+                    file: child.id,
+                    path: String::new(),
+                },
+                ChildKind::File => return Ok(ControlFlow::Continue(())),
+            };
+            Ok(visit(&DirEntry {
+                cookie: child.ino.0 + COOKIE_CHILDREN,
+                name: child.name.into(),
+                ino: node.ino(),
+                kind: FileKind::Directory,
+            }))
+        })
+    }
+}
+
+impl Inner {
+    /// Children of a directory behind `after`, by inode number, until `visit` breaks.
+    pub(super) fn each_child<B>(
+        &self,
+        directory: EntryId,
+        after: Ino,
+        mut visit: impl FnMut(Child) -> FsResult<ControlFlow<B>>,
+    ) -> FsResult<ControlFlow<B>> {
+        let mut last = after;
         loop {
-            let page = self.0.tree.children(id, last, PAGE)?;
+            let page = self.tree.children(directory, last, PAGE)?;
             let Some(end) = page.last() else {
                 return Ok(ControlFlow::Continue(()));
             };
             last = end.ino;
             for child in page {
-                let node = match child.kind {
-                    ChildKind::Directory => VirtualNode::Mirror(child.id),
-                    ChildKind::File if self.0.viewed(child.id).is_ok() => VirtualNode::View {
-                        file: child.id,
-                        path: String::new(),
-                    },
-                    ChildKind::File => continue,
-                };
-                let entry = DirEntry {
-                    cookie: child.ino.0 + COOKIE_CHILDREN,
-                    name: child.name.into(),
-                    ino: node.ino(),
-                    kind: FileKind::Directory,
-                };
-                if visit(&entry).is_break() {
-                    return Ok(ControlFlow::Break(()));
+                let flow = visit(child)?;
+                if flow.is_break() {
+                    return Ok(flow);
                 }
             }
         }
     }
-}
 
-impl Inner {
     /// A user's file has the name of a sidecar now: the generated one does not come back when the
     /// file is removed.
     fn take_place_of(&self, sidecar: Option<VirtualNode>, name: Name) {
