@@ -171,6 +171,16 @@ impl Draft {
         Some(own)
     }
 
+    /// Lets go of an own blob that the disk failed to take, once no extent names it: who begins anew
+    /// gets a new one, and no error for bytes that are not in the file any more.
+    pub fn drop_damaged_blob(&mut self) -> Option<BlobId> {
+        if self.own.as_ref()?.is_damaged() {
+            self.drop_unnamed_blob()
+        } else {
+            None
+        }
+    }
+
     /// Bytes that what was written takes in the spool.
     #[must_use]
     pub fn spool_bytes(&self) -> u64 {

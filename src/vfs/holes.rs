@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::draft::Draft;
 use super::files::blocking;
 use super::open::OpenKind;
 use super::room::too_large_for_spool;
 use super::types::{AllocateMode, HandleId, SeekTarget};
-use super::{Target, Vfs};
+use super::{Inner, Target, Vfs};
 use crate::model::{ErrorKind, Extent, ExtentSource, FsResult};
 
 impl Vfs {
@@ -115,7 +116,7 @@ impl Vfs {
             }
             let draft = inner.with_draft(file, &mut state)?;
             let changes = draft.size() != size;
-            draft.truncate(size);
+            inner.set_size(draft, size);
             match handle.as_deref() {
                 Some(OpenKind::File(open)) => {
                     if changes {
@@ -132,6 +133,16 @@ impl Vfs {
             Ok(())
         })
         .await
+    }
+}
+
+impl Inner {
+    /// Cuts or extends a draft.
+    pub(super) fn set_size(&self, draft: &mut Draft, size: u64) {
+        draft.truncate(size);
+        if let Some(blob) = draft.drop_damaged_blob() {
+            self.ingest.disown_blob(blob);
+        }
     }
 }
 

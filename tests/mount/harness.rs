@@ -166,6 +166,14 @@ impl TestMount {
         self.living.as_ref().unwrap().library.remote()
     }
 
+    /// From now on the disk of the spool has failed to take bytes of what is in it.
+    pub fn damage_spool(&self) {
+        let spool = self.living.as_ref().unwrap().library.spool();
+        for file in spool.ids().into_iter().filter_map(|id| spool.get(id)) {
+            file.damage();
+        }
+    }
+
     pub fn runtime(&self) -> &Runtime {
         &self.living.as_ref().unwrap().runtime
     }
@@ -177,7 +185,13 @@ impl TestMount {
     }
 
     pub fn sh_in(&self, directory: &Path, script: &str) -> Output {
-        Command::new("timeout")
+        self.command(directory, script).output().unwrap()
+    }
+
+    /// The command of [`Self::sh`].
+    pub fn command(&self, directory: &Path, script: &str) -> Command {
+        let mut command = Command::new("timeout");
+        command
             .args([
                 "-k",
                 "5",
@@ -191,9 +205,8 @@ impl TestMount {
             .env("OUT", &self.outside)
             .env("LC_ALL", "C.UTF-8")
             .env("HOME", &self.outside)
-            .current_dir(directory)
-            .output()
-            .unwrap()
+            .current_dir(directory);
+        command
     }
 
     /// Like [`Self::sh`]; anything but success is a failure of the test.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod directories;
+mod disk_fails;
 mod harness;
 mod library;
 mod lifecycle;
