@@ -4,6 +4,7 @@ mod daemon;
 mod operations;
 mod parts;
 mod plan;
+mod telegram;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::upkeep::fill;
 pub use daemon::run_daemon;
 pub use parts::{Parts, Purpose};
 pub use plan::plan;
+pub use telegram::check_settings;
 
 /// A state opened by a command because no daemon runs.
 #[derive(Debug)]
@@ -107,9 +109,14 @@ impl App {
 }
 
 fn open_remote(config: &Config) -> anyhow::Result<Arc<dyn Remote>> {
-    let Store::Local { dir, .. } = &config.store;
-    // The error names the directory itself.
-    Ok(Arc::new(LocalRemote::open(dir)?))
+    match &config.store {
+        // The error names the directory itself.
+        Store::Local { dir, .. } => Ok(Arc::new(LocalRemote::open(dir)?)),
+        Store::Telegram(telegram) => {
+            telegram::settings(telegram).map_err(anyhow::Error::msg)?;
+            anyhow::bail!("the Telegram store is being built")
+        }
+    }
 }
 
 /// Rebuilds the index from the store alone, beside the old one.
