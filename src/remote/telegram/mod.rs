@@ -6,10 +6,13 @@
 
 mod bot;
 mod call_error;
+mod caption;
 mod connection;
+mod crew;
 mod handshake;
 mod lane;
 mod lanes;
+mod posts;
 mod server;
 mod sign_in;
 
