@@ -12,11 +12,13 @@ use std::sync::Arc;
 use crate::config::{Config, ConfigHandle, Inputs, Store};
 use crate::control::Service;
 use crate::index::Owner;
+use crate::model::KeyStore;
 use crate::process::Launcher;
 use crate::remote::retry::Deadline;
 use crate::remote::{LocalRemote, Remote};
 use crate::telemetry::LevelSwitch;
 use crate::upkeep::fill;
+use crate::upkeep::recover::Recovery;
 pub use daemon::run_daemon;
 pub use parts::{Parts, Purpose};
 pub use plan::plan;
@@ -108,12 +110,16 @@ impl App {
     }
 }
 
-fn open_remote(config: &Config) -> anyhow::Result<Arc<dyn Remote>> {
+/// The remote keeps in `keys` what it needs again at the next start.
+fn open_remote(config: &Config, keys: Arc<dyn KeyStore>) -> anyhow::Result<Arc<dyn Remote>> {
     match &config.store {
         // The error names the directory itself.
         Store::Local { dir, .. } => Ok(Arc::new(LocalRemote::open(dir)?)),
         Store::Telegram(telegram) => {
-            telegram::settings(telegram).map_err(anyhow::Error::msg)?;
+            let _ = (
+                telegram::settings(telegram).map_err(anyhow::Error::msg)?,
+                keys,
+            );
             anyhow::bail!("the Telegram store is being built")
         }
     }
@@ -124,19 +130,13 @@ fn open_remote(config: &Config) -> anyhow::Result<Arc<dyn Remote>> {
 /// # Errors
 /// When a daemon runs, or the store cannot be read; the old index then stays in place.
 pub async fn recover(config: &Config, claim: Claim) -> anyhow::Result<Recovered> {
-    let remote = open_remote(config)?;
+    let recovery = Recovery::begin(&config.state_dir, Owner::of_process())?;
+    let remote = open_remote(config, recovery.key_store())?;
     let claim = match claim {
         Claim::Keep => fill::Claim::Continue,
         Claim::TakeOver => fill::Claim::TakeOver,
     };
-    let report = crate::upkeep::recover::recover(
-        &config.state_dir,
-        Owner::of_process(),
-        &remote,
-        claim,
-        Deadline::None,
-    )
-    .await?;
+    let report = recovery.run(&remote, claim, Deadline::None).await?;
     drop(remote);
     let mut recovered = Recovered {
         remarks: report.attach.notes,

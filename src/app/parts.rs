@@ -70,7 +70,7 @@ impl Parts {
             .iter()
             .for_each(|remark| tracing::warn!("{remark}"));
         let index = Arc::new(index);
-        let remote = super::open_remote(config)?;
+        let remote = super::open_remote(config, index.key_store())?;
         let attached = fill::attach(&index, &remote, fill::Claim::Continue, Deadline::None).await?;
         attached
             .notes
