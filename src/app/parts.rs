@@ -70,7 +70,7 @@ impl Parts {
             .iter()
             .for_each(|remark| tracing::warn!("{remark}"));
         let index = Arc::new(index);
-        let unlocked = super::open_remote(config).await?;
+        let unlocked = super::open_remote(config, index.key_store()).await?;
         let remote = Arc::clone(&unlocked.remote);
         let attached = fill::attach(&index, &remote, fill::Claim::Continue, Deadline::None).await?;
         attached

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::cleanup::delete_dying_packs;
 use super::fill::{AttachError, AttachReport, Claim, attach};
-use super::recover::{RecoverError, recover};
+use super::recover::{RecoverError, RecoverReport, Recovery};
 use super::verify::{Depth, verify};
 use crate::index::{Index, OpenReport, OpenState, Owner};
 use crate::ingest::publisher::{Pace, Publisher};
@@ -53,6 +53,15 @@ async fn attach_to(
     remote: &Arc<dyn Remote>,
 ) -> Result<AttachReport, AttachError> {
     attach(index, remote, Claim::Continue, soon()).await
+}
+
+async fn recover(
+    state: &Path,
+    remote: &Arc<dyn Remote>,
+    claim: Claim,
+) -> Result<RecoverReport, RecoverError> {
+    let recovery = Recovery::begin(state, OWNER)?;
+    recovery.run(remote, claim, soon()).await
 }
 
 impl Library {
