@@ -21,7 +21,7 @@ pub use error::{RemoteError, RemoteErrorKind};
 pub use local::LocalRemote;
 pub use log::{LogDecoder, LogEncoder, LogHeader};
 pub use pack::{PackError, PackInput, PackTable, SealedPack};
-pub use transfer::{fetch_block, fetch_table, store_pack};
+pub use transfer::{fetch_block, fetch_table, store_pack, store_pack_telling};
 
 /// A place for packs and for the log of one library.
 ///

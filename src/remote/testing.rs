@@ -1,4 +1,7 @@
-//! A decorator that breaks a remote on purpose, for tests inside and outside of the crate.
+//! Decorators that break a remote on purpose, or put it far away, for tests inside and outside of
+//! the crate.
+
+mod distant;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +12,8 @@ use bytes::Bytes;
 
 use super::{Appetite, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, SealedPack};
 use crate::model::{ByteRange, LibraryId, PackAddress, PackRef};
+
+pub use distant::{Distance, DistantRemote, Traffic};
 
 /// Which calls a fault meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,12 +46,21 @@ pub struct FaultyRemote {
     faults: Mutex<VecDeque<(Operation, Fault)>>,
     calls: AtomicU64,
     puts: AtomicU64,
+    appetite: Appetite,
 }
 
 impl FaultyRemote {
     #[must_use]
     pub fn new(inner: Arc<dyn Remote>) -> Arc<Self> {
+        let appetite = inner.appetite();
+        Self::with_appetite(inner, appetite)
+    }
+
+    /// One that likes to be written to as a test wants it.
+    #[must_use]
+    pub fn with_appetite(inner: Arc<dyn Remote>, appetite: Appetite) -> Arc<Self> {
         Arc::new(Self {
+            appetite,
             inner,
             faults: Mutex::new(VecDeque::new()),
             calls: AtomicU64::new(0),
@@ -126,7 +140,7 @@ impl Remote for FaultyRemote {
         self.inner.describe()
     }
     fn appetite(&self) -> Appetite {
-        self.inner.appetite()
+        self.appetite
     }
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         self.puts.fetch_add(1, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use super::fill::{AttachError, AttachReport, Claim, attach};
 use super::recover::{RecoverError, recover};
 use super::verify::{Depth, verify};
 use crate::index::{Index, OpenReport, OpenState, Owner};
-use crate::ingest::publisher::{Pace, Publisher};
+use crate::ingest::publisher::Publisher;
 use crate::model::*;
 use crate::remote::retry::Deadline;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
@@ -71,11 +71,7 @@ impl Library {
     }
 
     fn publisher(&self) -> Publisher {
-        Publisher::start(
-            Arc::clone(&self.index),
-            Arc::clone(&self.remote),
-            Pace::Local,
-        )
+        Publisher::start(Arc::clone(&self.index), Arc::clone(&self.remote))
     }
 
     async fn publish(&self) {

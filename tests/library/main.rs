@@ -4,6 +4,7 @@
 
 mod adoption;
 mod copies;
+mod flow;
 mod house;
 #[path = "../mount/library.rs"]
 mod library;
