@@ -1,4 +1,7 @@
-//! A decorator that breaks a remote on purpose, for tests inside and outside of the crate.
+//! Decorators that break a remote on purpose, or put it far away, for tests inside and outside of
+//! the crate.
+
+mod distant;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +15,8 @@ use super::{
     SealedPack,
 };
 use crate::model::{ByteRange, KeyStore, KeyStoreError, PackAddress, PackRef};
+
+pub use distant::{Distance, DistantRemote, Traffic};
 
 /// Which calls a fault meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,12 +50,21 @@ pub struct FaultyRemote {
     faults: Mutex<VecDeque<(Operation, Fault)>>,
     calls: AtomicU64,
     puts: AtomicU64,
+    appetite: Appetite,
 }
 
 impl FaultyRemote {
     #[must_use]
     pub fn new(inner: Arc<dyn Remote>) -> Arc<Self> {
+        let appetite = inner.appetite();
+        Self::with_appetite(inner, appetite)
+    }
+
+    /// One that likes to be written to as a test wants it.
+    #[must_use]
+    pub fn with_appetite(inner: Arc<dyn Remote>, appetite: Appetite) -> Arc<Self> {
         Arc::new(Self {
+            appetite,
             inner,
             faults: Mutex::new(VecDeque::new()),
             calls: AtomicU64::new(0),
@@ -130,7 +144,7 @@ impl Remote for FaultyRemote {
         self.inner.describe()
     }
     fn appetite(&self) -> Appetite {
-        self.inner.appetite()
+        self.appetite
     }
     fn cipher(&self) -> &Cipher {
         self.inner.cipher()
@@ -175,6 +189,9 @@ impl Remote for FaultyRemote {
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
         self.meet(Operation::ReadLog, self.inner.read_log(object), flip)
             .await
+    }
+    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
+        self.inner.endorse_snapshot(snapshot).await
     }
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
         self.inner.delete_log(object).await

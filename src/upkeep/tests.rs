@@ -13,7 +13,7 @@ use super::fill::{AttachError, AttachReport, Claim, attach};
 use super::recover::{RecoverError, RecoverReport, Recovery};
 use super::verify::{Depth, verify};
 use crate::index::{Index, OpenReport, OpenState, Owner};
-use crate::ingest::publisher::{Pace, Publisher};
+use crate::ingest::publisher::Publisher;
 use crate::model::*;
 use crate::remote::retry::Deadline;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
@@ -89,11 +89,7 @@ impl Library {
     }
 
     fn publisher(&self) -> Publisher {
-        Publisher::start(
-            Arc::clone(&self.index),
-            Arc::clone(&self.remote),
-            Pace::Local,
-        )
+        Publisher::start(Arc::clone(&self.index), Arc::clone(&self.remote))
     }
 
     async fn publish(&self) {

@@ -57,9 +57,7 @@ async fn an_encrypted_library_comes_back_from_the_store_and_the_passphrase() {
     assert_eq!((report.packs, report.problems.len()), (2, 0));
     // With the state that is there, too.
     drop(index);
-    recover(&state, &remote, Claim::Continue)
-        .await
-        .unwrap();
+    recover(&state, &remote, Claim::Continue).await.unwrap();
     let (index, _) = open_index(&state);
     assert_eq!(tree(&index), expected);
 }
