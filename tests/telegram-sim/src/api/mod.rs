@@ -5,6 +5,7 @@ mod channels;
 mod files;
 mod messages;
 mod objects;
+mod updates;
 
 use bytes::Bytes;
 use grammers_tl_types::{
@@ -174,7 +175,7 @@ impl Call {
             functions::upload::GetFile::CONSTRUCTOR_ID => {
                 self.read().and_then(|call| files::get(caller, bot, call))
             }
-            functions::updates::GetState::CONSTRUCTOR_ID => auth::state(caller, bot),
+            functions::updates::GetState::CONSTRUCTOR_ID => updates::state(caller, bot),
             functions::auth::LogOut::CONSTRUCTOR_ID => auth::log_out(caller),
             _ => return None,
         })
@@ -184,6 +185,9 @@ impl Call {
         match self.id {
             functions::auth::ExportAuthorization::CONSTRUCTOR_ID => {
                 auth::export(caller, bot, &self.read()?)
+            }
+            functions::updates::GetDifference::CONSTRUCTOR_ID => {
+                updates::difference(caller, bot, &self.read()?)
             }
             functions::users::GetUsers::CONSTRUCTOR_ID => auth::users(caller, bot, &self.read()?),
             functions::contacts::ResolveUsername::CONSTRUCTOR_ID => {
