@@ -46,6 +46,8 @@ pub enum Kind {
     SpoolRecord = 17,
     UploadedSlices = 18,
     KeyWrap = 19,
+    /// A pack on its way to a channel.
+    Dispatch = 20,
 }
 
 /// A type that is stored in an envelope of its own. `SCHEMA` is the version that is written.

@@ -12,7 +12,11 @@ fn sample_bytes(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 % 251) as u8).collect()
 }
 
-fn sealed(remote: &Arc<dyn Remote>, directory: &Path, lens: &[usize]) -> (SealedPack, Vec<u8>) {
+pub(super) fn sealed(
+    remote: &Arc<dyn Remote>,
+    directory: &Path,
+    lens: &[usize],
+) -> (SealedPack, Vec<u8>) {
     let mut inputs = Vec::new();
     let mut expected = Vec::new();
     for (number, len) in lens.iter().enumerate() {
@@ -33,7 +37,7 @@ fn sealed(remote: &Arc<dyn Remote>, directory: &Path, lens: &[usize]) -> (Sealed
     (pack, expected)
 }
 
-const BLOCK: usize = BLOCK_BYTES as usize;
+pub(super) const BLOCK: usize = BLOCK_BYTES as usize;
 
 async fn packs_come_back(remote: &Arc<dyn Remote>) {
     for lens in [
@@ -146,7 +150,7 @@ fn mark(id: LibraryId) -> LibraryMark {
     LibraryMark { id, wrap: None }
 }
 
-async fn contract(remote: Arc<dyn Remote>) {
+pub(super) async fn contract(remote: Arc<dyn Remote>) {
     a_library_is_made_once(&remote).await;
     packs_come_back(&remote).await;
     the_log_keeps_all_objects_in_order(&remote).await;

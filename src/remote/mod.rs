@@ -8,6 +8,7 @@ mod local;
 mod log;
 mod pack;
 pub mod retry;
+pub mod telegram;
 pub mod testing;
 mod transfer;
 mod unlock;
@@ -26,7 +27,7 @@ pub use error::{RemoteError, RemoteErrorKind};
 pub use local::LocalRemote;
 pub use log::{LogDecoder, LogEncoder, LogHeader, is_superseded};
 pub use pack::{PackError, PackInput, PackTable, SealedPack};
-pub use transfer::{fetch_block, fetch_table, store_pack};
+pub use transfer::{fetch_block, fetch_table, store_pack, store_pack_telling};
 pub use unlock::{Passphrases, Unlocked, unlock};
 
 /// A place for packs and for the log of one library.
@@ -66,6 +67,8 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     /// Objects of a kind with a number above `after`, ascending by number and writer.
     async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError>;
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError>;
+    /// Makes a snapshot that was read back and decoded the one that recovery finds first.
+    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError>;
     /// Deleting what is not there is success.
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError>;
 }

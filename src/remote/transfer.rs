@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::pack::{PACK_MAGIC, PackError, PackTable, SealedPack, TRAILER_BYTES};
-use super::retry::{Deadline, retry};
+use super::retry::{Deadline, retry_telling};
 use super::{Remote, RemoteError, RemoteErrorKind};
 use crate::codec::MAX_PAYLOAD_BYTES;
 use crate::model::{BlockIndex, ByteRange, Digest, PackAddress, PackRef};
@@ -21,9 +21,21 @@ pub async fn store_pack(
     remote: &Arc<dyn Remote>,
     pack: &SealedPack,
 ) -> Result<PackRef, RemoteError> {
-    let address = retry(Deadline::None, || remote.put(pack)).await?;
+    store_pack_telling(remote, pack, &|_| {}).await
+}
+
+/// As [`store_pack`]; `tell` hears each error that is waited out.
+///
+/// # Errors
+/// As [`store_pack`].
+pub async fn store_pack_telling(
+    remote: &Arc<dyn Remote>,
+    pack: &SealedPack,
+    tell: &(dyn Fn(&RemoteError) + Sync),
+) -> Result<PackRef, RemoteError> {
+    let address = retry_telling(Deadline::None, tell, || remote.put(pack)).await?;
     let stored = reference(pack, address);
-    match read_back(remote, pack, &stored).await {
+    match read_back(remote, pack, &stored, tell).await {
         Ok(()) => Ok(stored),
         Err(error) => {
             if error.kind == RemoteErrorKind::Corrupt {
@@ -51,15 +63,20 @@ async fn read_back(
     remote: &Arc<dyn Remote>,
     pack: &SealedPack,
     stored: &PackRef,
+    tell: &(dyn Fn(&RemoteError) + Sync),
 ) -> Result<(), RemoteError> {
-    let size = retry(Deadline::None, || remote.size(stored)).await?;
+    // Side by side: each is a round trip, and a small pack takes hardly more than these.
+    let (size, table) = futures_util::future::try_join(
+        retry_telling(Deadline::None, tell, || remote.size(stored)),
+        retry_telling(Deadline::None, tell, || fetch_table(remote, stored)),
+    )
+    .await?;
     if size != stored.len {
         return Err(corrupt(
             stored,
             format!("it has {size} bytes instead of {}", stored.len),
         ));
     }
-    let table = retry(Deadline::None, || fetch_table(remote, stored)).await?;
     if table != *pack.table() {
         return Err(corrupt(stored, "its table differs".into()));
     }
@@ -67,13 +84,14 @@ async fn read_back(
     let mut blocks = vec![0, count.saturating_sub(1), random_below(count)];
     blocks.sort_unstable();
     blocks.dedup();
-    for block in blocks.into_iter().filter(|block| *block < count) {
-        let block = BlockIndex(block);
-        retry(Deadline::None, || {
-            fetch_block(remote, stored, &table, block)
+    let table = &table;
+    let checks = blocks.into_iter().filter(|block| *block < count);
+    let checks = checks.map(|block| {
+        retry_telling(Deadline::None, tell, move || {
+            fetch_block(remote, stored, table, BlockIndex(block))
         })
-        .await?;
-    }
+    });
+    futures_util::future::try_join_all(checks).await?;
     Ok(())
 }
 

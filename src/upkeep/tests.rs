@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use super::cleanup::delete_dying_packs;
 use super::fill::{AttachError, AttachReport, Claim, attach};
-use super::recover::{RecoverError, recover};
+use super::recover::{RecoverError, RecoverReport, Recovery};
 use super::verify::{Depth, verify};
 use crate::index::{Index, OpenReport, OpenState, Owner};
-use crate::ingest::publisher::{Pace, Publisher};
+use crate::ingest::publisher::Publisher;
 use crate::model::*;
 use crate::remote::retry::Deadline;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
@@ -55,6 +55,15 @@ async fn attach_to(
     attach(index, remote, Claim::Continue, soon()).await
 }
 
+async fn recover(
+    state: &Path,
+    remote: &Arc<dyn Remote>,
+    claim: Claim,
+) -> Result<RecoverReport, RecoverError> {
+    let recovery = Recovery::begin(state, OWNER)?;
+    recovery.run(remote, claim, soon()).await
+}
+
 impl Library {
     async fn new() -> Self {
         let store = tempfile::tempdir().unwrap();
@@ -80,11 +89,7 @@ impl Library {
     }
 
     fn publisher(&self) -> Publisher {
-        Publisher::start(
-            Arc::clone(&self.index),
-            Arc::clone(&self.remote),
-            Pace::Local,
-        )
+        Publisher::start(Arc::clone(&self.index), Arc::clone(&self.remote))
     }
 
     async fn publish(&self) {

@@ -5,6 +5,7 @@
 mod adoption;
 mod copies;
 mod encryption;
+mod flow;
 mod house;
 #[path = "../mount/library.rs"]
 mod library;

@@ -57,9 +57,7 @@ async fn an_encrypted_library_comes_back_from_the_store_and_the_passphrase() {
     assert_eq!((report.packs, report.problems.len()), (2, 0));
     // With the state that is there, too.
     drop(index);
-    recover(&state, OWNER, &remote, Claim::Continue, soon())
-        .await
-        .unwrap();
+    recover(&state, &remote, Claim::Continue).await.unwrap();
     let (index, _) = open_index(&state);
     assert_eq!(tree(&index), expected);
 }
@@ -78,7 +76,7 @@ async fn without_a_passphrase_no_manifest_is_skipped_as_damaged() {
     let (index, _) = open_index(state.path());
     let refused = attach_to(&index, &bare).await.unwrap_err();
     assert!(refused.to_string().contains("TGFS_PASSPHRASE"), "{refused}");
-    let refused = recover(state.path(), OWNER, &bare, Claim::Continue, soon()).await;
+    let refused = recover(state.path(), &bare, Claim::Continue).await;
     assert!(refused.is_err());
 }
 
