@@ -12,12 +12,13 @@ use crate::material::noise;
 const MIB: usize = 1 << 20;
 
 fn small(spool_bytes: u64) -> House {
-    House::with(LibrarySettings {
+    let mut settings = LibrarySettings {
         spool_bytes,
         pack_bytes: 256 << 10,
-        linger: Duration::from_millis(20),
         ..LibrarySettings::default()
-    })
+    };
+    settings.appetite.linger = Duration::from_millis(20);
+    House::with(settings)
 }
 
 #[test]
