@@ -66,12 +66,14 @@ impl Parts {
             .iter()
             .for_each(|remark| tracing::warn!("{remark}"));
         let index = Arc::new(index);
-        let remote = super::open_remote(config)?;
+        let unlocked = super::open_remote(config, index.key_store()).await?;
+        let remote = Arc::clone(&unlocked.remote);
         let attached = fill::attach(&index, &remote, fill::Claim::Continue, Deadline::None).await?;
         attached
             .notes
             .iter()
             .for_each(|note| tracing::warn!("{note}"));
+        unlocked.settle(Deadline::None).await?;
         let spool = Arc::new(
             Spool::open(spool_config(config))
                 .with_context(|| format!("the spool {}", config.spool.dir.display()))?,

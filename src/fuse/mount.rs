@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::adapter::Adapter;
+use super::dispatch::Adapter;
 use super::mountpoint::{self, MOUNT_TABLE, MountLine, SOURCE_NAME};
 use crate::vfs::Vfs;
 

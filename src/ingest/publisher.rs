@@ -15,6 +15,7 @@ use crate::model::{Digest, LogRecord, Seq, WriterId};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{
     LogDecoder, LogEncoder, LogHeader, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
+    is_superseded,
 };
 
 /// Bytes of records in one manifest, roughly and before compression. It goes out early when this
@@ -398,11 +399,9 @@ impl Work {
         })
         .await?;
         for object in found.into_iter().filter(|object| *object != ours) {
-            let bytes = retry(deadline, || self.remote.read_log(object)).await?;
+            let read = retry(deadline, || self.remote.read_log(object)).await;
             // One of a daemon that this library was taken from; that one will notice, and stop.
-            let superseded =
-                LogDecoder::new(&bytes).is_ok_and(|other| other.header().epoch < head.epoch);
-            if !superseded {
+            if !is_superseded(read, head.epoch)? {
                 return Err(PublishError::OtherWriter(object.writer));
             }
             tracing::warn!(writer = %object.writer, "the writer that this library was taken from still writes");

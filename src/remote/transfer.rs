@@ -1,5 +1,5 @@
 //! Packs with their checks: nothing is acknowledged that was not read back, nothing is returned
-//! that was not compared with its digest.
+//! that was not compared with its digest or tag.
 
 use std::sync::Arc;
 
@@ -112,7 +112,11 @@ fn corrupt(pack: &PackRef, message: String) -> RemoteError {
 }
 
 fn bad(pack: &PackRef, error: PackError) -> RemoteError {
-    corrupt(pack, error.to_string()).with_source(error)
+    let mut bad = corrupt(pack, error.to_string());
+    if matches!(error, PackError::NeedsKey(_)) {
+        bad.kind = RemoteErrorKind::Denied;
+    }
+    bad.with_source(error)
 }
 
 /// The pack's table, checked against the digest in its reference.
@@ -141,10 +145,11 @@ pub async fn fetch_table(
     Ok(table)
 }
 
-/// One verified block (512 KiB, the last one of the data shorter).
+/// One verified block (512 KiB, the last one of the data shorter), decrypted where it is encrypted.
 ///
 /// # Errors
-/// What the remote says, or [`RemoteErrorKind::Corrupt`].
+/// What the remote says, or [`RemoteErrorKind::Corrupt`]; [`RemoteErrorKind::Denied`] when the pack
+/// is encrypted and the remote has no key.
 pub async fn fetch_block(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,
@@ -163,7 +168,6 @@ pub async fn fetch_block(
     })?;
     let bytes = remote.get(pack, range).await?;
     table
-        .check_block(block, &bytes)
-        .map_err(|error| bad(pack, error))?;
-    Ok(bytes)
+        .open_block(block, bytes, remote.cipher())
+        .map_err(|error| bad(pack, error))
 }

@@ -13,10 +13,9 @@ use tgfs::media::plan::CutPolicy;
 use tgfs::media::tool::Ffmpeg;
 use tgfs::process::Launcher;
 use tgfs::read::Reader;
-use tgfs::remote::{Appetite, LocalRemote, Remote};
-
 use tgfs::remote::retry::Deadline;
 use tgfs::remote::testing::{Distance, DistantRemote, FaultyRemote, Traffic};
+use tgfs::remote::{Appetite, KdfCost, LocalRemote, Passphrases, Remote, unlock};
 use tgfs::spool::{Spool, SpoolConfig};
 use tgfs::tree::Tree;
 use tgfs::upkeep::fill::{Claim, attach};
@@ -38,6 +37,10 @@ pub struct LibrarySettings {
     pub cache_bytes: u64,
     pub launcher: Launcher,
     pub vfs: VfsSettings,
+    /// Encrypts the store.
+    pub passphrase: Option<&'static str>,
+    /// The one before.
+    pub old_passphrase: Option<&'static str>,
 }
 
 impl Default for LibrarySettings {
@@ -57,14 +60,18 @@ impl Default for LibrarySettings {
             cache_bytes: 8 << 20,
             launcher: Launcher::Direct,
             vfs: vfs_settings(),
+            passphrase: None,
+            old_passphrase: None,
         }
     }
 }
 
 pub struct Library {
     vfs: Vfs,
-    remote: Arc<FaultyRemote>,
+    faulty: Arc<FaultyRemote>,
     distant: Option<Arc<DistantRemote>>,
+    /// As the parts use it.
+    remote: Arc<dyn Remote>,
     index: Arc<Index>,
     spool: Arc<Spool>,
 }
@@ -80,15 +87,24 @@ impl Library {
         let (index, _report) = Index::open(&root.join("state"), Owner::of_process()).unwrap();
         let index = Arc::new(index);
         let local = LocalRemote::open(&root.join("store")).unwrap();
-        let local: Arc<dyn Remote> = Arc::new(local);
-        let faulty = FaultyRemote::with_appetite(local, with.appetite);
+        let faulty = FaultyRemote::with_appetite(Arc::new(local), with.appetite);
         let distant = with
             .distance
             .map(|distance| DistantRemote::new(faulty.clone(), distance, with.appetite));
-        let remote: Arc<dyn Remote> = match &distant {
+        let store: Arc<dyn Remote> = match &distant {
             Some(distant) => distant.clone(),
             None => faulty.clone(),
         };
+        let passphrases = Passphrases::new(with.passphrase, with.old_passphrase);
+        let unlocked = runtime
+            .block_on(unlock(
+                store,
+                &passphrases,
+                KdfCost::NONE,
+                Deadline::after(with.attach_deadline),
+            ))
+            .unwrap();
+        let remote = Arc::clone(&unlocked.remote);
         runtime
             .block_on(attach(
                 &index,
@@ -96,6 +112,9 @@ impl Library {
                 Claim::Continue,
                 Deadline::after(with.attach_deadline),
             ))
+            .unwrap();
+        runtime
+            .block_on(unlocked.settle(Deadline::after(with.attach_deadline)))
             .unwrap();
         let spool = Spool::open(SpoolConfig {
             directory: root.join("spool"),
@@ -138,8 +157,9 @@ impl Library {
         vfs.resume().unwrap();
         Self {
             vfs,
-            remote: faulty,
+            faulty,
             distant,
+            remote,
             index,
             spool,
         }
@@ -150,7 +170,7 @@ impl Library {
     }
 
     pub fn remote(&self) -> &FaultyRemote {
-        &self.remote
+        &self.faulty
     }
 
     /// What a store that is far away was asked for.
@@ -160,7 +180,7 @@ impl Library {
     }
 
     pub fn shared_remote(&self) -> Arc<dyn Remote> {
-        self.remote.clone()
+        Arc::clone(&self.remote)
     }
 
     pub fn index(&self) -> &Arc<Index> {

@@ -9,8 +9,10 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::super::{Appetite, LogKind, LogObject, Remote, RemoteError, SealedPack};
-use crate::model::{ByteRange, LibraryId, PackAddress, PackRef};
+use super::super::{
+    Appetite, Cipher, LibraryMark, LogKind, LogObject, Remote, RemoteError, SealedPack,
+};
+use crate::model::{ByteRange, PackAddress, PackRef};
 
 /// How far away and how wide a remote is.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +104,9 @@ impl Remote for DistantRemote {
     fn appetite(&self) -> Appetite {
         self.appetite
     }
+    fn cipher(&self) -> &Cipher {
+        self.inner.cipher()
+    }
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         let given = self.given.fetch_add(1, Ordering::Relaxed) + 1;
         {
@@ -138,11 +143,14 @@ impl Remote for DistantRemote {
         tokio::time::sleep(self.distance.latency).await;
         self.inner.delete(pack).await
     }
-    async fn library(&self) -> Result<Option<LibraryId>, RemoteError> {
+    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.inner.library().await
     }
-    async fn create_library(&self, library: LibraryId) -> Result<(), RemoteError> {
-        self.inner.create_library(library).await
+    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        self.inner.create_library(mark).await
+    }
+    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        self.inner.update_library(mark).await
     }
     async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
         self.count().posts += 1;
@@ -156,6 +164,9 @@ impl Remote for DistantRemote {
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
         tokio::time::sleep(self.distance.latency).await;
         self.inner.read_log(object).await
+    }
+    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
+        self.inner.endorse_snapshot(snapshot).await
     }
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
         self.inner.delete_log(object).await
