@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::content::SendError;
 use crate::failpoint;
 use crate::model::{BLOCK_BYTES, ByteRange, PackRef};
-use crate::remote::{self, Appetite, Cipher, PackInput, Remote, RemoteError, SealedPack};
+use crate::remote::{self, Appetite, PackInput, Remote, RemoteError, SealedPack};
 
 /// Packs that are sealed at a time: one reader of the spool's disk and one that digests keep ahead
 /// of any remote, and leave the other cores to those who play.
@@ -50,11 +50,6 @@ impl Outgoing {
     #[must_use]
     pub const fn appetite(&self) -> &Appetite {
         &self.appetite
-    }
-
-    #[must_use]
-    pub fn cipher(&self) -> &Cipher {
-        self.remote.cipher()
     }
 
     /// Packs that the remote takes side by side.
@@ -123,7 +118,7 @@ impl Outgoing {
     ) -> Result<(PackRef, Vec<u64>), SendError> {
         let sealed = {
             let _permit = self.sealing.acquire().await;
-            let cipher = self.cipher().clone();
+            let cipher = self.remote.cipher().clone();
             tokio::task::spawn_blocking(move || SealedPack::seal(inputs, &cipher))
                 .await
                 .map_err(std::io::Error::other)??

@@ -11,7 +11,7 @@ use super::content::{SendError, remote_error};
 use super::jobs::{Jobs, Lane};
 use super::outgoing::{MAX_SLICES, Outgoing};
 use crate::model::{EntryId, ErrorKind, FsError, FsResult, PackRef};
-use crate::remote::{PackInput, SealedPack};
+use crate::remote::{Cipher, PackInput, SealedPack};
 
 /// Blobs below this share packs; from here on a message of its own is cheap enough, unless so much
 /// waits that packs grow.
@@ -168,7 +168,7 @@ impl Shared {
             Err(error) => error,
         };
         // A spool file that cannot be read must not hold the others up.
-        let (good, bad) = self.readable(items).await;
+        let (good, bad) = readable(items).await;
         if bad.is_empty() {
             return fail(good, error);
         }
@@ -201,18 +201,6 @@ impl Shared {
             .map(|offset| (offset, pack.clone()))
             .collect())
     }
-
-    /// Those whose bytes can be read, and the others.
-    async fn readable(&self, items: Vec<Item>) -> (Vec<Item>, Vec<Item>) {
-        let cipher = self.outgoing.cipher().clone();
-        let sorting = tokio::task::spawn_blocking(move || {
-            items
-                .into_iter()
-                .partition(|item| SealedPack::seal(item.inputs.clone(), &cipher).is_ok())
-        });
-        // It ends early only with the runtime; then nobody waits for an answer.
-        sorting.await.unwrap_or_default()
-    }
 }
 
 /// Gives each its part of what was placed for all of them.
@@ -230,4 +218,15 @@ fn fail(items: Vec<Item>, error: SendError) {
     for item in items {
         let _ = item.reply.send(Err(error.clone()));
     }
+}
+
+/// Those whose bytes can be read, and the others.
+async fn readable(items: Vec<Item>) -> (Vec<Item>, Vec<Item>) {
+    let sorting = tokio::task::spawn_blocking(move || {
+        items
+            .into_iter()
+            .partition(|item| SealedPack::seal(item.inputs.clone(), &Cipher::Plain).is_ok())
+    });
+    // It ends early only with the runtime; then nobody waits for an answer.
+    sorting.await.unwrap_or_default()
 }

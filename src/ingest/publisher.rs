@@ -439,6 +439,8 @@ impl Work {
         };
         self.send(object, &bytes).await?;
         decode_all(&bytes)?;
+        let deadline = Deadline::after(SEND_DEADLINE);
+        retry(deadline, || self.remote.endorse_snapshot(object)).await?;
         let size = bytes.len() as u64;
         self.blocking(move |index| {
             let rows = index.rows(ROWS)?;

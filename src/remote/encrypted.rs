@@ -176,6 +176,9 @@ impl Remote for EncryptedRemote {
             LogForm::Plain => Ok(bytes),
         }
     }
+    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
+        self.inner.endorse_snapshot(snapshot).await
+    }
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
         self.inner.delete_log(object).await
     }

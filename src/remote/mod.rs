@@ -68,9 +68,7 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError>;
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError>;
     /// Makes a snapshot that was read back and decoded the one that recovery finds first.
-    async fn endorse_snapshot(&self, _snapshot: LogObject) -> Result<(), RemoteError> {
-        Ok(())
-    }
+    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError>;
     /// Deleting what is not there is success.
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError>;
 }

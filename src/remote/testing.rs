@@ -190,6 +190,9 @@ impl Remote for FaultyRemote {
         self.meet(Operation::ReadLog, self.inner.read_log(object), flip)
             .await
     }
+    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
+        self.inner.endorse_snapshot(snapshot).await
+    }
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
         self.inner.delete_log(object).await
     }

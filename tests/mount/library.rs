@@ -87,18 +87,19 @@ impl Library {
         let (index, _report) = Index::open(&root.join("state"), Owner::of_process()).unwrap();
         let index = Arc::new(index);
         let local = LocalRemote::open(&root.join("store")).unwrap();
-        let faulty = FaultyRemote::with_appetite(Arc::new(local), with.appetite);
+        let local: Arc<dyn Remote> = Arc::new(local);
+        let faulty = FaultyRemote::with_appetite(local, with.appetite);
         let distant = with
             .distance
             .map(|distance| DistantRemote::new(faulty.clone(), distance, with.appetite));
-        let store: Arc<dyn Remote> = match &distant {
+        let remote: Arc<dyn Remote> = match &distant {
             Some(distant) => distant.clone(),
             None => faulty.clone(),
         };
         let passphrases = Passphrases::new(with.passphrase, with.old_passphrase);
         let unlocked = runtime
             .block_on(unlock(
-                store,
+                remote,
                 &passphrases,
                 KdfCost::NONE,
                 Deadline::after(with.attach_deadline),
