@@ -110,9 +110,10 @@ impl House {
     pub fn until_leaping(&self, what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
         self.block_on(async {
             let begun = tokio::time::Instant::now();
+            let pause = (limit / 100).min(Duration::from_secs(2));
             while !is_so() {
                 assert!(begun.elapsed() < limit, "not in time: {what}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(pause).await;
             }
         });
     }
