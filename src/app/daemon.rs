@@ -246,7 +246,6 @@ fn start_mount(parts: &Parts, mount: &MountOptions, config: &Config) -> anyhow::
     if mount.writing == Writing::Refused {
         parts.vfs.set_write_mode(WriteMode::ReadOnly);
     }
-    let crate::config::Store::Local { dir, .. } = &config.store;
     let settings = fuse::MountConfig {
         access: match mount.audience {
             Audience::Owner => fuse::MountAccess::Owner,
@@ -257,11 +256,7 @@ fn start_mount(parts: &Parts, mount: &MountOptions, config: &Config) -> anyhow::
             Writing::Refused => fuse::MountMode::ReadOnly,
         },
         deadlines: fuse::Deadlines::behind(config.read_deadline, config.write_deadline),
-        private: vec![
-            config.state_dir.clone(),
-            config.spool.dir.clone(),
-            dir.clone(),
-        ],
+        private: config.own_directories(),
     };
     let tasks = tokio::runtime::Handle::current();
     // The error names the mountpoint itself.

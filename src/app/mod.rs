@@ -4,21 +4,26 @@ mod daemon;
 mod operations;
 mod parts;
 mod plan;
+mod telegram;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{Config, ConfigHandle, Inputs, Store};
+use crate::config::{Config, ConfigHandle, Inputs, Secret, Store};
 use crate::control::Service;
 use crate::index::Owner;
+use crate::model::KeyStore;
 use crate::process::Launcher;
 use crate::remote::retry::Deadline;
-use crate::remote::{LocalRemote, Remote};
+use crate::remote::telegram::TelegramRemote;
+use crate::remote::{KdfCost, LocalRemote, Passphrases, Remote, Unlocked, unlock};
 use crate::telemetry::LevelSwitch;
 use crate::upkeep::fill;
+use crate::upkeep::recover::Recovery;
 pub use daemon::run_daemon;
 pub use parts::{Parts, Purpose};
 pub use plan::plan;
+pub use telegram::check_settings;
 
 /// A state opened by a command because no daemon runs.
 #[derive(Debug)]
@@ -106,10 +111,30 @@ impl App {
     }
 }
 
-fn open_remote(config: &Config) -> anyhow::Result<Arc<dyn Remote>> {
-    let Store::Local { dir, .. } = &config.store;
-    // The error names the directory itself.
-    Ok(Arc::new(LocalRemote::open(dir)?))
+/// The store, opened with the passphrase that is set; it keeps in `keys` what it needs again at the
+/// next start. Once it is known to be the state's, [`Unlocked::settle`] makes a new passphrase hold.
+async fn open_remote(config: &Config, keys: Arc<dyn KeyStore>) -> anyhow::Result<Unlocked> {
+    let remote: Arc<dyn Remote> = match &config.store {
+        // The error names the directory itself.
+        Store::Local { dir, .. } => Arc::new(LocalRemote::open(dir)?),
+        Store::Telegram(telegram) => {
+            let settings = telegram::settings(telegram).map_err(anyhow::Error::msg)?;
+            Arc::new(TelegramRemote::new(settings, keys))
+        }
+    };
+    let encryption = &config.encryption;
+    fn text(secret: Option<&Secret<String>>) -> Option<&str> {
+        secret.map(|text| text.expose().as_str())
+    }
+    let passphrases = Passphrases::new(
+        text(encryption.passphrase.as_ref()),
+        text(encryption.old_passphrase.as_ref()),
+    );
+    let unlocked = unlock(remote, &passphrases, KdfCost::STANDARD, Deadline::None).await?;
+    for note in &unlocked.notes {
+        tracing::warn!("{note}");
+    }
+    Ok(unlocked)
 }
 
 /// Rebuilds the index from the store alone, beside the old one.
@@ -117,20 +142,17 @@ fn open_remote(config: &Config) -> anyhow::Result<Arc<dyn Remote>> {
 /// # Errors
 /// When a daemon runs, or the store cannot be read; the old index then stays in place.
 pub async fn recover(config: &Config, claim: Claim) -> anyhow::Result<Recovered> {
-    let remote = open_remote(config)?;
+    let recovery = Recovery::begin(&config.state_dir, Owner::of_process())?;
+    let unlocked = open_remote(config, recovery.key_store()).await?;
     let claim = match claim {
         Claim::Keep => fill::Claim::Continue,
         Claim::TakeOver => fill::Claim::TakeOver,
     };
-    let report = crate::upkeep::recover::recover(
-        &config.state_dir,
-        Owner::of_process(),
-        &remote,
-        claim,
-        Deadline::None,
-    )
-    .await?;
-    drop(remote);
+    let report = recovery
+        .run(&unlocked.remote, claim, Deadline::None)
+        .await?;
+    unlocked.settle(Deadline::None).await?;
+    drop(unlocked);
     let mut recovered = Recovered {
         remarks: report.attach.notes,
         old_index: report.old_index,

@@ -1,14 +1,13 @@
 //! The parts of an open library, from settings: store, index, spool, cache, ingest, file system.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
 use crate::cache::BlockCache;
 use crate::config::{Config, Sidecars, ViewsListing};
 use crate::index::{Index, Owner};
-use crate::ingest::publisher::{Pace, Publisher};
+use crate::ingest::publisher::Publisher;
 use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use crate::media::plan::CutPolicy;
 use crate::media::tool::Ffmpeg;
@@ -25,9 +24,6 @@ use crate::vfs::{self, HlsListing, Vfs, VfsParts, VfsSettings};
 const SPOOL_LEAVES_FREE: u64 = 5 << 30;
 /// The spool's size where less than that is free: enough to work with, and the reserve still holds.
 const SMALLEST_SPOOL: u64 = 256 << 20;
-/// How long small blobs wait for others in their pack. A directory has no limit on messages, so
-/// just long enough to gather what one `cp -r` makes at a time.
-const LOCAL_LINGER: Duration = Duration::from_millis(300);
 
 /// Whether an opened state also works on its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,12 +66,14 @@ impl Parts {
             .iter()
             .for_each(|remark| tracing::warn!("{remark}"));
         let index = Arc::new(index);
-        let remote = super::open_remote(config)?;
+        let unlocked = super::open_remote(config, index.key_store()).await?;
+        let remote = Arc::clone(&unlocked.remote);
         let attached = fill::attach(&index, &remote, fill::Claim::Continue, Deadline::None).await?;
         attached
             .notes
             .iter()
             .for_each(|note| tracing::warn!("{note}"));
+        unlocked.settle(Deadline::None).await?;
         let spool = Arc::new(
             Spool::open(spool_config(config))
                 .with_context(|| format!("the spool {}", config.spool.dir.display()))?,
@@ -95,7 +93,7 @@ impl Parts {
             spool: Arc::clone(&spool),
             reader: reader.clone(),
             remote: Arc::clone(&remote),
-            publisher: Publisher::start(Arc::clone(&index), Arc::clone(&remote), Pace::Local),
+            publisher: Publisher::start(Arc::clone(&index), Arc::clone(&remote)),
             tool: Arc::new(Ffmpeg::new(launcher)),
         };
         let workers = match purpose {
@@ -193,7 +191,6 @@ pub fn ingest_settings(config: &Config) -> IngestSettings {
     IngestSettings {
         pack_bytes: config.pack_size,
         cuts: cut_policy(config),
-        linger: LOCAL_LINGER,
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Global {
     /// Read settings from this file, not from ./.env
     #[arg(long, value_name = "FILE", global = true, help_heading = "Everywhere")]
     pub(super) env_file: Option<PathBuf>,
-    /// Where packs are kept: local:DIR
+    /// Where packs are kept: local:DIR, or telegram
     #[arg(long, value_name = "STORE", global = true, help_heading = "Everywhere")]
     pub(super) store: Option<String>,
     /// debug, info, warning or error

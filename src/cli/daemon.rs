@@ -56,8 +56,11 @@ async fn run(mount: Option<MountOptions>, context: &Context) -> Outcome {
             config.state_dir.display()
         );
     }
-    let Store::Local { dir, origin } = &config.store;
-    if *origin == StoreOrigin::Default {
+    if let Store::Local {
+        dir,
+        origin: StoreOrigin::Default,
+    } = &config.store
+    {
         eprintln!(
             "tgfs: no bot is configured: files are kept on this machine, in {}",
             dir.display()

@@ -6,6 +6,7 @@ use super::Context;
 use super::outcome::{Outcome, Problems, Unhappy};
 use super::output::{self, Align, Format};
 use super::session::Session;
+use crate::app;
 use crate::config::{Loaded, Reloaded, Row};
 use crate::control::{Request, Response};
 
@@ -40,7 +41,10 @@ pub(super) fn show(loaded: &Loaded, extent: Extent, format: Format) -> Outcome {
         .env_file
         .as_ref()
         .map(|path| path.display().to_string());
-    let problems = loaded.config.as_ref().err().map_or(&[][..], Vec::as_slice);
+    let problems = &match &loaded.config {
+        Ok(config) => app::check_settings(config),
+        Err(problems) => problems.clone(),
+    };
     if format == Format::Json {
         output::json(&Report {
             env_file,

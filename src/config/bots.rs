@@ -42,43 +42,89 @@ enum RawChat {
     Text(String),
 }
 
-/// All bots by number. Problems name the key, never a value.
-pub(super) fn collect(values: &Values, problems: &mut Vec<String>) -> Vec<Bot> {
+/// What is configured about bots.
+#[derive(Debug, Default)]
+pub(super) struct Bots {
+    pub bots: Vec<Bot>,
+    /// They name the key, never a value.
+    pub problems: Vec<String>,
+    /// Channels that no bot would post to.
+    pub warnings: Vec<String>,
+}
+
+impl Bots {
+    /// Whether anything says that bots are meant to be used.
+    pub(super) fn is_any_set(&self) -> bool {
+        !self.bots.is_empty() || !self.problems.is_empty()
+    }
+}
+
+/// One token, before it is judged.
+struct Found {
+    token: String,
+    chat: Option<String>,
+    /// The key that it stands under.
+    key: String,
+}
+
+/// All bots by number.
+pub(super) fn collect(values: &Values) -> Bots {
     let usual = |name: &str| {
         let value = values.explicit(name)?;
         (!PLACEHOLDERS.contains(&value)).then(|| value.to_owned())
     };
-    let shared_chat = usual("CHAT_ID");
-    let mut found: BTreeMap<u32, (String, Option<String>, String)> = BTreeMap::new();
-    if let Some(token) = usual("BOT_TOKEN") {
-        let chat = usual("CHAT_ID_1");
-        found.insert(1, (token, chat, "BOT_TOKEN".to_owned()));
-    }
-    for key in values.members("BOT_TOKEN_") {
-        let Ok(number) = key["BOT_TOKEN_".len()..].parse::<u32>() else {
+    let mut collected = Bots::default();
+    let problems = &mut collected.problems;
+    let mut found: BTreeMap<u32, Found> = BTreeMap::new();
+    let mut keys = values.members("BOT_TOKEN_");
+    keys.insert(0, "BOT_TOKEN".to_owned());
+    for key in keys {
+        let number = match key.strip_prefix("BOT_TOKEN_") {
+            None => Some(1),
+            Some(digits) => digits.parse::<u32>().ok(),
+        };
+        let Some(number) = number else {
             problems.push(format!("{key}: the number is too large"));
             continue;
         };
         if let Some(token) = usual(&key) {
             let chat = usual(&format!("CHAT_ID_{number}"));
-            found.insert(number, (token, chat, key));
+            found.insert(number, Found { token, chat, key });
         }
     }
+    let named: Vec<String> = found.values().map(|one| one.token.clone()).collect();
     let mut next = found.keys().last().map_or(1, |last| last.saturating_add(1));
     for (place, raw) in multi_bots(values, problems).into_iter().enumerate() {
+        // The same bot may stand in both forms: that is one bot, written twice.
+        if named.contains(&raw.token) {
+            continue;
+        }
         let chat = raw.chat_id.map(|chat| match chat {
             RawChat::Number(id) => id.to_string(),
             RawChat::Text(text) => text,
         });
         let key = format!("MULTI_BOT_CONFIG entry {}", place + 1);
-        // The same bot may stand in both forms: a token is one bot.
-        if found.values().all(|(token, ..)| *token != raw.token) {
-            found.insert(next, (raw.token, chat, key));
-            next = next.saturating_add(1);
+        let token = raw.token;
+        found.insert(next, Found { token, chat, key });
+        next = next.saturating_add(1);
+    }
+    find_twins(&found, problems);
+    let shared_chat = usual("CHAT_ID");
+    for key in values.members("CHAT_ID_") {
+        let number = key["CHAT_ID_".len()..].parse::<u32>().ok();
+        if number.is_none_or(|number| !found.contains_key(&number)) {
+            let token = key.replace("CHAT_ID_", "BOT_TOKEN_");
+            collected
+                .warnings
+                .push(format!("{key} is set without {token}; it is not used"));
         }
     }
-    let mut bots = Vec::new();
-    for (number, (token, chat, key)) in found {
+    if found.is_empty() && shared_chat.is_some() {
+        collected
+            .warnings
+            .push("CHAT_ID is set without BOT_TOKEN; it is not used".to_owned());
+    }
+    for (number, Found { token, chat, key }) in found {
         if !is_token(&token) {
             problems.push(format!(
                 "{key} is no bot token: @BotFather gives one as 123456789:AA…"
@@ -91,14 +137,31 @@ pub(super) fn collect(values: &Values, problems: &mut Vec<String>) -> Vec<Bot> {
             Some(chat) if !is_chat(&chat) => problems.push(format!(
                 "the channel of {key} must be a number such as -1001234567890, or @name"
             )),
-            Some(chat_id) => bots.push(Bot {
+            Some(chat_id) => collected.bots.push(Bot {
                 number,
                 token: Secret::new(token),
                 chat_id,
             }),
         }
     }
-    bots
+    collected
+}
+
+/// A token's number is the bot's: two tokens with one are one bot, of which one token is void.
+fn find_twins(found: &BTreeMap<u32, Found>, problems: &mut Vec<String>) {
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    for Found { token, key, .. } in found.values() {
+        let bot = token.split(':').next().unwrap_or_default();
+        match seen.get(bot) {
+            Some(first) => problems.push(format!(
+                "{first} and {key} are the same bot: take one away, or make another bot with \
+                 @BotFather"
+            )),
+            None => {
+                seen.insert(bot, key);
+            }
+        }
+    }
 }
 
 fn multi_bots(values: &Values, problems: &mut Vec<String>) -> Vec<RawBot> {

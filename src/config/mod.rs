@@ -9,11 +9,12 @@ mod report;
 mod resolve;
 mod secret;
 mod settings;
+mod telegram;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub use report::{Reloaded, Row};
 pub use resolve::{Loaded, load, reload};
 pub use secret::Secret;
 pub use settings::{Exposure, Fallback, Numbering, SETTINGS, Setting, Takes, Unit};
+pub use telegram::{Pace, ServerAddress, ServerConfig, TelegramConfig, Tombstones};
 
 /// Everything that parts are built from. Paths are absolute, sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,7 @@ pub struct Config {
     pub env_file: Option<PathBuf>,
     pub state_dir: PathBuf,
     pub store: Store,
+    pub encryption: EncryptionConfig,
     pub spool: SpoolConfig,
     pub mount: MountConfig,
     pub media: MediaConfig,
@@ -55,6 +58,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
     Local { dir: PathBuf, origin: StoreOrigin },
+    Telegram(Box<TelegramConfig>),
 }
 
 /// Whether the store was chosen, or is the one without any setting (`mount` then says so).
@@ -70,8 +74,16 @@ impl Store {
     pub fn describe(&self) -> String {
         match self {
             Self::Local { dir, .. } => format!("local:{}", dir.display()),
+            Self::Telegram(_) => "telegram".to_owned(),
         }
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncryptionConfig {
+    pub passphrase: Option<Secret<String>>,
+    /// The one before, while it is being changed.
+    pub old_passphrase: Option<Secret<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,10 +246,13 @@ impl Config {
     pub fn socket_path(&self) -> PathBuf {
         self.state_dir.join("control.sock")
     }
+    /// Directories that the program itself works in: nothing may be mounted on or above them.
     #[must_use]
-    pub fn store_dir(&self) -> &Path {
-        match &self.store {
-            Store::Local { dir, .. } => dir,
+    pub fn own_directories(&self) -> Vec<PathBuf> {
+        let mut own = vec![self.state_dir.clone(), self.spool.dir.clone()];
+        if let Store::Local { dir, .. } = &self.store {
+            own.push(dir.clone());
         }
+        own
     }
 }

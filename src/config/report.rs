@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::layers::Values;
 use super::secret::MASK;
 use super::settings::{Exposure, Takes};
-use super::{Config, LogConfig, SpoolConfig};
+use super::{Config, LogConfig, SpoolConfig, Store, TelegramConfig};
 
 /// One setting, as `tgfs config` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +95,14 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
     let (spool, others_spool) = (&one.spool, &other.spool);
     let judged = [
         ("TGFS_STORE", one.store.describe() != other.store.describe()),
+        (
+            "TGFS_PASSPHRASE",
+            one.encryption.passphrase != other.encryption.passphrase,
+        ),
+        (
+            "TGFS_PASSPHRASE_OLD",
+            one.encryption.old_passphrase != other.encryption.old_passphrase,
+        ),
         ("TGFS_STATE_DIR", one.state_dir != other.state_dir),
         ("TGFS_SPOOL_DIR", spool.dir != others_spool.dir),
         ("TGFS_SPOOL_SIZE", spool.size != others_spool.size),
@@ -146,6 +154,35 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
         ("LOG_LEVEL", one.log.level != other.log.level),
         ("LOG_FILE", one.log.file != other.log.file),
     ];
-    let differs = judged.into_iter().filter(|(_, differs)| *differs);
-    differs.map(|(name, _)| name).collect()
+    let of_telegram = match (&one.store, &other.store) {
+        (Store::Telegram(one), Store::Telegram(other)) => in_telegram(one, other).to_vec(),
+        // Another store altogether: its name says it.
+        _ => Vec::new(),
+    };
+    let differs = judged.into_iter().chain(of_telegram);
+    differs
+        .filter(|(_, differs)| *differs)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+fn in_telegram(one: &TelegramConfig, other: &TelegramConfig) -> [(&'static str, bool); 6] {
+    let api = |config: &TelegramConfig| (config.api_id, config.api_hash.clone());
+    [
+        (
+            "TELEGRAM_API_ID or TELEGRAM_API_HASH",
+            api(one) != api(other),
+        ),
+        (
+            "TELEGRAM_SERVER or TELEGRAM_SERVER_KEY",
+            one.server != other.server,
+        ),
+        (
+            "BOT_TOKEN, BOT_TOKEN_n, CHAT_ID, CHAT_ID_n or MULTI_BOT_CONFIG",
+            one.bots != other.bots,
+        ),
+        ("TGFS_PACE", one.pace != other.pace),
+        ("TGFS_TOMBSTONE", one.tombstones != other.tombstones),
+        ("TGFS_ROLLOVER", one.rollover != other.rollover),
+    ]
 }

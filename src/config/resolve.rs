@@ -6,13 +6,16 @@ use std::time::Duration;
 use super::layers::{Inputs, Values};
 use super::settings::{self, Fallback};
 use super::{
-    Config, ConfigHandle, HttpBind, HttpConfig, HttpTrust, LogConfig, LogLevel, MediaConfig,
-    MountConfig, PublicScheme, Sidecars, SpoolConfig, Store, StoreOrigin, TlsFiles, ViewsListing,
-    bots, parse_duration, parse_size, report,
+    Config, ConfigHandle, EncryptionConfig, HttpBind, HttpConfig, HttpTrust, LogConfig, LogLevel,
+    MediaConfig, MountConfig, Pace, PublicScheme, Secret, ServerAddress, ServerConfig, Sidecars,
+    SpoolConfig, Store, StoreOrigin, TelegramConfig, TlsFiles, Tombstones, ViewsListing, bots,
+    parse_duration, parse_size, report, telegram,
 };
 
 /// Smallest and largest pack: below, the table outweighs the data; above, Telegram's 2000 MiB.
 const PACK_SIZES: std::ops::RangeInclusive<u64> = (1 << 20)..=(2000 << 20);
+/// Of TGFS_ROLLOVER: a channel shows about its last million posts.
+const ROLLOVERS: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 /// Smallest cache: a few blocks for each of a handful of readers.
 const MIN_CACHE_BYTES: u64 = 16 << 20;
 /// Largest cache that is taken without being asked for.
@@ -38,12 +41,13 @@ pub fn load(inputs: &Inputs) -> Loaded {
         values: &values,
         inputs,
         problems,
+        warnings,
     };
     let config = reader.config();
     Loaded {
         rows: report::rows(&values, &config),
         env_file: values.env_file.clone(),
-        warnings,
+        warnings: reader.warnings,
         config: match reader.problems {
             problems if problems.is_empty() => Ok(config),
             problems => Err(problems),
@@ -64,6 +68,7 @@ struct Reader<'a> {
     values: &'a Values,
     inputs: &'a Inputs,
     problems: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -73,17 +78,11 @@ impl Reader<'_> {
                 .working_dir
                 .join(self.inputs.default_state_dir())
         });
-        self.check_bots();
-        if self.values.explicit("TGFS_PASSPHRASE").is_some() {
-            self.problem(
-                "TGFS_PASSPHRASE",
-                "this build does not encrypt; unset it, or wait for the release that does",
-            );
-        }
         let store = self.store(&state_dir);
         Config {
             env_file: self.values.env_file.clone(),
             store,
+            encryption: self.encryption(),
             spool: self.spool(&state_dir),
             mount: self.mount(),
             media: self.media(),
@@ -180,25 +179,43 @@ impl Reader<'_> {
         }
     }
 
+    /// Bots mean Telegram, unless a local store was asked for: never a silent fall back.
     fn store(&mut self, state_dir: &Path) -> Store {
-        let default = || Store::Local {
-            dir: state_dir.join("store"),
-            origin: StoreOrigin::Default,
-        };
+        let found = bots::collect(self.values);
+        let local = |dir, origin| Store::Local { dir, origin };
+        let default = || local(state_dir.join("store"), StoreOrigin::Default);
+        // Judged also where no bot is configured: half a server is a mistake in any case.
+        let server = self.server();
         let Some(text) = self.text("TGFS_STORE") else {
-            return default();
+            return match found.is_any_set() {
+                true => self.telegram(found, server),
+                false => {
+                    self.warnings.extend(found.warnings);
+                    default()
+                }
+            };
         };
         match text.strip_prefix("local:") {
-            Some(dir) if !dir.is_empty() => Store::Local {
-                dir: self.absolute(dir, &self.values.base_of("TGFS_STORE")),
-                origin: StoreOrigin::Chosen,
-            },
+            Some(dir) if !dir.is_empty() => {
+                if found.is_any_set() {
+                    let source = self.values.source("TGFS_STORE");
+                    self.warnings.push(format!(
+                        "TGFS_STORE={text} ({source}) wins: the bots that are configured are not \
+                         used"
+                    ));
+                }
+                let dir = self.absolute(dir, &self.values.base_of("TGFS_STORE"));
+                local(dir, StoreOrigin::Chosen)
+            }
             None if text.eq_ignore_ascii_case("telegram") => {
-                self.problem(
-                    "TGFS_STORE",
-                    "this build keeps files only locally; use local:DIR",
-                );
-                default()
+                if !found.is_any_set() {
+                    self.problem(
+                        "TGFS_STORE",
+                        "no bot is configured: make one with @BotFather and set BOT_TOKEN and \
+                         CHAT_ID",
+                    );
+                }
+                self.telegram(found, server)
             }
             _ => {
                 self.problem(
@@ -210,22 +227,15 @@ impl Reader<'_> {
         }
     }
 
-    /// Bots mean Telegram: never a silent fall back to a local store.
-    fn check_bots(&mut self) {
-        let known = self.problems.len();
-        let bots = bots::collect(self.values, &mut self.problems);
-        let is_any_set = !bots.is_empty() || known < self.problems.len();
-        if !is_any_set {
-            return;
-        }
-        if let Some(id) = self.values.explicit("TELEGRAM_API_ID")
-            && !id.parse::<i32>().is_ok_and(|id| id > 0)
-        {
-            self.problem(
-                "TELEGRAM_API_ID",
-                "must be the number that my.telegram.org shows",
-            );
-        }
+    /// Where something is missing the values are not used: the problems say so.
+    fn telegram(&mut self, found: bots::Bots, server: Option<ServerConfig>) -> Store {
+        self.problems.extend(found.problems);
+        self.warnings.extend(found.warnings);
+        let api_id = self.parsed("TELEGRAM_API_ID", |text| {
+            let id = text.parse().ok().filter(|id: &i32| *id > 0);
+            id.ok_or_else(|| "must be the number that https://my.telegram.org shows".to_owned())
+        });
+        let api_hash = self.text("TELEGRAM_API_HASH");
         let missing: Vec<_> = ["TELEGRAM_API_ID", "TELEGRAM_API_HASH"]
             .into_iter()
             .filter(|name| self.values.explicit(name).is_none())
@@ -236,18 +246,74 @@ impl Reader<'_> {
                  development tools)",
                 missing.join(" and ")
             ));
-        } else if known == self.problems.len() && !self.is_explicitly_local() {
-            self.problems.push(
-                "bots are configured, but this build keeps files only locally: unset the bots, \
-                 or set TGFS_STORE=local:DIR"
-                    .to_owned(),
-            );
+        }
+        let paces = [
+            ("gentle", Pace::Gentle),
+            ("normal", Pace::Normal),
+            ("fast", Pace::Fast),
+        ];
+        let rollover = self.parsed("TGFS_ROLLOVER", |text| {
+            let posts = text.parse().ok().filter(|posts| ROLLOVERS.contains(posts));
+            posts.ok_or_else(|| format!("{text:?} must be a number between 1 and 1000000"))
+        });
+        Store::Telegram(Box::new(TelegramConfig {
+            api_id: api_id.unwrap_or_default(),
+            api_hash: Secret::new(api_hash.unwrap_or_default()),
+            server,
+            bots: found.bots,
+            pace: self.choice("TGFS_PACE", &paces).unwrap_or(Pace::Normal),
+            tombstones: match self.is_on("TGFS_TOMBSTONE") {
+                true => Tombstones::Write,
+                false => Tombstones::Leave,
+            },
+            rollover: rollover.unwrap_or_default(),
+        }))
+    }
+
+    /// A server of one's own proves itself by its key.
+    fn server(&mut self) -> Option<ServerConfig> {
+        let address = self.parsed("TELEGRAM_SERVER", ServerAddress::parse);
+        let key_file = self.path("TELEGRAM_SERVER_KEY");
+        let set = |name: &str| self.values.explicit(name).is_some();
+        match (set("TELEGRAM_SERVER"), set("TELEGRAM_SERVER_KEY")) {
+            (true, false) => self.problem(
+                "TELEGRAM_SERVER",
+                "goes only together with TELEGRAM_SERVER_KEY, the file with that server's public \
+                 key",
+            ),
+            (false, true) => self.problem(
+                "TELEGRAM_SERVER_KEY",
+                "goes only together with TELEGRAM_SERVER; Telegram's own key needs no setting",
+            ),
+            (true, true) | (false, false) => {}
+        }
+        let key_file = key_file?;
+        match telegram::read_key(&key_file) {
+            Ok(key) => Some(ServerConfig {
+                address: address?,
+                key_file,
+                key,
+            }),
+            Err(problem) => {
+                self.problem("TELEGRAM_SERVER_KEY", &problem);
+                None
+            }
         }
     }
 
-    fn is_explicitly_local(&self) -> bool {
-        let store = self.values.explicit("TGFS_STORE");
-        store.is_some_and(|text| text.starts_with("local:"))
+    fn encryption(&mut self) -> EncryptionConfig {
+        let passphrase = self.text("TGFS_PASSPHRASE").map(Secret::new);
+        let old_passphrase = self.text("TGFS_PASSPHRASE_OLD").map(Secret::new);
+        if old_passphrase.is_some() && passphrase.is_none() {
+            self.problem(
+                "TGFS_PASSPHRASE_OLD",
+                "goes only together with TGFS_PASSPHRASE, the new one; set both",
+            );
+        }
+        EncryptionConfig {
+            passphrase,
+            old_passphrase,
+        }
     }
 
     fn spool(&mut self, state_dir: &Path) -> SpoolConfig {

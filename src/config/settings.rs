@@ -183,7 +183,7 @@ use Unit::{Choice, Count, Json, Path, Size, Switch, Text};
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
     // Where things lie
-    Setting::new("TGFS_STORE", Text, Computed("local:<state>/store"), AtStart, "where packs are kept: `local:DIR`, or `telegram` (from the next release on)"),
+    Setting::new("TGFS_STORE", Text, Computed("telegram with bots, else local:<state>/store"), AtStart, "where packs are kept: `local:DIR` or `telegram`; with bots configured, `telegram`"),
     Setting::new("TGFS_STATE_DIR", Path, Computed("$STATE_DIRECTORY, else $XDG_STATE_HOME/tgfs"), AtStart, "index, journal, socket, HTTP token; not read from an `.env` that lies in it"),
     Setting::new("TGFS_SPOOL_DIR", Path, Computed("<state>/spool"), AtStart, "bytes that the store does not hold yet"),
     Setting::new("TEMP_UPLOADS_DIR", Path, Unset, AtStart, "the older name of TGFS_SPOOL_DIR"),
@@ -207,9 +207,8 @@ pub const SETTINGS: &[Setting] = &[
     // Store
     Setting::new("TGFS_PACK_SIZE", Size, Fixed("64MiB"), Live, "bytes of one object in the store"),
     Setting::new("TGFS_KEEP_DELETED", Unit::Duration, Fixed("24h"), Live, "time between a delete and the removal of its packs"),
-    Setting::new("TGFS_PACE", Text, Unset, NotYet, "speed limit of uploads to Telegram"),
-    Setting::new("TGFS_TOMBSTONE", Switch, Fixed("off"), NotYet, "blank posts that are too old to be deleted"),
-    Setting::new("TGFS_PASSPHRASE", Text, Unset, NotYet, "encryption; refused until this build can encrypt").secret(),
+    Setting::new("TGFS_PASSPHRASE", Text, Unset, AtStart, "encrypts packs, names and all else in the store; without it nothing comes back: keep a copy elsewhere").secret(),
+    Setting::new("TGFS_PASSPHRASE_OLD", Text, Unset, AtStart, "the passphrase before, for the one start that changes it").secret(),
     // Cache
     Setting::new("CACHE_TYPE", Choice(&["memory", "disk", "tiered"]), Fixed("memory"), NotYet, "this release caches in memory"),
     Setting::new("CACHE_SIZE", Size, Computed("1 GiB, at most a quarter of the memory"), AtStart, "bytes of the block cache"),
@@ -228,15 +227,18 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("LOG_LEVEL", Choice(&["DEBUG", "INFO", "WARNING", "ERROR"]), Fixed("INFO"), Live, "least important message that is logged; any case"),
     Setting::new("LOG_FILE", Path, Unset, AtStart, "log here too; a new file each day, the last 7 are kept"),
     // Telegram
-    Setting::new("TELEGRAM_API_ID", Count, Unset, NotYet, "from my.telegram.org; needed with bots"),
-    Setting::new("TELEGRAM_API_HASH", Text, Unset, NotYet, "from my.telegram.org; needed with bots").secret(),
-    Setting::new("TELEGRAM_SERVER", Text, Unset, NotYet, "`[DC@]HOST:PORT` of a test or self-hosted server"),
-    Setting::new("TELEGRAM_SERVER_KEY", Path, Unset, NotYet, "that server's public key, PEM"),
-    Setting::new("BOT_TOKEN", Text, Unset, NotYet, "token of the first bot (= BOT_TOKEN_1)").secret(),
-    Setting::new("CHAT_ID", Text, Unset, NotYet, "channel of every bot without one of its own"),
-    Setting::new("BOT_TOKEN_n", Text, Unset, NotYet, "token of bot n; gaps are allowed").secret().family(),
-    Setting::new("CHAT_ID_n", Text, Unset, NotYet, "channel of bot n").family(),
-    Setting::new("MULTI_BOT_CONFIG", Json, Unset, NotYet, "more bots: `[{\"token\": \"…\", \"chat_id\": \"…\"}, …]`").secret(),
+    Setting::new("TELEGRAM_API_ID", Count, Unset, AtStart, "from https://my.telegram.org; needed with bots"),
+    Setting::new("TELEGRAM_API_HASH", Text, Unset, AtStart, "from https://my.telegram.org; needed with bots").secret(),
+    Setting::new("TELEGRAM_SERVER", Text, Unset, AtStart, "`[DC@]HOST:PORT` of a test or self-hosted server; DC is 2 where it is left out"),
+    Setting::new("TELEGRAM_SERVER_KEY", Path, Unset, AtStart, "file with that server's public key, PEM"),
+    Setting::new("BOT_TOKEN", Text, Unset, AtStart, "token of the first bot (= BOT_TOKEN_1), from @BotFather").secret(),
+    Setting::new("CHAT_ID", Text, Unset, AtStart, "channel of every bot without one of its own: `-100…` or `@name`"),
+    Setting::new("BOT_TOKEN_n", Text, Unset, AtStart, "token of bot n; gaps are allowed").secret().family(),
+    Setting::new("CHAT_ID_n", Text, Unset, AtStart, "channel of bot n").family(),
+    Setting::new("MULTI_BOT_CONFIG", Json, Unset, AtStart, "more bots: `[{\"token\": \"…\", \"chat_id\": \"…\"}, …]`").secret(),
+    Setting::new("TGFS_PACE", Choice(&["gentle", "normal", "fast"]), Fixed("normal"), AtStart, "posts to one channel: `gentle` half of `normal`, `normal` 20 a minute, `fast` until the service says stop"),
+    Setting::new("TGFS_TOMBSTONE", Switch, Fixed("off"), AtStart, "the bytes of posts that are too old to be deleted are replaced by a few, one post a minute"),
+    Setting::new("TGFS_ROLLOVER", Count, Fixed("500000"), AtStart, "posts in a channel from which on packs go to one that holds none yet"),
     // Names of the older system
     Setting::new("ENABLE_CACHE_WARMING", Text, Unset, NotYet, "accepted for the older system's files"),
     Setting::new("CACHE_WARMING_SEGMENTS", Text, Unset, NotYet, "accepted for the older system's files"),

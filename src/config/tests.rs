@@ -44,6 +44,33 @@ impl Place {
     fn config(&self) -> Config {
         load(&self.inputs).config.unwrap()
     }
+    fn store_dir(&self) -> std::path::PathBuf {
+        match self.config().store {
+            Store::Local { dir, .. } => dir,
+            Store::Telegram(_) => panic!("the store is Telegram"),
+        }
+    }
+    fn telegram(&self) -> TelegramConfig {
+        match self.config().store {
+            Store::Telegram(telegram) => *telegram,
+            Store::Local { dir, .. } => panic!("the store is {}", dir.display()),
+        }
+    }
+    fn warnings(&self) -> String {
+        load(&self.inputs).warnings.join("\n")
+    }
+    /// Two bots and everything that they need.
+    fn with_bots(mut self) -> Self {
+        self.set("BOT_TOKEN", "1:AAsecret");
+        self.set("BOT_TOKEN_2", "2:AAother");
+        self.set("CHAT_ID", "-1001");
+        self.set("TELEGRAM_API_ID", "17");
+        self.set("TELEGRAM_API_HASH", "0123456789abcdef");
+        self
+    }
+    fn unset(&mut self, key: &str) {
+        self.inputs.environment.remove(key);
+    }
     fn problems(&self) -> String {
         load(&self.inputs).config.unwrap_err().join("\n")
     }
@@ -154,7 +181,7 @@ fn relative_paths_start_where_they_are_written() {
     place.set("TGFS_STATE_DIR", "state");
     let config = place.config();
     assert_eq!(config.spool.dir, other.join("spool"));
-    assert_eq!(config.store_dir(), other.join("packs"));
+    assert_eq!(place.store_dir(), other.join("packs"));
     assert_eq!(config.log.file, Some(place.dir.path().join("l")));
     assert_eq!(config.state_dir, place.inputs.working_dir.join("state"));
 }
@@ -232,9 +259,9 @@ fn an_env_file_of_another_user_is_refused() {
 
 #[test]
 fn bots_without_api_keys_never_fall_back_to_local() {
-    let mut place = place();
-    place.set("BOT_TOKEN", "123:AAsecret");
-    place.set("CHAT_ID", "-1001");
+    let mut place = place().with_bots();
+    place.unset("TELEGRAM_API_ID");
+    place.unset("TELEGRAM_API_HASH");
     let problems = place.problems();
     assert!(problems.contains("https://my.telegram.org"), "{problems}");
     assert!(
@@ -242,15 +269,125 @@ fn bots_without_api_keys_never_fall_back_to_local() {
         "{problems}"
     );
     assert!(!problems.contains("AAsecret"));
-    place.set("TELEGRAM_API_ID", "17");
     place.set("TELEGRAM_API_HASH", "0123456789abcdef");
+    place.set("TELEGRAM_API_ID", "seventeen");
+    let problems = place.problems();
+    assert!(problems.contains("TELEGRAM_API_ID (environment)"));
+    assert!(problems.contains("my.telegram.org"), "{problems}");
+}
+
+#[test]
+fn bots_make_telegram_the_store() {
+    let mut place = place().with_bots();
+    let telegram = place.telegram();
+    assert_eq!((telegram.api_id, telegram.bots.len()), (17, 2));
+    assert_eq!(telegram.server, None);
+    assert_eq!((telegram.pace, telegram.rollover), (Pace::Normal, 500_000));
+    assert_eq!(telegram.tombstones, Tombstones::Leave);
+    assert_eq!(place.row("TGFS_STORE").value, "telegram");
+    place.set("TGFS_STORE", "Telegram");
+    assert_eq!(place.telegram(), telegram);
+    place.set("TGFS_PACE", "gentle");
+    place.set("TGFS_TOMBSTONE", "on");
+    place.set("TGFS_ROLLOVER", "1000");
+    let telegram = place.telegram();
+    assert_eq!((telegram.pace, telegram.rollover), (Pace::Gentle, 1000));
+    assert_eq!(telegram.tombstones, Tombstones::Write);
+    place.set("TGFS_ROLLOVER", "2000000");
+    place.set("TGFS_PACE", "ludicrous");
+    let problems = place.problems();
+    for name in ["TGFS_ROLLOVER", "TGFS_PACE"] {
+        assert!(problems.contains(name), "{problems}");
+    }
+}
+
+#[test]
+fn a_local_store_that_was_asked_for_wins_over_bots_and_says_so() {
+    let mut place = place().with_bots();
+    place.set("TGFS_STORE", "local:/srv/packs");
+    assert_eq!(place.store_dir(), Path::new("/srv/packs"));
+    let warnings = place.warnings();
+    assert!(
+        warnings.contains("TGFS_STORE=local:/srv/packs"),
+        "{warnings}"
+    );
+    assert!(warnings.contains("not used"), "{warnings}");
+    // Not even half a bot stands in its way.
+    place.unset("TELEGRAM_API_ID");
+    place.set("BOT_TOKEN", "nonsense");
+    assert_eq!(place.store_dir(), Path::new("/srv/packs"));
+}
+
+#[test]
+fn telegram_without_bots_says_how_to_make_one() {
+    let mut place = place();
+    place.set("TGFS_STORE", "telegram");
+    let problems = place.problems();
+    for word in ["@BotFather", "BOT_TOKEN", "CHAT_ID"] {
+        assert!(problems.contains(word), "{problems}");
+    }
+    place.unset("TGFS_STORE");
+    place.set("CHAT_ID", "-1001");
+    assert!(
+        place
+            .warnings()
+            .contains("CHAT_ID is set without BOT_TOKEN")
+    );
+}
+
+#[test]
+fn one_bot_under_two_names_is_a_mistake() {
+    let mut place = place().with_bots();
+    place.set("BOT_TOKEN_7", "2:AAother");
     let problems = place.problems();
     assert!(
-        problems.contains("unset the bots, or set TGFS_STORE=local:DIR"),
+        problems.contains("BOT_TOKEN_2 and BOT_TOKEN_7 are the same bot"),
         "{problems}"
     );
-    place.set("TGFS_STORE", "local:/srv/packs");
-    assert_eq!(place.config().store_dir(), Path::new("/srv/packs"));
+    place.unset("BOT_TOKEN_7");
+    place.set(
+        "MULTI_BOT_CONFIG",
+        "[{\"token\": \"9:x\"}, {\"token\": \"9:y\"}]",
+    );
+    let problems = place.problems();
+    assert!(
+        problems.contains("MULTI_BOT_CONFIG entry 1 and MULTI_BOT_CONFIG entry 2"),
+        "{problems}"
+    );
+    place.unset("MULTI_BOT_CONFIG");
+    place.set("CHAT_ID_5", "-1005");
+    assert!(
+        place
+            .warnings()
+            .contains("CHAT_ID_5 is set without BOT_TOKEN_5")
+    );
+}
+
+#[test]
+fn a_server_of_ones_own_needs_its_key() {
+    let mut place = place().with_bots();
+    place.set("TELEGRAM_SERVER", "3@127.0.0.1:4430");
+    assert!(place.problems().contains("TELEGRAM_SERVER_KEY"));
+    let key = place.inputs.working_dir.join("key.pem");
+    place.set("TELEGRAM_SERVER_KEY", "key.pem");
+    assert!(place.problems().contains("cannot be read"));
+    fs::write(&key, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    assert!(place.problems().contains("is no public key"));
+    fs::write(&key, "-----BEGIN RSA PRIVATE KEY-----\n").unwrap();
+    assert!(place.problems().contains("private key"));
+    let text = "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n";
+    fs::write(&key, text).unwrap();
+    let server = place.telegram().server.unwrap();
+    assert_eq!((server.address.dc, server.address.port), (3, 4430));
+    assert_eq!((server.key_file, server.key.as_str()), (key, text));
+    place.set("TELEGRAM_SERVER", "127.0.0.1");
+    assert!(place.problems().contains("HOST:PORT"));
+    place.unset("TELEGRAM_SERVER");
+    assert!(
+        place
+            .problems()
+            .contains("goes only together with TELEGRAM_SERVER;")
+    );
 }
 
 #[test]
@@ -262,8 +399,9 @@ fn bots_come_in_three_forms() {
     );
     let (mut problems, mut warnings) = (vec![], vec![]);
     let values = layers::Values::gather(&place.inputs, &mut problems, &mut warnings);
-    let bots = bots::collect(&values, &mut problems);
-    assert_eq!(problems, Vec::<String>::new());
+    let found = bots::collect(&values);
+    assert_eq!((problems, found.problems), (vec![], vec![]));
+    let bots = found.bots;
     let short: Vec<_> = bots
         .iter()
         .map(|bot| {
@@ -320,10 +458,17 @@ fn secrets_are_masked_in_the_listing() {
 }
 
 #[test]
-fn a_passphrase_is_never_silently_ignored() {
+fn a_passphrase_is_taken_and_never_printed() {
     let mut place = place();
+    place.set("TGFS_PASSPHRASE_OLD", "correct donkey");
+    assert!(place.problems().contains("together with TGFS_PASSPHRASE,"));
     place.set("TGFS_PASSPHRASE", "correct horse");
-    assert!(place.problems().contains("does not encrypt"));
+    let config = place.config();
+    let passphrase = config.encryption.passphrase.clone().unwrap();
+    assert_eq!(passphrase.expose(), "correct horse");
+    let shown = format!("{config:?} {:?}", load(&place.inputs).rows);
+    assert!(!shown.contains("correct"), "{shown}");
+    assert_eq!(place.row("TGFS_PASSPHRASE").value, "********");
 }
 
 #[test]
@@ -375,21 +520,52 @@ fn the_table_knows_what_a_reload_applies() {
             ("SSL_CERT_PATH" | "SSL_KEY_PATH", _) => "/a.pem",
             ("MAX_SEGMENT_DURATION", _) => "40s",
             ("LOG_LEVEL", _) => "error",
+            ("MULTI_BOT_CONFIG", _) => "[{\"token\": \"9:z\"}]",
+            ("BOT_TOKEN" | "BOT_TOKEN_n", _) => "9:z",
+            ("CHAT_ID" | "CHAT_ID_n", _) => "@elsewhere",
+            ("TELEGRAM_SERVER", _) => "127.0.0.1:1",
             (_, Unit::Duration) => "3s",
             (_, Unit::Size) => "77MiB",
-            (_, Unit::Choice(words)) => words[1],
+            (_, Unit::Choice(words)) => words[words.len() - 1],
             (_, Unit::Switch) if setting.fallback == Fallback::Fixed("on") => "off",
             (_, Unit::Switch) => "on",
             (_, Unit::Count) => "9",
             (_, Unit::Path) => "/elsewhere",
             (_, Unit::Text | Unit::Json) => "other.example.org",
         };
-        let mut place = place();
+        let is_of_telegram = [
+            "TELEGRAM_",
+            "BOT_",
+            "CHAT_",
+            "MULTI_",
+            "TGFS_PACE",
+            "TGFS_TOMB",
+            "TGFS_ROLL",
+        ]
+        .iter()
+        .any(|stem| setting.name.starts_with(stem));
+        let mut place = match is_of_telegram {
+            true => place().with_bots(),
+            false => place(),
+        };
+        let key = place.inputs.working_dir.join("key.pem");
+        fs::write(&key, "-----BEGIN PUBLIC KEY-----").unwrap();
         let before = place.config();
         match (setting.name, setting.takes) {
+            ("TELEGRAM_SERVER" | "TELEGRAM_SERVER_KEY", _) => {
+                place.set("TELEGRAM_SERVER", "127.0.0.1:1");
+                place.set("TELEGRAM_SERVER_KEY", "key.pem");
+            }
+            (_, _) if setting.numbering == Numbering::Family => {
+                place.set(&setting.name.replace("_n", "_2"), other);
+            }
             ("SSL_CERT_PATH" | "SSL_KEY_PATH", _) => {
                 place.set("SSL_CERT_PATH", other);
                 place.set("SSL_KEY_PATH", other);
+            }
+            ("TGFS_PASSPHRASE_OLD", _) => {
+                place.set("TGFS_PASSPHRASE", other);
+                place.set("TGFS_PASSPHRASE_OLD", other);
             }
             (_, Takes::NotYet) => continue,
             (name, _) => place.set(name, other),

@@ -9,6 +9,7 @@ mod draft;
 mod error;
 mod journal;
 mod key;
+mod keys;
 mod open;
 mod outbox;
 mod query;

@@ -13,8 +13,8 @@ use crate::codec::{decode, encode};
 /// uses it must be able to do without. A row that is damaged counts as absent.
 #[derive(Debug, Clone)]
 pub struct Rows {
-    shared: Arc<Shared>,
-    table: &'static str,
+    pub(super) shared: Arc<Shared>,
+    pub(super) table: &'static str,
 }
 
 /// A row's key, without its table, and its value.

@@ -6,6 +6,9 @@
 #[error("the state directory: {0}")]
 pub struct KeyStoreError(pub String);
 
+/// A key and its value.
+pub type KeyAndValue = (Vec<u8>, Vec<u8>);
+
 /// Small values by key, kept in the state directory. Losing all of them costs time, never bytes.
 pub trait KeyStore: std::fmt::Debug + Send + Sync {
     /// # Errors
@@ -25,5 +28,5 @@ pub trait KeyStore: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When the state cannot be read.
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KeyStoreError>;
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<KeyAndValue>, KeyStoreError>;
 }

@@ -16,7 +16,7 @@ pub use entry::{
 pub use error::{ErrorKind, FsError, FsResult};
 pub use ids::{BlobId, Digest, EntryId, Ino, LibraryId, PackId, Seq, WriterId};
 pub use info::{FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo};
-pub use keys::{KeyStore, KeyStoreError};
+pub use keys::{KeyAndValue, KeyStore, KeyStoreError};
 pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
 pub use views::{SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind, Views};

@@ -30,8 +30,20 @@ impl Deadline {
 ///
 /// # Errors
 /// The last error; [`RemoteErrorKind::Unavailable`] when the first attempt did not even end.
-pub async fn retry<T, F>(
+pub async fn retry<T, F>(deadline: Deadline, attempt: impl FnMut() -> F) -> Result<T, RemoteError>
+where
+    F: Future<Output = Result<T, RemoteError>>,
+{
+    retry_telling(deadline, &|_| {}, attempt).await
+}
+
+/// As [`retry`]; `tell` hears each error that is waited out.
+///
+/// # Errors
+/// As [`retry`].
+pub async fn retry_telling<T, F>(
     deadline: Deadline,
+    tell: &(dyn Fn(&RemoteError) + Sync),
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, RemoteError>
 where
@@ -58,6 +70,7 @@ where
             return Err(error);
         }
         tracing::debug!(%error, ?pause, "trying again");
+        tell(&error);
         last = Some(error);
         tokio::time::sleep(pause).await;
         wait = (wait * 2).min(LONGEST_WAIT);

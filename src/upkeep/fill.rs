@@ -7,7 +7,10 @@ use bytes::Bytes;
 use crate::index::{FillReport, Index, IndexError, LogHead};
 use crate::model::{Digest, Ino, LibraryId, LogRecord, Seq, WriterId};
 use crate::remote::retry::{Deadline, retry};
-use crate::remote::{LogDecoder, LogHeader, LogKind, LogObject, Remote, RemoteError};
+use crate::remote::{
+    LibraryMark, LogDecoder, LogHeader, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
+    is_superseded,
+};
 
 /// Records that are taken over in one go.
 const STEP: usize = 1024;
@@ -95,6 +98,7 @@ pub async fn attach(
         return Err(AttachError::OtherStore { own, given });
     }
     let found = retry(deadline, || remote.library()).await?;
+    let found = found.map(|mark| mark.id);
     let log_is_new = bind(index, remote, found, &own, &given).await?;
     let from = if index.must_fill() || log_is_new == LogIs::New {
         LogHead::default()
@@ -144,7 +148,12 @@ async fn bind(
             own: library,
         }),
         None if own.is_empty() => {
-            remote.create_library(library).await?;
+            // A remote that encrypts adds its key.
+            let mark = LibraryMark {
+                id: library,
+                wrap: None,
+            };
+            remote.create_library(&mark).await?;
             index.bind(library, given)?;
             Ok(LogIs::New)
         }
@@ -189,8 +198,14 @@ impl Log<'_> {
         }
         let covered = progress.head.number;
         for object in objects.into_iter().filter(|object| object.number > covered) {
-            let bytes = retry(self.deadline, || self.remote.read_log(object)).await?;
-            self.take_manifest(object, bytes, &mut progress).await?;
+            match retry(self.deadline, || self.remote.read_log(object)).await {
+                Ok(bytes) => self.take_manifest(object, bytes, &mut progress).await?,
+                // Encrypted, and not what was encrypted: as damaged as one that does not decode.
+                Err(error) if error.kind == RemoteErrorKind::Corrupt => {
+                    progress.skip(object, &error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         let mut head = progress.head;
         if claim == Claim::TakeOver {
@@ -230,10 +245,8 @@ impl Log<'_> {
             if self.index.is_own_writer(object.writer)? {
                 continue;
             }
-            let bytes = retry(self.deadline, || self.remote.read_log(*object)).await?;
-            let superseded =
-                LogDecoder::new(&bytes).is_ok_and(|other| other.header().epoch < from.epoch);
-            if !superseded {
+            let read = retry(self.deadline, || self.remote.read_log(*object)).await;
+            if !is_superseded(read, from.epoch)? {
                 return Err(AttachError::OtherWriter(object.writer));
             }
         }
@@ -257,6 +270,7 @@ impl Log<'_> {
             // Whole before the first record is taken: half a snapshot is no state of anything.
             match check(&bytes, self.index.library_id()) {
                 Ok(()) => {}
+                Err(Unfit::NoKey(error)) => return Err(error.into()),
                 Err(reason) => {
                     progress.report.notes.push(format!(
                         "snapshot {} is damaged ({reason}); the one before it is used",
@@ -283,50 +297,37 @@ impl Log<'_> {
         bytes: Bytes,
         progress: &mut Progress,
     ) -> Result<(), AttachError> {
-        let note = |progress: &mut Progress, text: String| {
-            let number = object.number;
-            progress
-                .report
-                .notes
-                .push(format!("manifest {number}: {text}"));
-        };
         let header = match LogDecoder::new(&bytes) {
             Ok(decoder) => decoder.header().clone(),
-            Err(error) if error.kind == crate::remote::RemoteErrorKind::Foreign => {
+            Err(error)
+                if matches!(
+                    error.kind,
+                    RemoteErrorKind::Foreign | RemoteErrorKind::Denied
+                ) =>
+            {
                 return Err(error.into());
             }
             Err(error) => {
-                note(
-                    progress,
-                    format!("skipped, its changes are missing ({error})"),
-                );
-                progress.head.number = progress.head.number.max(object.number);
+                progress.skip(object, &error.to_string());
                 return Ok(());
             }
         };
         if header.epoch < progress.head.epoch {
-            note(
-                progress,
-                "skipped, from before the library was taken over".into(),
-            );
+            progress.note(object, "skipped, from before the library was taken over");
             return Ok(());
         }
         if let Err(reason) = check(&bytes, self.index.library_id()) {
-            note(
-                progress,
-                format!("skipped, its changes are missing ({reason})"),
-            );
-            progress.head.number = progress.head.number.max(object.number);
+            progress.skip(object, &reason.to_string());
             return Ok(());
         }
         let expected = progress.head.number + 1;
         if header.number > expected {
-            note(
-                progress,
-                format!("the manifests from {expected} on are missing"),
+            progress.note(
+                object,
+                &format!("the manifests from {expected} on are missing"),
             );
         } else if progress.head.digest != [0; 32] && header.previous.0 != progress.head.digest {
-            note(progress, "it does not follow from the one before it".into());
+            progress.note(object, "it does not follow from the one before it");
         }
         let digest = Digest::of(&bytes).0;
         let header = self.take(bytes).await?;
@@ -368,18 +369,42 @@ impl Progress {
         self.last_seq = self.last_seq.max(header.last_seq);
         self.next_ino = self.next_ino.max(header.next_ino);
     }
+
+    fn note(&mut self, object: LogObject, text: &str) {
+        let note = format!("manifest {}: {text}", object.number);
+        self.report.notes.push(note);
+    }
+
+    /// Goes on behind a manifest that cannot be taken.
+    fn skip(&mut self, object: LogObject, reason: &str) {
+        self.note(
+            object,
+            &format!("skipped, its changes are missing ({reason})"),
+        );
+        self.head.number = self.head.number.max(object.number);
+    }
+}
+
+/// Why an object of the log cannot be taken.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error("it belongs to library {0}")]
+    OtherLibrary(LibraryId),
+    #[error(transparent)]
+    NoKey(RemoteError),
+    #[error(transparent)]
+    Damaged(#[from] RemoteError),
 }
 
 /// Whether an object of the log is whole and this library's.
-fn check(bytes: &Bytes, library: LibraryId) -> Result<(), String> {
-    let read = || -> Result<LibraryId, RemoteError> {
-        let mut decoder = LogDecoder::new(bytes)?;
-        while decoder.next_record()?.is_some() {}
-        Ok(decoder.header().library)
+fn check(bytes: &Bytes, library: LibraryId) -> Result<(), Unfit> {
+    let mut decoder = match LogDecoder::new(bytes) {
+        Err(error) if error.kind == RemoteErrorKind::Denied => return Err(Unfit::NoKey(error)),
+        opened => opened?,
     };
-    match read() {
-        Ok(found) if found == library => Ok(()),
-        Ok(found) => Err(format!("it belongs to library {found}")),
-        Err(error) => Err(error.to_string()),
+    while decoder.next_record()?.is_some() {}
+    match decoder.header().library {
+        found if found == library => Ok(()),
+        found => Err(Unfit::OtherLibrary(found)),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::fill::{AttachError, AttachReport, Claim, attach};
 use crate::disk;
 use crate::index::{Index, IndexError, Owner};
+use crate::model::KeyStore;
 use crate::remote::Remote;
 use crate::remote::retry::Deadline;
 
@@ -37,38 +38,67 @@ impl From<IndexError> for RecoverError {
     }
 }
 
-/// Builds a new index from what the remote's log says and from what the journal says on top of it,
-/// and swaps it for the old one, which is kept. Never touches the spool. Refuses while a daemon
-/// runs; an error leaves the old index in place.
-///
-/// # Errors
-/// See [`RecoverError`].
-pub async fn recover(
-    state: &Path,
+/// A recovery that holds the state: the remote is opened with the keys that the old index kept.
+#[derive(Debug)]
+pub struct Recovery {
+    state: PathBuf,
     owner: Owner,
-    remote: &Arc<dyn Remote>,
-    claim: Claim,
-    deadline: Deadline,
-) -> Result<RecoverReport, RecoverError> {
-    let swap = |source| RecoverError::Swap {
-        path: state.to_owned(),
-        source,
-    };
-    // Opening repairs what can be, and brings the journal up to date with the old rows.
-    let (old, _) = Index::open(state, owner)?;
-    old.compact_journal()?;
-    let workshop = state.join(WORKSHOP);
-    remove_workshop(&workshop).map_err(swap)?;
-    copy_journal(state, &workshop).map_err(swap)?;
-    let (new, _) = Index::open_from_journal(&workshop, owner)?;
-    let new = Arc::new(new);
-    let attach = attach(&new, remote, claim, deadline).await?;
-    new.shutdown()?;
-    drop(new);
-    drop(old);
-    let old_index = Index::replace(state, &workshop)?;
-    remove_workshop(&workshop).map_err(swap)?;
-    Ok(RecoverReport { attach, old_index })
+    old: Index,
+}
+
+impl Recovery {
+    /// Opening repairs what can be, and brings the journal up to date with the old rows. Refuses
+    /// while a daemon runs.
+    ///
+    /// # Errors
+    /// See [`RecoverError`].
+    pub fn begin(state: &Path, owner: Owner) -> Result<Self, RecoverError> {
+        let (old, _) = Index::open(state, owner)?;
+        old.compact_journal()?;
+        Ok(Self {
+            state: state.to_owned(),
+            owner,
+            old,
+        })
+    }
+
+    /// What the remote kept.
+    #[must_use]
+    pub fn key_store(&self) -> Arc<dyn KeyStore> {
+        self.old.key_store()
+    }
+
+    /// Builds a new index from what the remote's log says and from what the journal says on top of
+    /// it, and swaps it for the old one, which is kept. Never touches the spool. An error leaves
+    /// the old index in place.
+    ///
+    /// # Errors
+    /// See [`RecoverError`].
+    pub async fn run(
+        self,
+        remote: &Arc<dyn Remote>,
+        claim: Claim,
+        deadline: Deadline,
+    ) -> Result<RecoverReport, RecoverError> {
+        let state = self.state.as_path();
+        let swap = |source| RecoverError::Swap {
+            path: state.to_owned(),
+            source,
+        };
+        let workshop = state.join(WORKSHOP);
+        remove_workshop(&workshop).map_err(swap)?;
+        copy_journal(state, &workshop).map_err(swap)?;
+        let (new, _) = Index::open_from_journal(&workshop, self.owner)?;
+        let new = Arc::new(new);
+        let attach = attach(&new, remote, claim, deadline).await?;
+        new.take_keys_of(&self.old)?;
+        new.shutdown()?;
+        drop(new);
+        drop(self.old);
+        let old_index = Index::replace(state, &workshop)?;
+        remove_workshop(&workshop).map_err(swap)?;
+        Ok(RecoverReport { attach, old_index })
+    }
 }
 
 fn remove_workshop(workshop: &Path) -> std::io::Result<()> {

@@ -1,6 +1,7 @@
 //! The way of changes into the remote's log and back, with everything that may break on it.
 
 mod damage;
+mod encryption;
 mod library;
 mod recovery;
 
@@ -9,10 +10,10 @@ use std::sync::Arc;
 
 use super::cleanup::delete_dying_packs;
 use super::fill::{AttachError, AttachReport, Claim, attach};
-use super::recover::{RecoverError, recover};
+use super::recover::{RecoverError, RecoverReport, Recovery};
 use super::verify::{Depth, verify};
 use crate::index::{Index, OpenReport, OpenState, Owner};
-use crate::ingest::publisher::{Pace, Publisher};
+use crate::ingest::publisher::Publisher;
 use crate::model::*;
 use crate::remote::retry::Deadline;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
@@ -54,11 +55,28 @@ async fn attach_to(
     attach(index, remote, Claim::Continue, soon()).await
 }
 
+async fn recover(
+    state: &Path,
+    remote: &Arc<dyn Remote>,
+    claim: Claim,
+) -> Result<RecoverReport, RecoverError> {
+    let recovery = Recovery::begin(state, OWNER)?;
+    recovery.run(remote, claim, soon()).await
+}
+
 impl Library {
     async fn new() -> Self {
-        let state = tempfile::tempdir().unwrap();
         let store = tempfile::tempdir().unwrap();
         let (faulty, remote) = open_store(store.path());
+        Self::over(store, faulty, remote).await
+    }
+
+    async fn over(
+        store: tempfile::TempDir,
+        faulty: Arc<FaultyRemote>,
+        remote: Arc<dyn Remote>,
+    ) -> Self {
+        let state = tempfile::tempdir().unwrap();
         let (index, _) = open_index(state.path());
         attach_to(&index, &remote).await.unwrap();
         Self {
@@ -71,11 +89,7 @@ impl Library {
     }
 
     fn publisher(&self) -> Publisher {
-        Publisher::start(
-            Arc::clone(&self.index),
-            Arc::clone(&self.remote),
-            Pace::Local,
-        )
+        Publisher::start(Arc::clone(&self.index), Arc::clone(&self.remote))
     }
 
     async fn publish(&self) {
@@ -135,7 +149,7 @@ impl Library {
             offset: 0,
             len,
         };
-        let pack = SealedPack::seal(vec![input]).unwrap();
+        let pack = SealedPack::seal(vec![input], self.remote.cipher()).unwrap();
         let pack = store_pack(&self.remote, &pack).await.unwrap();
         let mut content = spooled_content(len);
         content.blobs[0].slices = vec![PackSlice {

@@ -118,9 +118,45 @@ fn bots_never_lead_to_a_local_store_unasked() {
         error.contains("my.telegram.org") && !error.contains("AAsecret"),
         "{error}"
     );
-    let error = with_bots(&[("TELEGRAM_API_ID", "1"), ("TELEGRAM_API_HASH", "hash")]);
-    assert!(error.contains("TGFS_STORE=local:DIR"), "{error}");
+    let error = with_bots(&[("TELEGRAM_API_ID", "one"), ("TELEGRAM_API_HASH", "hash")]);
+    assert!(error.contains("TELEGRAM_API_ID"), "{error}");
     assert!(!scratch.state().exists() && !scratch.path().join("mnt").exists());
+}
+
+/// All that is wrong about bots and their server, told at once and without the network.
+#[test]
+fn check_finds_what_is_wrong_with_bots() {
+    let scratch = Scratch::new();
+    let check = |env: &str| {
+        std::fs::write(scratch.path().join(".env"), env).unwrap();
+        let ended = scratch.run(&["config", "--check"]);
+        assert_eq!(ended.status, 1, "{ended:?}");
+        assert!(!ended.stderr.contains("hush"), "{ended:?}");
+        ended.stderr
+    };
+    let said = check(
+        "BOT_TOKEN=hush\nBOT_TOKEN_2=2:AAhush\nBOT_TOKEN_3=2:AAhush\nBOT_TOKEN_4=4:A\n\
+         CHAT_ID_2=-100\nCHAT_ID_3=x y\nTELEGRAM_API_ID=-5\nTELEGRAM_SERVER=localhost:443\n",
+    );
+    for part in [
+        "BOT_TOKEN is no bot token",
+        "BOT_TOKEN has no channel",
+        "BOT_TOKEN_2 and BOT_TOKEN_3 are the same bot",
+        "the channel of BOT_TOKEN_3",
+        "BOT_TOKEN_4 has no channel",
+        "TELEGRAM_API_ID (.env line 7)",
+        "without TELEGRAM_API_HASH",
+        "TELEGRAM_SERVER_KEY",
+    ] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+    let begin = "-----BEGIN PUBLIC KEY-----\nbm9uc2Vuc2U=\n-----END PUBLIC KEY-----\n";
+    std::fs::write(scratch.path().join("key.pem"), begin).unwrap();
+    let said = check(
+        "BOT_TOKEN=2:AAhush\nCHAT_ID=@films\nTELEGRAM_API_ID=5\nTELEGRAM_API_HASH=hush\n\
+         TELEGRAM_SERVER=localhost:443\nTELEGRAM_SERVER_KEY=key.pem\n",
+    );
+    assert!(said.contains("key.pem cannot be used"), "{said}");
 }
 
 #[test]

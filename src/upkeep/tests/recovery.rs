@@ -55,11 +55,11 @@ async fn a_second_writer_is_noticed_and_can_be_taken_over_from() {
         remote,
         ..
     } = library;
-    let refused = recover(state.path(), OWNER, &remote, Claim::TakeOver, soon()).await;
+    let refused = recover(state.path(), &remote, Claim::TakeOver).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("another tgfs uses"), "{refused}");
     drop(index);
-    let report = recover(state.path(), OWNER, &remote, Claim::TakeOver, soon())
+    let report = recover(state.path(), &remote, Claim::TakeOver)
         .await
         .unwrap();
     assert!(report.old_index.unwrap().exists());
@@ -68,7 +68,7 @@ async fn a_second_writer_is_noticed_and_can_be_taken_over_from() {
     assert_eq!(paths(&index), ["", "/before", "/ours", "/theirs"]);
     assert_eq!(index.log_head().epoch, 1);
     attach_to(&index, &remote).await.unwrap();
-    let publisher = Publisher::start(Arc::clone(&index), remote, Pace::Local);
+    let publisher = Publisher::start(Arc::clone(&index), remote);
     publisher.drained().await.unwrap();
     assert!(index.outbox(1).unwrap().records.is_empty());
 }
@@ -121,8 +121,14 @@ async fn recovery_brings_back_what_the_store_does_not_know_yet() {
     library.commit(&[put(&local)]);
     let expected = tree(&library.index);
     let remote = Arc::clone(&library.remote);
+    let keys = library.index.key_store();
+    keys.put(b"auth", b"key").unwrap();
+    // The rows are lost, the remote's with them; it keeps new ones before the recovery.
     let (state, _store) = library.crashed(&["index"]);
-    recover(state.path(), OWNER, &remote, Claim::Continue, soon())
+    let index = open_index(state.path()).0;
+    index.key_store().put(b"auth", b"new key").unwrap();
+    drop(index);
+    recover(state.path(), &remote, Claim::Continue)
         .await
         .unwrap();
     let (index, report) = open_index(state.path());
@@ -130,6 +136,8 @@ async fn recovery_brings_back_what_the_store_does_not_know_yet() {
     assert_eq!(tree(&index), expected);
     assert!(!index.is_published(local.id).unwrap());
     assert_eq!(index.outbox(usize::MAX).unwrap().held_back, 1);
+    let kept = index.key_store().get(b"auth").unwrap();
+    assert_eq!(kept.as_deref(), Some(&b"new key"[..]));
 }
 
 #[tokio::test]
@@ -141,7 +149,7 @@ async fn a_store_that_cannot_be_read_leaves_the_index_alone() {
     let (faulty, remote) = (Arc::clone(&library.faulty), Arc::clone(&library.remote));
     let (state, _store) = library.crashed(&[]);
     faulty.inject(Operation::ReadLog, &Fault::Fail(RemoteErrorKind::Denied), 1);
-    let failed = recover(state.path(), OWNER, &remote, Claim::Continue, soon()).await;
+    let failed = recover(state.path(), &remote, Claim::Continue).await;
     assert!(matches!(
         failed,
         Err(RecoverError::Attach(AttachError::Remote(_)))

@@ -1,0 +1,78 @@
+//! From the settings about Telegram to what the remote is made from.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use crate::config::{self, Config, ServerConfig, Store, TelegramConfig};
+use crate::remote::telegram::{
+    ApiId, BotSettings, Hidden, Pace, Server, ServerKey, Settings, Token, Tombstones,
+};
+
+/// What is wrong with settings in ways that only the parts can tell; needs no network.
+#[must_use]
+pub fn check_settings(config: &Config) -> Vec<String> {
+    let Store::Telegram(telegram) = &config.store else {
+        return Vec::new();
+    };
+    let server = telegram.server.as_ref();
+    server
+        .and_then(|server| server_key(server).err())
+        .into_iter()
+        .collect()
+}
+
+fn server_key(server: &ServerConfig) -> Result<ServerKey, String> {
+    ServerKey::from_pem(&server.key).map_err(|reason| {
+        format!(
+            "TELEGRAM_SERVER_KEY: {} cannot be used: {reason}",
+            server.key_file.display()
+        )
+    })
+}
+
+/// Blocking: looks the server's name up, where it is one.
+pub fn settings(telegram: &TelegramConfig) -> Result<Settings, String> {
+    let server = match &telegram.server {
+        None => Server::Telegram,
+        Some(server) => Server::Own {
+            dc: server.address.dc,
+            address: address_of(server)?,
+            key: server_key(server)?,
+        },
+    };
+    let bots = telegram.bots.iter().map(|bot| BotSettings {
+        number: bot.number,
+        token: Token::new(bot.token.expose()),
+        chat: bot.chat_id.clone(),
+    });
+    Ok(Settings {
+        api: ApiId {
+            id: telegram.api_id,
+            hash: Hidden::new(telegram.api_hash.expose()),
+        },
+        server,
+        bots: bots.collect(),
+        pace: match telegram.pace {
+            config::Pace::Gentle => Pace::Gentle,
+            config::Pace::Normal => Pace::Normal,
+            config::Pace::Fast => Pace::Fast,
+        },
+        tombstones: match telegram.tombstones {
+            config::Tombstones::Leave => Tombstones::Leave,
+            config::Tombstones::Write => Tombstones::Write,
+        },
+        rollover: telegram.rollover,
+    })
+}
+
+fn address_of(server: &ServerConfig) -> Result<SocketAddr, String> {
+    let (host, port) = (server.address.host.as_str(), server.address.port);
+    let unknown = |reason: String| {
+        format!("TELEGRAM_SERVER: the host {host} cannot be looked up ({reason}); write its number")
+    };
+    let mut found = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| unknown(error.to_string()))?;
+    found
+        .next()
+        .ok_or_else(|| unknown("it has no address".into()))
+}

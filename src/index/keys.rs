@@ -1,0 +1,140 @@
+//! What a remote keeps in the state: rows of its own that are on the disk when `put` returns.
+
+use std::sync::{Arc, Weak};
+
+use super::store::Store;
+use super::{Index, IndexError, Rows, Shared};
+use crate::model::{KeyAndValue, KeyStore, KeyStoreError};
+
+/// Rows of the remote. Its values are secret (keys of connections); the state directory is ours
+/// alone.
+const TABLE: &str = "remote";
+
+/// The remote's rows, as long as the index is open: it does not hold the state directory.
+#[derive(Debug)]
+struct Keys(Weak<Shared>);
+
+impl Index {
+    /// Where the remote of this state keeps what it needs again.
+    #[must_use]
+    pub fn key_store(&self) -> Arc<dyn KeyStore> {
+        Arc::new(Keys(Arc::downgrade(&self.shared)))
+    }
+
+    /// Takes over what the remote kept in `other`.
+    ///
+    /// # Errors
+    /// When one of the databases fails.
+    pub fn take_keys_of(&self, other: &Self) -> Result<(), IndexError> {
+        let rows = self.rows(TABLE)?;
+        for (key, value) in other.rows(TABLE)?.scan(b"")? {
+            rows.put(&key, &value)?;
+        }
+        self.shared.read(Store::flush)
+    }
+}
+
+impl Keys {
+    fn rows(&self) -> Result<Rows, KeyStoreError> {
+        let shared = self.0.upgrade();
+        let shared = shared.ok_or_else(|| KeyStoreError("it was closed".to_owned()))?;
+        Ok(Rows {
+            shared,
+            table: TABLE,
+        })
+    }
+
+    /// A write that is on the disk when this returns. Puts are rare (one a pack, one a sign-in);
+    /// each costs two syncs of sled's file, about as much as closing a file.
+    fn written(
+        &self,
+        write: impl FnOnce(&Rows) -> Result<(), IndexError>,
+    ) -> Result<(), KeyStoreError> {
+        let rows = self.rows()?;
+        write(&rows).map_err(told)?;
+        rows.shared.read(Store::flush).map_err(told)
+    }
+}
+
+impl KeyStore for Keys {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KeyStoreError> {
+        self.rows()?.get(key).map_err(told)
+    }
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), KeyStoreError> {
+        self.written(|rows| rows.put(key, value))
+    }
+    fn remove(&self, key: &[u8]) -> Result<(), KeyStoreError> {
+        self.written(|rows| rows.remove(key))
+    }
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<KeyAndValue>, KeyStoreError> {
+        self.rows()?.scan(prefix).map_err(told)
+    }
+}
+
+/// The error names no value.
+fn told(error: IndexError) -> KeyStoreError {
+    KeyStoreError(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Owner;
+
+    fn open(state: &std::path::Path) -> Index {
+        Index::open(state, Owner { uid: 0, gid: 0 }).unwrap().0
+    }
+
+    #[test]
+    fn keys_stay_and_hold_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let index = open(state.path());
+        let keys = index.key_store();
+        keys.put(b"auth 2", b"secret").unwrap();
+        keys.put(b"auth 1", b"key").unwrap();
+        keys.put(b"peer", b"-100").unwrap();
+        keys.remove(b"peer").unwrap();
+        keys.remove(b"never").unwrap();
+        assert_eq!(keys.get(b"peer").unwrap(), None);
+        // The remote may outlive the index.
+        drop(index);
+        keys.put(b"late", b"").unwrap_err();
+        let index = open(state.path());
+        let pairs = index.key_store().scan(b"auth").unwrap();
+        let pair = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
+        assert_eq!(pairs, [pair(b"auth 1", b"key"), pair(b"auth 2", b"secret")]);
+        assert!(!format!("{keys:?}").contains("secret"));
+        // Other tables are others'.
+        index.rows("remotely").unwrap().put(b"x", b"y").unwrap();
+        assert_eq!(index.key_store().scan(b"").unwrap().len(), 2);
+    }
+
+    /// What a process that is killed leaves is what its files hold at that moment.
+    #[test]
+    fn a_put_is_on_the_disk_when_it_returns() {
+        let (state, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let index = open(state.path());
+        let keys = index.key_store();
+        for number in 0..20_u8 {
+            keys.put(&[number], &[number; 300]).unwrap();
+            let target = copy.path().join(number.to_string());
+            copy_files(state.path(), &target);
+            let copied = open(&target);
+            let found = copied.key_store().get(&[number]).unwrap();
+            assert_eq!(found, Some(vec![number; 300]));
+        }
+    }
+
+    fn copy_files(from: &std::path::Path, to: &std::path::Path) {
+        std::fs::create_dir(to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let (file, target) = file
+                .map(|file| (file.path(), to.join(file.file_name())))
+                .unwrap();
+            match file.is_dir() {
+                true => copy_files(&file, &target),
+                false => std::fs::copy(file, target).map(|_| ()).unwrap(),
+            }
+        }
+    }
+}
