@@ -1,10 +1,10 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use telegram_sim::{Bot, Faults, Options, Profile, Visibility};
 
@@ -13,7 +13,7 @@ use telegram_sim::{Bot, Faults, Options, Profile, Visibility};
 #[command(name = "telegram-sim", version)]
 pub(crate) struct Args {
     /// Where data center 2 listens; port 0 picks a free one
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = resolve)]
     listen: SocketAddr,
     /// How many bots there are
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -56,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// Where data center 4 listens, if there is to be one
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = resolve)]
     second_dc: Option<SocketAddr>,
     /// How many of the bots, the last ones, are at home there
     #[arg(long, value_name = "N", default_value_t = 0, requires = "second_dc")]
@@ -67,6 +67,14 @@ pub(crate) struct Args {
     /// Gives the channels names: simchannel1, simchannel2, ...
     #[arg(long)]
     public: bool,
+}
+
+/// The first address of a name.
+fn resolve(text: &str) -> Result<SocketAddr> {
+    text.to_socket_addrs()
+        .with_context(|| format!("{text}: no HOST:PORT"))?
+        .next()
+        .with_context(|| format!("{text}: no such host"))
 }
 
 impl Args {

@@ -131,6 +131,7 @@ fn wrong_flags_are_wrong_usage() {
         &["--bots", "0"][..],
         &["--bots", "1", "--faults", "rain=5%"],
         &["--bots", "1", "--second-dc-bots", "1"],
+        &["--bots", "1", "--second-dc", "127.0.0.1"],
     ] {
         let status = Command::new(env!("CARGO_BIN_EXE_telegram-sim"))
             .args(["--listen", "127.0.0.1:0", "--write-env", "/dev/null"])
