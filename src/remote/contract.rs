@@ -181,7 +181,8 @@ fn local(store: &Path) -> Arc<dyn Remote> {
     Arc::new(LocalRemote::open(store).unwrap())
 }
 
-async fn encrypted(remote: Arc<dyn Remote>) -> Arc<dyn Remote> {
+/// The same remote, and everything that goes there encrypted.
+pub(super) async fn encrypted(remote: Arc<dyn Remote>) -> Arc<dyn Remote> {
     let passphrases = Passphrases::new(Some("correct horse"), None);
     let unlocked = unlock(remote, &passphrases, KdfCost::NONE, retry::Deadline::None);
     unlocked.await.unwrap().remote

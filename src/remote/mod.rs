@@ -86,7 +86,7 @@ pub type IsKnown = dyn Fn(PackId) -> Result<bool, RemoteError> + Send + Sync;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LibraryMark {
     pub id: LibraryId,
-    /// The wrapped key ([`Wrap`]) of an encrypted library, for everybody to see. Fewer than
+    /// The wrapped key ([`Wrap`]) of an encrypted library, for everybody to see. At most
     /// [`MAX_WRAP_BYTES`]; not looked at by the remote.
     pub wrap: Option<Bytes>,
 }
