@@ -152,9 +152,10 @@ impl Remote for DistantRemote {
             }
         }
         let at = self.answer_at(range.len);
-        let bytes = self.inner.get(pack, range, urgency).await?;
+        let answer = self.inner.get(pack, range, urgency).await;
+        // An error travels as far.
         tokio::time::sleep_until(at).await;
-        Ok(bytes)
+        answer
     }
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         tokio::time::sleep(self.distance.latency).await;
