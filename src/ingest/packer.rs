@@ -1,8 +1,10 @@
 //! Small blobs share packs: a channel takes about 20 messages a minute, and ten thousand posters
 //! must not take ten thousand of them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -19,6 +21,12 @@ pub const SHARED_BELOW_BYTES: u64 = 4 << 20;
 /// Blobs that wait for their packs: four packs of as many slices as one can have. Each waits with
 /// a task of a few KiB, and with its file in the spool.
 const MAX_WAITING: usize = 4 * MAX_SLICES;
+
+/// Packs of small blobs that do not wait for more, within one linger: a film's poster, its map and
+/// one to spare.
+const QUICK_PACKS: usize = 3;
+/// Enough to gather what one `cp -r` makes at a time.
+const QUICK_LINGER: Duration = Duration::from_millis(300);
 
 /// Where a small blob's bytes went, slice by slice.
 pub type Placed = Vec<(u64, PackRef)>;
@@ -118,9 +126,35 @@ impl Ticket<'_> {
     }
 }
 
+/// Lets single small blobs go at once: only where many come does a pack wait for more.
+#[derive(Debug, Default)]
+struct Haste {
+    /// When the packs that did not wait were begun, at most [`QUICK_PACKS`].
+    quick: VecDeque<Instant>,
+}
+
+impl Haste {
+    /// When a pack that is begun at `now` is to be closed.
+    fn closes(&mut self, now: Instant, linger: Duration) -> Instant {
+        while self
+            .quick
+            .front()
+            .is_some_and(|begun| now >= *begun + linger)
+        {
+            self.quick.pop_front();
+        }
+        if self.quick.len() >= QUICK_PACKS {
+            return now + linger;
+        }
+        self.quick.push_back(now);
+        now + linger.min(QUICK_LINGER)
+    }
+}
+
 async fn collect(shared: Arc<Shared>, mut receiver: mpsc::UnboundedReceiver<Item>) {
+    let mut haste = Haste::default();
     while let Some(first) = receiver.recv().await {
-        let closes = Instant::now() + shared.outgoing.appetite().linger;
+        let closes = haste.closes(Instant::now(), shared.outgoing.appetite().linger);
         let mut bytes = first.bytes();
         let mut slices = first.inputs.len();
         let mut items = vec![first];
@@ -229,4 +263,29 @@ async fn readable(items: Vec<Item>) -> (Vec<Item>, Vec<Item>) {
     });
     // It ends early only with the runtime; then nobody waits for an answer.
     sorting.await.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_small_blobs_go_at_once_and_many_wait_for_each_other() {
+        let mut haste = Haste::default();
+        let linger = Duration::from_secs(30);
+        let begun = Instant::now();
+        let waits = |haste: &mut Haste, at: u64| {
+            let now = begun + Duration::from_secs(at);
+            haste.closes(now, linger) - now
+        };
+        for at in 0..3 {
+            assert_eq!(waits(&mut haste, at), QUICK_LINGER);
+        }
+        assert_eq!(waits(&mut haste, 3), linger);
+        assert_eq!(waits(&mut haste, 30), QUICK_LINGER);
+        assert_eq!(waits(&mut haste, 30), linger);
+        // A directory's linger is short anyway.
+        let local = Duration::from_millis(100);
+        assert_eq!(Haste::default().closes(begun, local), begun + local);
+    }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::{ByteRange, LibraryId, PackAddress, PackRef, WriterId};
+use crate::model::{ByteRange, LibraryId, PackAddress, PackId, PackRef, WriterId};
 pub use cipher::{Cipher, KdfCost, MasterKey, Wrap, WrapError};
 pub use encrypted::EncryptedRemote;
 pub use error::{RemoteError, RemoteErrorKind};
@@ -60,6 +60,12 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     /// Deleting what is not there is success.
     async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError>;
 
+    /// Deletes packs that this state put there and that nothing came to name: what a crash leaves
+    /// between a put and its record. `is_known` tells whether index or notes know a pack. How many.
+    ///
+    /// Packs of which only the remote knows stay: they may be another state's.
+    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError>;
+
     /// The library that is kept here; `None` when there surely is none.
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError>;
     /// Makes this the place of a library; refused when there is one already.
@@ -87,6 +93,9 @@ pub enum Urgency {
     /// They are probably wanted soon.
     Ahead,
 }
+
+/// Whether a pack is known; an error leaves it as it is.
+pub type IsKnown = dyn Fn(PackId) -> Result<bool, RemoteError> + Send + Sync;
 
 /// What says that a remote is the place of a library.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Appetite, Cipher, LibraryMark, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
-    SealedPack, Urgency,
+    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
+    RemoteErrorKind, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, KeyStore, KeyStoreError, PackAddress, PackRef};
 
@@ -168,6 +168,9 @@ impl Remote for FaultyRemote {
     async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
         self.meet(Operation::Delete, self.inner.delete(pack), same)
             .await
+    }
+    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
+        self.inner.delete_unnamed(is_known).await
     }
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.meet(Operation::ReadLog, self.inner.library(), same)

@@ -4,6 +4,7 @@
 pub mod cleanup;
 pub mod fill;
 pub mod recover;
+pub mod spare;
 pub mod verify;
 
 #[cfg(test)]

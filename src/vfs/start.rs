@@ -2,7 +2,7 @@
 //! the remote, and spool files that no record names.
 
 use super::{Inner, Vfs};
-use crate::index::Rows;
+use crate::index::{ChildKind, Rows};
 use crate::ingest;
 use crate::model::{
     BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
@@ -377,9 +377,15 @@ impl Inner {
     }
 
     fn lost_and_found(&self) -> FsResult<EntryId> {
-        let name = Name::new(LOST_AND_FOUND)?;
-        if let Some(child) = self.tree.child(EntryId::ROOT, &name)? {
-            return Ok(child.id);
+        let mut name = Name::new(LOST_AND_FOUND)?;
+        let mut number = 1;
+        while let Some(child) = self.tree.child(EntryId::ROOT, &name)? {
+            if child.kind == ChildKind::Directory {
+                return Ok(child.id);
+            }
+            // A file of the user's.
+            number += 1;
+            name = Name::new(format!("{LOST_AND_FOUND}.{number}"))?;
         }
         let new = NewEntry {
             mode: 0o700,

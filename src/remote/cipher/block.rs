@@ -1,9 +1,9 @@
 //! Blocks of packs: ciphertext as long as the block, so that offsets stay aligned; the tag goes into
 //! the pack's table.
 
-use chacha20poly1305::{AeadInPlace, KeyInit, XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
 
+use super::aead::{Aead, WrongBytes};
 use super::{MasterKey, NONCE_BYTES, PACK_CONTEXT, TAG_BYTES};
 use crate::model::{BlockIndex, PackId};
 
@@ -21,17 +21,13 @@ pub struct BlockPlace {
     pub count: u32,
 }
 
-/// The bytes are not what was sealed here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WrongBytes;
-
 /// The key of one pack. A pack's id is random and stands for one composition for good, so a key and
 /// a nonce never meet two plaintexts as long as each block is compared with its tag before it is
 /// sent; [`super::super::SealedPack`] does.
 #[derive(Clone)]
 pub struct PackCipher {
     pack: PackId,
-    aead: XChaCha20Poly1305,
+    aead: Aead,
 }
 
 impl std::fmt::Debug for PackCipher {
@@ -42,34 +38,31 @@ impl std::fmt::Debug for PackCipher {
 
 impl PackCipher {
     pub(super) fn new(key: &MasterKey, pack: PackId) -> Self {
-        let key = key.derive(PACK_CONTEXT, pack.as_bytes());
         Self {
             pack,
-            aead: XChaCha20Poly1305::new((&*key).into()),
+            aead: Aead::new(key.derive(PACK_CONTEXT, pack.as_bytes())),
         }
     }
 
     /// Encrypts a block in place.
     ///
     /// # Errors
-    /// Never for a block: only bytes beyond ChaCha20's 256 GiB cannot be sealed.
+    /// Never for a block: see [`WrongBytes`].
     pub fn seal(&self, place: BlockPlace, bytes: &mut [u8]) -> Result<Tag, WrongBytes> {
-        let aad = self.associated(place, bytes.len());
+        let associated = self.associated(place, bytes.len());
         self.aead
-            .encrypt_in_place_detached(&nonce(place.block), &aad, bytes)
-            .map(|tag| Tag(tag.into()))
-            .map_err(|_| WrongBytes)
+            .seal(&nonce(place.block), &associated, bytes)
+            .map(Tag)
     }
 
-    /// Decrypts a block in place once its tag was found right; else the bytes stay as they are.
+    /// Decrypts a block in place.
     ///
     /// # Errors
     /// [`WrongBytes`].
-    pub fn open(&self, place: BlockPlace, bytes: &mut [u8], tag: &Tag) -> Result<(), WrongBytes> {
-        let aad = self.associated(place, bytes.len());
+    pub fn open(&self, place: BlockPlace, bytes: &mut [u8], tag: Tag) -> Result<(), WrongBytes> {
+        let associated = self.associated(place, bytes.len());
         self.aead
-            .decrypt_in_place_detached(&nonce(place.block), &aad, bytes, (&tag.0).into())
-            .map_err(|_| WrongBytes)
+            .open(&nonce(place.block), &associated, bytes, tag.0)
     }
 
     fn associated(&self, place: BlockPlace, len: usize) -> [u8; AAD_BYTES] {
@@ -84,8 +77,8 @@ impl PackCipher {
 }
 
 /// The block's number, little endian, then zeros.
-fn nonce(block: BlockIndex) -> XNonce {
+fn nonce(block: BlockIndex) -> [u8; NONCE_BYTES] {
     let mut nonce = [0; NONCE_BYTES];
     nonce[..4].copy_from_slice(&block.0.to_le_bytes());
-    nonce.into()
+    nonce
 }

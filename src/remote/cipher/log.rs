@@ -6,9 +6,9 @@
 //! Each carries the wrap, so that the passphrase opens the library when its mark is lost.
 
 use bytes::Bytes;
-use chacha20poly1305::{AeadInPlace, KeyInit, XChaCha20Poly1305};
 
-use super::{KEY_BYTES, LOG_KEY_CONTEXT, LOG_NONCE_CONTEXT, MasterKey, NONCE_BYTES, TAG_BYTES};
+use super::aead::{Aead, WrongBytes};
+use super::{LOG_KEY_CONTEXT, LOG_NONCE_CONTEXT, MasterKey, NONCE_BYTES, TAG_BYTES};
 use crate::remote::{LogKind, LogObject};
 
 /// The last byte is the version. No zstd stream begins so.
@@ -53,10 +53,6 @@ pub fn log_form(bytes: &[u8]) -> LogForm<'_> {
     }
 }
 
-/// The bytes are not what was sealed under this name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WrongBytes;
-
 /// Seals an object. The same object gives the same bytes again, so that a repeated append is the
 /// same append: the nonce is a keyed hash of all that is sealed.
 ///
@@ -80,9 +76,7 @@ pub fn seal_log(
     sealed.extend_from_slice(&nonce);
     let start = sealed.len();
     sealed.extend_from_slice(plain);
-    let tag = aead(key)
-        .encrypt_in_place_detached((&nonce).into(), &aad, &mut sealed[start..])
-        .map_err(|_| WrongBytes)?;
+    let tag = aead(key).seal(&nonce, &aad, &mut sealed[start..])?;
     sealed.extend_from_slice(&tag);
     Ok(sealed.into())
 }
@@ -99,25 +93,20 @@ pub fn open_log(key: &MasterKey, object: LogObject, bytes: Bytes) -> Result<Byte
     let mut body = bytes
         .try_into_mut()
         .unwrap_or_else(|shared| (&shared[..]).into());
-    let nonce = body.split_to(header_len + NONCE_BYTES);
+    let head = body.split_to(header_len + NONCE_BYTES);
     let tag = body.split_off(body.len() - TAG_BYTES);
-    aead(key)
-        .decrypt_in_place_detached(
-            nonce[header_len..].into(),
-            &aad,
-            &mut body,
-            (&tag[..]).into(),
-        )
-        .map_err(|_| WrongBytes)?;
+    let nonce = head[header_len..].try_into().map_err(|_| WrongBytes)?;
+    let tag = tag[..].try_into().map_err(|_| WrongBytes)?;
+    aead(key).open(nonce, &aad, &mut body, tag)?;
     Ok(body.freeze())
 }
 
-fn aead(key: &MasterKey) -> XChaCha20Poly1305 {
-    XChaCha20Poly1305::new((&*key.derive(LOG_KEY_CONTEXT, &[])).into())
+fn aead(key: &MasterKey) -> Aead {
+    Aead::new(key.derive(LOG_KEY_CONTEXT, &[]))
 }
 
 fn nonce_for(key: &MasterKey, aad: &[u8], plain: &[u8]) -> [u8; NONCE_BYTES] {
-    let key: [u8; KEY_BYTES] = *key.derive(LOG_NONCE_CONTEXT, &[]);
+    let key = key.derive(LOG_NONCE_CONTEXT, &[]);
     let mut hasher = blake3::Hasher::new_keyed(&key);
     hasher.update(aad).update(plain);
     let mut nonce = [0; NONCE_BYTES];

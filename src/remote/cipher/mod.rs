@@ -4,6 +4,7 @@
 //! own, derived from the master key and the pack's id, so that a block's number serves as its nonce
 //! (`block`). Objects of the log are sealed whole (`log`).
 
+mod aead;
 mod block;
 mod log;
 mod wrap;

@@ -2,10 +2,10 @@
 //! library's mark and in each object of the log, for everybody to see.
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use chacha20poly1305::{AeadInPlace, KeyInit, XChaCha20Poly1305};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::aead::Aead;
 use super::{KEY_BYTES, MasterKey, NONCE_BYTES, TAG_BYTES};
 use crate::codec::{self, CodecError, Kind, Record};
 
@@ -27,7 +27,7 @@ pub struct KdfCost {
 impl KdfCost {
     /// RFC 9106's second recommendation (64 MiB, 3 passes) with one lane instead of four: ours are
     /// computed one after the other, so more of them would only help those who guess side by side.
-    /// About a quarter of a second, paid at each start and by each command without a daemon; runs on
+    /// About an eighth of a second, paid at each start and by each command without a daemon; runs on
     /// the smallest machine that can run a daemon.
     pub const STANDARD: Self = Self {
         memory_kib: 64 * 1024,
@@ -121,13 +121,9 @@ impl Wrap {
         let record = &self.0;
         let aead = record.aead(passphrase)?;
         let mut key = Zeroizing::new(record.sealed);
-        aead.decrypt_in_place_detached(
-            (&record.nonce).into(),
-            &record.associated(),
-            key.as_mut_slice(),
-            (&record.tag).into(),
-        )
-        .map_err(|_| WrapError::WrongPassphrase)?;
+        let associated = record.associated();
+        aead.open(&record.nonce, &associated, key.as_mut_slice(), record.tag)
+            .map_err(|_| WrapError::WrongPassphrase)?;
         Ok(MasterKey::from_bytes(key))
     }
 
@@ -151,7 +147,7 @@ impl Wrap {
 }
 
 impl WrapV1 {
-    fn aead(&self, passphrase: &[u8]) -> Result<XChaCha20Poly1305, WrapError> {
+    fn aead(&self, passphrase: &[u8]) -> Result<Aead, WrapError> {
         if self.memory_kib > MAX_MEMORY_KIB || self.passes > MAX_PASSES || self.lanes > MAX_LANES {
             return Err(WrapError::TooCostly {
                 memory_mib: self.memory_kib / 1024,
@@ -165,16 +161,16 @@ impl WrapV1 {
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(passphrase, &self.salt, key.as_mut_slice())
             .map_err(WrapError::Derivation)?;
-        Ok(XChaCha20Poly1305::new((&*key).into()))
+        Ok(Aead::new(key))
     }
 
     fn close(&mut self, key: &MasterKey, passphrase: &[u8]) -> Result<(), WrapError> {
         let aead = self.aead(passphrase)?;
-        let aad = self.associated();
+        let associated = self.associated();
         self.sealed = **key.0;
-        let sealed = aead.encrypt_in_place_detached((&self.nonce).into(), &aad, &mut self.sealed);
+        let tag = aead.seal(&self.nonce, &associated, &mut self.sealed);
         // The only error is of a length that 32 bytes have not.
-        self.tag = sealed.map_err(|_| WrapError::WrongPassphrase)?.into();
+        self.tag = tag.map_err(|_| WrapError::WrongPassphrase)?;
         Ok(())
     }
 

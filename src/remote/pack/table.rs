@@ -190,7 +190,7 @@ impl PackTable {
                 }
             }
             Checks::Tags(tags) => {
-                let tag = tags.get(at).ok_or(missing)?;
+                let tag = *tags.get(at).ok_or(missing)?;
                 let cipher = cipher.of_pack(pack).ok_or(PackError::NeedsKey(pack))?;
                 let place = BlockPlace {
                     block,

@@ -10,7 +10,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::super::{
-    Appetite, Cipher, LibraryMark, LogKind, LogObject, Remote, RemoteError, SealedPack, Urgency,
+    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError, SealedPack,
+    Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -164,6 +165,9 @@ impl Remote for DistantRemote {
     async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
         tokio::time::sleep(self.distance.latency).await;
         self.inner.delete(pack).await
+    }
+    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
+        self.inner.delete_unnamed(is_known).await
     }
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.inner.library().await

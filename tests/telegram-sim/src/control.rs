@@ -291,7 +291,11 @@ impl Server {
     pub fn remove_bot(&self, channel: Channel, bot: Bot) -> Result<()> {
         let mut world = self.shared.world();
         world.channel(channel)?;
-        world.record(Event::Left { channel, bot })
+        world.record(Event::Left {
+            channel,
+            bot,
+            date: self.shared.now(),
+        })
     }
 
     /// Makes a bot an administrator of a channel, with all rights.

@@ -1,7 +1,9 @@
 //! What goes wrong: by chance, so many calls in a hundred, or on order, the next call of a method.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -11,7 +13,8 @@ use crate::options::Bot;
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Percent(pub f64);
 
-/// A wait that the server asks for.
+/// A wait that the server asks for. Until it is over, calls of the same method by the same bot are
+/// told to wait for what is left of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Wait {
     pub chance: Percent,
@@ -98,7 +101,8 @@ pub struct Injection {
 }
 
 impl Injection {
-    /// Happens to the next call of `method` (such as `upload.getFile`) by any bot, once.
+    /// Happens to the next call of `method` (such as `upload.getFile`) by any bot, once; one that asks
+    /// to wait lasts as [`Wait`] says. The method of a handshake's messages is `handshake`.
     #[must_use]
     pub fn on(method: &str, fault: Fault) -> Self {
         Self {
@@ -136,7 +140,30 @@ impl Injection {
 pub(crate) struct FaultPlan {
     chances: Faults,
     orders: Vec<Injection>,
+    /// Until when a bot was told to wait with a method, and in which words.
+    waits: HashMap<(Bot, String), (Instant, Fault)>,
     dice: Dice,
+}
+
+impl Fault {
+    /// Seconds to wait, for the faults that ask for it.
+    fn wait(self) -> Option<u32> {
+        match self {
+            Self::Flood(seconds) | Self::PremiumFlood(seconds) | Self::SlowMode(seconds) => {
+                Some(seconds)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same words with other seconds.
+    fn with_wait(self, seconds: u32) -> Self {
+        match self {
+            Self::PremiumFlood(_) => Self::PremiumFlood(seconds),
+            Self::SlowMode(_) => Self::SlowMode(seconds),
+            _ => Self::Flood(seconds),
+        }
+    }
 }
 
 impl FaultPlan {
@@ -144,6 +171,7 @@ impl FaultPlan {
         Self {
             chances,
             orders: Vec::new(),
+            waits: HashMap::new(),
             dice: Dice(seed),
         }
     }
@@ -156,13 +184,37 @@ impl FaultPlan {
         self.orders.push(injection);
     }
 
+    /// Forgets orders, and waits that are not over.
     pub(crate) fn clear_orders(&mut self) {
         self.orders.clear();
+        self.waits.clear();
     }
 
     /// What happens to this call of a signed-in bot.
     pub(crate) fn of_call(&mut self, method: &str, bot: Option<Bot>) -> Option<Fault> {
-        self.ordered(method, bot).or_else(|| self.by_chance(method))
+        if let Some(fault) = self.waiting(method, bot) {
+            return Some(fault);
+        }
+        let fault = self
+            .ordered(method, bot)
+            .or_else(|| self.by_chance(method))?;
+        if let (Some(bot), Some(seconds)) = (bot, fault.wait()) {
+            let until = Instant::now() + Duration::from_secs(u64::from(seconds));
+            self.waits.insert((bot, method.to_owned()), (until, fault));
+        }
+        Some(fault)
+    }
+
+    /// The rest of a wait that the bot was told before.
+    fn waiting(&mut self, method: &str, bot: Option<Bot>) -> Option<Fault> {
+        if self.waits.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        self.waits.retain(|_, (until, _)| *until > now);
+        let (until, fault) = self.waits.get(&(bot?, method.to_owned()))?;
+        let left = until.duration_since(now).as_secs_f64().ceil();
+        Some(fault.with_wait(left as u32))
     }
 
     /// What happens to a message that starts a connection.
@@ -384,6 +436,22 @@ mod tests {
         assert_ne!(run(7), run(8));
         let hit = run(7).iter().filter(|fault| fault.is_some()).count();
         assert!((300..450).contains(&hit), "{hit} of 1000");
+    }
+
+    #[test]
+    fn a_wait_lasts_for_one_bot_and_method() {
+        let mut plan = FaultPlan::new(Faults::default(), 1);
+        plan.order(Injection::on("upload.getFile", Fault::PremiumFlood(60)));
+        for _ in 0..2 {
+            assert_eq!(
+                plan.of_call("upload.getFile", Some(Bot(1))),
+                Some(Fault::PremiumFlood(60))
+            );
+        }
+        assert_eq!(plan.of_call("upload.getFile", Some(Bot(2))), None);
+        assert_eq!(plan.of_call("messages.sendMedia", Some(Bot(1))), None);
+        plan.clear_orders();
+        assert_eq!(plan.of_call("upload.getFile", Some(Bot(1))), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod handshake;
 mod key;
 mod lock;
 mod options;
+mod profile;
 mod refusal;
 mod server;
 mod shaping;
@@ -28,6 +29,7 @@ pub use faults::{Fault, Faults, Injection, Percent, Reach, Wait};
 pub use options::{
     Bot, Channel, Duplicates, MessagesShape, OldPosts, Options, Pace, Shape, Visibility,
 };
+pub use profile::Profile;
 pub use server::Server;
 pub use world::channel::Right;
 pub use world::event::Author;

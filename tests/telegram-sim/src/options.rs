@@ -40,7 +40,8 @@ pub enum Visibility {
 }
 
 /// What a second `sendMedia` with the same random id gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Duplicates {
     /// `RANDOM_ID_DUPLICATE`
     Refuse,
@@ -49,7 +50,8 @@ pub enum Duplicates {
 }
 
 /// What a bot's `deleteMessages` does with a post that is too old for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OldPosts {
     /// Leaves it, says nothing, and does not count it in `pts_count`.
     Keep,

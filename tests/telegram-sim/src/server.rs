@@ -1,6 +1,6 @@
 //! Starting, stopping and describing a server.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,12 +18,15 @@ use crate::lock::locked;
 use crate::options::{Bot, Channel, Options};
 use crate::shared::{HOME_DC, SECOND_DC, Shared};
 use crate::world::channel::ChannelState;
+use crate::world::journal;
 
 /// A running server. Dropping it stops it.
 pub struct Server {
     pub(crate) shared: Arc<Shared>,
     home: SocketAddr,
     running: Mutex<Option<Running>>,
+    /// Of the state directory. Held here, since connections that end may outlive the server for a moment.
+    _lock: Option<File>,
 }
 
 struct Running {
@@ -67,10 +70,12 @@ impl Server {
     pub async fn start(options: Options) -> Result<Self> {
         let home = options.listen;
         let second = options.second_dc;
+        let lock = options.data.as_deref().map(journal::lock).transpose()?;
         let mut server = Self {
             shared: Arc::new(Shared::new(options)?),
             home,
             running: Mutex::new(None),
+            _lock: lock,
         };
         server.listen_at(home, second).await?;
         server.home = server.address();

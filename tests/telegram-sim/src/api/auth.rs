@@ -115,17 +115,6 @@ pub(super) fn log_out(caller: Caller<'_>) -> Outcome {
     }))
 }
 
-/// `updates.getState`
-pub(super) fn state(caller: Caller<'_>, _bot: Bot) -> Outcome {
-    object(&enums::updates::State::State(types::updates::State {
-        pts: 1,
-        qts: 0,
-        date: caller.shared.now(),
-        seq: 0,
-        unread_count: 0,
-    }))
-}
-
 /// `users.getUsers`
 pub(super) fn users(caller: Caller<'_>, bot: Bot, call: &functions::users::GetUsers) -> Outcome {
     let mut found = Vec::new();

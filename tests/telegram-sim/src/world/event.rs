@@ -94,6 +94,7 @@ pub(crate) enum Event {
     Left {
         channel: Channel,
         bot: Bot,
+        date: Date,
     },
     Granted {
         channel: Channel,

@@ -14,6 +14,17 @@ pub(crate) struct Journal {
     directory: PathBuf,
 }
 
+/// Takes the directory for one server, until the file is dropped.
+pub(crate) fn lock(directory: &Path) -> Result<File> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let file = File::create(directory.join("lock"))
+        .with_context(|| format!("cannot write in {}", directory.display()))?;
+    file.try_lock()
+        .with_context(|| format!("another server uses {}", directory.display()))?;
+    Ok(file)
+}
+
 impl Journal {
     /// Opens the directory, makes it if need be, and returns the events so far.
     pub(crate) fn open(directory: &Path) -> Result<(Self, Vec<Event>)> {
@@ -22,11 +33,12 @@ impl Journal {
                 .with_context(|| format!("cannot make {}", directory.display()))?;
         }
         let path = directory.join("journal");
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error).context(format!("cannot read {}", path.display())),
-        };
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let whole = text
             .iter()
             .rposition(|byte| *byte == b'\n')
@@ -36,11 +48,6 @@ impl Journal {
             .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_slice(line).context("a line of the journal is damaged"))
             .collect::<Result<Vec<Event>>>()?;
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
         file.set_len(whole as u64)?;
         let journal = Self {
             file,

@@ -7,7 +7,7 @@ pub(crate) mod access;
 pub(crate) mod channel;
 pub(crate) mod content;
 pub(crate) mod event;
-mod journal;
+pub(crate) mod journal;
 pub(crate) mod uploads;
 
 use std::collections::HashMap;
@@ -49,6 +49,19 @@ pub(crate) struct Document {
     uses: u32,
 }
 
+/// A bot was put into a channel or taken out of it.
+pub(crate) struct MembershipChange {
+    pub(crate) channel: Channel,
+    pub(crate) date: Date,
+    pub(crate) change: Change,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Joined,
+    Left,
+}
+
 pub(crate) struct World {
     keys: HashMap<(i32, i64), KeyRecord>,
     channels: Vec<ChannelState>,
@@ -58,6 +71,8 @@ pub(crate) struct World {
     part_lifetime: Duration,
     /// How often the references of a bot to a document expired ahead of time.
     reference_generations: HashMap<(Bot, i64), u32>,
+    /// Of each bot, in order: the channels it was put into, and those it was taken out of.
+    membership_changes: HashMap<Bot, Vec<MembershipChange>>,
     /// Authorizations that wait for their import: token by bot.
     pub(crate) exported: HashMap<Bot, Vec<u8>>,
     pub(crate) export_allowances: HashMap<Bot, Allowance>,
@@ -97,6 +112,7 @@ impl World {
             uploads: Uploads::default(),
             part_lifetime: options.part_lifetime,
             reference_generations: HashMap::new(),
+            membership_changes: HashMap::new(),
             exported: HashMap::new(),
             export_allowances: HashMap::new(),
             journal: None,
@@ -239,9 +255,11 @@ impl World {
                     rights: Right::ALL.into(),
                 };
                 self.channel_mut(channel)?.members.insert(bot, member);
+                self.note_membership(bot, channel, date, Change::Joined);
             }
-            Event::Left { channel, bot } => {
+            Event::Left { channel, bot, date } => {
                 self.channel_mut(channel)?.members.remove(&bot);
+                self.note_membership(bot, channel, date, Change::Left);
             }
             Event::Granted {
                 channel,
@@ -265,6 +283,22 @@ impl World {
         if let Some(record) = self.keys.get_mut(&(dc, id)) {
             record.bot = bot;
         }
+    }
+
+    fn note_membership(&mut self, bot: Bot, channel: Channel, date: Date, change: Change) {
+        self.membership_changes
+            .entry(bot)
+            .or_default()
+            .push(MembershipChange {
+                channel,
+                date,
+                change,
+            });
+    }
+
+    /// What became of a bot's memberships since the server was made, oldest first.
+    pub(crate) fn membership_changes(&self, bot: Bot) -> &[MembershipChange] {
+        self.membership_changes.get(&bot).map_or(&[], Vec::as_slice)
     }
 
     fn member_mut(&mut self, channel: Channel, bot: Bot) -> Result<&mut Membership> {

@@ -8,7 +8,7 @@ use grammers_client::sender::SenderPool;
 use grammers_client::{Client, tl};
 use grammers_crypto::{AuthKey, aes, factorize, generate_key_data_from_nonce, rsa};
 use grammers_mtproto::{mtp, transport};
-use grammers_mtsender::{Sender, ServerAddr};
+use grammers_mtsender::{ConnectionParams, NoRetries, Sender, ServerAddr};
 use grammers_session::SessionData;
 use grammers_session::storages::MemorySession;
 use grammers_session::types::DcOption;
@@ -137,8 +137,14 @@ pub fn client(centers: &[(i32, SocketAddr, [u8; 256])], api_id: i32) -> Client {
         };
         data.dc_options.insert(*id, option);
     }
+    // No second tries of the client's own: the tests see each error once.
+    let parameters = ConnectionParams {
+        retry_policy: Box::new(NoRetries),
+        ..ConnectionParams::default()
+    };
+    let session = Arc::new(MemorySession::from(data));
     let SenderPool { runner, handle, .. } =
-        SenderPool::new(Arc::new(MemorySession::from(data)), api_id);
+        SenderPool::with_configuration(session, api_id, parameters);
     tokio::spawn(runner.run());
     Client::new(handle)
 }
