@@ -1,28 +1,34 @@
 //! Composition root: the only place that wires parts together, and the order in which they stop.
 
+mod attach;
 mod daemon;
 mod operations;
 mod parts;
 mod plan;
 mod telegram;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Config, ConfigHandle, Inputs, Store};
 use crate::control::Service;
 use crate::index::Owner;
 use crate::model::KeyStore;
 use crate::process::Launcher;
-use crate::remote::retry::Deadline;
 use crate::remote::{LocalRemote, Remote};
 use crate::telemetry::LevelSwitch;
-use crate::upkeep::fill;
+use crate::upkeep::fill::{self, Patience};
 use crate::upkeep::recover::Recovery;
 pub use daemon::run_daemon;
 pub use parts::{Parts, Purpose};
 pub use plan::plan;
 pub use telegram::check_settings;
+
+/// `recover` gives up when the store has not answered a request for so long.
+const RECOVER_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A state opened by a command because no daemon runs.
 #[derive(Debug)]
@@ -136,7 +142,9 @@ pub async fn recover(config: &Config, claim: Claim) -> anyhow::Result<Recovered>
         Claim::Keep => fill::Claim::Continue,
         Claim::TakeOver => fill::Claim::TakeOver,
     };
-    let report = recovery.run(&remote, claim, Deadline::None).await?;
+    let report = recovery
+        .run(&remote, claim, Patience::Limited(RECOVER_PATIENCE))
+        .await?;
     drop(remote);
     let mut recovered = Recovered {
         remarks: report.attach.notes,

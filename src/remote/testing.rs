@@ -28,7 +28,7 @@ pub enum Fault {
     /// Is done, and its answer is lost.
     LoseReply,
     Delay(Duration),
-    /// Never answers.
+    /// Does not answer until [`FaultyRemote::heal`]; what was asked is not done.
     Hang,
     /// Answers with one bit flipped (`get` and `read_log`).
     FlipBit,
@@ -41,6 +41,8 @@ pub struct FaultyRemote {
     faults: Mutex<VecDeque<(Operation, Fault)>>,
     calls: AtomicU64,
     puts: AtomicU64,
+    lists: Mutex<Vec<(LogKind, u64)>>,
+    healed: tokio::sync::Notify,
 }
 
 impl FaultyRemote {
@@ -51,6 +53,8 @@ impl FaultyRemote {
             faults: Mutex::new(VecDeque::new()),
             calls: AtomicU64::new(0),
             puts: AtomicU64::new(0),
+            lists: Mutex::default(),
+            healed: tokio::sync::Notify::new(),
         })
     }
     /// The next `times` calls of `operation` meet `fault`.
@@ -62,6 +66,7 @@ impl FaultyRemote {
     pub fn heal(&self) {
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         faults.clear();
+        self.healed.notify_waiters();
     }
     /// Calls that reached this remote.
     pub fn calls(&self) -> u64 {
@@ -71,6 +76,12 @@ impl FaultyRemote {
     /// Packs that were given to this remote.
     pub fn puts(&self) -> u64 {
         self.puts.load(Ordering::Relaxed)
+    }
+
+    /// What `list_log` was asked for, in order.
+    pub fn lists(&self) -> Vec<(LogKind, u64)> {
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.clone()
     }
 
     fn next(&self, operation: Operation) -> Option<Fault> {
@@ -97,7 +108,10 @@ impl FaultyRemote {
                 tokio::time::sleep(time).await;
                 call.await
             }
-            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Hang) => {
+                self.healed.notified().await;
+                Err(injected(operation, RemoteErrorKind::Unavailable))
+            }
             Some(Fault::FlipBit) => call.await.map(flip),
         }
     }
@@ -148,7 +162,12 @@ impl Remote for FaultyRemote {
             .await
     }
     async fn create_library(&self, library: LibraryId) -> Result<(), RemoteError> {
-        self.inner.create_library(library).await
+        self.meet(
+            Operation::AppendLog,
+            self.inner.create_library(library),
+            same,
+        )
+        .await
     }
     async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
         self.meet(
@@ -159,6 +178,10 @@ impl Remote for FaultyRemote {
         .await
     }
     async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
+        self.lists
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((kind, after));
         self.inner.list_log(kind, after).await
     }
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {

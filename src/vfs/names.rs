@@ -48,11 +48,12 @@ impl Inner {
     }
 
     pub(super) fn child_of(&self, parent: &Target, name: &[u8]) -> FsResult<Target> {
-        match parent {
+        let found = match parent {
             Target::Real(node) => self.child_target(node, name),
             Target::Virtual(node) => self.virtual_child(node, name).map(Target::Virtual),
             Target::Unlinked(_) => Err(ErrorKind::NotDirectory.into()),
-        }
+        };
+        self.unless_incomplete(found)
     }
 
     /// A stored directory that may be changed.
@@ -318,6 +319,7 @@ impl Vfs {
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()> {
+        self.0.require_complete()?;
         let listed = match target {
             Target::Real(node) => self.list_stored(node, after, visit),
             Target::Virtual(node) => self.list_virtual(node, after, visit),

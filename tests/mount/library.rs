@@ -15,11 +15,10 @@ use tgfs::process::Launcher;
 use tgfs::read::Reader;
 use tgfs::remote::{LocalRemote, Remote};
 
-use tgfs::remote::retry::Deadline;
 use tgfs::remote::testing::FaultyRemote;
 use tgfs::spool::{Spool, SpoolConfig};
 use tgfs::tree::Tree;
-use tgfs::upkeep::fill::{Claim, attach};
+use tgfs::upkeep::fill::{Claim, Patience, attach};
 use tgfs::vfs::{HlsListing, Sidecars, Vfs, VfsParts, VfsSettings};
 use tokio::runtime::Runtime;
 
@@ -77,7 +76,7 @@ impl Library {
                 &index,
                 &remote,
                 Claim::Continue,
-                Deadline::after(with.attach_deadline),
+                Patience::Limited(with.attach_deadline),
             ))
             .unwrap();
         let spool = Spool::open(SpoolConfig {
