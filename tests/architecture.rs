@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_LINES: usize = 700;
 
 /// Crates that only one module may name, and which.
-const SOLE_IMPORTERS: [(&str, &str); 13] = [
+const SOLE_IMPORTERS: [(&str, &str); 17] = [
     ("fuser", "fuse"),
     ("hyper", "http"),
     ("hyper_util", "http"),
@@ -24,6 +24,10 @@ const SOLE_IMPORTERS: [(&str, &str); 13] = [
     ("indicatif", "cli"),
     ("clap", "cli"),
     ("tracing_subscriber", "telemetry"),
+    ("chacha20", "remote"),
+    ("ring", "remote"),
+    ("argon2", "remote"),
+    ("zeroize", "remote"),
 ];
 
 /// Words of unfinished work and of forbidden shortcuts. Split, so that this file may hold them.

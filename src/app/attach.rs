@@ -2,6 +2,7 @@
 //! what depends on it follows.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
@@ -11,7 +12,8 @@ use tokio::task::JoinHandle;
 use crate::index::Index;
 use crate::ingest::publisher::PublisherState;
 use crate::model::Standing;
-use crate::remote::Remote;
+use crate::remote::retry::Deadline;
+use crate::remote::{LockedRemote, Remote};
 use crate::upkeep::fill::{self, AttachError, AttachReport, Claim, Patience};
 use crate::vfs::{Resumed, Vfs};
 
@@ -50,7 +52,7 @@ enum Phase {
 #[derive(Debug, Clone)]
 pub struct Ends {
     pub index: Arc<Index>,
-    pub remote: Arc<dyn Remote>,
+    pub remote: Arc<LockedRemote>,
     pub vfs: Vfs,
     pub publishing: watch::Receiver<PublisherState>,
     pub leftovers: Leftovers,
@@ -63,6 +65,8 @@ pub struct Attaching {
     task: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     phase: watch::Receiver<Phase>,
+    /// Whether nobody waits any more who would tell of a refusal.
+    alone: Arc<AtomicBool>,
 }
 
 impl Attaching {
@@ -72,6 +76,7 @@ impl Attaching {
             task: None,
             stop: watch::Sender::new(false),
             phase: watch::channel(Phase::Ready).1,
+            alone: Arc::default(),
         }
     }
 
@@ -86,7 +91,10 @@ impl Attaching {
         }
         let mut attaching = Self::start(ends.clone());
         match attaching.first_look(&ends.index, need).await {
-            Ok(Look::Over) => Ok(attaching),
+            Ok(Look::Over) => {
+                attaching.leave_alone(&ends.index);
+                Ok(attaching)
+            }
             // Nothing is known of the store. The task is no use while leftovers are taken up:
             // those are changes, and the log must not be filled in beside them.
             Ok(Look::Away) => {
@@ -94,7 +102,9 @@ impl Attaching {
                 if ends.vfs.awaits_resume() && standing(&ends.index) == Standing::Reaching {
                     take_up(&ends.vfs, Views::ThatTheIndexKnows).await?;
                 }
-                Ok(Self::start(ends))
+                let attaching = Self::start(ends.clone());
+                attaching.leave_alone(&ends.index);
+                Ok(attaching)
             }
             Err(error) => {
                 attaching.stop().await;
@@ -107,15 +117,26 @@ impl Attaching {
     fn start(ends: Ends) -> Self {
         let (stop, stopping) = watch::channel(false);
         let (report, phase) = watch::channel(Phase::Working);
+        let alone = Arc::default();
         let work = Work {
             ends,
             report,
             stopping,
+            alone: Arc::clone(&alone),
         };
         Self {
             task: Some(tokio::spawn(work.run())),
             stop,
             phase,
+            alone,
+        }
+    }
+
+    /// From here on the task tells by itself what the store refuses.
+    fn leave_alone(&self, index: &Index) {
+        self.alone.store(true, Ordering::SeqCst);
+        if *self.phase.borrow() == Phase::Refused {
+            tell_refusal(index);
         }
     }
 
@@ -172,6 +193,7 @@ struct Work {
     ends: Ends,
     report: watch::Sender<Phase>,
     stopping: watch::Receiver<bool>,
+    alone: Arc<AtomicBool>,
 }
 
 impl Work {
@@ -180,7 +202,8 @@ impl Work {
             index, remote, vfs, ..
         } = &self.ends;
         let patience = Patience::UntilStopped(self.stopping.clone());
-        match fill::attach(index, remote, Claim::Continue, patience).await {
+        let shared: Arc<dyn Remote> = Arc::<LockedRemote>::clone(remote);
+        match fill::attach(index, &shared, Claim::Continue, patience).await {
             Ok(report) => {
                 tell(&report);
                 let views = match report.fill.entries {
@@ -197,14 +220,24 @@ impl Work {
             Err(AttachError::Stopped) => return,
             Err(error) => return self.refuse(&error.to_string()),
         }
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            settled = remote.settle(Deadline::None) => if let Err(error) = settled {
+                return self.refuse(&error.to_string());
+            },
+            // An error says that whoever could stop it has gone.
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
         self.report.send_replace(Phase::Ready);
         self.follow_publishing().await;
     }
 
     fn refuse(&self, reason: &str) {
-        tracing::error!("the library cannot be changed: {reason}");
         self.ends.index.refuse(reason.to_owned());
-        self.report.send_replace(Phase::Refused);
+        let before = self.report.send_replace(Phase::Refused);
+        if before != Phase::Refused && self.alone.load(Ordering::SeqCst) {
+            tell_refusal(&self.ends.index);
+        }
     }
 
     /// What becomes of the log later is part of how the library stands.
@@ -225,6 +258,12 @@ impl Work {
                 _ = stopping.wait_for(|stop| *stop) => return,
             }
         }
+    }
+}
+
+fn tell_refusal(index: &Index) {
+    if let Some(text) = index.standing().borrow().explain() {
+        tracing::error!("{text}");
     }
 }
 

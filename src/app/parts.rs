@@ -1,7 +1,6 @@
 //! The parts of an open library, from settings: store, index, spool, cache, ingest, file system.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
@@ -9,13 +8,13 @@ use super::attach::{self, Attaching, Ends, Leftovers, Need};
 use crate::cache::BlockCache;
 use crate::config::{Config, Sidecars, Store, ViewsListing};
 use crate::index::{Index, Owner};
-use crate::ingest::publisher::{Pace, Publisher};
+use crate::ingest::publisher::Publisher;
 use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use crate::media::plan::CutPolicy;
 use crate::media::tool::Ffmpeg;
 use crate::process::Launcher;
 use crate::read::Reader;
-use crate::remote::Remote;
+use crate::remote::{LockedRemote, Remote};
 use crate::spool::{Spool, SpoolConfig};
 use crate::tree::Tree;
 use crate::vfs::{self, HlsListing, Vfs, VfsParts, VfsSettings};
@@ -24,9 +23,6 @@ use crate::vfs::{self, HlsListing, Vfs, VfsParts, VfsSettings};
 const SPOOL_LEAVES_FREE: u64 = 5 << 30;
 /// The spool's size where less than that is free: enough to work with, and the reserve still holds.
 const SMALLEST_SPOOL: u64 = 256 << 20;
-/// How long small blobs wait for others in their pack. A directory has no limit on messages, so
-/// just long enough to gather what one `cp -r` makes at a time.
-const LOCAL_LINGER: Duration = Duration::from_millis(300);
 
 /// Whether an opened state also works on its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +78,9 @@ impl Parts {
         purpose: Purpose,
         launcher: Launcher,
         index: Arc<Index>,
-        remote: Arc<dyn Remote>,
+        locked: Arc<LockedRemote>,
     ) -> anyhow::Result<Self> {
+        let remote: Arc<dyn Remote> = Arc::<LockedRemote>::clone(&locked);
         let spool = Arc::new(
             Spool::open(spool_config(config))
                 .with_context(|| format!("the spool {}", config.spool.dir.display()))?,
@@ -103,7 +100,7 @@ impl Parts {
             spool: Arc::clone(&spool),
             reader: reader.clone(),
             remote: Arc::clone(&remote),
-            publisher: Publisher::start(Arc::clone(&index), Arc::clone(&remote), Pace::Local),
+            publisher: Publisher::start(Arc::clone(&index), Arc::clone(&remote)),
             tool: Arc::new(Ffmpeg::new(launcher)),
         };
         let workers = match purpose {
@@ -122,7 +119,7 @@ impl Parts {
         };
         let vfs = Vfs::start(vfs_parts, vfs_settings(config, &base_url(config)))
             .map_err(|error| anyhow!("{error}"))?;
-        let attaching = Self::tie(&index, &remote, &vfs, &ingest, config, purpose).await?;
+        let attaching = Self::tie(&index, &locked, &vfs, &ingest, config, purpose).await?;
         Ok(Self {
             index,
             remote,
@@ -138,7 +135,7 @@ impl Parts {
     /// store answers soon, everything is done when this returns.
     async fn tie(
         index: &Arc<Index>,
-        remote: &Arc<dyn Remote>,
+        remote: &Arc<LockedRemote>,
         vfs: &Vfs,
         ingest: &Ingest,
         config: &Config,
@@ -219,7 +216,6 @@ pub fn ingest_settings(config: &Config) -> IngestSettings {
     IngestSettings {
         pack_bytes: config.pack_size,
         cuts: cut_policy(config),
-        linger: LOCAL_LINGER,
     }
 }
 

@@ -12,7 +12,9 @@ use crate::index::{Index, Owner};
 use crate::model::{ErrorKind, FsResult, Ino, Standing, StoreStatus, TreePath};
 use crate::process::Launcher;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
-use crate::remote::{LocalRemote, LogKind, Remote as _, RemoteErrorKind};
+use crate::remote::{
+    KdfCost, LocalRemote, LockedRemote, LogKind, Passphrases, Remote as _, RemoteErrorKind,
+};
 use crate::vfs::{Access, Caller, SetIdBits, Vfs};
 
 const ALWAYS: usize = 100_000;
@@ -93,7 +95,11 @@ impl Place {
                 Purpose::Serve,
                 Launcher::Direct,
                 Arc::new(index),
-                Arc::clone(&remote) as Arc<dyn crate::remote::Remote>,
+                LockedRemote::new(
+                    Arc::<FaultyRemote>::clone(&remote),
+                    Passphrases::default(),
+                    KdfCost::STANDARD,
+                ),
             );
             let parts = parts.await?;
             let open = Open { parts, remote };
@@ -320,7 +326,8 @@ fn a_refusal_later_leaves_the_library_readable() {
         open.remote.inject(Operation::ReadLog, &denied, ALWAYS);
         open.until_standing(Standing::Refused).await;
         assert_eq!(names(vfs).unwrap(), ["before.bin", "film.bin"]);
-        assert_eq!(&read(vfs, "film.bin").await.unwrap()[..], b"stored");
+        let error = read(vfs, "film.bin").await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::RemoteUnavailable);
         assert_eq!(&read(vfs, "before.bin").await.unwrap()[..], b"before");
         let refused = write(vfs, "after.bin", b"after").await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::ReadOnly);

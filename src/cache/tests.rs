@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::BLOCK_BYTES;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
-use crate::remote::{LocalRemote, PackInput, SealedPack, store_pack};
+use crate::remote::{Cipher, LocalRemote, PackInput, SealedPack, store_pack};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -12,12 +12,12 @@ async fn stored(bytes: &[u8]) -> (tempfile::TempDir, Arc<FaultyRemote>, PackRef)
     let local = LocalRemote::open(&directory.path().join("store")).unwrap();
     let faulty = FaultyRemote::new(Arc::new(local));
     let len = bytes.len() as u64;
-    let sealed = SealedPack::seal(vec![PackInput {
+    let input = PackInput {
         path,
         offset: 0,
         len,
-    }])
-    .unwrap();
+    };
+    let sealed = SealedPack::seal(vec![input], &Cipher::Plain).unwrap();
     let remote: Arc<dyn Remote> = faulty.clone();
     let pack = store_pack(&remote, &sealed).await.unwrap();
     (directory, faulty, pack)

@@ -45,6 +45,9 @@ pub enum Kind {
     Library = 16,
     SpoolRecord = 17,
     UploadedSlices = 18,
+    KeyWrap = 19,
+    /// A pack on its way to a channel.
+    Dispatch = 20,
 }
 
 /// A type that is stored in an envelope of its own. `SCHEMA` is the version that is written.

@@ -36,6 +36,7 @@ pub struct Config {
     pub env_file: Option<PathBuf>,
     pub state_dir: PathBuf,
     pub store: Store,
+    pub encryption: EncryptionConfig,
     pub spool: SpoolConfig,
     pub mount: MountConfig,
     pub media: MediaConfig,
@@ -76,6 +77,13 @@ impl Store {
             Self::Telegram(_) => "telegram".to_owned(),
         }
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncryptionConfig {
+    pub passphrase: Option<Secret<String>>,
+    /// The one before, while it is being changed.
+    pub old_passphrase: Option<Secret<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -95,6 +95,14 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
     let (spool, others_spool) = (&one.spool, &other.spool);
     let judged = [
         ("TGFS_STORE", one.store.describe() != other.store.describe()),
+        (
+            "TGFS_PASSPHRASE",
+            one.encryption.passphrase != other.encryption.passphrase,
+        ),
+        (
+            "TGFS_PASSPHRASE_OLD",
+            one.encryption.old_passphrase != other.encryption.old_passphrase,
+        ),
         ("TGFS_STATE_DIR", one.state_dir != other.state_dir),
         ("TGFS_SPOOL_DIR", spool.dir != others_spool.dir),
         ("TGFS_SPOOL_SIZE", spool.size != others_spool.size),

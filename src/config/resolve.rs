@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::layers::{Inputs, Values};
 use super::settings::{self, Fallback};
 use super::{
-    Config, ConfigHandle, HttpBind, HttpConfig, HttpTrust, LogConfig, LogLevel, MediaConfig,
-    MountConfig, Pace, PublicScheme, Secret, ServerAddress, ServerConfig, Sidecars, SpoolConfig,
-    Store, StoreOrigin, TelegramConfig, TlsFiles, Tombstones, ViewsListing, bots, parse_duration,
-    parse_size, report, telegram,
+    Config, ConfigHandle, EncryptionConfig, HttpBind, HttpConfig, HttpTrust, LogConfig, LogLevel,
+    MediaConfig, MountConfig, Pace, PublicScheme, Secret, ServerAddress, ServerConfig, Sidecars,
+    SpoolConfig, Store, StoreOrigin, TelegramConfig, TlsFiles, Tombstones, ViewsListing, bots,
+    parse_duration, parse_size, report, telegram,
 };
 
 /// Smallest and largest pack: below, the table outweighs the data; above, Telegram's 2000 MiB.
@@ -78,16 +78,11 @@ impl Reader<'_> {
                 .working_dir
                 .join(self.inputs.default_state_dir())
         });
-        if self.values.explicit("TGFS_PASSPHRASE").is_some() {
-            self.problem(
-                "TGFS_PASSPHRASE",
-                "this build does not encrypt; unset it, or wait for the release that does",
-            );
-        }
         let store = self.store(&state_dir);
         Config {
             env_file: self.values.env_file.clone(),
             store,
+            encryption: self.encryption(),
             spool: self.spool(&state_dir),
             mount: self.mount(),
             media: self.media(),
@@ -303,6 +298,21 @@ impl Reader<'_> {
                 self.problem("TELEGRAM_SERVER_KEY", &problem);
                 None
             }
+        }
+    }
+
+    fn encryption(&mut self) -> EncryptionConfig {
+        let passphrase = self.text("TGFS_PASSPHRASE").map(Secret::new);
+        let old_passphrase = self.text("TGFS_PASSPHRASE_OLD").map(Secret::new);
+        if old_passphrase.is_some() && passphrase.is_none() {
+            self.problem(
+                "TGFS_PASSPHRASE_OLD",
+                "goes only together with TGFS_PASSPHRASE, the new one; set both",
+            );
+        }
+        EncryptionConfig {
+            passphrase,
+            old_passphrase,
         }
     }
 

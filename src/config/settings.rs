@@ -207,7 +207,8 @@ pub const SETTINGS: &[Setting] = &[
     // Store
     Setting::new("TGFS_PACK_SIZE", Size, Fixed("64MiB"), Live, "bytes of one object in the store"),
     Setting::new("TGFS_KEEP_DELETED", Unit::Duration, Fixed("24h"), Live, "time between a delete and the removal of its packs"),
-    Setting::new("TGFS_PASSPHRASE", Text, Unset, NotYet, "encryption; refused until this build can encrypt").secret(),
+    Setting::new("TGFS_PASSPHRASE", Text, Unset, AtStart, "encrypts packs, names and all else in the store; without it nothing comes back: keep a copy elsewhere").secret(),
+    Setting::new("TGFS_PASSPHRASE_OLD", Text, Unset, AtStart, "the passphrase before, for the one start that changes it").secret(),
     // Cache
     Setting::new("CACHE_TYPE", Choice(&["memory", "disk", "tiered"]), Fixed("memory"), NotYet, "this release caches in memory"),
     Setting::new("CACHE_SIZE", Size, Computed("1 GiB, at most a quarter of the memory"), AtStart, "bytes of the block cache"),

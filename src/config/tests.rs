@@ -458,10 +458,17 @@ fn secrets_are_masked_in_the_listing() {
 }
 
 #[test]
-fn a_passphrase_is_never_silently_ignored() {
+fn a_passphrase_is_taken_and_never_printed() {
     let mut place = place();
+    place.set("TGFS_PASSPHRASE_OLD", "correct donkey");
+    assert!(place.problems().contains("together with TGFS_PASSPHRASE,"));
     place.set("TGFS_PASSPHRASE", "correct horse");
-    assert!(place.problems().contains("does not encrypt"));
+    let config = place.config();
+    let passphrase = config.encryption.passphrase.clone().unwrap();
+    assert_eq!(passphrase.expose(), "correct horse");
+    let shown = format!("{config:?} {:?}", load(&place.inputs).rows);
+    assert!(!shown.contains("correct"), "{shown}");
+    assert_eq!(place.row("TGFS_PASSPHRASE").value, "********");
 }
 
 #[test]
@@ -555,6 +562,10 @@ fn the_table_knows_what_a_reload_applies() {
             ("SSL_CERT_PATH" | "SSL_KEY_PATH", _) => {
                 place.set("SSL_CERT_PATH", other);
                 place.set("SSL_KEY_PATH", other);
+            }
+            ("TGFS_PASSPHRASE_OLD", _) => {
+                place.set("TGFS_PASSPHRASE", other);
+                place.set("TGFS_PASSPHRASE_OLD", other);
             }
             (_, Takes::NotYet) => continue,
             (name, _) => place.set(name, other),

@@ -1,180 +1,30 @@
-//! FUSE requests as calls of [`Vfs`].
-//!
-//! Requests that touch only the local index are answered on the event loop's own thread. Those
-//! that may wait (for the remote, the spool, room) run as tasks with the reply inside them, each
-//! with an outer deadline: fuser cannot tell us of signals, so a caller can only die after its
-//! request was answered.
-//!
-//! No request sends a notification to the kernel: `inval_*` from here would wait for a page or a
-//! directory lock that the kernel holds until this very request is answered.
+//! FUSE requests as calls of [`crate::vfs::Vfs`], one method a request; `dispatch` says on which thread each is
+//! answered.
 
 use std::ffi::OsStr;
-use std::future::Future;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo,
-    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
     RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
     ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
     Request, TimeOrNow, WriteFlags,
 };
-use tokio::runtime::Handle;
 
-use super::convert::{self, GENERATION, attr_ttl, caller, entry_ttl, file_attr, ino, open_flags};
-use super::directory;
-use super::mount::Deadlines;
-use super::reply::{Refuse, answer_attribute, finish, guarded};
-use crate::model::{ErrorKind, FsError, FsResult, MAX_NAME_BYTES};
-use crate::vfs::{Attr, Caller, HandleId, Opened, SetAttr, Vfs};
-
-/// Longest write the kernel sends, in bytes: its own ceiling is 256 pages.
-const MAX_WRITE_BYTES: u32 = 1024 * 1024;
-
-/// Readahead and other requests without a waiting process that the kernel keeps open at a time.
-/// Requests with one are bounded by the processes; a file has one write at a time (the kernel
-/// holds its lock), so copied data is bounded by `MAX_WRITE_BYTES` for each file being written.
-const MAX_BACKGROUND_REQUESTS: u16 = 64;
+use super::convert::{self, attr_ttl, caller, file_attr, ino, open_flags};
+use super::dispatch::{Adapter, accept_created, handle};
+use super::reply::{answer_attribute, finish, guarded};
+use super::{directory, negotiation};
+use crate::model::{ErrorKind, MAX_NAME_BYTES};
+use crate::vfs::{Attr, Opened, SetAttr};
 
 /// Unit of `statfs` in bytes.
 const STATFS_BLOCK_BYTES: u32 = 4096;
-
-/// What is asked of the kernel beyond what fuser asks for (`ASYNC_READ`, `MAX_PAGES`). No
-/// `WRITEBACK_CACHE`: errors of a write would show after its `close`.
-const CAPABILITIES: [InitFlags; 6] = [
-    // Without it each WRITE costs a GETXATTR security.capability before (1.75 to 3.1 times slower).
-    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-    InitFlags::FUSE_PARALLEL_DIROPS,
-    InitFlags::FUSE_DO_READDIRPLUS,
-    InitFlags::FUSE_READDIRPLUS_AUTO,
-    InitFlags::FUSE_ATOMIC_O_TRUNC,
-    // Bytes that changed without the kernel's doing (an upload over the socket) have another mtime
-    // or size; cached pages go when the kernel sees that.
-    InitFlags::FUSE_AUTO_INVAL_DATA,
-];
-
-pub(super) struct Adapter {
-    vfs: Vfs,
-    tasks: Handle,
-    deadlines: Deadlines,
-}
-
-impl Adapter {
-    pub(super) fn new(vfs: Vfs, tasks: Handle, deadlines: Deadlines) -> Self {
-        Self {
-            vfs,
-            tasks,
-            deadlines,
-        }
-    }
-
-    /// Runs `work` as a task that ends in an answer: its own, or EIO after `deadline`. A panic
-    /// drops the reply, which answers EIO as well.
-    fn spawn<T, R>(
-        &self,
-        operation: &'static str,
-        deadline: Duration,
-        reply: R,
-        work: impl Future<Output = FsResult<T>> + Send + 'static,
-        accept: impl FnOnce(T, R) + Send + 'static,
-    ) where
-        T: Send + 'static,
-        R: Refuse + Send + 'static,
-    {
-        self.tasks.spawn(async move {
-            let result = match tokio::time::timeout(deadline, work).await {
-                Ok(result) => result,
-                Err(_) => Err(FsError::new(
-                    ErrorKind::RemoteUnavailable,
-                    format!("{operation} took longer than {} s", deadline.as_secs()),
-                )),
-            };
-            finish(operation, result, reply, accept);
-        });
-    }
-
-    fn enter(
-        &self,
-        operation: &'static str,
-        reply: ReplyEntry,
-        call: impl FnOnce(&Vfs) -> FsResult<Attr>,
-    ) {
-        let result = guarded(|| call(&self.vfs));
-        finish(operation, result, reply, |attr, reply: ReplyEntry| {
-            reply.entry_with_ttls(
-                &attr_ttl(&attr),
-                &entry_ttl(&attr),
-                &file_attr(&attr),
-                GENERATION,
-            );
-        });
-    }
-
-    fn change(
-        &self,
-        operation: &'static str,
-        reply: ReplyEmpty,
-        call: impl FnOnce(&Vfs) -> FsResult<()>,
-    ) {
-        let result = guarded(|| call(&self.vfs));
-        finish(operation, result, reply, |(), reply: ReplyEmpty| reply.ok());
-    }
-
-    /// Another caller made the name between the kernel's look-up and its CREATE: without `O_EXCL`
-    /// that is an open.
-    fn open_raced(
-        &self,
-        parent: INodeNo,
-        name: &OsStr,
-        by: Caller,
-        flags: OpenFlags,
-        reply: ReplyCreate,
-    ) {
-        let found = guarded(|| self.vfs.lookup(ino(parent), name.as_bytes()));
-        let attr = match found {
-            Ok(attr) => attr,
-            Err(error) => return finish("create", Err(error), reply, |(), _| {}),
-        };
-        let vfs = self.vfs.clone();
-        let work = async move {
-            let opened = vfs
-                .open(
-                    attr.ino,
-                    convert::access(flags),
-                    convert::existing(flags),
-                    by,
-                )
-                .await;
-            match opened {
-                // The size may have changed with it.
-                Ok(opened) => vfs.getattr(attr.ino).map(|attr| (attr, opened)),
-                Err(error) => {
-                    vfs.forget(attr.ino, 1);
-                    Err(error)
-                }
-            }
-        };
-        self.spawn("create", self.deadlines.write, reply, work, accept_created);
-    }
-}
-
-fn accept_created((attr, opened): (Attr, Opened), reply: ReplyCreate) {
-    reply.created(
-        &entry_ttl(&attr),
-        &file_attr(&attr),
-        GENERATION,
-        FileHandle(opened.handle.0),
-        open_flags(opened),
-    );
-}
-
-fn handle(handle: FileHandle) -> HandleId {
-    HandleId(handle.0)
-}
 
 /// Only the user's own attributes exist. EOPNOTSUPP keeps tools quiet about the rest (ACLs,
 /// capabilities, labels) and, unlike ENOSYS, does not switch the others off.
@@ -184,18 +34,7 @@ fn is_user_attribute(name: &OsStr) -> bool {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        for capability in CAPABILITIES {
-            if let Err(missing) = config.add_capabilities(capability) {
-                tracing::debug!(?missing, "the kernel does not offer a FUSE capability");
-            }
-        }
-        // Refusals carry the nearest allowed value.
-        if let Err(nearest) = config.set_max_write(MAX_WRITE_BYTES) {
-            tracing::debug!(nearest, "the kernel takes only shorter writes");
-        }
-        if let Err(nearest) = config.set_max_background(MAX_BACKGROUND_REQUESTS) {
-            tracing::debug!(nearest, "the kernel takes fewer background requests");
-        }
+        negotiation::ask(config);
         Ok(())
     }
 

@@ -4,9 +4,11 @@
 mod adapter;
 mod convert;
 mod directory;
+mod dispatch;
 mod errno;
 mod mount;
 mod mountpoint;
+mod negotiation;
 mod reply;
 
 pub use mount::{

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use std::time::Duration;
 use fuser::{Config, MountOption, Session, SessionACL, SessionUnmounter};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
+use nix::unistd::geteuid;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::adapter::Adapter;
+use super::dispatch::Adapter;
 use super::mountpoint::{self, MOUNT_TABLE, MountLine, SOURCE_NAME};
 use crate::vfs::Vfs;
 
@@ -99,6 +101,25 @@ pub enum MountError {
         "other users can only be let in when /etc/fuse.conf has a line `user_allow_other`: add it, or leave --allow-other out"
     )]
     AllowOtherRefused,
+    #[error(
+        "fusermount3 is missing, and without it only root can mount: run `apt-get install fuse3` as root"
+    )]
+    NoFusermount,
+    #[error(
+        "mounting is not allowed here: give the container `--cap-add SYS_ADMIN`, and under AppArmor `--security-opt apparmor=unconfined`"
+    )]
+    NotAllowed,
+    #[error("{}: not a directory; choose an empty directory, or a path that does not exist yet", .0.display())]
+    NotADirectory(PathBuf),
+    #[error("{}: cannot be made: {error}; make it as root and give it to this user, or choose another directory", .mountpoint.display())]
+    CannotMake {
+        mountpoint: PathBuf,
+        error: io::Error,
+    },
+    #[error("{}: this user may not write to it, which mounting needs: it belongs to user {owner}; give it to this user with `chown` as root, or choose another directory", .mountpoint.display())]
+    NotWritable { mountpoint: PathBuf, owner: u32 },
+    #[error("{}: lies in the tgfs that is mounted on {}; choose a directory outside of it", .mountpoint.display(), .outer.display())]
+    InsideMount { mountpoint: PathBuf, outer: PathBuf },
     #[error("{}: cannot be mounted on: {error}", .mountpoint.display())]
     Unusable {
         mountpoint: PathBuf,
@@ -267,6 +288,8 @@ fn session_config(config: &MountConfig) -> Config {
 /// The device's own errors, before anything is made or changed.
 fn check_device() -> Result<(), MountError> {
     match File::options().read(true).write(true).open(FUSE_DEVICE) {
+        // A plain file stands there where a container was given the path and not the device.
+        Ok(file) if !is_device(&file) => Err(MountError::NoDevice),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(MountError::DeviceRefused)
@@ -276,20 +299,37 @@ fn check_device() -> Result<(), MountError> {
     }
 }
 
+fn is_device(file: &File) -> bool {
+    file.metadata()
+        .is_ok_and(|meta| meta.file_type().is_char_device())
+}
+
 fn explain(mountpoint: &Path, error: io::Error) -> MountError {
-    if error.to_string().contains("user_allow_other") {
+    let said = error.to_string();
+    if said.contains("user_allow_other") {
         return MountError::AllowOtherRefused;
     }
-    let error = match error.raw_os_error() {
-        Some(code) if code == Errno::EPERM as i32 => io::Error::new(
-            error.kind(),
-            "mounting is not allowed here: install fuse3, or give the container `--cap-add SYS_ADMIN`",
-        ),
-        _ => error,
-    };
-    MountError::Failed {
-        mountpoint: mountpoint.to_path_buf(),
-        error,
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    // Root is refused by mount(2) itself, and again through fusermount3, which says so in words.
+    let is_forbidden = errno == Some(Errno::EPERM)
+        || [
+            "mount failed: Operation not permitted",
+            "mount failed: Permission denied",
+        ]
+        .iter()
+        .any(|words| said.contains(words));
+    // The device and the directory were opened before, so what is not there is the program. EACCES:
+    // a directory in PATH may not be looked into.
+    let has_no_program = matches!(errno, Some(Errno::ENOENT | Errno::EACCES));
+    if is_forbidden || has_no_program && geteuid().is_root() {
+        MountError::NotAllowed
+    } else if has_no_program {
+        MountError::NoFusermount
+    } else {
+        MountError::Failed {
+            mountpoint: mountpoint.to_path_buf(),
+            error: io::Error::other(said.trim().to_owned()),
+        }
     }
 }
 
@@ -369,5 +409,35 @@ impl Drop for Mounted {
         if let Err(error) = self.detach() {
             tracing::warn!("{error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fusermount_and_the_kernel_say_becomes_what_to_do() {
+        let explained = |error: io::Error| explain(Path::new("/mnt"), error);
+        let refused = "fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf\n";
+        assert!(matches!(
+            explained(io::Error::other(refused)),
+            MountError::AllowOtherRefused
+        ));
+        let forbidden = "fusermount3: mount failed: Operation not permitted\n";
+        for error in [io::Error::from(Errno::EPERM), io::Error::other(forbidden)] {
+            assert!(matches!(explained(error), MountError::NotAllowed));
+        }
+        let missing = explained(Errno::ENOENT.into());
+        if geteuid().is_root() {
+            assert!(matches!(missing, MountError::NotAllowed));
+        } else {
+            assert!(matches!(missing, MountError::NoFusermount));
+        }
+        let other = explained(io::Error::other("fusermount3: something else\n"));
+        assert_eq!(
+            other.to_string(),
+            "/mnt: cannot mount: fusermount3: something else"
+        );
     }
 }

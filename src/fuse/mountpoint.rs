@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
+use nix::unistd::{AccessFlags, access};
 
 use super::mount::MountError;
 use crate::process::{CancelFlag, Job, Launcher, Limits, Spawner};
@@ -181,12 +183,15 @@ pub(super) fn prepare(path: &Path, private: &[PathBuf]) -> Result<PathBuf, Mount
         mountpoint: path.to_path_buf(),
         error,
     };
+    // Without touching the outer mount, whose daemon may be dead.
+    refuse_inside_mount(&std::path::absolute(path).map_err(unusable)?)?;
     clean_stale(path)?;
     if is_tgfs_mount(path).unwrap_or(false) {
         return Err(MountError::AlreadyMounted(path.to_path_buf()));
     }
-    fs::create_dir_all(path).map_err(unusable)?;
+    make(path)?;
     let path = path.canonicalize().map_err(unusable)?;
+    refuse_inside_mount(&path)?;
     for private in private {
         // One that is not there yet will be made at the place that its path says.
         let private = private.canonicalize().unwrap_or_else(|_| private.clone());
@@ -197,11 +202,48 @@ pub(super) fn prepare(path: &Path, private: &[PathBuf]) -> Result<PathBuf, Mount
             });
         }
     }
+    // The same rule as fusermount3's; root passes.
+    if access(&path, AccessFlags::W_OK) == Err(Errno::EACCES) {
+        let owner = fs::metadata(&path).map_err(unusable)?.uid();
+        return Err(MountError::NotWritable {
+            mountpoint: path,
+            owner,
+        });
+    }
     let mut entries = fs::read_dir(&path).map_err(unusable)?;
     if entries.next().is_some() {
         return Err(MountError::NotEmpty(path));
     }
     Ok(path)
+}
+
+fn make(path: &Path) -> Result<(), MountError> {
+    fs::create_dir_all(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            MountError::NotADirectory(path.to_path_buf())
+        }
+        _ => MountError::CannotMake {
+            mountpoint: path.to_path_buf(),
+            error,
+        },
+    })
+}
+
+/// A mount in a mount ends with the outer one's daemon, and keeps that from unmounting. `path` is
+/// absolute.
+fn refuse_inside_mount(path: &Path) -> Result<(), MountError> {
+    let lines = mounts().unwrap_or_default();
+    let holding = lines
+        .iter()
+        .filter(|line| path != line.path && path.starts_with(&line.path))
+        .max_by_key(|line| line.path.components().count());
+    match holding {
+        Some(line) if line.source == SOURCE_NAME => Err(MountError::InsideMount {
+            mountpoint: path.to_path_buf(),
+            outer: line.path.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +276,21 @@ mod tests {
             prepare(directory.path(), &[]),
             Err(MountError::NotEmpty(_))
         ));
+    }
+
+    #[test]
+    fn what_is_no_directory_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, b"x").unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("/nowhere/at/all", &link).unwrap();
+        for path in [file.clone(), file.join("below"), link] {
+            assert!(
+                matches!(prepare(&path, &[]), Err(MountError::NotADirectory(_))),
+                "{path:?}"
+            );
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::crypto::{self, CryptoProvider};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
@@ -37,7 +37,7 @@ pub(super) struct Certificates {
 impl Certificates {
     pub(super) fn load(files: TlsFiles) -> Result<Arc<Self>, TlsError> {
         // Given explicitly: rustls panics when two providers are in the build and none is chosen.
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(crypto::ring::default_provider());
         let key = read(&files, &provider)?;
         Ok(Arc::new(Self {
             files,

@@ -1,18 +1,22 @@
 //! A file's bytes into packs.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{JoinError, JoinSet};
 
 use super::Shared;
 use super::jobs::Lane;
+use super::outgoing::{split, total};
 use super::packer::SHARED_BELOW_BYTES;
 use crate::failpoint;
 use crate::model::{
     Blob, BlobId, ByteRange, Digest, EntryId, EntryKind, ErrorKind, Extent, ExtentSource,
     FileState, FsError, FsResult, PackRef, PackSlice,
 };
-use crate::remote::{self, PackInput, Remote, RemoteError, SealedPack};
+use crate::remote::{PackInput, RemoteError};
 use crate::spool::SpoolFile;
 
 /// Why a pack could not be sent.
@@ -31,33 +35,50 @@ pub fn remote_error(error: SendError) -> FsError {
     }
 }
 
-/// Seals and stores one pack; where its slices lie in it.
-pub async fn send(
-    remote: &Arc<dyn Remote>,
-    inputs: Vec<PackInput>,
-) -> Result<(PackRef, Vec<u64>), SendError> {
-    let sealed = tokio::task::spawn_blocking(move || SealedPack::seal(inputs))
-        .await
-        .map_err(std::io::Error::other)??;
-    let pack = remote::store_pack(remote, &sealed).await?;
-    failpoint::pass(failpoint::Step::PackPut);
-    Ok((pack, sealed.slice_offsets()))
+/// What of an entry is sent: its content, or what its views need.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    pub lane: Lane,
+    pub id: EntryId,
 }
 
-/// What of a blob is to be sent.
+/// A blob that is being sent.
 #[derive(Debug)]
-struct Missing {
+struct Upload {
+    of: Part,
+    blob: BlobId,
     file: Arc<SpoolFile>,
-    ranges: Vec<ByteRange>,
+    /// What acknowledged packs hold.
+    sent: Vec<PackSlice>,
 }
 
-impl Missing {
-    fn bytes(&self) -> u64 {
-        self.ranges.iter().map(|range| range.len).sum()
+impl Upload {
+    fn inputs(&self, ranges: &[ByteRange]) -> Vec<PackInput> {
+        ranges
+            .iter()
+            .map(|range| PackInput {
+                path: self.file.path.clone(),
+                offset: range.offset,
+                len: range.len,
+            })
+            .collect()
     }
 }
 
 impl Shared {
+    /// Counts what a file will send among what waits, before its turn comes.
+    pub(super) fn expect_content(&self, id: EntryId) {
+        // A file that cannot be read now is looked at when its turn comes.
+        let Ok(content) = self.tree.content(id) else {
+            return;
+        };
+        let unsent = content.blobs.iter().map(|blob| {
+            let named = named_ranges(&content.extents, blob.id);
+            total(&subtract(&named, &blob.slices))
+        });
+        self.jobs.expect(Lane::Content, id, unsent.sum());
+    }
+
     /// Sends what no pack holds yet and notes where it is. The permit bounds how many large files
     /// are sent side by side; a small one gives it back while its shared pack fills.
     pub(super) async fn store_content(
@@ -77,8 +98,11 @@ impl Shared {
             let mut permit = Some(permit);
             for blob in &content.blobs {
                 let ranges = named_ranges(&content.extents, blob.id);
-                self.store_blob(Lane::Content, id, blob, ranges, &mut permit)
-                    .await?;
+                let of = Part {
+                    lane: Lane::Content,
+                    id,
+                };
+                self.store_blob(of, blob, ranges, &mut permit).await?;
             }
             self.place_slices(id)?;
         }
@@ -90,14 +114,13 @@ impl Shared {
     /// Sends the ranges of a blob that neither its record nor an earlier run's notes say are sent.
     pub(super) async fn store_blob(
         self: &Arc<Self>,
-        lane: Lane,
-        id: EntryId,
+        of: Part,
         blob: &Blob,
         ranges: Vec<ByteRange>,
         permit: &mut Option<OwnedSemaphorePermit>,
     ) -> FsResult<()> {
         let _turn = self.sending.turn(blob.id).await;
-        let mut sent = merge_slices(blob.slices.clone(), &self.notes.slices(blob.id)?);
+        let sent = merge_slices(blob.slices.clone(), &self.notes.slices(blob.id)?);
         let ranges = subtract(&ranges, &sent);
         if ranges.is_empty() {
             return self.notes.note_slices(blob.id, &sent);
@@ -111,40 +134,135 @@ impl Shared {
                 ),
             )
         })?;
-        let missing = Missing { file, ranges };
-        let total = missing.bytes();
-        self.jobs.set_progress(lane, id, "upload", 0);
-        if total < SHARED_BELOW_BYTES {
-            drop(permit.take());
-            let placed = self.packer.add(inputs(&missing)).await?;
-            for (range, (pack_offset, pack)) in missing.ranges.iter().zip(placed) {
-                sent.push(slice(*range, pack_offset, pack));
-            }
+        let missing = total(&ranges);
+        self.jobs.set_unsent(of.lane, of.id, missing);
+        self.jobs.set_progress(of.lane, of.id, "upload", 0);
+        let upload = Upload {
+            of,
+            blob: blob.id,
+            file,
+            sent,
+        };
+        let smallest = self.settings.load().pack_bytes;
+        let full = self.outgoing.pack_bytes(self.jobs.unsent(), smallest);
+        // Packs that grow are not filled by files of a few MiB alone.
+        let shares = missing < SHARED_BELOW_BYTES || (full > smallest && missing <= full / 2);
+        if shares {
+            self.store_shared(upload, ranges, permit).await
         } else {
-            let mut done = 0;
-            for group in split(&missing.ranges, self.settings.load().pack_bytes) {
-                if !self.jobs.contains(id) {
-                    return Err(ErrorKind::NotFound.into());
+            self.store_apart(upload, ranges).await
+        }
+    }
+
+    /// In a pack with others. While that fills, another file may have the permit.
+    async fn store_shared(
+        &self,
+        mut upload: Upload,
+        ranges: Vec<ByteRange>,
+        permit: &mut Option<OwnedSemaphorePermit>,
+    ) -> FsResult<()> {
+        let Part { lane, id } = upload.of;
+        let ticket = self.packer.enter().await;
+        drop(permit.take());
+        let placed = ticket.add(lane, id, upload.inputs(&ranges)).await?;
+        for (range, (pack_offset, pack)) in ranges.iter().zip(placed) {
+            upload.sent.push(slice(*range, pack_offset, pack));
+        }
+        self.note_sent(&mut upload)
+    }
+
+    /// In packs of its own, side by side; how large they are is decided as they are begun.
+    async fn store_apart(
+        self: &Arc<Self>,
+        mut upload: Upload,
+        ranges: Vec<ByteRange>,
+    ) -> FsResult<()> {
+        let Part { lane, id } = upload.of;
+        let all = total(&ranges);
+        let mut rest = ranges;
+        let mut planned: VecDeque<Vec<ByteRange>> = VecDeque::new();
+        let mut under_way = JoinSet::new();
+        let mut done = 0;
+        let mut failed = None;
+        loop {
+            let side_by_side = self.outgoing.side_by_side();
+            while failed.is_none() && under_way.len() < side_by_side {
+                if planned.is_empty() && !rest.is_empty() {
+                    (planned, rest) = self.plan_packs(&rest);
+                    self.jobs.set_unsent(lane, id, total(&rest));
                 }
-                let group = Missing {
-                    file: Arc::clone(&missing.file),
-                    ranges: group,
+                let Some(group) = planned.pop_front() else {
+                    break;
                 };
-                let (pack, offsets) = send(&self.remote, inputs(&group))
-                    .await
-                    .map_err(remote_error)?;
-                for (range, pack_offset) in group.ranges.iter().zip(offsets) {
-                    sent.push(slice(*range, pack_offset, pack.clone()));
+                let inputs = upload.inputs(&group);
+                under_way.spawn(Arc::clone(self).send_group(upload.of, inputs, group));
+            }
+            let Some(outcome) = under_way.join_next().await else {
+                break;
+            };
+            match outcome.unwrap_or_else(|error| Err(ended_early(&error))) {
+                Ok((group, pack, offsets)) => {
+                    for (range, pack_offset) in group.iter().zip(offsets) {
+                        upload.sent.push(slice(*range, pack_offset, pack.clone()));
+                    }
+                    self.note_sent(&mut upload)?;
+                    done += total(&group);
+                    self.jobs
+                        .set_progress(lane, id, "upload", percent(done, all));
+                    self.jobs.set_trouble(lane, id, None);
+                    self.changed();
                 }
-                sent = merge_slices(sent, &[]);
-                self.notes.note_slices(blob.id, &sent)?;
-                done += group.bytes();
-                self.jobs
-                    .set_progress(lane, id, "upload", percent(done, total));
-                self.changed();
+                // Those under way are waited for: what they store is noted and not sent twice.
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
             }
         }
-        self.notes.note_slices(blob.id, &merge_slices(sent, &[]))
+        match failed {
+            None => Ok(()),
+            Some(error) => {
+                self.jobs.set_unsent(lane, id, all - done);
+                Err(error)
+            }
+        }
+    }
+
+    /// The packs that are begun next, as large as what waits asks for, and what is left.
+    fn plan_packs(&self, ranges: &[ByteRange]) -> (VecDeque<Vec<ByteRange>>, Vec<ByteRange>) {
+        let smallest = self.settings.load().pack_bytes;
+        let full = self.outgoing.pack_bytes(self.jobs.unsent(), smallest);
+        let share = self.outgoing.share(total(ranges), full);
+        let mut groups = split(ranges, share).into_iter();
+        let next = groups.by_ref().take(self.outgoing.side_by_side()).collect();
+        (next, groups.flatten().collect())
+    }
+
+    /// Sends one pack once there is a slot for it, unless the file went or all is stopping.
+    async fn send_group(
+        self: Arc<Self>,
+        of: Part,
+        inputs: Vec<PackInput>,
+        group: Vec<ByteRange>,
+    ) -> FsResult<(Vec<ByteRange>, PackRef, Vec<u64>)> {
+        let slot = self.outgoing.slot().await;
+        if !self.jobs.contains(of.id) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(FsError::new(ErrorKind::Io, "ingest is stopping"));
+        }
+        let tell = |error: &RemoteError| {
+            self.jobs
+                .set_trouble(of.lane, of.id, Some(error.to_string()));
+        };
+        let sent = self.outgoing.send(inputs, &slot, &tell).await;
+        let (pack, offsets) = sent.map_err(remote_error)?;
+        Ok((group, pack, offsets))
+    }
+
+    fn note_sent(&self, upload: &mut Upload) -> FsResult<()> {
+        upload.sent = merge_slices(std::mem::take(&mut upload.sent), &[]);
+        self.notes.note_slices(upload.blob, &upload.sent)
     }
 
     /// Writes the noted slices into the entry; a version that came meanwhile keeps what it shares.
@@ -165,6 +283,13 @@ impl Shared {
     }
 }
 
+fn ended_early(error: &JoinError) -> FsError {
+    FsError::new(
+        ErrorKind::Io,
+        format!("sending a pack ended early: {error}"),
+    )
+}
+
 /// One digest over where a blob's bytes stand: each pack's table pins its blocks' digests.
 pub fn slices_digest(slices: &[PackSlice]) -> Digest {
     let mut hasher = blake3::Hasher::new();
@@ -174,18 +299,6 @@ pub fn slices_digest(slices: &[PackSlice]) -> Digest {
         hasher.update(&slice.len.to_le_bytes());
     }
     Digest(*hasher.finalize().as_bytes())
-}
-
-fn inputs(missing: &Missing) -> Vec<PackInput> {
-    missing
-        .ranges
-        .iter()
-        .map(|range| PackInput {
-            path: missing.file.path.clone(),
-            offset: range.offset,
-            len: range.len,
-        })
-        .collect()
 }
 
 fn slice(range: ByteRange, pack_offset: u64, pack: PackRef) -> PackSlice {
@@ -266,33 +379,6 @@ fn subtract(ranges: &[ByteRange], sent: &[PackSlice]) -> Vec<ByteRange> {
         }
     }
     left
-}
-
-/// Groups of ranges of at most `pack_bytes` each.
-fn split(ranges: &[ByteRange], pack_bytes: u64) -> Vec<Vec<ByteRange>> {
-    /// Ranges of one pack: an overlay written in tiny pieces must not make a table of megabytes.
-    const MAX_RANGES: usize = 4096;
-    let pack_bytes = pack_bytes.max(1);
-    let mut groups = Vec::new();
-    let mut group: Vec<ByteRange> = Vec::new();
-    let mut room = pack_bytes;
-    for range in ranges {
-        let mut rest = *range;
-        while rest.len > 0 {
-            if room == 0 || group.len() == MAX_RANGES {
-                groups.push(std::mem::take(&mut group));
-                room = pack_bytes;
-            }
-            let take = rest.len.min(room);
-            group.push(ByteRange::new(rest.offset, take));
-            rest = ByteRange::new(rest.offset + take, rest.len - take);
-            room -= take;
-        }
-    }
-    if !group.is_empty() {
-        groups.push(group);
-    }
-    groups
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::model::EntryId;
 
@@ -45,6 +46,10 @@ struct LaneState {
     failures: u32,
     label: &'static str,
     percent: u8,
+    /// Why it does not get on; it is tried again all the same.
+    error: Option<String>,
+    /// Bytes that no pack takes yet.
+    unsent: u64,
 }
 
 impl Default for LaneState {
@@ -54,6 +59,8 @@ impl Default for LaneState {
             failures: 0,
             label: "wait",
             percent: 0,
+            error: None,
+            unsent: 0,
         }
     }
 }
@@ -62,7 +69,6 @@ impl Default for LaneState {
 struct Job {
     content: LaneState,
     views: LaneState,
-    error: Option<String>,
 }
 
 impl Job {
@@ -88,9 +94,49 @@ struct Inner {
     views: VecDeque<EntryId>,
     /// Files that are being written: what their newest blob holds can still change.
     held: HashSet<EntryId>,
+    /// Of all jobs.
+    unsent: u64,
+    /// When the first of the pauses after failures is over, by lane.
+    next_due: [Option<Instant>; 2],
 }
 
 impl Inner {
+    /// Forgets a job.
+    fn drop_job(&mut self, id: EntryId) {
+        if let Some(job) = self.jobs.remove(&id) {
+            self.unsent -= job.content.unsent + job.views.unsent;
+        }
+    }
+
+    fn set_unsent(&mut self, lane: Lane, id: EntryId, bytes: u64, applies: impl Fn(Step) -> bool) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            let state = job.lane(lane);
+            if applies(state.step) {
+                self.unsent = self.unsent - state.unsent + bytes;
+                state.unsent = bytes;
+            }
+        }
+    }
+
+    /// Queues what has waited long enough after a failure.
+    fn queue_due(&mut self, lane: Lane) {
+        let now = Instant::now();
+        let next = &mut self.next_due[lane as usize];
+        if next.is_none_or(|at| at > now) {
+            return;
+        }
+        *next = None;
+        let mut due = Vec::new();
+        for (id, job) in &mut self.jobs {
+            match job.lane(lane).step {
+                Step::Waiting(at) if at <= now => due.push(*id),
+                Step::Waiting(at) => *next = Some(next.map_or(at, |first: Instant| first.min(at))),
+                _ => {}
+            }
+        }
+        self.queue(lane).extend(due);
+    }
+
     fn queue(&mut self, lane: Lane) -> &mut VecDeque<EntryId> {
         match lane {
             Lane::Content => &mut self.content,
@@ -166,16 +212,7 @@ impl Jobs {
     /// The next file of a lane, one whose pause is over included.
     pub fn take(&self, lane: Lane) -> Option<EntryId> {
         let mut inner = self.inner();
-        let now = Instant::now();
-        let due: Vec<EntryId> = inner
-            .jobs
-            .iter_mut()
-            .filter_map(|(id, job)| match job.lane(lane).step {
-                Step::Waiting(at) if at <= now => Some(*id),
-                _ => None,
-            })
-            .collect();
-        inner.queue(lane).extend(due);
+        inner.queue_due(lane);
         loop {
             let id = inner.queue(lane).pop_front()?;
             if let Some(job) = inner.jobs.get_mut(&id) {
@@ -193,8 +230,8 @@ impl Jobs {
         let Some(job) = inner.jobs.get_mut(&id) else {
             return;
         };
-        job.error = None;
         let state = job.lane(lane);
+        state.error = None;
         state.failures = 0;
         let again = state.step == Step::RunningStale;
         state.step = if again { Step::Queued } else { Step::Done };
@@ -210,11 +247,38 @@ impl Jobs {
         let Some(job) = inner.jobs.get_mut(&id) else {
             return;
         };
-        job.error = Some(error);
         let state = job.lane(lane);
+        state.error = Some(error);
         let pause = FIRST_PAUSE * 2u32.saturating_pow(state.failures.min(10));
         state.failures += 1;
-        state.step = Step::Waiting(Instant::now() + pause.min(LONGEST_PAUSE));
+        let due = Instant::now() + pause.min(LONGEST_PAUSE);
+        state.step = Step::Waiting(due);
+        let next = &mut inner.next_due[lane as usize];
+        *next = Some(next.map_or(due, |first| first.min(due)));
+    }
+
+    /// Says why a step does not get on, while it goes on trying; `None` when it does again.
+    pub fn set_trouble(&self, lane: Lane, id: EntryId, trouble: Option<String>) {
+        if let Some(job) = self.inner().jobs.get_mut(&id) {
+            job.lane(lane).error = trouble;
+        }
+    }
+
+    /// Notes how many bytes of a file no pack takes yet.
+    pub fn set_unsent(&self, lane: Lane, id: EntryId, bytes: u64) {
+        self.inner().set_unsent(lane, id, bytes, |_| true);
+    }
+
+    /// As [`Self::set_unsent`], of a file whose turn has not come.
+    pub fn expect(&self, lane: Lane, id: EntryId, bytes: u64) {
+        let is_queued = |step| step == Step::Queued;
+        self.inner().set_unsent(lane, id, bytes, is_queued);
+    }
+
+    /// Bytes of all files that no pack takes yet.
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.inner().unsent
     }
 
     pub fn set_progress(&self, lane: Lane, id: EntryId, label: &'static str, percent: u8) {
@@ -232,7 +296,7 @@ impl Jobs {
                 Finished::No
             }
             _ => {
-                inner.jobs.remove(&id);
+                inner.drop_job(id);
                 Finished::Yes
             }
         }
@@ -240,16 +304,19 @@ impl Jobs {
 
     pub fn forget_finished(&self) -> u64 {
         let mut inner = self.inner();
-        let before = inner.jobs.len();
-        inner
+        let done: Vec<EntryId> = inner
             .jobs
-            .retain(|_, job| job.content.step != Step::Done || job.views.step != Step::Done);
-        (before - inner.jobs.len()) as u64
+            .iter()
+            .filter(|(_, job)| job.content.step == Step::Done && job.views.step == Step::Done)
+            .map(|(id, _)| *id)
+            .collect();
+        done.iter().for_each(|id| inner.drop_job(*id));
+        done.len() as u64
     }
 
     pub fn remove(&self, id: EntryId) {
         let mut inner = self.inner();
-        inner.jobs.remove(&id);
+        inner.drop_job(id);
         inner.held.remove(&id);
     }
 
@@ -273,12 +340,13 @@ impl Jobs {
     pub fn progress(&self, id: EntryId) -> Option<JobProgress> {
         let inner = self.inner();
         let job = inner.jobs.get(&id)?;
+        let error = job.content.error.as_ref().or(job.views.error.as_ref());
         let active = match (job.content.step, job.views.step) {
             (Step::Done, Step::Done) => {
                 return Some(JobProgress {
                     step: "publish",
                     percent: 99,
-                    error: job.error.clone(),
+                    error: error.cloned(),
                 });
             }
             (Step::Done, _) => &job.views,
@@ -287,7 +355,7 @@ impl Jobs {
         Some(JobProgress {
             step: active.label,
             percent: active.percent,
-            error: job.error.clone(),
+            error: error.cloned(),
         })
     }
 }
@@ -316,6 +384,41 @@ mod tests {
         jobs.step_done(Lane::Views, id);
         assert_eq!(jobs.finish(id), Finished::Yes);
         assert!(!jobs.contains(id));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_step_is_tried_again_for_ever_and_says_why() {
+        let (jobs, id) = (Jobs::default(), EntryId::random());
+        jobs.submit(id);
+        for _ in 0..50 {
+            assert_eq!(jobs.take(Lane::Content), Some(id));
+            jobs.step_failed(Lane::Content, id, "no rights".to_owned());
+            assert_eq!(jobs.take(Lane::Content), None, "not before its pause");
+            // What the other side does is no reason to forget it.
+            if jobs.take(Lane::Views) == Some(id) {
+                jobs.step_done(Lane::Views, id);
+            }
+            let shown = jobs.progress(id).and_then(|job| job.error);
+            assert_eq!(shown.as_deref(), Some("no rights"));
+            tokio::time::advance(LONGEST_PAUSE).await;
+        }
+    }
+
+    #[test]
+    fn what_waits_is_counted_until_it_is_taken_or_gone() {
+        let (jobs, a, b) = (Jobs::default(), EntryId::random(), EntryId::random());
+        for id in [a, b] {
+            jobs.submit(id);
+            jobs.set_unsent(Lane::Content, id, 100);
+        }
+        jobs.set_unsent(Lane::Views, a, 5);
+        assert_eq!(jobs.unsent(), 205);
+        jobs.set_unsent(Lane::Content, a, 40);
+        assert_eq!(jobs.unsent(), 145);
+        jobs.remove(a);
+        assert_eq!(jobs.unsent(), 100);
+        jobs.set_unsent(Lane::Content, a, 7);
+        assert_eq!(jobs.unsent(), 100, "of no job");
     }
 
     #[test]

@@ -11,7 +11,9 @@ pub mod publisher;
 
 mod content;
 mod jobs;
+mod outgoing;
 mod owners;
+mod pace;
 mod packer;
 mod progress;
 mod sending;
@@ -38,18 +40,19 @@ use crate::spool::{Draining, Spool};
 use crate::tree::Tree;
 pub use jobs::JobProgress;
 use jobs::{Finished, Jobs, Lane};
+use outgoing::Outgoing;
 use owners::{Owner, Owners};
 use packer::Packer;
 use progress::Notes;
 use publisher::Publisher;
 use sending::Sending;
 
-/// Files whose bytes are sent side by side. Two keep the remote busy while one digests.
-const CONTENT_WORKERS: usize = 2;
 /// Files that are mapped side by side: mapping is bound by CPU, and there may be two cores.
 const VIEWS_WORKERS: usize = 1;
 /// How long a stop waits for steps that are under way: most of a shutdown's 30 s is for others.
 const STOP_WAIT: Duration = Duration::from_secs(5);
+/// How long a stop waits for the last manifest.
+const LAST_MANIFEST_WAIT: Duration = Duration::from_secs(3);
 /// How often a lane looks for steps whose pause after a failure is over.
 const LANE_POLL: Duration = Duration::from_millis(500);
 /// How often unfinished jobs are looked at even if nothing was said about them.
@@ -58,11 +61,9 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// What can change while ingest runs.
 #[derive(Debug, Clone)]
 pub struct IngestSettings {
-    /// Bytes of a full pack.
+    /// Bytes of a full pack while little waits.
     pub pack_bytes: u64,
     pub cuts: CutPolicy,
-    /// How long a shared pack waits for more small blobs after its first.
-    pub linger: Duration,
 }
 
 /// Whether files are worked on, or only looked at.
@@ -97,13 +98,13 @@ struct Shared {
     tree: Arc<Tree>,
     spool: Arc<Spool>,
     reader: Reader,
-    remote: Arc<dyn Remote>,
+    outgoing: Arc<Outgoing>,
     unpublished_at_start: Vec<EntryId>,
     publisher: Publisher,
     tool: Arc<dyn MediaTool>,
     settings: ArcSwap<IngestSettings>,
     owners: Mutex<Owners>,
-    jobs: Jobs,
+    jobs: Arc<Jobs>,
     notes: Notes,
     packer: Packer,
     sending: Sending,
@@ -122,23 +123,25 @@ impl Ingest {
     /// `Io` when the index cannot be read.
     pub fn start(parts: IngestParts, settings: IngestSettings, workers: Workers) -> FsResult<Self> {
         let notes = Notes::open(&parts.index)?;
+        let outgoing = Arc::new(Outgoing::new(parts.remote));
+        let jobs = Arc::new(Jobs::default());
         let packer = Packer::start(
-            Arc::clone(&parts.remote),
+            Arc::clone(&outgoing),
+            Arc::clone(&jobs),
             settings.pack_bytes,
-            settings.linger,
         );
         let shared = Arc::new(Shared {
             index: parts.index,
             tree: parts.tree,
             spool: parts.spool,
             reader: parts.reader,
-            remote: parts.remote,
+            outgoing,
             unpublished_at_start: parts.unpublished,
             publisher: parts.publisher,
             tool: parts.tool,
             settings: ArcSwap::from_pointee(settings),
             owners: Mutex::default(),
-            jobs: Jobs::default(),
+            jobs,
             notes,
             packer,
             sending: Sending::default(),
@@ -150,7 +153,7 @@ impl Ingest {
         });
         let ingest = Self(shared);
         if workers == Workers::Running {
-            ingest.spawn_lane(Lane::Content, CONTENT_WORKERS);
+            ingest.spawn_lane(Lane::Content, ingest.0.outgoing.workers());
             ingest.spawn_lane(Lane::Views, VIEWS_WORKERS);
         }
         ingest.spawn_acknowledgements();
@@ -167,6 +170,7 @@ impl Ingest {
     /// next start.
     pub async fn stop(&self) {
         self.0.stopping.store(true, Ordering::Relaxed);
+        self.0.packer.hurry();
         let idle = async {
             while self.0.running.load(Ordering::Relaxed) > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -178,6 +182,11 @@ impl Ingest {
         // A stop in order is no attempt that ended the daemon.
         for id in self.0.jobs.ids() {
             self.0.notes.forget_attempts(id);
+        }
+        // Else the next start sends it.
+        let last = tokio::time::timeout(LAST_MANIFEST_WAIT, self.0.publisher.drained()).await;
+        if !matches!(last, Ok(Ok(()))) {
+            tracing::info!("the last changes are published at the next start");
         }
         self.0.publisher.stop().await;
     }
@@ -198,6 +207,7 @@ impl Ingest {
     pub fn submit(&self, id: EntryId) {
         self.0.notes.note_job(id);
         self.0.jobs.submit(id);
+        self.0.expect_content(id);
         self.changed();
     }
 
@@ -406,11 +416,7 @@ impl Ingest {
                     let done = tokio::spawn(async move {
                         match lane {
                             Lane::Content => working.store_content(id, permit).await,
-                            Lane::Views => {
-                                let result = working.make_views(id).await;
-                                drop(permit);
-                                result
-                            }
+                            Lane::Views => working.make_views(id, permit).await,
                         }
                     })
                     .await;
@@ -519,11 +525,14 @@ impl Shared {
                     .tree
                     .path_of(id)
                     .map_or_else(|_| id.to_string(), |p| p.display());
-                tracing::warn!(file = %path, %error, "ingest will try again");
+                if self.stopping.load(Ordering::Relaxed) {
+                    tracing::debug!(file = %path, %error, "ingest goes on at the next start");
+                } else {
+                    tracing::warn!(file = %path, %error, "ingest will try again");
+                }
                 self.jobs.step_failed(lane, id, error.to_string());
             }
         }
-        self.publisher.urge();
         self.changed();
     }
 }

@@ -1,28 +1,39 @@
 //! Small blobs share packs: a channel takes about 20 messages a minute, and ten thousand posters
 //! must not take ten thousand of them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::content::{remote_error, send};
-use crate::model::{ErrorKind, FsError, FsResult, PackRef};
-use crate::remote::{PackInput, Remote};
+use super::content::{SendError, remote_error};
+use super::jobs::{Jobs, Lane};
+use super::outgoing::{MAX_SLICES, Outgoing};
+use crate::model::{EntryId, ErrorKind, FsError, FsResult, PackRef};
+use crate::remote::{Cipher, PackInput, SealedPack};
 
-/// Blobs below this share packs; from here on a message of its own is cheap enough.
+/// Blobs below this share packs; from here on a message of its own is cheap enough, unless so much
+/// waits that packs grow.
 pub const SHARED_BELOW_BYTES: u64 = 4 << 20;
-/// Slices of one pack: its table stays far below a block.
-const MAX_SLICES: usize = 4096;
-/// Blobs that wait for the collector; each waits with its task, so more gains nothing.
-const QUEUE: usize = 1024;
+/// Blobs that wait for their packs: four packs of as many slices as one can have. Each waits with
+/// a task of a few KiB, and with its file in the spool.
+const MAX_WAITING: usize = 4 * MAX_SLICES;
+
+/// Packs of small blobs that do not wait for more, within one linger: a film's poster, its map and
+/// one to spare.
+const QUICK_PACKS: usize = 3;
+/// Enough to gather what one `cp -r` makes at a time.
+const QUICK_LINGER: Duration = Duration::from_millis(300);
 
 /// Where a small blob's bytes went, slice by slice.
 pub type Placed = Vec<(u64, PackRef)>;
 
 struct Item {
+    lane: Lane,
+    id: EntryId,
     inputs: Vec<PackInput>,
     reply: oneshot::Sender<FsResult<Placed>>,
 }
@@ -35,98 +46,246 @@ impl Item {
 
 #[derive(Debug)]
 pub struct Packer {
-    items: mpsc::Sender<Item>,
-    pack_bytes: Arc<AtomicU64>,
+    items: mpsc::UnboundedSender<Item>,
+    room: Arc<Semaphore>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    outgoing: Arc<Outgoing>,
+    jobs: Arc<Jobs>,
+    /// Bytes of a pack that is full while little waits.
+    pack_bytes: AtomicU64,
+    /// Set when nothing shall be waited for any more.
+    hurry: AtomicBool,
+    hurried: Notify,
+}
+
+/// A place among the blobs that wait.
+#[derive(Debug)]
+pub struct Ticket<'a> {
+    packer: &'a Packer,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Packer {
-    /// `linger`: how long a pack waits for more after its first blob.
     #[must_use]
-    pub fn start(remote: Arc<dyn Remote>, pack_bytes: u64, linger: Duration) -> Self {
-        let (items, receiver) = mpsc::channel(QUEUE);
-        let pack_bytes = Arc::new(AtomicU64::new(pack_bytes));
-        tokio::spawn(collect(remote, receiver, Arc::clone(&pack_bytes), linger));
-        Self { items, pack_bytes }
+    pub fn start(outgoing: Arc<Outgoing>, jobs: Arc<Jobs>, pack_bytes: u64) -> Self {
+        let (items, receiver) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            outgoing,
+            jobs,
+            pack_bytes: pack_bytes.into(),
+            hurry: AtomicBool::new(false),
+            hurried: Notify::new(),
+        });
+        tokio::spawn(collect(Arc::clone(&shared), receiver));
+        Self {
+            items,
+            room: Arc::new(Semaphore::new(MAX_WAITING)),
+            shared,
+        }
     }
 
     pub fn set_pack_bytes(&self, bytes: u64) {
-        self.pack_bytes.store(bytes, Ordering::Relaxed);
+        self.shared.pack_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Waits until a pack with these bytes is acknowledged.
+    /// Sends what is gathered now, and from here on without waiting for more.
+    pub fn hurry(&self) {
+        self.shared.hurry.store(true, Ordering::Relaxed);
+        self.shared.hurried.notify_one();
+    }
+
+    /// Waits until there is room for one more.
+    pub async fn enter(&self) -> Ticket<'_> {
+        Ticket {
+            packer: self,
+            _room: Arc::clone(&self.room).acquire_owned().await.ok(),
+        }
+    }
+}
+
+impl Ticket<'_> {
+    /// Waits until a pack with these bytes of a file is acknowledged.
     ///
     /// # Errors
     /// What the remote or the local disk says.
-    pub async fn add(&self, inputs: Vec<PackInput>) -> FsResult<Placed> {
+    pub async fn add(self, lane: Lane, id: EntryId, inputs: Vec<PackInput>) -> FsResult<Placed> {
         let (reply, answer) = oneshot::channel();
         let stopped = || FsError::new(ErrorKind::Io, "ingest is stopping");
-        self.items
-            .send(Item { inputs, reply })
-            .await
-            .map_err(|_| stopped())?;
+        let item = Item {
+            lane,
+            id,
+            inputs,
+            reply,
+        };
+        self.packer.items.send(item).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 }
 
-async fn collect(
-    remote: Arc<dyn Remote>,
-    mut receiver: mpsc::Receiver<Item>,
-    pack_bytes: Arc<AtomicU64>,
-    linger: Duration,
-) {
+/// Lets single small blobs go at once: only where many come does a pack wait for more.
+#[derive(Debug, Default)]
+struct Haste {
+    /// When the packs that did not wait were begun, at most [`QUICK_PACKS`].
+    quick: VecDeque<Instant>,
+}
+
+impl Haste {
+    /// When a pack that is begun at `now` is to be closed.
+    fn closes(&mut self, now: Instant, linger: Duration) -> Instant {
+        while self
+            .quick
+            .front()
+            .is_some_and(|begun| now >= *begun + linger)
+        {
+            self.quick.pop_front();
+        }
+        if self.quick.len() >= QUICK_PACKS {
+            return now + linger;
+        }
+        self.quick.push_back(now);
+        now + linger.min(QUICK_LINGER)
+    }
+}
+
+async fn collect(shared: Arc<Shared>, mut receiver: mpsc::UnboundedReceiver<Item>) {
+    let mut haste = Haste::default();
     while let Some(first) = receiver.recv().await {
-        let closes = Instant::now() + linger;
+        let closes = haste.closes(Instant::now(), shared.outgoing.appetite().linger);
         let mut bytes = first.bytes();
         let mut slices = first.inputs.len();
         let mut items = vec![first];
-        while bytes < pack_bytes.load(Ordering::Relaxed) && slices < MAX_SLICES {
-            // Cancel safe: `recv` loses nothing when the time runs out.
-            let Ok(Some(next)) = tokio::time::timeout_at(closes, receiver.recv()).await else {
-                break;
+        while bytes < shared.full() && slices < MAX_SLICES {
+            let next = if shared.hurry.load(Ordering::Relaxed) {
+                receiver.try_recv().ok()
+            } else {
+                // Cancel safe: `recv` loses nothing when another branch is taken.
+                tokio::select! {
+                    next = receiver.recv() => next,
+                    () = tokio::time::sleep_until(closes) => None,
+                    () = shared.hurried.notified() => continue,
+                }
             };
+            let Some(next) = next else { break };
             bytes += next.bytes();
             slices += next.inputs.len();
             items.push(next);
         }
-        // Sent beside the collecting of the next one; the retry loop below waits out a remote that
-        // is down, and the jobs that wait bound how many there are.
-        tokio::spawn(send_shared(Arc::clone(&remote), items));
+        for item in &items {
+            shared.jobs.set_unsent(item.lane, item.id, 0);
+        }
+        // Sent beside the collecting of the next one; the blobs that may wait bound how many.
+        tokio::spawn(Arc::clone(&shared).send_shared(items));
     }
 }
 
-async fn send_shared(remote: Arc<dyn Remote>, items: Vec<Item>) {
-    let inputs: Vec<PackInput> = items.iter().flat_map(|item| item.inputs.clone()).collect();
-    match send(&remote, inputs).await {
-        Ok((pack, offsets)) => {
-            let mut offsets = offsets.into_iter();
-            for item in items {
-                let placed = offsets
-                    .by_ref()
-                    .take(item.inputs.len())
-                    .map(|offset| (offset, pack.clone()))
-                    .collect();
-                // Whoever asked may have gone: then the pack holds a slice that nobody names.
-                let _ = item.reply.send(Ok(placed));
-            }
+impl Shared {
+    /// Bytes of a full pack as things are.
+    fn full(&self) -> u64 {
+        let smallest = self.pack_bytes.load(Ordering::Relaxed);
+        self.outgoing.pack_bytes(self.jobs.unsent(), smallest)
+    }
+
+    async fn send_shared(self: Arc<Self>, items: Vec<Item>) {
+        let slot = self.outgoing.slot().await;
+        // Whoever was removed meanwhile needs no place.
+        let mut items: Vec<Item> = items
+            .into_iter()
+            .filter(|item| self.jobs.contains(item.id))
+            .collect();
+        let error = match self.send(&items, &slot).await {
+            Ok(placed) => return answer(items, placed),
+            Err(SendError::Remote(error)) => return fail(items, SendError::Remote(error)),
+            Err(error) => error,
+        };
+        // A spool file that cannot be read must not hold the others up.
+        let (good, bad) = readable(items).await;
+        if bad.is_empty() {
+            return fail(good, error);
         }
-        // One input may be the cause (a spool file that was unlinked): each is tried by itself.
-        Err(_) if items.len() > 1 => {
-            for item in items {
-                let result = send(&remote, item.inputs).await;
-                let placed = result.map(|(pack, offsets)| {
-                    offsets
-                        .into_iter()
-                        .map(|offset| (offset, pack.clone()))
-                        .collect()
-                });
-                let _ = item.reply.send(placed.map_err(remote_error));
-            }
+        fail(bad, error);
+        items = good;
+        match self.send(&items, &slot).await {
+            Ok(placed) => answer(items, placed),
+            Err(error) => fail(items, error),
         }
-        Err(error) => {
-            let error = remote_error(error);
-            for item in items {
-                let _ = item.reply.send(Err(error.clone()));
-            }
+    }
+
+    async fn send(
+        &self,
+        items: &[Item],
+        slot: &super::outgoing::Slot<'_>,
+    ) -> Result<Vec<(u64, PackRef)>, SendError> {
+        let inputs: Vec<PackInput> = items.iter().flat_map(|item| item.inputs.clone()).collect();
+        if inputs.is_empty() {
+            return Ok(Vec::new());
         }
+        let jobs: Vec<_> = items.iter().map(|item| (item.lane, item.id)).collect();
+        let tell = |error: &crate::remote::RemoteError| {
+            for (lane, id) in &jobs {
+                self.jobs.set_trouble(*lane, *id, Some(error.to_string()));
+            }
+        };
+        let (pack, offsets) = self.outgoing.send(inputs, slot, &tell).await?;
+        Ok(offsets
+            .into_iter()
+            .map(|offset| (offset, pack.clone()))
+            .collect())
+    }
+}
+
+/// Gives each its part of what was placed for all of them.
+fn answer(items: Vec<Item>, placed: Vec<(u64, PackRef)>) {
+    let mut placed = placed.into_iter();
+    for item in items {
+        let part = placed.by_ref().take(item.inputs.len()).collect();
+        // Whoever asked may have gone: then the pack holds a slice that nobody names.
+        let _ = item.reply.send(Ok(part));
+    }
+}
+
+fn fail(items: Vec<Item>, error: SendError) {
+    let error = remote_error(error);
+    for item in items {
+        let _ = item.reply.send(Err(error.clone()));
+    }
+}
+
+/// Those whose bytes can be read, and the others.
+async fn readable(items: Vec<Item>) -> (Vec<Item>, Vec<Item>) {
+    let sorting = tokio::task::spawn_blocking(move || {
+        items
+            .into_iter()
+            .partition(|item| SealedPack::seal(item.inputs.clone(), &Cipher::Plain).is_ok())
+    });
+    // It ends early only with the runtime; then nobody waits for an answer.
+    sorting.await.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_small_blobs_go_at_once_and_many_wait_for_each_other() {
+        let mut haste = Haste::default();
+        let linger = Duration::from_secs(30);
+        let begun = Instant::now();
+        let waits = |haste: &mut Haste, at: u64| {
+            let now = begun + Duration::from_secs(at);
+            haste.closes(now, linger) - now
+        };
+        for at in 0..3 {
+            assert_eq!(waits(&mut haste, at), QUICK_LINGER);
+        }
+        assert_eq!(waits(&mut haste, 3), linger);
+        assert_eq!(waits(&mut haste, 30), QUICK_LINGER);
+        assert_eq!(waits(&mut haste, 30), linger);
+        // A directory's linger is short anyway.
+        let local = Duration::from_millis(100);
+        assert_eq!(Haste::default().closes(begun, local), begun + local);
     }
 }

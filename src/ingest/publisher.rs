@@ -5,21 +5,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
+use super::pace::{GATHER, Pace, Wish, Wishes};
 use crate::failpoint;
-use crate::index::{Acknowledged, Index, IndexError, LogHead, Outbox};
+use crate::index::{Acknowledged, Activity, Index, IndexError, LogHead, Outbox};
 use crate::model::{Digest, LogRecord, Seq, StoreStatus, WriterId};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{
     LogDecoder, LogEncoder, LogHeader, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
+    is_superseded,
 };
 
-/// A manifest goes out early when this much waits, in bytes of the journal.
-const WAITING_BYTES: u64 = 1024 * 1024;
-/// Bytes of records in one manifest, roughly and before compression.
+/// Bytes of records in one manifest, roughly and before compression. It goes out early when this
+/// much can go.
 const MANIFEST_BYTES: usize = 1024 * 1024;
 /// A snapshot is due when the log since the last one has at least this many bytes...
 const SNAPSHOT_LOG_BYTES: u64 = 1024 * 1024;
@@ -35,25 +35,6 @@ const EVENTS: usize = 4096;
 const ROWS: &str = "publisher";
 const LOG_BYTES_ROW: &[u8] = b"log-bytes";
 const SNAPSHOT_BYTES_ROW: &[u8] = b"snapshot-bytes";
-
-/// How long changes wait for others to share their manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    /// A directory has no limit on messages; a second is enough to gather what a copy of many
-    /// small files makes.
-    Local,
-    /// About 20 messages a minute a channel, of which 4 are for the log.
-    Channel,
-}
-
-impl Pace {
-    const fn interval(self) -> Duration {
-        match self {
-            Self::Local => Duration::from_secs(1),
-            Self::Channel => Duration::from_secs(15),
-        }
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -86,7 +67,7 @@ pub struct PublisherState {
 #[derive(Debug)]
 pub struct Publisher {
     index: Arc<Index>,
-    urge: Arc<Notify>,
+    wishes: Arc<Wishes>,
     state: watch::Receiver<PublisherState>,
     events: broadcast::Sender<Acknowledged>,
     /// `None` once it was stopped.
@@ -98,11 +79,11 @@ pub struct Publisher {
 type Busy = Arc<tokio::sync::Mutex<()>>;
 
 impl Publisher {
-    /// Starts publishing as soon as the index stands as attached: before, nobody knows where the
-    /// log ends and whose it is. Inside a tokio runtime.
+    /// Starts publishing, as often as the remote likes, as soon as the index stands as attached:
+    /// before, nobody knows where the log ends and whose it is. Inside a tokio runtime.
     #[must_use]
-    pub fn start(index: Arc<Index>, remote: Arc<dyn Remote>, pace: Pace) -> Self {
-        let urge = Arc::new(Notify::new());
+    pub fn start(index: Arc<Index>, remote: Arc<dyn Remote>) -> Self {
+        let wishes = Arc::new(Wishes::default());
         let (report, state) = watch::channel(PublisherState::default());
         let (events, _) = broadcast::channel(EVENTS);
         let busy = Busy::default();
@@ -110,15 +91,14 @@ impl Publisher {
             busy: Arc::clone(&busy),
             index: Arc::clone(&index),
             remote,
-            pace,
             writer: WriterId::random(),
-            urge: Arc::clone(&urge),
+            wishes: Arc::clone(&wishes),
             report,
             events: events.clone(),
         };
         Self {
             index,
-            urge,
+            wishes,
             state,
             events,
             task: Mutex::new(Some(tokio::spawn(work.run()))),
@@ -126,9 +106,14 @@ impl Publisher {
         }
     }
 
-    /// Publishes what waits now, without waiting for more.
+    /// Says that something important can be published: it goes as soon as the pace allows.
     pub fn urge(&self) {
-        self.urge.notify_one();
+        self.wishes.raise(Wish::Soon);
+    }
+
+    /// Publishes what waits now, whatever the pace.
+    pub fn hurry(&self) {
+        self.wishes.raise(Wish::Now);
     }
 
     /// Entries as they are acknowledged. Who lags finds out with `Index::is_published`.
@@ -158,7 +143,8 @@ impl Publisher {
     }
 
     /// Returns when everything committed before the call that could be published (files whose
-    /// bytes are still on their way cannot) is acknowledged. Waits as long as the remote is away.
+    /// bytes are still on their way cannot) is acknowledged, which is hurried. Waits as long as the
+    /// remote is away.
     ///
     /// # Errors
     /// When publishing ended for good.
@@ -175,7 +161,7 @@ impl Publisher {
                     return Err(PublishError::Stopped(reason.clone()));
                 }
             }
-            self.urge();
+            self.hurry();
             if state.changed().await.is_err() {
                 return Err(PublishError::Stopped("the task ended".into()));
             }
@@ -197,14 +183,28 @@ impl Drop for Publisher {
     }
 }
 
+/// What is sent at a look at the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    All,
+    /// Only as much as fills whole manifests: the rest is not due.
+    Full,
+}
+
+/// Whether a round left something that can go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Something,
+}
+
 #[derive(Debug)]
 struct Work {
     busy: Busy,
     index: Arc<Index>,
     remote: Arc<dyn Remote>,
-    pace: Pace,
     writer: WriterId,
-    urge: Arc<Notify>,
+    wishes: Arc<Wishes>,
     report: watch::Sender<PublisherState>,
     events: broadcast::Sender<Acknowledged>,
 }
@@ -216,16 +216,14 @@ impl Work {
         let _ = standing.wait_for(StoreStatus::is_attached).await;
         drop(standing);
         let mut activity = self.index.activity();
-        let mut last_sent: Option<Instant> = None;
-        let mut sent_bytes = 0;
+        let mut pace = Pace::new(self.remote.appetite().manifest_interval);
+        let (mut round, mut wish) = (Round::All, Wish::Some);
         loop {
             let looked_at = activity.borrow_and_update().bytes;
-            let pause = match self.publish_all().await {
-                Ok(Sent::Nothing) => None,
-                Ok(Sent::Something) => {
-                    last_sent = Some(Instant::now());
-                    None
-                }
+            pace.looked();
+            let open_wish = match self.publish_all(round, &mut pace).await {
+                Ok(Left::Nothing) => None,
+                Ok(Left::Something) => Some(wish),
                 Err(error) if is_final(&error) => {
                     tracing::error!(%error, "publishing stopped");
                     self.report
@@ -236,58 +234,73 @@ impl Work {
                     tracing::warn!(%error, "publishing does not get on");
                     self.report
                         .send_modify(|state| state.problem = Some(error.to_string()));
-                    Some(PAUSE_AFTER_ERROR)
+                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                    Some(Wish::Now)
                 }
             };
-            if pause.is_none() {
-                sent_bytes = looked_at;
-            }
-            self.wait(&mut activity, pause, last_sent, sent_bytes).await;
+            (round, wish) = self.wait(&mut activity, &pace, open_wish, looked_at).await;
         }
     }
 
-    /// Until there is something to look at and it is due.
+    /// Until something may go; what, and what for.
     async fn wait(
         &self,
-        activity: &mut watch::Receiver<crate::index::Activity>,
-        pause: Option<Duration>,
-        last_sent: Option<Instant>,
-        sent_bytes: u64,
-    ) {
-        if let Some(pause) = pause {
-            tokio::time::sleep(pause).await;
-            return;
+        activity: &mut watch::Receiver<Activity>,
+        pace: &Pace,
+        open_wish: Option<Wish>,
+        looked_at: u64,
+    ) -> (Round, Wish) {
+        let mut wish = match open_wish {
+            Some(wish) => wish,
+            None => tokio::select! {
+                wish = self.wishes.next() => wish,
+                // The index outlives this task, so the sender does.
+                _ = activity.changed() => Wish::Some,
+            },
+        };
+        // What comes together goes together.
+        if wish != Wish::Now {
+            tokio::select! {
+                () = tokio::time::sleep(GATHER) => {}
+                () = self.wishes.now() => wish = Wish::Now,
+            }
         }
-        tokio::select! {
-            () = self.urge.notified() => return,
-            // The index outlives this task, so the sender does.
-            _ = activity.changed() => {}
-        }
-        let due = last_sent.map_or_else(Instant::now, |at| at + self.pace.interval());
-        let enough = activity.wait_for(|activity| activity.bytes - sent_bytes >= WAITING_BYTES);
-        tokio::select! {
-            () = self.urge.notified() => {}
-            () = tokio::time::sleep_until(due) => {}
-            _ = enough => {}
+        let mut enough =
+            std::pin::pin!(activity.wait_for(|now| now.bytes - looked_at >= MANIFEST_BYTES as u64));
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(pace.due(wish)) => return (Round::All, wish),
+                more = self.wishes.next() => wish = wish.max(more),
+                _ = &mut enough => return (Round::Full, wish),
+            }
         }
     }
 
-    /// Manifest after manifest until nothing is left that can go.
-    async fn publish_all(&self) -> Result<Sent, PublishError> {
-        let mut sent = Sent::Nothing;
+    /// Manifest after manifest while they are full, and in a round of all a last one.
+    async fn publish_all(&self, round: Round, pace: &mut Pace) -> Result<Left, PublishError> {
         loop {
             let looked_at = self.index.last_seq();
             let outbox = self.blocking(|index| index.outbox(MANIFEST_BYTES)).await?;
-            if outbox.records.is_empty() {
+            let (more, held_back) = (outbox.more, outbox.held_back);
+            if !more && round == Round::Full {
+                return Ok(if outbox.records.is_empty() {
+                    Left::Nothing
+                } else {
+                    Left::Something
+                });
+            }
+            if !outbox.records.is_empty() {
+                self.publish(outbox).await?;
+                pace.sent();
+            }
+            if !more {
                 self.report.send_modify(|state| {
                     state.idle_at = Some(looked_at);
-                    state.held_back = outbox.held_back;
+                    state.held_back = held_back;
                     state.problem = None;
                 });
-                return Ok(sent);
+                return Ok(Left::Nothing);
             }
-            self.publish(outbox).await?;
-            sent = Sent::Something;
         }
     }
 
@@ -390,11 +403,9 @@ impl Work {
         })
         .await?;
         for object in found.into_iter().filter(|object| *object != ours) {
-            let bytes = retry(deadline, || self.remote.read_log(object)).await?;
+            let read = retry(deadline, || self.remote.read_log(object)).await;
             // One of a daemon that this library was taken from; that one will notice, and stop.
-            let superseded =
-                LogDecoder::new(&bytes).is_ok_and(|other| other.header().epoch < head.epoch);
-            if !superseded {
+            if !is_superseded(read, head.epoch)? {
                 return Err(PublishError::OtherWriter(object.writer));
             }
             tracing::warn!(writer = %object.writer, "the writer that this library was taken from still writes");
@@ -432,6 +443,8 @@ impl Work {
         };
         self.send(object, &bytes).await?;
         decode_all(&bytes)?;
+        let deadline = Deadline::after(SEND_DEADLINE);
+        retry(deadline, || self.remote.endorse_snapshot(object)).await?;
         let size = bytes.len() as u64;
         self.blocking(move |index| {
             let rows = index.rows(ROWS)?;
@@ -449,12 +462,6 @@ impl Work {
         }
         Ok(())
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sent {
-    Nothing,
-    Something,
 }
 
 const fn is_final(error: &PublishError) -> bool {

@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::Shared;
-use super::content::{percent, slices_digest};
+use super::content::{Part, percent, slices_digest};
 use super::extents::ExtentList;
 use super::jobs::Lane;
 use crate::media::build::{BuildOutcome, build_views};
@@ -38,7 +40,12 @@ impl Drop for Source {
 }
 
 impl Shared {
-    pub(super) async fn make_views(self: &Arc<Self>, id: EntryId) -> FsResult<()> {
+    /// The permit bounds how many films are mapped side by side; sending needs none.
+    pub(super) async fn make_views(
+        self: &Arc<Self>,
+        id: EntryId,
+        permit: OwnedSemaphorePermit,
+    ) -> FsResult<()> {
         let entry = self.tree.entry(id)?;
         let EntryKind::File(content) = &entry.kind else {
             return Ok(());
@@ -50,9 +57,13 @@ impl Shared {
             ViewsState::Pending => {
                 let state = self.find_views(&entry, content).await?;
                 self.set_views(id, content.version, state)?;
+                drop(permit);
                 self.send_derived(id).await
             }
-            ViewsState::Ready(views) if !views.is_durable() => self.send_derived(id).await,
+            ViewsState::Ready(views) if !views.is_durable() => {
+                drop(permit);
+                self.send_derived(id).await
+            }
             _ => Ok(()),
         }
     }
@@ -177,8 +188,11 @@ impl Shared {
             return self.set_views(id, content.version, ViewsState::Pending);
         }
         let all = vec![ByteRange::new(0, derived.len)];
-        self.store_blob(Lane::Views, id, derived, all, &mut None)
-            .await?;
+        let of = Part {
+            lane: Lane::Views,
+            id,
+        };
+        self.store_blob(of, derived, all, &mut None).await?;
         self.tree.update(id, |entry| {
             if let EntryKind::File(content) = &mut entry.kind
                 && let ViewsState::Ready(views) = &mut content.views

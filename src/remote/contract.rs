@@ -12,7 +12,11 @@ fn sample_bytes(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 % 251) as u8).collect()
 }
 
-fn sealed(directory: &Path, lens: &[usize]) -> (SealedPack, Vec<u8>) {
+pub(super) fn sealed(
+    remote: &Arc<dyn Remote>,
+    directory: &Path,
+    lens: &[usize],
+) -> (SealedPack, Vec<u8>) {
     let mut inputs = Vec::new();
     let mut expected = Vec::new();
     for (number, len) in lens.iter().enumerate() {
@@ -29,10 +33,11 @@ fn sealed(directory: &Path, lens: &[usize]) -> (SealedPack, Vec<u8>) {
             len: *len as u64,
         });
     }
-    (SealedPack::seal(inputs).unwrap(), expected)
+    let pack = SealedPack::seal(inputs, remote.cipher()).unwrap();
+    (pack, expected)
 }
 
-const BLOCK: usize = BLOCK_BYTES as usize;
+pub(super) const BLOCK: usize = BLOCK_BYTES as usize;
 
 async fn packs_come_back(remote: &Arc<dyn Remote>) {
     for lens in [
@@ -43,7 +48,7 @@ async fn packs_come_back(remote: &Arc<dyn Remote>) {
         &[],
     ] {
         let spool = tempfile::tempdir().unwrap();
-        let (pack, expected) = sealed(spool.path(), lens);
+        let (pack, expected) = sealed(remote, spool.path(), lens);
         assert_eq!(pack.data_len() as usize, expected.len());
         let stored = store_pack(remote, &pack).await.unwrap();
         assert_eq!(stored.table_digest, pack.table_digest());
@@ -121,14 +126,31 @@ async fn the_log_keeps_all_objects_in_order(remote: &Arc<dyn Remote>) {
 
 async fn a_library_is_made_once(remote: &Arc<dyn Remote>) {
     assert_eq!(remote.library().await.unwrap(), None);
-    let library = LibraryId::random();
-    remote.create_library(library).await.unwrap();
-    assert_eq!(remote.library().await.unwrap(), Some(library));
-    let again = remote.create_library(LibraryId::random()).await;
+    let mut mark = mark(LibraryId::random());
+    let nothing = remote.update_library(&mark).await.unwrap_err();
+    assert_eq!(nothing.kind, RemoteErrorKind::Foreign);
+    remote.create_library(&mark).await.unwrap();
+    assert_eq!(remote.library().await.unwrap().unwrap().id, mark.id);
+    let again = remote
+        .create_library(&self::mark(LibraryId::random()))
+        .await;
     assert_eq!(again.unwrap_err().kind, RemoteErrorKind::Foreign);
+    let first = remote.library().await.unwrap().unwrap().wrap;
+    for wrap in [Some(Bytes::from(vec![0xb7; MAX_WRAP_BYTES])), None, first] {
+        mark.wrap = wrap;
+        remote.update_library(&mark).await.unwrap();
+        assert_eq!(remote.library().await.unwrap().as_ref(), Some(&mark));
+    }
+    mark.id = LibraryId::random();
+    let other = remote.update_library(&mark).await.unwrap_err();
+    assert_eq!(other.kind, RemoteErrorKind::Foreign);
 }
 
-async fn contract(remote: Arc<dyn Remote>) {
+fn mark(id: LibraryId) -> LibraryMark {
+    LibraryMark { id, wrap: None }
+}
+
+pub(super) async fn contract(remote: Arc<dyn Remote>) {
     a_library_is_made_once(&remote).await;
     packs_come_back(&remote).await;
     the_log_keeps_all_objects_in_order(&remote).await;
@@ -147,6 +169,24 @@ async fn a_decorated_remote_keeps_the_contract() {
     contract(FaultyRemote::new(FaultyRemote::new(local))).await;
 }
 
+#[tokio::test]
+async fn an_encrypted_remote_keeps_the_contract() {
+    let store = tempfile::tempdir().unwrap();
+    contract(encrypted(FaultyRemote::new(local(store.path()))).await).await;
+    let store = tempfile::tempdir().unwrap();
+    contract(FaultyRemote::new(encrypted(local(store.path())).await)).await;
+}
+
+fn local(store: &Path) -> Arc<dyn Remote> {
+    Arc::new(LocalRemote::open(store).unwrap())
+}
+
+async fn encrypted(remote: Arc<dyn Remote>) -> Arc<dyn Remote> {
+    let passphrases = Passphrases::new(Some("correct horse"), None);
+    let unlocked = unlock(remote, &passphrases, KdfCost::NONE, retry::Deadline::None);
+    unlocked.await.unwrap().remote
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pack_is_stored_in_spite_of_outages() {
     let store = tempfile::tempdir().unwrap();
@@ -158,7 +198,7 @@ async fn a_pack_is_stored_in_spite_of_outages() {
     faulty.inject(Operation::Put, &Fault::LoseReply, 1);
     faulty.inject(Operation::Get, &unavailable, 3);
     let remote: Arc<dyn Remote> = faulty;
-    let (pack, _) = sealed(spool.path(), &[10]);
+    let (pack, _) = sealed(&remote, spool.path(), &[10]);
     store_pack(&remote, &pack).await.unwrap();
 }
 
@@ -169,13 +209,13 @@ async fn a_pack_that_comes_back_wrong_is_not_acknowledged() {
     let local = Arc::new(LocalRemote::open(store.path()).unwrap());
     let faulty = FaultyRemote::new(local);
     let remote: Arc<dyn Remote> = faulty.clone();
-    let (pack, _) = sealed(spool.path(), &[10]);
+    let (pack, _) = sealed(&remote, spool.path(), &[10]);
     faulty.inject(Operation::Get, &Fault::FlipBit, 1);
     let error = store_pack(&remote, &pack).await.unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Corrupt);
 
     // The spool changed between sealing and sending.
-    let (pack, _) = sealed(spool.path(), &[BLOCK, BLOCK]);
+    let (pack, _) = sealed(&remote, spool.path(), &[BLOCK, BLOCK]);
     std::fs::write(spool.path().join("1"), vec![0; BLOCK + 3]).unwrap();
     let error = store_pack(&remote, &pack).await.unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Corrupt);
@@ -190,7 +230,10 @@ async fn a_pack_that_comes_back_wrong_is_not_acknowledged() {
 async fn missing_and_unreadable_are_told_apart() {
     let store = tempfile::tempdir().unwrap();
     let remote = LocalRemote::open(store.path()).unwrap();
-    remote.create_library(LibraryId::random()).await.unwrap();
+    remote
+        .create_library(&mark(LibraryId::random()))
+        .await
+        .unwrap();
     let path = store.path().join("library");
     std::fs::write(&path, b"rot").unwrap();
     let error = remote.library().await.unwrap_err();
@@ -217,10 +260,15 @@ async fn missing_and_unreadable_are_told_apart() {
 /// Stored bytes never change within a version.
 #[tokio::test]
 async fn a_pack_keeps_its_bytes() {
-    let bytes = PackTable::sample().encode().unwrap();
-    assert_eq!(PackTable::decode(&bytes).unwrap(), PackTable::sample());
-    let digest = crate::model::Digest::of(&bytes).to_string();
-    assert_eq!(&digest[..16], "a4773adacf7b6edd");
+    for (table, expected) in PackTable::samples()
+        .into_iter()
+        .zip(["a4773adacf7b6edd", "2bfef2fe9c99861a"])
+    {
+        let bytes = table.encode().unwrap();
+        assert_eq!(PackTable::decode(&bytes).unwrap(), table);
+        let digest = crate::model::Digest::of(&bytes).to_string();
+        assert_eq!(&digest[..16], expected);
+    }
     let header = LogHeader {
         library: LibraryId::from_bytes([1; 16]),
         writer: WriterId::from_bytes([2; 16]),
@@ -235,4 +283,19 @@ async fn a_pack_keeps_its_bytes() {
     let bytes = crate::codec::encode(&header).unwrap();
     let digest = crate::model::Digest::of(&bytes).to_string();
     assert_eq!(&digest[..16], "b7eb291a5f71e87b");
+}
+
+#[test]
+fn a_mark_keeps_its_bytes() {
+    let mut mark = mark(LibraryId::from_bytes([1; 16]));
+    for (wrap, expected) in [
+        (None, "c7cb0316139b9a93"),
+        (Some(Bytes::from_static(b"wrap")), "d1eee8b0017c20c2"),
+    ] {
+        mark.wrap = wrap;
+        let bytes = local::encode_mark(&mark).unwrap();
+        assert_eq!(local::decode_mark(&bytes).unwrap(), mark);
+        let digest = crate::model::Digest::of(&bytes).to_string();
+        assert_eq!(&digest[..16], expected);
+    }
 }

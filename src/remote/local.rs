@@ -11,7 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Appetite, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, SealedPack};
+use super::{
+    Appetite, Cipher, LibraryMark, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
+    SealedPack,
+};
 use crate::codec::{self, CodecError, Kind, Record};
 use crate::disk::{self, DirectoryLock, LockError};
 use crate::model::{ByteRange, LibraryId, PackAddress, PackId, PackRef, WriterId};
@@ -25,13 +28,50 @@ const LIBRARY_FILE: &str = "library";
 /// Largest object of the log that is read: a snapshot of some millions of entries.
 const MAX_LOG_OBJECT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
-/// The file `library`. Version 1; frozen.
+/// The file `library` of a library that is not encrypted. Version 1; frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct LibraryV1 {
     library: LibraryId,
 }
 impl Record for LibraryV1 {
     const KIND: Kind = Kind::Library;
+}
+
+/// The file `library` of an encrypted one. Version 2; frozen. Each version is written for its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct LibraryV2 {
+    library: LibraryId,
+    /// An envelope of its own.
+    wrap: Vec<u8>,
+}
+impl Record for LibraryV2 {
+    const KIND: Kind = Kind::Library;
+    const SCHEMA: u16 = 2;
+}
+
+pub(super) fn encode_mark(mark: &LibraryMark) -> Result<Vec<u8>, CodecError> {
+    let library = mark.id;
+    match &mark.wrap {
+        None => codec::encode(&LibraryV1 { library }),
+        Some(wrap) => codec::encode(&LibraryV2 {
+            library,
+            wrap: wrap.to_vec(),
+        }),
+    }
+}
+
+pub(super) fn decode_mark(bytes: &[u8]) -> Result<LibraryMark, CodecError> {
+    match codec::decode::<LibraryV2>(bytes) {
+        Ok(found) => Ok(LibraryMark {
+            id: found.library,
+            wrap: Some(found.wrap.into()),
+        }),
+        Err(CodecError::UnknownVersion { found: 1, .. }) => Ok(LibraryMark {
+            id: codec::decode::<LibraryV1>(bytes)?.library,
+            wrap: None,
+        }),
+        Err(error) => Err(error),
+    }
 }
 
 /// Packs and log in a directory that this process holds alone.
@@ -162,6 +202,10 @@ impl Remote for LocalRemote {
         }
     }
 
+    fn cipher(&self) -> &Cipher {
+        &Cipher::Plain
+    }
+
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         let op = format!("put pack {}", pack.id);
         let pack = pack.clone();
@@ -210,7 +254,7 @@ impl Remote for LocalRemote {
         .await
     }
 
-    async fn library(&self) -> Result<Option<LibraryId>, RemoteError> {
+    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         let op = format!("read which library {} holds", self.describe());
         self.blocking(op, |this| {
             let bytes = match fs::read(this.root.join(LIBRARY_FILE)) {
@@ -220,8 +264,8 @@ impl Remote for LocalRemote {
                 }
                 Err(error) => return Err(error),
             };
-            match codec::decode::<LibraryV1>(&bytes) {
-                Ok(record) => Ok(Some(record.library)),
+            match decode_mark(&bytes) {
+                Ok(mark) => Ok(Some(mark)),
                 Err(error @ CodecError::NewerVersion { .. }) => {
                     Err(io::Error::new(ErrorKind::PermissionDenied, error))
                 }
@@ -231,19 +275,18 @@ impl Remote for LocalRemote {
         .await
     }
 
-    async fn create_library(&self, library: LibraryId) -> Result<(), RemoteError> {
+    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
         if self.library().await?.is_some() {
-            return Err(RemoteError::new(
-                RemoteErrorKind::Foreign,
-                format!("create a library in {}", self.describe()),
-                "it holds one already",
-            ));
+            return Err(self.foreign("create a library", "it holds one already"));
         }
-        self.blocking("create a library".into(), move |this| {
-            let bytes = codec::encode(&LibraryV1 { library }).map_err(io::Error::other)?;
-            disk::write_durably(&this.root.join(LIBRARY_FILE), |file| file.write_all(&bytes))
-        })
-        .await
+        self.write_mark(mark).await
+    }
+
+    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        match self.library().await? {
+            Some(found) if found.id == mark.id => self.write_mark(mark).await,
+            _ => Err(self.foreign("change the library's mark", "it holds another library")),
+        }
     }
 
     async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
@@ -286,6 +329,11 @@ impl Remote for LocalRemote {
         .await
     }
 
+    async fn endorse_snapshot(&self, _snapshot: LogObject) -> Result<(), RemoteError> {
+        // The newest is found by its name.
+        Ok(())
+    }
+
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
         self.blocking("shorten the library's log".into(), move |this| {
             remove(&this.log_path(object))
@@ -295,6 +343,20 @@ impl Remote for LocalRemote {
 }
 
 impl LocalRemote {
+    fn foreign(&self, what: &str, reason: &str) -> RemoteError {
+        let op = format!("{what} in {}", self.describe());
+        RemoteError::new(RemoteErrorKind::Foreign, op, reason)
+    }
+
+    async fn write_mark(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        let bytes = encode_mark(mark);
+        self.blocking("write the library's mark".into(), move |this| {
+            let bytes = bytes.map_err(io::Error::other)?;
+            disk::write_durably(&this.root.join(LIBRARY_FILE), |file| file.write_all(&bytes))
+        })
+        .await
+    }
+
     /// A directory with packs or a log and without its `library` file is damaged, not new.
     fn surely_empty(&self) -> io::Result<()> {
         for directory in ["packs", "log", "snapshots"] {

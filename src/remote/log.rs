@@ -8,6 +8,7 @@ use std::io::{self, BufReader, Read, Write};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::cipher::{LogForm, log_form};
 use super::{RemoteError, RemoteErrorKind};
 use crate::codec::{FrameError, Kind, Record, read_record, write_frame};
 use crate::model::{Digest, Ino, LibraryId, LogRecord, Seq, WriterId};
@@ -119,8 +120,16 @@ impl std::fmt::Debug for LogDecoder<'_> {
 
 impl<'a> LogDecoder<'a> {
     /// # Errors
-    /// [`RemoteErrorKind::Corrupt`], or [`RemoteErrorKind::Foreign`] for a newer program's object.
+    /// [`RemoteErrorKind::Corrupt`], [`RemoteErrorKind::Foreign`] for a newer program's object, or
+    /// [`RemoteErrorKind::Denied`] for one that is still encrypted.
     pub fn new(bytes: &'a [u8]) -> Result<Self, RemoteError> {
+        if log_form(bytes) != LogForm::Plain {
+            return Err(RemoteError::new(
+                RemoteErrorKind::Denied,
+                "read the library's log",
+                "it is encrypted: set TGFS_PASSPHRASE",
+            ));
+        }
         let mut decoder =
             zstd::stream::read::Decoder::with_buffer(bytes).map_err(|e| decode_error(e.into()))?;
         decoder
@@ -169,6 +178,27 @@ impl<'a> LogDecoder<'a> {
             }
             Err(error) => Err(decode_error(error.into())),
         }
+    }
+}
+
+/// Whether another writer's manifest, as it was read, is of one that this library was taken over
+/// from. A damaged one is not: nothing shows that we may go on.
+///
+/// # Errors
+/// When it cannot be read for now, or for want of a key.
+pub fn is_superseded(read: Result<Bytes, RemoteError>, epoch: u64) -> Result<bool, RemoteError> {
+    let header = read.and_then(|bytes| Ok(LogDecoder::new(&bytes)?.header));
+    match header {
+        Ok(header) => Ok(header.epoch < epoch),
+        Err(error)
+            if matches!(
+                error.kind,
+                RemoteErrorKind::Corrupt | RemoteErrorKind::Foreign
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -1,14 +1,18 @@
 //! Packs out and in, and the library's log. Implementations: [`LocalRemote`]; decorators wrap an
 //! `Arc<dyn Remote>`. One contract suite (`contract`) runs against each.
 
+mod cipher;
+mod encrypted;
 mod error;
 mod local;
+mod locked;
 mod log;
 mod pack;
 pub mod retry;
 pub mod telegram;
 pub mod testing;
 mod transfer;
+mod unlock;
 
 #[cfg(test)]
 mod contract;
@@ -18,11 +22,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{ByteRange, LibraryId, PackAddress, PackRef, WriterId};
+pub use cipher::{Cipher, KdfCost, MasterKey, Wrap, WrapError};
+pub use encrypted::EncryptedRemote;
 pub use error::{RemoteError, RemoteErrorKind};
 pub use local::LocalRemote;
-pub use log::{LogDecoder, LogEncoder, LogHeader};
+pub use locked::LockedRemote;
+pub use log::{LogDecoder, LogEncoder, LogHeader, is_superseded};
 pub use pack::{PackError, PackInput, PackTable, SealedPack};
-pub use transfer::{fetch_block, fetch_table, store_pack};
+pub use transfer::{fetch_block, fetch_table, store_pack, store_pack_telling};
+pub use unlock::{Passphrases, Unlocked, unlock};
 
 /// A place for packs and for the log of one library.
 ///
@@ -36,6 +44,9 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     /// How it likes to be written to.
     fn appetite(&self) -> Appetite;
 
+    /// How packs that go there are to be sealed; a decorator passes on what is below it.
+    fn cipher(&self) -> &Cipher;
+
     /// Stores a pack under its id. Durable when it returns.
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError>;
     /// Exactly `range.len` bytes of the pack, its table included, or an error.
@@ -46,18 +57,35 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError>;
 
     /// The library that is kept here; `None` when there surely is none.
-    async fn library(&self) -> Result<Option<LibraryId>, RemoteError>;
+    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError>;
     /// Makes this the place of a library; refused when there is one already.
-    async fn create_library(&self, library: LibraryId) -> Result<(), RemoteError>;
+    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError>;
+    /// Replaces the wrap of the library that is here; refused when it is another one. Durable when
+    /// it returns; a crash leaves the old mark or the new one.
+    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError>;
 
     /// Adds an object to the log. Two writers may use the same number; both objects stay.
     async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError>;
     /// Objects of a kind with a number above `after`, ascending by number and writer.
     async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError>;
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError>;
+    /// Makes a snapshot that was read back and decoded the one that recovery finds first.
+    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError>;
     /// Deleting what is not there is success.
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError>;
 }
+
+/// What says that a remote is the place of a library.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LibraryMark {
+    pub id: LibraryId,
+    /// The wrapped key ([`Wrap`]) of an encrypted library, for everybody to see. Fewer than
+    /// [`MAX_WRAP_BYTES`]; not looked at by the remote.
+    pub wrap: Option<Bytes>,
+}
+
+/// Room for a wrap, in bytes, where a remote has little (a caption in Telegram).
+pub const MAX_WRAP_BYTES: usize = 200;
 
 /// How a remote likes to be written to: what is cheap in a directory is not in a channel, which
 /// takes about 20 messages a minute.

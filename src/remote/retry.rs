@@ -16,6 +16,8 @@ pub enum Deadline {
     /// For writes: a remote that is away delays them and never fails them.
     None,
     At(Instant),
+    /// Not again: whoever asked repeats the whole.
+    Once,
 }
 
 impl Deadline {
@@ -30,8 +32,20 @@ impl Deadline {
 ///
 /// # Errors
 /// The last error; [`RemoteErrorKind::Unavailable`] when the first attempt did not even end.
-pub async fn retry<T, F>(
+pub async fn retry<T, F>(deadline: Deadline, attempt: impl FnMut() -> F) -> Result<T, RemoteError>
+where
+    F: Future<Output = Result<T, RemoteError>>,
+{
+    retry_telling(deadline, &|_| {}, attempt).await
+}
+
+/// As [`retry`]; `tell` hears each error that is waited out.
+///
+/// # Errors
+/// As [`retry`].
+pub async fn retry_telling<T, F>(
     deadline: Deadline,
+    tell: &(dyn Fn(&RemoteError) + Sync),
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, RemoteError>
 where
@@ -42,6 +56,7 @@ where
     loop {
         let outcome = match deadline {
             Deadline::None => attempt().await,
+            Deadline::Once => return attempt().await,
             Deadline::At(at) => match tokio::time::timeout_at(at, attempt()).await {
                 Ok(outcome) => outcome,
                 Err(_) => return Err(last.unwrap_or_else(timed_out)),
@@ -58,6 +73,7 @@ where
             return Err(error);
         }
         tracing::debug!(%error, ?pause, "trying again");
+        tell(&error);
         last = Some(error);
         tokio::time::sleep(pause).await;
         wait = (wait * 2).min(LONGEST_WAIT);

@@ -1,14 +1,22 @@
-//! A decorator that breaks a remote on purpose, for tests inside and outside of the crate.
+//! Decorators that break a remote on purpose, or put it far away, for tests inside and outside of
+//! the crate.
 
-use std::collections::VecDeque;
+mod distant;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Appetite, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, SealedPack};
-use crate::model::{ByteRange, LibraryId, PackAddress, PackRef};
+use super::{
+    Appetite, Cipher, LibraryMark, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
+    SealedPack,
+};
+use crate::model::{ByteRange, KeyStore, KeyStoreError, PackAddress, PackRef};
+
+pub use distant::{Distance, DistantRemote, Traffic};
 
 /// Which calls a fault meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +26,7 @@ pub enum Operation {
     Delete,
     AppendLog,
     ReadLog,
+    UpdateLibrary,
 }
 
 /// What happens to a call.
@@ -43,12 +52,21 @@ pub struct FaultyRemote {
     puts: AtomicU64,
     lists: Mutex<Vec<(LogKind, u64)>>,
     healed: tokio::sync::Notify,
+    appetite: Appetite,
 }
 
 impl FaultyRemote {
     #[must_use]
     pub fn new(inner: Arc<dyn Remote>) -> Arc<Self> {
+        let appetite = inner.appetite();
+        Self::with_appetite(inner, appetite)
+    }
+
+    /// One that likes to be written to as a test wants it.
+    #[must_use]
+    pub fn with_appetite(inner: Arc<dyn Remote>, appetite: Appetite) -> Arc<Self> {
         Arc::new(Self {
+            appetite,
             inner,
             faults: Mutex::new(VecDeque::new()),
             calls: AtomicU64::new(0),
@@ -140,7 +158,10 @@ impl Remote for FaultyRemote {
         self.inner.describe()
     }
     fn appetite(&self) -> Appetite {
-        self.inner.appetite()
+        self.appetite
+    }
+    fn cipher(&self) -> &Cipher {
+        self.inner.cipher()
     }
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         self.puts.fetch_add(1, Ordering::Relaxed);
@@ -157,17 +178,17 @@ impl Remote for FaultyRemote {
         self.meet(Operation::Delete, self.inner.delete(pack), same)
             .await
     }
-    async fn library(&self) -> Result<Option<LibraryId>, RemoteError> {
+    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.meet(Operation::ReadLog, self.inner.library(), same)
             .await
     }
-    async fn create_library(&self, library: LibraryId) -> Result<(), RemoteError> {
-        self.meet(
-            Operation::AppendLog,
-            self.inner.create_library(library),
-            same,
-        )
-        .await
+    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        let creating = self.inner.create_library(mark);
+        self.meet(Operation::AppendLog, creating, same).await
+    }
+    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        let updating = self.inner.update_library(mark);
+        self.meet(Operation::UpdateLibrary, updating, same).await
     }
     async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
         self.meet(
@@ -188,7 +209,42 @@ impl Remote for FaultyRemote {
         self.meet(Operation::ReadLog, self.inner.read_log(object), flip)
             .await
     }
+    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
+        self.inner.endorse_snapshot(snapshot).await
+    }
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
         self.inner.delete_log(object).await
+    }
+}
+
+/// A [`KeyStore`] in memory: what a fresh state has.
+#[derive(Debug, Default)]
+pub struct MemoryKeys(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
+
+impl MemoryKeys {
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KeyStore for MemoryKeys {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KeyStoreError> {
+        Ok(self.rows().get(key).cloned())
+    }
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), KeyStoreError> {
+        self.rows().insert(key.to_vec(), value.to_vec());
+        Ok(())
+    }
+    fn remove(&self, key: &[u8]) -> Result<(), KeyStoreError> {
+        self.rows().remove(key);
+        Ok(())
+    }
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KeyStoreError> {
+        let rows = self.rows();
+        let from = rows.range(prefix.to_vec()..);
+        let found = from.take_while(|(key, _)| key.starts_with(prefix));
+        Ok(found
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect())
     }
 }

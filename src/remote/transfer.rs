@@ -1,12 +1,12 @@
 //! Packs with their checks: nothing is acknowledged that was not read back, nothing is returned
-//! that was not compared with its digest.
+//! that was not compared with its digest or tag.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::pack::{PACK_MAGIC, PackError, PackTable, SealedPack, TRAILER_BYTES};
-use super::retry::{Deadline, retry};
+use super::retry::{Deadline, retry_telling};
 use super::{Remote, RemoteError, RemoteErrorKind};
 use crate::codec::MAX_PAYLOAD_BYTES;
 use crate::model::{BlockIndex, ByteRange, Digest, PackAddress, PackRef};
@@ -21,9 +21,21 @@ pub async fn store_pack(
     remote: &Arc<dyn Remote>,
     pack: &SealedPack,
 ) -> Result<PackRef, RemoteError> {
-    let address = retry(Deadline::None, || remote.put(pack)).await?;
+    store_pack_telling(remote, pack, &|_| {}).await
+}
+
+/// As [`store_pack`]; `tell` hears each error that is waited out.
+///
+/// # Errors
+/// As [`store_pack`].
+pub async fn store_pack_telling(
+    remote: &Arc<dyn Remote>,
+    pack: &SealedPack,
+    tell: &(dyn Fn(&RemoteError) + Sync),
+) -> Result<PackRef, RemoteError> {
+    let address = retry_telling(Deadline::None, tell, || remote.put(pack)).await?;
     let stored = reference(pack, address);
-    match read_back(remote, pack, &stored).await {
+    match read_back(remote, pack, &stored, tell).await {
         Ok(()) => Ok(stored),
         Err(error) => {
             if error.kind == RemoteErrorKind::Corrupt {
@@ -51,15 +63,20 @@ async fn read_back(
     remote: &Arc<dyn Remote>,
     pack: &SealedPack,
     stored: &PackRef,
+    tell: &(dyn Fn(&RemoteError) + Sync),
 ) -> Result<(), RemoteError> {
-    let size = retry(Deadline::None, || remote.size(stored)).await?;
+    // Side by side: each is a round trip, and a small pack takes hardly more than these.
+    let (size, table) = futures_util::future::try_join(
+        retry_telling(Deadline::None, tell, || remote.size(stored)),
+        retry_telling(Deadline::None, tell, || fetch_table(remote, stored)),
+    )
+    .await?;
     if size != stored.len {
         return Err(corrupt(
             stored,
             format!("it has {size} bytes instead of {}", stored.len),
         ));
     }
-    let table = retry(Deadline::None, || fetch_table(remote, stored)).await?;
     if table != *pack.table() {
         return Err(corrupt(stored, "its table differs".into()));
     }
@@ -67,13 +84,14 @@ async fn read_back(
     let mut blocks = vec![0, count.saturating_sub(1), random_below(count)];
     blocks.sort_unstable();
     blocks.dedup();
-    for block in blocks.into_iter().filter(|block| *block < count) {
-        let block = BlockIndex(block);
-        retry(Deadline::None, || {
-            fetch_block(remote, stored, &table, block)
+    let table = &table;
+    let checks = blocks.into_iter().filter(|block| *block < count);
+    let checks = checks.map(|block| {
+        retry_telling(Deadline::None, tell, move || {
+            fetch_block(remote, stored, table, BlockIndex(block))
         })
-        .await?;
-    }
+    });
+    futures_util::future::try_join_all(checks).await?;
     Ok(())
 }
 
@@ -94,7 +112,11 @@ fn corrupt(pack: &PackRef, message: String) -> RemoteError {
 }
 
 fn bad(pack: &PackRef, error: PackError) -> RemoteError {
-    corrupt(pack, error.to_string()).with_source(error)
+    let mut bad = corrupt(pack, error.to_string());
+    if matches!(error, PackError::NeedsKey(_)) {
+        bad.kind = RemoteErrorKind::Denied;
+    }
+    bad.with_source(error)
 }
 
 /// The pack's table, checked against the digest in its reference.
@@ -123,10 +145,11 @@ pub async fn fetch_table(
     Ok(table)
 }
 
-/// One verified block (512 KiB, the last one of the data shorter).
+/// One verified block (512 KiB, the last one of the data shorter), decrypted where it is encrypted.
 ///
 /// # Errors
-/// What the remote says, or [`RemoteErrorKind::Corrupt`].
+/// What the remote says, or [`RemoteErrorKind::Corrupt`]; [`RemoteErrorKind::Denied`] when the pack
+/// is encrypted and the remote has no key.
 pub async fn fetch_block(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,
@@ -145,7 +168,6 @@ pub async fn fetch_block(
     })?;
     let bytes = remote.get(pack, range).await?;
     table
-        .check_block(block, &bytes)
-        .map_err(|error| bad(pack, error))?;
-    Ok(bytes)
+        .open_block(block, bytes, remote.cipher())
+        .map_err(|error| bad(pack, error))
 }

@@ -128,6 +128,12 @@ impl SpoolFile {
         Ok(())
     }
 
+    /// Whether [`Self::sync`] can never succeed any more.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
     /// As if the disk had failed to take its bytes, for tests of what follows.
     #[cfg(debug_assertions)]
     pub fn damage(&self) {

@@ -11,7 +11,7 @@ use super::fill::{AttachError, AttachReport, Claim};
 use crate::index::{Begun, Index, IndexError, Late, LogHead};
 use crate::model::{Digest, Ino, LibraryId, LogRecord, Seq, Standing};
 use crate::remote::{
-    LogDecoder, LogHeader, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
+    LogDecoder, LogHeader, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, is_superseded,
 };
 
 /// Records that are taken over in one go.
@@ -131,10 +131,12 @@ impl Log<'_> {
             if self.index.is_own_writer(object.writer)? {
                 continue;
             }
-            let bytes = self.asking.ask(|| self.remote.read_log(*object)).await?;
-            let superseded =
-                LogDecoder::new(&bytes).is_ok_and(|other| other.header().epoch < from.epoch);
-            if !superseded {
+            let read = match self.asking.ask(|| self.remote.read_log(*object)).await {
+                Err(AttachError::Remote(error)) => Err(error),
+                Err(error) => return Err(error),
+                Ok(bytes) => Ok(bytes),
+            };
+            if !is_superseded(read, from.epoch)? {
                 return Err(AttachError::OtherWriter(object.writer));
             }
         }
@@ -160,12 +162,16 @@ impl Log<'_> {
                 Err(error) => return Err(error),
             };
             // Whole before the first record is taken: half a snapshot is no state of anything.
-            if let Err(reason) = check(&bytes, self.index.library_id()) {
-                progress.report.notes.push(format!(
-                    "snapshot {} is damaged ({reason}); the one before it is used",
-                    object.number
-                ));
-                continue;
+            match check(&bytes, self.index.library_id()) {
+                Ok(()) => {}
+                Err(Unfit::NoKey(error)) => return Err(error.into()),
+                Err(reason) => {
+                    progress.report.notes.push(format!(
+                        "snapshot {} is damaged ({reason}); the one before it is used",
+                        object.number
+                    ));
+                    continue;
+                }
             }
             let header = self.take(bytes).await?;
             progress.see(&header);
@@ -244,15 +250,17 @@ impl Log<'_> {
         };
         let header = match LogDecoder::new(&bytes) {
             Ok(decoder) => decoder.header().clone(),
-            Err(error) if error.kind == RemoteErrorKind::Foreign => return Err(error.into()),
-            Err(error) => return Ok(Manifest::Unreadable(error.to_string())),
+            Err(error) if is_gone(error.kind) => {
+                return Ok(Manifest::Unreadable(error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
         };
         if header.epoch < epoch {
             return Ok(Manifest::Superseded);
         }
         Ok(match check(&bytes, self.index.library_id()) {
             Ok(()) => Manifest::Whole { header, bytes },
-            Err(reason) => Manifest::Unreadable(reason),
+            Err(reason) => Manifest::Unreadable(reason.to_string()),
         })
     }
 
@@ -342,16 +350,26 @@ impl Progress {
     }
 }
 
+/// Why an object of the log cannot be taken.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error("it belongs to library {0}")]
+    OtherLibrary(LibraryId),
+    #[error(transparent)]
+    NoKey(RemoteError),
+    #[error(transparent)]
+    Damaged(#[from] RemoteError),
+}
+
 /// Whether an object of the log is whole and this library's.
-fn check(bytes: &Bytes, library: LibraryId) -> Result<(), String> {
-    let read = || -> Result<LibraryId, RemoteError> {
-        let mut decoder = LogDecoder::new(bytes)?;
-        while decoder.next_record()?.is_some() {}
-        Ok(decoder.header().library)
+fn check(bytes: &Bytes, library: LibraryId) -> Result<(), Unfit> {
+    let mut decoder = match LogDecoder::new(bytes) {
+        Err(error) if error.kind == RemoteErrorKind::Denied => return Err(Unfit::NoKey(error)),
+        opened => opened?,
     };
-    match read() {
-        Ok(found) if found == library => Ok(()),
-        Ok(found) => Err(format!("it belongs to library {found}")),
-        Err(error) => Err(error.to_string()),
+    while decoder.next_record()?.is_some() {}
+    match decoder.header().library {
+        found if found == library => Ok(()),
+        found => Err(Unfit::OtherLibrary(found)),
     }
 }

@@ -7,7 +7,7 @@ pub use super::asking::Patience;
 use super::catch_up::Log;
 use crate::index::{FillReport, Index, IndexError};
 use crate::model::{LibraryId, Standing, WriterId};
-use crate::remote::{Remote, RemoteError, RemoteErrorKind};
+use crate::remote::{LibraryMark, Remote, RemoteError, RemoteErrorKind};
 
 /// Whose library it is when another daemon wrote to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,8 @@ enum LogIs {
 async fn bind(log: &Log<'_>, own: &str, given: &str) -> Result<LogIs, AttachError> {
     let index = log.index;
     let library = index.library_id();
-    match log.asking.ask(|| log.remote.library()).await? {
+    let found = log.asking.ask(|| log.remote.library()).await?;
+    match found.map(|mark| mark.id) {
         Some(found) if found == library => {
             if own.is_empty() {
                 index.bind(library, given)?;
@@ -155,10 +156,15 @@ async fn bind(log: &Log<'_>, own: &str, given: &str) -> Result<LogIs, AttachErro
 
 /// Makes the library; that the first answer was lost is no reason to refuse the second.
 async fn create(log: &Log<'_>, library: LibraryId) -> Result<(), AttachError> {
-    match log.asking.ask(|| log.remote.create_library(library)).await {
+    // A remote that encrypts adds its key.
+    let mark = LibraryMark {
+        id: library,
+        wrap: None,
+    };
+    match log.asking.ask(|| log.remote.create_library(&mark)).await {
         Err(AttachError::Remote(error)) if error.kind == RemoteErrorKind::Foreign => {
             match log.asking.ask(|| log.remote.library()).await? {
-                Some(found) if found == library => Ok(()),
+                Some(found) if found.id == library => Ok(()),
                 _ => Err(error.into()),
             }
         }

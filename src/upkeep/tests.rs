@@ -2,6 +2,7 @@
 
 mod catch_up;
 mod damage;
+mod encryption;
 mod library;
 mod recovery;
 
@@ -13,7 +14,7 @@ use super::fill::{AttachError, AttachReport, Claim, Patience, attach};
 use super::recover::{RecoverError, RecoverReport, Recovery};
 use super::verify::{Depth, verify};
 use crate::index::{Index, OpenReport, OpenState, Owner};
-use crate::ingest::publisher::{Pace, Publisher};
+use crate::ingest::publisher::Publisher;
 use crate::model::*;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
 use crate::remote::{
@@ -65,9 +66,17 @@ async fn recover(
 
 impl Library {
     async fn new() -> Self {
-        let state = tempfile::tempdir().unwrap();
         let store = tempfile::tempdir().unwrap();
         let (faulty, remote) = open_store(store.path());
+        Self::over(store, faulty, remote).await
+    }
+
+    async fn over(
+        store: tempfile::TempDir,
+        faulty: Arc<FaultyRemote>,
+        remote: Arc<dyn Remote>,
+    ) -> Self {
+        let state = tempfile::tempdir().unwrap();
         let (index, _) = open_index(state.path());
         attach_to(&index, &remote).await.unwrap();
         Self {
@@ -80,11 +89,7 @@ impl Library {
     }
 
     fn publisher(&self) -> Publisher {
-        Publisher::start(
-            Arc::clone(&self.index),
-            Arc::clone(&self.remote),
-            Pace::Local,
-        )
+        Publisher::start(Arc::clone(&self.index), Arc::clone(&self.remote))
     }
 
     async fn publish(&self) {
@@ -144,7 +149,7 @@ impl Library {
             offset: 0,
             len,
         };
-        let pack = SealedPack::seal(vec![input]).unwrap();
+        let pack = SealedPack::seal(vec![input], self.remote.cipher()).unwrap();
         let pack = store_pack(&self.remote, &pack).await.unwrap();
         let mut content = spooled_content(len);
         content.blobs[0].slices = vec![PackSlice {

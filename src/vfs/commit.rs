@@ -73,8 +73,9 @@ impl Inner {
                     entry.attributes.mtime = modified;
                     entry.attributes.ctime = modified;
                 }
-                // A failed write that changed nothing leaves a stored file what it was.
-                if changed || content.state != FileState::Stored {
+                // A failed write that changed nothing leaves a stored file what it was. An empty one may
+                // be stored only because its name was published before the first write.
+                if changed || content.state != FileState::Stored || content.size == 0 {
                     content.state = quarantine.map_or(FileState::Spooled, FileState::Failed);
                 }
             }

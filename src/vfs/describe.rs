@@ -159,13 +159,16 @@ fn slugify(name: &Name) -> String {
 }
 
 fn error_text(content: &FileContent, job: Option<&JobProgress>) -> Option<String> {
+    let not_done = job.and_then(|job| job.error.clone());
     match (&content.state, &content.views) {
-        (FileState::Failed(reason), _)
-        | (_, ViewsState::Unsupported(reason) | ViewsState::Unreadable(reason)) => {
+        (FileState::Failed(reason), _) => Some(reason.clone()),
+        // Bytes that are not safe yet matter more than views that will not be.
+        _ if not_done.is_some() => not_done,
+        (_, ViewsState::Unsupported(reason) | ViewsState::Unreadable(reason)) => {
             Some(reason.clone())
         }
         (_, ViewsState::Ready(views)) if views.note.is_some() => views.note.clone(),
-        _ => job.and_then(|job| job.error.clone()),
+        _ => None,
     }
 }
 

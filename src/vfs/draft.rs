@@ -171,10 +171,43 @@ impl Draft {
         Some(own)
     }
 
+    /// Lets go of an own blob that the disk failed to take, once no extent names it: who begins anew
+    /// gets a new one, and no error for bytes that are not in the file any more.
+    pub fn drop_damaged_blob(&mut self) -> Option<BlobId> {
+        if self.own.as_ref()?.is_damaged() {
+            self.drop_unnamed_blob()
+        } else {
+            None
+        }
+    }
+
     /// Bytes that what was written takes in the spool.
     #[must_use]
     pub fn spool_bytes(&self) -> u64 {
         self.own.as_ref().map_or(0, |file| file.counted())
+    }
+
+    fn own_len(&self) -> u64 {
+        let own = self.own_id();
+        let blob = self.blobs.iter().find(|blob| Some(blob.id) == own);
+        blob.map_or(0, |blob| blob.len)
+    }
+
+    /// What it would take if every byte of the range were written.
+    #[must_use]
+    pub fn bytes_when_filled(&self, offset: u64, len: u64) -> u64 {
+        let own = self.own_id().map(ExtentSource::Blob);
+        let written: u64 = self
+            .extents
+            .range(offset, len)
+            .iter()
+            .filter(|extent| Some(extent.source) == own)
+            .map(|extent| extent.len)
+            .sum();
+        let missing = len.saturating_sub(written);
+        // What was cut off or punched is still there, and is taken again by what stands there next.
+        let end = self.own_len().max(offset.saturating_add(len));
+        self.spool_bytes().saturating_add(missing).min(end)
     }
 
     /// The own blob, if there is one.

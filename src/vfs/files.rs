@@ -1,30 +1,25 @@
-//! Opening, reading, writing, and what makes written bytes a version of the file.
+//! Reading and writing.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::draft::Draft;
 use super::open::{FileHandle, Marked, OpenFile, OpenKind, OpenState};
-use super::types::{AllocateMode, HandleId, Mutability, SeekTarget, SetIdBits};
+use super::types::{HandleId, Mutability, SetIdBits};
 use super::{Inner, Target, Vfs, attributes};
 use crate::ingest::extents::ExtentList;
 use crate::model::{
     Blob, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState, FsError,
     FsResult,
 };
-use crate::spool::{Draining, Space};
 
 /// Written bytes are pushed to the disk each time this many have come together, so that the wait
 /// at `close` is short.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
 /// Most that one copy inside the mount moves: fuser's reply is a `u32`.
 const MAX_COPY_BYTES: u64 = 1 << 30;
-/// Largest file (16 TiB, as on ext4): far above any film, far below where offsets could overflow.
-const MAX_FILE_BYTES: u64 = 1 << 44;
-
 /// Runs a short blocking piece of work (local disk, index) off the async threads.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> FsResult<T> + Send + 'static,
@@ -86,20 +81,6 @@ impl Inner {
         if state.marked != Marked::No {
             self.writing.remove(file.id)?;
             state.marked = Marked::No;
-        }
-        Ok(())
-    }
-
-    fn check_size(&self, size: u64) -> FsResult<()> {
-        let limit = match self.settings().max_file_size {
-            0 => MAX_FILE_BYTES,
-            limit => limit,
-        };
-        if size > limit {
-            return Err(FsError::new(
-                ErrorKind::TooLarge,
-                format!("a file may have {limit} bytes here (MAX_UPLOAD_SIZE)"),
-            ));
         }
         Ok(())
     }
@@ -266,119 +247,6 @@ impl Vfs {
         })
         .await
     }
-
-    /// # Errors
-    /// `NoSpace` when the spool can never hold it, `TooLarge`, `BadHandle`, or `Io`.
-    pub async fn fallocate(
-        &self,
-        handle: HandleId,
-        offset: u64,
-        len: u64,
-        mode: AllocateMode,
-    ) -> FsResult<()> {
-        let end = offset.saturating_add(len);
-        self.0.check_size(end)?;
-        if matches!(mode, AllocateMode::Extend | AllocateMode::KeepSize)
-            && len > self.0.spool.capacity()
-        {
-            return Err(too_large_for_spool());
-        }
-        let inner = Arc::clone(&self.0);
-        let kind = inner.open.get(handle)?;
-        blocking(move || {
-            let OpenKind::File(open) = &*kind else {
-                return Err(ErrorKind::BadHandle.into());
-            };
-            open.require_write()?;
-            let mut state = open.file.state();
-            inner.mark_writing(&open.file, &mut state)?;
-            let draft = inner.with_draft(&open.file, &mut state)?;
-            match mode {
-                AllocateMode::KeepSize => {}
-                AllocateMode::Extend => draft.truncate(draft.size().max(end)),
-                AllocateMode::PunchHole | AllocateMode::ZeroRangeKeepSize => {
-                    draft.punch(offset, len);
-                }
-                AllocateMode::ZeroRange => {
-                    draft.truncate(draft.size().max(end));
-                    draft.punch(offset, len);
-                }
-            }
-            open.wrote.store(true, Ordering::Relaxed);
-            Ok(())
-        })
-        .await
-    }
-
-    /// `SEEK_DATA` and `SEEK_HOLE`: runs of zeros that were never written are holes.
-    ///
-    /// # Errors
-    /// `NoSuchPosition` behind the end or when no data follows, `BadHandle`, or `Io`.
-    pub fn seek(&self, handle: HandleId, offset: u64, target: SeekTarget) -> FsResult<u64> {
-        let kind = self.0.open.get(handle)?;
-        let OpenKind::File(open) = &*kind else {
-            return Err(ErrorKind::NotSupported.into());
-        };
-        let (extents, size) = {
-            let state = open.file.state();
-            match &state.draft {
-                Some(draft) => (draft.extents.as_slice().to_vec(), draft.size()),
-                None => {
-                    let content = self.0.content_of(&open.file, &state)?;
-                    (content.extents, content.size)
-                }
-            }
-        };
-        find_position(&extents, size, offset, target)
-    }
-
-    pub(super) async fn resize(
-        &self,
-        target: &Target,
-        handle: Option<HandleId>,
-        size: u64,
-    ) -> FsResult<()> {
-        self.0.check_size(size)?;
-        let (id, ino) = match target {
-            Target::Real(node) => {
-                if matches!(node.kind, crate::index::NodeKind::Directory) {
-                    return Err(ErrorKind::IsDirectory.into());
-                }
-                (node.id, node.ino)
-            }
-            Target::Unlinked(file) => (file.id, file.ino),
-            Target::Virtual(_) => return Err(ErrorKind::ReadOnly.into()),
-        };
-        let handle = handle.and_then(|id| self.0.open.get(id).ok());
-        let inner = Arc::clone(&self.0);
-        blocking(move || {
-            let held = inner.open.hold(id, ino);
-            let file = &held.file;
-            let mut state = file.state();
-            if size == 0 {
-                // Whoever writes from here on begins anew.
-                state.quarantine = None;
-            }
-            let draft = inner.with_draft(file, &mut state)?;
-            let changes = draft.size() != size;
-            draft.truncate(size);
-            match handle.as_deref() {
-                Some(OpenKind::File(open)) => {
-                    if changes {
-                        open.wrote.store(true, Ordering::Relaxed);
-                    }
-                }
-                // By name there is no close to wait for: it is committed at once.
-                _ => {
-                    inner.commit_draft(file, &mut state)?;
-                    drop(state);
-                    inner.settle.touch(file.id);
-                }
-            }
-            Ok(())
-        })
-        .await
-    }
 }
 
 impl Inner {
@@ -460,43 +328,6 @@ impl Inner {
         }
         Ok(())
     }
-
-    async fn wait_for_space(&self, file: &OpenFile, bytes: u64) -> FsResult<()> {
-        let own = file.state().draft.as_ref().map_or(0, Draft::spool_bytes);
-        // Waiting cannot help: what this file itself has written drains only when it is closed.
-        if own.saturating_add(bytes) > self.spool.capacity() {
-            return Err(too_large_for_spool());
-        }
-        let deadline: Duration = self.settings().write_deadline;
-        match self
-            .spool
-            .wait_for_space(bytes, deadline, || self.draining())
-            .await
-        {
-            Space::Granted => Ok(()),
-            Space::Full => Err(FsError::new(
-                ErrorKind::NoSpace,
-                "the spool is full and nothing in it can be sent; free disk space or raise TGFS_SPOOL_SIZE",
-            )),
-        }
-    }
-}
-
-impl Inner {
-    /// Whether space will come free: files are on their way out, or about to be.
-    fn draining(&self) -> Draining {
-        if self.settle.any(|id| self.open.writers(id) == 0) {
-            return Draining::Yes;
-        }
-        self.ingest.draining()
-    }
-}
-
-fn too_large_for_spool() -> FsError {
-    FsError::new(
-        ErrorKind::NoSpace,
-        "the file is larger than the spool can ever take; raise TGFS_SPOOL_SIZE or free disk space",
-    )
 }
 
 fn needed(content: &FileContent, offset: u64, len: u64) -> (Vec<Extent>, Vec<Blob>) {
@@ -508,54 +339,4 @@ fn needed(content: &FileContent, offset: u64, len: u64) -> (Vec<Extent>, Vec<Blo
     };
     let blobs = content.blobs.iter().filter(named).cloned().collect();
     (extents, blobs)
-}
-
-fn find_position(extents: &[Extent], size: u64, offset: u64, target: SeekTarget) -> FsResult<u64> {
-    if offset >= size {
-        return Err(ErrorKind::NoSuchPosition.into());
-    }
-    let mut start = 0;
-    for extent in extents {
-        let end = start + extent.len;
-        let is_hole = extent.source == ExtentSource::Zeros;
-        if end > offset && is_hole == (target == SeekTarget::Hole) {
-            return Ok(offset.max(start));
-        }
-        start = end;
-    }
-    match target {
-        SeekTarget::Hole => Ok(size),
-        SeekTarget::Data => Err(ErrorKind::NoSuchPosition.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ingest::extents::zeros;
-    use crate::model::BlobId;
-
-    #[test]
-    fn holes_and_data_are_found() {
-        let source = ExtentSource::Blob(BlobId::from_bytes([1; 16]));
-        let data = Extent {
-            source,
-            offset: 0,
-            len: 10,
-        };
-        let extents = [data, zeros(10), data];
-        let at = |offset, target| find_position(&extents, 30, offset, target);
-        assert_eq!(at(0, SeekTarget::Data), Ok(0));
-        assert_eq!(at(5, SeekTarget::Hole), Ok(10));
-        assert_eq!(at(12, SeekTarget::Data), Ok(20));
-        assert_eq!(at(25, SeekTarget::Hole), Ok(30));
-        assert_eq!(
-            at(30, SeekTarget::Data),
-            Err(ErrorKind::NoSuchPosition.into())
-        );
-        assert_eq!(
-            find_position(&[data, zeros(5)], 15, 11, SeekTarget::Data),
-            Err(ErrorKind::NoSuchPosition.into())
-        );
-    }
 }

@@ -75,8 +75,9 @@ impl Vfs {
             // The copy that this one replaces may have been cut short; this one is not yet.
             state.quarantine = None;
             let draft = inner.with_draft(&open.file, &mut state)?;
-            if draft.size() > 0 {
-                draft.truncate(0);
+            let changes = draft.size() > 0;
+            inner.set_size(draft, 0);
+            if changes {
                 open.wrote.store(true, Ordering::Relaxed);
                 inner.mark_writing(&open.file, &mut state)?;
             }

@@ -437,15 +437,11 @@ impl Inner {
 
     fn all_children(&self, id: EntryId) -> FsResult<Vec<crate::index::Child>> {
         let mut all = Vec::new();
-        let mut after = Ino(0);
-        loop {
-            let page = self.tree.children(id, after, PAGE)?;
-            let Some(last) = page.last() else {
-                return Ok(all);
-            };
-            after = last.ino;
-            all.extend(page);
-        }
+        let _: ControlFlow<()> = self.each_child(id, Ino(0), |child| {
+            all.push(child);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(all)
     }
 
     fn view_tag(&self, node: &VirtualNode) -> FsResult<String> {

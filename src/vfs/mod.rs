@@ -1,8 +1,9 @@
 //! File operations with all their semantics, callable without a mount or a socket.
 //!
-//! `names` (look up, make, remove, rename, list), `attributes`, `files` (open, read, write, close),
-//! `library` (by path and id, for HTTP and commands) each add operations to [`Vfs`]; `open` and
-//! `draft` hold what is open and being written, `virtual_tree` and `views` what is computed.
+//! `names` (look up, make, remove, rename), `listing`, `attributes`, `handles` (open, close), `files`
+//! (read, write), `holes` (sizes, allocation), `library` (by path and id, for HTTP and commands) each
+//! add operations to [`Vfs`]; `open` and `draft` hold what is open and being written, `room` whether
+//! it may be, `virtual_tree` and `views` what is computed.
 
 mod attributes;
 mod commit;
@@ -10,9 +11,12 @@ mod describe;
 mod draft;
 mod files;
 mod handles;
+mod holes;
 mod library;
+mod listing;
 mod names;
 mod open;
+mod room;
 mod settle;
 mod signals;
 mod start;

@@ -43,6 +43,14 @@ pub enum Marked {
     Before,
 }
 
+impl OpenState {
+    /// Whether the last commit left nothing out but said why the file is not whole.
+    pub fn is_kept_as_failed(&self) -> bool {
+        let is_changed = self.draft.as_ref().is_some_and(Draft::is_changed);
+        self.quarantine.is_some() && !is_changed
+    }
+}
+
 impl OpenFile {
     pub fn state(&self) -> MutexGuard<'_, OpenState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

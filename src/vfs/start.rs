@@ -2,7 +2,7 @@
 //! the remote, and spool files that no record names.
 
 use super::{Inner, Vfs};
-use crate::index::Rows;
+use crate::index::{ChildKind, Rows};
 use crate::ingest;
 use crate::model::{
     BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
@@ -380,9 +380,15 @@ impl Inner {
     }
 
     fn lost_and_found(&self) -> FsResult<EntryId> {
-        let name = Name::new(LOST_AND_FOUND)?;
-        if let Some(child) = self.tree.child(EntryId::ROOT, &name)? {
-            return Ok(child.id);
+        let mut name = Name::new(LOST_AND_FOUND)?;
+        let mut number = 1;
+        while let Some(child) = self.tree.child(EntryId::ROOT, &name)? {
+            if child.kind == ChildKind::Directory {
+                return Ok(child.id);
+            }
+            // A file of the user's.
+            number += 1;
+            name = Name::new(format!("{LOST_AND_FOUND}.{number}"))?;
         }
         let new = NewEntry {
             mode: 0o700,
@@ -426,16 +432,25 @@ fn own_gid() -> u32 {
 
 /// Stopping.
 impl Vfs {
-    /// Commits every draft; afterwards all that was written is in spool and journal.
+    /// Commits every draft; afterwards all that was written is in spool and journal, or stands in the
+    /// tree as failed.
     ///
     /// # Errors
     /// The first error; the others are tried all the same.
     pub async fn commit_all(&self) -> FsResult<()> {
         let mut result = Ok(());
         for file in self.0.open.all_files() {
-            let committed = self.commit_file(&file).await;
+            let committed = match self.commit_file(&file).await {
+                Err(error) if file.state().is_kept_as_failed() => {
+                    tracing::error!(file = %file.id, %error, "a written file is not safe on the disk");
+                    Ok(())
+                }
+                committed => committed,
+            };
             result = result.and(committed);
         }
+        // Of an error that was passed over, this is what may not have been reached.
+        result = result.and(self.sync_names().await);
         let waiting = self.0.settle.take_all();
         let vfs = self.clone();
         let submitted = super::files::blocking(move || {

@@ -1,6 +1,7 @@
 //! Views as directories and files, and reading them: a generated header, then ranges of the file
 //! and of its derived blob.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -346,25 +347,19 @@ impl Inner {
         if !name.as_bytes().ends_with(b".srt") {
             return Ok(None);
         }
-        let mut after = crate::model::Ino(0);
-        loop {
-            let page = self.tree.children(parent, after, super::PAGE)?;
-            let Some(last) = page.last() else {
-                return Ok(None);
-            };
-            after = last.ino;
-            for child in &page {
-                let (stem, _) = child.name.split_extension();
-                let fits = name.as_bytes().starts_with(stem)
-                    && name.as_bytes().get(stem.len()) == Some(&b'.');
-                if child.kind == ChildKind::File && fits && is_media_name(&child.name).is_media() {
-                    let mut sidecars = self.sidecars(child.id)?.into_iter();
-                    if let Some(found) = sidecars.find(|s| s.name == name.as_bytes()) {
-                        return Ok(Some(found.node));
-                    }
+        let found = self.each_child(parent, crate::model::Ino(0), |child| {
+            let (stem, _) = child.name.split_extension();
+            let fits =
+                name.as_bytes().starts_with(stem) && name.as_bytes().get(stem.len()) == Some(&b'.');
+            if child.kind == ChildKind::File && fits && is_media_name(&child.name).is_media() {
+                let mut sidecars = self.sidecars(child.id)?.into_iter();
+                if let Some(found) = sidecars.find(|s| s.name == name.as_bytes()) {
+                    return Ok(ControlFlow::Break(found.node));
                 }
             }
-        }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found.break_value())
     }
 
     /// The text of a sidecar is the direct subtitle view of the same key.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod daemon;
+mod encryption;
 mod mount;
 mod scratch;
 mod usage;

@@ -48,8 +48,8 @@ impl Daemon {
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
-    /// Another command on the same state.
-    pub fn run(&self, arguments: &[&str]) {
+    /// What another command on the same state prints.
+    pub fn run(&self, arguments: &[&str]) -> String {
         let output = command(self.directory.path())
             .args(arguments)
             .output()
@@ -59,6 +59,7 @@ impl Daemon {
             "tgfs {arguments:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
+        String::from_utf8(output.stdout).unwrap()
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod client;
 mod daemon;
+mod film;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,7 +25,7 @@ const FILM: &str = "/Films/Heat & Dust #1.mkv";
 fn daemon_with_film() -> Daemon {
     let daemon = Daemon::start();
     let film = source(&daemon);
-    make_film(&film);
+    film::make(&film);
     daemon.run(&["upload", "--to", "/Films", film.to_str().unwrap()]);
     daemon.run(&["status", "--wait", FILM]);
     daemon
@@ -41,39 +42,6 @@ fn a_film_comes_out_in_every_form() {
     every_address_of_the_playlists_answers_and_may_be_kept(&daemon);
     ffmpeg_plays_the_playlist(&daemon);
     subtitles_come_by_language(&daemon);
-}
-
-/// Twenty seconds with two audio and two subtitle tracks.
-fn make_film(path: &Path) {
-    let folder = path.parent().unwrap();
-    let lines = |name: &str, text: &str| {
-        let file = folder.join(name);
-        let body = format!(
-            "1\n00:00:01,000 --> 00:00:09,000\n{text} one\n\n2\n00:00:11,000 --> 00:00:19,000\n{text} two\n"
-        );
-        std::fs::write(&file, body).unwrap();
-        file.to_str().unwrap().to_owned()
-    };
-    let (english, spanish) = (lines("e.srt", "English"), lines("s.srt", "Español"));
-    #[rustfmt::skip]
-    let arguments = [
-        "-y", "-v", "error",
-        "-f", "lavfi", "-i", "testsrc2=s=640x360:r=25:d=20",
-        "-f", "lavfi", "-i", "sine=440:d=20",
-        "-f", "lavfi", "-i", "sine=880:d=20",
-        "-i", &english, "-i", &spanish,
-        "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s", "-map", "4:s",
-        "-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-c:a", "aac", "-c:s", "srt",
-        "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=spa",
-        "-metadata:s:s:0", "language=eng", "-metadata:s:s:1", "language=spa",
-    ];
-    let status = Command::new("ffmpeg")
-        .args(arguments)
-        .arg(path)
-        .stdin(Stdio::null())
-        .status()
-        .expect("ffmpeg is missing: `apt-get install ffmpeg`");
-    assert!(status.success());
 }
 
 fn listed(daemon: &Daemon) -> serde_json::Value {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use tgfs::vfs::{Access, Existing};
+
 use crate::house::{House, path};
 use crate::material::noise;
 
@@ -65,4 +67,42 @@ fn an_overlay_comes_back_over_its_base_and_not_over_zeros() {
     house.restart();
     assert!(house.read("f.bin").unwrap() == bytes);
     assert_eq!(house.attr("f.bin").unwrap().ino, ino);
+}
+
+#[test]
+fn a_copy_over_a_stored_file_that_was_cut_short_harms_neither() {
+    let mut house = House::new();
+    let (old, new) = (noise(MIB, 1), noise(MIB / 2, 2));
+    house.stored("films/f.bin", &old);
+    house.settled();
+    let handle = house
+        .open("films/f.bin", Access::Write, Existing::Truncate)
+        .unwrap();
+    house.write_at(handle, 0, &new).unwrap();
+    house.kill();
+    house.start();
+    assert_eq!(house.state("films/f.bin"), "stored");
+    assert!(house.read("films/f.bin").unwrap() == old);
+    // What had come of the new one.
+    assert_eq!(house.names("lost+found"), ["f.bin"]);
+    assert_eq!(house.state("lost+found/f.bin"), "failed");
+    assert!(house.read("lost+found/f.bin").unwrap() == new);
+}
+
+#[test]
+fn a_file_of_the_user_in_the_place_of_lost_and_found_keeps_nothing_from_starting() {
+    let mut house = House::new();
+    house.stored("lost+found", b"mine");
+    house.settled();
+    for stray in [
+        "0123456789abcdef0123456789abcdef",
+        "1123456789abcdef0123456789abcdef",
+    ] {
+        house.stop();
+        fs::write(house.directory("spool").join(stray), stray).unwrap();
+        house.start();
+        assert_eq!(house.read("lost+found").unwrap(), b"mine");
+        let found = format!("lost+found.2/{stray}");
+        assert_eq!(house.read(&found).unwrap(), stray.as_bytes());
+    }
 }

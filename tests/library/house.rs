@@ -43,16 +43,33 @@ impl House {
     }
 
     pub fn with(settings: LibrarySettings) -> Self {
+        let mut house = Self::unborn(settings);
+        house.start();
+        house
+    }
+
+    fn unborn(settings: LibrarySettings) -> Self {
         let root = tempfile::Builder::new()
             .prefix("tgfs-library-")
             .tempdir()
             .unwrap();
-        let mut house = Self {
+        Self {
             root,
             settings,
             living: None,
-        };
-        house.start();
+        }
+    }
+
+    /// One whose clock stands still while anything is done, and leaps when all wait: for what takes
+    /// minutes of waiting.
+    pub fn with_leaping_clock(settings: LibrarySettings) -> Self {
+        let mut house = Self::unborn(settings);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        house.start_in(runtime);
         house
     }
 
@@ -62,6 +79,10 @@ impl House {
             .enable_all()
             .build()
             .unwrap();
+        self.start_in(runtime);
+    }
+
+    fn start_in(&mut self, runtime: Runtime) {
         let library = Library::open_with(self.root.path(), &runtime, self.settings.clone());
         self.living = Some((library, runtime));
     }
@@ -83,6 +104,32 @@ impl House {
     pub fn restart(&mut self) {
         self.stop();
         self.start();
+    }
+
+    /// As `until`, where time passes only while the runtime waits.
+    pub fn until_leaping(&self, what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
+        self.block_on(async {
+            let begun = tokio::time::Instant::now();
+            let pause = (limit / 100).min(Duration::from_secs(2));
+            while !is_so() {
+                assert!(begun.elapsed() < limit, "not in time: {what}");
+                tokio::time::sleep(pause).await;
+            }
+        });
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.block_on(async { tokio::time::sleep(time).await });
+    }
+
+    /// What the runtime's clock shows.
+    pub fn now(&self) -> tokio::time::Instant {
+        self.block_on(async { tokio::time::Instant::now() })
+    }
+
+    pub fn traffic(&self) -> tgfs::remote::testing::Traffic {
+        self.library().traffic()
     }
 
     fn library(&self) -> &Library {

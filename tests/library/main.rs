@@ -4,6 +4,8 @@
 
 mod adoption;
 mod copies;
+mod encryption;
+mod flow;
 mod house;
 #[path = "../mount/library.rs"]
 mod library;

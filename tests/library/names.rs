@@ -95,6 +95,22 @@ fn a_failed_write_keeps_the_file_failed_until_it_is_retried() {
     assert!(house.read("big.bin").unwrap() == kept);
 }
 
+/// A file without bytes has all of them in packs, so its name may be in the log before the first
+/// write.
+#[test]
+fn a_file_whose_first_write_fails_after_its_name_was_published_is_failed() {
+    let mut settings = LibrarySettings::default();
+    settings.vfs.max_file_size = 100_000;
+    let house = House::with(settings);
+    let handle = house.create("f.bin").unwrap();
+    house.until("its name is published", || {
+        house.index().unpublished().unwrap().is_empty()
+    });
+    house.write_at(handle, 0, &noise(300_000, 1)).unwrap_err();
+    house.close(handle).unwrap_err();
+    house.wait_for("f.bin", "failed");
+}
+
 #[test]
 fn a_failed_file_that_is_written_anew_is_ingested() {
     let mut settings = LibrarySettings::default();

@@ -3,21 +3,22 @@
 use std::time::Duration;
 
 use tgfs::model::ErrorKind;
-use tgfs::vfs::AllocateMode;
+use tgfs::vfs::{Access, AllocateMode, Existing, SetAttr};
 
-use crate::house::House;
+use crate::house::{House, USER};
 use crate::library::LibrarySettings;
 use crate::material::noise;
 
 const MIB: usize = 1 << 20;
 
 fn small(spool_bytes: u64) -> House {
-    House::with(LibrarySettings {
+    let mut settings = LibrarySettings {
         spool_bytes,
         pack_bytes: 256 << 10,
-        linger: Duration::from_millis(20),
         ..LibrarySettings::default()
-    })
+    };
+    settings.appetite.linger = Duration::from_millis(20);
+    House::with(settings)
 }
 
 #[test]
@@ -61,6 +62,92 @@ fn space_for_a_file_that_cannot_fit_is_refused_before_it_is_written() {
     let allocated = house.block_on(asked.fallocate(handle, 0, 1 << 30, AllocateMode::Extend));
     assert_eq!(allocated.unwrap_err().kind, ErrorKind::NoSpace);
     house.close(handle).unwrap();
+}
+
+/// Three times the spool, written in parts that drain one after the other.
+fn stored_in_parts(house: &House, name: &str) -> Vec<u8> {
+    let bytes = noise(6 * MIB, 1);
+    for (number, part) in bytes.chunks(MIB).enumerate() {
+        let handle = match number {
+            0 => house.create(name).unwrap(),
+            _ => house.open(name, Access::ReadWrite, Existing::Keep).unwrap(),
+        };
+        house.write_at(handle, (number * MIB) as u64, part).unwrap();
+        house.close(handle).unwrap();
+        house.wait_for(name, "stored");
+    }
+    bytes
+}
+
+#[test]
+fn room_is_asked_for_what_is_not_in_the_spool_yet() {
+    let house = small(2 << 20);
+    let handle = house.create("f.bin").unwrap();
+    let allocate = |offset: usize, len: usize, mode| {
+        let asked = house.vfs();
+        let (offset, len) = (offset as u64, len as u64);
+        house.block_on(asked.fallocate(handle, offset, len, mode))
+    };
+    house.write_at(handle, 0, &noise(3 * MIB / 2, 1)).unwrap();
+    allocate(0, 2 * MIB, AllocateMode::KeepSize).unwrap();
+    let refused = allocate(MIB, 3 * MIB / 2, AllocateMode::KeepSize).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::NoSpace);
+    assert!(refused.message.contains("TGFS_SPOOL_SIZE"), "{refused}");
+    // A hole needs none, and what stood there is not counted twice.
+    allocate(0, 1 << 30, AllocateMode::PunchHole).unwrap();
+    allocate(0, 2 * MIB, AllocateMode::KeepSize).unwrap();
+    let refused = allocate(0, 1 << 30, AllocateMode::ZeroRange).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::TooLarge);
+    house.close(handle).unwrap();
+}
+
+#[test]
+fn a_size_that_could_never_be_filled_is_refused() {
+    let house = small(2 << 20);
+    let handle = house.create("huge.bin").unwrap();
+    let ino = house.attr("huge.bin").unwrap().ino;
+    let resize = |handle, size| {
+        let change = SetAttr {
+            size: Some(size),
+            ..SetAttr::default()
+        };
+        let asked = house.vfs();
+        house.block_on(asked.setattr(ino, handle, change, USER))
+    };
+    for by in [Some(handle), None] {
+        let refused = resize(by, 1 << 30).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::TooLarge);
+        assert!(refused.message.contains("TGFS_SPOOL_SIZE"), "{refused}");
+        assert_eq!(house.attr("huge.bin").unwrap().size, 0);
+    }
+    // What fits may be announced, and what was refused harms nothing.
+    resize(Some(handle), 2 << 20).unwrap();
+    house.write_at(handle, 0, &noise(MIB, 2)).unwrap();
+    house.close(handle).unwrap();
+    house.wait_for("huge.bin", "stored");
+    let bytes = house.read("huge.bin").unwrap();
+    assert!(bytes.len() == 2 * MIB && bytes.starts_with(&noise(MIB, 2)));
+}
+
+#[test]
+fn a_stored_file_larger_than_the_spool_is_cut_and_grown() {
+    let house = small(2 << 20);
+    let mut bytes = stored_in_parts(&house, "f.bin");
+    for size in [5 * MIB, 6 * MIB] {
+        house.truncate("f.bin", size as u64);
+        bytes.resize(size, 0);
+        house.wait_for("f.bin", "stored");
+        assert!(house.read("f.bin").unwrap() == bytes, "{size}");
+    }
+    // To write all of it anew takes it into the spool whole.
+    let handle = house
+        .open("f.bin", Access::ReadWrite, Existing::Keep)
+        .unwrap();
+    let asked = house.vfs();
+    let all = house.block_on(asked.fallocate(handle, 0, 6 << 20, AllocateMode::KeepSize));
+    assert_eq!(all.unwrap_err().kind, ErrorKind::NoSpace);
+    house.close(handle).unwrap();
+    assert!(house.read("f.bin").unwrap() == bytes);
 }
 
 #[test]

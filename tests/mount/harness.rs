@@ -15,7 +15,7 @@ use tgfs::remote::testing::FaultyRemote;
 use tgfs::vfs::Vfs;
 use tokio::runtime::Runtime;
 
-use super::library::Library;
+use super::library::{Library, LibrarySettings};
 use super::material::{need, noise, said};
 
 /// A tool that hangs fails its test after so long; the machine of a check may be slow.
@@ -29,6 +29,7 @@ pub struct TestMount {
     /// Outside of the mount, for sources and copies.
     pub outside: PathBuf,
     config: MountConfig,
+    settings: LibrarySettings,
     living: Option<Living>,
     unmounted: Option<(Library, Runtime)>,
     directory: TempDir,
@@ -47,6 +48,18 @@ impl TestMount {
     }
 
     pub fn with(mode: MountMode) -> Self {
+        Self::over(LibrarySettings::default(), mode)
+    }
+
+    pub fn with_spool(spool_bytes: u64) -> Self {
+        let settings = LibrarySettings {
+            spool_bytes,
+            ..LibrarySettings::default()
+        };
+        Self::over(settings, MountMode::ReadWrite)
+    }
+
+    fn over(settings: LibrarySettings, mode: MountMode) -> Self {
         // `fusermount3` and the kernel module are the same requirement: without them nothing here
         // can run, and a silent skip would look like success.
         assert!(
@@ -70,6 +83,7 @@ impl TestMount {
             path: directory.path().join("mnt"),
             outside,
             config,
+            settings,
             living: None,
             unmounted: None,
             directory,
@@ -84,7 +98,8 @@ impl TestMount {
             .enable_all()
             .build()
             .unwrap();
-        let library = Library::open(&self.directory.path().join("state"), &runtime);
+        let root = self.directory.path().join("state");
+        let library = Library::open_with(&root, &runtime, self.settings.clone());
         let vfs: Vfs = library.vfs();
         let mounted = mount(vfs, &self.path, &self.config, runtime.handle()).unwrap();
         self.living = Some(Living {
@@ -151,6 +166,14 @@ impl TestMount {
         self.living.as_ref().unwrap().library.remote()
     }
 
+    /// From now on the disk of the spool has failed to take bytes of what is in it.
+    pub fn damage_spool(&self) {
+        let spool = self.living.as_ref().unwrap().library.spool();
+        for file in spool.ids().into_iter().filter_map(|id| spool.get(id)) {
+            file.damage();
+        }
+    }
+
     pub fn runtime(&self) -> &Runtime {
         &self.living.as_ref().unwrap().runtime
     }
@@ -162,7 +185,13 @@ impl TestMount {
     }
 
     pub fn sh_in(&self, directory: &Path, script: &str) -> Output {
-        Command::new("timeout")
+        self.command(directory, script).output().unwrap()
+    }
+
+    /// The command of [`Self::sh`].
+    pub fn command(&self, directory: &Path, script: &str) -> Command {
+        let mut command = Command::new("timeout");
+        command
             .args([
                 "-k",
                 "5",
@@ -176,9 +205,8 @@ impl TestMount {
             .env("OUT", &self.outside)
             .env("LC_ALL", "C.UTF-8")
             .env("HOME", &self.outside)
-            .current_dir(directory)
-            .output()
-            .unwrap()
+            .current_dir(directory);
+        command
     }
 
     /// Like [`Self::sh`]; anything but success is a failure of the test.

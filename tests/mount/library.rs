@@ -7,22 +7,20 @@ use std::time::Duration;
 
 use tgfs::cache::BlockCache;
 use tgfs::index::{Index, Owner};
-use tgfs::ingest::publisher::{Pace, Publisher};
+use tgfs::ingest::publisher::Publisher;
 use tgfs::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use tgfs::media::plan::CutPolicy;
 use tgfs::media::tool::Ffmpeg;
 use tgfs::process::Launcher;
 use tgfs::read::Reader;
-use tgfs::remote::{LocalRemote, Remote};
-
-use tgfs::remote::testing::FaultyRemote;
+use tgfs::remote::retry::Deadline;
+use tgfs::remote::testing::{Distance, DistantRemote, FaultyRemote, Traffic};
+use tgfs::remote::{Appetite, KdfCost, LocalRemote, Passphrases, Remote, unlock};
 use tgfs::spool::{Spool, SpoolConfig};
 use tgfs::tree::Tree;
 use tgfs::upkeep::fill::{Claim, Patience, attach};
 use tgfs::vfs::{HlsListing, Sidecars, Vfs, VfsParts, VfsSettings};
 use tokio::runtime::Runtime;
-
-const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// What a test changes of the library that it opens.
 #[derive(Debug, Clone)]
@@ -33,9 +31,16 @@ pub struct LibrarySettings {
     pub read_deadline: Duration,
     /// Of the remote's answers at start.
     pub attach_deadline: Duration,
-    pub linger: Duration,
+    pub appetite: Appetite,
+    /// Puts the store as far away.
+    pub distance: Option<Distance>,
+    pub cache_bytes: u64,
     pub launcher: Launcher,
     pub vfs: VfsSettings,
+    /// Encrypts the store.
+    pub passphrase: Option<&'static str>,
+    /// The one before.
+    pub old_passphrase: Option<&'static str>,
 }
 
 impl Default for LibrarySettings {
@@ -45,16 +50,28 @@ impl Default for LibrarySettings {
             pack_bytes: 1024 * 1024,
             read_deadline: Duration::from_secs(5),
             attach_deadline: Duration::from_secs(30),
-            linger: Duration::from_millis(200),
+            appetite: Appetite {
+                parallel_packs: 2,
+                largest_pack: 0,
+                linger: Duration::from_millis(200),
+                manifest_interval: Duration::from_millis(50),
+            },
+            distance: None,
+            cache_bytes: 8 << 20,
             launcher: Launcher::Direct,
             vfs: vfs_settings(),
+            passphrase: None,
+            old_passphrase: None,
         }
     }
 }
 
 pub struct Library {
     vfs: Vfs,
-    remote: Arc<FaultyRemote>,
+    faulty: Arc<FaultyRemote>,
+    distant: Option<Arc<DistantRemote>>,
+    /// As the parts use it.
+    remote: Arc<dyn Remote>,
     index: Arc<Index>,
     spool: Arc<Spool>,
 }
@@ -69,8 +86,26 @@ impl Library {
         let _inside = runtime.enter();
         let (index, _report) = Index::open(&root.join("state"), Owner::of_process()).unwrap();
         let index = Arc::new(index);
-        let faulty = FaultyRemote::new(Arc::new(LocalRemote::open(&root.join("store")).unwrap()));
-        let remote: Arc<dyn Remote> = faulty.clone();
+        let local = LocalRemote::open(&root.join("store")).unwrap();
+        let local: Arc<dyn Remote> = Arc::new(local);
+        let faulty = FaultyRemote::with_appetite(local, with.appetite);
+        let distant = with
+            .distance
+            .map(|distance| DistantRemote::new(faulty.clone(), distance, with.appetite));
+        let remote: Arc<dyn Remote> = match &distant {
+            Some(distant) => distant.clone(),
+            None => faulty.clone(),
+        };
+        let passphrases = Passphrases::new(with.passphrase, with.old_passphrase);
+        let unlocked = runtime
+            .block_on(unlock(
+                remote,
+                &passphrases,
+                KdfCost::NONE,
+                Deadline::after(with.attach_deadline),
+            ))
+            .unwrap();
+        let remote = Arc::clone(&unlocked.remote);
         runtime
             .block_on(attach(
                 &index,
@@ -78,6 +113,9 @@ impl Library {
                 Claim::Continue,
                 Patience::Limited(with.attach_deadline),
             ))
+            .unwrap();
+        runtime
+            .block_on(unlocked.settle(Deadline::after(with.attach_deadline)))
             .unwrap();
         let spool = Spool::open(SpoolConfig {
             directory: root.join("spool"),
@@ -88,7 +126,7 @@ impl Library {
         let tree = Arc::new(Tree::new(Arc::clone(&index)));
         let cache = Arc::new(BlockCache::new(
             Arc::clone(&remote),
-            CACHE_BYTES,
+            with.cache_bytes,
             with.read_deadline,
         ));
         let reader = Reader::new(Arc::clone(&spool), Arc::clone(&cache), with.read_deadline);
@@ -100,13 +138,12 @@ impl Library {
             spool: Arc::clone(&spool),
             reader: reader.clone(),
             remote: Arc::clone(&remote),
-            publisher: Publisher::start(Arc::clone(&index), Arc::clone(&remote), Pace::Local),
+            publisher: Publisher::start(Arc::clone(&index), Arc::clone(&remote)),
             tool: Arc::new(Ffmpeg::new(with.launcher)),
         };
         let settings = IngestSettings {
             pack_bytes: with.pack_bytes,
             cuts: CutPolicy::default(),
-            linger: with.linger,
         };
         let ingest = Ingest::start(parts, settings, Workers::Running).unwrap();
         let parts = VfsParts {
@@ -121,7 +158,9 @@ impl Library {
         vfs.resume().unwrap();
         Self {
             vfs,
-            remote: faulty,
+            faulty,
+            distant,
+            remote,
             index,
             spool,
         }
@@ -132,11 +171,17 @@ impl Library {
     }
 
     pub fn remote(&self) -> &FaultyRemote {
-        &self.remote
+        &self.faulty
+    }
+
+    /// What a store that is far away was asked for.
+    pub fn traffic(&self) -> Traffic {
+        let distant = self.distant.as_ref();
+        distant.map_or_else(Traffic::default, |distant| distant.traffic())
     }
 
     pub fn shared_remote(&self) -> Arc<dyn Remote> {
-        self.remote.clone()
+        Arc::clone(&self.remote)
     }
 
     pub fn index(&self) -> &Arc<Index> {

@@ -61,6 +61,24 @@ fn a_second_mount_on_the_same_place_is_refused() {
 }
 
 #[test]
+fn a_mount_in_a_mount_is_refused_and_makes_nothing() {
+    let test = TestMount::new();
+    for inner in ["inner", ".hls", "deep/below"] {
+        let refused = mount(
+            test.vfs(),
+            &test.path.join(inner),
+            test.config(),
+            test.runtime().handle(),
+        );
+        assert!(
+            matches!(refused, Err(MountError::InsideMount { .. })),
+            "{inner}: {refused:?}"
+        );
+    }
+    assert_eq!(test.run("ls -A"), ".hls");
+}
+
+#[test]
 fn a_read_only_mount_refuses_writes() {
     let test = TestMount::with(MountMode::ReadOnly);
     let error = fs::write(test.path.join("f"), b"x").unwrap_err();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod directories;
+mod disk_fails;
 mod harness;
 mod library;
 mod lifecycle;
@@ -11,5 +12,6 @@ mod names;
 mod policy;
 mod random_access;
 mod remote_away;
+mod space;
 mod tools;
 mod writers;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use grammers_tl_types::{Deserializable, RemoteCall, Serializable, enums, functions};
 use tokio::time::Instant;
 
@@ -90,10 +91,21 @@ impl Bot {
 
     /// A small call to the bot's home, signed in again once where the service forgot the key.
     pub async fn call<R: RemoteCall>(&self, request: &R) -> Result<R::Return, CallError> {
-        let body = request.to_bytes();
-        let answer = self
-            .send(None, Purpose::Control, body, 0, CALL_LIMIT)
-            .await?;
+        self.call_for(Purpose::Control, request).await
+    }
+
+    /// The same for a call that makes or changes posts.
+    pub async fn post<R: RemoteCall>(&self, request: &R) -> Result<R::Return, CallError> {
+        self.call_for(Purpose::Post, request).await
+    }
+
+    async fn call_for<R: RemoteCall>(
+        &self,
+        purpose: Purpose,
+        request: &R,
+    ) -> Result<R::Return, CallError> {
+        let body = request.to_bytes().into();
+        let answer = self.send(None, purpose, body, 0, CALL_LIMIT).await?;
         R::Return::from_bytes(&answer).map_err(|error| CallError::Unexpected(error.to_string()))
     }
 
@@ -102,7 +114,7 @@ impl Bot {
         &self,
         dc: Option<i32>,
         purpose: Purpose,
-        body: Vec<u8>,
+        body: Bytes,
         bytes: u64,
         limit: Duration,
     ) -> Result<Vec<u8>, CallError> {
@@ -126,7 +138,7 @@ impl Bot {
 
     /// The lanes to `dc` that exist.
     pub fn known_lanes(&self, dc: i32, purpose: Purpose) -> Option<Arc<Lanes>> {
-        self.lanes_map().get(&(dc, purpose)).cloned()
+        self.lanes_map().get(&(dc, purpose.lanes())).cloned()
     }
 
     async fn lanes(&self, dc: i32, purpose: Purpose) -> Result<Arc<Lanes>, CallError> {
@@ -142,8 +154,8 @@ impl Bot {
         };
         let mut lanes = self.lanes_map();
         let made = lanes
-            .entry((dc, purpose))
-            .or_insert_with(|| Arc::new(Lanes::new(target, purpose)));
+            .entry((dc, purpose.lanes()))
+            .or_insert_with(|| Arc::new(Lanes::new(target, purpose.lanes())));
         Ok(Arc::clone(made))
     }
 
@@ -209,7 +221,7 @@ impl Bot {
             bytes: exported.bytes,
         };
         Lanes::new(target, Purpose::Control)
-            .call(request.to_bytes(), 0, CALL_LIMIT)
+            .call(request.to_bytes().into(), 0, CALL_LIMIT)
             .await?;
         self.keep(&self.key_name(dc), &key);
         Ok(key)

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::Bytes;
+
 use super::posts::CAPTION_LIMIT;
 use crate::model::{LibraryId, PackId, WriterId};
 use crate::remote::{LogKind, LogObject};
@@ -27,7 +29,7 @@ pub enum Body {
     /// Says which library a channel belongs to; pinned.
     Library {
         /// The wrapped key of an encrypted library.
-        wrap: Option<Vec<u8>>,
+        wrap: Option<Bytes>,
     },
     Pack {
         id: PackId,
@@ -46,8 +48,26 @@ pub struct LogPiece {
     /// Counts from 1 to `pieces`.
     pub piece: u32,
     pub pieces: u32,
-    /// Number of the first piece's post of the snapshot before, 0 without one.
+    /// Post of the first piece, in the pieces behind it; else 0.
+    pub first: i32,
+    /// In snapshots, else 0: the last post of the snapshot before, which recovery falls back to.
     pub before: i32,
+    /// In snapshots, else 0: the post that says which library this is.
+    pub mark: i32,
+    /// In snapshots, else 0: the post of the manifest with the same number. What came later has a
+    /// higher one.
+    pub manifest: i32,
+}
+
+impl LogPiece {
+    const fn posts(&self) -> [(&'static str, i32); 4] {
+        [
+            ("mark", self.mark),
+            ("first", self.first),
+            ("before", self.before),
+            ("manifest", self.manifest),
+        ]
+    }
 }
 
 impl fmt::Display for Caption {
@@ -64,8 +84,10 @@ impl fmt::Display for Caption {
                 let LogObject { number, writer, .. } = piece.object;
                 write!(f, " {kind} number={number} writer={writer}")?;
                 write!(f, " piece={}/{}", piece.piece, piece.pieces)?;
-                if piece.before != 0 {
-                    write!(f, " before={}", piece.before)?;
+                for (key, post) in piece.posts() {
+                    if post != 0 {
+                        write!(f, " {key}={post}")?;
+                    }
                 }
             }
             Body::Probe => f.write_str(" probe")?,
@@ -99,7 +121,7 @@ impl Caption {
         let body = match kind {
             "library" => Body::Library {
                 wrap: match text_of("key") {
-                    Some(digits) => Some(from_hex(digits)?),
+                    Some(digits) => Some(from_hex(digits)?.into()),
                     None => None,
                 },
             },
@@ -120,6 +142,10 @@ impl Caption {
 }
 
 fn log_piece<'a>(kind: &str, text_of: &impl Fn(&str) -> Option<&'a str>) -> Option<LogPiece> {
+    let post = |key| match text_of(key) {
+        Some(number) => number.parse().ok(),
+        None => Some(0),
+    };
     let (piece, pieces) = text_of("piece")?.split_once('/')?;
     let piece = LogPiece {
         object: LogObject {
@@ -132,10 +158,10 @@ fn log_piece<'a>(kind: &str, text_of: &impl Fn(&str) -> Option<&'a str>) -> Opti
         },
         piece: piece.parse().ok()?,
         pieces: pieces.parse().ok()?,
-        before: match text_of("before") {
-            Some(number) => number.parse().ok()?,
-            None => 0,
-        },
+        first: post("first")?,
+        before: post("before")?,
+        mark: post("mark")?,
+        manifest: post("manifest")?,
     };
     let plausible = (1..=piece.pieces).contains(&piece.piece) && piece.pieces <= MAX_PIECES;
     plausible.then_some(piece)
@@ -171,7 +197,10 @@ mod tests {
             },
             piece: 2,
             pieces: 3,
+            first: 7,
             before: i32::MAX,
+            mark: 8,
+            manifest: 9,
         };
         let manifest = LogPiece {
             object: LogObject {
@@ -181,12 +210,15 @@ mod tests {
             },
             piece: 1,
             pieces: 1,
+            first: 0,
             before: 0,
+            mark: 0,
+            manifest: 0,
         };
         [
             Body::Library { wrap: None },
             Body::Library {
-                wrap: Some(vec![0xab; 200]),
+                wrap: Some(Bytes::from(vec![0xab; 200])),
             },
             Body::Pack {
                 id: PackId::from_bytes([1; 16]),

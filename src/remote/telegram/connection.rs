@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use grammers_crypto::DequeBuffer;
 use grammers_mtproto::mtp::{self, Deserialization, Mtp};
 use grammers_mtproto::transport::{self, Transport};
@@ -51,7 +52,7 @@ pub struct Connection {
 }
 
 struct Call {
-    body: Vec<u8>,
+    body: Bytes,
     reply: oneshot::Sender<Result<Vec<u8>, CallError>>,
 }
 
@@ -79,7 +80,7 @@ impl Connection {
     }
 
     /// Sends a request and returns the body of its answer. Dropping the future abandons the call.
-    pub async fn call(&self, body: Vec<u8>) -> Result<Vec<u8>, CallError> {
+    pub async fn call(&self, body: Bytes) -> Result<Vec<u8>, CallError> {
         let (reply, answer) = oneshot::channel();
         self.calls
             .send(Call { body, reply })
@@ -320,7 +321,7 @@ impl Driver {
             };
             // Nobody awaits the pong: that something came is enough.
             let (reply, _) = oneshot::channel();
-            let body = ping.to_bytes();
+            let body = ping.to_bytes().into();
             self.pending.push_back(Pending {
                 call: Call { body, reply },
                 sent: None,

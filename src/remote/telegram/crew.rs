@@ -1,6 +1,7 @@
 //! All bots together: which channels they are in, by which hash, and who does the next thing.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub struct Crew {
     doors: Mutex<HashMap<(i64, i64), Result<i64, (Instant, CallError)>>>,
     /// Channel ids by `@name`.
     names: Mutex<HashMap<String, i64>>,
+    turn: AtomicUsize,
 }
 
 /// What a bot may do in a channel (`chatAdminRights`).
@@ -98,6 +100,7 @@ impl Crew {
             keys: Arc::clone(keys),
             doors: Mutex::default(),
             names: Mutex::default(),
+            turn: AtomicUsize::new(0),
         }
     }
 
@@ -171,6 +174,14 @@ impl Crew {
             return Ok(Door { channel, hash });
         }
         self.look(bot, channel).await.map(|info| info.door)
+    }
+
+    /// Whether nothing is known that speaks against `bot` being in `channel`.
+    pub fn may_enter(&self, bot: &Bot, channel: i64) -> bool {
+        !matches!(
+            self.doors().get(&(bot.id, channel)),
+            Some(Err((at, _))) if at.elapsed() < ASK_AGAIN
+        )
     }
 
     /// Asks the service about a channel (`channels.getChannels`; a member needs no hash for it).
@@ -251,13 +262,19 @@ impl Crew {
     ///
     /// # Errors
     /// What helps most to know: an error that passes before one that does not.
-    pub async fn with_any<T>(
+    pub async fn with_any<T, F>(
         &self,
         op: &str,
         channel: i64,
-        mut work: impl AsyncFnMut(&Bot, Door) -> Result<T, CallError>,
-    ) -> Result<T, RemoteError> {
-        let mut members: Vec<&Arc<Member>> = self.members.iter().collect();
+        mut work: impl FnMut(Arc<Member>, Door) -> F,
+    ) -> Result<T, RemoteError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let mut members: Vec<Arc<Member>> = self.members.clone();
+        // Several calls side by side go to several bots.
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % members.len().max(1);
+        members.rotate_left(turn);
         members.sort_by_key(|member| member.bot.aside(Purpose::Control));
         let mut passing = None;
         let mut lasting = None;
@@ -274,7 +291,7 @@ impl Crew {
                 continue;
             }
             let outcome = match self.door(bot, channel).await {
-                Ok(door) => work(bot, door).await,
+                Ok(door) => work(Arc::clone(&member), door).await,
                 Err(error) => Err(error),
             };
             match outcome {

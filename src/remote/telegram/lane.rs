@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use grammers_tl_types::{self as tl, Deserializable, Serializable, enums, functions};
 use tokio::time::{Instant, timeout};
 
@@ -62,7 +63,7 @@ impl Lane {
     }
 
     /// One call, within `limit` from the moment that the connection stands.
-    pub async fn call(&self, body: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
+    pub async fn call(&self, body: Bytes, limit: Duration) -> Result<Vec<u8>, CallError> {
         let _turn = InFlight::begin(&self.in_flight);
         let connection = self.connection().await?;
         match timeout(limit, connection.call(body)).await {
@@ -147,7 +148,7 @@ impl Lane {
                 query: functions::help::GetConfig {},
             },
         };
-        let answer = timeout(INIT_LIMIT, connection.call(introduction.to_bytes()))
+        let answer = timeout(INIT_LIMIT, connection.call(introduction.to_bytes().into()))
             .await
             .unwrap_or(Err(CallError::TimedOut(INIT_LIMIT)))?;
         let enums::Config::Config(config) = enums::Config::from_bytes(&answer)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -34,8 +35,21 @@ const REMEMBERED: usize = 64;
 pub enum Purpose {
     /// Small calls, which must not stand behind megabytes.
     Control,
+    /// Small calls that make or change posts: over the lanes of `Control`, with waits of their own.
+    Post,
     Read,
     Write,
+}
+
+impl Purpose {
+    /// Whose lanes it uses.
+    pub const fn lanes(self) -> Self {
+        match self {
+            Self::Control | Self::Post => Self::Control,
+            Self::Read => Self::Read,
+            Self::Write => Self::Write,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -114,7 +128,7 @@ impl Lanes {
     /// One call on the lane with the fewest. `bytes` is what it moves, in or out.
     pub async fn call(
         &self,
-        body: Vec<u8>,
+        body: Bytes,
         bytes: u64,
         limit: Duration,
     ) -> Result<Vec<u8>, CallError> {

@@ -9,15 +9,42 @@ mod call_error;
 mod caption;
 mod connection;
 mod crew;
+mod dispatch;
 mod handshake;
 mod lane;
 mod lanes;
+mod library;
+mod locations;
+mod log;
+mod pace;
+mod parts;
 mod posts;
+mod read;
 mod server;
 mod sign_in;
+mod walk;
+mod write;
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use self::crew::Crew;
+use self::dispatch::Dispatches;
+use self::locations::Locations;
+use self::log::LogMap;
+use self::pace::Paces;
+use self::read::Readers;
+use self::write::{Desks, PACKS_A_BOT};
+use super::{
+    Appetite, Cipher, LibraryMark, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
+    SealedPack,
+};
+use crate::model::{ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress};
 
 pub use server::{Server, ServerKey};
 
@@ -108,3 +135,195 @@ pub struct Settings {
     /// Posts in a channel from which on it takes no more packs.
     pub rollover: u32,
 }
+
+/// Packs grow up to this while much waits: a quarter of what the service takes in one document.
+const LARGEST_PACK: u64 = 512 * 1024 * 1024;
+/// Small blobs wait this long for others: a message for each would fill the minute.
+const LINGER: Duration = Duration::from_secs(30);
+const MANIFEST_INTERVAL: Duration = Duration::from_secs(15);
+/// Edits are limited much harder than posts.
+const TOMBSTONE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Channels as the place of packs and log. Made without the network; a clone is another reference to
+/// the same bots.
+#[derive(Debug, Clone)]
+pub struct TelegramRemote(Arc<Shared>);
+
+/// Which library the channels hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bound {
+    library: LibraryId,
+    /// The channel that holds the log.
+    home: i64,
+    /// The post there that says so; 0: not known.
+    mark: i32,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    crew: Crew,
+    keys: Arc<dyn KeyStore>,
+    paces: Paces,
+    desks: Arc<Desks>,
+    readers: Readers,
+    locations: Locations,
+    dispatches: Arc<Dispatches>,
+    /// The highest number seen a channel.
+    newest: Mutex<HashMap<i64, i32>>,
+    bound: Mutex<Option<Bound>>,
+    /// Channels that are known to say whose they are.
+    marked: Mutex<BTreeSet<i64>>,
+    /// One channel is marked at a time.
+    joining: tokio::sync::Mutex<()>,
+    /// Channels whose users were told that they are full.
+    warned: Mutex<BTreeSet<i64>>,
+    log: tokio::sync::Mutex<LogMap>,
+    last_tombstone: tokio::sync::Mutex<Option<Instant>>,
+}
+
+impl Shared {
+    fn newest_posts(&self) -> MutexGuard<'_, HashMap<i64, i32>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn marked(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn warned(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.warned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TelegramRemote {
+    /// `keys` keeps sign-ins and notes over restarts.
+    #[must_use]
+    pub fn new(settings: Settings, keys: Arc<dyn KeyStore>) -> Self {
+        let bots = settings.bots.len();
+        Self(Arc::new(Shared {
+            crew: Crew::new(&settings, &keys),
+            paces: Paces::new(settings.pace),
+            desks: Arc::new(Desks::new(bots)),
+            readers: Readers::new(bots),
+            locations: Locations::default(),
+            dispatches: Arc::new(Dispatches::new(&keys)),
+            newest: Mutex::default(),
+            bound: Mutex::default(),
+            marked: Mutex::default(),
+            joining: tokio::sync::Mutex::default(),
+            warned: Mutex::default(),
+            log: tokio::sync::Mutex::default(),
+            last_tombstone: tokio::sync::Mutex::default(),
+            settings,
+            keys,
+        }))
+    }
+}
+
+/// The address of a pack that this remote holds.
+fn address(pack: &PackRef) -> Result<TelegramAddress, RemoteError> {
+    match pack.address {
+        PackAddress::Telegram(address) => Ok(address),
+        PackAddress::Local => Err(RemoteError::new(
+            RemoteErrorKind::Invalid,
+            format!("look for pack {}", pack.id),
+            "it lies in a directory, not in a channel",
+        )),
+    }
+}
+
+#[async_trait::async_trait]
+impl Remote for TelegramRemote {
+    fn describe(&self) -> String {
+        "telegram".to_owned()
+    }
+
+    fn appetite(&self) -> Appetite {
+        Appetite {
+            parallel_packs: self.0.settings.bots.len() * PACKS_A_BOT,
+            largest_pack: LARGEST_PACK,
+            linger: LINGER,
+            manifest_interval: MANIFEST_INTERVAL,
+        }
+    }
+
+    fn cipher(&self) -> &Cipher {
+        &Cipher::Plain
+    }
+
+    async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
+        self.0.put_pack(pack).await
+    }
+
+    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
+        let op = format!("read pack {}", pack.id);
+        self.0.read(&op, address(pack)?, pack.len, range).await
+    }
+
+    async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
+        let address = address(pack)?;
+        let posts = self.0.posts_at(address.channel, &[address.message]).await?;
+        let document = posts.into_iter().flatten().find_map(|post| post.document);
+        match document {
+            Some(document) if document.id == address.document => Ok(document.size),
+            _ => Err(RemoteError::new(
+                RemoteErrorKind::NotFound,
+                format!("look for pack {}", pack.id),
+                "the post that holds it is gone from the channel",
+            )),
+        }
+    }
+
+    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
+        let address = address(pack)?;
+        let left = self
+            .0
+            .delete_posts(address.channel, &[address.message])
+            .await?;
+        if left > 0 {
+            self.0.bury(address.channel, address.message).await?;
+        }
+        Ok(())
+    }
+
+    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
+        self.0.find_library().await
+    }
+
+    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        if self.0.find_library().await?.is_some() {
+            return Err(RemoteError::new(
+                RemoteErrorKind::Foreign,
+                "create a library in the channels",
+                "they hold one already",
+            ));
+        }
+        self.0.make_library(mark).await
+    }
+
+    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        self.0.change_mark(mark).await
+    }
+
+    async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
+        self.0.append_log(object, &bytes).await
+    }
+
+    async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
+        self.0.list_log(kind, after).await
+    }
+
+    async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
+        self.0.read_log(object).await
+    }
+
+    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
+        self.0.endorse(snapshot).await
+    }
+
+    async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
+        self.0.delete_log(object).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

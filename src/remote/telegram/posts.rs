@@ -121,7 +121,7 @@ pub async fn send_document(
         allow_paid_stars: None,
         suggested_post: None,
     };
-    let updates = bot.call(&request).await?;
+    let updates = bot.post(&request).await?;
     sent(bot, door, updates, random_id).await
 }
 
@@ -156,7 +156,7 @@ pub async fn send_text(
         suggested_post: None,
         rich_message: None,
     };
-    let updates = bot.call(&request).await?;
+    let updates = bot.post(&request).await?;
     sent(bot, door, updates, random_id).await
 }
 
@@ -217,7 +217,7 @@ pub async fn edit(
         quick_reply_shortcut_id: None,
         rich_message: None,
     };
-    match bot.call(&request).await {
+    match bot.post(&request).await {
         Err(error) if error.is("MESSAGE_NOT_MODIFIED") => Ok(()),
         outcome => outcome.map(drop),
     }
@@ -232,7 +232,7 @@ pub async fn pin(bot: &Bot, door: Door, id: i32) -> Result<(), CallError> {
         peer: door.peer(),
         id,
     };
-    bot.call(&request).await.map(drop)
+    bot.post(&request).await.map(drop)
 }
 
 /// `channels.getMessages`, in the order of `ids` (at most [`IDS_AT_ONCE`]); `None` where there is no
@@ -285,7 +285,7 @@ pub async fn delete(bot: &Bot, door: Door, ids: &[i32]) -> Result<(), CallError>
         channel: door.channel(),
         id: ids.to_vec(),
     };
-    bot.call(&request).await.map(drop)
+    bot.post(&request).await.map(drop)
 }
 
 impl Post {

@@ -162,5 +162,6 @@ async fn a_library_whose_making_was_not_answered_is_ours() {
     let (index, _) = open_index(state.path());
     faulty.inject(Operation::AppendLog, &Fault::LoseReply, 1);
     attach_to(&index, &remote).await.unwrap();
-    assert_eq!(remote.library().await.unwrap(), Some(index.library_id()));
+    let mark = remote.library().await.unwrap().unwrap();
+    assert_eq!(mark.id, index.library_id());
 }

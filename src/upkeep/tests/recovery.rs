@@ -68,7 +68,7 @@ async fn a_second_writer_is_noticed_and_can_be_taken_over_from() {
     assert_eq!(paths(&index), ["", "/before", "/ours", "/theirs"]);
     assert_eq!(index.log_head().epoch, 1);
     attach_to(&index, &remote).await.unwrap();
-    let publisher = Publisher::start(Arc::clone(&index), remote, Pace::Local);
+    let publisher = Publisher::start(Arc::clone(&index), remote);
     publisher.drained().await.unwrap();
     assert!(index.outbox(1).unwrap().records.is_empty());
 }

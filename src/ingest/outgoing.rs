@@ -1,0 +1,245 @@
+//! Packs on their way to the remote: how many at a time, how large, and sealed beside each other.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::content::SendError;
+use crate::failpoint;
+use crate::model::{BLOCK_BYTES, ByteRange, PackRef};
+use crate::remote::{self, Appetite, PackInput, Remote, RemoteError, SealedPack};
+
+/// Packs that are sealed at a time: one reader of the spool's disk and one that digests keep ahead
+/// of any remote, and leave the other cores to those who play.
+const SEALING: usize = 2;
+/// Slices of one pack: its table stays far below a block, also for an overlay that was written in
+/// tiny pieces.
+pub const MAX_SLICES: usize = 4096;
+
+/// Gets to hear why a pack does not get on; it is still being tried.
+pub type Tell<'a> = &'a (dyn Fn(&RemoteError) + Sync);
+
+/// A place among the packs that are sent side by side.
+#[derive(Debug)]
+#[must_use]
+pub struct Slot<'a> {
+    _permit: Option<SemaphorePermit<'a>>,
+}
+
+/// The one way of packs to the remote, shared by all files.
+#[derive(Debug)]
+pub struct Outgoing {
+    remote: Arc<dyn Remote>,
+    appetite: Appetite,
+    slots: Semaphore,
+    sealing: Semaphore,
+}
+
+impl Outgoing {
+    #[must_use]
+    pub fn new(remote: Arc<dyn Remote>) -> Self {
+        let appetite = remote.appetite();
+        Self {
+            remote,
+            appetite,
+            slots: Semaphore::new(appetite.parallel_packs.max(1)),
+            sealing: Semaphore::new(SEALING),
+        }
+    }
+
+    #[must_use]
+    pub const fn appetite(&self) -> &Appetite {
+        &self.appetite
+    }
+
+    /// Packs that the remote takes side by side.
+    #[must_use]
+    pub fn side_by_side(&self) -> usize {
+        self.appetite.parallel_packs.max(1)
+    }
+
+    /// Files to work on side by side: enough that each slot has one though every file is one pack,
+    /// and others are looked up and sealed meanwhile.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.side_by_side() + SEALING
+    }
+
+    /// How large a pack is while `waiting` bytes wait: what waits, spread over all that is sent
+    /// side by side, but at least `smallest`, and at most what the remote likes.
+    #[must_use]
+    pub fn pack_bytes(&self, waiting: u64, smallest: u64) -> u64 {
+        let smallest = smallest.max(1);
+        let spread = waiting.div_ceil(self.side_by_side() as u64);
+        spread.clamp(smallest, smallest.max(self.appetite.largest_pack))
+    }
+
+    /// How many bytes each pack of a file of `total` bytes takes: equal parts of about `size`, so
+    /// that the last one is not a small one, nor one too many that all others wait for.
+    #[must_use]
+    pub fn share(&self, total: u64, size: u64) -> u64 {
+        let size = size.max(1);
+        // `parallel_packs` is two for each of the remote's senders.
+        let senders = (self.appetite.parallel_packs as u64 / 2).max(1);
+        let count = total.div_ceil(size).max(1);
+        let waves = ((count + (senders - 1) / 2) / senders).max(1) * senders;
+        let even = if count > senders && total.div_ceil(waves) <= self.largest(size) {
+            total.div_ceil(waves)
+        } else {
+            total.div_ceil(count)
+        };
+        // Blocks of the pack are then blocks of the file, and a read touches one of them.
+        let aligned = even.next_multiple_of(BLOCK_BYTES);
+        let fits = aligned <= self.largest(size);
+        if fits { aligned } else { even }.max(1)
+    }
+
+    fn largest(&self, size: u64) -> u64 {
+        size.max(self.appetite.largest_pack)
+    }
+
+    /// Waits for a place among the packs that are sent side by side.
+    pub async fn slot(&self) -> Slot<'_> {
+        // Acquiring fails only where the semaphore is closed, which nobody does.
+        Slot {
+            _permit: self.slots.acquire().await.ok(),
+        }
+    }
+
+    /// Seals and stores one pack; where its slices lie in it.
+    ///
+    /// # Errors
+    /// What the spool's disk says, and what trying again does not help against.
+    pub async fn send(
+        &self,
+        inputs: Vec<PackInput>,
+        _slot: &Slot<'_>,
+        tell: Tell<'_>,
+    ) -> Result<(PackRef, Vec<u64>), SendError> {
+        let sealed = {
+            let _permit = self.sealing.acquire().await;
+            let cipher = self.remote.cipher().clone();
+            tokio::task::spawn_blocking(move || SealedPack::seal(inputs, &cipher))
+                .await
+                .map_err(std::io::Error::other)??
+        };
+        let pack = remote::store_pack_telling(&self.remote, &sealed, tell).await?;
+        failpoint::pass(failpoint::Step::PackPut);
+        Ok((pack, sealed.slice_offsets()))
+    }
+}
+
+/// Groups of ranges of at most `pack_bytes` each, in order.
+#[must_use]
+pub fn split(ranges: &[ByteRange], pack_bytes: u64) -> Vec<Vec<ByteRange>> {
+    let pack_bytes = pack_bytes.max(1);
+    let mut groups = Vec::new();
+    let mut group: Vec<ByteRange> = Vec::new();
+    let mut room = pack_bytes;
+    for range in ranges {
+        let mut rest = *range;
+        while rest.len > 0 {
+            if room == 0 || group.len() == MAX_SLICES {
+                groups.push(std::mem::take(&mut group));
+                room = pack_bytes;
+            }
+            let take = rest.len.min(room);
+            group.push(ByteRange::new(rest.offset, take));
+            rest = ByteRange::new(rest.offset + take, rest.len - take);
+            room -= take;
+        }
+    }
+    if !group.is_empty() {
+        groups.push(group);
+    }
+    groups
+}
+
+/// Bytes of some ranges.
+#[must_use]
+pub fn total(ranges: &[ByteRange]) -> u64 {
+    ranges.iter().map(|range| range.len).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::remote::LocalRemote;
+    use crate::remote::testing::FaultyRemote;
+
+    const MIB: u64 = 1 << 20;
+    const SMALLEST: u64 = 64 * MIB;
+
+    fn outgoing(parallel_packs: usize, largest_pack: u64) -> Outgoing {
+        let directory = tempfile::tempdir().unwrap();
+        let local = LocalRemote::open(directory.path()).unwrap();
+        let appetite = Appetite {
+            parallel_packs,
+            largest_pack,
+            linger: Duration::from_secs(30),
+            manifest_interval: Duration::from_secs(15),
+        };
+        Outgoing::new(FaultyRemote::with_appetite(Arc::new(local), appetite))
+    }
+
+    /// How many packs a lone file becomes, and how large the largest is.
+    fn packs(outgoing: &Outgoing, bytes: u64) -> (usize, u64) {
+        let full = outgoing.pack_bytes(bytes, SMALLEST);
+        let whole = [ByteRange::new(0, bytes)];
+        let groups = split(&whole, outgoing.share(bytes, full));
+        let largest = groups.iter().map(|group| total(group)).max().unwrap_or(0);
+        (groups.len(), largest)
+    }
+
+    #[test]
+    fn a_lone_film_gives_each_bot_two_packs_of_one_size() {
+        let eight_bots = outgoing(16, 512 * MIB);
+        let (count, largest) = packs(&eight_bots, 2_000_000_000);
+        assert_eq!(count, 16);
+        assert!((119 * MIB..=120 * MIB).contains(&largest), "{largest}");
+        assert_eq!(packs(&eight_bots, 30 * MIB).0, 1);
+        assert_eq!(packs(&eight_bots, 200 * MIB), (4, 50 * MIB));
+        // Nine of 64 MiB would leave seven bots idle while one sends the ninth.
+        assert_eq!(packs(&eight_bots, 570 * MIB).0, 8);
+        let (count, largest) = packs(&eight_bots, 50_000 * MIB);
+        assert!(largest <= 512 * MIB && count <= 104, "{count} of {largest}");
+    }
+
+    #[test]
+    fn a_directory_takes_packs_of_the_size_that_is_set() {
+        let local = outgoing(2, 0);
+        assert_eq!(packs(&local, 640 * MIB), (10, 64 * MIB));
+        assert_eq!(packs(&local, 65 * MIB), (2, 65 * MIB / 2));
+    }
+
+    proptest! {
+        /// Whatever waits: no byte is left out, no pack is too large, and none is small for nothing.
+        #[test]
+        fn packs_are_even_and_within_their_bounds(
+            lens in proptest::collection::vec(1u64..3_000 * MIB, 1..6),
+            waiting in 0u64..100_000 * MIB, bots in 1usize..12,
+        ) {
+            let outgoing = outgoing(bots * 2, 512 * MIB);
+            let mut at = 0;
+            let ranges: Vec<ByteRange> = lens.iter().map(|len| {
+                at += len + 7;
+                ByteRange::new(at - len - 7, *len)
+            }).collect();
+            let bytes = total(&ranges);
+            let full = outgoing.pack_bytes(waiting.max(bytes), SMALLEST);
+            prop_assert!((SMALLEST..=512 * MIB).contains(&full));
+            let groups = split(&ranges, outgoing.share(bytes, full));
+            prop_assert_eq!(groups.iter().map(|group| total(group)).sum::<u64>(), bytes);
+            prop_assert!(groups.iter().all(|group| total(group) <= 512 * MIB));
+            if groups.len() > 1 {
+                let least = groups.iter().map(|group| total(group)).min().unwrap_or(0);
+                // Nearest whole waves make packs at most a third smaller; blocks the last one.
+                prop_assert!(least + groups.len() as u64 * BLOCK_BYTES >= SMALLEST * 3 / 8, "{}", least);
+            }
+        }
+    }
+}

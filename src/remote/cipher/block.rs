@@ -1,0 +1,84 @@
+//! Blocks of packs: ciphertext as long as the block, so that offsets stay aligned; the tag goes into
+//! the pack's table.
+
+use serde::{Deserialize, Serialize};
+
+use super::aead::{Aead, WrongBytes};
+use super::{MasterKey, NONCE_BYTES, PACK_CONTEXT, TAG_BYTES};
+use crate::model::{BlockIndex, PackId};
+
+/// Pack id, block, count and length.
+const AAD_BYTES: usize = 16 + 4 + 4 + 4;
+
+/// Poly1305's tag of a block: what is not the block that was stored has another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tag(pub [u8; TAG_BYTES]);
+
+/// Which block of how many.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockPlace {
+    pub block: BlockIndex,
+    pub count: u32,
+}
+
+/// The key of one pack. A pack's id is random and stands for one composition for good, so a key and
+/// a nonce never meet two plaintexts as long as each block is compared with its tag before it is
+/// sent; [`super::super::SealedPack`] does.
+#[derive(Clone)]
+pub struct PackCipher {
+    pack: PackId,
+    aead: Aead,
+}
+
+impl std::fmt::Debug for PackCipher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PackCipher({})", self.pack)
+    }
+}
+
+impl PackCipher {
+    pub(super) fn new(key: &MasterKey, pack: PackId) -> Self {
+        Self {
+            pack,
+            aead: Aead::new(key.derive(PACK_CONTEXT, pack.as_bytes())),
+        }
+    }
+
+    /// Encrypts a block in place.
+    ///
+    /// # Errors
+    /// Never for a block: see [`WrongBytes`].
+    pub fn seal(&self, place: BlockPlace, bytes: &mut [u8]) -> Result<Tag, WrongBytes> {
+        let associated = self.associated(place, bytes.len());
+        self.aead
+            .seal(&nonce(place.block), &associated, bytes)
+            .map(Tag)
+    }
+
+    /// Decrypts a block in place.
+    ///
+    /// # Errors
+    /// [`WrongBytes`].
+    pub fn open(&self, place: BlockPlace, bytes: &mut [u8], tag: Tag) -> Result<(), WrongBytes> {
+        let associated = self.associated(place, bytes.len());
+        self.aead
+            .open(&nonce(place.block), &associated, bytes, tag.0)
+    }
+
+    fn associated(&self, place: BlockPlace, len: usize) -> [u8; AAD_BYTES] {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let mut aad = [0; AAD_BYTES];
+        aad[..16].copy_from_slice(self.pack.as_bytes());
+        aad[16..20].copy_from_slice(&place.block.0.to_le_bytes());
+        aad[20..24].copy_from_slice(&place.count.to_le_bytes());
+        aad[24..].copy_from_slice(&len.to_le_bytes());
+        aad
+    }
+}
+
+/// The block's number, little endian, then zeros.
+fn nonce(block: BlockIndex) -> [u8; NONCE_BYTES] {
+    let mut nonce = [0; NONCE_BYTES];
+    nonce[..4].copy_from_slice(&block.0.to_le_bytes());
+    nonce
+}

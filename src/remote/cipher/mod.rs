@@ -1,0 +1,93 @@
+//! Encryption of what leaves this machine. `docs/FORMAT.md` has every byte.
+//!
+//! One random master key a library; a passphrase only wraps it (`wrap`). Each pack has a key of its
+//! own, derived from the master key and the pack's id, so that a block's number serves as its nonce
+//! (`block`). Objects of the log are sealed whole (`log`).
+
+mod aead;
+mod block;
+mod log;
+mod wrap;
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::model::PackId;
+pub use block::Tag;
+pub(super) use block::{BlockPlace, PackCipher};
+pub(super) use log::{LogForm, log_form, open_log, seal_log};
+pub use wrap::{KdfCost, Wrap, WrapError};
+
+/// Contexts of BLAKE3's key derivation: one a purpose, and never used for another one.
+const PACK_CONTEXT: &str = "tgfs 2026-11-24 key of the blocks of one pack";
+const LOG_KEY_CONTEXT: &str = "tgfs 2026-11-24 key of the objects of the log";
+const LOG_NONCE_CONTEXT: &str = "tgfs 2026-11-24 nonces of the objects of the log";
+
+const KEY_BYTES: usize = 32;
+const TAG_BYTES: usize = 16;
+/// XChaCha20's: long enough that random ones never meet.
+const NONCE_BYTES: usize = 24;
+
+/// How packs and log are written. What was written otherwise before can still be read, see
+/// [`super::EncryptedRemote`].
+#[derive(Debug, Clone)]
+pub enum Cipher {
+    Plain,
+    Keyed(MasterKey),
+}
+
+impl Cipher {
+    /// What seals and opens the blocks of one pack; `None` without a key.
+    pub(super) fn of_pack(&self, pack: PackId) -> Option<PackCipher> {
+        match self {
+            Self::Plain => None,
+            Self::Keyed(key) => Some(PackCipher::new(key, pack)),
+        }
+    }
+}
+
+/// The key of a library. A clone is another reference; the bytes are overwritten when the last one
+/// goes, and never printed.
+#[derive(Clone)]
+pub struct MasterKey(Arc<Zeroizing<[u8; KEY_BYTES]>>);
+
+impl MasterKey {
+    /// A new key from the system's random source.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        getrandom::fill(bytes.as_mut_slice())?;
+        Ok(Self(Arc::new(bytes)))
+    }
+
+    fn from_bytes(bytes: Zeroizing<[u8; KEY_BYTES]>) -> Self {
+        Self(Arc::new(bytes))
+    }
+
+    /// A key for one purpose and object.
+    fn derive(&self, context: &str, object: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
+        let mut hasher = blake3::Hasher::new_derive_key(context);
+        hasher.update(self.0.as_slice()).update(object);
+        Zeroizing::new(*hasher.finalize().as_bytes())
+    }
+}
+
+impl std::fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MasterKey(********)")
+    }
+}
+
+#[cfg(test)]
+impl MasterKey {
+    /// The same in each run, for tests of stored bytes.
+    pub(super) fn sample() -> Self {
+        Self::from_bytes(Zeroizing::new([7; KEY_BYTES]))
+    }
+}
+
+#[cfg(test)]
+mod tests;

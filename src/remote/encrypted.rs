@@ -1,0 +1,188 @@
+//! A decorator that encrypts: packs are sealed with its cipher, objects of the log by itself, and
+//! the wrap of the key is durable in the remote before the first encrypted byte.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use super::cipher::{LogForm, MasterKey, Wrap, log_form, open_log, seal_log};
+use super::{
+    Appetite, Cipher, LibraryMark, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
+    SealedPack,
+};
+use crate::codec::CodecError;
+use crate::model::{ByteRange, LibraryId, PackAddress, PackRef};
+
+/// Whether the library's mark holds the wrap that is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WrapIs {
+    InTheMark,
+    /// To be put there before anything is written.
+    New,
+}
+
+#[derive(Debug)]
+pub struct EncryptedRemote {
+    inner: Arc<dyn Remote>,
+    key: MasterKey,
+    cipher: Cipher,
+    wrap: Bytes,
+    plain_until: u64,
+    /// Unset while there is no library yet.
+    library: OnceLock<LibraryId>,
+    /// Set once the mark holds the wrap.
+    kept: OnceCell<()>,
+}
+
+impl EncryptedRemote {
+    /// # Errors
+    /// None: a wrap can always be encoded.
+    pub(super) fn new(
+        inner: Arc<dyn Remote>,
+        library: Option<LibraryId>,
+        key: MasterKey,
+        wrap: &Wrap,
+        wrap_is: WrapIs,
+    ) -> Result<Self, CodecError> {
+        Ok(Self {
+            inner,
+            cipher: Cipher::Keyed(key.clone()),
+            key,
+            wrap: wrap.encode()?.into(),
+            plain_until: wrap.plain_until(),
+            library: library.map(OnceLock::from).unwrap_or_default(),
+            kept: OnceCell::new_with((wrap_is == WrapIs::InTheMark).then_some(())),
+        })
+    }
+
+    fn mark(&self, id: LibraryId) -> LibraryMark {
+        LibraryMark {
+            id,
+            wrap: Some(self.wrap.clone()),
+        }
+    }
+
+    /// Puts the wrap into the library's mark if it is not there. What cannot be unwrapped again
+    /// must not be written.
+    ///
+    /// # Errors
+    /// What the remote says; may be repeated.
+    pub(super) async fn keep_wrap(&self) -> Result<(), RemoteError> {
+        let keep = async || {
+            let library = self.library.get().ok_or_else(|| {
+                RemoteError::new(
+                    RemoteErrorKind::Invalid,
+                    format!("encrypt for {}", self.describe()),
+                    "it holds no library yet",
+                )
+            })?;
+            self.inner.update_library(&self.mark(*library)).await
+        };
+        self.kept.get_or_try_init(keep).await?;
+        Ok(())
+    }
+}
+
+fn corrupt(object: LogObject, message: &str) -> RemoteError {
+    log_error(RemoteErrorKind::Corrupt, object, message)
+}
+
+fn log_error(kind: RemoteErrorKind, object: LogObject, message: &str) -> RemoteError {
+    let op = format!(
+        "read the library's log ({:?} {})",
+        object.kind, object.number
+    );
+    RemoteError::new(kind, op, message)
+}
+
+#[async_trait::async_trait]
+impl Remote for EncryptedRemote {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+    fn appetite(&self) -> Appetite {
+        self.inner.appetite()
+    }
+    fn cipher(&self) -> &Cipher {
+        &self.cipher
+    }
+
+    async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
+        if !pack.table().is_encrypted() {
+            return Err(RemoteError::new(
+                RemoteErrorKind::Invalid,
+                format!("put pack {}", pack.id),
+                "it is not encrypted, and this library is",
+            ));
+        }
+        self.keep_wrap().await?;
+        self.inner.put(pack).await
+    }
+    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
+        self.inner.get(pack, range).await
+    }
+    async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
+        self.inner.size(pack).await
+    }
+    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
+        self.inner.delete(pack).await
+    }
+
+    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
+        self.inner.library().await
+    }
+    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        self.inner.create_library(&self.mark(mark.id)).await?;
+        // Already set to the same when the first answer was lost.
+        let _ = self.library.set(mark.id);
+        let _ = self.kept.set(());
+        Ok(())
+    }
+    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        self.inner.update_library(mark).await
+    }
+
+    async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
+        self.keep_wrap().await?;
+        let sealed = seal_log(&self.key, &self.wrap, object, &bytes).map_err(|_| {
+            log_error(
+                RemoteErrorKind::Invalid,
+                object,
+                "it is too long to be encrypted",
+            )
+        })?;
+        self.inner.append_log(object, sealed).await
+    }
+    async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
+        self.inner.list_log(kind, after).await
+    }
+    async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
+        let bytes = self.inner.read_log(object).await?;
+        match log_form(&bytes) {
+            LogForm::Sealed { .. } => open_log(&self.key, object, bytes)
+                .map_err(|_| corrupt(object, "it is not what was written, or not by this library")),
+            LogForm::Torn => Err(corrupt(object, "it is cut off")),
+            LogForm::Newer => Err(log_error(
+                RemoteErrorKind::Foreign,
+                object,
+                "it was encrypted by a newer program; use a newer tgfs",
+            )),
+            // Whoever can write to the remote could make one up.
+            LogForm::Plain if object.number > self.plain_until => Err(corrupt(
+                object,
+                "it is not encrypted, and this library has been since before it",
+            )),
+            LogForm::Plain => Ok(bytes),
+        }
+    }
+    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
+        self.inner.endorse_snapshot(snapshot).await
+    }
+    async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
+        self.inner.delete_log(object).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Where a pack's data comes from: runs of spool files, one behind the other.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use crate::model::ByteRange;
+
+/// One run of bytes that goes into a pack.
+#[derive(Debug, Clone)]
+pub struct PackInput {
+    pub path: PathBuf,
+    pub offset: u64,
+    pub len: u64,
+}
+
+impl PackInput {
+    fn open(&self) -> io::Result<File> {
+        File::open(&self.path).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
+        })
+    }
+}
+
+/// All inputs, as one run from offset 0.
+#[derive(Debug)]
+pub struct Inputs {
+    runs: Vec<PackInput>,
+    len: u64,
+}
+
+impl Inputs {
+    pub fn new(runs: Vec<PackInput>) -> Self {
+        let len = runs.iter().map(|run| run.len).sum();
+        Self { runs, len }
+    }
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+    pub fn lens(&self) -> Vec<u64> {
+        self.runs.iter().map(|run| run.len).collect()
+    }
+    /// Where each input begins.
+    pub fn offsets(&self) -> Vec<u64> {
+        let mut at = 0;
+        let next = self.runs.iter().map(|run| {
+            let offset = at;
+            at += run.len;
+            offset
+        });
+        next.collect()
+    }
+
+    /// Exactly the bytes of `range`. Blocking.
+    ///
+    /// # Errors
+    /// When the range passes the end, or an input cannot be read or is shorter than it was.
+    pub fn read(&self, range: ByteRange) -> io::Result<Vec<u8>> {
+        if range.end() > self.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut bytes = vec![0; usize::try_from(range.len).map_err(io::Error::other)?];
+        let mut start = 0;
+        for run in &self.runs {
+            if start >= range.end() {
+                break;
+            }
+            let slice = ByteRange::new(start, run.len);
+            if let Some(common) = intersect(slice, range) {
+                let target = positions(common, range)?;
+                let from = run.offset + (common.offset - start);
+                run.open()?.read_exact_at(&mut bytes[target], from)?;
+            }
+            start += run.len;
+        }
+        Ok(bytes)
+    }
+
+    /// Everything, in the kernel where it can. Blocking.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn copy_to(&self, output: &mut impl io::Write) -> io::Result<()> {
+        for run in &self.runs {
+            let mut file = run.open()?;
+            io::Seek::seek(&mut file, io::SeekFrom::Start(run.offset))?;
+            let copied = io::copy(&mut file.take(run.len), output)?;
+            if copied != run.len {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    format!("{} is shorter than it was", run.path.display()),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub fn intersect(a: ByteRange, b: ByteRange) -> Option<ByteRange> {
+    let start = a.offset.max(b.offset);
+    let end = a.end().min(b.end());
+    (start < end).then(|| ByteRange::new(start, end - start))
+}
+
+/// `part` as positions in a buffer that holds `whole`.
+pub fn positions(part: ByteRange, whole: ByteRange) -> io::Result<std::ops::Range<usize>> {
+    let start = usize::try_from(part.offset - whole.offset).map_err(io::Error::other)?;
+    let len = usize::try_from(part.len).map_err(io::Error::other)?;
+    Ok(start..start + len)
+}

@@ -1,0 +1,91 @@
+//! Notes on packs that are being posted. They are durable before the post is made, so that after a
+//! lost answer, or a crash, a post is found again and none is left behind that nobody knows.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, Kind, Record};
+use crate::model::{KeyStore, PackId, Timestamp};
+use crate::remote::{RemoteError, RemoteErrorKind};
+
+const PREFIX: &[u8] = b"dispatch/";
+
+/// Version 1; frozen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DispatchV1 {
+    pub pack: PackId,
+    pub bot: i64,
+    pub channel: i64,
+    /// What `messages.sendMedia` is repeated with.
+    pub random_id: i64,
+    /// Posts up to this number were there before: a search begins behind it.
+    pub above: i32,
+    /// Number of the post once it is known, else 0.
+    pub post: i32,
+    pub since: Timestamp,
+}
+
+impl Record for DispatchV1 {
+    const KIND: Kind = Kind::Dispatch;
+}
+
+#[derive(Debug)]
+pub struct Dispatches {
+    keys: Arc<dyn KeyStore>,
+}
+
+impl Dispatches {
+    pub fn new(keys: &Arc<dyn KeyStore>) -> Self {
+        Self {
+            keys: Arc::clone(keys),
+        }
+    }
+
+    fn key(pack: PackId) -> Vec<u8> {
+        [PREFIX, pack.as_bytes()].concat()
+    }
+
+    /// Durable when it returns.
+    pub fn put(&self, dispatch: &DispatchV1) -> Result<(), RemoteError> {
+        let bytes = codec::encode(dispatch).map_err(|error| failed(error.to_string()))?;
+        self.keys
+            .put(&Self::key(dispatch.pack), &bytes)
+            .map_err(|error| failed(error.to_string()))
+    }
+
+    pub fn get(&self, pack: PackId) -> Result<Option<DispatchV1>, RemoteError> {
+        let bytes = self
+            .keys
+            .get(&Self::key(pack))
+            .map_err(|error| failed(error.to_string()))?;
+        // A note that is damaged is no note; the pack is then sent, and perhaps there twice.
+        Ok(bytes.and_then(|bytes| codec::decode(&bytes).ok()))
+    }
+
+    pub fn remove(&self, pack: PackId) -> Result<(), RemoteError> {
+        self.keys
+            .remove(&Self::key(pack))
+            .map_err(|error| failed(error.to_string()))
+    }
+
+    pub fn all(&self) -> Result<Vec<DispatchV1>, RemoteError> {
+        let rows = self
+            .keys
+            .scan(PREFIX)
+            .map_err(|error| failed(error.to_string()))?;
+        let notes = rows.into_iter();
+        Ok(notes
+            .filter_map(|(_, bytes)| codec::decode(&bytes).ok())
+            .collect())
+    }
+}
+
+fn failed(message: String) -> RemoteError {
+    // The disk may get room again; a pack must not be posted without its note.
+    RemoteError::new(
+        RemoteErrorKind::Unavailable,
+        "note which pack is being posted",
+        message,
+    )
+}

@@ -1,0 +1,444 @@
+//! Bytes of packs in: each call goes to the bot that is likely to answer first, and is asked again
+//! of another one when it is late.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use grammers_tl_types::{Cursor, Deserializable, Identifiable, Serializable, functions, types};
+use tokio::time::Instant;
+
+use super::Shared;
+use super::bot::Bot;
+use super::call_error::CallError;
+use super::crew::Member;
+use super::lanes::{Purpose, WINDOW};
+use crate::model::{ByteRange, TelegramAddress};
+use crate::remote::{RemoteError, RemoteErrorKind};
+
+/// Most bytes of one `upload.getFile`: grammers cannot take 1 MiB, and a block is as large.
+const CALL_BYTES: u64 = 512 * 1024;
+/// What offset and length of a call must be multiples of.
+const CALL_GRAIN: u64 = 4096;
+/// For one call, from the moment it has room on a lane.
+const CALL_LIMIT: Duration = Duration::from_secs(15);
+/// Calls of one read side by side; a read is a block, so this is about tables and log objects.
+const SIDE_BY_SIDE: usize = 16;
+/// A call that takes this many times as long as most others is asked again elsewhere...
+const LATE: f64 = 1.5;
+/// ...but not before this: what is quick anyway needs no help.
+const LEAST_LATE: Duration = Duration::from_millis(60);
+/// As long as nothing is known about how long calls take.
+const UNKNOWN_LATE: Duration = Duration::from_millis(1500);
+/// One second try in this many calls, so that a slow service is not asked twice for everything.
+const CALLS_A_HEDGE: i64 = 8;
+/// Second tries that may be saved up.
+const SAVED_HEDGES: i64 = 16;
+/// Assumed where a bot has no calls behind it yet: less than a real one takes, so that it is tried.
+const UNTRIED: Duration = Duration::from_millis(20);
+
+/// What reading keeps between calls.
+#[derive(Debug)]
+pub struct Readers {
+    /// Calls under way a bot, by its place in the crew.
+    busy: Vec<AtomicUsize>,
+    /// Second tries allowed, times [`CALLS_A_HEDGE`].
+    allowance: AtomicI64,
+    next: AtomicUsize,
+}
+
+impl Readers {
+    pub fn new(bots: usize) -> Self {
+        Self {
+            busy: (0..bots).map(|_| AtomicUsize::new(0)).collect(),
+            allowance: AtomicI64::new(SAVED_HEDGES * CALLS_A_HEDGE),
+            next: AtomicUsize::new(0),
+        }
+    }
+    fn earn(&self) {
+        let most = SAVED_HEDGES * CALLS_A_HEDGE;
+        if self.allowance.fetch_add(1, Ordering::Relaxed) >= most {
+            self.allowance.store(most, Ordering::Relaxed);
+        }
+    }
+    fn spend(&self) -> bool {
+        let before = self.allowance.fetch_sub(CALLS_A_HEDGE, Ordering::Relaxed);
+        if before < CALLS_A_HEDGE {
+            self.allowance.fetch_add(CALLS_A_HEDGE, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+}
+
+struct Busy<'a>(Option<&'a AtomicUsize>);
+
+impl<'a> Busy<'a> {
+    fn begin(count: Option<&'a AtomicUsize>) -> Self {
+        if let Some(count) = count {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(count)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        if let Some(count) = self.0 {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A document and the call that reads from it.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    address: TelegramAddress,
+    offset: u64,
+    limit: u64,
+}
+
+impl Shared {
+    /// Exactly the bytes of `range`, or an error. `len`: bytes of the document.
+    pub async fn read(
+        &self,
+        op: &str,
+        address: TelegramAddress,
+        len: u64,
+        range: ByteRange,
+    ) -> Result<Bytes, RemoteError> {
+        if range.end() > len {
+            let message = "the range passes the end of the document";
+            return Err(RemoteError::new(RemoteErrorKind::Corrupt, op, message));
+        }
+        let calls: Vec<Wanted> = calls_for(range)
+            .map(|(offset, limit)| Wanted {
+                address,
+                offset,
+                limit,
+            })
+            .collect();
+        let start = calls.first().map_or(0, |call| call.offset);
+        let mut parts: Vec<Bytes> = stream::iter(calls)
+            .map(|wanted| self.read_call(op, wanted, len))
+            .buffered(SIDE_BY_SIDE)
+            .try_collect()
+            .await?;
+        let whole = match parts.len() {
+            1 => parts.swap_remove(0),
+            _ => {
+                let mut whole = BytesMut::new();
+                parts.iter().for_each(|part| whole.extend_from_slice(part));
+                whole.freeze()
+            }
+        };
+        let at = |offset: u64| usize::try_from(offset - start).unwrap_or(usize::MAX);
+        if at(range.end()) > whole.len() {
+            let message = "the document is shorter than it was";
+            return Err(RemoteError::new(RemoteErrorKind::Corrupt, op, message));
+        }
+        Ok(whole.slice(at(range.offset)..at(range.end())))
+    }
+
+    /// One call, with a second one elsewhere when it is late. The first answer counts.
+    async fn read_call(&self, op: &str, wanted: Wanted, len: u64) -> Result<Bytes, RemoteError> {
+        self.readers.earn();
+        let order = self.readers_by_promise(wanted.address);
+        let mut errors = Errors::default();
+        let mut order = order.into_iter();
+        let mut under_way = stream::FuturesUnordered::new();
+        let mut late_at = None;
+        let mut hedged = false;
+        loop {
+            if under_way.is_empty() {
+                let Some(place) = order.next() else {
+                    return Err(errors.most_useful(op));
+                };
+                let member = self.crew.members().get(place);
+                late_at = member.map(|member| Instant::now() + self.late(&member.bot, wanted));
+                under_way.push(self.read_from(place, wanted));
+            }
+            let hedge_at = late_at.filter(|_| !hedged);
+            tokio::select! {
+                Some((place, outcome)) = under_way.next() => match outcome {
+                    Ok(bytes) => return self.checked(op, wanted, len, bytes),
+                    Err(error) => errors.note(self.crew.members().get(place), error),
+                },
+                () = sleep_until(hedge_at) => {
+                    hedged = true;
+                    // The same bot again where it is the only one: another lane may be quicker.
+                    let place = order.next().or_else(|| self.only_reader(wanted.address));
+                    if let Some(place) = place && self.readers.spend() {
+                        under_way.push(self.read_from(place, wanted));
+                    }
+                }
+            }
+        }
+    }
+
+    fn checked(
+        &self,
+        op: &str,
+        wanted: Wanted,
+        len: u64,
+        bytes: Bytes,
+    ) -> Result<Bytes, RemoteError> {
+        let expected = wanted.limit.min(len - wanted.offset);
+        if bytes.len() as u64 == expected {
+            return Ok(bytes);
+        }
+        let message = format!("{} bytes came instead of {expected}", bytes.len());
+        Err(RemoteError::new(RemoteErrorKind::Corrupt, op, message))
+    }
+
+    async fn read_from(&self, place: usize, wanted: Wanted) -> (usize, Result<Bytes, CallError>) {
+        let _busy = Busy::begin(self.readers.busy.get(place));
+        let outcome = match self.crew.members().get(place) {
+            Some(member) => self.read_with(member, wanted).await,
+            None => Err(CallError::Disconnected("there is no such bot".into())),
+        };
+        (place, outcome)
+    }
+
+    async fn read_with(&self, member: &Member, wanted: Wanted) -> Result<Bytes, CallError> {
+        let bot = &member.bot;
+        let TelegramAddress {
+            channel, message, ..
+        } = wanted.address;
+        let mut dc = wanted.address.dc;
+        let mut renewed = false;
+        loop {
+            let found = self
+                .locations
+                .find(&self.crew, bot, channel, message)
+                .await?;
+            let document = found
+                .filter(|document| document.id == wanted.address.document)
+                .ok_or_else(|| CallError::rpc(400, "MESSAGE_ID_INVALID"))?;
+            let request = functions::upload::GetFile {
+                precise: false,
+                cdn_supported: false,
+                location: document.location(),
+                offset: i64::try_from(wanted.offset).unwrap_or(i64::MAX),
+                limit: i32::try_from(wanted.limit).unwrap_or(i32::MAX),
+            };
+            let body = request.to_bytes().into();
+            let sent = bot.send(Some(dc), Purpose::Read, body, wanted.limit, CALL_LIMIT);
+            match sent.await {
+                Ok(answer) => return file_bytes(answer),
+                Err(error) if error.is_stale_reference() && !renewed => {
+                    renewed = true;
+                    self.locations.keep(bot.id, channel, message, None);
+                }
+                Err(error) => match error.migrate() {
+                    Some(other) if other != dc => dc = other,
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// The bots in the order in which they are likely to answer; those that must wait come last.
+    fn readers_by_promise(&self, address: TelegramAddress) -> Vec<usize> {
+        let members = self.crew.members();
+        let writer = self.locations.writer(address.channel, address.message);
+        let turn = self.readers.next.fetch_add(1, Ordering::Relaxed);
+        let mut order: Vec<(u128, usize, usize)> = members
+            .iter()
+            .enumerate()
+            .map(|(place, member)| {
+                let bot = &member.bot;
+                let lanes = bot.known_lanes(address.dc, Purpose::Read);
+                let usual = lanes.as_ref().and_then(|lanes| lanes.usual(0.5));
+                let room = lanes.map_or(1, |lanes| lanes.count()) * WINDOW;
+                let busy = self
+                    .readers
+                    .busy
+                    .get(place)
+                    .map_or(0, |busy| busy.load(Ordering::Relaxed));
+                let usual = usual.unwrap_or(UNTRIED).as_micros();
+                let mut cost = usual * (room + busy) as u128 / room as u128;
+                if let Some(wait) = bot.aside(Purpose::Read) {
+                    cost += wait.as_micros() + Duration::from_secs(60).as_micros();
+                }
+                // What one bot wrote another one reads, so that nothing rests on one bot's word.
+                if writer == Some(bot.id) {
+                    cost += Duration::from_secs(1).as_micros();
+                }
+                if !self.crew.may_enter(bot, address.channel) {
+                    cost += Duration::from_secs(3600).as_micros();
+                }
+                (
+                    cost,
+                    (place + members.len() - turn % members.len()) % members.len(),
+                    place,
+                )
+            })
+            .collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, _, place)| place).collect()
+    }
+
+    fn only_reader(&self, address: TelegramAddress) -> Option<usize> {
+        self.readers_by_promise(address).first().copied()
+    }
+
+    /// After how long a call counts as late.
+    fn late(&self, bot: &Bot, wanted: Wanted) -> Duration {
+        let usual = bot
+            .known_lanes(wanted.address.dc, Purpose::Read)
+            .and_then(|lanes| lanes.usual(0.8));
+        usual.map_or(UNKNOWN_LATE, |usual| usual.mul_f64(LATE).max(LEAST_LATE))
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Offsets and lengths of the calls that cover `range`: aligned, and none across a border of 1 MiB.
+fn calls_for(range: ByteRange) -> impl Iterator<Item = (u64, u64)> {
+    let first = range.offset - range.offset % CALL_GRAIN;
+    let end = range.end().next_multiple_of(CALL_GRAIN);
+    let mut at = first;
+    std::iter::from_fn(move || {
+        if at >= end {
+            return None;
+        }
+        let border = (at / CALL_BYTES + 1) * CALL_BYTES;
+        let stop = border.min(end);
+        // The service also wants 1 MiB to be a multiple of the length.
+        let offset = at;
+        let limit = (stop - at).next_power_of_two().max(CALL_GRAIN);
+        let limit = if offset / CALL_BYTES == (offset + limit - 1) / CALL_BYTES {
+            limit
+        } else {
+            // Does not fit up to the border with such a length: a smaller one, and another call.
+            let room = stop - at;
+            let mut smaller = limit;
+            while smaller > room {
+                smaller /= 2;
+            }
+            smaller.max(CALL_GRAIN)
+        };
+        at += limit;
+        Some((offset, limit))
+    })
+}
+
+/// The bytes within `upload.file`, without copying them.
+fn file_bytes(answer: Vec<u8>) -> Result<Bytes, CallError> {
+    let unexpected = |what: &str| CallError::Unexpected(what.to_owned());
+    let (len, begin) = {
+        let mut cursor = Cursor::from_slice(&answer);
+        let id = u32::deserialize(&mut cursor).map_err(|_| unexpected("no answer"))?;
+        if id != types::upload::File::CONSTRUCTOR_ID {
+            return Err(unexpected("the file is elsewhere (a CDN)"));
+        }
+        // Kind of file and time of change.
+        let skipped = u32::deserialize(&mut cursor).and_then(|_| i32::deserialize(&mut cursor));
+        skipped.map_err(|_| unexpected("a short answer"))?;
+        let at = cursor.pos();
+        match answer.get(at..at + 4) {
+            Some([254, a, b, c]) => (
+                usize::from(*a) | usize::from(*b) << 8 | usize::from(*c) << 16,
+                at + 4,
+            ),
+            Some([short, ..]) => (usize::from(*short), at + 1),
+            _ => return Err(unexpected("a short answer")),
+        }
+    };
+    if begin + len > answer.len() {
+        return Err(unexpected("a short answer"));
+    }
+    Ok(Bytes::from(answer).slice(begin..begin + len))
+}
+
+/// Of several bots' errors, the one to tell.
+#[derive(Default)]
+struct Errors {
+    passing: Option<(u32, CallError)>,
+    missing: Option<(u32, CallError)>,
+    lasting: Option<(u32, CallError)>,
+}
+
+impl Errors {
+    fn note(&mut self, member: Option<&Arc<Member>>, error: CallError) {
+        let slot = if error.is("MESSAGE_ID_INVALID") {
+            &mut self.missing
+        } else if error.is_passing() || error.wait().is_some() {
+            &mut self.passing
+        } else {
+            &mut self.lasting
+        };
+        let number = member.map_or(0, |member| member.bot.number);
+        slot.get_or_insert((number, error));
+    }
+
+    fn most_useful(self, op: &str) -> RemoteError {
+        // One bot that sees that it is gone is enough; that others did not answer changes nothing.
+        if self.missing.is_some() {
+            let message = "the post that holds it is gone from the channel";
+            return RemoteError::new(RemoteErrorKind::NotFound, op, message);
+        }
+        match self.passing.or(self.lasting) {
+            Some((number, error)) => error.into_remote(format!("{op} with bot {number}")),
+            None => RemoteError::new(RemoteErrorKind::Denied, op, "no bot may read the channel"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_as_the_service_wants_them_and_cover_the_range() {
+        let ranges = [
+            (0, 512 * 1024),
+            (512 * 1024, 100),
+            (1_000_000, 3_000_000),
+            (4095, 2),
+            (524_287, 2),
+            (67_108_864, 4_321),
+            (12_345_678, 1),
+        ];
+        for (offset, len) in ranges {
+            let range = ByteRange::new(offset, len);
+            let mut at = None;
+            for (offset, limit) in calls_for(range) {
+                assert_eq!(offset % CALL_GRAIN, 0);
+                assert_eq!(limit % CALL_GRAIN, 0);
+                assert_eq!((1 << 20) % limit, 0);
+                assert!(limit <= CALL_BYTES);
+                assert_eq!(offset >> 20, (offset + limit - 1) >> 20, "{range:?}");
+                assert!(at.is_none_or(|at| at == offset));
+                at = Some(offset + limit);
+            }
+            assert!(at.unwrap() >= range.end());
+        }
+        let block: Vec<_> = calls_for(ByteRange::new(512 * 1024, 512 * 1024)).collect();
+        assert_eq!(block, [(512 * 1024, 512 * 1024)]);
+    }
+
+    #[test]
+    fn bytes_come_out_of_an_answer_of_either_length() {
+        for len in [0, 1, 253, 254, 70_000] {
+            let file = types::upload::File {
+                r#type: grammers_tl_types::enums::storage::FileType::FileUnknown,
+                mtime: 7,
+                bytes: vec![9; len],
+            };
+            let answer = grammers_tl_types::enums::upload::File::File(file).to_bytes();
+            assert_eq!(file_bytes(answer.clone()).unwrap(), vec![9; len]);
+            if len > 0 {
+                assert!(file_bytes(answer[..answer.len().min(len)].to_vec()).is_err());
+            }
+        }
+    }
+}

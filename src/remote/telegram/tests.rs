@@ -1,0 +1,105 @@
+//! The remote against the simulated service: real MTProto over TCP on loopback.
+
+mod faults;
+
+use std::sync::Arc;
+
+use telegram_sim::{Options, Server as Sim};
+
+use super::*;
+use crate::remote::contract::{BLOCK, contract, sealed};
+use crate::remote::testing::MemoryKeys;
+use crate::remote::{fetch_block, fetch_table, store_pack};
+
+struct Bench {
+    sim: Sim,
+    keys: Arc<MemoryKeys>,
+}
+
+fn unlimited(bots: u32) -> Options {
+    Options {
+        bots,
+        pace: telegram_sim::Pace::unlimited(),
+        ..Options::default()
+    }
+}
+
+impl Bench {
+    async fn start(options: Options) -> Self {
+        Self {
+            sim: Sim::start(options).await.unwrap(),
+            keys: Arc::default(),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let options = self.sim.options();
+        let bots = (1..=options.bots).map(|number| BotSettings {
+            number,
+            token: Token::new(&self.sim.token(telegram_sim::Bot(number))),
+            chat: {
+                let channel = (number - 1) % options.channels + 1;
+                self.sim.chat_id(telegram_sim::Channel(channel)).to_string()
+            },
+        });
+        Settings {
+            api: ApiId {
+                id: options.api_id,
+                hash: Hidden::new(&options.api_hash),
+            },
+            server: Server::Own {
+                dc: 2,
+                address: self.sim.address(),
+                key: ServerKey::from_pem(&self.sim.key_pem().unwrap()).unwrap(),
+            },
+            bots: bots.collect(),
+            pace: Pace::Fast,
+            tombstones: Tombstones::Leave,
+            rollover: 500_000,
+        }
+    }
+
+    fn remote(&self) -> TelegramRemote {
+        TelegramRemote::new(self.settings(), Arc::clone(&self.keys) as Arc<dyn KeyStore>)
+    }
+
+    /// With a library made.
+    async fn ready(&self) -> Arc<dyn Remote> {
+        let remote: Arc<dyn Remote> = Arc::new(self.remote());
+        let mark = LibraryMark {
+            id: LibraryId::random(),
+            wrap: None,
+        };
+        remote.create_library(&mark).await.unwrap();
+        remote
+    }
+}
+
+#[tokio::test]
+async fn telegram_keeps_the_contract() {
+    let bench = Bench::start(unlimited(3)).await;
+    contract(Arc::new(bench.remote())).await;
+}
+
+#[tokio::test]
+async fn a_restart_signs_nothing_in_again() {
+    let bench = Bench::start(unlimited(2)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[BLOCK + 5]);
+    let stored = store_pack(&remote, &pack).await.unwrap();
+    let signed_in = bench.sim.calls("auth.importBotAuthorization");
+    let keys = bench.sim.calls("handshake");
+    assert_eq!((signed_in, keys), (2, 2));
+    drop(remote);
+
+    let again: Arc<dyn Remote> = Arc::new(bench.remote());
+    let library = again.library().await.unwrap();
+    assert!(library.is_some());
+    let table = fetch_table(&again, &stored).await.unwrap();
+    fetch_block(&again, &stored, &table, crate::model::BlockIndex(0))
+        .await
+        .unwrap();
+    assert_eq!(bench.sim.calls("auth.importBotAuthorization"), signed_in);
+    assert_eq!(bench.sim.calls("handshake"), keys);
+}

@@ -1,0 +1,136 @@
+//! What the service does on its bad days.
+
+use std::time::Duration;
+
+use telegram_sim::{Fault, Injection};
+
+use super::*;
+
+#[tokio::test]
+async fn a_lost_answer_makes_no_second_post() {
+    let bench = Bench::start(unlimited(2)).await;
+    let remote = bench.ready().await;
+    let before = bench.sim.posts(telegram_sim::Channel(1)).unwrap().len();
+    bench
+        .sim
+        .inject(Injection::on("messages.sendMedia", Fault::DropAfter).times(2));
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[3 * BLOCK]);
+    store_pack(&remote, &pack).await.unwrap();
+    let posts = bench.sim.posts(telegram_sim::Channel(1)).unwrap();
+    let documents = posts.iter().filter(|post| post.document.is_some()).count();
+    assert_eq!(documents, 1, "{before} {posts:?}");
+}
+
+#[tokio::test]
+async fn a_bot_that_must_wait_is_passed_over() {
+    let bench = Bench::start(unlimited(2)).await;
+    let remote = bench.ready().await;
+    let hour = Fault::Flood(3600);
+    bench.sim.inject(
+        Injection::on("upload.saveFilePart", hour)
+            .of_bot(telegram_sim::Bot(1))
+            .times(100),
+    );
+    let spool = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        let (pack, _) = sealed(&remote, spool.path(), &[3 * BLOCK]);
+        let storing = store_pack(&remote, &pack);
+        tokio::time::timeout(Duration::from_secs(30), storing)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn lost_parts_are_sent_again_and_stale_references_asked_for() {
+    let bench = Bench::start(unlimited(1)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    bench
+        .sim
+        .inject(Injection::on("messages.sendMedia", Fault::MissingPart).times(3));
+    let (pack, expected) = sealed(&remote, spool.path(), &[3 * BLOCK]);
+    let stored = store_pack(&remote, &pack).await.unwrap();
+    bench.sim.expire_references();
+    let bytes = remote
+        .get(&stored, ByteRange::new(0, 3 * BLOCK as u64))
+        .await
+        .unwrap();
+    assert!(bytes == expected);
+}
+
+#[tokio::test]
+async fn a_stalled_call_is_asked_again_of_another_bot() {
+    let bench = Bench::start(unlimited(2)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[8 * BLOCK]);
+    let stored = store_pack(&remote, &pack).await.unwrap();
+    let table = fetch_table(&remote, &stored).await.unwrap();
+    for round in 0..8 {
+        bench
+            .sim
+            .inject(Injection::on("upload.getFile", Fault::Stall));
+        let block = crate::model::BlockIndex(round);
+        let reading = fetch_block(&remote, &stored, &table, block);
+        tokio::time::timeout(Duration::from_secs(8), reading)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_outage_ends_and_all_goes_on() {
+    let bench = Bench::start(unlimited(2)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[BLOCK]);
+    let stored = store_pack(&remote, &pack).await.unwrap();
+    bench.sim.stop().await;
+    let error = remote.get(&stored, ByteRange::new(0, 5)).await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    assert_ne!(error.kind, RemoteErrorKind::NotFound);
+    let (second, _) = sealed(&remote, spool.path(), &[BLOCK]);
+    let waiting = tokio::spawn({
+        let remote = Arc::clone(&remote);
+        async move { store_pack(&remote, &second).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished());
+    bench.sim.restart().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_sign_in_that_the_service_forgot_is_made_anew() {
+    let bench = Bench::start(unlimited(1)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[BLOCK]);
+    let stored = store_pack(&remote, &pack).await.unwrap();
+    bench.sim.sign_out(telegram_sim::Bot(1)).unwrap();
+    remote.size(&stored).await.unwrap();
+    bench.sim.forget_keys(telegram_sim::Bot(1)).unwrap();
+    assert_eq!(remote.size(&stored).await.unwrap(), stored.len);
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_told_by_the_bots_number_and_never_printed() {
+    let bench = Bench::start(unlimited(1)).await;
+    let mut settings = bench.settings();
+    settings.bots[0].token = Token::new("100000001:AAwrongwrongwrongwrongwrongwrongwro");
+    let remote = TelegramRemote::new(settings, Arc::new(MemoryKeys::default()));
+    let error = remote.library().await.unwrap_err();
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("bot 1"), "{text}");
+    assert!(text.contains("@BotFather"), "{text}");
+    assert!(!text.contains("wrongwrong"), "{text}");
+    assert!(!error.is_retryable());
+}

@@ -1,0 +1,174 @@
+//! A decorator that makes a remote as far away and as wide as Telegram: bots that send one pack at
+//! a time each, and lanes that answer one after the other, each after a round trip.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::super::{
+    Appetite, Cipher, LibraryMark, LogKind, LogObject, Remote, RemoteError, SealedPack,
+};
+use crate::model::{ByteRange, PackAddress, PackRef};
+
+/// How far away and how wide a remote is.
+#[derive(Debug, Clone, Copy)]
+pub struct Distance {
+    /// Of each call.
+    pub latency: Duration,
+    /// Connections that answer side by side.
+    pub lanes: usize,
+    /// Of each lane.
+    pub lane_bytes_per_second: u64,
+    /// Packs that are taken side by side.
+    pub bots: usize,
+    /// Of each bot.
+    pub bot_bytes_per_second: u64,
+}
+
+/// Counts since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packs and objects of the log that were posted.
+    pub posts: u64,
+    pub packs: u64,
+    pub packs_at_once: usize,
+    pub largest_pack: u64,
+    pub gets: u64,
+    pub got_bytes: u64,
+}
+
+#[derive(Debug)]
+pub struct DistantRemote {
+    inner: Arc<dyn Remote>,
+    distance: Distance,
+    appetite: Appetite,
+    bots: Semaphore,
+    /// When each lane has answered all that it was asked.
+    lanes: Mutex<Vec<Instant>>,
+    given: AtomicUsize,
+    traffic: Mutex<Traffic>,
+}
+
+impl DistantRemote {
+    #[must_use]
+    pub fn new(inner: Arc<dyn Remote>, distance: Distance, appetite: Appetite) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            distance,
+            appetite,
+            bots: Semaphore::new(distance.bots.max(1)),
+            lanes: Mutex::new(vec![Instant::now(); distance.lanes.max(1)]),
+            given: AtomicUsize::new(0),
+            traffic: Mutex::default(),
+        })
+    }
+
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        *self.count()
+    }
+
+    fn count(&self) -> std::sync::MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the lane that is free first has answered with `len` more bytes.
+    fn answer_at(&self, len: u64) -> Instant {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let takes = taking(len, self.distance.lane_bytes_per_second);
+        match lanes.iter_mut().min() {
+            Some(lane) => {
+                *lane = (*lane).max(now) + takes;
+                *lane + self.distance.latency
+            }
+            None => now,
+        }
+    }
+}
+
+fn taking(bytes: u64, bytes_per_second: u64) -> Duration {
+    let micros = bytes.saturating_mul(1_000_000) / bytes_per_second.max(1);
+    Duration::from_micros(micros)
+}
+
+#[async_trait::async_trait]
+impl Remote for DistantRemote {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+    fn appetite(&self) -> Appetite {
+        self.appetite
+    }
+    fn cipher(&self) -> &Cipher {
+        self.inner.cipher()
+    }
+    async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
+        let given = self.given.fetch_add(1, Ordering::Relaxed) + 1;
+        {
+            let mut count = self.count();
+            count.posts += 1;
+            count.packs += 1;
+            count.packs_at_once = count.packs_at_once.max(given);
+            count.largest_pack = count.largest_pack.max(pack.data_len());
+        }
+        let bot = self.bots.acquire().await;
+        let takes = taking(pack.len(), self.distance.bot_bytes_per_second);
+        tokio::time::sleep(takes + self.distance.latency).await;
+        let put = self.inner.put(pack).await;
+        drop(bot);
+        self.given.fetch_sub(1, Ordering::Relaxed);
+        put
+    }
+    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
+        {
+            let mut count = self.count();
+            count.gets += 1;
+            count.got_bytes += range.len;
+        }
+        let at = self.answer_at(range.len);
+        let bytes = self.inner.get(pack, range).await?;
+        tokio::time::sleep_until(at).await;
+        Ok(bytes)
+    }
+    async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
+        tokio::time::sleep(self.distance.latency).await;
+        self.inner.size(pack).await
+    }
+    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
+        tokio::time::sleep(self.distance.latency).await;
+        self.inner.delete(pack).await
+    }
+    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
+        self.inner.library().await
+    }
+    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        self.inner.create_library(mark).await
+    }
+    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        self.inner.update_library(mark).await
+    }
+    async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
+        self.count().posts += 1;
+        tokio::time::sleep(self.distance.latency).await;
+        self.inner.append_log(object, bytes).await
+    }
+    async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
+        tokio::time::sleep(self.distance.latency).await;
+        self.inner.list_log(kind, after).await
+    }
+    async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
+        tokio::time::sleep(self.distance.latency).await;
+        self.inner.read_log(object).await
+    }
+    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
+        self.inner.endorse_snapshot(snapshot).await
+    }
+    async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
+        self.inner.delete_log(object).await
+    }
+}

@@ -1,0 +1,44 @@
+//! The film that players are given.
+#![allow(dead_code)] // Each test binary uses its part of it.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+pub const SECONDS: usize = 20;
+pub const FRAMES: usize = 25 * SECONDS;
+
+/// [`SECONDS`] of 25 frames with two audio and two subtitle tracks.
+pub fn make(path: &Path) {
+    let folder = path.parent().unwrap();
+    let lines = |name: &str, text: &str| {
+        let file = folder.join(name);
+        let body = format!(
+            "1\n00:00:01,000 --> 00:00:09,000\n{text} one\n\n2\n00:00:11,000 --> 00:00:19,000\n{text} two\n"
+        );
+        std::fs::write(&file, body).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let (english, spanish) = (lines("e.srt", "English"), lines("s.srt", "Español"));
+    let picture = format!("testsrc2=s=640x360:r=25:d={SECONDS}");
+    let tone = |hertz: u32| format!("sine={hertz}:d={SECONDS}");
+    let (low, high) = (tone(440), tone(880));
+    #[rustfmt::skip]
+    let arguments = [
+        "-y", "-v", "error",
+        "-f", "lavfi", "-i", &picture,
+        "-f", "lavfi", "-i", &low,
+        "-f", "lavfi", "-i", &high,
+        "-i", &english, "-i", &spanish,
+        "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s", "-map", "4:s",
+        "-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-c:a", "aac", "-c:s", "srt",
+        "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=spa",
+        "-metadata:s:s:0", "language=eng", "-metadata:s:s:1", "language=spa",
+    ];
+    let status = Command::new("ffmpeg")
+        .args(arguments)
+        .arg(path)
+        .stdin(Stdio::null())
+        .status()
+        .expect("ffmpeg is missing: `apt-get install ffmpeg`");
+    assert!(status.success());
+}

@@ -1,0 +1,204 @@
+//! How a remote that is far away and takes few messages is used: over a directory that was put as
+//! far away, with a clock that leaps over waits.
+
+use std::time::Duration;
+
+use tgfs::remote::testing::{Distance, Fault, Operation};
+use tgfs::remote::{Appetite, RemoteErrorKind};
+use tgfs::vfs::{Access, SetIdBits};
+
+use crate::house::{ALWAYS, House, USER, path};
+use crate::library::LibrarySettings;
+use crate::material::noise;
+
+const MIB: usize = 1 << 20;
+const MB: u64 = 1_000_000;
+
+/// A channel with some bots, as `remote::Appetite` describes one.
+fn channel(bots: usize) -> LibrarySettings {
+    LibrarySettings {
+        pack_bytes: 64 << 20,
+        read_deadline: Duration::from_secs(30),
+        cache_bytes: 256 << 20,
+        appetite: Appetite {
+            parallel_packs: 2 * bots,
+            largest_pack: 512 << 20,
+            linger: Duration::from_secs(30),
+            manifest_interval: Duration::from_secs(15),
+        },
+        distance: Some(Distance {
+            latency: Duration::from_millis(50),
+            lanes: 8,
+            lane_bytes_per_second: 8 * MB,
+            bots,
+            bot_bytes_per_second: 8 * MB,
+        }),
+        ..LibrarySettings::default()
+    }
+}
+
+#[test]
+fn ten_thousand_small_files_are_forty_messages_and_five_minutes() {
+    let house = House::with_leaping_clock(channel(2));
+    let name = |number: u64| format!("posters/{:02}/{number}.jpg", number % 20);
+    let begun = house.now();
+    let folders: Vec<_> = (0..20)
+        .map(|number| path(&format!("posters/{number:02}")))
+        .map(|at| house.vfs().make_directories(&at, USER).unwrap())
+        .collect();
+    let vfs = house.vfs();
+    let write = async |number: u64| {
+        let (folder, name) = (folders[number as usize % 20], format!("{number}.jpg"));
+        let made = vfs.create(folder, name.as_bytes(), 0o644, Access::ReadWrite, USER);
+        let (_, opened) = made.unwrap();
+        let bytes = noise(4096, number).into();
+        vfs.write(opened.handle, 0, bytes, SetIdBits::Keep)
+            .await
+            .unwrap();
+        vfs.flush(opened.handle, USER).await.unwrap();
+        vfs.release(opened.handle);
+    };
+    // As a mount takes them: some at a time, and 500 a second.
+    for first in (0..10_000).step_by(20) {
+        house.block_on(futures_util::future::join_all(
+            (first..first + 20).map(&write),
+        ));
+        house.pass(Duration::from_millis(40));
+    }
+    let left = Duration::from_secs(300) - (house.now() - begun);
+    house.until_leaping("all is published", left, || {
+        house.index().unpublished().unwrap().is_empty() && house.vfs().jobs().unwrap().is_empty()
+    });
+    let traffic = house.traffic();
+    assert!(traffic.posts <= 40, "{traffic:?}");
+    for number in (0..10_000).step_by(997) {
+        assert_eq!(house.state(&name(number)), "stored");
+        assert!(house.read(&name(number)).unwrap() == noise(4096, number));
+    }
+}
+
+#[test]
+fn the_packs_of_one_film_are_sent_side_by_side_by_all_bots() {
+    let mut settings = channel(8);
+    settings.pack_bytes = 4 << 20;
+    let house = House::with_leaping_clock(settings);
+    house.write("film.bin", &noise(160 * MIB, 1)).unwrap();
+    let begun = house.now();
+    house.until_leaping("it is stored", Duration::from_secs(60), || {
+        house.state("film.bin") == "stored"
+    });
+    // 160 MiB at 64 MB/s are 2.6 s, and 21 s over one bot.
+    let took = house.now() - begun;
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let traffic = house.traffic();
+    assert_eq!((traffic.packs, traffic.packs_at_once), (16, 16));
+    assert!(traffic.largest_pack <= 11 << 20, "{traffic:?}");
+    assert!(house.read("film.bin").unwrap() == noise(160 * MIB, 1));
+}
+
+#[test]
+fn many_middling_files_fill_grown_packs_instead_of_a_message_each() {
+    let mut settings = channel(2);
+    settings.pack_bytes = 8 << 20;
+    let house = House::with_leaping_clock(settings);
+    let away = Fault::Fail(RemoteErrorKind::Unavailable);
+    house.remote().inject(Operation::Put, &away, ALWAYS);
+    for seed in 0..60 {
+        house
+            .write(&format!("{seed}.bin"), &noise(5 * MIB, seed))
+            .unwrap();
+    }
+    house.pass(Duration::from_secs(20));
+    house.remote().heal();
+    house.until_leaping("all is stored", Duration::from_secs(200), || {
+        (0..60).all(|seed| house.state(&format!("{seed}.bin")) == "stored")
+    });
+    let traffic = house.traffic();
+    assert!(traffic.largest_pack > 16 << 20, "{traffic:?}");
+    for seed in (0..60).step_by(7) {
+        assert!(house.read(&format!("{seed}.bin")).unwrap() == noise(5 * MIB, seed));
+    }
+}
+
+#[test]
+fn a_film_that_is_removed_under_way_starts_no_more_packs() {
+    let mut settings = channel(1);
+    settings.pack_bytes = 4 << 20;
+    settings.appetite.largest_pack = 0;
+    let house = House::with_leaping_clock(settings);
+    house.write("film.bin", &noise(80 * MIB, 1)).unwrap();
+    house.until_leaping("some packs are sent", Duration::from_secs(60), || {
+        house.traffic().packs > 3
+    });
+    house.remove("film.bin").unwrap();
+    let begun = house.traffic().packs;
+    house.pass(Duration::from_secs(60));
+    let sent = house.traffic().packs;
+    assert!(sent <= begun && sent < 20, "{begun}, then {sent}");
+    house.until_leaping("its space is free", Duration::from_secs(60), || {
+        house.spool_used() == 0
+    });
+}
+
+#[test]
+fn a_store_that_refuses_is_tried_again_until_it_does_not_and_says_why_meanwhile() {
+    for kind in [
+        RemoteErrorKind::Unavailable,
+        RemoteErrorKind::RateLimited,
+        RemoteErrorKind::Denied,
+        RemoteErrorKind::Full,
+        RemoteErrorKind::Invalid,
+        RemoteErrorKind::Corrupt,
+    ] {
+        let house = House::with_leaping_clock(channel(2));
+        house
+            .remote()
+            .inject(Operation::Put, &Fault::Fail(kind), ALWAYS);
+        let files = [
+            ("small.txt", noise(100, 1)),
+            ("film.bin", noise(9 * MIB, 2)),
+        ];
+        for (name, bytes) in &files {
+            house.write(name, bytes).unwrap();
+        }
+        house.pass(Duration::from_secs(3600));
+        for (name, _) in &files {
+            let shown = house.info(name).error.unwrap_or_default();
+            assert!(shown.contains("injected"), "{kind:?} {name}: {shown}");
+        }
+        house.remote().heal();
+        house.until_leaping("all is stored", Duration::from_secs(200), || {
+            files.iter().all(|(name, _)| house.state(name) == "stored")
+        });
+        assert_eq!(house.info("film.bin").error, None);
+    }
+}
+
+#[test]
+fn a_manifest_goes_at_once_and_only_faster_changes_wait() {
+    let house = House::with_leaping_clock(channel(2));
+    house.pass(Duration::from_secs(60));
+    house.write("film.bin", &noise(5 * MIB, 1)).unwrap();
+    // 5 MiB at 8 MB/s are 0.7 s; the settle time, reading back and the manifest come to it.
+    house.until_leaping("it is stored", Duration::from_secs(8), || {
+        house.state("film.bin") == "stored"
+    });
+    let before = house.traffic().posts;
+    house.block_on(async {
+        for number in 0..120 {
+            house
+                .vfs()
+                .make_directories(
+                    &crate::house::path(&format!("{number}")),
+                    crate::house::USER,
+                )
+                .unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let posts = house.traffic().posts - before;
+    assert!(
+        (7..=10).contains(&posts),
+        "{posts} manifests in two minutes"
+    );
+}

@@ -1,0 +1,49 @@
+//! Players that people have, as Debian packs them, on the URLs of a running daemon: frames are decoded,
+//! and each audio and subtitle track can be chosen. Chromium is in `tests/http`.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on shall say where"
+)]
+
+#[path = "../http/daemon.rs"]
+mod daemon;
+#[path = "../http/film.rs"]
+mod film;
+#[path = "../mount/material.rs"]
+mod material;
+mod mpv;
+mod vlc;
+
+use daemon::Daemon;
+
+/// A running daemon that has the film, and where it plays.
+struct Library {
+    daemon: Daemon,
+}
+
+impl Library {
+    fn with_film() -> Self {
+        let daemon = Daemon::start();
+        let film = daemon.directory().join("film.mkv");
+        film::make(&film);
+        daemon.run(&["upload", "--to", "/", film.to_str().unwrap()]);
+        daemon.run(&["status", "--wait", "/film.mkv"]);
+        Self { daemon }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.daemon.address())
+    }
+
+    fn playlist(&self) -> String {
+        self.url("playlist/local/film.m3u8")
+    }
+
+    fn subtitle(&self, key: &str) -> String {
+        let list = self.daemon.run(&["list", "--json", "/film.mkv"]);
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        let id = list[0]["id"].as_str().unwrap();
+        self.url(&format!("subtitle/{id}/{key}"))
+    }
+}

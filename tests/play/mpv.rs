@@ -1,0 +1,114 @@
+//! mpv. Debian 12's is built with ffmpeg 5.1, which reads no subtitles out of HLS and cannot seek in
+//! its MP4 segments: it gets subtitles by their own URLs, and seeks in the file.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::Library;
+use crate::film::{FRAMES, SECONDS};
+use crate::material::{need, said};
+
+/// Bytes before the samples of what mpv writes as 16 bit WAVE.
+const WAVE_HEAD_BYTES: usize = 44;
+
+/// Plays `arguments` to the end as fast as it can; what it said.
+fn mpv(arguments: &[&str]) -> String {
+    need("mpv", "mpv");
+    let output = Command::new("mpv")
+        .args(["--no-config", "--untimed", "--ao-null-untimed=yes"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = said(&output).replace('\r', "\n");
+    assert!(output.status.success(), "mpv {arguments:?}: {text}");
+    text
+}
+
+/// Each decoded frame becomes a picture in `directory`.
+fn frames(directory: &Path, arguments: &[&str]) -> usize {
+    let pictures = format!("--vo-image-outdir={}", directory.display());
+    let to_pictures = [
+        "--ao=null",
+        "--vo=image",
+        "--vo-image-format=jpg",
+        &pictures,
+    ];
+    mpv(&[&to_pictures, arguments].concat());
+    std::fs::read_dir(directory).unwrap().count()
+}
+
+/// How often the sound of a 16 bit WAVE file passes zero.
+fn crossings(file: &Path) -> usize {
+    let bytes = std::fs::read(file).unwrap();
+    let samples: Vec<i16> = bytes[WAVE_HEAD_BYTES..]
+        .chunks_exact(2)
+        .map(|sample| i16::from_le_bytes([sample[0], sample[1]]))
+        .collect();
+    samples
+        .windows(2)
+        .filter(|pair| (pair[0] < 0) != (pair[1] < 0))
+        .count()
+}
+
+fn is_chosen(said: &str, track: &str) -> bool {
+    said.lines()
+        .any(|line| line.contains("(+)") && line.contains(track))
+}
+
+#[test]
+fn mpv_plays_every_frame_and_seeks_in_the_file() {
+    let library = Library::with_film();
+    let all = library.daemon.directory().join("all");
+    assert_eq!(frames(&all, &[&library.playlist()]), FRAMES);
+    let end = library.daemon.directory().join("end");
+    let start = format!("--start={}", SECONDS * 3 / 4);
+    let decoded = frames(&end, &[&start, &library.url("fs/film.mkv")]);
+    assert!(
+        decoded.abs_diff(FRAMES / 4) <= 1,
+        "{decoded} of {FRAMES} frames follow three quarters"
+    );
+}
+
+#[test]
+fn mpv_lets_choose_each_track() {
+    let library = Library::with_film();
+    let subtitle = |key: &str| format!("--sub-file={}", library.subtitle(key));
+    let (english, spanish) = (subtitle("eng.srt"), subtitle("spa"));
+    let choices = [
+        ("1", 440, "--alang=en", "English two"),
+        ("2", 880, "--alang=es", "Español two"),
+    ];
+    for (track, hertz, language, cue) in choices {
+        let sound = library.daemon.directory().join(format!("{track}.wav"));
+        let said = mpv(&[
+            // Without a picture it prints the subtitles.
+            "--vid=no",
+            "--ao=pcm",
+            "--audio-format=s16",
+            &format!("--ao-pcm-file={}", sound.display()),
+            &format!("--aid={track}"),
+            &format!("--sid={track}"),
+            &english,
+            &spanish,
+            &library.playlist(),
+        ]);
+        assert!(is_chosen(&said, language), "{said}");
+        assert!(is_chosen(&said, &format!("--sid={track}")), "{said}");
+        assert!(said.contains(cue), "{said}");
+        let (found, meant) = (crossings(&sound), 2 * hertz * SECONDS);
+        assert!(
+            found.abs_diff(meant) < meant / 20,
+            "the tone of track {track} passes zero {found} times, not {meant}"
+        );
+    }
+    // The file itself has its subtitles inside.
+    let said = mpv(&[
+        "--vid=no",
+        "--ao=null",
+        "--sid=2",
+        &library.url("fs/film.mkv"),
+    ]);
+    assert!(is_chosen(&said, "--slang=spa"), "{said}");
+    assert!(said.contains("Español two"), "{said}");
+}

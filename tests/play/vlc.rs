@@ -1,0 +1,142 @@
+//! VLC, driven through its line interface. It plays in real time, so it is only watched for as long as
+//! it takes to choose each track.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::Library;
+use crate::material::need;
+
+const PATIENCE: Duration = Duration::from_secs(40);
+/// Between two questions, so that VLC has time for its work.
+const PAUSE: Duration = Duration::from_millis(200);
+
+struct Vlc {
+    child: Child,
+    commands: ChildStdin,
+    answers: Receiver<String>,
+    _home: TempDir,
+}
+
+impl Vlc {
+    fn play(url: &str) -> Self {
+        need("cvlc", "vlc-bin vlc-plugin-base");
+        let home = tempfile::tempdir().unwrap();
+        let mut child = command(&home)
+            .args(["-I", "oldrc", "--rc-fake-tty", "--repeat"])
+            .args(["--vout=dummy", "--aout=dummy", url])
+            .env("HOME", home.path())
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (sender, answers) = channel();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let commands = child.stdin.take().unwrap();
+        Self {
+            child,
+            commands,
+            answers,
+            _home: home,
+        }
+    }
+
+    /// What it answers to a command: the lines up to the one that ends it.
+    fn ask(&mut self, command: &str) -> Vec<String> {
+        writeln!(self.commands, "{command}").unwrap();
+        let name = command.split(' ').next().unwrap();
+        let end = format!("{name}: returned");
+        let mut lines = Vec::new();
+        loop {
+            let line = self.answers.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+                panic!("vlc does not answer `{command}` ({error}): {lines:#?}")
+            });
+            if line.starts_with(&end) {
+                return lines;
+            }
+            lines.push(line);
+        }
+    }
+
+    /// Chooses the track in `language` until it is the one that plays. `command` lists the tracks of a
+    /// kind, and with a number sets one.
+    fn choose(&mut self, command: &str, language: &str) {
+        let begun = Instant::now();
+        let wanted = format!("[{language}]");
+        loop {
+            let lines = self.ask(command);
+            let line = lines.iter().find(|line| line.contains(&wanted));
+            match line.and_then(|line| line.trim_start_matches("| ").split(' ').next()) {
+                Some(_) if line.is_some_and(|line| line.trim_end().ends_with('*')) => return,
+                Some(number) => drop(self.ask(&format!("{command} {number}"))),
+                None => {}
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "vlc does not play {wanted}: {lines:#?}"
+            );
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// A number of its statistics.
+    fn counted(&mut self, what: &str) -> u64 {
+        self.ask("stats")
+            .iter()
+            .filter(|line| line.contains(what))
+            .find_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .unwrap_or(0)
+    }
+}
+
+impl Drop for Vlc {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// VLC refuses to run as root.
+fn command(home: &TempDir) -> Command {
+    if !nix::unistd::geteuid().is_root() {
+        return Command::new("cvlc");
+    }
+    let user = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+    std::os::unix::fs::chown(home.path(), Some(uid), Some(gid)).unwrap();
+    let mut command = Command::new("setpriv");
+    command
+        .args([format!("--reuid={uid}"), format!("--regid={gid}")])
+        .args(["--clear-groups", "cvlc"])
+        // What a child of ours may not enter, it must not stand in.
+        .current_dir("/");
+    command
+}
+
+#[test]
+fn vlc_plays_and_lets_choose_each_track() {
+    let library = Library::with_film();
+    let mut vlc = Vlc::play(&library.playlist());
+    for language in ["Spanish", "English"] {
+        vlc.choose("atrack", language);
+        vlc.choose("strack", language);
+    }
+    let begun = Instant::now();
+    while vlc.counted("video decoded") < 50 || vlc.counted("audio decoded") < 50 {
+        assert!(begun.elapsed() < PATIENCE, "{:#?}", vlc.ask("stats"));
+        std::thread::sleep(PAUSE);
+    }
+    writeln!(vlc.commands, "quit").unwrap();
+    assert!(vlc.child.wait().unwrap().success());
+}
