@@ -13,6 +13,7 @@ use moka::policy::EvictionPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{BlockIndex, PackId, PackRef};
+use crate::remote::retry::{Deadline, retry};
 use crate::remote::{self, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency};
 pub use held::Held;
 use held::{Found, HeldBlocks};
@@ -257,18 +258,18 @@ impl Fetch {
     }
 
     async fn fetch(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
-        // Side by side: the first block of a pack takes one round trip and not two.
-        let table = table_of(&self.remote, &self.tables, pack);
-        let fetching = remote::fetch_block_beside(&self.remote, pack, table, block, self.urgency);
-        let fetched = tokio::time::timeout(self.deadline, fetching)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Arc::new(RemoteError::new(
-                    RemoteErrorKind::Unavailable,
-                    format!("read pack {}", pack.id),
-                    format!("no answer within {} s", self.deadline.as_secs()),
-                )))
-            });
+        let attempt = || {
+            // Side by side: the first block of a pack takes one round trip and not two.
+            let table = table_of(&self.remote, &self.tables, pack);
+            remote::fetch_block_beside(&self.remote, pack, table, block, self.urgency)
+        };
+        let fetched = match self.urgency {
+            // A connection that broke is no reader's error while there is time to try again.
+            Urgency::Waited => retry(Deadline::after(self.deadline), attempt).await,
+            Urgency::Ahead => tokio::time::timeout(self.deadline, attempt())
+                .await
+                .unwrap_or_else(|_| Err(Arc::new(late(pack)))),
+        };
         match &fetched {
             Ok(bytes) => self
                 .counters
@@ -281,6 +282,14 @@ impl Fetch {
         };
         fetched
     }
+}
+
+fn late(pack: &PackRef) -> RemoteError {
+    RemoteError::new(
+        RemoteErrorKind::Unavailable,
+        format!("read pack {}", pack.id),
+        "the store did not answer in time",
+    )
 }
 
 fn ended_early(error: &tokio::task::JoinError) -> SharedError {
