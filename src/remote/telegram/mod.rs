@@ -39,7 +39,7 @@ use self::dispatch::Dispatches;
 use self::locations::Locations;
 use self::log::LogMap;
 use self::pace::Paces;
-use self::read::Readers;
+use self::read::{Readers, Stored};
 use self::write::{Desks, PACKS_A_BOT};
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
@@ -279,10 +279,14 @@ impl Remote for TelegramRemote {
         &self,
         pack: &PackRef,
         range: ByteRange,
-        _urgency: Urgency,
+        urgency: Urgency,
     ) -> Result<Bytes, RemoteError> {
         let op = format!("read pack {}", pack.id);
-        self.0.read(&op, address(pack)?, pack.len, range).await
+        let document = Stored {
+            address: address(pack)?,
+            len: pack.len,
+        };
+        self.0.read(&op, document, range, urgency).await
     }
 
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
