@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_LINES: usize = 700;
 
 /// Crates that only one module may name, and which.
-const SOLE_IMPORTERS: [(&str, &str); 17] = [
+const SOLE_IMPORTERS: [(&str, &str); 23] = [
     ("fuser", "fuse"),
     ("hyper", "http"),
     ("hyper_util", "http"),
@@ -28,6 +28,12 @@ const SOLE_IMPORTERS: [(&str, &str); 17] = [
     ("ring", "remote"),
     ("argon2", "remote"),
     ("zeroize", "remote"),
+    ("grammers_client", "remote"),
+    ("grammers_crypto", "remote"),
+    ("grammers_mtproto", "remote"),
+    ("grammers_mtsender", "remote"),
+    ("grammers_session", "remote"),
+    ("grammers_tl_types", "remote"),
 ];
 
 /// Words of unfinished work and of forbidden shortcuts. Split, so that this file may hold them.

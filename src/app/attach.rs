@@ -10,11 +10,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::index::Index;
-use crate::ingest::publisher::PublisherState;
+use crate::ingest::Ingest;
 use crate::model::Standing;
 use crate::remote::retry::Deadline;
 use crate::remote::{LockedRemote, Remote};
 use crate::upkeep::fill::{self, AttachError, AttachReport, Claim, Patience};
+use crate::upkeep::spare::delete_spare_packs;
 use crate::vfs::{Resumed, Vfs};
 
 /// A store that answers does so within this time; then a start is as if it had waited, and what it
@@ -54,7 +55,7 @@ pub struct Ends {
     pub index: Arc<Index>,
     pub remote: Arc<LockedRemote>,
     pub vfs: Vfs,
-    pub publishing: watch::Receiver<PublisherState>,
+    pub ingest: Ingest,
     pub leftovers: Leftovers,
 }
 
@@ -229,7 +230,34 @@ impl Work {
             _ = stopping.wait_for(|stop| *stop) => return,
         }
         self.report.send_replace(Phase::Ready);
-        self.follow_publishing().await;
+        let sweeping = async {
+            self.delete_spare_packs(&shared).await;
+            std::future::pending::<()>().await;
+        };
+        // Side by side in one task: what ends the one ends both.
+        tokio::select! {
+            () = self.follow_publishing() => {}
+            () = sweeping => {}
+        }
+    }
+
+    /// What the run before put into the store and did not live to name. Beside everything else: it
+    /// may take long, and what stays is looked for again at the next start.
+    async fn delete_spare_packs(&self, remote: &Arc<dyn Remote>) {
+        if self.ends.leftovers == Leftovers::Leave {
+            return;
+        }
+        let noted = match self.ends.ingest.noted_packs() {
+            Ok(noted) => noted,
+            Err(error) => return tracing::warn!(%error, "spare packs are not looked for"),
+        };
+        match delete_spare_packs(&self.ends.index, remote, noted).await {
+            Ok(0) => {}
+            Ok(packs) => {
+                tracing::info!(packs, "deleted packs that the last run left without a name")
+            }
+            Err(error) => tracing::warn!(%error, "spare packs stay for now"),
+        }
     }
 
     fn refuse(&self, reason: &str) {
@@ -242,7 +270,8 @@ impl Work {
 
     /// What becomes of the log later is part of how the library stands.
     async fn follow_publishing(&self) {
-        let (mut publishing, mut stopping) = (self.ends.publishing.clone(), self.stopping.clone());
+        let mut publishing = self.ends.ingest.publishing();
+        let mut stopping = self.stopping.clone();
         loop {
             let (problem, stopped) = {
                 let state = publishing.borrow_and_update();

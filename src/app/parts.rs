@@ -13,7 +13,7 @@ use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use crate::media::plan::CutPolicy;
 use crate::media::tool::Ffmpeg;
 use crate::process::Launcher;
-use crate::read::Reader;
+use crate::read::{AheadLimits, Reader};
 use crate::remote::{LockedRemote, Remote};
 use crate::spool::{Spool, SpoolConfig};
 use crate::tree::Tree;
@@ -90,7 +90,16 @@ impl Parts {
             config.cache_size,
             config.read_deadline,
         ));
-        let reader = Reader::new(Arc::clone(&spool), Arc::clone(&cache), config.read_deadline);
+        let limits = AheadLimits {
+            segments: config.preload.segments,
+            readers: config.preload.readers,
+        };
+        let reader = Reader::new(
+            Arc::clone(&spool),
+            Arc::clone(&cache),
+            config.read_deadline,
+            limits,
+        );
         let tree = Arc::new(Tree::new(Arc::clone(&index)));
         let unpublished = index.unpublished()?;
         let ingest_parts = IngestParts {
@@ -149,7 +158,7 @@ impl Parts {
             index: Arc::clone(index),
             remote: Arc::clone(remote),
             vfs: vfs.clone(),
-            publishing: ingest.publishing(),
+            ingest: ingest.clone(),
             leftovers: match purpose {
                 Purpose::Look => Leftovers::Leave,
                 Purpose::Ingest | Purpose::Serve => Leftovers::TakeUp,

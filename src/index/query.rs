@@ -9,7 +9,7 @@ use super::record::{ChildKindV1, ChildV1, DirtyV1, InodeV1, NodeKindV1, NodeV1};
 use super::store::{Space, Store};
 use super::{Child, ChildKind, Index, Node, NodeKind};
 use crate::codec::{CodecError, Record, decode};
-use crate::model::{Entry, EntryId, Ino, Name, PackRef};
+use crate::model::{Entry, EntryId, Ino, Name, PackId, PackRef};
 
 fn row<R: Record>(store: &Store, key: &[u8]) -> Result<Option<R>, IndexError> {
     let bytes = store.get(Space::Records, key)?;
@@ -189,5 +189,17 @@ impl Index {
     pub fn is_referenced(&self, pack: &PackRef) -> Result<bool, IndexError> {
         let prefix = key::references(pack.id);
         self.shared.read(|store| Draft::new(store).any(&prefix))
+    }
+
+    /// Whether anything refers to the pack, or did and its bytes are not deleted yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn knows_pack(&self, pack: PackId) -> Result<bool, IndexError> {
+        let (references, dying) = (key::references(pack), key::dying(pack));
+        self.shared.read(|store| {
+            let draft = Draft::new(store);
+            Ok::<_, IndexError>(draft.any(&references)? || draft.any(&dying)?)
+        })
     }
 }

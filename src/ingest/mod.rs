@@ -19,6 +19,7 @@ mod progress;
 mod sending;
 mod views;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +33,7 @@ use crate::media::plan::CutPolicy;
 use crate::media::tool::MediaTool;
 use crate::model::{
     BlobId, Entry, EntryId, EntryKind, ErrorKind, ExtentSource, FileContent, FsError, FsResult,
-    StoreStatus, ViewsState,
+    PackId, StoreStatus, ViewsState,
 };
 use crate::read::Reader;
 use crate::remote::Remote;
@@ -203,6 +204,14 @@ impl Ingest {
     #[must_use]
     pub fn forget_finished(&self) -> u64 {
         self.0.jobs.forget_finished()
+    }
+
+    /// Packs that unfinished uploads go on with.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
+    pub fn noted_packs(&self) -> FsResult<BTreeSet<PackId>> {
+        self.0.notes.packs()
     }
 
     /// Takes a sealed file: its bytes are sent, and looked at for views, as far as neither is done.

@@ -2,11 +2,13 @@
 //! how often a step was begun. Both live in rows outside the journal: losing them costs work, not
 //! bytes.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Kind, Record};
 use crate::index::{Index, Rows};
-use crate::model::{BlobId, EntryId, ErrorKind, FsError, FsResult, PackSlice};
+use crate::model::{BlobId, EntryId, ErrorKind, FsError, FsResult, PackId, PackSlice};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct SlicesV1 {
@@ -68,6 +70,18 @@ impl Notes {
         })
         .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
         self.uploads.put(blob.as_bytes(), &row).map_err(io)
+    }
+
+    /// Packs that unfinished uploads go on with.
+    pub fn packs(&self) -> FsResult<BTreeSet<PackId>> {
+        let rows = self.uploads.scan(b"").map_err(io)?;
+        let notes = rows
+            .into_iter()
+            .filter_map(|(_, row)| codec::decode::<SlicesV1>(&row).ok());
+        Ok(notes
+            .flat_map(|note| note.slices)
+            .map(|slice| slice.pack.id)
+            .collect())
     }
 
     pub fn forget_blob(&self, blob: BlobId) {

@@ -9,8 +9,8 @@ use tokio::sync::OnceCell;
 use super::cipher::KdfCost;
 use super::retry::Deadline;
 use super::{
-    Appetite, Cipher, LibraryMark, LogKind, LogObject, Passphrases, Remote, RemoteError,
-    SealedPack, Unlocked, unlock,
+    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Passphrases, Remote, RemoteError,
+    SealedPack, Unlocked, Urgency, unlock,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -81,14 +81,22 @@ impl Remote for LockedRemote {
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         self.remote().await?.put(pack).await
     }
-    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
-        self.remote().await?.get(pack, range).await
+    async fn get(
+        &self,
+        pack: &PackRef,
+        range: ByteRange,
+        urgency: Urgency,
+    ) -> Result<Bytes, RemoteError> {
+        self.remote().await?.get(pack, range, urgency).await
     }
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.remote().await?.size(pack).await
     }
     async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
         self.remote().await?.delete(pack).await
+    }
+    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
+        self.remote().await?.delete_unnamed(is_known).await
     }
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.remote().await?.library().await

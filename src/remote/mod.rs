@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::{ByteRange, LibraryId, PackAddress, PackRef, WriterId};
+use crate::model::{ByteRange, LibraryId, PackAddress, PackId, PackRef, WriterId};
 pub use cipher::{Cipher, KdfCost, MasterKey, Wrap, WrapError};
 pub use encrypted::EncryptedRemote;
 pub use error::{RemoteError, RemoteErrorKind};
@@ -29,7 +29,7 @@ pub use local::LocalRemote;
 pub use locked::LockedRemote;
 pub use log::{LogDecoder, LogEncoder, LogHeader, is_superseded};
 pub use pack::{PackError, PackInput, PackTable, SealedPack};
-pub use transfer::{fetch_block, fetch_table, store_pack, store_pack_telling};
+pub use transfer::{fetch_block, fetch_block_beside, fetch_table, store_pack, store_pack_telling};
 pub use unlock::{Passphrases, Unlocked, unlock};
 
 /// A place for packs and for the log of one library.
@@ -49,12 +49,24 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
 
     /// Stores a pack under its id. Durable when it returns.
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError>;
-    /// Exactly `range.len` bytes of the pack, its table included, or an error.
-    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError>;
+    /// Exactly `range.len` bytes of the pack, its table included, or an error. Dropping the future
+    /// takes a request back that was not sent yet.
+    async fn get(
+        &self,
+        pack: &PackRef,
+        range: ByteRange,
+        urgency: Urgency,
+    ) -> Result<Bytes, RemoteError>;
     /// Length of the stored object in bytes.
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError>;
     /// Deleting what is not there is success.
     async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError>;
+
+    /// Deletes packs that this state put there and that nothing came to name: what a crash leaves
+    /// between a put and its record. `is_known` tells whether index or notes know a pack. How many.
+    ///
+    /// Packs of which only the remote knows stay: they may be another state's.
+    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError>;
 
     /// The library that is kept here; `None` when there surely is none.
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError>;
@@ -75,11 +87,23 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError>;
 }
 
+/// Who waits for bytes. A remote with lanes lets those go first that somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// A reader, or a check, stands still until they come.
+    Waited,
+    /// They are probably wanted soon.
+    Ahead,
+}
+
+/// Whether a pack is known; an error leaves it as it is.
+pub type IsKnown = dyn Fn(PackId) -> Result<bool, RemoteError> + Send + Sync;
+
 /// What says that a remote is the place of a library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LibraryMark {
     pub id: LibraryId,
-    /// The wrapped key ([`Wrap`]) of an encrypted library, for everybody to see. Fewer than
+    /// The wrapped key ([`Wrap`]) of an encrypted library, for everybody to see. At most
     /// [`MAX_WRAP_BYTES`]; not looked at by the remote.
     pub wrap: Option<Bytes>,
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Appetite, Cipher, LibraryMark, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
-    SealedPack,
+    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
+    RemoteErrorKind, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, KeyStore, KeyStoreError, PackAddress, PackRef};
 
@@ -167,8 +167,13 @@ impl Remote for FaultyRemote {
         self.puts.fetch_add(1, Ordering::Relaxed);
         self.meet(Operation::Put, self.inner.put(pack), same).await
     }
-    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
-        self.meet(Operation::Get, self.inner.get(pack, range), flip)
+    async fn get(
+        &self,
+        pack: &PackRef,
+        range: ByteRange,
+        urgency: Urgency,
+    ) -> Result<Bytes, RemoteError> {
+        self.meet(Operation::Get, self.inner.get(pack, range, urgency), flip)
             .await
     }
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
@@ -177,6 +182,9 @@ impl Remote for FaultyRemote {
     async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
         self.meet(Operation::Delete, self.inner.delete(pack), same)
             .await
+    }
+    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
+        self.inner.delete_unnamed(is_known).await
     }
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.meet(Operation::ReadLog, self.inner.library(), same)

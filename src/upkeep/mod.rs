@@ -6,6 +6,7 @@ mod catch_up;
 pub mod cleanup;
 pub mod fill;
 pub mod recover;
+pub mod spare;
 pub mod verify;
 
 #[cfg(test)]

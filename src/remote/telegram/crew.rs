@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use grammers_tl_types::{enums, functions, types};
+use grammers_tl_types::{Serializable, enums, functions, types};
 use tokio::time::Instant;
 
-use super::bot::Bot;
+use super::bot::{Bot, CALL_LIMIT};
 use super::call_error::CallError;
 use super::lanes::Purpose;
 use super::posts::Door;
@@ -30,12 +30,15 @@ pub struct Member {
     pub chat: String,
 }
 
+/// A channel's access hash for a bot, or why it did not get in, and when.
+type Doors = HashMap<(i64, i64), Result<i64, (Instant, CallError)>>;
+
 #[derive(Debug)]
 pub struct Crew {
     members: Vec<Arc<Member>>,
     keys: Arc<dyn KeyStore>,
     /// By bot and channel; an error with the time when it was met.
-    doors: Mutex<HashMap<(i64, i64), Result<i64, (Instant, CallError)>>>,
+    doors: Mutex<Doors>,
     /// Channel ids by `@name`.
     names: Mutex<HashMap<String, i64>>,
     turn: AtomicUsize,
@@ -176,6 +179,21 @@ impl Crew {
         self.look(bot, channel).await.map(|info| info.door)
     }
 
+    /// Makes what a bot's first read needs: the sign-in, the way into its channel, a lane.
+    pub async fn warm(&self, member: &Member) {
+        let bot = &member.bot;
+        let ready = async {
+            let channel = self.channel_of(member).await?;
+            self.door(bot, channel).await?;
+            let ping = functions::Ping { ping_id: 1 }.to_bytes().into();
+            bot.send(None, Purpose::Read, ping, 0, CALL_LIMIT).await
+        };
+        if let Err(error) = ready.await {
+            let error = error.into_remote(format!("get bot {} ready", bot.number));
+            tracing::warn!(%error, "a bot is not ready");
+        }
+    }
+
     /// Whether nothing is known that speaks against `bot` being in `channel`.
     pub fn may_enter(&self, bot: &Bot, channel: i64) -> bool {
         !matches!(
@@ -229,7 +247,7 @@ impl Crew {
         }
     }
 
-    fn doors(&self) -> MutexGuard<'_, HashMap<(i64, i64), Result<i64, (Instant, CallError)>>> {
+    fn doors(&self) -> MutexGuard<'_, Doors> {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
     fn named(&self) -> MutexGuard<'_, HashMap<String, i64>> {

@@ -110,10 +110,6 @@ impl Lanes {
             .unwrap_or_else(PoisonError::into_inner)
             .len()
     }
-    /// Calls that could start now.
-    pub fn room(&self) -> usize {
-        self.room.available_permits()
-    }
     /// The time that `part` (0 to 1) of the recent calls took at most.
     pub fn usual(&self, part: f64) -> Option<Duration> {
         let mut sorted = self.times().recent.clone();

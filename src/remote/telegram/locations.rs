@@ -15,6 +15,9 @@ const GENERATION: usize = 20_000;
 /// next packs of the same film are.
 const BEFORE: i32 = 9;
 
+/// Held by who asks.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// Bot, channel, post.
 type Key = (i64, i64, i32);
 
@@ -22,7 +25,7 @@ type Key = (i64, i64, i32);
 pub struct Locations {
     known: Mutex<Known>,
     /// One question at a time a bot and channel: its answer serves those who wait.
-    asking: Mutex<HashMap<(i64, i64), Arc<tokio::sync::Mutex<()>>>>,
+    asking: Mutex<HashMap<(i64, i64), Turn>>,
 }
 
 #[derive(Debug, Default)]

@@ -22,6 +22,7 @@ mod posts;
 mod read;
 mod server;
 mod sign_in;
+mod spare;
 mod walk;
 mod write;
 
@@ -41,10 +42,12 @@ use self::pace::Paces;
 use self::read::Readers;
 use self::write::{Desks, PACKS_A_BOT};
 use super::{
-    Appetite, Cipher, LibraryMark, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
-    SealedPack,
+    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
+    RemoteErrorKind, SealedPack, Urgency,
 };
-use crate::model::{ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress};
+use crate::model::{
+    ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress, Timestamp,
+};
 
 pub use server::{Server, ServerKey};
 
@@ -180,6 +183,9 @@ struct Shared {
     warned: Mutex<BTreeSet<i64>>,
     log: tokio::sync::Mutex<LogMap>,
     last_tombstone: tokio::sync::Mutex<Option<Instant>>,
+    /// Posts of before belong to an earlier run.
+    started: Timestamp,
+    warming: std::sync::Once,
 }
 
 impl Shared {
@@ -213,9 +219,24 @@ impl TelegramRemote {
             warned: Mutex::default(),
             log: tokio::sync::Mutex::default(),
             last_tombstone: tokio::sync::Mutex::default(),
+            started: Timestamp::now(),
+            warming: std::sync::Once::new(),
             settings,
             keys,
         }))
+    }
+}
+
+impl TelegramRemote {
+    /// Lets all bots sign in and connect in the background, so that the first read waits for none of
+    /// it.
+    fn warm(&self) {
+        self.0.warming.call_once(|| {
+            for member in self.0.crew.members() {
+                let (shared, member) = (Arc::clone(&self.0), Arc::clone(member));
+                tokio::spawn(async move { shared.crew.warm(&member).await });
+            }
+        });
     }
 }
 
@@ -254,7 +275,12 @@ impl Remote for TelegramRemote {
         self.0.put_pack(pack).await
     }
 
-    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
+    async fn get(
+        &self,
+        pack: &PackRef,
+        range: ByteRange,
+        _urgency: Urgency,
+    ) -> Result<Bytes, RemoteError> {
         let op = format!("read pack {}", pack.id);
         self.0.read(&op, address(pack)?, pack.len, range).await
     }
@@ -285,7 +311,12 @@ impl Remote for TelegramRemote {
         Ok(())
     }
 
+    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
+        self.0.delete_unnamed(is_known).await
+    }
+
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
+        self.warm();
         self.0.find_library().await
     }
 

@@ -2,7 +2,6 @@
 //! (<https://core.telegram.org/api/files#uploading-files>).
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,7 +64,6 @@ pub struct Upload {
     name: String,
     missing: BTreeSet<u32>,
     parts: u32,
-    sent: AtomicU64,
 }
 
 /// Why an upload stopped.
@@ -92,13 +90,7 @@ impl Upload {
             name,
             missing: (0..parts).collect(),
             parts,
-            sent: AtomicU64::new(0),
         })
-    }
-
-    /// Bytes that the service has.
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
     }
 
     /// The file, once all parts are there.
@@ -181,10 +173,7 @@ impl Upload {
         };
         match retry(Deadline::after(PART_PATIENCE), attempt).await? {
             Some(wait) => Err(Stopped::Wait(wait)),
-            None => {
-                self.sent.fetch_add(range.len, Ordering::Relaxed);
-                Ok(())
-            }
+            None => Ok(()),
         }
     }
 
