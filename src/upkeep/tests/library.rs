@@ -236,7 +236,6 @@ async fn packs_are_verified_side_by_side_and_told_in_order() {
     // The first answer comes last: the others are asked for meanwhile.
     library.faulty.inject(Operation::Get, &Fault::Hang, 1);
     let before = library.faulty.calls();
-    let again = async { verify(&library.index, &library.remote, Depth::Packs, &mut |_| ()).await };
     let healing = async {
         while library.faulty.calls() < before + 5 {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
