@@ -11,19 +11,11 @@ use tokio::task::JoinHandle;
 
 use crate::index::Index;
 use crate::ingest::Ingest;
-<<<<<<< HEAD
-=======
-use crate::ingest::publisher::PublisherState;
->>>>>>> main
 use crate::model::Standing;
 use crate::remote::retry::Deadline;
 use crate::remote::{LockedRemote, Remote};
 use crate::upkeep::fill::{self, AttachError, AttachReport, Claim, Patience};
-<<<<<<< HEAD
 use crate::upkeep::spare::delete_spare_packs;
-=======
-use crate::upkeep::spare;
->>>>>>> main
 use crate::vfs::{Resumed, Vfs};
 
 /// A store that answers does so within this time; then a start is as if it had waited, and what it
@@ -64,10 +56,6 @@ pub struct Ends {
     pub remote: Arc<LockedRemote>,
     pub vfs: Vfs,
     pub ingest: Ingest,
-<<<<<<< HEAD
-=======
-    pub publishing: watch::Receiver<PublisherState>,
->>>>>>> main
     pub leftovers: Leftovers,
 }
 
@@ -242,7 +230,6 @@ impl Work {
             _ = stopping.wait_for(|stop| *stop) => return,
         }
         self.report.send_replace(Phase::Ready);
-<<<<<<< HEAD
         let sweeping = async {
             self.delete_spare_packs(&shared).await;
             std::future::pending::<()>().await;
@@ -270,42 +257,6 @@ impl Work {
                 tracing::info!(packs, "deleted packs that the last run left without a name")
             }
             Err(error) => tracing::warn!(%error, "spare packs stay for now"),
-=======
-        tokio::join!(self.follow_publishing(), self.delete_spare_packs());
-    }
-
-    /// Packs that an earlier run put into the store and died before it named them go. Only now is
-    /// known which those are: the tree is whole, and leftovers are taken up.
-    async fn delete_spare_packs(&self) {
-        let Ends {
-            index,
-            remote,
-            ingest,
-            leftovers: Leftovers::TakeUp,
-            ..
-        } = &self.ends
-        else {
-            return;
-        };
-        let shared: Arc<dyn Remote> = Arc::<LockedRemote>::clone(remote);
-        let deleting = async {
-            let noted = ingest.noted_packs().map_err(|error| error.to_string())?;
-            let deleted = spare::delete_spare_packs(index, &shared, noted).await;
-            deleted.map_err(|error| error.to_string())
-        };
-        let mut stopping = self.stopping.clone();
-        let outcome = tokio::select! {
-            outcome = deleting => outcome,
-            // An error says that whoever could stop it has gone.
-            _ = stopping.wait_for(|stop| *stop) => return,
-        };
-        match outcome {
-            Ok(0) => {}
-            Ok(packs) => tracing::info!(packs, "deleted packs that an earlier run left unnamed"),
-            Err(error) => {
-                tracing::warn!(%error, "packs that an earlier run left unnamed stay until the next start");
-            }
->>>>>>> main
         }
     }
 

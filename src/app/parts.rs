@@ -159,10 +159,6 @@ impl Parts {
             remote: Arc::clone(remote),
             vfs: vfs.clone(),
             ingest: ingest.clone(),
-<<<<<<< HEAD
-=======
-            publishing: ingest.publishing(),
->>>>>>> main
             leftovers: match purpose {
                 Purpose::Look => Leftovers::Leave,
                 Purpose::Ingest | Purpose::Serve => Leftovers::TakeUp,

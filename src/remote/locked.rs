@@ -10,11 +10,7 @@ use super::cipher::KdfCost;
 use super::retry::Deadline;
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Passphrases, Remote, RemoteError,
-<<<<<<< HEAD
     Removal, SealedPack, Unlocked, Urgency, unlock,
-=======
-    SealedPack, Unlocked, Urgency, unlock,
->>>>>>> main
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
