@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, SealedPack, Urgency,
+    RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, KeyStore, KeyStoreError, PackAddress, PackRef};
 
@@ -39,7 +39,7 @@ pub enum Fault {
     Delay(Duration),
     /// Does not answer until [`FaultyRemote::heal`]; what was asked is not done.
     Hang,
-    /// Answers with one bit flipped (`get` and `read_log`).
+    /// Answers with one bit flipped (`get` and `read_log`), or that it cannot be done (`delete`).
     FlipBit,
 }
 
@@ -179,8 +179,9 @@ impl Remote for FaultyRemote {
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.inner.size(pack).await
     }
-    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
-        self.meet(Operation::Delete, self.inner.delete(pack), same)
+    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
+        let deleting = self.inner.delete(pack);
+        self.meet(Operation::Delete, deleting, |_| Removal::Left)
             .await
     }
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {

@@ -43,7 +43,7 @@ use self::read::{Readers, Stored};
 use self::write::{Desks, PACKS_A_BOT};
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, SealedPack, Urgency,
+    RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::model::{
     ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress, Timestamp,
@@ -303,16 +303,20 @@ impl Remote for TelegramRemote {
         }
     }
 
-    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
+    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         let address = address(pack)?;
         let left = self
             .0
             .delete_posts(address.channel, &[address.message])
             .await?;
-        if left > 0 {
-            self.0.bury(address.channel, address.message).await?;
+        if left == 0 {
+            return Ok(Removal::Gone);
         }
-        Ok(())
+        self.0.bury(address.channel, address.message).await?;
+        Ok(match self.0.settings.tombstones {
+            Tombstones::Leave => Removal::Left,
+            Tombstones::Write => Removal::Gone,
+        })
     }
 
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
