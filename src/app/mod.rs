@@ -1,5 +1,6 @@
 //! Composition root: the only place that wires parts together, and the order in which they stop.
 
+mod bots;
 mod daemon;
 mod operations;
 mod parts;
@@ -20,6 +21,7 @@ use crate::remote::{KdfCost, LocalRemote, Passphrases, Remote, Unlocked, unlock}
 use crate::telemetry::LevelSwitch;
 use crate::upkeep::fill;
 use crate::upkeep::recover::Recovery;
+pub use bots::{AccessLine, BotLine, BotReport, test_bots};
 pub use daemon::run_daemon;
 pub use parts::{Parts, Purpose};
 pub use plan::plan;

@@ -105,8 +105,8 @@ pub(super) enum Command {
         #[arg(long)]
         take_over: bool,
     },
-    #[command(hide = true)]
-    TestBots(Later),
+    /// Try what each bot can do: sign in, its rights, a message posted, read and deleted
+    TestBots,
     #[command(hide = true)]
     Import(Later),
     #[command(hide = true)]

@@ -179,7 +179,7 @@ impl Upload {
 
     /// The request with the bytes behind its other fields, written straight into place: a pack passes
     /// here whole, and each copy of it costs.
-    fn request(&self, source: &dyn Source, part: u32, bytes: &Bytes) -> Bytes {
+    pub fn request(&self, source: &dyn Source, part: u32, bytes: &Bytes) -> Bytes {
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let mut body = Vec::with_capacity(bytes.len() + 32);
         if source.len() > BIG_BYTES {
