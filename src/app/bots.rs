@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::limits::{self, Limits, MeasuredLine};
 use super::telegram;
 use crate::config::{Config, Store};
 use crate::index::{Index, Owner};
 use crate::model::KeyStore;
 use crate::remote::telegram::{
-    Access, BotProbe, ChannelInfo, ChannelKind, ChannelProbe, Probe, Probed, Right, SlowMode, Trial,
+    Access, BotProbe, ChannelInfo, ChannelKind, ChannelProbe, Probe, Probed, Right, SlowMode,
+    Trial, Wait,
 };
 use crate::remote::{MemoryKeys, RemoteError, RemoteErrorKind};
 
@@ -26,6 +28,19 @@ pub struct BotReport {
     pub notes: Vec<String>,
     /// Waits that the service asked for meanwhile.
     pub waits: Vec<WaitLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Vec<MeasuredLine>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+}
+
+/// How far a test goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Test {
+    /// Whether everything works.
+    Function,
+    /// How fast it goes, too: up to 64 MiB a bot, and a minute.
+    Speed,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,7 +103,7 @@ pub struct WaitLine {
 ///
 /// # Errors
 /// When there are no bots to test.
-pub async fn test_bots(config: &Config) -> anyhow::Result<BotReport> {
+pub async fn test_bots(config: &Config, test: Test) -> anyhow::Result<BotReport> {
     let Store::Telegram(telegram) = &config.store else {
         anyhow::bail!(
             "there are no bots to test: the store is a directory; set BOT_TOKEN, CHAT_ID, \
@@ -100,6 +115,15 @@ pub async fn test_bots(config: &Config) -> anyhow::Result<BotReport> {
     let probe = Probe::new(&settings, &keys);
     let probed = probe.run().await;
     let mut report = judge(&probed);
+    if test == Test::Speed {
+        let measured = probe.measure(&probed).await;
+        report.limits = Some(limits::limits(&measured));
+        report.measured = Some(limits::lines(&measured));
+        report
+            .notes
+            .push(limits::about_old_posts(measured.old_posts).to_owned());
+        report.waits = waits(probe.waits());
+    }
     if config.encryption.passphrase.is_none() {
         report
             .warnings
@@ -196,11 +220,6 @@ fn judge(probed: &Probed) -> BotReport {
         });
         access.extend(lines);
     }
-    let waits = probed.waits.iter().map(|met| WaitLine {
-        bot: met.bot,
-        step: met.step.clone(),
-        seconds: met.wait.as_secs(),
-    });
     BotReport {
         ok: bots.iter().all(|bot| bot.problem.is_none()),
         bots,
@@ -208,8 +227,19 @@ fn judge(probed: &Probed) -> BotReport {
         access,
         warnings: warnings(probed),
         notes: Vec::new(),
-        waits: waits.collect(),
+        waits: waits(probed.waits.clone()),
+        measured: None,
+        limits: None,
     }
+}
+
+fn waits(met: Vec<Wait>) -> Vec<WaitLine> {
+    let line = |met: Wait| WaitLine {
+        bot: met.bot,
+        step: met.step,
+        seconds: met.wait.as_secs(),
+    };
+    met.into_iter().map(line).collect()
 }
 
 fn new_channel((channel, info): &(i64, ChannelInfo)) -> NewChannel {

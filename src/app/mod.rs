@@ -2,6 +2,7 @@
 
 mod bots;
 mod daemon;
+mod limits;
 mod operations;
 mod parts;
 mod plan;
@@ -21,8 +22,9 @@ use crate::remote::{KdfCost, LocalRemote, Passphrases, Remote, Unlocked, unlock}
 use crate::telemetry::LevelSwitch;
 use crate::upkeep::fill;
 use crate::upkeep::recover::Recovery;
-pub use bots::{AccessLine, BotLine, BotReport, test_bots};
+pub use bots::{AccessLine, BotLine, BotReport, Test, test_bots};
 pub use daemon::run_daemon;
+pub use limits::{Limits, MeasuredLine};
 pub use parts::{Parts, Purpose};
 pub use plan::plan;
 pub use telegram::check_settings;

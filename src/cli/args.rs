@@ -106,7 +106,12 @@ pub(super) enum Command {
         take_over: bool,
     },
     /// Try what each bot can do: sign in, its rights, a message posted, read and deleted
-    TestBots,
+    TestBots {
+        /// Measure round trip and speed too: up to 64 MiB a bot, and a minute; the limits go to FILE
+        /// as JSON, or to stdout (the report then to stderr)
+        #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+        measure: Option<Option<PathBuf>>,
+    },
     #[command(hide = true)]
     Import(Later),
     #[command(hide = true)]

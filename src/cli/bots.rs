@@ -1,15 +1,33 @@
 //! `test-bots`.
 
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
 use super::Context;
 use super::outcome::{Outcome, Unhappy};
 use super::output::{self, Align, Format, count, printable};
-use crate::app::{self, AccessLine, BotLine, BotReport};
+use crate::app::{self, AccessLine, BotLine, BotReport, MeasuredLine, Test};
 
-pub(super) async fn test(context: &Context) -> Outcome {
-    let report = app::test_bots(&context.config.get()).await?;
-    match context.format {
-        Format::Json => output::json(&report)?,
-        Format::Text => output::write(&text(&report))?,
+/// `measure`: whether, and where the limits go.
+pub(super) async fn test(measure: Option<&Option<PathBuf>>, context: &Context) -> Outcome {
+    let test = match measure {
+        Some(_) => Test::Speed,
+        None => Test::Function,
+    };
+    let report = app::test_bots(&context.config.get(), test).await?;
+    if let (Some(Some(file)), Some(limits)) = (measure, &report.limits) {
+        let json = serde_json::to_string_pretty(limits)? + "\n";
+        std::fs::write(file, json)
+            .with_context(|| format!("{} cannot be written", file.display()))?;
+    }
+    match (context.format, &report.limits, measure) {
+        (Format::Json, ..) => output::json(&report)?,
+        (Format::Text, Some(limits), Some(None)) => {
+            eprint!("{}", text(&report));
+            output::json(limits)?;
+        }
+        (Format::Text, ..) => output::write(&text(&report))?,
     }
     match report.ok {
         true => Ok(()),
@@ -44,6 +62,9 @@ fn text(report: &BotReport) -> String {
         rows.extend(lines.into_iter().map(|line| row(bot, line)));
     }
     let mut text = output::table(&head, &rows);
+    if let Some(measured) = &report.measured {
+        text.push_str(&format!("\n{}", speeds(measured)));
+    }
     let mut paragraph = String::new();
     for bot in &report.bots {
         for new in &bot.new_channels {
@@ -76,6 +97,37 @@ fn text(report: &BotReport) -> String {
     }
     text.push_str(&format!("\n{}\n", verdict(report)));
     text
+}
+
+fn speeds(measured: &[MeasuredLine]) -> String {
+    let lanes = measured.iter().find_map(|line| line.connections);
+    let all = lanes.map_or_else(|| "ALL".to_owned(), |lanes| format!("{lanes} CONNECTIONS"));
+    let head = [
+        ("BOT", Align::Right),
+        ("ROUND TRIP", Align::Right),
+        ("1 CONNECTION UP", Align::Right),
+        ("DOWN", Align::Right),
+        (&format!("{all} UP"), Align::Right),
+        ("DOWN", Align::Right),
+        ("", Align::Left),
+    ];
+    let rate = |value: Option<f64>| match value {
+        Some(megabytes) => format!("{megabytes:.1} MB/s"),
+        None => "-".to_owned(),
+    };
+    let row = |line: &MeasuredLine| {
+        let trip = line.round_trip_ms;
+        vec![
+            line.bot.to_string(),
+            trip.map_or_else(|| "-".to_owned(), |trip| format!("{trip:.0} ms")),
+            rate(line.lane_up),
+            rate(line.lane_down),
+            rate(line.bot_up),
+            rate(line.bot_down),
+            line.problem.clone().unwrap_or_default(),
+        ]
+    };
+    output::table(&head, &measured.iter().map(row).collect::<Vec<_>>())
 }
 
 fn row(bot: &BotLine, line: &AccessLine) -> Vec<String> {

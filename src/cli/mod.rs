@@ -139,7 +139,7 @@ async fn dispatch(command: &Command, context: &Context) -> Outcome {
         Command::Url { path } => files::url(path, context).await,
         Command::Delete(delete) => files::delete(delete, context).await,
         Command::Retry { paths } => files::retry(paths, context).await,
-        Command::TestBots => bots::test(context).await,
+        Command::TestBots { measure } => bots::test(measure.as_ref(), context).await,
         Command::Plan { file } => upkeep::plan(file, context).await,
         Command::Reload => settings::reload(context).await,
         Command::DbStats => upkeep::stats(context).await,

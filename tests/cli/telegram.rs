@@ -1,6 +1,8 @@
 //! Bots: what `test-bots` tells of them, and what a start says where one cannot work.
 
-use telegram_sim::{Bot, Channel, Options, Right, Server, Visibility};
+use std::time::Duration;
+
+use telegram_sim::{Bot, Channel, Options, Profile, Right, Server, Shape, Visibility};
 use tokio::runtime::Runtime;
 
 use crate::scratch::{Ended, Scratch};
@@ -175,6 +177,48 @@ fn bots_are_tested_beside_a_state_and_keep_their_sign_in() {
     let keys = bench.sim.calls("handshake");
     bench.run(&[], &["test-bots"]).ok();
     assert_eq!(bench.sim.calls("handshake"), keys);
+}
+
+/// What was measured goes back into the simulator, which then behaves like it.
+#[test]
+fn measured_limits_are_a_profile_for_the_simulator() {
+    let bench = Bench::start(Options {
+        shape: Shape {
+            latency: Duration::from_millis(20),
+            lane_bytes_per_s: Some(8_000_000),
+            bot_bytes_per_s: Some(16_000_000),
+        },
+        ..options(1, 1)
+    });
+    let shown = bench.run(&[], &["test-bots", "--measure=limits.json"]).ok();
+    assert!(shown.contains("measure again in two days"), "{shown}");
+    assert_eq!(bench.posts(), 1, "the probe for later");
+    bench
+        .sim
+        .set_clock_offset(Duration::from_secs(49 * 60 * 60));
+    let file = bench.scratch.path().join("limits.json");
+    let ended = bench.run(&[], &["test-bots", "--measure"]);
+    assert!(ended.stderr.contains("all work"), "{ended:?}");
+    let printed = ended.json();
+    assert_eq!(printed["old_posts"], "keep");
+
+    for text in [std::fs::read_to_string(&file).unwrap(), printed.to_string()] {
+        std::fs::write(&file, &text).unwrap();
+        let profile = Profile::read(&file).unwrap();
+        let fields: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&text).unwrap();
+        let known = format!("{profile:?}").matches("Some(").count();
+        assert_eq!(
+            known,
+            fields.len(),
+            "the simulator knows other fields: {text}"
+        );
+        let mut options = Options::default();
+        profile.apply(&mut options).unwrap();
+        assert!(options.shape.latency >= Duration::from_millis(20));
+        assert!(options.shape.lane_bytes_per_s.unwrap() < 10_000_000);
+        assert!(options.shape.bot_bytes_per_s.unwrap() < 20_000_000);
+    }
 }
 
 /// A public key that belongs to no server.

@@ -16,6 +16,7 @@ mod lanes;
 mod library;
 mod locations;
 mod log;
+mod measure;
 mod pace;
 mod parts;
 mod posts;
@@ -52,6 +53,7 @@ use crate::model::{
 };
 
 pub use crew::{ChannelInfo, ChannelKind, Right, Rights, SlowMode};
+pub use measure::{BotMeasured, Figures, Measured, OldPosts};
 pub use probe::{Access, BotProbe, ChannelProbe, Probe, Probed, Wait};
 pub use server::{Server, ServerKey};
 pub use trial::Trial;

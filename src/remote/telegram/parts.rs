@@ -21,7 +21,7 @@ pub const PART_BYTES: u64 = 512 * 1024;
 /// Files above it go by `upload.saveBigFilePart`.
 const BIG_BYTES: u64 = 10 * 1024 * 1024;
 /// For one part, from the moment it has room on a lane: at 100 KB/s it takes five seconds.
-const PART_LIMIT: Duration = Duration::from_secs(60);
+pub const PART_LIMIT: Duration = Duration::from_secs(60);
 /// How long one part is tried on one bot.
 const PART_PATIENCE: Duration = Duration::from_secs(180);
 /// A wait up to this long is waited out by the bot itself; above it the pack may go elsewhere.

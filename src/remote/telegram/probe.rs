@@ -345,7 +345,7 @@ impl Probe {
         })
     }
 
-    fn note(&self, member: &Member, step: &str, error: &RemoteError) {
+    pub(super) fn note(&self, member: &Member, step: &str, error: &RemoteError) {
         if let Some(wait) = error.retry_after {
             let met = Wait {
                 bot: member.bot.number,

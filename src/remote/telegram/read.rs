@@ -388,6 +388,8 @@ impl Errors {
 
 #[cfg(test)]
 mod tests {
+    use grammers_tl_types::Serializable;
+
     use super::*;
 
     #[test]
