@@ -145,6 +145,15 @@ impl Operations for AppOperations {
         add("cache", "blocks", cache.entries, StatUnit::Count);
         add("cache", "hits", cache.hits, StatUnit::Count);
         add("cache", "misses", cache.misses, StatUnit::Count);
+        let ahead = [
+            ("fetched ahead", cache.ahead_fetched),
+            ("fetched ahead and used", cache.ahead_used),
+            ("fetched ahead in vain", cache.ahead_wasted),
+            ("errors of fetching ahead", cache.ahead_errors),
+        ];
+        for (name, count) in ahead {
+            add("cache", name, count, StatUnit::Count);
+        }
         add("spool", "size", self.spool.used(), StatUnit::Bytes);
         add("spool", "free", self.spool.free(), StatUnit::Bytes);
         let pending = self.vfs.pending().map_err(|error| error.to_string())?;

@@ -12,7 +12,7 @@ use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use crate::media::plan::CutPolicy;
 use crate::media::tool::Ffmpeg;
 use crate::process::Launcher;
-use crate::read::Reader;
+use crate::read::{AheadLimits, Reader};
 use crate::remote::Remote;
 use crate::remote::retry::Deadline;
 use crate::spool::{Spool, SpoolConfig};
@@ -83,7 +83,16 @@ impl Parts {
             config.cache_size,
             config.read_deadline,
         ));
-        let reader = Reader::new(Arc::clone(&spool), Arc::clone(&cache), config.read_deadline);
+        let limits = AheadLimits {
+            segments: config.preload.segments,
+            readers: config.preload.readers,
+        };
+        let reader = Reader::new(
+            Arc::clone(&spool),
+            Arc::clone(&cache),
+            config.read_deadline,
+            limits,
+        );
         let tree = Arc::new(Tree::new(Arc::clone(&index)));
         let unpublished = index.unpublished()?;
         let ingest_parts = IngestParts {

@@ -46,12 +46,22 @@ pub struct Config {
     pub keep_deleted: Duration,
     /// Bytes of the block cache in memory.
     pub cache_size: u64,
+    pub preload: PreloadConfig,
     /// Longest wait of a read for the store.
     pub read_deadline: Duration,
     /// Longest wait of a write for room in the spool.
     pub write_deadline: Duration,
     pub http: HttpConfig,
     pub log: LogConfig,
+}
+
+/// What is fetched before it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PreloadConfig {
+    /// Ahead of one reader.
+    pub segments: u64,
+    /// Readers at the same time.
+    pub readers: usize,
 }
 
 /// Where packs are kept.

@@ -133,6 +133,10 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
         ("TGFS_KEEP_DELETED", one.keep_deleted != other.keep_deleted),
         ("CACHE_SIZE", one.cache_size != other.cache_size),
         (
+            "PRELOAD_SEGMENTS or MAX_CONCURRENT_PRELOADS",
+            one.preload != other.preload,
+        ),
+        (
             "TGFS_READ_DEADLINE",
             one.read_deadline != other.read_deadline,
         ),

@@ -7,9 +7,9 @@ use super::layers::{Inputs, Values};
 use super::settings::{self, Fallback};
 use super::{
     Config, ConfigHandle, EncryptionConfig, HttpBind, HttpConfig, HttpTrust, LogConfig, LogLevel,
-    MediaConfig, MountConfig, Pace, PublicScheme, Secret, ServerAddress, ServerConfig, Sidecars,
-    SpoolConfig, Store, StoreOrigin, TelegramConfig, TlsFiles, Tombstones, ViewsListing, bots,
-    parse_duration, parse_size, report, telegram,
+    MediaConfig, MountConfig, Pace, PreloadConfig, PublicScheme, Secret, ServerAddress,
+    ServerConfig, Sidecars, SpoolConfig, Store, StoreOrigin, TelegramConfig, TlsFiles, Tombstones,
+    ViewsListing, bots, parse_duration, parse_size, report, telegram,
 };
 
 /// Smallest and largest pack: below, the table outweighs the data; above, Telegram's 2000 MiB.
@@ -18,6 +18,8 @@ const PACK_SIZES: std::ops::RangeInclusive<u64> = (1 << 20)..=(2000 << 20);
 const ROLLOVERS: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 /// Smallest cache: a few blocks for each of a handful of readers.
 const MIN_CACHE_BYTES: u64 = 16 << 20;
+/// Largest of PRELOAD_SEGMENTS and MAX_CONCURRENT_PRELOADS; the cache bounds both further.
+const PRELOADS: std::ops::RangeInclusive<u64> = 0..=1024;
 /// Largest cache that is taken without being asked for.
 const MAX_DEFAULT_CACHE_BYTES: u64 = 1 << 30;
 
@@ -89,6 +91,7 @@ impl Reader<'_> {
             pack_size: self.pack_size(),
             keep_deleted: self.duration("TGFS_KEEP_DELETED"),
             cache_size: self.cache_size(),
+            preload: self.preload(),
             read_deadline: self.deadline("TGFS_READ_DEADLINE"),
             write_deadline: self.deadline("TGFS_WRITE_DEADLINE"),
             http: self.http(),
@@ -372,6 +375,23 @@ impl Reader<'_> {
             self.problem("TGFS_PACK_SIZE", "must lie between 1MiB and 2000MiB");
         }
         size
+    }
+
+    fn preload(&mut self) -> PreloadConfig {
+        let segments = self.preload_count("PRELOAD_SEGMENTS");
+        let readers = self.preload_count("MAX_CONCURRENT_PRELOADS");
+        PreloadConfig {
+            segments,
+            readers: usize::try_from(readers).unwrap_or(usize::MAX),
+        }
+    }
+
+    fn preload_count(&mut self, name: &str) -> u64 {
+        let count: u64 = self.count(name, "0 to 1024").unwrap_or(0);
+        if !PRELOADS.contains(&count) {
+            self.problem(name, "must lie between 0 and 1024");
+        }
+        count
     }
 
     fn cache_size(&mut self) -> u64 {

@@ -213,8 +213,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("CACHE_TYPE", Choice(&["memory", "disk", "tiered"]), Fixed("memory"), NotYet, "this release caches in memory"),
     Setting::new("CACHE_SIZE", Size, Computed("1 GiB, at most a quarter of the memory"), AtStart, "bytes of the block cache"),
     Setting::new("CACHE_DIR", Path, Computed("<state>/cache"), NotYet, "where a disk cache lies"),
-    Setting::new("PRELOAD_SEGMENTS", Count, Fixed("8"), NotYet, "segments fetched ahead of a player"),
-    Setting::new("MAX_CONCURRENT_PRELOADS", Count, Fixed("5"), NotYet, "fetches ahead at the same time"),
+    Setting::new("PRELOAD_SEGMENTS", Count, Fixed("8"), AtStart, "how far to fetch ahead of who reads in sequence, in segments of 8 MiB; 0 = not at all"),
+    Setting::new("MAX_CONCURRENT_PRELOADS", Count, Fixed("5"), AtStart, "readers that are fetched ahead for at the same time; they share a quarter of CACHE_SIZE"),
     // HTTP
     Setting::new("LOCAL_HOST", Text, Fixed("127.0.0.1"), AtStart, "address or name that HTTP listens on; `--http` wins"),
     Setting::new("LOCAL_PORT", Count, Fixed("8080"), AtStart, "port that HTTP listens on; 0 = any free one; `--http` wins"),

@@ -88,7 +88,7 @@ pub(super) fn metrics(gateway: &Gateway) -> FsResult<Response<Body>> {
     let mut text = String::new();
     let counter = "counter";
     let gauge = "gauge";
-    let rows: [(&str, &str, &str, u64); 15] = [
+    let rows: [(&str, &str, &str, u64); 19] = [
         (
             "uptime_seconds",
             gauge,
@@ -150,6 +150,30 @@ pub(super) fn metrics(gateway: &Gateway) -> FsResult<Response<Body>> {
             gauge,
             "Files that are only in the spool",
             pending.files,
+        ),
+        (
+            "cache_ahead_fetched_total",
+            counter,
+            "Blocks fetched before a reader came for them",
+            cache.ahead_fetched,
+        ),
+        (
+            "cache_ahead_used_total",
+            counter,
+            "Blocks wanted ahead whose reader came",
+            cache.ahead_used,
+        ),
+        (
+            "cache_ahead_wasted_total",
+            counter,
+            "Blocks fetched ahead whose reader never came",
+            cache.ahead_wasted,
+        ),
+        (
+            "cache_ahead_errors_total",
+            counter,
+            "Fetches ahead that failed",
+            cache.ahead_errors,
         ),
         (
             "pending_bytes",

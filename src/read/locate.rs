@@ -25,6 +25,15 @@ pub enum Place {
     },
 }
 
+impl Place {
+    /// Bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Zeros(len) | Self::Spool { len, .. } | Self::Pack { len, .. } => *len as u64,
+        }
+    }
+}
+
 /// The places of `extents` in order. The spool is preferred: it is the nearer copy.
 pub fn locate(
     extents: &[Extent],

@@ -1,7 +1,9 @@
 //! The read path: a range of a file becomes runs in the spool, zeros and blocks of packs, and is
 //! answered exactly or not at all.
 
+mod ahead;
 mod locate;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use crate::cache::BlockCache;
 use crate::model::{BLOCK_BYTES, Blob, BlockIndex, ErrorKind, Extent, FsError, FsResult};
 use crate::remote::{RemoteError, RemoteErrorKind};
 use crate::spool::{Spool, SpoolFile};
+use ahead::Ahead;
+pub use ahead::{AheadLimits, Follower, Leaving, Reach, Reading, Source};
 use locate::{Place, locate};
 
 /// Blocks that one read fetches side by side; kernel reads span at most three blocks, HTTP asks
@@ -24,18 +28,32 @@ const PARALLEL_BLOCKS: usize = 4;
 pub struct Reader {
     spool: Arc<Spool>,
     cache: Arc<BlockCache>,
+    ahead: Arc<Ahead>,
     /// How long a read may wait for the remote.
     deadline: Duration,
 }
 
 impl Reader {
     #[must_use]
-    pub fn new(spool: Arc<Spool>, cache: Arc<BlockCache>, deadline: Duration) -> Self {
+    pub fn new(
+        spool: Arc<Spool>,
+        cache: Arc<BlockCache>,
+        deadline: Duration,
+        limits: AheadLimits,
+    ) -> Self {
+        let ahead = Ahead::new(Arc::clone(&cache), Arc::clone(&spool), limits);
         Self {
             spool,
             cache,
+            ahead,
             deadline,
         }
+    }
+
+    /// Takes a read that is about to be made through a handle, and begins to fetch what follows it
+    /// when it is one of a sequence. Never waits. Inside a tokio runtime.
+    pub fn follow(&self, follower: &Follower, reading: Reading, source: Source<'_>) {
+        self.ahead.follow(follower, reading, source);
     }
 
     /// The bytes of `extents`, one after the other: all of them.

@@ -68,19 +68,28 @@ async fn packs_come_back(remote: &Arc<dyn Remote>) {
         assert!(found == expected, "{lens:?}");
         // A pack explains itself: from its last bytes to its table.
         let end = remote
-            .get(&stored, ByteRange::new(stored.len - 16, 16))
+            .get(
+                &stored,
+                ByteRange::new(stored.len - 16, 16),
+                Urgency::Waited,
+            )
             .await
             .unwrap();
         let table_len = u64::from_le_bytes(end[..8].try_into().unwrap());
         assert_eq!(table_len, stored.len - stored.data_len - 16);
         assert_eq!(&end[8..], b"tgfsPAK1");
-        let behind = remote.get(&stored, ByteRange::new(stored.len - 1, 2)).await;
+        let behind = remote
+            .get(&stored, ByteRange::new(stored.len - 1, 2), Urgency::Ahead)
+            .await;
         assert!(behind.is_err());
         remote.delete(&stored).await.unwrap();
         remote.delete(&stored).await.unwrap();
         let gone = remote.size(&stored).await.unwrap_err();
         assert_eq!(gone.kind, RemoteErrorKind::NotFound);
-        let gone = remote.get(&stored, ByteRange::new(0, 1)).await.unwrap_err();
+        let gone = remote
+            .get(&stored, ByteRange::new(0, 1), Urgency::Waited)
+            .await
+            .unwrap_err();
         assert_eq!(gone.kind, RemoteErrorKind::NotFound);
     }
 }
@@ -181,7 +190,8 @@ fn local(store: &Path) -> Arc<dyn Remote> {
     Arc::new(LocalRemote::open(store).unwrap())
 }
 
-async fn encrypted(remote: Arc<dyn Remote>) -> Arc<dyn Remote> {
+/// The same remote, and everything that goes there encrypted.
+pub(super) async fn encrypted(remote: Arc<dyn Remote>) -> Arc<dyn Remote> {
     let passphrases = Passphrases::new(Some("correct horse"), None);
     let unlocked = unlock(remote, &passphrases, KdfCost::NONE, retry::Deadline::None);
     unlocked.await.unwrap().remote

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use super::cipher::{LogForm, MasterKey, Wrap, log_form, open_log, seal_log};
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, SealedPack,
+    RemoteErrorKind, SealedPack, Urgency,
 };
 use crate::codec::CodecError;
 use crate::model::{ByteRange, LibraryId, PackAddress, PackRef};
@@ -119,8 +119,13 @@ impl Remote for EncryptedRemote {
         self.keep_wrap().await?;
         self.inner.put(pack).await
     }
-    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
-        self.inner.get(pack, range).await
+    async fn get(
+        &self,
+        pack: &PackRef,
+        range: ByteRange,
+        urgency: Urgency,
+    ) -> Result<Bytes, RemoteError> {
+        self.inner.get(pack, range, urgency).await
     }
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.inner.size(pack).await

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, SealedPack,
+    RemoteErrorKind, SealedPack, Urgency,
 };
 use crate::codec::{self, CodecError, Kind, Record};
 use crate::disk::{self, DirectoryLock, LockError};
@@ -223,7 +223,12 @@ impl Remote for LocalRemote {
         .await
     }
 
-    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
+    async fn get(
+        &self,
+        pack: &PackRef,
+        range: ByteRange,
+        _urgency: Urgency,
+    ) -> Result<Bytes, RemoteError> {
         let id = pack.id;
         self.blocking(format!("read pack {id}"), move |this| {
             let len = usize::try_from(range.len).map_err(io::Error::other)?;

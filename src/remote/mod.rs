@@ -29,7 +29,7 @@ pub use keys::MemoryKeys;
 pub use local::LocalRemote;
 pub use log::{LogDecoder, LogEncoder, LogHeader, is_superseded};
 pub use pack::{PackError, PackInput, PackTable, SealedPack};
-pub use transfer::{fetch_block, fetch_table, store_pack, store_pack_telling};
+pub use transfer::{fetch_block, fetch_block_beside, fetch_table, store_pack, store_pack_telling};
 pub use unlock::{Passphrases, Unlocked, unlock};
 
 /// A place for packs and for the log of one library.
@@ -49,8 +49,14 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
 
     /// Stores a pack under its id. Durable when it returns.
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError>;
-    /// Exactly `range.len` bytes of the pack, its table included, or an error.
-    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError>;
+    /// Exactly `range.len` bytes of the pack, its table included, or an error. Dropping the future
+    /// takes a request back that was not sent yet.
+    async fn get(
+        &self,
+        pack: &PackRef,
+        range: ByteRange,
+        urgency: Urgency,
+    ) -> Result<Bytes, RemoteError>;
     /// Length of the stored object in bytes.
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError>;
     /// Deleting what is not there is success.
@@ -81,6 +87,15 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError>;
 }
 
+/// Who waits for bytes. A remote with lanes lets those go first that somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// A reader, or a check, stands still until they come.
+    Waited,
+    /// They are probably wanted soon.
+    Ahead,
+}
+
 /// Whether a pack is known; an error leaves it as it is.
 pub type IsKnown = dyn Fn(PackId) -> Result<bool, RemoteError> + Send + Sync;
 
@@ -88,7 +103,7 @@ pub type IsKnown = dyn Fn(PackId) -> Result<bool, RemoteError> + Send + Sync;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LibraryMark {
     pub id: LibraryId,
-    /// The wrapped key ([`Wrap`]) of an encrypted library, for everybody to see. Fewer than
+    /// The wrapped key ([`Wrap`]) of an encrypted library, for everybody to see. At most
     /// [`MAX_WRAP_BYTES`]; not looked at by the remote.
     pub wrap: Option<Bytes>,
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, SealedPack,
+    RemoteErrorKind, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -154,8 +154,13 @@ impl Remote for FaultyRemote {
         self.puts.fetch_add(1, Ordering::Relaxed);
         self.meet(Operation::Put, self.inner.put(pack), same).await
     }
-    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
-        self.meet(Operation::Get, self.inner.get(pack, range), flip)
+    async fn get(
+        &self,
+        pack: &PackRef,
+        range: ByteRange,
+        urgency: Urgency,
+    ) -> Result<Bytes, RemoteError> {
+        self.meet(Operation::Get, self.inner.get(pack, range, urgency), flip)
             .await
     }
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {

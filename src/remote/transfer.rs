@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::pack::{PACK_MAGIC, PackError, PackTable, SealedPack, TRAILER_BYTES};
 use super::retry::{Deadline, retry_telling};
-use super::{Remote, RemoteError, RemoteErrorKind};
+use super::{Remote, RemoteError, RemoteErrorKind, Urgency};
 use crate::codec::MAX_PAYLOAD_BYTES;
-use crate::model::{BlockIndex, ByteRange, Digest, PackAddress, PackRef};
+use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, Digest, PackAddress, PackRef};
 
 /// Puts a pack with retries, reads back its size, its table, its first, last and one random block,
 /// and only then says where it is. Waits for the remote as long as it takes.
@@ -132,7 +132,7 @@ pub async fn fetch_table(
         return Err(corrupt(pack, "its reference names no table".into()));
     }
     let range = ByteRange::new(pack.data_len, tail_len);
-    let tail = remote.get(pack, range).await?;
+    let tail = remote.get(pack, range, Urgency::Waited).await?;
     let split = tail.len().saturating_sub(TRAILER_BYTES as usize);
     let (table, trailer) = tail.split_at(split);
     if !trailer.ends_with(&PACK_MAGIC) || Digest::of(table) != pack.table_digest {
@@ -156,18 +156,51 @@ pub async fn fetch_block(
     table: &PackTable,
     block: BlockIndex,
 ) -> Result<Bytes, RemoteError> {
-    let range = table.block_range(block).ok_or_else(|| {
-        let pack_id = pack.id;
-        bad(
-            pack,
-            PackError::NoSuchBlock {
-                pack: pack_id,
-                block,
-            },
-        )
-    })?;
-    let bytes = remote.get(pack, range).await?;
+    let bytes = fetch_raw(remote, pack, block, Urgency::Waited).await?;
     table
         .open_block(block, bytes, remote.cipher())
         .map_err(|error| bad(pack, error))
+}
+
+/// As [`fetch_block`], while the table is still on its way: the first byte of a pack then takes one
+/// round trip and not two.
+///
+/// # Errors
+/// As [`fetch_block`], or what `table` says.
+pub async fn fetch_block_beside<E: From<RemoteError>>(
+    remote: &Arc<dyn Remote>,
+    pack: &PackRef,
+    table: impl Future<Output = Result<Arc<PackTable>, E>>,
+    block: BlockIndex,
+    urgency: Urgency,
+) -> Result<Bytes, E> {
+    let raw = async {
+        fetch_raw(remote, pack, block, urgency)
+            .await
+            .map_err(E::from)
+    };
+    let (table, bytes) = futures_util::future::try_join(table, raw).await?;
+    table
+        .open_block(block, bytes, remote.cipher())
+        .map_err(|error| bad(pack, error).into())
+}
+
+/// A block as it is stored, not looked at.
+async fn fetch_raw(
+    remote: &Arc<dyn Remote>,
+    pack: &PackRef,
+    block: BlockIndex,
+    urgency: Urgency,
+) -> Result<Bytes, RemoteError> {
+    let offset = u64::from(block.0) * BLOCK_BYTES;
+    if offset >= pack.data_len {
+        let pack_id = pack.id;
+        let error = PackError::NoSuchBlock {
+            pack: pack_id,
+            block,
+        };
+        return Err(bad(pack, error));
+    }
+    let range = ByteRange::new(offset, BLOCK_BYTES.min(pack.data_len - offset));
+    remote.get(pack, range, urgency).await
 }

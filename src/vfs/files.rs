@@ -11,8 +11,8 @@ use super::types::{HandleId, Mutability, SetIdBits};
 use super::{Inner, Target, Vfs, attributes};
 use crate::ingest::extents::ExtentList;
 use crate::model::{
-    Blob, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState, FsError,
-    FsResult,
+    Blob, ByteRange, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState,
+    FsError, FsResult,
 };
 
 /// Written bytes are pushed to the disk each time this many have come together, so that the wait
@@ -124,11 +124,16 @@ impl Vfs {
                 Ok(bytes.slice(from..from.saturating_add(len).min(bytes.len())))
             }
             OpenKind::View(view) => view.read(&self.0.reader, offset, len).await,
-            OpenKind::Snapshot { content } => {
+            OpenKind::Snapshot { content, follower } => {
+                let range = ByteRange::new(offset, len);
+                self.0.follow_version(follower, content, range);
                 let extents = ExtentList::new(content.extents.clone()).range(offset, len);
                 self.0.reader.read(&extents, &content.blobs).await
             }
-            OpenKind::File(open) => self.read_file(&open.file, offset, len).await,
+            OpenKind::File(open) => {
+                self.0.follow_file(open, ByteRange::new(offset, len));
+                self.read_file(&open.file, offset, len).await
+            }
         }
     }
 
@@ -251,7 +256,7 @@ impl Vfs {
 
 impl Inner {
     /// What a range of an open file consists of, the draft's changes included.
-    fn extents_at(
+    pub(super) fn extents_at(
         &self,
         file: &OpenFile,
         offset: u64,
@@ -330,7 +335,7 @@ impl Inner {
     }
 }
 
-fn needed(content: &FileContent, offset: u64, len: u64) -> (Vec<Extent>, Vec<Blob>) {
+pub(super) fn needed(content: &FileContent, offset: u64, len: u64) -> (Vec<Extent>, Vec<Blob>) {
     let extents = ExtentList::new(content.extents.clone()).range(offset, len);
     let named = |blob: &&Blob| {
         extents

@@ -20,6 +20,7 @@ use crate::model::{
     Digest, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsError,
     FsResult, Ino, JobInfo, PendingInfo, PublicState, TreePath, Views, ViewsState,
 };
+use crate::read::{Follower, Leaving};
 
 /// Bytes of a sidecar that becomes the user's file; subtitles are well below.
 const MAX_SIDECAR_BYTES: u64 = 64 << 20;
@@ -85,7 +86,10 @@ impl Vfs {
                     size: content.size,
                     ..attributes::real(&self.0.tree.node(node.id)?)
                 };
-                let handle = self.0.open.open_other(OpenKind::Snapshot { content });
+                let handle = self.0.open.open_other(OpenKind::Snapshot {
+                    content,
+                    follower: Follower::new(Leaving::Waits),
+                });
                 self.0.ingest.pin(handle.0, blobs);
                 Ok(Resource { attr, etag, handle })
             }
@@ -268,6 +272,10 @@ impl Vfs {
             entries: stats.held_blocks,
             bytes: stats.held_bytes,
             capacity_bytes: stats.capacity_bytes,
+            ahead_fetched: stats.ahead_fetched,
+            ahead_used: stats.ahead_used,
+            ahead_wasted: stats.ahead_wasted,
+            ahead_errors: stats.ahead_errors,
         }
     }
 

@@ -10,6 +10,7 @@ mod commit;
 mod describe;
 mod draft;
 mod files;
+mod follow;
 mod handles;
 mod holes;
 mod library;

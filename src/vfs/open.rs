@@ -10,6 +10,7 @@ use super::draft::Draft;
 use super::types::{Access, HandleId};
 use super::views::OpenView;
 use crate::model::{Entry, EntryId, EntryKind, ErrorKind, FileContent, FsResult, Ino, PackId};
+use crate::read::{Follower, Leaving};
 
 /// One file that is open, or was written a moment ago and is not sealed yet. All handles of an
 /// inode share it: the kernel has one page cache an inode, so readers see writes.
@@ -71,6 +72,7 @@ pub enum OpenKind {
     /// One version of a file, for an HTTP answer in flight.
     Snapshot {
         content: Arc<FileContent>,
+        follower: Follower,
     },
     View(Arc<OpenView>),
     /// A small generated file.
@@ -85,6 +87,7 @@ pub struct FileHandle {
     pub failed: AtomicBool,
     /// Written to since the last flush.
     pub wrote: AtomicBool,
+    pub follower: Follower,
 }
 
 impl FileHandle {
@@ -152,6 +155,7 @@ impl OpenTable {
             access,
             failed,
             wrote,
+            follower: Follower::new(Leaving::Ends),
         }))
     }
 
@@ -244,7 +248,7 @@ impl OpenTable {
         };
         for handle in self.handles().values() {
             match &**handle {
-                OpenKind::Snapshot { content } => add(content),
+                OpenKind::Snapshot { content, .. } => add(content),
                 OpenKind::View(view) => view.content().into_iter().for_each(&mut add),
                 OpenKind::File(_) | OpenKind::Fixed(_) => {}
             }

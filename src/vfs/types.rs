@@ -166,4 +166,11 @@ pub struct CacheStats {
     pub bytes: u64,
     /// Bytes it may hold.
     pub capacity_bytes: u64,
+    /// Blocks that were fetched before a reader came for them.
+    pub ahead_fetched: u64,
+    /// Of those wanted ahead: the reader came...
+    pub ahead_used: u64,
+    /// ...or never did.
+    pub ahead_wasted: u64,
+    pub ahead_errors: u64,
 }

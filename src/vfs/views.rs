@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::OnceCell;
 
+use super::follow::follow_view;
 use super::types::{Attr, FileKind};
 use super::virtual_tree::{Marker, VirtualNode};
 use super::{Inner, attributes};
@@ -18,7 +19,7 @@ use crate::model::{
     Blob, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
     FsError, FsResult, Name, Views, ViewsState,
 };
-use crate::read::Reader;
+use crate::read::{Follower, Leaving, Reader};
 
 /// A file together with its views.
 #[derive(Debug, Clone)]
@@ -53,6 +54,7 @@ pub struct OpenView {
     file: ViewedFile,
     view: ViewFile,
     pieces: OnceCell<Vec<Piece>>,
+    follower: Follower,
 }
 
 impl OpenView {
@@ -61,6 +63,8 @@ impl OpenView {
             file,
             view,
             pieces: OnceCell::new(),
+            // A player opens one segment after the other.
+            follower: Follower::new(Leaving::Waits),
         }
     }
 
@@ -83,6 +87,8 @@ impl OpenView {
         let mut extents: Vec<Extent> = Vec::new();
         let content = self.file.content()?;
         let derived = &self.file.views()?.derived;
+        let range = ByteRange::new(offset, end - offset);
+        follow_view(reader, &self.follower, (content, derived), pieces, range);
         let source = ExtentList::new(content.extents.clone());
         let mut blobs: Vec<Blob> = content.blobs.clone();
         blobs.push(derived.clone());

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tgfs::remote::testing::{Distance, Fault, Operation};
 use tgfs::remote::{Appetite, RemoteErrorKind};
-use tgfs::vfs::{Access, SetIdBits};
+use tgfs::vfs::{Access, Existing, SetIdBits};
 
 use crate::house::{ALWAYS, House, USER, path};
 use crate::library::LibrarySettings;
-use crate::material::noise;
+use crate::material::{need, noise};
 
 const MIB: usize = 1 << 20;
 const MB: u64 = 1_000_000;
@@ -201,4 +201,92 @@ fn a_manifest_goes_at_once_and_only_faster_changes_wait() {
         (7..=10).contains(&posts),
         "{posts} manifests in two minutes"
     );
+}
+
+#[test]
+fn a_cold_film_is_read_ahead_and_a_scan_of_heads_is_not() {
+    let mut house = House::with(channel(8));
+    let bytes = noise(64 * MIB, 1);
+    house.stored("film.bin", &bytes);
+    house.settled();
+    house.restart();
+    let handle = house
+        .open("film.bin", Access::Read, Existing::Keep)
+        .unwrap();
+    let read = |offset: usize, len: usize| {
+        let vfs = house.vfs();
+        let read = vfs.read(handle, offset as u64, len as u64);
+        assert!(house.block_on(read).unwrap()[..] == bytes[offset..offset + len]);
+    };
+    // What ffprobe reads of a file.
+    for part in 0..8 {
+        read(part * 32 * 1024, 32 * 1024);
+    }
+    read(60 * MIB, 256 * 1024);
+    read(30 * MIB, 64 * 1024);
+    assert_eq!(house.traffic().gets_ahead, 0);
+    for part in 0..32 {
+        read(part * MIB, MIB);
+    }
+    let traffic = house.traffic();
+    let waited = traffic.gets - traffic.gets_ahead;
+    assert!(traffic.gets_ahead > 40 && waited < 20, "{traffic:?}");
+    let stats = house.vfs().cache_stats();
+    assert!(
+        stats.ahead_used > 40 && stats.ahead_errors == 0,
+        "{stats:?}"
+    );
+    house.vfs().release(handle);
+}
+
+#[test]
+fn a_player_that_asks_for_one_segment_after_the_other_finds_the_next_ones_there() {
+    need("ffmpeg", "ffmpeg");
+    let mut settings = channel(8);
+    settings.appetite.linger = Duration::from_millis(100);
+    settings.appetite.manifest_interval = Duration::from_millis(100);
+    let mut house = House::with(settings);
+    house.stored("film.mkv", &long_film());
+    house.settled();
+    house.restart();
+    let segments: Vec<String> = house
+        .names(".hls/film.mkv/video")
+        .into_iter()
+        .filter(|name| name.ends_with(".m4s"))
+        .map(|name| format!(".hls/film.mkv/video/{name}"))
+        .collect();
+    assert!(segments.len() >= 6, "{segments:?}");
+    for at in &segments[..4] {
+        house.read(at).unwrap();
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let before = house.traffic();
+    house.read(&segments[4]).unwrap();
+    let after = house.traffic();
+    let waited = |t: &tgfs::remote::testing::Traffic| t.gets - t.gets_ahead;
+    assert_eq!(waited(&after), waited(&before), "{before:?} {after:?}");
+}
+
+/// Twelve key frames of noise, 1 MiB or so each.
+fn long_film() -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("film.mkv");
+    let made = std::process::Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i"])
+        .arg("nullsrc=s=320x180:r=10:d=60,geq=random(1)*255:128:128")
+        .args([
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-qp",
+            "8",
+            "-g",
+            "50",
+        ])
+        .arg(&out)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    std::fs::read(out).unwrap()
 }

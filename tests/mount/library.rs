@@ -12,7 +12,7 @@ use tgfs::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use tgfs::media::plan::CutPolicy;
 use tgfs::media::tool::Ffmpeg;
 use tgfs::process::Launcher;
-use tgfs::read::Reader;
+use tgfs::read::{AheadLimits, Reader};
 use tgfs::remote::retry::Deadline;
 use tgfs::remote::testing::{Distance, DistantRemote, FaultyRemote, Traffic};
 use tgfs::remote::{Appetite, KdfCost, LocalRemote, Passphrases, Remote, unlock};
@@ -35,6 +35,7 @@ pub struct LibrarySettings {
     /// Puts the store as far away.
     pub distance: Option<Distance>,
     pub cache_bytes: u64,
+    pub ahead: AheadLimits,
     pub launcher: Launcher,
     pub vfs: VfsSettings,
     /// Encrypts the store.
@@ -58,6 +59,10 @@ impl Default for LibrarySettings {
             },
             distance: None,
             cache_bytes: 8 << 20,
+            ahead: AheadLimits {
+                segments: 8,
+                readers: 5,
+            },
             launcher: Launcher::Direct,
             vfs: vfs_settings(),
             passphrase: None,
@@ -129,7 +134,12 @@ impl Library {
             with.cache_bytes,
             with.read_deadline,
         ));
-        let reader = Reader::new(Arc::clone(&spool), Arc::clone(&cache), with.read_deadline);
+        let reader = Reader::new(
+            Arc::clone(&spool),
+            Arc::clone(&cache),
+            with.read_deadline,
+            with.ahead,
+        );
         let unpublished = index.unpublished().unwrap();
         let parts = IngestParts {
             unpublished,

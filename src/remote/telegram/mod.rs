@@ -46,7 +46,7 @@ use self::read::Readers;
 use self::write::{Desks, PACKS_A_BOT};
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, SealedPack,
+    RemoteErrorKind, SealedPack, Urgency,
 };
 use crate::model::{
     ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress, Timestamp,
@@ -282,7 +282,12 @@ impl Remote for TelegramRemote {
         self.0.put_pack(pack).await
     }
 
-    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
+    async fn get(
+        &self,
+        pack: &PackRef,
+        range: ByteRange,
+        _urgency: Urgency,
+    ) -> Result<Bytes, RemoteError> {
         let op = format!("read pack {}", pack.id);
         self.0.read(&op, address(pack)?, pack.len, range).await
     }

@@ -11,8 +11,12 @@ use tokio::time::Instant;
 
 use super::super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError, SealedPack,
+    Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
+
+/// Calls under way on one lane: while one answer comes, the next is asked for.
+const LANE_CALLS: usize = 2;
 
 /// How far away and how wide a remote is.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +43,8 @@ pub struct Traffic {
     pub largest_pack: u64,
     pub gets: u64,
     pub got_bytes: u64,
+    /// Of the gets, those that nobody waited for.
+    pub gets_ahead: u64,
 }
 
 #[derive(Debug)]
@@ -47,6 +53,8 @@ pub struct DistantRemote {
     distance: Distance,
     appetite: Appetite,
     bots: Semaphore,
+    /// Calls under way on the lanes that nobody waits for.
+    room: Semaphore,
     /// When each lane has answered all that it was asked.
     lanes: Mutex<Vec<Instant>>,
     given: AtomicUsize,
@@ -61,6 +69,7 @@ impl DistantRemote {
             distance,
             appetite,
             bots: Semaphore::new(distance.bots.max(1)),
+            room: Semaphore::new(distance.lanes.max(1) * LANE_CALLS),
             lanes: Mutex::new(vec![Instant::now(); distance.lanes.max(1)]),
             given: AtomicUsize::new(0),
             traffic: Mutex::default(),
@@ -124,16 +133,30 @@ impl Remote for DistantRemote {
         self.given.fetch_sub(1, Ordering::Relaxed);
         put
     }
-    async fn get(&self, pack: &PackRef, range: ByteRange) -> Result<Bytes, RemoteError> {
+    async fn get(
+        &self,
+        pack: &PackRef,
+        range: ByteRange,
+        urgency: Urgency,
+    ) -> Result<Bytes, RemoteError> {
+        // What nobody waits for stands in line; one that is taken back there cost nothing.
+        let _room = match urgency {
+            Urgency::Waited => None,
+            Urgency::Ahead => self.room.acquire().await.ok(),
+        };
         {
             let mut count = self.count();
             count.gets += 1;
             count.got_bytes += range.len;
+            if urgency == Urgency::Ahead {
+                count.gets_ahead += 1;
+            }
         }
         let at = self.answer_at(range.len);
-        let bytes = self.inner.get(pack, range).await?;
+        let answer = self.inner.get(pack, range, urgency).await;
+        // An error travels as far.
         tokio::time::sleep_until(at).await;
-        Ok(bytes)
+        answer
     }
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         tokio::time::sleep(self.distance.latency).await;

@@ -55,7 +55,11 @@ async fn lost_parts_are_sent_again_and_stale_references_asked_for() {
     let stored = store_pack(&remote, &pack).await.unwrap();
     bench.sim.expire_references();
     let bytes = remote
-        .get(&stored, ByteRange::new(0, 3 * BLOCK as u64))
+        .get(
+            &stored,
+            ByteRange::new(0, 3 * BLOCK as u64),
+            Urgency::Waited,
+        )
         .await
         .unwrap();
     assert!(bytes == expected);
@@ -90,7 +94,10 @@ async fn an_outage_ends_and_all_goes_on() {
     let (pack, _) = sealed(&remote, spool.path(), &[BLOCK]);
     let stored = store_pack(&remote, &pack).await.unwrap();
     bench.sim.stop().await;
-    let error = remote.get(&stored, ByteRange::new(0, 5)).await.unwrap_err();
+    let error = remote
+        .get(&stored, ByteRange::new(0, 5), Urgency::Waited)
+        .await
+        .unwrap_err();
     assert!(error.is_retryable(), "{error}");
     assert_ne!(error.kind, RemoteErrorKind::NotFound);
     let (second, _) = sealed(&remote, spool.path(), &[BLOCK]);

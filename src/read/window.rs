@@ -1,0 +1,195 @@
+//! Which reads follow each other, and how far ahead of them it is worth to be. Pure arithmetic.
+
+use crate::model::{BLOCK_BYTES, ByteRange};
+
+/// How far before the end of the last read the next one may begin, and how far behind: the kernel
+/// reads ahead on its own, in parts that it sends side by side, so they come out of order.
+pub const NEAR_BACK: u64 = 256 * 1024;
+const NEAR_FORWARD: u64 = 512 * 1024;
+/// Reads in a row, and bytes in a row, before anything is fetched ahead: who looks at a file's head
+/// (ffprobe, a library's scan) reads less, and in between.
+const READS_IN_A_ROW: u32 = 3;
+const BYTES_IN_A_ROW: u64 = 512 * 1024;
+/// What is fetched ahead first; it doubles as it is used.
+const FIRST_WINDOW: u64 = 1 << 20;
+
+/// One sequence of reads.
+#[derive(Debug, Default)]
+pub struct Window {
+    /// Where the sequence began, and the end of what was read.
+    from: u64,
+    next: u64,
+    reads: u32,
+    /// How far ahead; 0 until it is worth it.
+    bytes: u64,
+    /// `next` when `bytes` grew last.
+    grown_at: u64,
+    /// The end of what was asked for.
+    asked_to: u64,
+}
+
+/// What a read means for what is fetched ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It follows those before it: this is to be fetched now.
+    Follows(Option<ByteRange>),
+    /// It lies elsewhere: what was fetched is of no use any more.
+    Apart,
+}
+
+impl Window {
+    /// Whether a read at `offset` would follow those before it.
+    #[must_use]
+    pub fn is_near(&self, offset: u64) -> bool {
+        self.reads > 0
+            && offset.saturating_add(NEAR_BACK) >= self.next
+            && offset <= self.next + NEAR_FORWARD
+    }
+
+    /// Takes the next read; at most `most` bytes are wanted ahead.
+    pub fn read(&mut self, range: ByteRange, most: u64) -> Step {
+        if !self.is_near(range.offset) {
+            let begins = self.reads == 0;
+            *self = Self {
+                from: range.offset,
+                next: range.end(),
+                reads: 1,
+                ..Self::default()
+            };
+            return match begins {
+                true => Step::Follows(None),
+                false => Step::Apart,
+            };
+        }
+        if range.end() > self.next {
+            self.next = range.end();
+            self.reads = self.reads.saturating_add(1);
+        }
+        if self.reads < READS_IN_A_ROW || self.next - self.from < BYTES_IN_A_ROW {
+            return Step::Follows(None);
+        }
+        self.grow(most);
+        self.asked_to = self.asked_to.max(self.next);
+        let until = self.next + self.bytes;
+        // By blocks: a fetch is one, and looking where bytes are has its price.
+        if until < self.asked_to + BLOCK_BYTES {
+            return Step::Follows(None);
+        }
+        let want = ByteRange::new(self.asked_to, until - self.asked_to);
+        self.asked_to = until;
+        Step::Follows(Some(want))
+    }
+
+    fn grow(&mut self, most: u64) {
+        if self.bytes == 0 {
+            self.bytes = FIRST_WINDOW;
+            self.grown_at = self.next;
+        } else if self.next - self.grown_at >= self.bytes / 2 {
+            self.bytes *= 2;
+            self.grown_at = self.next;
+        }
+        self.bytes = self.bytes.min(most);
+    }
+
+    /// What lies from `offset` on was not fetched after all; it is asked for again.
+    pub fn give_back(&mut self, offset: u64) {
+        self.asked_to = self.asked_to.min(offset);
+    }
+
+    /// Begins small again.
+    pub fn shrink(&mut self) {
+        self.bytes = 0;
+        self.asked_to = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KIB: u64 = 1024;
+    const MIB: u64 = 1 << 20;
+
+    /// What is wanted ahead at each of the reads.
+    fn wanted(reads: &[(u64, u64)], most: u64) -> Vec<Option<(u64, u64)>> {
+        let mut window = Window::default();
+        reads
+            .iter()
+            .map(
+                |(offset, len)| match window.read(ByteRange::new(*offset, *len), most) {
+                    Step::Follows(want) => want.map(|range| (range.offset, range.end())),
+                    Step::Apart => None,
+                },
+            )
+            .collect()
+    }
+
+    #[test]
+    fn three_reads_in_a_row_are_followed_and_the_window_doubles() {
+        let reads: Vec<_> = (0..12).map(|n| (n * MIB / 2, MIB / 2)).collect();
+        let half = |n: u64| n * MIB / 2;
+        let wanted = wanted(&reads, 64 * MIB);
+        assert_eq!(wanted[..2], [None, None]);
+        assert_eq!(wanted[2], Some((half(3), half(5))), "1 MiB");
+        assert_eq!(wanted[3], Some((half(5), half(8))), "2 MiB");
+        assert_eq!(wanted[4], Some((half(8), half(9))));
+        assert_eq!(wanted[5], Some((half(9), half(14))), "4 MiB");
+    }
+
+    #[test]
+    fn small_reads_at_the_head_of_a_file_are_not_followed() {
+        let probe: Vec<_> = (0..10).map(|n| (n * 32 * KIB, 32 * KIB)).collect();
+        assert!(wanted(&probe, 64 * MIB).iter().all(Option::is_none));
+        let two_large = [(0, MIB), (MIB, MIB)];
+        assert!(wanted(&two_large, 64 * MIB).iter().all(Option::is_none));
+        let jumps: Vec<_> = (0..20).map(|n| (n * 9 * MIB, 128 * KIB)).collect();
+        assert!(wanted(&jumps, 64 * MIB).iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn reads_that_the_kernel_sent_out_of_order_are_one_sequence() {
+        let mut order: Vec<u64> = (0..64).collect();
+        for pair in order.chunks_mut(2) {
+            pair.swap(0, 1);
+        }
+        let mut window = Window::default();
+        for part in order {
+            let step = window.read(ByteRange::new(part * 128 * KIB, 128 * KIB), 64 * MIB);
+            assert_ne!(step, Step::Apart, "part {part}");
+        }
+        assert!(window.bytes >= 4 * MIB);
+    }
+
+    #[test]
+    fn a_seek_ends_it_and_the_count_begins_anew() {
+        let mut window = Window::default();
+        let mut read = |offset| window.read(ByteRange::new(offset, MIB), 64 * MIB);
+        (0..8).for_each(|n| assert_ne!(read(n * MIB), Step::Apart));
+        assert_eq!(read(500 * MIB), Step::Apart);
+        assert_eq!(read(501 * MIB), Step::Follows(None));
+        let first = ByteRange::new(503 * MIB, MIB);
+        assert_eq!(read(502 * MIB), Step::Follows(Some(first)));
+    }
+
+    proptest! {
+        /// Nothing is asked for twice, nothing behind the reader, and never more than allowed.
+        #[test]
+        fn each_byte_ahead_is_asked_for_once(
+            lens in proptest::collection::vec(1u64..2 * MIB, 1..200), most in MIB / 2..80 * MIB,
+        ) {
+            let (mut window, mut at, mut asked) = (Window::default(), 0, 0);
+            for len in lens {
+                let step = window.read(ByteRange::new(at, len), most);
+                at += len;
+                let Step::Follows(want) = step else { panic!("a seek") };
+                if let Some(want) = want {
+                    prop_assert!(want.offset >= asked && want.offset >= at && want.len > 0);
+                    prop_assert!(want.end() <= at + most);
+                    asked = want.end();
+                }
+            }
+        }
+    }
+}
