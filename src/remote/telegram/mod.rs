@@ -16,13 +16,16 @@ mod lanes;
 mod library;
 mod locations;
 mod log;
+mod measure;
 mod pace;
 mod parts;
 mod posts;
+mod probe;
 mod read;
 mod server;
 mod sign_in;
 mod spare;
+mod trial;
 mod walk;
 mod write;
 
@@ -49,7 +52,11 @@ use crate::model::{
     ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress, Timestamp,
 };
 
+pub use crew::{ChannelInfo, ChannelKind, Right, Rights, SlowMode};
+pub use measure::{BotMeasured, Figures, Measured, OldPosts};
+pub use probe::{Access, BotProbe, ChannelProbe, Probe, Probed, Wait};
 pub use server::{Server, ServerKey};
+pub use trial::Trial;
 
 /// A text that never reaches a log: a token, the hash of the application.
 #[derive(Clone, PartialEq, Eq)]

@@ -21,7 +21,7 @@ pub const PART_BYTES: u64 = 512 * 1024;
 /// Files above it go by `upload.saveBigFilePart`.
 const BIG_BYTES: u64 = 10 * 1024 * 1024;
 /// For one part, from the moment it has room on a lane: at 100 KB/s it takes five seconds.
-const PART_LIMIT: Duration = Duration::from_secs(60);
+pub const PART_LIMIT: Duration = Duration::from_secs(60);
 /// How long one part is tried on one bot.
 const PART_PATIENCE: Duration = Duration::from_secs(180);
 /// A wait up to this long is waited out by the bot itself; above it the pack may go elsewhere.
@@ -179,7 +179,7 @@ impl Upload {
 
     /// The request with the bytes behind its other fields, written straight into place: a pack passes
     /// here whole, and each copy of it costs.
-    fn request(&self, source: &dyn Source, part: u32, bytes: &Bytes) -> Bytes {
+    pub fn request(&self, source: &dyn Source, part: u32, bytes: &Bytes) -> Bytes {
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let mut body = Vec::with_capacity(bytes.len() + 32);
         if source.len() > BIG_BYTES {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use grammers_tl_types::{Cursor, Deserializable, Identifiable, Serializable, functions, types};
+use grammers_tl_types::{Cursor, Deserializable, Identifiable, types};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -230,14 +230,7 @@ impl Shared {
             let document = found
                 .filter(|document| document.id == wanted.address.document)
                 .ok_or_else(|| CallError::rpc(400, "MESSAGE_ID_INVALID"))?;
-            let request = functions::upload::GetFile {
-                precise: false,
-                cdn_supported: false,
-                location: document.location(),
-                offset: i64::try_from(wanted.offset).unwrap_or(i64::MAX),
-                limit: i32::try_from(wanted.limit).unwrap_or(i32::MAX),
-            };
-            let body = request.to_bytes().into();
+            let body = document.request(wanted.offset, wanted.limit).into();
             let sent = bot.send(Some(dc), Purpose::Read, body, wanted.limit, CALL_LIMIT);
             match sent.await {
                 Ok(answer) => return file_bytes(answer),
@@ -349,7 +342,7 @@ fn calls_for(range: ByteRange) -> impl Iterator<Item = (u64, u64)> {
 }
 
 /// The bytes within `upload.file`, without copying them.
-fn file_bytes(answer: Vec<u8>) -> Result<Bytes, CallError> {
+pub fn file_bytes(answer: Vec<u8>) -> Result<Bytes, CallError> {
     let unexpected = |what: &str| CallError::Unexpected(what.to_owned());
     let (len, begin) = {
         let mut cursor = Cursor::from_slice(&answer);
@@ -412,6 +405,8 @@ impl Errors {
 
 #[cfg(test)]
 mod tests {
+    use grammers_tl_types::Serializable;
+
     use super::*;
 
     #[test]
