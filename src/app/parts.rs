@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use tokio::task::JoinHandle;
 
 use crate::cache::BlockCache;
 use crate::config::{Config, Sidecars, ViewsListing};
@@ -17,7 +18,7 @@ use crate::remote::Remote;
 use crate::remote::retry::Deadline;
 use crate::spool::{Spool, SpoolConfig};
 use crate::tree::Tree;
-use crate::upkeep::fill;
+use crate::upkeep::{fill, spare};
 use crate::vfs::{self, HlsListing, Vfs, VfsParts, VfsSettings};
 
 /// Free space that the spool leaves when no size is set.
@@ -42,6 +43,8 @@ pub struct Parts {
     pub cache: Arc<BlockCache>,
     pub ingest: Ingest,
     pub vfs: Vfs,
+    /// Looks for packs that a crash left; `None` where nothing is ingested.
+    sparing: Option<JoinHandle<()>>,
 }
 
 impl Parts {
@@ -141,6 +144,10 @@ impl Parts {
                 );
             }
         }
+        let sparing = match purpose {
+            Purpose::Look => None,
+            Purpose::Ingest => Some(spawn_sparing(&index, &remote, &ingest)?),
+        };
         Ok(Self {
             index,
             remote,
@@ -148,6 +155,7 @@ impl Parts {
             cache,
             ingest,
             vfs,
+            sparing,
         })
     }
 
@@ -161,7 +169,12 @@ impl Parts {
     ///
     /// # Errors
     /// The first error; the rest is done all the same.
-    pub async fn close(self) -> anyhow::Result<()> {
+    pub async fn close(mut self) -> anyhow::Result<()> {
+        if let Some(sparing) = self.sparing.take() {
+            sparing.abort();
+            // Aborted is how it may end.
+            let _ = sparing.await;
+        }
         let committed = self.vfs.commit_all().await;
         self.ingest.stop().await;
         let index = Arc::clone(&self.index);
@@ -170,6 +183,26 @@ impl Parts {
         shut.context("the index could not be written")?;
         Ok(())
     }
+}
+
+/// Packs that an earlier run put into the store and died before it named them go. Only what the index
+/// and the notes do not know: so after both were brought up to date.
+fn spawn_sparing(
+    index: &Arc<Index>,
+    remote: &Arc<dyn Remote>,
+    ingest: &Ingest,
+) -> anyhow::Result<JoinHandle<()>> {
+    let noted = ingest.noted_packs().map_err(|error| anyhow!("{error}"))?;
+    let (index, remote) = (Arc::clone(index), Arc::clone(remote));
+    Ok(tokio::spawn(async move {
+        match spare::delete_spare_packs(&index, &remote, noted).await {
+            Ok(0) => {}
+            Ok(packs) => tracing::info!(packs, "deleted packs that an earlier run left unnamed"),
+            Err(error) => {
+                tracing::warn!(%error, "packs that an earlier run left unnamed stay until the next start");
+            }
+        }
+    }))
 }
 
 fn spool_config(config: &Config) -> SpoolConfig {
