@@ -13,6 +13,7 @@ use moka::policy::EvictionPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{BlockIndex, PackId, PackRef};
+use crate::remote::retry::{Deadline, retry};
 use crate::remote::{self, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency};
 pub use held::Held;
 use held::{Found, HeldBlocks};
@@ -257,9 +258,18 @@ impl Fetch {
     }
 
     async fn fetch(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
-        // Side by side: the first block of a pack takes one round trip and not two.
-        let table = table_of(&self.remote, &self.tables, pack);
-        let fetching = remote::fetch_block_beside(&self.remote, pack, table, block, self.urgency);
+        let attempt = || {
+            // Side by side: the first block of a pack takes one round trip and not two.
+            let table = table_of(&self.remote, &self.tables, pack);
+            remote::fetch_block_beside(&self.remote, pack, table, block, self.urgency)
+        };
+        let fetching = async {
+            match self.urgency {
+                // A remote that asks to wait, or is away for a moment, is no error yet.
+                Urgency::Waited => retry(Deadline::after(self.deadline), attempt).await,
+                Urgency::Ahead => attempt().await,
+            }
+        };
         let fetched = tokio::time::timeout(self.deadline, fetching)
             .await
             .unwrap_or_else(|_| {

@@ -1,5 +1,6 @@
 //! The one retry loop. Decorators and callers use it; no remote retries by itself.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -30,9 +31,10 @@ impl Deadline {
 ///
 /// # Errors
 /// The last error; [`RemoteErrorKind::Unavailable`] when the first attempt did not even end.
-pub async fn retry<T, F>(deadline: Deadline, attempt: impl FnMut() -> F) -> Result<T, RemoteError>
+pub async fn retry<T, E, F>(deadline: Deadline, attempt: impl FnMut() -> F) -> Result<T, E>
 where
-    F: Future<Output = Result<T, RemoteError>>,
+    E: Borrow<RemoteError> + From<RemoteError>,
+    F: Future<Output = Result<T, E>>,
 {
     retry_telling(deadline, &|_| {}, attempt).await
 }
@@ -41,13 +43,14 @@ where
 ///
 /// # Errors
 /// As [`retry`].
-pub async fn retry_telling<T, F>(
+pub async fn retry_telling<T, E, F>(
     deadline: Deadline,
     tell: &(dyn Fn(&RemoteError) + Sync),
     mut attempt: impl FnMut() -> F,
-) -> Result<T, RemoteError>
+) -> Result<T, E>
 where
-    F: Future<Output = Result<T, RemoteError>>,
+    E: Borrow<RemoteError> + From<RemoteError>,
+    F: Future<Output = Result<T, E>>,
 {
     let mut wait = FIRST_WAIT;
     let mut last = None;
@@ -56,21 +59,22 @@ where
             Deadline::None => attempt().await,
             Deadline::At(at) => match tokio::time::timeout_at(at, attempt()).await {
                 Ok(outcome) => outcome,
-                Err(_) => return Err(last.unwrap_or_else(timed_out)),
+                Err(_) => return Err(last.unwrap_or_else(|| timed_out().into())),
             },
         };
         let error = match outcome {
-            Err(error) if error.is_retryable() => error,
+            Err(error) if error.borrow().is_retryable() => error,
             other => return other,
         };
-        let pause = error.retry_after.unwrap_or_else(|| jitter(wait));
+        let told: &RemoteError = error.borrow();
+        let pause = told.retry_after.unwrap_or_else(|| jitter(wait));
         if let Deadline::At(at) = deadline
             && Instant::now() + pause >= at
         {
             return Err(error);
         }
-        tracing::debug!(%error, ?pause, "trying again");
-        tell(&error);
+        tracing::debug!(error = %told, ?pause, "trying again");
+        tell(told);
         last = Some(error);
         tokio::time::sleep(pause).await;
         wait = (wait * 2).min(LONGEST_WAIT);
@@ -131,7 +135,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deadline_ends_a_hang_and_an_outage() {
         let deadline = Deadline::after(Duration::from_secs(5));
-        let hang = retry(deadline, std::future::pending::<Result<(), _>>);
+        let hang = retry(deadline, std::future::pending::<Result<(), RemoteError>>);
         assert_eq!(hang.await.unwrap_err().kind, RemoteErrorKind::Unavailable);
         let deadline = Deadline::after(Duration::from_secs(5));
         let outage = retry(deadline, || async {
