@@ -41,7 +41,7 @@ pub async fn run_daemon(
     let config = options.config.get();
     // A taken port is found before anything is mounted or opened.
     let listener = bind_http(&config).await?;
-    let parts = Parts::open(&config, Purpose::Ingest, Launcher::this_binary()).await?;
+    let parts = Parts::open(&config, Purpose::Serve, Launcher::this_binary()).await?;
     let stop = Arc::new(Notify::new());
     let reload = ReloadInputs {
         inputs: options.inputs,
@@ -276,6 +276,9 @@ fn spawn_cleanup(parts: &Parts, config: &ConfigHandle) -> JoinHandle<()> {
         loop {
             tokio::time::sleep(pause).await;
             pause = CLEANUP_INTERVAL;
+            if !index.standing().borrow().is_attached() {
+                continue;
+            }
             let keep = config.get().keep_deleted;
             let in_use = vfs.packs_in_use();
             let is_in_use = |pack| in_use.contains(&pack);

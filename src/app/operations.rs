@@ -173,6 +173,10 @@ impl Operations for AppOperations {
             false => Cleaned::default(),
         };
         cleaned.finished_jobs = self.ingest.forget_finished();
+        if !self.index.standing().borrow().is_attached() {
+            // Which packs nobody needs is only sure when the log is known; the next run sees.
+            return Ok(cleaned);
+        }
         let keep = self.config.get().keep_deleted;
         let in_use = self.vfs.packs_in_use();
         cleanup::delete_dying_packs(&self.index, &self.remote, keep, &|pack| {

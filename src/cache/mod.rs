@@ -263,22 +263,13 @@ impl Fetch {
             let table = table_of(&self.remote, &self.tables, pack);
             remote::fetch_block_beside(&self.remote, pack, table, block, self.urgency)
         };
-        let fetching = async {
-            match self.urgency {
-                // A remote that asks to wait, or is away for a moment, is no error yet.
-                Urgency::Waited => retry(Deadline::after(self.deadline), attempt).await,
-                Urgency::Ahead => attempt().await,
-            }
+        let fetched = match self.urgency {
+            // A connection that broke is no reader's error while there is time to try again.
+            Urgency::Waited => retry(Deadline::after(self.deadline), attempt).await,
+            Urgency::Ahead => tokio::time::timeout(self.deadline, attempt())
+                .await
+                .unwrap_or_else(|_| Err(Arc::new(late(pack)))),
         };
-        let fetched = tokio::time::timeout(self.deadline, fetching)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Arc::new(RemoteError::new(
-                    RemoteErrorKind::Unavailable,
-                    format!("read pack {}", pack.id),
-                    format!("no answer within {} s", self.deadline.as_secs()),
-                )))
-            });
         match &fetched {
             Ok(bytes) => self
                 .counters
@@ -291,6 +282,14 @@ impl Fetch {
         };
         fetched
     }
+}
+
+fn late(pack: &PackRef) -> RemoteError {
+    RemoteError::new(
+        RemoteErrorKind::Unavailable,
+        format!("read pack {}", pack.id),
+        "the store did not answer in time",
+    )
 }
 
 fn ended_early(error: &tokio::task::JoinError) -> SharedError {

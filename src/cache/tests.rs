@@ -63,16 +63,3 @@ async fn an_error_is_not_kept() {
         &b"film"[..]
     );
 }
-
-#[tokio::test]
-async fn an_error_that_passes_is_waited_out() {
-    let (_keep, faulty, pack) = stored(b"film").await;
-    let cache = BlockCache::new(faulty.clone(), 64 << 20, DEADLINE);
-    faulty.inject(
-        Operation::Get,
-        &Fault::Fail(RemoteErrorKind::Unavailable),
-        4,
-    );
-    let block = cache.block(&pack, BlockIndex(0)).await;
-    assert_eq!(block.unwrap(), &b"film"[..]);
-}

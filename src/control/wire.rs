@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Reloaded;
-use crate::model::{FileInfo, FsResult, JobInfo, PendingInfo, TreePath};
+use crate::model::{FileInfo, FsResult, JobInfo, PendingInfo, StoreStatus, TreePath};
 
 /// A path or id as the user wrote it. Names need not be UTF-8, JSON texts must.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,6 +223,8 @@ pub enum Response {
     Go,
     File(FileInfo),
     Job(JobInfo),
+    /// How the library stands with its store.
+    Store(StoreStatus),
     Pending(PendingInfo),
     Urls(UrlInfo),
     /// `done` of `total`: bytes received, or per cent of an ingest step.

@@ -70,6 +70,13 @@ impl RemoteError {
     }
 }
 
+/// So that the retry loop takes it by itself and shared.
+impl AsRef<Self> for RemoteError {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl From<RemoteError> for FsError {
     fn from(error: RemoteError) -> Self {
         let kind = match error.kind {

@@ -1,6 +1,5 @@
 //! The one retry loop. Decorators and callers use it; no remote retries by itself.
 
-use std::borrow::Borrow;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,6 +16,8 @@ pub enum Deadline {
     /// For writes: a remote that is away delays them and never fails them.
     None,
     At(Instant),
+    /// Not again: whoever asked repeats the whole.
+    Once,
 }
 
 impl Deadline {
@@ -33,8 +34,8 @@ impl Deadline {
 /// The last error; [`RemoteErrorKind::Unavailable`] when the first attempt did not even end.
 pub async fn retry<T, E, F>(deadline: Deadline, attempt: impl FnMut() -> F) -> Result<T, E>
 where
-    E: Borrow<RemoteError> + From<RemoteError>,
     F: Future<Output = Result<T, E>>,
+    E: AsRef<RemoteError> + From<RemoteError>,
 {
     retry_telling(deadline, &|_| {}, attempt).await
 }
@@ -49,24 +50,25 @@ pub async fn retry_telling<T, E, F>(
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, E>
 where
-    E: Borrow<RemoteError> + From<RemoteError>,
     F: Future<Output = Result<T, E>>,
+    E: AsRef<RemoteError> + From<RemoteError>,
 {
     let mut wait = FIRST_WAIT;
     let mut last = None;
     loop {
         let outcome = match deadline {
             Deadline::None => attempt().await,
+            Deadline::Once => return attempt().await,
             Deadline::At(at) => match tokio::time::timeout_at(at, attempt()).await {
                 Ok(outcome) => outcome,
                 Err(_) => return Err(last.unwrap_or_else(|| timed_out().into())),
             },
         };
         let error = match outcome {
-            Err(error) if error.borrow().is_retryable() => error,
+            Err(error) if error.as_ref().is_retryable() => error,
             other => return other,
         };
-        let told: &RemoteError = error.borrow();
+        let told: &RemoteError = error.as_ref();
         let pause = told.retry_after.unwrap_or_else(|| jitter(wait));
         if let Deadline::At(at) = deadline
             && Instant::now() + pause >= at

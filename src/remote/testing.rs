@@ -37,7 +37,7 @@ pub enum Fault {
     /// Is done, and its answer is lost.
     LoseReply,
     Delay(Duration),
-    /// Never answers.
+    /// Does not answer until [`FaultyRemote::heal`]; what was asked is not done.
     Hang,
     /// Answers with one bit flipped (`get` and `read_log`).
     FlipBit,
@@ -50,6 +50,8 @@ pub struct FaultyRemote {
     faults: Mutex<VecDeque<(Operation, Fault)>>,
     calls: AtomicU64,
     puts: AtomicU64,
+    lists: Mutex<Vec<(LogKind, u64)>>,
+    healed: tokio::sync::Notify,
     appetite: Appetite,
 }
 
@@ -69,6 +71,8 @@ impl FaultyRemote {
             faults: Mutex::new(VecDeque::new()),
             calls: AtomicU64::new(0),
             puts: AtomicU64::new(0),
+            lists: Mutex::default(),
+            healed: tokio::sync::Notify::new(),
         })
     }
     /// The next `times` calls of `operation` meet `fault`.
@@ -80,6 +84,7 @@ impl FaultyRemote {
     pub fn heal(&self) {
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         faults.clear();
+        self.healed.notify_waiters();
     }
     /// Calls that reached this remote.
     pub fn calls(&self) -> u64 {
@@ -89,6 +94,12 @@ impl FaultyRemote {
     /// Packs that were given to this remote.
     pub fn puts(&self) -> u64 {
         self.puts.load(Ordering::Relaxed)
+    }
+
+    /// What `list_log` was asked for, in order.
+    pub fn lists(&self) -> Vec<(LogKind, u64)> {
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.clone()
     }
 
     fn next(&self, operation: Operation) -> Option<Fault> {
@@ -115,7 +126,10 @@ impl FaultyRemote {
                 tokio::time::sleep(time).await;
                 call.await
             }
-            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Hang) => {
+                self.healed.notified().await;
+                Err(injected(operation, RemoteErrorKind::Unavailable))
+            }
             Some(Fault::FlipBit) => call.await.map(flip),
         }
     }
@@ -177,7 +191,8 @@ impl Remote for FaultyRemote {
             .await
     }
     async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
-        self.inner.create_library(mark).await
+        let creating = self.inner.create_library(mark);
+        self.meet(Operation::AppendLog, creating, same).await
     }
     async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
         let updating = self.inner.update_library(mark);
@@ -192,6 +207,10 @@ impl Remote for FaultyRemote {
         .await
     }
     async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
+        self.lists
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((kind, after));
         self.inner.list_log(kind, after).await
     }
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {

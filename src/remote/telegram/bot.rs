@@ -23,7 +23,7 @@ pub const CALL_LIMIT: Duration = Duration::from_secs(20);
 /// Failures in a row, waits not counted, after which a bot is left out for a while.
 const FAILURES: u32 = 3;
 const FIRST_REST: Duration = Duration::from_secs(2);
-const LONGEST_REST: Duration = Duration::from_secs(5 * 60);
+const LONGEST_REST: Duration = Duration::from_secs(30);
 /// Errors of a sign-in that no try mends are not asked about again for this long.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
