@@ -71,27 +71,25 @@ impl Site {
         Ended::of(self.command(arguments).output().unwrap())
     }
 
-    /// Returns when the mount shows its tree. A plan may fire before that; then the next life is
-    /// started without one.
-    pub fn start(&self, crash: Option<(Step, u32)>) -> Daemon {
+    /// Returns when the library is in step with the channel.
+    pub fn start(&self) -> Daemon {
+        let daemon = self.start_as(self.mounting());
+        daemon.unwrap_or_else(|| panic!("the daemon did not start: {}", self.log()))
+    }
+
+    /// A daemon that dies at a step; `None` when it did so already.
+    pub fn start_to_die(&self, step: Step, pass: u32) -> Option<Daemon> {
         let mut command = self.mounting();
-        if let Some((step, pass)) = crash {
-            command.env("TGFS_CRASH_AT", format!("{}:{pass}", step.as_str()));
-        }
-        let daemon = Daemon::start(command);
-        let is_usable = |daemon: &Daemon| {
-            wait_for("the tree shows", || {
-                fs::read_dir(&self.mountpoint).is_ok() || !daemon.is_alive()
-            });
-            daemon.is_alive()
-        };
-        match daemon.filter(is_usable) {
-            Some(daemon) => daemon,
-            None => {
-                assert!(crash.is_some(), "the daemon did not start: {}", self.log());
-                self.start(None)
-            }
-        }
+        command.env("TGFS_CRASH_AT", format!("{}:{pass}", step.as_str()));
+        self.start_as(command)
+    }
+
+    fn start_as(&self, command: Command) -> Option<Daemon> {
+        let daemon = Daemon::start(command)?;
+        wait_for("the library is in step", || {
+            !daemon.is_alive() || self.standing() == "attached"
+        });
+        daemon.is_alive().then_some(daemon)
     }
 
     /// The command of a daemon; what it logs goes to a file, for [`Self::log`].
@@ -141,6 +139,16 @@ impl Site {
             self.stat("journal", "unpublished entries") == 0
                 && self.stat("spool", "files only here") == 0
         });
+    }
+
+    /// How the library stands with the channel.
+    pub fn standing(&self) -> String {
+        let ended = self.run(&["status", "--json"]);
+        if ended.status != 0 {
+            return ended.stderr;
+        }
+        let status = ended.json();
+        status["store"]["standing"].as_str().unwrap().to_owned()
     }
 
     /// One line of `db-stats`.

@@ -19,7 +19,7 @@ fn floods_drops_stale_references_and_stalls_lose_nothing() {
     let service = Service::with_bots(4);
     let site = Site::new(&service);
     service.set_faults(BAD_DAY.parse().unwrap());
-    let daemon = site.start(None);
+    let daemon = site.start();
     for file in 0..FILES {
         fs::write(site.file(&format!("{file}.bin")), bytes_of(file)).unwrap();
     }
@@ -27,7 +27,7 @@ fn floods_drops_stale_references_and_stalls_lose_nothing() {
     daemon.stop();
     // Cold: another machine, with nothing but the settings.
     let other = Site::new(&service);
-    let _daemon = other.start(None);
+    let _daemon = other.start();
     for file in 0..FILES {
         let found = fs::read(other.file(&format!("{file}.bin"))).unwrap();
         assert!(found == bytes_of(file), "{file}.bin");

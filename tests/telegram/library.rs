@@ -136,7 +136,7 @@ fn a_library_goes_in_plays_and_comes_back_from_the_channel_alone() {
     let expected = frames(source.join(FILM).to_str().unwrap());
     assert_eq!(expected.len(), film::FRAMES);
 
-    let daemon = site.start(None);
+    let daemon = site.start();
     let copy = Command::new("cp")
         .arg("-a")
         .arg(source.join("."))
@@ -152,7 +152,7 @@ fn a_library_goes_in_plays_and_comes_back_from_the_channel_alone() {
     // Another life signs nothing in again.
     let keys = service.calls("handshake");
     let signed_in = service.calls("auth.importBotAuthorization");
-    let daemon = site.start(None);
+    let daemon = site.start();
     expect_same_bytes(&source, site.mountpoint());
     expect_it_plays(&site, &daemon, &expected);
     assert_eq!(look(site.mountpoint()), before);
@@ -165,7 +165,7 @@ fn a_library_goes_in_plays_and_comes_back_from_the_channel_alone() {
     site.lose_state();
     let programs = without_ffmpeg(&site);
     let site = site.with("PATH", programs.to_str().unwrap());
-    let daemon = site.start(None);
+    let daemon = site.start();
     assert_eq!(look(site.mountpoint()), before);
     expect_same_bytes(&source, site.mountpoint());
     expect_it_plays(&site, &daemon, &expected);

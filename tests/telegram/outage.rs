@@ -19,14 +19,14 @@ fn what_is_here_goes_on_and_the_rest_fails_in_time_until_the_service_is_back() {
     let site = Site::new(&service).with("TGFS_READ_DEADLINE", "6s");
     let read_before = noise(1_400_000, 1);
     let not_read = noise(1_400_000, 2);
-    let daemon = site.start(None);
+    let daemon = site.start();
     fs::create_dir(site.file("folder")).unwrap();
     fs::write(site.file("folder/read.bin"), &read_before).unwrap();
     fs::write(site.file("folder/far.bin"), &not_read).unwrap();
     site.published();
     // What caches hold of a file that was written goes with a life.
     daemon.stop();
-    let _daemon = site.start(None);
+    let _daemon = site.start();
     assert!(fs::read(site.file("folder/read.bin")).unwrap() == read_before);
 
     service.goes_away();
@@ -73,7 +73,7 @@ fn what_is_here_goes_on_and_the_rest_fails_in_time_until_the_service_is_back() {
     site.published();
     assert!(service.packs(HOME).len() > posted);
     let other = Site::new(&service);
-    let _daemon = other.start(None);
+    let _daemon = other.start();
     assert!(fs::read(other.file("new.bin")).unwrap() == written);
     assert!(fs::read(other.file("renamed/read.bin")).unwrap() == read_before);
 }
