@@ -242,9 +242,11 @@ fn a_fresh_state_shows_nothing_false_until_it_is_filled() {
     let place = Place::with_library();
     let remote = place.remote();
     remote.inject(Operation::ReadLog, &Fault::Hang, ALWAYS);
+    let log_of = async |open: &Open| open.remote.list_log(LogKind::Manifest, 0).await.unwrap();
     let ran = place.run("fresh", remote, async |open| {
         let vfs = open.vfs();
         assert_eq!(open.status().standing, Standing::Filling);
+        let log = log_of(open).await;
         // Not empty, and not "no such file": nobody knows yet.
         assert_eq!(names(vfs).unwrap_err().kind, ErrorKind::RemoteUnavailable);
         let error = vfs.resolve(&path("film.bin")).unwrap_err();
@@ -252,6 +254,8 @@ fn a_fresh_state_shows_nothing_false_until_it_is_filled() {
         assert!(vfs.list(&TreePath::root()).is_err());
         let refused = write(vfs, "new.bin", b"new").await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::ReadOnly);
+        // The new state's own empty root least of all.
+        assert_eq!(log_of(open).await, log, "something was published");
         open.remote.heal();
         open.until_standing(Standing::Attached).await;
         open.until("it can be written to", || !vfs.awaits_resume())
