@@ -185,6 +185,20 @@ fn channels_that_are_public_or_new_are_pointed_out() {
 }
 
 #[test]
+fn channels_of_two_libraries_are_pointed_out() {
+    let bench = Bench::start(options(2, 2));
+    std::fs::write(bench.scratch.path().join("a.txt"), "one").unwrap();
+    for other in ["BOT_TOKEN_1", "BOT_TOKEN_2"] {
+        bench.configure(&[(other, "")]);
+        bench.run(&[], &["upload", "a.txt"]).ok();
+        std::fs::remove_dir_all(bench.scratch.state()).unwrap();
+    }
+    bench.configure(&[]);
+    let shown = bench.run(&[], &["test-bots"]).ok();
+    assert!(shown.contains("use the channels of one of them"), "{shown}");
+}
+
+#[test]
 fn what_keeps_bots_from_signing_in_is_told() {
     let bench = Bench::start(options(2, 1));
     let good = bench.sim.token(Bot(2));
