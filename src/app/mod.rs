@@ -1,5 +1,6 @@
 //! Composition root: the only place that wires parts together, and the order in which they stop.
 
+mod attach;
 mod bots;
 mod daemon;
 mod limits;
@@ -7,9 +8,12 @@ mod operations;
 mod parts;
 mod plan;
 mod telegram;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Config, ConfigHandle, Inputs, Secret, Store};
 use crate::control::Service;
@@ -18,9 +22,9 @@ use crate::model::KeyStore;
 use crate::process::Launcher;
 use crate::remote::retry::Deadline;
 use crate::remote::telegram::TelegramRemote;
-use crate::remote::{KdfCost, LocalRemote, Passphrases, Remote, Unlocked, unlock};
+use crate::remote::{KdfCost, LocalRemote, LockedRemote, Passphrases, Remote};
 use crate::telemetry::LevelSwitch;
-use crate::upkeep::fill;
+use crate::upkeep::fill::{self, Patience};
 use crate::upkeep::recover::Recovery;
 pub use bots::{AccessLine, BotLine, BotReport, Test, test_bots};
 pub use daemon::run_daemon;
@@ -28,6 +32,9 @@ pub use limits::{Limits, MeasuredLine};
 pub use parts::{Parts, Purpose};
 pub use plan::plan;
 pub use telegram::check_settings;
+
+/// `recover` gives up when the store has not answered a request for so long.
+const RECOVER_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A state opened by a command because no daemon runs.
 #[derive(Debug)]
@@ -115,9 +122,10 @@ impl App {
     }
 }
 
-/// The store, opened with the passphrase that is set; it keeps in `keys` what it needs again at the
-/// next start. Once it is known to be the state's, [`Unlocked::settle`] makes a new passphrase hold.
-async fn open_remote(config: &Config, keys: Arc<dyn KeyStore>) -> anyhow::Result<Unlocked> {
+/// The store, to be opened with the passphrase that is set at its first use; it keeps in `keys` what
+/// it needs again at the next start. Once it is known to be the state's, [`LockedRemote::settle`]
+/// makes a new passphrase hold.
+fn open_remote(config: &Config, keys: Arc<dyn KeyStore>) -> anyhow::Result<Arc<LockedRemote>> {
     let remote: Arc<dyn Remote> = match &config.store {
         // The error names the directory itself.
         Store::Local { dir, .. } => Arc::new(LocalRemote::open(dir)?),
@@ -134,11 +142,7 @@ async fn open_remote(config: &Config, keys: Arc<dyn KeyStore>) -> anyhow::Result
         text(encryption.passphrase.as_ref()),
         text(encryption.old_passphrase.as_ref()),
     );
-    let unlocked = unlock(remote, &passphrases, KdfCost::STANDARD, Deadline::None).await?;
-    for note in &unlocked.notes {
-        tracing::warn!("{note}");
-    }
-    Ok(unlocked)
+    Ok(LockedRemote::new(remote, passphrases, KdfCost::STANDARD))
 }
 
 /// Rebuilds the index from the store alone, beside the old one.
@@ -147,16 +151,17 @@ async fn open_remote(config: &Config, keys: Arc<dyn KeyStore>) -> anyhow::Result
 /// When a daemon runs, or the store cannot be read; the old index then stays in place.
 pub async fn recover(config: &Config, claim: Claim) -> anyhow::Result<Recovered> {
     let recovery = Recovery::begin(&config.state_dir, Owner::of_process())?;
-    let unlocked = open_remote(config, recovery.key_store()).await?;
+    let remote = open_remote(config, recovery.key_store())?;
+    let shared: Arc<dyn Remote> = Arc::<LockedRemote>::clone(&remote);
     let claim = match claim {
         Claim::Keep => fill::Claim::Continue,
         Claim::TakeOver => fill::Claim::TakeOver,
     };
     let report = recovery
-        .run(&unlocked.remote, claim, Deadline::None)
+        .run(&shared, claim, Patience::Limited(RECOVER_PATIENCE))
         .await?;
-    unlocked.settle(Deadline::None).await?;
-    drop(unlocked);
+    remote.settle(Deadline::after(RECOVER_PATIENCE)).await?;
+    drop((remote, shared));
     let mut recovered = Recovered {
         remarks: report.attach.notes,
         old_index: report.old_index,

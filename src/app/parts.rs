@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 
+use super::attach::{self, Attaching, Ends, Leftovers, Need};
 use crate::cache::BlockCache;
-use crate::config::{Config, Sidecars, ViewsListing};
+use crate::config::{Config, Sidecars, Store, ViewsListing};
 use crate::index::{Index, Owner};
 use crate::ingest::publisher::Publisher;
 use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
@@ -13,11 +14,9 @@ use crate::media::plan::CutPolicy;
 use crate::media::tool::Ffmpeg;
 use crate::process::Launcher;
 use crate::read::{AheadLimits, Reader};
-use crate::remote::Remote;
-use crate::remote::retry::Deadline;
+use crate::remote::{LockedRemote, Remote};
 use crate::spool::{Spool, SpoolConfig};
 use crate::tree::Tree;
-use crate::upkeep::fill;
 use crate::vfs::{self, HlsListing, Vfs, VfsParts, VfsSettings};
 
 /// Free space that the spool leaves when no size is set.
@@ -30,8 +29,10 @@ const SMALLEST_SPOOL: u64 = 256 << 20;
 pub enum Purpose {
     /// Answers only.
     Look,
-    /// Runs ingest as a daemon would.
+    /// Runs ingest as a daemon would, for one command.
     Ingest,
+    /// A daemon, which goes on when the store does not answer.
+    Serve,
 }
 
 #[derive(Debug)]
@@ -42,15 +43,16 @@ pub struct Parts {
     pub cache: Arc<BlockCache>,
     pub ingest: Ingest,
     pub vfs: Vfs,
+    attaching: Attaching,
 }
 
 impl Parts {
-    /// Opens index and store, brings them in step, and starts what `purpose` asks for. `launcher`
-    /// starts media tools.
+    /// Opens index and store, begins to bring them in step, and starts what `purpose` asks for.
+    /// `launcher` starts media tools.
     ///
     /// # Errors
-    /// When another process has the state or the store, when they do not belong together, or when
-    /// the disk fails.
+    /// When another process has the state or the store, when the disk fails, or when the store says
+    /// at once that they do not belong together.
     pub async fn open(
         config: &Config,
         purpose: Purpose,
@@ -66,14 +68,19 @@ impl Parts {
             .iter()
             .for_each(|remark| tracing::warn!("{remark}"));
         let index = Arc::new(index);
-        let unlocked = super::open_remote(config, index.key_store()).await?;
-        let remote = Arc::clone(&unlocked.remote);
-        let attached = fill::attach(&index, &remote, fill::Claim::Continue, Deadline::None).await?;
-        attached
-            .notes
-            .iter()
-            .for_each(|note| tracing::warn!("{note}"));
-        unlocked.settle(Deadline::None).await?;
+        let remote = super::open_remote(config, index.key_store())?;
+        Self::assemble(config, purpose, launcher, index, remote).await
+    }
+
+    /// As [`Self::open`], with index and remote open already.
+    pub(super) async fn assemble(
+        config: &Config,
+        purpose: Purpose,
+        launcher: Launcher,
+        index: Arc<Index>,
+        locked: Arc<LockedRemote>,
+    ) -> anyhow::Result<Self> {
+        let remote: Arc<dyn Remote> = Arc::<LockedRemote>::clone(&locked);
         let spool = Arc::new(
             Spool::open(spool_config(config))
                 .with_context(|| format!("the spool {}", config.spool.dir.display()))?,
@@ -107,7 +114,7 @@ impl Parts {
         };
         let workers = match purpose {
             Purpose::Look => Workers::None,
-            Purpose::Ingest => Workers::Running,
+            Purpose::Ingest | Purpose::Serve => Workers::Running,
         };
         let ingest = Ingest::start(ingest_parts, ingest_settings(config), workers)
             .map_err(|error| anyhow!("{error}"))?;
@@ -121,26 +128,7 @@ impl Parts {
         };
         let vfs = Vfs::start(vfs_parts, vfs_settings(config, &base_url(config)))
             .map_err(|error| anyhow!("{error}"))?;
-        if purpose == Purpose::Ingest {
-            let resuming = vfs.clone();
-            let resumed = tokio::task::spawn_blocking(move || resuming.resume())
-                .await?
-                .map_err(|error| anyhow!("{error}"))?;
-            if report.must_fill {
-                let vfs = vfs.clone();
-                tokio::task::spawn_blocking(move || vfs.submit_pending_views())
-                    .await?
-                    .map_err(|error| anyhow!("{error}"))?;
-            }
-            if resumed != vfs::Resumed::default() {
-                tracing::info!(
-                    files = resumed.files,
-                    interrupted = resumed.interrupted,
-                    adopted = resumed.adopted,
-                    "took up what the last run left"
-                );
-            }
-        }
+        let attaching = Self::tie(&index, &locked, &vfs, &ingest, config, purpose).await?;
         Ok(Self {
             index,
             remote,
@@ -148,7 +136,43 @@ impl Parts {
             cache,
             ingest,
             vfs,
+            attaching,
         })
+    }
+
+    /// Begins to bring state and store in step, and takes up what the last run left: where the
+    /// store answers soon, everything is done when this returns.
+    async fn tie(
+        index: &Arc<Index>,
+        remote: &Arc<LockedRemote>,
+        vfs: &Vfs,
+        ingest: &Ingest,
+        config: &Config,
+        purpose: Purpose,
+    ) -> anyhow::Result<Attaching> {
+        let is_near = matches!(config.store, Store::Local { .. });
+        if purpose == Purpose::Look && attach::is_known(index) && !is_near {
+            return Ok(Attaching::none());
+        }
+        let ends = Ends {
+            index: Arc::clone(index),
+            remote: Arc::clone(remote),
+            vfs: vfs.clone(),
+            ingest: ingest.clone(),
+            leftovers: match purpose {
+                Purpose::Look => Leftovers::Leave,
+                Purpose::Ingest | Purpose::Serve => Leftovers::TakeUp,
+            },
+        };
+        let need = match purpose {
+            Purpose::Look | Purpose::Ingest => Need::Library,
+            Purpose::Serve => Need::Daemon,
+        };
+        let begun = Attaching::begin(ends, need).await;
+        if begun.is_err() {
+            ingest.stop().await;
+        }
+        begun
     }
 
     /// Takes changed settings.
@@ -162,6 +186,7 @@ impl Parts {
     /// # Errors
     /// The first error; the rest is done all the same.
     pub async fn close(self) -> anyhow::Result<()> {
+        self.attaching.stop().await;
         let committed = self.vfs.commit_all().await;
         self.ingest.stop().await;
         let index = Arc::clone(&self.index);

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::session::{Session, StateNeed, answers_of};
 use crate::app::Purpose;
 use crate::control::{Request, Response, UrlInfo, Wait};
-use crate::model::{FileInfo, JobInfo, PendingInfo, PublicState};
+use crate::model::{FileInfo, JobInfo, PendingInfo, PublicState, Standing, StoreStatus};
 
 /// A file and where it can be played from, as `list --json` gives it.
 #[derive(Debug, Serialize)]
@@ -104,6 +104,8 @@ struct Status {
     file: Option<FileInfo>,
     jobs: Vec<JobInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<StoreStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pending: Option<PendingInfo>,
 }
 
@@ -150,6 +152,7 @@ async fn ask_status(
         match progress.take(response) {
             Some(Response::File(file)) => status.file = Some(file),
             Some(Response::Job(job)) => status.jobs.push(job),
+            Some(Response::Store(store)) => status.store = Some(store),
             Some(Response::Pending(pending)) => status.pending = Some(pending),
             _ => {}
         }
@@ -193,7 +196,13 @@ fn status_text(status: &Status) -> String {
         let rows: Vec<_> = status.jobs.iter().map(row).collect();
         text.push_str(&output::table(&head, &rows));
     }
-    if let Some(pending) = &status.pending {
+    if let Some(line) = status.store.as_ref().and_then(StoreStatus::explain) {
+        text.push_str(&format!("{}\n", printable(&line)));
+    }
+    let is_known = |store: &StoreStatus| store.standing != Standing::Filling;
+    if let Some(pending) = &status.pending
+        && (pending.files > 0 || status.store.as_ref().is_none_or(is_known))
+    {
         text.push_str(&pending_text(pending));
     }
     text

@@ -13,7 +13,9 @@ use super::wire::{
     WirePath,
 };
 use crate::config::Reloaded;
-use crate::model::{EntryId, ErrorKind, FileInfo, FsError, PendingInfo, PublicState, TreePath};
+use crate::model::{
+    EntryId, ErrorKind, FileInfo, FsError, PendingInfo, PublicState, Standing, TreePath,
+};
 use crate::vfs::{FileKind, Vfs};
 
 /// Longest time between two looks at a state that is waited for, should a change go untold.
@@ -194,6 +196,7 @@ impl Service {
         if wait == Wait::UntilFinal {
             self.wait_for_all(out).await?;
         }
+        tell(out, Response::Store(self.vfs.store_status())).await?;
         for job in self.vfs.jobs()? {
             tell(out, Response::Job(job)).await?;
         }
@@ -233,6 +236,7 @@ impl Service {
             if info.state.is_final() {
                 return Ok(info);
             }
+            self.require_hope()?;
             if told != (info.state, info.progress) {
                 told = (info.state, info.progress);
                 let progress = Response::Progress {
@@ -247,6 +251,15 @@ impl Service {
         }
     }
 
+    /// Nothing goes out any more from a library that its store refuses: waiting would not end.
+    fn require_hope(&self) -> Result<(), Stop> {
+        let status = self.vfs.store_status();
+        match status.standing {
+            Standing::Refused => Err(Stop::Failed(status.explain().unwrap_or_default())),
+            Standing::Reaching | Standing::Filling | Standing::Attached => Ok(()),
+        }
+    }
+
     async fn wait_for_all(&self, out: &Sender<Response>) -> Result<PendingInfo, Stop> {
         let mut changes = self.vfs.changes();
         let mut told = None;
@@ -258,6 +271,7 @@ impl Service {
             if open == 0 {
                 return Ok(pending);
             }
+            self.require_hope()?;
             if told != Some((open, pending.bytes)) {
                 told = Some((open, pending.bytes));
                 tell(out, Response::Pending(pending)).await?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Reloaded;
-use crate::model::{FileInfo, FsResult, JobInfo, PendingInfo, TreePath};
+use crate::model::{FileInfo, FsResult, JobInfo, PendingInfo, StoreStatus, TreePath};
 
 /// A path or id as the user wrote it. Names need not be UTF-8, JSON texts must.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,12 +171,21 @@ pub struct Cleaned {
     pub cache_bytes: u64,
     pub cache_blocks: u64,
     pub finished_jobs: u64,
+    /// Packs that nothing needed, and their bytes in the store.
+    pub packs: u64,
+    pub pack_bytes: u64,
+    /// Packs that the store does not let be deleted any more.
+    pub packs_left: u64,
+    /// Packs that are tried again later.
+    pub packs_failed: u64,
 }
 
 /// The outcome of `verify`; each finding was told before as [`Response::Finding`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
     pub packs: u64,
+    /// Packs that nothing names and that could not be deleted.
+    pub packs_left: u64,
     pub bytes_read: u64,
     pub findings: u64,
 }
@@ -223,6 +232,8 @@ pub enum Response {
     Go,
     File(FileInfo),
     Job(JobInfo),
+    /// How the library stands with its store.
+    Store(StoreStatus),
     Pending(PendingInfo),
     Urls(UrlInfo),
     /// `done` of `total`: bytes received, or per cent of an ingest step.

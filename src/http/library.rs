@@ -7,7 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::model::{Digest, EntryId, FileInfo, FsResult, JobInfo, PendingInfo, TreePath};
+use crate::model::{
+    Digest, EntryId, FileInfo, FsResult, JobInfo, PendingInfo, StoreStatus, TreePath,
+};
 use crate::vfs::{Attr, CacheStats, DirEntry, HandleId, Resource, Vfs};
 
 pub(super) type SharedLibrary = Arc<dyn Library>;
@@ -32,6 +34,7 @@ pub(super) trait Library: Send + Sync + 'static {
     fn map_digest(&self, id: EntryId) -> FsResult<Digest>;
     fn jobs(&self) -> FsResult<Vec<JobInfo>>;
     fn pending(&self) -> FsResult<PendingInfo>;
+    fn store_status(&self) -> StoreStatus;
     /// Grows whenever what [`Library::list`] says may have changed.
     fn revision(&self) -> u64;
     fn cache_stats(&self) -> CacheStats;
@@ -80,6 +83,9 @@ impl Library for Vfs {
     }
     fn pending(&self) -> FsResult<PendingInfo> {
         Vfs::pending(self)
+    }
+    fn store_status(&self) -> StoreStatus {
+        Vfs::store_status(self)
     }
     fn revision(&self) -> u64 {
         *self.changes().borrow()

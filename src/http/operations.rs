@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use crate::model::FsResult;
+use crate::model::{FsResult, Standing};
 
 use super::gateway::Gateway;
 use super::status;
@@ -59,6 +59,7 @@ pub(super) fn debug(gateway: &Gateway) -> FsResult<Response<Body>> {
         "http": gateway.metrics.snapshot(),
         "cache": gateway.library.cache_stats(),
         "pending": gateway.library.pending()?,
+        "store": gateway.library.store_status(),
         "jobs_total": count,
         "jobs": jobs,
     })))
@@ -69,14 +70,23 @@ pub(super) fn health() -> Response<Body> {
     status::text(StatusCode::OK, "ok")
 }
 
-/// Ready: the index answers. The remote need not.
+/// Ready: the index answers and knows the tree. The remote need not answer.
 pub(super) fn readiness(gateway: &Gateway) -> Response<Body> {
-    match gateway.library.pending() {
-        Ok(_) => status::text(StatusCode::OK, "ready"),
-        Err(error) => status::text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            &format!("not ready: {error}"),
-        ),
+    let not_ready = |reason: &str| {
+        let text = format!("not ready: {reason}");
+        status::text(StatusCode::SERVICE_UNAVAILABLE, &text)
+    };
+    if let Err(error) = gateway.library.pending() {
+        return not_ready(&error.to_string());
+    }
+    let store = gateway.library.store_status();
+    let explained = store.explain();
+    match (store.standing, explained) {
+        (Standing::Filling | Standing::Refused, reason) => not_ready(&reason.unwrap_or_default()),
+        (Standing::Reaching | Standing::Attached, None) => status::text(StatusCode::OK, "ready"),
+        (Standing::Reaching | Standing::Attached, Some(remark)) => {
+            status::text(StatusCode::OK, &format!("ready, though {remark}"))
+        }
     }
 }
 

@@ -10,12 +10,14 @@ mod error;
 mod journal;
 mod key;
 mod keys;
+mod late;
 mod open;
 mod outbox;
 mod query;
 mod record;
 mod replay;
 mod rows;
+mod standing;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -24,11 +26,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 
 use crate::disk::DirectoryLock;
 use crate::failpoint;
-use crate::model::{Attributes, Change, EntryId, Ino, LibraryId, Name, Seq, Timestamp};
+use crate::model::{
+    Attributes, Change, EntryId, Ino, LibraryId, Name, Seq, StoreStatus, Timestamp,
+};
 use change::{Origin, draft_changes};
 use draft::Draft;
 pub use error::IndexError;
 use journal::{Journal, Syncer};
+pub use late::{Begun, Late};
 pub use open::{OpenReport, OpenState, Owner};
 pub use outbox::{Acknowledged, DyingPack, Outbox};
 pub use record::LogHeadV1 as LogHead;
@@ -105,6 +110,9 @@ struct Shared {
     next_ino: AtomicU64,
     /// Tells of commits.
     activity: tokio::sync::watch::Sender<Activity>,
+    standing: tokio::sync::watch::Sender<StoreStatus>,
+    /// The newest change when it was opened.
+    opened_at: Seq,
     _lock: DirectoryLock,
 }
 

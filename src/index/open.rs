@@ -13,7 +13,9 @@ use super::error::IndexError;
 use super::journal::{self, Journal, Replay};
 use super::record::{FillV1, IdentityV1, JournalHeaderV1, JournalRecordV1, LogHeadV1, MetaV1};
 use super::store::{Space, Store, StoreError};
-use super::{Activity, Index, Shared, Writer, database, journal_directory, key, outbox, replay};
+use super::{
+    Activity, Index, Shared, Writer, database, journal_directory, key, outbox, replay, standing,
+};
 use crate::codec::{self, decode};
 use crate::disk::{self, DirectoryLock, LockError};
 use crate::model::{
@@ -174,6 +176,8 @@ fn start(
             last_seq: meta.last_seq,
             bytes: 0,
         }),
+        standing: tokio::sync::watch::Sender::new(standing::at_open(&meta)),
+        opened_at: meta.last_seq,
         writer: Mutex::new(Writer { journal, meta }),
         _lock: held,
     };

@@ -33,7 +33,7 @@ use crate::media::plan::CutPolicy;
 use crate::media::tool::MediaTool;
 use crate::model::{
     BlobId, Entry, EntryId, EntryKind, ErrorKind, ExtentSource, FileContent, FsError, FsResult,
-    PackId, ViewsState,
+    PackId, StoreStatus, ViewsState,
 };
 use crate::read::Reader;
 use crate::remote::Remote;
@@ -184,12 +184,20 @@ impl Ingest {
         for id in self.0.jobs.ids() {
             self.0.notes.forget_attempts(id);
         }
-        // Else the next start sends it.
-        let last = tokio::time::timeout(LAST_MANIFEST_WAIT, self.0.publisher.drained()).await;
-        if !matches!(last, Ok(Ok(()))) {
-            tracing::info!("the last changes are published at the next start");
+        // Else the next start sends it; so does it where nothing could go out.
+        if self.0.index.standing().borrow().is_attached() {
+            let last = tokio::time::timeout(LAST_MANIFEST_WAIT, self.0.publisher.drained()).await;
+            if !matches!(last, Ok(Ok(()))) {
+                tracing::info!("the last changes are published at the next start");
+            }
         }
         self.0.publisher.stop().await;
+    }
+
+    /// What publishing is at.
+    #[must_use]
+    pub fn publishing(&self) -> watch::Receiver<publisher::PublisherState> {
+        self.0.publisher.state()
     }
 
     /// Drops what is remembered of jobs that are done; how many.
@@ -334,6 +342,14 @@ impl Shared {
         }
     }
 
+    /// Waits, but no longer than `longest`, until the library is known to be in the store: packs
+    /// for another one would be lost there.
+    async fn attached(&self, longest: Duration) {
+        let mut standing = self.index.standing();
+        // Nothing depends on why this returns.
+        let _ = tokio::time::timeout(longest, standing.wait_for(StoreStatus::is_attached)).await;
+    }
+
     fn changed(&self) {
         self.changes
             .send_modify(|count| *count = count.wrapping_add(1));
@@ -394,6 +410,11 @@ impl Ingest {
                 };
                 if shared.stopping.load(Ordering::Relaxed) {
                     return;
+                }
+                if !shared.index.standing().borrow().is_attached() {
+                    drop(permit);
+                    shared.attached(LANE_POLL).await;
+                    continue;
                 }
                 let Some(id) = shared.jobs.take(lane) else {
                     drop(permit);

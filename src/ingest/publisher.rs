@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::pace::{GATHER, Pace, Wish, Wishes};
 use crate::failpoint;
 use crate::index::{Acknowledged, Activity, Index, IndexError, LogHead, Outbox};
-use crate::model::{Digest, LogRecord, Seq, WriterId};
+use crate::model::{Digest, LogRecord, Seq, StoreStatus, WriterId};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{
     LogDecoder, LogEncoder, LogHeader, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
@@ -79,8 +79,8 @@ pub struct Publisher {
 type Busy = Arc<tokio::sync::Mutex<()>>;
 
 impl Publisher {
-    /// Starts publishing, as often as the remote likes; `upkeep::fill::attach` must have been
-    /// through. Inside a tokio runtime.
+    /// Starts publishing, as often as the remote likes, as soon as the index stands as attached:
+    /// before, nobody knows where the log ends and whose it is. Inside a tokio runtime.
     #[must_use]
     pub fn start(index: Arc<Index>, remote: Arc<dyn Remote>) -> Self {
         let wishes = Arc::new(Wishes::default());
@@ -211,6 +211,10 @@ struct Work {
 
 impl Work {
     async fn run(self) {
+        let mut standing = self.index.standing();
+        // The index outlives this task, so the sender does.
+        let _ = standing.wait_for(StoreStatus::is_attached).await;
+        drop(standing);
         let mut activity = self.index.activity();
         let mut pace = Pace::new(self.remote.appetite().manifest_interval);
         let (mut round, mut wish) = (Round::All, Wish::Some);

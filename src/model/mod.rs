@@ -6,6 +6,7 @@ mod ids;
 mod info;
 mod keys;
 mod name;
+mod standing;
 mod units;
 mod views;
 
@@ -18,5 +19,6 @@ pub use ids::{BlobId, Digest, EntryId, Ino, LibraryId, PackId, Seq, WriterId};
 pub use info::{FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo};
 pub use keys::{KeyAndValue, KeyStore, KeyStoreError};
 pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};
+pub use standing::{Standing, StoreStatus};
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
 pub use views::{SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind, Views};

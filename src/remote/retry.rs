@@ -16,6 +16,8 @@ pub enum Deadline {
     /// For writes: a remote that is away delays them and never fails them.
     None,
     At(Instant),
+    /// Not again: whoever asked repeats the whole.
+    Once,
 }
 
 impl Deadline {
@@ -56,6 +58,7 @@ where
     loop {
         let outcome = match deadline {
             Deadline::None => attempt().await,
+            Deadline::Once => return attempt().await,
             Deadline::At(at) => match tokio::time::timeout_at(at, attempt()).await {
                 Ok(outcome) => outcome,
                 Err(_) => return Err(last.unwrap_or_else(|| timed_out().into())),

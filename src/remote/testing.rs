@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, SealedPack, Urgency,
+    RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -38,9 +38,9 @@ pub enum Fault {
     /// Is done, and its answer is lost.
     LoseReply,
     Delay(Duration),
-    /// Never answers.
+    /// Does not answer until [`FaultyRemote::heal`]; what was asked is not done.
     Hang,
-    /// Answers with one bit flipped (`get` and `read_log`).
+    /// Answers with one bit flipped (`get` and `read_log`), or that it cannot be done (`delete`).
     FlipBit,
 }
 
@@ -51,6 +51,8 @@ pub struct FaultyRemote {
     faults: Mutex<VecDeque<(Operation, Fault)>>,
     calls: AtomicU64,
     puts: AtomicU64,
+    lists: Mutex<Vec<(LogKind, u64)>>,
+    healed: tokio::sync::Notify,
     appetite: Appetite,
 }
 
@@ -70,6 +72,8 @@ impl FaultyRemote {
             faults: Mutex::new(VecDeque::new()),
             calls: AtomicU64::new(0),
             puts: AtomicU64::new(0),
+            lists: Mutex::default(),
+            healed: tokio::sync::Notify::new(),
         })
     }
     /// The next `times` calls of `operation` meet `fault`.
@@ -81,6 +85,7 @@ impl FaultyRemote {
     pub fn heal(&self) {
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         faults.clear();
+        self.healed.notify_waiters();
     }
     /// Calls that reached this remote.
     pub fn calls(&self) -> u64 {
@@ -90,6 +95,12 @@ impl FaultyRemote {
     /// Packs that were given to this remote.
     pub fn puts(&self) -> u64 {
         self.puts.load(Ordering::Relaxed)
+    }
+
+    /// What `list_log` was asked for, in order.
+    pub fn lists(&self) -> Vec<(LogKind, u64)> {
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.clone()
     }
 
     fn next(&self, operation: Operation) -> Option<Fault> {
@@ -116,7 +127,10 @@ impl FaultyRemote {
                 tokio::time::sleep(time).await;
                 call.await
             }
-            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Hang) => {
+                self.healed.notified().await;
+                Err(injected(operation, RemoteErrorKind::Unavailable))
+            }
             Some(Fault::FlipBit) => call.await.map(flip),
         }
     }
@@ -166,8 +180,9 @@ impl Remote for FaultyRemote {
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.inner.size(pack).await
     }
-    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
-        self.meet(Operation::Delete, self.inner.delete(pack), same)
+    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
+        let deleting = self.inner.delete(pack);
+        self.meet(Operation::Delete, deleting, |_| Removal::Left)
             .await
     }
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
@@ -178,7 +193,8 @@ impl Remote for FaultyRemote {
             .await
     }
     async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
-        self.inner.create_library(mark).await
+        let creating = self.inner.create_library(mark);
+        self.meet(Operation::AppendLog, creating, same).await
     }
     async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
         let updating = self.inner.update_library(mark);
@@ -193,6 +209,10 @@ impl Remote for FaultyRemote {
         .await
     }
     async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
+        self.lists
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((kind, after));
         self.inner.list_log(kind, after).await
     }
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {

@@ -407,6 +407,13 @@ impl Tree {
         recent.entries.remove(&id);
     }
 
+    /// As [`Self::forget_recent`], of all entries.
+    pub fn forget_all_recent(&self) {
+        let mut recent = self.recent();
+        recent.generation += 1;
+        recent.entries.clear();
+    }
+
     /// Returns when every change so far is on the disk; blocks.
     ///
     /// # Errors

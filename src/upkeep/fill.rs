@@ -2,18 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::index::{FillReport, Index, IndexError, LogHead};
-use crate::model::{Digest, Ino, LibraryId, LogRecord, Seq, WriterId};
-use crate::remote::retry::{Deadline, retry};
-use crate::remote::{
-    LibraryMark, LogDecoder, LogHeader, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
-    is_superseded,
-};
-
-/// Records that are taken over in one go.
-const STEP: usize = 1024;
+use super::asking::Asking;
+pub use super::asking::Patience;
+use super::catch_up::Log;
+use crate::index::{FillReport, Index, IndexError};
+use crate::model::{LibraryId, Standing, WriterId};
+use crate::remote::{LibraryMark, Remote, RemoteError, RemoteErrorKind};
 
 /// Whose library it is when another daemon wrote to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +54,15 @@ pub enum AttachError {
         "another tgfs (writer {0}) has written to this library since this state was used last; stop it and run `tgfs recover --take-over` here, or go on there"
     )]
     OtherWriter(WriterId),
+    #[error(
+        "the store {0} knows changes that this state does not, as a state does that came back from a copy, and something was changed here since the start; nothing is lost: stop tgfs and run `tgfs recover`, which brings both together"
+    )]
+    Diverged(String),
     #[error("the work was interrupted: {0}")]
     Interrupted(String),
+    /// As asked for.
+    #[error("the store was not reached before the stop")]
+    Stopped,
 }
 
 impl AttachError {
@@ -75,7 +76,9 @@ impl AttachError {
             | Self::OtherLibrary { .. }
             | Self::LibraryGone(_)
             | Self::OtherWriter(_)
-            | Self::Interrupted(_) => false,
+            | Self::Diverged(_)
+            | Self::Interrupted(_)
+            | Self::Stopped => false,
         }
     }
 }
@@ -83,6 +86,7 @@ impl AttachError {
 /// Ties the index to the store, makes the library in a new store, and fills in what the log has
 /// more than the index: nothing, what an unacknowledged manifest says, or everything. While it
 /// fills, commits are refused and reads see what is there. Nothing is made because of an error.
+/// In the end the index stands as attached, and what waits for that goes on.
 ///
 /// # Errors
 /// See [`AttachError`]; the index is as usable as before.
@@ -90,27 +94,25 @@ pub async fn attach(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,
     claim: Claim,
-    deadline: Deadline,
+    patience: Patience,
 ) -> Result<AttachReport, AttachError> {
     let given = remote.describe();
     let own = index.store_description();
     if !own.is_empty() && own != given {
         return Err(AttachError::OtherStore { own, given });
     }
-    let found = retry(deadline, || remote.library()).await?;
-    let found = found.map(|mark| mark.id);
-    let log_is_new = bind(index, remote, found, &own, &given).await?;
-    let from = if index.must_fill() || log_is_new == LogIs::New {
-        LogHead::default()
-    } else {
-        index.log_head()
-    };
     let log = Log {
         index,
         remote,
-        deadline,
+        asking: Asking { index, patience },
     };
-    log.fill_from(from, claim).await
+    let report = match bind(&log, &own, &given).await? {
+        LogIs::New => log.read_all(claim).await?,
+        LogIs::Known if index.must_fill() => log.read_all(claim).await?,
+        LogIs::Known => log.follow(claim).await?,
+    };
+    index.set_standing(Standing::Attached);
+    Ok(report)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,15 +122,11 @@ enum LogIs {
     Known,
 }
 
-async fn bind(
-    index: &Arc<Index>,
-    remote: &Arc<dyn Remote>,
-    found: Option<LibraryId>,
-    own: &str,
-    given: &str,
-) -> Result<LogIs, AttachError> {
+async fn bind(log: &Log<'_>, own: &str, given: &str) -> Result<LogIs, AttachError> {
+    let index = log.index;
     let library = index.library_id();
-    match found {
+    let found = log.asking.ask(|| log.remote.library()).await?;
+    match found.map(|mark| mark.id) {
         Some(found) if found == library => {
             if own.is_empty() {
                 index.bind(library, given)?;
@@ -148,12 +146,7 @@ async fn bind(
             own: library,
         }),
         None if own.is_empty() => {
-            // A remote that encrypts adds its key.
-            let mark = LibraryMark {
-                id: library,
-                wrap: None,
-            };
-            remote.create_library(&mark).await?;
+            create(log, library).await?;
             index.bind(library, given)?;
             Ok(LogIs::New)
         }
@@ -161,250 +154,20 @@ async fn bind(
     }
 }
 
-struct Log<'a> {
-    index: &'a Arc<Index>,
-    remote: &'a Arc<dyn Remote>,
-    deadline: Deadline,
-}
-
-/// How far reading has come.
-#[derive(Debug)]
-struct Progress {
-    head: LogHead,
-    last_seq: Seq,
-    next_ino: Ino,
-    report: AttachReport,
-}
-
-impl Log<'_> {
-    async fn fill_from(&self, from: LogHead, claim: Claim) -> Result<AttachReport, AttachError> {
-        let all = from == LogHead::default();
-        let objects = self.list(LogKind::Manifest, from.number).await?;
-        if objects.is_empty() && !self.index.must_fill() && claim == Claim::Continue {
-            return Ok(AttachReport::default());
-        }
-        if !all && claim == Claim::Continue {
-            self.refuse_others(&objects, &from).await?;
-        }
-        let mut progress = Progress {
-            head: from,
-            last_seq: Seq(0),
-            next_ino: Ino(0),
-            report: AttachReport::default(),
-        };
-        self.blocking(|index| index.begin_fill()).await?;
-        if all {
-            self.newest_snapshot(&mut progress).await?;
-        }
-        let covered = progress.head.number;
-        for object in objects.into_iter().filter(|object| object.number > covered) {
-            match retry(self.deadline, || self.remote.read_log(object)).await {
-                Ok(bytes) => self.take_manifest(object, bytes, &mut progress).await?,
-                // Encrypted, and not what was encrypted: as damaged as one that does not decode.
-                Err(error) if error.kind == RemoteErrorKind::Corrupt => {
-                    progress.skip(object, &error.to_string());
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let mut head = progress.head;
-        if claim == Claim::TakeOver {
-            head.epoch += 1;
-        }
-        let (last_seq, next_ino) = (progress.last_seq, progress.next_ino);
-        let mut report = progress.report;
-        report.fill = self
-            .blocking(move |index| index.finish_fill(head, last_seq, next_ino))
-            .await?;
-        Ok(report)
-    }
-
-    async fn list(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, AttachError> {
-        Ok(retry(self.deadline, || self.remote.list_log(kind, after)).await?)
-    }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Index) -> Result<T, IndexError> + Send + 'static,
-    ) -> Result<T, AttachError> {
-        let index = Arc::clone(self.index);
-        match tokio::task::spawn_blocking(move || work(&index)).await {
-            Ok(outcome) => Ok(outcome?),
-            Err(error) => Err(AttachError::Interrupted(error.to_string())),
-        }
-    }
-
-    /// A manifest behind the last acknowledged one is ours if one of our starts wrote it and died
-    /// before it could note the acknowledgement.
-    async fn refuse_others(
-        &self,
-        objects: &[LogObject],
-        from: &LogHead,
-    ) -> Result<(), AttachError> {
-        for object in objects {
-            if self.index.is_own_writer(object.writer)? {
-                continue;
-            }
-            let read = retry(self.deadline, || self.remote.read_log(*object)).await;
-            if !is_superseded(read, from.epoch)? {
-                return Err(AttachError::OtherWriter(object.writer));
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the newest snapshot that is whole; with none, the log is read from its start.
-    async fn newest_snapshot(&self, progress: &mut Progress) -> Result<(), AttachError> {
-        for object in self.list(LogKind::Snapshot, 0).await?.into_iter().rev() {
-            let bytes = match retry(self.deadline, || self.remote.read_log(object)).await {
-                Ok(bytes) => bytes,
-                Err(error) if error.is_retryable() => return Err(error.into()),
-                Err(error) => {
-                    progress.report.notes.push(format!(
-                        "snapshot {} cannot be read ({error}); the one before it is used",
-                        object.number
-                    ));
-                    continue;
-                }
-            };
-            // Whole before the first record is taken: half a snapshot is no state of anything.
-            match check(&bytes, self.index.library_id()) {
-                Ok(()) => {}
-                Err(Unfit::NoKey(error)) => return Err(error.into()),
-                Err(reason) => {
-                    progress.report.notes.push(format!(
-                        "snapshot {} is damaged ({reason}); the one before it is used",
-                        object.number
-                    ));
-                    continue;
-                }
-            }
-            let header = self.take(bytes).await?;
-            progress.see(&header);
-            progress.head = LogHead {
-                number: header.number,
-                digest: [0; 32],
-                epoch: header.epoch,
-            };
-            return Ok(());
-        }
-        Ok(())
-    }
-
-    async fn take_manifest(
-        &self,
-        object: LogObject,
-        bytes: Bytes,
-        progress: &mut Progress,
-    ) -> Result<(), AttachError> {
-        let header = match LogDecoder::new(&bytes) {
-            Ok(decoder) => decoder.header().clone(),
-            Err(error)
-                if matches!(
-                    error.kind,
-                    RemoteErrorKind::Foreign | RemoteErrorKind::Denied
-                ) =>
-            {
-                return Err(error.into());
-            }
-            Err(error) => {
-                progress.skip(object, &error.to_string());
-                return Ok(());
-            }
-        };
-        if header.epoch < progress.head.epoch {
-            progress.note(object, "skipped, from before the library was taken over");
-            return Ok(());
-        }
-        if let Err(reason) = check(&bytes, self.index.library_id()) {
-            progress.skip(object, &reason.to_string());
-            return Ok(());
-        }
-        let expected = progress.head.number + 1;
-        if header.number > expected {
-            progress.note(
-                object,
-                &format!("the manifests from {expected} on are missing"),
-            );
-        } else if progress.head.digest != [0; 32] && header.previous.0 != progress.head.digest {
-            progress.note(object, "it does not follow from the one before it");
-        }
-        let digest = Digest::of(&bytes).0;
-        let header = self.take(bytes).await?;
-        progress.see(&header);
-        progress.head = LogHead {
-            number: header.number,
-            digest,
-            epoch: header.epoch,
-        };
-        progress.report.manifests += 1;
-        Ok(())
-    }
-
-    /// All records of a checked object into the index.
-    async fn take(&self, bytes: Bytes) -> Result<LogHeader, AttachError> {
-        let index = Arc::clone(self.index);
-        let taken = tokio::task::spawn_blocking(move || {
-            let mut decoder = LogDecoder::new(&bytes)?;
-            let mut records: Vec<LogRecord> = Vec::new();
-            while let Some(record) = decoder.next_record()? {
-                records.push(record);
-                if records.len() >= STEP {
-                    index.fill(&records)?;
-                    records.clear();
-                }
-            }
-            index.fill(&records)?;
-            Ok(decoder.header().clone())
-        });
-        match taken.await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(AttachError::Interrupted(error.to_string())),
-        }
-    }
-}
-
-impl Progress {
-    fn see(&mut self, header: &LogHeader) {
-        self.last_seq = self.last_seq.max(header.last_seq);
-        self.next_ino = self.next_ino.max(header.next_ino);
-    }
-
-    fn note(&mut self, object: LogObject, text: &str) {
-        let note = format!("manifest {}: {text}", object.number);
-        self.report.notes.push(note);
-    }
-
-    /// Goes on behind a manifest that cannot be taken.
-    fn skip(&mut self, object: LogObject, reason: &str) {
-        self.note(
-            object,
-            &format!("skipped, its changes are missing ({reason})"),
-        );
-        self.head.number = self.head.number.max(object.number);
-    }
-}
-
-/// Why an object of the log cannot be taken.
-#[derive(Debug, thiserror::Error)]
-enum Unfit {
-    #[error("it belongs to library {0}")]
-    OtherLibrary(LibraryId),
-    #[error(transparent)]
-    NoKey(RemoteError),
-    #[error(transparent)]
-    Damaged(#[from] RemoteError),
-}
-
-/// Whether an object of the log is whole and this library's.
-fn check(bytes: &Bytes, library: LibraryId) -> Result<(), Unfit> {
-    let mut decoder = match LogDecoder::new(bytes) {
-        Err(error) if error.kind == RemoteErrorKind::Denied => return Err(Unfit::NoKey(error)),
-        opened => opened?,
+/// Makes the library; that the first answer was lost is no reason to refuse the second.
+async fn create(log: &Log<'_>, library: LibraryId) -> Result<(), AttachError> {
+    // A remote that encrypts adds its key.
+    let mark = LibraryMark {
+        id: library,
+        wrap: None,
     };
-    while decoder.next_record()?.is_some() {}
-    match decoder.header().library {
-        found if found == library => Ok(()),
-        found => Err(Unfit::OtherLibrary(found)),
+    match log.asking.ask(|| log.remote.create_library(&mark)).await {
+        Err(AttachError::Remote(error)) if error.kind == RemoteErrorKind::Foreign => {
+            match log.asking.ask(|| log.remote.library()).await? {
+                Some(found) if found.id == library => Ok(()),
+                _ => Err(error.into()),
+            }
+        }
+        other => other,
     }
 }

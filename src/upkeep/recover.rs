@@ -4,12 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fill::{AttachError, AttachReport, Claim, attach};
+use super::fill::{AttachError, AttachReport, Claim, Patience, attach};
 use crate::disk;
 use crate::index::{Index, IndexError, Owner};
 use crate::model::KeyStore;
 use crate::remote::Remote;
-use crate::remote::retry::Deadline;
 
 /// Where the new index is built, in the state directory.
 const WORKSHOP: &str = "recovering";
@@ -78,7 +77,7 @@ impl Recovery {
         self,
         remote: &Arc<dyn Remote>,
         claim: Claim,
-        deadline: Deadline,
+        patience: Patience,
     ) -> Result<RecoverReport, RecoverError> {
         let state = self.state.as_path();
         let swap = |source| RecoverError::Swap {
@@ -90,7 +89,7 @@ impl Recovery {
         copy_journal(state, &workshop).map_err(swap)?;
         let (new, _) = Index::open_from_journal(&workshop, self.owner)?;
         let new = Arc::new(new);
-        let attach = attach(&new, remote, claim, deadline).await?;
+        let attach = attach(&new, remote, claim, patience).await?;
         new.take_keys_of(&self.old)?;
         new.shutdown()?;
         drop(new);

@@ -1,5 +1,6 @@
 //! The way of changes into the remote's log and back, with everything that may break on it.
 
+mod catch_up;
 mod damage;
 mod encryption;
 mod library;
@@ -8,14 +9,13 @@ mod recovery;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cleanup::delete_dying_packs;
-use super::fill::{AttachError, AttachReport, Claim, attach};
+use super::cleanup::{CleanupReport, delete_dying_packs, left_behind};
+use super::fill::{AttachError, AttachReport, Claim, Patience, attach};
 use super::recover::{RecoverError, RecoverReport, Recovery};
 use super::verify::{Depth, verify};
 use crate::index::{Index, OpenReport, OpenState, Owner};
 use crate::ingest::publisher::Publisher;
 use crate::model::*;
-use crate::remote::retry::Deadline;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
 use crate::remote::{
     LocalRemote, LogEncoder, LogHeader, LogKind, LogObject, PackInput, Remote, RemoteErrorKind,
@@ -44,8 +44,8 @@ fn open_index(state: &Path) -> (Arc<Index>, OpenReport) {
     (Arc::new(index), report)
 }
 
-fn soon() -> Deadline {
-    Deadline::after(std::time::Duration::from_secs(20))
+fn soon() -> Patience {
+    Patience::Limited(std::time::Duration::from_secs(20))
 }
 
 async fn attach_to(

@@ -102,7 +102,7 @@ impl Vfs {
     /// # Errors
     /// `NotFound`, or `Io`.
     pub fn path_of(&self, id: EntryId) -> FsResult<TreePath> {
-        self.0.tree.path_of(id)
+        self.0.unless_incomplete(self.0.tree.path_of(id))
     }
 
     /// The file that `/playlist/local/<slug>.m3u8` means. A slug stays with the first film that
@@ -111,9 +111,9 @@ impl Vfs {
     /// # Errors
     /// `NotFound`, or `Io`.
     pub fn by_slug(&self, slug: &str) -> FsResult<EntryId> {
+        let owner = self.0.slug_owner(slug)?;
         self.0
-            .slug_owner(slug)?
-            .ok_or_else(|| ErrorKind::NotFound.into())
+            .unless_incomplete(owner.ok_or_else(|| ErrorKind::NotFound.into()))
     }
 
     /// Of the map that the file's views are made from now.
@@ -127,7 +127,7 @@ impl Vfs {
     /// # Errors
     /// `NotFound`, `IsDirectory`, or `Io`.
     pub fn info(&self, id: EntryId) -> FsResult<FileInfo> {
-        let entry = self.0.tree.entry(id)?;
+        let entry = self.0.unless_incomplete(self.0.tree.entry(id))?;
         self.0.describe(&entry, &self.0.tree.path_of(id)?)
     }
 
@@ -136,6 +136,7 @@ impl Vfs {
     /// # Errors
     /// `NotFound`, or `Io`.
     pub fn list(&self, directory: &TreePath) -> FsResult<Vec<FileInfo>> {
+        self.0.require_complete()?;
         let node = self.0.tree.resolve(directory)?;
         if matches!(node.kind, crate::index::NodeKind::File { .. }) {
             return Ok(vec![self.info(node.id)?]);

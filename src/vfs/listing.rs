@@ -98,6 +98,7 @@ impl Vfs {
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()> {
+        self.0.require_complete()?;
         let listed = match target {
             Target::Real(node) => self.list_stored(node, after, visit),
             Target::Virtual(node) => self.list_virtual(node, after, visit),

@@ -26,7 +26,7 @@ mod views;
 mod virtual_tree;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -34,7 +34,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::cache::BlockCache;
 use crate::index::{Index, Node, Rows};
 use crate::ingest::Ingest;
-use crate::model::{EntryId, ErrorKind, FsError, FsResult, Ino};
+use crate::model::{EntryId, ErrorKind, FsError, FsResult, Ino, Standing, StoreStatus};
 use crate::read::Reader;
 use crate::spool::Spool;
 use crate::tree::Tree;
@@ -79,17 +79,13 @@ pub struct VfsSettings {
     pub base_url: String,
 }
 
-/// Why nothing can be written now.
+/// Whether anything may be written, as far as this start is concerned; the store has a say as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum WriteMode {
     Writable = 0,
     /// Mounted with `--read-only`.
     ReadOnly = 1,
-    /// The tree is being read from the remote.
-    Filling = 2,
-    /// Another daemon writes to this library.
-    Displaced = 3,
 }
 
 /// The parts that `app` wires together.
@@ -123,6 +119,8 @@ struct Inner {
     slugs: Rows,
     settings: ArcSwap<VfsSettings>,
     mode: AtomicU8,
+    /// Whether [`Vfs::resume`] has yet to run: what it would take for a leftover could be new.
+    to_resume: AtomicBool,
 }
 
 /// What an inode number means.
@@ -163,6 +161,7 @@ impl Vfs {
             slugs,
             settings: ArcSwap::from_pointee(settings),
             mode: AtomicU8::new(WriteMode::Writable as u8),
+            to_resume: AtomicBool::new(false),
         }));
         vfs.spawn_settling();
         Ok(vfs)
@@ -177,6 +176,28 @@ impl Vfs {
     pub fn set_write_mode(&self, mode: WriteMode) {
         self.0.mode.store(mode as u8, Ordering::Relaxed);
     }
+
+    /// Refuses changes until [`Self::resume`] was through.
+    pub fn await_resume(&self) {
+        self.0.to_resume.store(true, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn awaits_resume(&self) -> bool {
+        self.0.to_resume.load(Ordering::Relaxed)
+    }
+
+    /// How this library stands with its store.
+    #[must_use]
+    pub fn store_status(&self) -> StoreStatus {
+        self.0.index.standing().borrow().clone()
+    }
+
+    /// The tree was changed from below, by filling it from the store.
+    pub fn tree_was_filled(&self) {
+        self.0.tree.forget_all_recent();
+        self.0.ingest.changed();
+    }
 }
 
 impl Inner {
@@ -185,15 +206,45 @@ impl Inner {
     }
 
     fn require_writable(&self) -> FsResult<()> {
-        let reason = match self.mode.load(Ordering::Relaxed) {
-            0 => return Ok(()),
-            1 => "mounted read-only",
-            2 => {
-                "the library is being read from the remote; it can be written to when that is done"
+        let refuse = |reason: &str| Err(FsError::new(ErrorKind::ReadOnly, reason));
+        if self.mode.load(Ordering::Relaxed) == WriteMode::ReadOnly as u8 {
+            return refuse("mounted read-only");
+        }
+        {
+            let status = self.index.standing();
+            let status = status.borrow();
+            if matches!(status.standing, Standing::Filling | Standing::Refused) {
+                return refuse(&status.explain().unwrap_or_default());
             }
-            _ => "another daemon writes to this library; see `tgfs recover --take-over`",
-        };
-        Err(FsError::new(ErrorKind::ReadOnly, reason))
+        }
+        match self.to_resume.load(Ordering::Relaxed) {
+            true => refuse("tgfs takes up what the last run left; try again in a moment"),
+            false => Ok(()),
+        }
+    }
+
+    /// While the tree is being read from the store, what is not there is only not known yet: an
+    /// empty directory would make other programs forget what they know of it.
+    fn require_complete(&self) -> FsResult<()> {
+        let status = self.index.standing();
+        let status = status.borrow();
+        match status.standing {
+            Standing::Filling => Err(FsError::new(
+                ErrorKind::RemoteUnavailable,
+                status.explain().unwrap_or_default(),
+            )),
+            Standing::Reaching | Standing::Attached | Standing::Refused => Ok(()),
+        }
+    }
+
+    /// What was looked for and not found, while not everything is known.
+    fn unless_incomplete<T>(&self, found: FsResult<T>) -> FsResult<T> {
+        match found {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.require_complete().and(Err(error))
+            }
+            found => found,
+        }
     }
 
     fn target(&self, ino: Ino) -> FsResult<Target> {

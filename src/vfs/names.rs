@@ -35,11 +35,12 @@ impl Inner {
     }
 
     pub(super) fn child_of(&self, parent: &Target, name: &[u8]) -> FsResult<Target> {
-        match parent {
+        let found = match parent {
             Target::Real(node) => self.child_target(node, name),
             Target::Virtual(node) => self.virtual_child(node, name).map(Target::Virtual),
             Target::Unlinked(_) => Err(ErrorKind::NotDirectory.into()),
-        }
+        };
+        self.unless_incomplete(found)
     }
 
     /// A stored directory that may be changed.

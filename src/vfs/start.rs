@@ -71,8 +71,8 @@ pub struct Resumed {
 }
 
 impl Vfs {
-    /// Takes up what an earlier run left: call it once, before the first request. Nothing in the
-    /// spool is deleted here.
+    /// Takes up what an earlier run left: call it once, before the first change. Nothing in
+    /// the spool is deleted here.
     ///
     /// # Errors
     /// `Io` when index or spool cannot be read.
@@ -103,6 +103,9 @@ impl Vfs {
                 resumed.adopted += u64::from(self.0.adopt(blob)?);
             }
         }
+        self.0
+            .to_resume
+            .store(false, std::sync::atomic::Ordering::Relaxed);
         Ok(resumed)
     }
 }

@@ -81,6 +81,7 @@ fn a_files_life(scratch: &Scratch) {
         .ok();
     let status = scratch.run(&["status", "--json"]).json();
     assert_eq!(status["pending"]["files"], 0);
+    assert_eq!(status["store"]["standing"], "attached");
     assert!(
         scratch
             .run(&["status"])

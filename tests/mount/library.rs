@@ -18,7 +18,7 @@ use tgfs::remote::testing::{Distance, DistantRemote, FaultyRemote, Traffic};
 use tgfs::remote::{Appetite, KdfCost, LocalRemote, Passphrases, Remote, unlock};
 use tgfs::spool::{Spool, SpoolConfig};
 use tgfs::tree::Tree;
-use tgfs::upkeep::fill::{Claim, attach};
+use tgfs::upkeep::fill::{Claim, Patience, attach};
 use tgfs::vfs::{HlsListing, Sidecars, Vfs, VfsParts, VfsSettings};
 use tokio::runtime::Runtime;
 
@@ -116,7 +116,7 @@ impl Library {
                 &index,
                 &remote,
                 Claim::Continue,
-                Deadline::after(with.attach_deadline),
+                Patience::Limited(with.attach_deadline),
             ))
             .unwrap();
         runtime

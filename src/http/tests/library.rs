@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::http::library::Library;
 use crate::model::{
     Digest, EntryId, ErrorKind, FileInfo, FsError, FsResult, Ino, JobInfo, PendingInfo,
-    PublicState, SubtitleInfo, Timestamp, TreePath,
+    PublicState, Standing, StoreStatus, SubtitleInfo, Timestamp, TreePath,
 };
 use crate::vfs::{Attr, CacheStats, DirEntry, FileKind, HandleId, Resource};
 
@@ -41,6 +41,8 @@ pub struct Scripted {
     /// Reads at or behind this position fail; nought: the remote is down.
     pub fails_from: Mutex<Option<u64>>,
     pub cleared: Mutex<Vec<Option<EntryId>>>,
+    /// `None`: all is well.
+    pub store: Mutex<Option<StoreStatus>>,
 }
 
 impl Scripted {
@@ -229,6 +231,12 @@ impl Library for Scripted {
     }
     fn pending(&self) -> FsResult<PendingInfo> {
         Ok(PendingInfo::default())
+    }
+    fn store_status(&self) -> StoreStatus {
+        self.store.lock().unwrap().clone().unwrap_or(StoreStatus {
+            standing: Standing::Attached,
+            problem: None,
+        })
     }
     fn revision(&self) -> u64 {
         1

@@ -16,7 +16,7 @@ use super::call_error::CallError;
 use super::crew::Member;
 use super::lanes::{Purpose, WINDOW};
 use crate::model::{ByteRange, TelegramAddress};
-use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::remote::{RemoteError, RemoteErrorKind, Urgency};
 
 /// Most bytes of one `upload.getFile`: grammers cannot take 1 MiB, and a block is as large.
 const CALL_BYTES: u64 = 512 * 1024;
@@ -28,6 +28,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(15);
 const SIDE_BY_SIDE: usize = 16;
 /// A call that takes this many times as long as most others is asked again elsewhere...
 const LATE: f64 = 1.5;
+/// ...where nobody waits for it yet, this many...
+const LATE_AHEAD: f64 = 3.0;
 /// ...but not before this: what is quick anyway needs no help.
 const LEAST_LATE: Duration = Duration::from_millis(60);
 /// As long as nothing is known about how long calls take.
@@ -92,23 +94,33 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// A document and the call that reads from it.
+/// A document in a channel.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored {
+    pub address: TelegramAddress,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// The call that reads from it.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     address: TelegramAddress,
     offset: u64,
     limit: u64,
+    urgency: Urgency,
 }
 
 impl Shared {
-    /// Exactly the bytes of `range`, or an error. `len`: bytes of the document.
+    /// Exactly the bytes of `range`, or an error.
     pub async fn read(
         &self,
         op: &str,
-        address: TelegramAddress,
-        len: u64,
+        document: Stored,
         range: ByteRange,
+        urgency: Urgency,
     ) -> Result<Bytes, RemoteError> {
+        let Stored { address, len } = document;
         if range.end() > len {
             let message = "the range passes the end of the document";
             return Err(RemoteError::new(RemoteErrorKind::Corrupt, op, message));
@@ -118,6 +130,7 @@ impl Shared {
                 address,
                 offset,
                 limit,
+                urgency,
             })
             .collect();
         let start = calls.first().map_or(0, |call| call.offset);
@@ -283,7 +296,11 @@ impl Shared {
         let usual = bot
             .known_lanes(wanted.address.dc, Purpose::Read)
             .and_then(|lanes| lanes.usual(0.8));
-        usual.map_or(UNKNOWN_LATE, |usual| usual.mul_f64(LATE).max(LEAST_LATE))
+        let times = match wanted.urgency {
+            Urgency::Waited => LATE,
+            Urgency::Ahead => LATE_AHEAD,
+        };
+        usual.map_or(UNKNOWN_LATE, |usual| usual.mul_f64(times).max(LEAST_LATE))
     }
 }
 

@@ -1,12 +1,13 @@
 //! The same over a remote that encrypts.
 
 use super::*;
+use crate::remote::retry::Deadline;
 use crate::remote::{KdfCost, Passphrases, RemoteError, unlock};
 
 async fn unlocked(store: &Path, passphrase: Option<&str>) -> Result<Arc<dyn Remote>, RemoteError> {
     let (_, inner) = open_store(store);
     let passphrases = Passphrases::new(passphrase, None);
-    let opened = unlock(inner, &passphrases, KdfCost::NONE, soon()).await?;
+    let opened = unlock(inner, &passphrases, KdfCost::NONE, Deadline::None).await?;
     Ok(opened.remote)
 }
 
@@ -14,7 +15,7 @@ async fn encrypted() -> Library {
     let store = tempfile::tempdir().unwrap();
     let (faulty, inner) = open_store(store.path());
     let passphrases = Passphrases::new(Some("correct horse"), None);
-    let opened = unlock(inner, &passphrases, KdfCost::NONE, soon()).await;
+    let opened = unlock(inner, &passphrases, KdfCost::NONE, Deadline::None).await;
     Library::over(store, faulty, opened.unwrap().remote).await
 }
 

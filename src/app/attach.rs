@@ -1,0 +1,350 @@
+//! A start does not wait for the store: tying the state to it goes on beside everything else, and
+//! what depends on it follows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::index::Index;
+use crate::ingest::Ingest;
+use crate::model::Standing;
+use crate::remote::retry::Deadline;
+use crate::remote::{LockedRemote, Remote};
+use crate::upkeep::fill::{self, AttachError, AttachReport, Claim, Patience};
+use crate::upkeep::spare::delete_spare_packs;
+use crate::vfs::{Resumed, Vfs};
+
+/// A store that answers does so within this time; then a start is as if it had waited, and what it
+/// refuses ends the start.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+/// A command that needs the tree gives up when the store has not answered for so long.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a start does about the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// A command, which is of no use without the tree.
+    Library,
+    /// Goes on without the store.
+    Daemon,
+}
+
+/// What happens to leftovers of the last run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftovers {
+    TakeUp,
+    Leave,
+}
+
+/// How far the task has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Working,
+    /// In step, and the last run's leftovers are taken up.
+    Ready,
+    Refused,
+}
+
+/// What is tied together.
+#[derive(Debug, Clone)]
+pub struct Ends {
+    pub index: Arc<Index>,
+    pub remote: Arc<LockedRemote>,
+    pub vfs: Vfs,
+    pub ingest: Ingest,
+    pub leftovers: Leftovers,
+}
+
+/// The task that ties an index to its store.
+#[derive(Debug)]
+pub struct Attaching {
+    /// `None`: the store is not asked.
+    task: Option<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    phase: watch::Receiver<Phase>,
+    /// Whether nobody waits any more who would tell of a refusal.
+    alone: Arc<AtomicBool>,
+}
+
+impl Attaching {
+    /// Asks nothing: the state alone is enough.
+    pub fn none() -> Self {
+        Self {
+            task: None,
+            stop: watch::Sender::new(false),
+            phase: watch::channel(Phase::Ready).1,
+            alone: Arc::default(),
+        }
+    }
+
+    /// Goes on beside everything else; waits for the store as long as `need` has a reason to.
+    /// Where it answers soon, everything is done when this returns.
+    ///
+    /// # Errors
+    /// What the store refuses this state for, or that it does not answer a command that needs it.
+    pub async fn begin(ends: Ends, need: Need) -> anyhow::Result<Self> {
+        if ends.leftovers == Leftovers::TakeUp {
+            ends.vfs.await_resume();
+        }
+        let mut attaching = Self::start(ends.clone());
+        match attaching.first_look(&ends.index, need).await {
+            Ok(Look::Over) => {
+                attaching.leave_alone(&ends.index);
+                Ok(attaching)
+            }
+            // Nothing is known of the store. The task is no use while leftovers are taken up:
+            // those are changes, and the log must not be filled in beside them.
+            Ok(Look::Away) => {
+                attaching.stop().await;
+                if ends.vfs.awaits_resume() && standing(&ends.index) == Standing::Reaching {
+                    take_up(&ends.vfs, Views::ThatTheIndexKnows).await?;
+                }
+                let attaching = Self::start(ends.clone());
+                attaching.leave_alone(&ends.index);
+                Ok(attaching)
+            }
+            Err(error) => {
+                attaching.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Inside a tokio runtime.
+    fn start(ends: Ends) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let (report, phase) = watch::channel(Phase::Working);
+        let alone = Arc::default();
+        let work = Work {
+            ends,
+            report,
+            stopping,
+            alone: Arc::clone(&alone),
+        };
+        Self {
+            task: Some(tokio::spawn(work.run())),
+            stop,
+            phase,
+            alone,
+        }
+    }
+
+    /// From here on the task tells by itself what the store refuses.
+    fn leave_alone(&self, index: &Index) {
+        self.alone.store(true, Ordering::SeqCst);
+        if *self.phase.borrow() == Phase::Refused {
+            tell_refusal(index);
+        }
+    }
+
+    async fn first_look(&mut self, index: &Index, need: Need) -> anyhow::Result<Look> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let decided = self.phase.wait_for(|phase| *phase != Phase::Working);
+            // That it takes longer is told by the standing.
+            let phase = tokio::time::timeout(FIRST_LOOK, decided).await;
+            waited += FIRST_LOOK;
+            let status = index.standing().borrow().clone();
+            match phase.map(|phase| phase.map(|phase| *phase)) {
+                Ok(Ok(Phase::Ready)) => return Ok(Look::Over),
+                Ok(Ok(Phase::Refused)) => bail!(status.problem.unwrap_or_default()),
+                Ok(Err(_)) => bail!("the work on the store ended early; the log tells why"),
+                Ok(Ok(Phase::Working)) | Err(_) => {}
+            }
+            match (status.standing, need) {
+                (Standing::Reaching, _) => return Ok(Look::Away),
+                (Standing::Filling, Need::Daemon) => return Ok(Look::Over),
+                // Reading takes as long as it takes; only silence ends it.
+                (Standing::Filling, Need::Library)
+                    if status.problem.is_some() && waited >= COMMAND_PATIENCE =>
+                {
+                    bail!(status.explain().unwrap_or_default());
+                }
+                // Leftovers are being taken up, which is work on this machine.
+                (Standing::Filling | Standing::Attached | Standing::Refused, _) => {}
+            }
+        }
+    }
+
+    /// Returns when nothing works on the index any more.
+    pub async fn stop(mut self) {
+        // Nobody listens where the task has ended.
+        let _ = self.stop.send(true);
+        if let Some(task) = self.task.take() {
+            // A panic was logged by its hook.
+            let _ = task.await;
+        }
+    }
+}
+
+/// What a first look at the store showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// It is in step, or on its way there.
+    Over,
+    /// The store does not answer, and the tree is known without it.
+    Away,
+}
+
+struct Work {
+    ends: Ends,
+    report: watch::Sender<Phase>,
+    stopping: watch::Receiver<bool>,
+    alone: Arc<AtomicBool>,
+}
+
+impl Work {
+    async fn run(self) {
+        let Ends {
+            index, remote, vfs, ..
+        } = &self.ends;
+        let patience = Patience::UntilStopped(self.stopping.clone());
+        let shared: Arc<dyn Remote> = Arc::<LockedRemote>::clone(remote);
+        match fill::attach(index, &shared, Claim::Continue, patience).await {
+            Ok(report) => {
+                tell(&report);
+                let views = match report.fill.entries {
+                    0 => Views::ThatTheIndexKnows,
+                    _ => Views::ThatNobodyRemembers,
+                };
+                vfs.tree_was_filled();
+                if vfs.awaits_resume()
+                    && let Err(error) = take_up(vfs, views).await
+                {
+                    return self.refuse(&format!("{error:#}"));
+                }
+            }
+            Err(AttachError::Stopped) => return,
+            Err(error) => return self.refuse(&error.to_string()),
+        }
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            settled = remote.settle(Deadline::None) => if let Err(error) = settled {
+                return self.refuse(&error.to_string());
+            },
+            // An error says that whoever could stop it has gone.
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        self.report.send_replace(Phase::Ready);
+        let sweeping = async {
+            self.delete_spare_packs(&shared).await;
+            std::future::pending::<()>().await;
+        };
+        // Side by side in one task: what ends the one ends both.
+        tokio::select! {
+            () = self.follow_publishing() => {}
+            () = sweeping => {}
+        }
+    }
+
+    /// What the run before put into the store and did not live to name. Beside everything else: it
+    /// may take long, and what stays is looked for again at the next start.
+    async fn delete_spare_packs(&self, remote: &Arc<dyn Remote>) {
+        if self.ends.leftovers == Leftovers::Leave {
+            return;
+        }
+        let noted = match self.ends.ingest.noted_packs() {
+            Ok(noted) => noted,
+            Err(error) => return tracing::warn!(%error, "spare packs are not looked for"),
+        };
+        match delete_spare_packs(&self.ends.index, remote, noted).await {
+            Ok(0) => {}
+            Ok(packs) => {
+                tracing::info!(packs, "deleted packs that the last run left without a name")
+            }
+            Err(error) => tracing::warn!(%error, "spare packs stay for now"),
+        }
+    }
+
+    fn refuse(&self, reason: &str) {
+        self.ends.index.refuse(reason.to_owned());
+        let before = self.report.send_replace(Phase::Refused);
+        if before != Phase::Refused && self.alone.load(Ordering::SeqCst) {
+            tell_refusal(&self.ends.index);
+        }
+    }
+
+    /// What becomes of the log later is part of how the library stands.
+    async fn follow_publishing(&self) {
+        let mut publishing = self.ends.ingest.publishing();
+        let mut stopping = self.stopping.clone();
+        loop {
+            let (problem, stopped) = {
+                let state = publishing.borrow_and_update();
+                (state.problem.clone(), state.stopped.clone())
+            };
+            if let Some(reason) = stopped {
+                return self.refuse(&reason);
+            }
+            self.ends.index.tell_problem(problem);
+            tokio::select! {
+                changed = publishing.changed() => if changed.is_err() { return },
+                // An error says that whoever could stop it has gone.
+                _ = stopping.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+}
+
+fn tell_refusal(index: &Index) {
+    if let Some(text) = index.standing().borrow().explain() {
+        tracing::error!("{text}");
+    }
+}
+
+fn standing(index: &Index) -> Standing {
+    index.standing().borrow().standing
+}
+
+/// Whether the tree is what this state says.
+pub fn is_known(index: &Index) -> bool {
+    standing(index) != Standing::Filling
+}
+
+fn tell(report: &AttachReport) {
+    report
+        .notes
+        .iter()
+        .for_each(|note| tracing::warn!("{note}"));
+    let lost = report.fill.lost_and_found.len();
+    if lost > 0 {
+        tracing::warn!("{lost} entries without a place were put into /lost+found");
+    }
+}
+
+/// Whether views are looked for that were to be made when the index was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Views {
+    ThatTheIndexKnows,
+    ThatNobodyRemembers,
+}
+
+/// Takes up what the last run left in spool and index.
+///
+/// # Errors
+/// When one of them cannot be read.
+async fn take_up(vfs: &Vfs, views: Views) -> anyhow::Result<()> {
+    let vfs = vfs.clone();
+    let resumed = tokio::task::spawn_blocking(move || {
+        let resumed = vfs.resume()?;
+        if views == Views::ThatNobodyRemembers {
+            vfs.submit_pending_views()?;
+        }
+        Ok::<_, crate::model::FsError>(resumed)
+    })
+    .await?
+    .map_err(|error| anyhow!("{error}"))?;
+    if resumed != Resumed::default() {
+        tracing::info!(
+            files = resumed.files,
+            interrupted = resumed.interrupted,
+            adopted = resumed.adopted,
+            "took up what the last run left"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! A remote that finds out at its first use whether its library is encrypted: a start does not wait
+//! for that.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use super::cipher::KdfCost;
+use super::retry::Deadline;
+use super::{
+    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Passphrases, Remote, RemoteError,
+    Removal, SealedPack, Unlocked, Urgency, unlock,
+};
+use crate::model::{ByteRange, PackAddress, PackRef};
+
+/// Each call first opens the library's key, until one has succeeded; until then it answers what
+/// that says.
+#[derive(Debug)]
+pub struct LockedRemote {
+    inner: Arc<dyn Remote>,
+    passphrases: Passphrases,
+    cost: KdfCost,
+    unlocked: OnceCell<Unlocked>,
+}
+
+impl LockedRemote {
+    /// `cost` is that of new wraps.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Remote>, passphrases: Passphrases, cost: KdfCost) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            passphrases,
+            cost,
+            unlocked: OnceCell::new(),
+        })
+    }
+
+    async fn unlocked(&self) -> Result<&Unlocked, RemoteError> {
+        let open = async || {
+            let inner = Arc::clone(&self.inner);
+            let unlocked = unlock(inner, &self.passphrases, self.cost, Deadline::Once).await?;
+            for note in &unlocked.notes {
+                tracing::warn!("{note}");
+            }
+            Ok(unlocked)
+        };
+        self.unlocked.get_or_try_init(open).await
+    }
+
+    async fn remote(&self) -> Result<&Arc<dyn Remote>, RemoteError> {
+        Ok(&self.unlocked().await?.remote)
+    }
+
+    /// As [`Unlocked::settle`].
+    ///
+    /// # Errors
+    /// What the remote says.
+    pub async fn settle(&self, deadline: Deadline) -> Result<(), RemoteError> {
+        self.unlocked().await?.settle(deadline).await
+    }
+}
+
+#[async_trait::async_trait]
+impl Remote for LockedRemote {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+    fn appetite(&self) -> Appetite {
+        self.inner.appetite()
+    }
+    /// Before the first answer there is nothing to open, and what is sealed plainly then is refused
+    /// by a library that is encrypted.
+    fn cipher(&self) -> &Cipher {
+        match self.unlocked.get() {
+            Some(unlocked) => unlocked.remote.cipher(),
+            None => &Cipher::Plain,
+        }
+    }
+
+    async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
+        self.remote().await?.put(pack).await
+    }
+    async fn get(
+        &self,
+        pack: &PackRef,
+        range: ByteRange,
+        urgency: Urgency,
+    ) -> Result<Bytes, RemoteError> {
+        self.remote().await?.get(pack, range, urgency).await
+    }
+    async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
+        self.remote().await?.size(pack).await
+    }
+    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
+        self.remote().await?.delete(pack).await
+    }
+    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
+        self.remote().await?.delete_unnamed(is_known).await
+    }
+    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
+        self.remote().await?.library().await
+    }
+    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        self.remote().await?.create_library(mark).await
+    }
+    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        self.remote().await?.update_library(mark).await
+    }
+    async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
+        self.remote().await?.append_log(object, bytes).await
+    }
+    async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
+        self.remote().await?.list_log(kind, after).await
+    }
+    async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
+        self.remote().await?.read_log(object).await
+    }
+    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
+        self.remote().await?.endorse_snapshot(snapshot).await
+    }
+    async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
+        self.remote().await?.delete_log(object).await
+    }
+}
