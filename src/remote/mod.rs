@@ -4,6 +4,7 @@
 mod cipher;
 mod encrypted;
 mod error;
+mod keys;
 mod local;
 mod locked;
 mod log;
@@ -25,6 +26,7 @@ use crate::model::{ByteRange, LibraryId, PackAddress, PackId, PackRef, WriterId}
 pub use cipher::{Cipher, KdfCost, MasterKey, Wrap, WrapError};
 pub use encrypted::EncryptedRemote;
 pub use error::{RemoteError, RemoteErrorKind};
+pub use keys::MemoryKeys;
 pub use local::LocalRemote;
 pub use locked::LockedRemote;
 pub use log::{LogDecoder, LogEncoder, LogHeader, is_superseded};

@@ -3,9 +3,9 @@
 
 mod distant;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +14,9 @@ use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
     RemoteErrorKind, Removal, SealedPack, Urgency,
 };
-use crate::model::{ByteRange, KeyStore, KeyStoreError, PackAddress, PackRef};
+use crate::model::{ByteRange, PackAddress, PackRef};
 
+pub use super::MemoryKeys;
 pub use distant::{Distance, DistantRemote, Traffic};
 
 /// Which calls a fault meets.
@@ -223,37 +224,5 @@ impl Remote for FaultyRemote {
     }
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
         self.inner.delete_log(object).await
-    }
-}
-
-/// A [`KeyStore`] in memory: what a fresh state has.
-#[derive(Debug, Default)]
-pub struct MemoryKeys(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
-
-impl MemoryKeys {
-    fn rows(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl KeyStore for MemoryKeys {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KeyStoreError> {
-        Ok(self.rows().get(key).cloned())
-    }
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), KeyStoreError> {
-        self.rows().insert(key.to_vec(), value.to_vec());
-        Ok(())
-    }
-    fn remove(&self, key: &[u8]) -> Result<(), KeyStoreError> {
-        self.rows().remove(key);
-        Ok(())
-    }
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KeyStoreError> {
-        let rows = self.rows();
-        let from = rows.range(prefix.to_vec()..);
-        let found = from.take_while(|(key, _)| key.starts_with(prefix));
-        Ok(found
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect())
     }
 }

@@ -59,8 +59,7 @@ fn another_users_state_is_refused_by_name() {
 fn commands_of_a_later_version_say_so() {
     let scratch = Scratch::new();
     for arguments in [
-        &["test-bots", "--measure"][..],
-        &["import", "--channel", "@films"],
+        &["import", "--channel", "@films"][..],
         &["strm", "--base-url", "http://x", "/srv"],
     ] {
         let error = scratch.run(arguments).failed();
