@@ -11,12 +11,11 @@ use tokio::task::JoinHandle;
 
 use crate::index::Index;
 use crate::ingest::Ingest;
-use crate::ingest::publisher::PublisherState;
 use crate::model::Standing;
 use crate::remote::retry::Deadline;
 use crate::remote::{LockedRemote, Remote};
 use crate::upkeep::fill::{self, AttachError, AttachReport, Claim, Patience};
-use crate::upkeep::spare;
+use crate::upkeep::spare::delete_spare_packs;
 use crate::vfs::{Resumed, Vfs};
 
 /// A store that answers does so within this time; then a start is as if it had waited, and what it
@@ -57,7 +56,6 @@ pub struct Ends {
     pub remote: Arc<LockedRemote>,
     pub vfs: Vfs,
     pub ingest: Ingest,
-    pub publishing: watch::Receiver<PublisherState>,
     pub leftovers: Leftovers,
 }
 
@@ -232,40 +230,33 @@ impl Work {
             _ = stopping.wait_for(|stop| *stop) => return,
         }
         self.report.send_replace(Phase::Ready);
-        tokio::join!(self.follow_publishing(), self.delete_spare_packs());
+        let sweeping = async {
+            self.delete_spare_packs(&shared).await;
+            std::future::pending::<()>().await;
+        };
+        // Side by side in one task: what ends the one ends both.
+        tokio::select! {
+            () = self.follow_publishing() => {}
+            () = sweeping => {}
+        }
     }
 
-    /// Packs that an earlier run put into the store and died before it named them go. Only now is
-    /// known which those are: the tree is whole, and leftovers are taken up.
-    async fn delete_spare_packs(&self) {
-        let Ends {
-            index,
-            remote,
-            ingest,
-            leftovers: Leftovers::TakeUp,
-            ..
-        } = &self.ends
-        else {
+    /// What the run before put into the store and did not live to name. Beside everything else: it
+    /// may take long, and what stays is looked for again at the next start.
+    async fn delete_spare_packs(&self, remote: &Arc<dyn Remote>) {
+        if self.ends.leftovers == Leftovers::Leave {
             return;
+        }
+        let noted = match self.ends.ingest.noted_packs() {
+            Ok(noted) => noted,
+            Err(error) => return tracing::warn!(%error, "spare packs are not looked for"),
         };
-        let shared: Arc<dyn Remote> = Arc::<LockedRemote>::clone(remote);
-        let deleting = async {
-            let noted = ingest.noted_packs().map_err(|error| error.to_string())?;
-            let deleted = spare::delete_spare_packs(index, &shared, noted).await;
-            deleted.map_err(|error| error.to_string())
-        };
-        let mut stopping = self.stopping.clone();
-        let outcome = tokio::select! {
-            outcome = deleting => outcome,
-            // An error says that whoever could stop it has gone.
-            _ = stopping.wait_for(|stop| *stop) => return,
-        };
-        match outcome {
+        match delete_spare_packs(&self.ends.index, remote, noted).await {
             Ok(0) => {}
-            Ok(packs) => tracing::info!(packs, "deleted packs that an earlier run left unnamed"),
-            Err(error) => {
-                tracing::warn!(%error, "packs that an earlier run left unnamed stay until the next start");
+            Ok(packs) => {
+                tracing::info!(packs, "deleted packs that the last run left without a name")
             }
+            Err(error) => tracing::warn!(%error, "spare packs stay for now"),
         }
     }
 
@@ -279,7 +270,8 @@ impl Work {
 
     /// What becomes of the log later is part of how the library stands.
     async fn follow_publishing(&self) {
-        let (mut publishing, mut stopping) = (self.ends.publishing.clone(), self.stopping.clone());
+        let mut publishing = self.ends.ingest.publishing();
+        let mut stopping = self.stopping.clone();
         loop {
             let (problem, stopped) = {
                 let state = publishing.borrow_and_update();

@@ -18,7 +18,7 @@ use crate::control::{self, DaemonInfo, Operations as _, Service};
 use crate::fuse::{self, Mounted};
 use crate::http;
 use crate::process::Launcher;
-use crate::upkeep::cleanup;
+use crate::upkeep::cleanup::{self, CleanupReport};
 use crate::vfs::WriteMode;
 
 /// How long open files in the mount may be used on after the stop began.
@@ -283,16 +283,27 @@ fn spawn_cleanup(parts: &Parts, config: &ConfigHandle) -> JoinHandle<()> {
             let in_use = vfs.packs_in_use();
             let is_in_use = |pack| in_use.contains(&pack);
             match cleanup::delete_dying_packs(&index, &remote, keep, &is_in_use).await {
-                Ok(done) if done.deleted > 0 => {
-                    tracing::info!(
-                        packs = done.deleted,
-                        bytes = done.bytes,
-                        "deleted packs that nothing needs"
-                    );
-                }
-                Ok(_) => {}
+                Ok(done) => tell_cleaned(&done),
                 Err(error) => tracing::warn!(%error, "packs that nothing needs stay for now"),
             }
         }
     })
+}
+
+fn tell_cleaned(done: &CleanupReport) {
+    if done.deleted > 0 {
+        let (packs, bytes) = (done.deleted, done.bytes);
+        tracing::info!(packs, bytes, "deleted packs that nothing needs");
+    }
+    if done.left > 0 {
+        let packs = done.left;
+        tracing::warn!(
+            packs,
+            "packs that nothing needs are too old to be deleted and stay"
+        );
+    }
+    if let Some(problem) = &done.problem {
+        let packs = done.failed;
+        tracing::warn!(packs, "packs that nothing needs stay for now: {problem}");
+    }
 }

@@ -1,7 +1,9 @@
 //! Composition root: the only place that wires parts together, and the order in which they stop.
 
 mod attach;
+mod bots;
 mod daemon;
+mod limits;
 mod operations;
 mod parts;
 mod plan;
@@ -24,7 +26,9 @@ use crate::remote::{KdfCost, LocalRemote, LockedRemote, Passphrases, Remote};
 use crate::telemetry::LevelSwitch;
 use crate::upkeep::fill::{self, Patience};
 use crate::upkeep::recover::Recovery;
+pub use bots::{AccessLine, BotLine, BotReport, Test, test_bots};
 pub use daemon::run_daemon;
+pub use limits::{Limits, MeasuredLine};
 pub use parts::{Parts, Purpose};
 pub use plan::plan;
 pub use telegram::check_settings;

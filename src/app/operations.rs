@@ -11,7 +11,7 @@ use super::parts::{self, Parts};
 use crate::config::{self, ConfigHandle, Inputs, PublicScheme, Reloaded};
 use crate::control::{Cleaned, DaemonInfo, Depth, Operations, Response, Stat, StatUnit, Verified};
 use crate::index::Index;
-use crate::model::EntryId;
+use crate::model::{EntryId, Standing};
 use crate::remote::Remote;
 use crate::spool::Spool;
 use crate::telemetry::LevelSwitch;
@@ -163,6 +163,9 @@ impl Operations for AppOperations {
         let packs = self.vfs.pack_totals().map_err(|error| error.to_string())?;
         add("remote", "packs", packs.packs, StatUnit::Count);
         add("remote", "size", packs.bytes, StatUnit::Bytes);
+        let left = cleanup::left_behind(&self.index).map_err(|error| error.to_string())?;
+        add("remote", "undeletable packs", left.packs, StatUnit::Count);
+        add("remote", "undeletable size", left.bytes, StatUnit::Bytes);
         Ok(stats)
     }
 
@@ -179,11 +182,21 @@ impl Operations for AppOperations {
         }
         let keep = self.config.get().keep_deleted;
         let in_use = self.vfs.packs_in_use();
-        cleanup::delete_dying_packs(&self.index, &self.remote, keep, &|pack| {
+        let done = cleanup::delete_dying_packs(&self.index, &self.remote, keep, &|pack| {
             in_use.contains(&pack)
         })
         .await
         .map_err(|error| error.to_string())?;
+        if let Some(problem) = &done.problem {
+            tracing::warn!(
+                packs = done.failed,
+                "packs that nothing needs stay for now: {problem}"
+            );
+        }
+        cleaned.packs = done.deleted;
+        cleaned.pack_bytes = done.bytes;
+        cleaned.packs_left = done.left;
+        cleaned.packs_failed = done.failed;
         Ok(cleaned)
     }
 
@@ -200,11 +213,15 @@ impl Operations for AppOperations {
         Ok(Cleaned {
             cache_bytes,
             cache_blocks,
-            finished_jobs: 0,
+            ..Cleaned::default()
         })
     }
 
     async fn verify(&self, depth: Depth, out: &Sender<Response>) -> Result<Verified, String> {
+        let status = self.vfs.store_status();
+        if status.standing == Standing::Filling {
+            return Err(status.explain().unwrap_or_default());
+        }
         let depth = match depth {
             Depth::Packs => verify::Depth::Packs,
             Depth::Blocks => verify::Depth::Blocks,
@@ -220,7 +237,9 @@ impl Operations for AppOperations {
             // Whoever asked may have gone; the count at the end is then for nobody.
             let _ = out.send(Response::Finding { text }).await;
         }
+        let left = cleanup::left_behind(&self.index).map_err(|error| error.to_string())?;
         Ok(Verified {
+            packs_left: left.packs,
             packs: report.packs,
             bytes_read: report.bytes,
             findings: report.problems.len() as u64,

@@ -159,7 +159,6 @@ impl Parts {
             remote: Arc::clone(remote),
             vfs: vfs.clone(),
             ingest: ingest.clone(),
-            publishing: ingest.publishing(),
             leftovers: match purpose {
                 Purpose::Look => Leftovers::Leave,
                 Purpose::Ingest | Purpose::Serve => Leftovers::TakeUp,

@@ -237,14 +237,36 @@ fn a_start_goes_on_without_the_store_and_catches_up() {
     ran.unwrap();
 }
 
+/// Packs for another library, or for one that has gone on elsewhere, would be lost in it.
+#[test]
+fn no_pack_goes_out_before_the_log_was_looked_at() {
+    let place = Place::with_library();
+    let remote = place.remote();
+    // Its key is known, and then it says nothing more of the library.
+    remote.inject(Operation::ReadLog, &Fault::Delay(Duration::ZERO), 1);
+    remote.inject(Operation::ReadLog, &Fault::Hang, ALWAYS);
+    let ran = place.run("state", remote, async |open| {
+        assert_eq!(open.status().standing, Standing::Reaching);
+        assert_eq!(&read(open.vfs(), "film.bin").await.unwrap()[..], b"stored");
+        write(open.vfs(), "new.bin", b"new").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(open.remote.puts(), 0);
+        open.remote.heal();
+        open.until_stored("new.bin").await;
+    });
+    ran.unwrap();
+}
+
 #[test]
 fn a_fresh_state_shows_nothing_false_until_it_is_filled() {
     let place = Place::with_library();
     let remote = place.remote();
     remote.inject(Operation::ReadLog, &Fault::Hang, ALWAYS);
+    let log_of = async |open: &Open| open.remote.list_log(LogKind::Manifest, 0).await.unwrap();
     let ran = place.run("fresh", remote, async |open| {
         let vfs = open.vfs();
         assert_eq!(open.status().standing, Standing::Filling);
+        let log = log_of(open).await;
         // Not empty, and not "no such file": nobody knows yet.
         assert_eq!(names(vfs).unwrap_err().kind, ErrorKind::RemoteUnavailable);
         let error = vfs.resolve(&path("film.bin")).unwrap_err();
@@ -252,6 +274,8 @@ fn a_fresh_state_shows_nothing_false_until_it_is_filled() {
         assert!(vfs.list(&TreePath::root()).is_err());
         let refused = write(vfs, "new.bin", b"new").await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::ReadOnly);
+        // The new state's own empty root least of all.
+        assert_eq!(log_of(open).await, log, "something was published");
         open.remote.heal();
         open.until_standing(Standing::Attached).await;
         open.until("it can be written to", || !vfs.awaits_resume())

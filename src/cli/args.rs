@@ -105,8 +105,13 @@ pub(super) enum Command {
         #[arg(long)]
         take_over: bool,
     },
-    #[command(hide = true)]
-    TestBots(Later),
+    /// Try what each bot can do: sign in, its rights, a message posted, read and deleted
+    TestBots {
+        /// Measure round trip and speed too: up to 64 MiB a bot, and a minute; the limits go to FILE
+        /// as JSON, or to stdout (the report then to stderr)
+        #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+        measure: Option<Option<PathBuf>>,
+    },
     #[command(hide = true)]
     Import(Later),
     #[command(hide = true)]

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::session::{Session, StateNeed, answers_of};
 use crate::app::Purpose;
 use crate::control::{Request, Response, UrlInfo, Wait};
-use crate::model::{FileInfo, JobInfo, PendingInfo, PublicState, StoreStatus};
+use crate::model::{FileInfo, JobInfo, PendingInfo, PublicState, Standing, StoreStatus};
 
 /// A file and where it can be played from, as `list --json` gives it.
 #[derive(Debug, Serialize)]
@@ -199,7 +199,10 @@ fn status_text(status: &Status) -> String {
     if let Some(line) = status.store.as_ref().and_then(StoreStatus::explain) {
         text.push_str(&format!("{}\n", printable(&line)));
     }
-    if let Some(pending) = &status.pending {
+    let is_known = |store: &StoreStatus| store.standing != Standing::Filling;
+    if let Some(pending) = &status.pending
+        && (pending.files > 0 || status.store.as_ref().is_none_or(is_known))
+    {
         text.push_str(&pending_text(pending));
     }
     text

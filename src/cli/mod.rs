@@ -3,6 +3,7 @@
 //! 0: done. 1: failed, one line on stderr a problem: what, and what to do. 2: wrong usage.
 
 mod args;
+mod bots;
 mod daemon;
 mod files;
 mod outcome;
@@ -115,7 +116,6 @@ fn log_config(arguments: &Arguments, config: &Config) -> config::LogConfig {
 
 const fn later(command: &Command) -> Option<&'static str> {
     match command {
-        Command::TestBots(_) => Some("tgfs test-bots"),
         Command::Import(_) => Some("tgfs import"),
         Command::Strm(_) => Some("tgfs strm"),
         _ => None,
@@ -139,6 +139,7 @@ async fn dispatch(command: &Command, context: &Context) -> Outcome {
         Command::Url { path } => files::url(path, context).await,
         Command::Delete(delete) => files::delete(delete, context).await,
         Command::Retry { paths } => files::retry(paths, context).await,
+        Command::TestBots { measure } => bots::test(measure.as_ref(), context).await,
         Command::Plan { file } => upkeep::plan(file, context).await,
         Command::Reload => settings::reload(context).await,
         Command::DbStats => upkeep::stats(context).await,
@@ -147,7 +148,7 @@ async fn dispatch(command: &Command, context: &Context) -> Outcome {
         Command::Verify { deep } => upkeep::verify(upkeep::depth(*deep), context).await,
         Command::Recover { take_over } => upkeep::recover(upkeep::claim(*take_over), context).await,
         // Handled before settings are read.
-        Command::Config { .. } | Command::TestBots(_) | Command::Import(_) | Command::Strm(_) => {
+        Command::Config { .. } | Command::Import(_) | Command::Strm(_) => {
             Err(io::Error::from(io::ErrorKind::Unsupported).into())
         }
     }

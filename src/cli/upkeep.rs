@@ -11,7 +11,9 @@ use super::outcome::{Outcome, Unhappy};
 use super::output::{self, Align, Format, age, count, play_time, printable, size};
 use super::session::{Session, StateNeed, answers_of, check_state};
 use crate::app::{self, Claim};
-use crate::control::{Cleaned, Depth, PlanReport, PlanTrack, Request, Response, Stat, StatUnit};
+use crate::control::{
+    Cleaned, Depth, PlanReport, PlanTrack, Request, Response, Stat, StatUnit, Verified,
+};
 
 pub(super) const fn depth(deep: bool) -> Depth {
     match deep {
@@ -124,32 +126,49 @@ pub(super) async fn clear_cache(path: Option<&OsStr>, context: &Context) -> Outc
 }
 
 fn cleaned_text(answer: &Response) -> Option<String> {
-    let Response::Cleaned(Cleaned {
+    let Response::Cleaned(cleaned) = answer else {
+        return None;
+    };
+    let Cleaned {
         cache_bytes,
         cache_blocks,
         finished_jobs,
-    }) = answer
-    else {
-        return None;
-    };
-    Some(format!(
+        packs,
+        pack_bytes,
+        packs_left,
+        packs_failed,
+    } = cleaned;
+    let mut text = format!(
         "dropped {} ({}) and {}\n",
         count(*cache_blocks, "cached block"),
         size(*cache_bytes),
         count(*finished_jobs, "finished job")
-    ))
+    );
+    if *packs > 0 {
+        let packs = count(*packs, "pack");
+        text.push_str(&format!(
+            "deleted {packs} ({}) in the store\n",
+            size(*pack_bytes)
+        ));
+    }
+    if *packs_left > 0 {
+        let packs = count(*packs_left, "pack");
+        text.push_str(&format!("{packs} can no longer be deleted and stay\n"));
+    }
+    if *packs_failed > 0 {
+        let packs = count(*packs_failed, "pack");
+        text.push_str(&format!(
+            "{packs} could not be deleted now; tgfs tries again\n"
+        ));
+    }
+    Some(text)
 }
 
 pub(super) async fn verify(depth: Depth, context: &Context) -> Outcome {
     let answers = answers_of(&context.config, |_| Ok(Request::Verify { depth })).await?;
     let text_of = |answer: &Response| match answer {
         Response::Finding { text } => Some(format!("{}\n", printable(text))),
-        Response::Verified(verified) => Some(format!(
-            "{} verified, {} read, {}\n",
-            count(verified.packs, "pack"),
-            size(verified.bytes_read),
-            count(verified.findings, "finding")
-        )),
+        Response::Verified(verified) => Some(verified_text(verified)),
         _ => None,
     };
     told(&answers, text_of, context.format)?;
@@ -158,6 +177,22 @@ pub(super) async fn verify(depth: Depth, context: &Context) -> Outcome {
         true => Err(Unhappy.into()),
         false => Ok(()),
     }
+}
+
+fn verified_text(verified: &Verified) -> String {
+    let mut text = format!(
+        "{} verified, {} read, {}\n",
+        count(verified.packs, "pack"),
+        size(verified.bytes_read),
+        count(verified.findings, "finding")
+    );
+    if verified.packs_left > 0 {
+        let packs = count(verified.packs_left, "pack");
+        text.push_str(&format!(
+            "{packs} that nothing names could not be deleted\n"
+        ));
+    }
+    text
 }
 
 #[derive(Debug, Serialize)]

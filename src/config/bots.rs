@@ -10,6 +10,10 @@ use super::layers::Values;
 /// Values that the older system's example file holds in place of a token.
 const PLACEHOLDERS: [&str; 2] = ["your_bot_token_here", "your_chat_id_here"];
 
+/// Numbers of channels as bots are given them: -100 before the channel's own number, which has ten
+/// digits or more.
+const CHANNEL_IDS: std::ops::RangeInclusive<i64> = -1_999_999_999_999..=-1_000_000_000_001;
+
 /// One bot and the channel that it posts to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bot {
@@ -196,5 +200,8 @@ fn is_token(text: &str) -> bool {
 }
 
 fn is_chat(text: &str) -> bool {
-    text.parse::<i64>().is_ok() || text.strip_prefix('@').is_some_and(|name| !name.is_empty())
+    match text.strip_prefix('@') {
+        Some(name) => !name.is_empty(),
+        None => text.parse().is_ok_and(|id: i64| CHANNEL_IDS.contains(&id)),
+    }
 }

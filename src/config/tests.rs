@@ -63,7 +63,7 @@ impl Place {
     fn with_bots(mut self) -> Self {
         self.set("BOT_TOKEN", "1:AAsecret");
         self.set("BOT_TOKEN_2", "2:AAother");
-        self.set("CHAT_ID", "-1001");
+        self.set("CHAT_ID", "-1001000000001");
         self.set("TELEGRAM_API_ID", "17");
         self.set("TELEGRAM_API_HASH", "0123456789abcdef");
         self
@@ -327,7 +327,7 @@ fn telegram_without_bots_says_how_to_make_one() {
         assert!(problems.contains(word), "{problems}");
     }
     place.unset("TGFS_STORE");
-    place.set("CHAT_ID", "-1001");
+    place.set("CHAT_ID", "-1001000000001");
     assert!(
         place
             .warnings()
@@ -355,12 +355,24 @@ fn one_bot_under_two_names_is_a_mistake() {
         "{problems}"
     );
     place.unset("MULTI_BOT_CONFIG");
-    place.set("CHAT_ID_5", "-1005");
+    place.set("CHAT_ID_5", "-1001000000005");
     assert!(
         place
             .warnings()
             .contains("CHAT_ID_5 is set without BOT_TOKEN_5")
     );
+}
+
+#[test]
+fn a_channels_number_has_its_prefix() {
+    let mut place = place().with_bots();
+    for wrong in ["1234567890", "-1001", "films", "@"] {
+        place.set("CHAT_ID_2", wrong);
+        let problems = place.problems();
+        assert!(problems.contains("-1001234567890"), "{wrong}: {problems}");
+    }
+    place.set("CHAT_ID_2", "-1001234567890");
+    place.telegram();
 }
 
 #[test]
@@ -394,8 +406,8 @@ fn a_server_of_ones_own_needs_its_key() {
 fn bots_come_in_three_forms() {
     let place = place();
     place.env_file(
-        "BOT_TOKEN=1:a # the first\nCHAT_ID=-1001\nBOT_TOKEN_4='4:d'\nCHAT_ID_4=@films\n\
-         MULTI_BOT_CONFIG=[\n  {\"token\": \"5:e\", \"chat_id\": -1005},\n  {\"bot_token\": \"1:a\"}\n]\n",
+        "BOT_TOKEN=1:a # the first\nCHAT_ID=-1001000000001\nBOT_TOKEN_4='4:d'\nCHAT_ID_4=@films\n\
+         MULTI_BOT_CONFIG=[\n  {\"token\": \"5:e\", \"chat_id\": -1001000000005},\n  {\"bot_token\": \"1:a\"}\n]\n",
     );
     let (mut problems, mut warnings) = (vec![], vec![]);
     let values = layers::Values::gather(&place.inputs, &mut problems, &mut warnings);
@@ -415,9 +427,9 @@ fn bots_come_in_three_forms() {
     assert_eq!(
         short,
         [
-            (1, "1:a", "-1001"),
+            (1, "1:a", "-1001000000001"),
             (4, "4:d", "@films"),
-            (5, "5:e", "-1005")
+            (5, "5:e", "-1001000000005")
         ]
     );
 }

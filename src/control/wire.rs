@@ -171,12 +171,21 @@ pub struct Cleaned {
     pub cache_bytes: u64,
     pub cache_blocks: u64,
     pub finished_jobs: u64,
+    /// Packs that nothing needed, and their bytes in the store.
+    pub packs: u64,
+    pub pack_bytes: u64,
+    /// Packs that the store does not let be deleted any more.
+    pub packs_left: u64,
+    /// Packs that are tried again later.
+    pub packs_failed: u64,
 }
 
 /// The outcome of `verify`; each finding was told before as [`Response::Finding`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
     pub packs: u64,
+    /// Packs that nothing names and that could not be deleted.
+    pub packs_left: u64,
     pub bytes_read: u64,
     pub findings: u64,
 }

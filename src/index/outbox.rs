@@ -388,15 +388,19 @@ impl Index {
             .read(|store| dirty_rows(store).map(|rows| rows.into_keys().collect()))
     }
 
-    /// Forgets a dying pack after it was deleted in the remote.
+    /// Forgets a dying pack after it was deleted in the remote; whether it was known.
     ///
     /// # Errors
     /// When the database fails; the pack is deleted again then, which is success.
-    pub fn forget_pack(&self, pack: PackId) -> Result<(), IndexError> {
+    pub fn forget_pack(&self, pack: PackId) -> Result<bool, IndexError> {
+        let mut was_known = false;
         self.shared.housekeep(|draft, _| {
-            draft.remove(key::dying(pack));
+            let row = key::dying(pack);
+            was_known = draft.get::<DyingV1>(&row)?.is_some();
+            draft.remove(row);
             Ok(())
-        })
+        })?;
+        Ok(was_known)
     }
 
     /// Notes, durably, that manifests of this writer are our own: one whose acknowledgement was

@@ -184,10 +184,12 @@ impl Ingest {
         for id in self.0.jobs.ids() {
             self.0.notes.forget_attempts(id);
         }
-        // Else the next start sends it.
-        let last = tokio::time::timeout(LAST_MANIFEST_WAIT, self.0.publisher.drained()).await;
-        if !matches!(last, Ok(Ok(()))) {
-            tracing::info!("the last changes are published at the next start");
+        // Else the next start sends it; so does it where nothing could go out.
+        if self.0.index.standing().borrow().is_attached() {
+            let last = tokio::time::timeout(LAST_MANIFEST_WAIT, self.0.publisher.drained()).await;
+            if !matches!(last, Ok(Ok(()))) {
+                tracing::info!("the last changes are published at the next start");
+            }
         }
         self.0.publisher.stop().await;
     }

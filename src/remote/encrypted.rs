@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use super::cipher::{LogForm, MasterKey, Wrap, log_form, open_log, seal_log};
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, SealedPack, Urgency,
+    RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::codec::CodecError;
 use crate::model::{ByteRange, LibraryId, PackAddress, PackRef};
@@ -130,7 +130,7 @@ impl Remote for EncryptedRemote {
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.inner.size(pack).await
     }
-    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
+    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         self.inner.delete(pack).await
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, SealedPack, Urgency,
+    RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::codec::{self, CodecError, Kind, Record};
 use crate::disk::{self, DirectoryLock, LockError};
@@ -251,10 +251,10 @@ impl Remote for LocalRemote {
         .await
     }
 
-    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
+    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         let id = pack.id;
         self.blocking(format!("delete pack {id}"), move |this| {
-            remove(&this.pack_path(id))
+            remove(&this.pack_path(id)).map(|()| Removal::Gone)
         })
         .await
     }

@@ -10,7 +10,7 @@ use super::cipher::KdfCost;
 use super::retry::Deadline;
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Passphrases, Remote, RemoteError,
-    SealedPack, Unlocked, Urgency, unlock,
+    Removal, SealedPack, Unlocked, Urgency, unlock,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -92,7 +92,7 @@ impl Remote for LockedRemote {
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.remote().await?.size(pack).await
     }
-    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
+    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         self.remote().await?.delete(pack).await
     }
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {

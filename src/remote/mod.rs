@@ -4,6 +4,7 @@
 mod cipher;
 mod encrypted;
 mod error;
+mod keys;
 mod local;
 mod locked;
 mod log;
@@ -25,6 +26,7 @@ use crate::model::{ByteRange, LibraryId, PackAddress, PackId, PackRef, WriterId}
 pub use cipher::{Cipher, KdfCost, MasterKey, Wrap, WrapError};
 pub use encrypted::EncryptedRemote;
 pub use error::{RemoteError, RemoteErrorKind};
+pub use keys::MemoryKeys;
 pub use local::LocalRemote;
 pub use locked::LockedRemote;
 pub use log::{LogDecoder, LogEncoder, LogHeader, is_superseded};
@@ -60,7 +62,7 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     /// Length of the stored object in bytes.
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError>;
     /// Deleting what is not there is success.
-    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError>;
+    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError>;
 
     /// Deletes packs that this state put there and that nothing came to name: what a crash leaves
     /// between a put and its record. `is_known` tells whether index or notes know a pack. How many.
@@ -85,6 +87,15 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError>;
     /// Deleting what is not there is success.
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError>;
+}
+
+/// What became of a pack that was to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Its bytes are not there any more.
+    Gone,
+    /// The service does not let it be deleted any more: it stays, and nothing names it.
+    Left,
 }
 
 /// Who waits for bytes. A remote with lanes lets those go first that somebody waits for.

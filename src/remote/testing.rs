@@ -3,19 +3,20 @@
 
 mod distant;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, SealedPack, Urgency,
+    RemoteErrorKind, Removal, SealedPack, Urgency,
 };
-use crate::model::{ByteRange, KeyStore, KeyStoreError, PackAddress, PackRef};
+use crate::model::{ByteRange, PackAddress, PackRef};
 
+pub use super::MemoryKeys;
 pub use distant::{Distance, DistantRemote, Traffic};
 
 /// Which calls a fault meets.
@@ -39,7 +40,7 @@ pub enum Fault {
     Delay(Duration),
     /// Does not answer until [`FaultyRemote::heal`]; what was asked is not done.
     Hang,
-    /// Answers with one bit flipped (`get` and `read_log`).
+    /// Answers with one bit flipped (`get` and `read_log`), or that it cannot be done (`delete`).
     FlipBit,
 }
 
@@ -179,8 +180,9 @@ impl Remote for FaultyRemote {
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.inner.size(pack).await
     }
-    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
-        self.meet(Operation::Delete, self.inner.delete(pack), same)
+    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
+        let deleting = self.inner.delete(pack);
+        self.meet(Operation::Delete, deleting, |_| Removal::Left)
             .await
     }
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
@@ -222,37 +224,5 @@ impl Remote for FaultyRemote {
     }
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
         self.inner.delete_log(object).await
-    }
-}
-
-/// A [`KeyStore`] in memory: what a fresh state has.
-#[derive(Debug, Default)]
-pub struct MemoryKeys(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
-
-impl MemoryKeys {
-    fn rows(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl KeyStore for MemoryKeys {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KeyStoreError> {
-        Ok(self.rows().get(key).cloned())
-    }
-    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), KeyStoreError> {
-        self.rows().insert(key.to_vec(), value.to_vec());
-        Ok(())
-    }
-    fn remove(&self, key: &[u8]) -> Result<(), KeyStoreError> {
-        self.rows().remove(key);
-        Ok(())
-    }
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KeyStoreError> {
-        let rows = self.rows();
-        let from = rows.range(prefix.to_vec()..);
-        let found = from.take_while(|(key, _)| key.starts_with(prefix));
-        Ok(found
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect())
     }
 }

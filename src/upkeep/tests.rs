@@ -9,7 +9,7 @@ mod recovery;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cleanup::delete_dying_packs;
+use super::cleanup::{CleanupReport, delete_dying_packs, left_behind};
 use super::fill::{AttachError, AttachReport, Claim, Patience, attach};
 use super::recover::{RecoverError, RecoverReport, Recovery};
 use super::verify::{Depth, verify};

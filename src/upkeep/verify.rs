@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::index::{Index, IndexError};
-use crate::model::{BlockIndex, Entry, EntryId, EntryKind, PackRef};
+use crate::model::{BlockIndex, EntryId, EntryKind, Name, PackRef};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{Remote, RemoteError, RemoteErrorKind, fetch_block, fetch_table};
 
 /// Entries read from the index in one go.
 const STEP: usize = 256;
+/// Packs that are looked at side by side: each is a few round trips.
+const PACKS_AT_ONCE: usize = 8;
+/// Blocks of each of them: 16 MiB on their way in all.
+const BLOCKS_AT_ONCE: usize = 4;
 /// For one request to the remote.
 const REQUEST_DEADLINE: std::time::Duration = std::time::Duration::from_secs(120);
 
@@ -55,7 +60,16 @@ pub enum VerifyError {
     Remote(#[from] RemoteError),
 }
 
-/// Compares index and remote. `progress` gets the report so far after each file.
+/// A pack to look at, and the first file that needs it.
+#[derive(Debug)]
+struct Wanted {
+    pack: PackRef,
+    file: EntryId,
+    name: Name,
+}
+
+/// Compares index and remote, several packs side by side. `progress` gets the report so far after
+/// each pack, in the order in which the index has them.
 ///
 /// # Errors
 /// When one of the two cannot be read; a pack that is missing or wrong is a finding.
@@ -74,56 +88,92 @@ pub async fn verify(
             return Ok(report);
         };
         after = Some(last.id);
-        for entry in &entries {
+        let mut wanted = Vec::new();
+        for entry in entries {
             let EntryKind::File(content) = &entry.kind else {
                 continue;
             };
             report.files += 1;
-            for pack in content.packs() {
-                if seen.insert(pack.id) {
-                    check_pack(remote, &pack, entry, depth, &mut report).await?;
-                }
-            }
+            let packs = content.packs().into_iter();
+            wanted.extend(
+                packs
+                    .filter(|pack| seen.insert(pack.id))
+                    .map(|pack| Wanted {
+                        pack,
+                        file: entry.id,
+                        name: entry.name.clone(),
+                    }),
+            );
+        }
+        let checks = wanted.into_iter().map(|wanted| async move {
+            let outcome = check_pack(remote, &wanted.pack, depth).await;
+            (wanted, outcome)
+        });
+        let mut checks = stream::iter(checks).buffered(PACKS_AT_ONCE);
+        while let Some((wanted, outcome)) = checks.next().await {
+            report.take(&wanted, outcome)?;
             progress(&report);
         }
     }
 }
 
-async fn check_pack(
-    remote: &Arc<dyn Remote>,
-    pack: &PackRef,
-    entry: &Entry,
-    depth: Depth,
-    report: &mut VerifyReport,
-) -> Result<(), VerifyError> {
-    report.packs += 1;
-    report.bytes += pack.len;
-    let outcome = match check_size(remote, pack).await {
-        Ok(()) => check_blocks(remote, pack, depth, &mut report.blocks).await,
-        Err(error) => Err(error),
-    };
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(error)
-            if matches!(
-                error.kind,
-                RemoteErrorKind::NotFound | RemoteErrorKind::Corrupt
-            ) =>
-        {
-            report.problems.push(Problem {
-                pack: pack.id.to_string(),
-                file: entry.id.to_string(),
-                name: entry.name.display(),
-                reason: error.to_string(),
-            });
-            Ok(())
+impl VerifyReport {
+    fn take(
+        &mut self,
+        wanted: &Wanted,
+        outcome: Result<u64, RemoteError>,
+    ) -> Result<(), RemoteError> {
+        self.packs += 1;
+        self.bytes += wanted.pack.len;
+        match outcome {
+            Ok(blocks) => self.blocks += blocks,
+            Err(error)
+                if matches!(
+                    error.kind,
+                    RemoteErrorKind::NotFound | RemoteErrorKind::Corrupt
+                ) =>
+            {
+                self.problems.push(Problem {
+                    pack: wanted.pack.id.to_string(),
+                    file: wanted.file.to_string(),
+                    name: wanted.name.display(),
+                    reason: error.to_string(),
+                });
+            }
+            Err(error) => return Err(error),
         }
-        Err(error) => Err(error.into()),
+        Ok(())
     }
 }
 
+/// How many blocks were read.
+async fn check_pack(
+    remote: &Arc<dyn Remote>,
+    pack: &PackRef,
+    depth: Depth,
+) -> Result<u64, RemoteError> {
+    check_size(remote, pack).await?;
+    let table = retry(deadline(), || fetch_table(remote, pack)).await?;
+    if depth == Depth::Packs {
+        return Ok(0);
+    }
+    let table = &table;
+    let reads = (0..table.block_count()).map(|block| async move {
+        let block = BlockIndex(block);
+        retry(deadline(), || fetch_block(remote, pack, table, block)).await
+    });
+    let reads = stream::iter(reads).buffered(BLOCKS_AT_ONCE);
+    reads
+        .try_fold(0, |read, _| async move { Ok(read + 1) })
+        .await
+}
+
+fn deadline() -> Deadline {
+    Deadline::after(REQUEST_DEADLINE)
+}
+
 async fn check_size(remote: &Arc<dyn Remote>, pack: &PackRef) -> Result<(), RemoteError> {
-    let size = retry(Deadline::after(REQUEST_DEADLINE), || remote.size(pack)).await?;
+    let size = retry(deadline(), || remote.size(pack)).await?;
     if size == pack.len {
         Ok(())
     } else {
@@ -133,23 +183,4 @@ async fn check_size(remote: &Arc<dyn Remote>, pack: &PackRef) -> Result<(), Remo
             format!("it has {size} bytes instead of {}", pack.len),
         ))
     }
-}
-
-async fn check_blocks(
-    remote: &Arc<dyn Remote>,
-    pack: &PackRef,
-    depth: Depth,
-    read: &mut u64,
-) -> Result<(), RemoteError> {
-    let deadline = || Deadline::after(REQUEST_DEADLINE);
-    let table = retry(deadline(), || fetch_table(remote, pack)).await?;
-    if depth == Depth::Packs {
-        return Ok(());
-    }
-    for block in 0..table.block_count() {
-        let block = BlockIndex(block);
-        retry(deadline(), || fetch_block(remote, pack, &table, block)).await?;
-        *read += 1;
-    }
-    Ok(())
 }

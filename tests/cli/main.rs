@@ -6,4 +6,5 @@ mod daemon;
 mod encryption;
 mod mount;
 mod scratch;
+mod telegram;
 mod usage;

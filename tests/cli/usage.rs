@@ -59,8 +59,7 @@ fn another_users_state_is_refused_by_name() {
 fn commands_of_a_later_version_say_so() {
     let scratch = Scratch::new();
     for arguments in [
-        &["test-bots", "--measure"][..],
-        &["import", "--channel", "@films"],
+        &["import", "--channel", "@films"][..],
         &["strm", "--base-url", "http://x", "/srv"],
     ] {
         let error = scratch.run(arguments).failed();
@@ -109,7 +108,7 @@ fn bots_never_lead_to_a_local_store_unasked() {
         let mut command = scratch.command(&["mount", "mnt"]);
         command
             .env("BOT_TOKEN", "123456:AAsecret")
-            .env("CHAT_ID", "-1001");
+            .env("CHAT_ID", "-1001000000001");
         command.envs(more.iter().copied());
         crate::scratch::Ended::of(command.output().unwrap()).failed()
     };
@@ -136,7 +135,7 @@ fn check_finds_what_is_wrong_with_bots() {
     };
     let said = check(
         "BOT_TOKEN=hush\nBOT_TOKEN_2=2:AAhush\nBOT_TOKEN_3=2:AAhush\nBOT_TOKEN_4=4:A\n\
-         CHAT_ID_2=-100\nCHAT_ID_3=x y\nTELEGRAM_API_ID=-5\nTELEGRAM_SERVER=localhost:443\n",
+         CHAT_ID_2=-1001000000001\nCHAT_ID_3=x y\nTELEGRAM_API_ID=-5\nTELEGRAM_SERVER=localhost:443\n",
     );
     for part in [
         "BOT_TOKEN is no bot token",

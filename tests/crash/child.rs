@@ -59,8 +59,8 @@ impl Daemon {
     /// `host:port` of its gateway.
     pub fn address(&self) -> &str {
         let words = self.ready.split_ascii_whitespace();
-        let url = words.filter_map(|word| word.strip_prefix("http=http://"));
-        url.last().unwrap().trim_end_matches('/')
+        let mut url = words.filter_map(|word| word.strip_prefix("http=http://"));
+        url.next_back().unwrap().trim_end_matches('/')
     }
 
     pub fn is_alive(&self) -> bool {

@@ -4,7 +4,7 @@
 use super::*;
 use crate::codec::{Record, decode, encode};
 use crate::index::record::*;
-use crate::model::LogRecord;
+use crate::model::{LogRecord, TelegramAddress};
 
 fn id(byte: u8) -> EntryId {
     EntryId::from_bytes([byte; 16])
@@ -168,4 +168,25 @@ fn journal_and_log_records_keep_their_bytes() {
         changes,
     };
     check(&record, "605582d65b57a8cd");
+}
+
+#[test]
+fn the_address_of_a_post_keeps_its_bytes() {
+    let address = TelegramAddress {
+        channel: 1_234_567_890,
+        message: 5,
+        document: -6,
+        dc: 4,
+    };
+    let record = LogRecord {
+        seq: Seq(3),
+        change: Change::Remove {
+            id: id(5),
+            released: vec![PackRef {
+                address: PackAddress::Telegram(address),
+                ..sample_pack()
+            }],
+        },
+    };
+    check(&record, "bce6994c2fa2aa8f");
 }

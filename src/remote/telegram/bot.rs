@@ -145,18 +145,22 @@ impl Bot {
         if let Some(lanes) = self.known_lanes(dc, purpose) {
             return Ok(lanes);
         }
-        let key = self.key(dc).await?;
-        let target = Target {
-            centres: Arc::clone(&self.centres),
-            dc,
-            key,
-            api: self.api.clone(),
-        };
+        let target = self.target(dc).await?;
         let mut lanes = self.lanes_map();
         let made = lanes
             .entry((dc, purpose.lanes()))
             .or_insert_with(|| Arc::new(Lanes::new(target, purpose.lanes())));
         Ok(Arc::clone(made))
+    }
+
+    /// What a lane of this bot to `dc` connects to.
+    pub async fn target(&self, dc: i32) -> Result<Target, CallError> {
+        Ok(Target {
+            centres: Arc::clone(&self.centres),
+            dc,
+            key: self.key(dc).await?,
+            api: self.api.clone(),
+        })
     }
 
     fn lanes_map(&self) -> MutexGuard<'_, HashMap<(i32, Purpose), Arc<Lanes>>> {

@@ -29,6 +29,9 @@ pub enum CallError {
     Disconnected(String),
     #[error("no answer within {} s", .0.as_secs())]
     TimedOut(Duration),
+    /// What the settings say does not fit what is there; the text says what to do.
+    #[error("{0}")]
+    Misfit(String),
     /// The answer is not what the method promises.
     #[error("unexpected answer: {0}")]
     Unexpected(String),
@@ -106,7 +109,7 @@ impl CallError {
             Self::Rpc { code, name, .. } => {
                 *code >= 500 || *code < 0 || name.starts_with("FLOOD") || name == "SLOWMODE_WAIT"
             }
-            Self::Unexpected(_) => false,
+            Self::Misfit(_) | Self::Unexpected(_) => false,
         }
     }
     /// The bot may not do this here: another one might.
@@ -127,12 +130,13 @@ impl CallError {
             _ if self.is_missing_right() => RemoteErrorKind::Denied,
             // A location that stays stale after it was asked for anew may be another bot's to read.
             _ if self.is_passing() || self.is_stale_reference() => RemoteErrorKind::Unavailable,
-            Self::Rpc { .. } => RemoteErrorKind::Invalid,
+            Self::Rpc { .. } | Self::Misfit(_) => RemoteErrorKind::Invalid,
             _ => RemoteErrorKind::Unavailable,
         };
+        // The explanation ends with the service's own word: a source would only say it again.
         let mut error = RemoteError::new(kind, op, self.explain());
         error.retry_after = retry_after;
-        error.with_source(self)
+        error
     }
 
     /// What it means and what to do, where the service's own word does not say it.

@@ -73,7 +73,15 @@ pub struct ChannelInfo {
     /// Public channels have one: everybody can read them.
     pub username: Option<String>,
     pub kind: ChannelKind,
+    pub slow_mode: SlowMode,
     pub rights: Rights,
+}
+
+/// Whether members must wait between two messages, which groups can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowMode {
+    Off,
+    On,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +124,7 @@ impl Crew {
     pub async fn channel_of(&self, member: &Member) -> Result<i64, CallError> {
         let Some(name) = member.chat.strip_prefix('@') else {
             return bare_id(&member.chat)
-                .ok_or_else(|| CallError::Unexpected(format!("{} is no channel id", member.chat)));
+                .ok_or_else(|| CallError::Misfit(format!("{} is no channel id", member.chat)));
         };
         let name = name.to_lowercase();
         if let Some(id) = self.named().get(&name) {
@@ -140,7 +148,7 @@ impl Crew {
         };
         let enums::contacts::ResolvedPeer::Peer(found) = bot.call(&request).await?;
         let enums::Peer::Channel(channel) = found.peer else {
-            return Err(CallError::Unexpected(format!(
+            return Err(CallError::Misfit(format!(
                 "@{name} is no channel: give one that the bot is an administrator of"
             )));
         };
@@ -184,7 +192,11 @@ impl Crew {
         let bot = &member.bot;
         let ready = async {
             let channel = self.channel_of(member).await?;
-            self.door(bot, channel).await?;
+            // Asked anew at each start: rights come and go.
+            let info = self.look(bot, channel).await?;
+            if info.rights.post == Right::Missing {
+                return Err(CallError::rpc(403, "CHAT_WRITE_FORBIDDEN"));
+            }
             let ping = functions::Ping { ping_id: 1 }.to_bytes().into();
             bot.send(None, Purpose::Read, ping, 0, CALL_LIMIT).await
         };
@@ -382,6 +394,10 @@ fn describe(chats: enums::messages::Chats, wanted: i64) -> Result<ChannelInfo, C
         kind: match channel.broadcast {
             true => ChannelKind::Broadcast,
             false => ChannelKind::Group,
+        },
+        slow_mode: match channel.slowmode_enabled {
+            true => SlowMode::On,
+            false => SlowMode::Off,
         },
         rights,
     })

@@ -78,8 +78,10 @@ async fn agree_with_own(wire: &mut Wire<mtp::Plain>, key: &ServerKey) -> Result<
         return Err(CallError::Unexpected("another nonce came back".into()));
     }
     if !offer.server_public_key_fingerprints.contains(&fingerprint) {
-        return Err(CallError::Unexpected(
-            "the server has another key than TELEGRAM_SERVER_KEY names".into(),
+        return Err(CallError::Misfit(
+            "the server has another key than the one in TELEGRAM_SERVER_KEY: get its public key \
+             again, or check TELEGRAM_SERVER"
+                .into(),
         ));
     }
     let product: [u8; 8] = offer.pq[..].try_into().map_err(unexpected)?;

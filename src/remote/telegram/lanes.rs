@@ -19,10 +19,12 @@ pub const MAX_LANES: usize = 8;
 /// Calls of 512 KiB in flight on one lane: 2 MiB, TDLib's budget for a connection, and enough for
 /// 40 MB/s at 50 ms.
 pub const WINDOW: usize = 4;
-/// How long a number of lanes is tried before it is judged.
-const EPOCH: Duration = Duration::from_millis(250);
+/// How long a number of lanes is tried before it is judged...
+const EPOCH: Duration = Duration::from_millis(200);
+/// ...after this, which new lanes take to connect and to fill their windows.
+const SETTLING: Duration = Duration::from_millis(400);
 /// Least calls in an epoch that say something.
-const EPOCH_CALLS: u32 = 8;
+const EPOCH_CALLS: u32 = 6;
 /// A doubled number that does not bring this much more is taken back.
 const WORTH: f64 = 1.15;
 /// After that, how long until more are tried again.
@@ -181,6 +183,9 @@ impl Lanes {
         let now = Instant::now();
         let wanted = {
             let mut growth = self.growth();
+            if now < growth.since {
+                return;
+            }
             growth.calls += 1;
             growth.bytes += bytes;
             let elapsed = now - growth.since;
@@ -253,6 +258,7 @@ impl Growth {
             return lanes;
         }
         self.before = Some((lanes, rate));
+        self.since = now + SETTLING;
         (lanes * 2).min(MAX_LANES)
     }
 }

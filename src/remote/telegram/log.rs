@@ -13,9 +13,10 @@ use super::caption::{Body, Caption, LogPiece};
 use super::pace::Turn;
 use super::parts::{Stopped, Upload, random_id};
 use super::posts::{self, Post};
+use super::read::Stored;
 use super::write::Poster;
 use crate::model::{ByteRange, TelegramAddress};
-use crate::remote::{LogKind, LogObject, RemoteError, RemoteErrorKind};
+use crate::remote::{LogKind, LogObject, RemoteError, RemoteErrorKind, Urgency};
 
 /// Most bytes of one piece: the service takes 2,000 MiB, and a piece is begun anew when it fails.
 const PIECE_BYTES: usize = 512 * 1024 * 1024;
@@ -36,16 +37,9 @@ pub struct LogMap {
 #[derive(Debug, Clone, Default)]
 struct Pieces {
     count: u32,
-    posts: BTreeMap<u32, Place>,
+    posts: BTreeMap<u32, Stored>,
     manifest: i32,
     before: i32,
-}
-
-/// One piece's document.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    address: TelegramAddress,
-    len: u64,
 }
 
 impl Pieces {
@@ -70,7 +64,7 @@ impl LogMap {
         pieces.count = piece.pieces;
         pieces.manifest = pieces.manifest.max(piece.manifest);
         pieces.before = pieces.before.max(piece.before);
-        let place = Place {
+        let place = Stored {
             address: TelegramAddress {
                 channel,
                 message: post.id,
@@ -358,10 +352,10 @@ impl Shared {
             }
         };
         let mut whole = BytesMut::new();
-        for place in pieces.posts.values() {
+        for place in pieces.posts.values().copied() {
             if place.len > 0 {
                 let range = ByteRange::new(0, place.len);
-                let bytes = self.read(&op, place.address, place.len, range).await?;
+                let bytes = self.read(&op, place, range, Urgency::Waited).await?;
                 if pieces.count == 1 {
                     return Ok(bytes);
                 }

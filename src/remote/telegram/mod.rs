@@ -16,13 +16,16 @@ mod lanes;
 mod library;
 mod locations;
 mod log;
+mod measure;
 mod pace;
 mod parts;
 mod posts;
+mod probe;
 mod read;
 mod server;
 mod sign_in;
 mod spare;
+mod trial;
 mod walk;
 mod write;
 
@@ -39,17 +42,21 @@ use self::dispatch::Dispatches;
 use self::locations::Locations;
 use self::log::LogMap;
 use self::pace::Paces;
-use self::read::Readers;
+use self::read::{Readers, Stored};
 use self::write::{Desks, PACKS_A_BOT};
 use super::{
     Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, SealedPack, Urgency,
+    RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::model::{
     ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress, Timestamp,
 };
 
+pub use crew::{ChannelInfo, ChannelKind, Right, Rights, SlowMode};
+pub use measure::{BotMeasured, Figures, Measured, OldPosts};
+pub use probe::{Access, BotProbe, ChannelProbe, Probe, Probed, Wait};
 pub use server::{Server, ServerKey};
+pub use trial::Trial;
 
 /// A text that never reaches a log: a token, the hash of the application.
 #[derive(Clone, PartialEq, Eq)]
@@ -279,10 +286,14 @@ impl Remote for TelegramRemote {
         &self,
         pack: &PackRef,
         range: ByteRange,
-        _urgency: Urgency,
+        urgency: Urgency,
     ) -> Result<Bytes, RemoteError> {
         let op = format!("read pack {}", pack.id);
-        self.0.read(&op, address(pack)?, pack.len, range).await
+        let document = Stored {
+            address: address(pack)?,
+            len: pack.len,
+        };
+        self.0.read(&op, document, range, urgency).await
     }
 
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
@@ -299,16 +310,20 @@ impl Remote for TelegramRemote {
         }
     }
 
-    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
+    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         let address = address(pack)?;
         let left = self
             .0
             .delete_posts(address.channel, &[address.message])
             .await?;
-        if left > 0 {
-            self.0.bury(address.channel, address.message).await?;
+        if left == 0 {
+            return Ok(Removal::Gone);
         }
-        Ok(())
+        self.0.bury(address.channel, address.message).await?;
+        Ok(match self.0.settings.tombstones {
+            Tombstones::Leave => Removal::Left,
+            Tombstones::Write => Removal::Gone,
+        })
     }
 
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {

@@ -22,7 +22,7 @@ pub const PART_BYTES: u64 = 512 * 1024;
 /// Files above it go by `upload.saveBigFilePart`.
 const BIG_BYTES: u64 = 10 * 1024 * 1024;
 /// For one part, from the moment it has room on a lane: at 100 KB/s it takes five seconds.
-const PART_LIMIT: Duration = Duration::from_secs(60);
+pub const PART_LIMIT: Duration = Duration::from_secs(60);
 /// A part that takes so many times as long as most is sent again: the service forgets some...
 const LATE: u32 = 8;
 /// ...but not before this, and once: what is slow because much is under way gets no faster by more.
@@ -189,7 +189,7 @@ impl Upload {
 
     /// The request with the bytes behind its other fields, written straight into place: a pack passes
     /// here whole, and each copy of it costs.
-    fn request(&self, source: &dyn Source, part: u32, bytes: &Bytes) -> Bytes {
+    pub fn request(&self, source: &dyn Source, part: u32, bytes: &Bytes) -> Bytes {
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let mut body = Vec::with_capacity(bytes.len() + 32);
         if source.len() > BIG_BYTES {

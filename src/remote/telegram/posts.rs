@@ -1,6 +1,6 @@
 //! Posts of a channel: what is sent, found, changed and removed, one bot's call each.
 
-use grammers_tl_types::{enums, functions, types};
+use grammers_tl_types::{Serializable, enums, functions, types};
 
 use super::bot::Bot;
 use super::call_error::CallError;
@@ -331,7 +331,18 @@ impl Document {
             mime: document.mime_type,
         })
     }
-    pub fn location(&self) -> enums::InputFileLocation {
+    /// `upload.getFile` for a range of it.
+    pub fn request(&self, offset: u64, limit: u64) -> Vec<u8> {
+        functions::upload::GetFile {
+            precise: false,
+            cdn_supported: false,
+            location: self.location(),
+            offset: i64::try_from(offset).unwrap_or(i64::MAX),
+            limit: i32::try_from(limit).unwrap_or(i32::MAX),
+        }
+        .to_bytes()
+    }
+    fn location(&self) -> enums::InputFileLocation {
         types::InputDocumentFileLocation {
             id: self.id,
             access_hash: self.access_hash,

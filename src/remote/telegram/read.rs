@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use grammers_tl_types::{Cursor, Deserializable, Identifiable, Serializable, functions, types};
+use grammers_tl_types::{Cursor, Deserializable, Identifiable, types};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -16,7 +16,7 @@ use super::call_error::CallError;
 use super::crew::Member;
 use super::lanes::{Purpose, WINDOW};
 use crate::model::{ByteRange, TelegramAddress};
-use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::remote::{RemoteError, RemoteErrorKind, Urgency};
 
 /// Most bytes of one `upload.getFile`: grammers cannot take 1 MiB, and a block is as large.
 const CALL_BYTES: u64 = 512 * 1024;
@@ -28,6 +28,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(15);
 const SIDE_BY_SIDE: usize = 16;
 /// A call that takes this many times as long as most others is asked again elsewhere...
 const LATE: f64 = 1.5;
+/// ...where nobody waits for it yet, this many...
+const LATE_AHEAD: f64 = 3.0;
 /// ...but not before this: what is quick anyway needs no help.
 const LEAST_LATE: Duration = Duration::from_millis(60);
 /// As long as nothing is known about how long calls take.
@@ -92,23 +94,33 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// A document and the call that reads from it.
+/// A document in a channel.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored {
+    pub address: TelegramAddress,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// The call that reads from it.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     address: TelegramAddress,
     offset: u64,
     limit: u64,
+    urgency: Urgency,
 }
 
 impl Shared {
-    /// Exactly the bytes of `range`, or an error. `len`: bytes of the document.
+    /// Exactly the bytes of `range`, or an error.
     pub async fn read(
         &self,
         op: &str,
-        address: TelegramAddress,
-        len: u64,
+        document: Stored,
         range: ByteRange,
+        urgency: Urgency,
     ) -> Result<Bytes, RemoteError> {
+        let Stored { address, len } = document;
         if range.end() > len {
             let message = "the range passes the end of the document";
             return Err(RemoteError::new(RemoteErrorKind::Corrupt, op, message));
@@ -118,6 +130,7 @@ impl Shared {
                 address,
                 offset,
                 limit,
+                urgency,
             })
             .collect();
         let start = calls.first().map_or(0, |call| call.offset);
@@ -217,14 +230,7 @@ impl Shared {
             let document = found
                 .filter(|document| document.id == wanted.address.document)
                 .ok_or_else(|| CallError::rpc(400, "MESSAGE_ID_INVALID"))?;
-            let request = functions::upload::GetFile {
-                precise: false,
-                cdn_supported: false,
-                location: document.location(),
-                offset: i64::try_from(wanted.offset).unwrap_or(i64::MAX),
-                limit: i32::try_from(wanted.limit).unwrap_or(i32::MAX),
-            };
-            let body = request.to_bytes().into();
+            let body = document.request(wanted.offset, wanted.limit).into();
             let sent = bot.send(Some(dc), Purpose::Read, body, wanted.limit, CALL_LIMIT);
             match sent.await {
                 Ok(answer) => return file_bytes(answer),
@@ -290,7 +296,11 @@ impl Shared {
         let usual = bot
             .known_lanes(wanted.address.dc, Purpose::Read)
             .and_then(|lanes| lanes.usual(0.8));
-        usual.map_or(UNKNOWN_LATE, |usual| usual.mul_f64(LATE).max(LEAST_LATE))
+        let times = match wanted.urgency {
+            Urgency::Waited => LATE,
+            Urgency::Ahead => LATE_AHEAD,
+        };
+        usual.map_or(UNKNOWN_LATE, |usual| usual.mul_f64(times).max(LEAST_LATE))
     }
 }
 
@@ -332,7 +342,7 @@ fn calls_for(range: ByteRange) -> impl Iterator<Item = (u64, u64)> {
 }
 
 /// The bytes within `upload.file`, without copying them.
-fn file_bytes(answer: Vec<u8>) -> Result<Bytes, CallError> {
+pub fn file_bytes(answer: Vec<u8>) -> Result<Bytes, CallError> {
     let unexpected = |what: &str| CallError::Unexpected(what.to_owned());
     let (len, begin) = {
         let mut cursor = Cursor::from_slice(&answer);
@@ -395,6 +405,8 @@ impl Errors {
 
 #[cfg(test)]
 mod tests {
+    use grammers_tl_types::Serializable;
+
     use super::*;
 
     #[test]

@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::super::{
-    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError, SealedPack,
-    Urgency,
+    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError, Removal,
+    SealedPack, Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -162,7 +162,7 @@ impl Remote for DistantRemote {
         tokio::time::sleep(self.distance.latency).await;
         self.inner.size(pack).await
     }
-    async fn delete(&self, pack: &PackRef) -> Result<(), RemoteError> {
+    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         tokio::time::sleep(self.distance.latency).await;
         self.inner.delete(pack).await
     }

@@ -105,6 +105,61 @@ async fn packs_are_deleted_last() {
     assert_eq!(clean(0, false).await, 0);
 }
 
+/// A library whose only files were just removed, `count` of them, with a pack each.
+async fn with_dying_packs(count: usize) -> (Library, Vec<PackRef>) {
+    let library = Library::new().await;
+    let mut packs_of_all = Vec::new();
+    for number in 0..count {
+        let name = format!("film {number}");
+        let film = library.stored_file(EntryId::ROOT, &name, b"film").await;
+        library.publish().await;
+        packs_of_all.extend(packs(&film));
+        library.commit(&[remove(&film)]);
+    }
+    library.publish().await;
+    (library, packs_of_all)
+}
+
+async fn clean(library: &Library) -> CleanupReport {
+    let now = std::time::Duration::ZERO;
+    delete_dying_packs(&library.index, &library.remote, now, &|_| false)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn one_pack_that_cannot_be_deleted_stops_no_other() {
+    let (library, _) = with_dying_packs(4).await;
+    let denied = Fault::Fail(RemoteErrorKind::Denied);
+    library.faulty.inject(Operation::Delete, &denied, 1);
+    let report = clean(&library).await;
+    assert_eq!((report.deleted, report.failed), (3, 1));
+    assert!(report.problem.unwrap().contains("injected"));
+    assert_eq!(clean(&library).await.deleted, 1);
+}
+
+#[tokio::test]
+async fn a_remote_that_is_away_is_not_asked_for_each_pack() {
+    let (library, _) = with_dying_packs(6).await;
+    let away = Fault::Fail(RemoteErrorKind::Unavailable);
+    library.faulty.inject(Operation::Delete, &away, 100);
+    let report = clean(&library).await;
+    assert_eq!((report.deleted, report.failed), (0, 3));
+    library.faulty.heal();
+    assert_eq!(clean(&library).await.deleted, 6);
+}
+
+#[tokio::test]
+async fn what_cannot_be_deleted_any_more_is_counted_once() {
+    let (library, packs) = with_dying_packs(2).await;
+    library.faulty.inject(Operation::Delete, &Fault::FlipBit, 1);
+    let report = clean(&library).await;
+    assert_eq!((report.deleted, report.left), (1, 1));
+    assert_eq!(clean(&library).await, CleanupReport::default());
+    let left = left_behind(&library.index).unwrap();
+    assert_eq!((left.packs, left.bytes), (1, packs[0].len));
+}
+
 #[tokio::test]
 async fn a_replaced_version_keeps_its_packs_until_the_new_one_is_published() {
     let library = Library::new().await;
@@ -159,6 +214,37 @@ async fn verify_finds_what_is_missing_or_changed() {
     names.sort_unstable();
     assert_eq!(names, ["changed", "missing"]);
     assert!(!names.contains(&whole.name.display().as_str()));
+}
+
+#[tokio::test]
+async fn packs_are_verified_side_by_side_and_told_in_order() {
+    let library = Library::new().await;
+    for number in 0..20 {
+        let name = format!("film {number}");
+        let film = library.stored_file(EntryId::ROOT, &name, b"film").await;
+        // Few enough that most of those asked for side by side are there, in whichever order.
+        if number % 10 == 0 {
+            library.remote.delete(&packs(&film)[0]).await.unwrap();
+        }
+    }
+    let look = async || {
+        verify(&library.index, &library.remote, Depth::Packs, &mut |_| ())
+            .await
+            .unwrap()
+    };
+    let alone = look().await;
+    assert_eq!((alone.packs, alone.problems.len()), (20, 2));
+    // The first answer comes last: the others are asked for meanwhile.
+    library.faulty.inject(Operation::Get, &Fault::Hang, 1);
+    let before = library.faulty.calls();
+    let healing = async {
+        while library.faulty.calls() < before + 5 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        library.faulty.heal();
+    };
+    let (again, ()) = tokio::join!(look(), healing);
+    assert_eq!(again, alone);
 }
 
 #[tokio::test]

@@ -1,0 +1,107 @@
+//! The service's limits as `test-bots --measure` learned them, in the form that telegram-sim reads.
+
+use serde::Serialize;
+
+use crate::remote::telegram::{Figures, Measured, OldPosts};
+
+/// The age from which posts count as old, hours.
+const OLD_HOURS: f64 = 48.0;
+
+/// A profile for `telegram-sim --profile`; what is not known is left out. No secrets.
+#[derive(Debug, Default, Serialize)]
+pub struct Limits {
+    /// Round trip of a short call, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<f64>,
+    /// One connection, the slower direction, 10^6 bytes a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane_mbytes_per_s: Option<f64>,
+    /// All connections of one bot, the slower direction, 10^6 bytes a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bot_mbytes_per_s: Option<f64>,
+    /// Age from which a bot no longer deletes a post.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delete_after_hours: Option<f64>,
+    /// What becomes of such posts: `keep`, `refuse` or `delete`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_posts: Option<&'static str>,
+}
+
+/// What one bot reached.
+#[derive(Debug, Serialize)]
+pub struct MeasuredLine {
+    pub bot: u32,
+    pub round_trip_ms: Option<f64>,
+    /// 10^6 bytes a second, over one connection.
+    pub lane_up: Option<f64>,
+    pub lane_down: Option<f64>,
+    /// The same over `connections`.
+    pub bot_up: Option<f64>,
+    pub bot_down: Option<f64>,
+    pub connections: Option<usize>,
+    pub problem: Option<String>,
+}
+
+pub fn limits(measured: &Measured) -> Limits {
+    let figures: Vec<Figures> = measured
+        .bots
+        .iter()
+        .filter_map(|bot| bot.figures.as_ref().ok().copied())
+        .collect();
+    let middle = |of: &dyn Fn(&Figures) -> f64| {
+        let mut values: Vec<f64> = figures.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().map(rounded)
+    };
+    let old_posts = match measured.old_posts {
+        OldPosts::NotTried => None,
+        OldPosts::Kept => Some("keep"),
+        OldPosts::Refused => Some("refuse"),
+        OldPosts::Deleted => Some("delete"),
+    };
+    Limits {
+        latency_ms: middle(&|figures| figures.round_trip.as_secs_f64() * 1e3),
+        lane_mbytes_per_s: middle(&|figures| figures.lane_up.min(figures.lane_down) / 1e6),
+        bot_mbytes_per_s: middle(&|figures| figures.bot_up.min(figures.bot_down) / 1e6),
+        delete_after_hours: old_posts
+            .filter(|what| *what != "delete")
+            .map(|_| OLD_HOURS),
+        old_posts,
+    }
+}
+
+pub fn lines(measured: &Measured) -> Vec<MeasuredLine> {
+    let line = |bot: &crate::remote::telegram::BotMeasured| {
+        let figures = bot.figures.as_ref().ok();
+        let rate = |of: fn(&Figures) -> f64| figures.map(|figures| rounded(of(figures) / 1e6));
+        MeasuredLine {
+            bot: bot.bot,
+            round_trip_ms: figures.map(|figures| rounded(figures.round_trip.as_secs_f64() * 1e3)),
+            lane_up: rate(|figures| figures.lane_up),
+            lane_down: rate(|figures| figures.lane_down),
+            bot_up: rate(|figures| figures.bot_up),
+            bot_down: rate(|figures| figures.bot_down),
+            connections: figures.map(|figures| figures.lanes),
+            problem: bot.figures.as_ref().err().map(ToString::to_string),
+        }
+    };
+    measured.bots.iter().map(line).collect()
+}
+
+/// What was found about old posts, for people.
+pub const fn about_old_posts(found: OldPosts) -> &'static str {
+    match found {
+        OldPosts::NotTried => {
+            "whether bots can delete posts older than 48 hours is not known yet: a probe was left in the channel; measure again in two days"
+        }
+        OldPosts::Kept | OldPosts::Refused => {
+            "bots cannot delete posts older than 48 hours here: what is deleted later stays in the channel, or is blanked with TGFS_TOMBSTONE"
+        }
+        OldPosts::Deleted => "bots can delete posts older than 48 hours here",
+    }
+}
+
+/// Three digits behind the point are more than is meant.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
