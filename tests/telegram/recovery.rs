@@ -173,3 +173,34 @@ fn a_log_that_cannot_be_read_is_never_taken_for_an_empty_one() {
     daemon.kill().unwrap();
     daemon.wait().unwrap();
 }
+
+/// Names that do not compress: a snapshot is due once a MiB of them was published.
+fn make_directories(site: &Site, from: u64) {
+    for number in from..from + 250 {
+        let bytes = noise(240, number).into_iter();
+        let name: String = bytes.map(|byte| char::from(b'0' + byte % 75)).collect();
+        fs::create_dir(site.file(&name)).unwrap();
+    }
+}
+
+#[test]
+fn the_snapshot_before_a_damaged_one_serves() {
+    let service = Service::with_bots(2);
+    let site = Site::new(&service);
+    let daemon = site.start();
+    let mut directories = 0;
+    wait_for("there are two snapshots", || {
+        make_directories(&site, directories);
+        directories += 250;
+        service.posts_of(HOME, "snapshot").len() == 2
+    });
+    site.finish(daemon);
+    let newest = service.posts_of(HOME, "snapshot").pop().unwrap().id;
+    assert_eq!(service.pinned(HOME).unwrap(), Some(newest));
+    service.flip_byte(HOME, newest, 5_000).unwrap();
+    let other = Site::new(&service);
+    let told = other.run(&["recover"]).ok();
+    assert!(told.contains("the one before it is used"), "{told}");
+    let recovered = format!("recovered 0 files and {directories} directories");
+    assert!(told.contains(&recovered), "{told}");
+}
