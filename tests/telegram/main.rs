@@ -8,6 +8,7 @@ mod child;
 mod client;
 mod crashes;
 mod daemon;
+mod encryption;
 mod faults;
 #[path = "../http/film.rs"]
 mod film;
@@ -15,6 +16,7 @@ mod library;
 #[path = "../mount/material.rs"]
 mod material;
 mod outage;
+mod recovery;
 #[path = "../cli/scratch.rs"]
 mod scratch;
 mod service;

@@ -192,7 +192,11 @@ impl Crew {
         let bot = &member.bot;
         let ready = async {
             let channel = self.channel_of(member).await?;
-            self.door(bot, channel).await?;
+            // Asked anew at each start: rights come and go.
+            let info = self.look(bot, channel).await?;
+            if info.rights.post == Right::Missing {
+                return Err(CallError::rpc(403, "CHAT_WRITE_FORBIDDEN"));
+            }
             let ping = functions::Ping { ping_id: 1 }.to_bytes().into();
             bot.send(None, Purpose::Read, ping, 0, CALL_LIMIT).await
         };
