@@ -16,9 +16,11 @@ mod library;
 #[path = "../mount/material.rs"]
 mod material;
 mod outage;
+mod posts;
 mod recovery;
 #[path = "../cli/scratch.rs"]
 mod scratch;
 mod service;
 #[path = "../crash/workload.rs"]
 mod workload;
+mod writers;
