@@ -144,6 +144,15 @@ pub struct Settings {
     pub tombstones: Tombstones,
     /// Posts in a channel from which on it takes no more packs.
     pub rollover: u32,
+    pub publicity: Publicity,
+}
+
+/// Whether it matters that everybody can read a public channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publicity {
+    Matters,
+    /// What is stored is encrypted.
+    Harmless,
 }
 
 /// Packs grow up to this while much waits: a quarter of what the service takes in one document.
