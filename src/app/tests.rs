@@ -237,6 +237,26 @@ fn a_start_goes_on_without_the_store_and_catches_up() {
     ran.unwrap();
 }
 
+/// Packs for another library, or for one that has gone on elsewhere, would be lost in it.
+#[test]
+fn no_pack_goes_out_before_the_log_was_looked_at() {
+    let place = Place::with_library();
+    let remote = place.remote();
+    // Its key is known, and then it says nothing more of the library.
+    remote.inject(Operation::ReadLog, &Fault::Delay(Duration::ZERO), 1);
+    remote.inject(Operation::ReadLog, &Fault::Hang, ALWAYS);
+    let ran = place.run("state", remote, async |open| {
+        assert_eq!(open.status().standing, Standing::Reaching);
+        assert_eq!(&read(open.vfs(), "film.bin").await.unwrap()[..], b"stored");
+        write(open.vfs(), "new.bin", b"new").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(open.remote.puts(), 0);
+        open.remote.heal();
+        open.until_stored("new.bin").await;
+    });
+    ran.unwrap();
+}
+
 #[test]
 fn a_fresh_state_shows_nothing_false_until_it_is_filled() {
     let place = Place::with_library();

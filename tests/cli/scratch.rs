@@ -1,4 +1,5 @@
 //! A home of its own, and commands in it.
+#![allow(dead_code)] // Each test binary uses its part of it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

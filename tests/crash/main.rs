@@ -2,6 +2,7 @@
 //! acknowledged to a program before the kill has to be there, byte for byte, in every later life.
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
+mod child;
 mod daemon;
 #[path = "../mount/material.rs"]
 mod material;
@@ -9,7 +10,7 @@ mod workload;
 
 use std::time::Duration;
 
-use daemon::{Daemon, Site};
+use daemon::Site;
 use material::Random;
 use tgfs::failpoint::Step;
 use workload::Workload;
@@ -28,11 +29,11 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
         for pass in PASSES {
             // Looked at in a life of its own, which also ends by a kill: the planned one may come
             // to its step before anything was written.
-            let daemon = Daemon::start(&site, None);
+            let daemon = site.start(None);
             workload.check(site.mountpoint());
             daemon.kill();
-            let daemon = Daemon::start(&site, Some((step, pass)));
-            let died = workload.write_until_it_dies(&site, &daemon, Duration::from_secs(4));
+            let daemon = site.start(Some((step, pass)));
+            let died = workload.write_until_it_dies(&site, &daemon, Duration::from_secs(8));
             // The journal of so small a library is trimmed at the end only.
             if !died && !daemon.terminate() {
                 never_reached.push(format!("{}:{pass}", step.as_str()));
@@ -40,7 +41,7 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
             daemon.kill();
         }
     }
-    let daemon = Daemon::start(&site, None);
+    let daemon = site.start(None);
     workload.check(site.mountpoint());
     daemon.stop();
     // Each step has to be a real one: a plan that never fires tests nothing.
@@ -60,12 +61,12 @@ fn nothing_acknowledged_is_lost_when_killed_at_any_moment() {
         .and_then(|n| n.parse().ok())
         .unwrap_or(RANDOM_KILLS);
     for _ in 0..kills {
-        let daemon = Daemon::start(&site, None);
+        let daemon = site.start(None);
         workload.check(site.mountpoint());
         let life = Duration::from_millis(random.below(700));
         workload.write_and_kill_after(&site, &daemon, life);
     }
-    let daemon = Daemon::start(&site, None);
+    let daemon = site.start(None);
     workload.check(site.mountpoint());
     daemon.stop();
 }

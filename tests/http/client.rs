@@ -1,4 +1,5 @@
 //! One request on a connection of its own; what came, taken apart.
+#![allow(dead_code)] // Each test binary uses its part of it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

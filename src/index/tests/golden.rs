@@ -188,3 +188,24 @@ fn journal_and_log_records_keep_their_bytes() {
     };
     check(&record, "605582d65b57a8cd");
 }
+
+#[test]
+fn the_address_of_a_post_keeps_its_bytes() {
+    let address = TelegramAddress {
+        channel: 1_234_567_890,
+        message: 5,
+        document: -6,
+        dc: 4,
+    };
+    let record = LogRecord {
+        seq: Seq(3),
+        change: Change::Remove {
+            id: id(5),
+            released: vec![PackRef {
+                address: PackAddress::Telegram(address),
+                ..sample_pack()
+            }],
+        },
+    };
+    check(&record, "bce6994c2fa2aa8f");
+}

@@ -2,6 +2,7 @@
 //! (<https://core.telegram.org/api/files#uploading-files>).
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,10 @@ pub const PART_BYTES: u64 = 512 * 1024;
 const BIG_BYTES: u64 = 10 * 1024 * 1024;
 /// For one part, from the moment it has room on a lane: at 100 KB/s it takes five seconds.
 pub const PART_LIMIT: Duration = Duration::from_secs(60);
+/// A part that takes so many times as long as most is sent again: the service forgets some...
+const LATE: u32 = 8;
+/// ...but not before this, and once: what is slow because much is under way gets no faster by more.
+const LEAST_LATE: Duration = Duration::from_secs(8);
 /// How long one part is tried on one bot.
 const PART_PATIENCE: Duration = Duration::from_secs(180);
 /// A wait up to this long is waited out by the bot itself; above it the pack may go elsewhere.
@@ -161,8 +166,13 @@ impl Upload {
         let range = ByteRange::new(offset, PART_BYTES.min(source.len() - offset));
         let bytes = source.read(range).await?;
         let request = self.request(source, part, &bytes);
+        let tried = AtomicBool::new(false);
         let attempt = || async {
-            let sent = bot.send(None, Purpose::Write, request.clone(), range.len, PART_LIMIT);
+            let limit = match tried.swap(true, Ordering::Relaxed) {
+                false => first_limit(bot).await,
+                true => PART_LIMIT,
+            };
+            let sent = bot.send(None, Purpose::Write, request.clone(), range.len, limit);
             match sent.await {
                 Ok(_) => Ok(None),
                 Err(error) => match error.wait() {
@@ -195,6 +205,18 @@ impl Upload {
         (&bytes[..]).serialize(&mut body);
         body.into()
     }
+}
+
+/// How long the first try of a part may take.
+async fn first_limit(bot: &Bot) -> Duration {
+    let lanes = match bot.home().await {
+        Ok(home) => bot.known_lanes(home, Purpose::Write),
+        Err(_) => None,
+    };
+    let usual = lanes.and_then(|lanes| lanes.usual(0.8));
+    usual.map_or(PART_LIMIT, |usual| {
+        (usual * LATE).clamp(LEAST_LATE, PART_LIMIT)
+    })
 }
 
 fn failed(bot: &Bot, error: CallError) -> RemoteError {

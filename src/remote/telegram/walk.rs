@@ -1,5 +1,6 @@
 //! Walking through a channel: bots cannot ask for its history, only for posts by number.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -116,11 +117,13 @@ impl Shared {
         Ok(ours.collect())
     }
 
-    /// The first post of any library in `range`, going back from its end.
+    /// The first post of any library in `range` but those that were `passed`, going back from its
+    /// end.
     pub async fn last_of_ours(
         &self,
         channel: i64,
         range: Range<i32>,
+        passed: &BTreeSet<LibraryId>,
     ) -> Result<Option<Caption>, RemoteError> {
         let batches: Vec<Vec<i32>> = batches(&range).collect();
         let mut found = stream::iter(batches.into_iter().rev())
@@ -130,7 +133,10 @@ impl Shared {
             let captions = posts?.into_iter().flatten().rev();
             let mut captions = captions.filter_map(|post| Caption::read(&post.text));
             // Probes say nothing: one may be left from before there was a library.
-            if let Some(caption) = captions.find(|caption| caption.body != Body::Probe) {
+            let counts = |caption: &Caption| {
+                caption.body != Body::Probe && !passed.contains(&caption.library)
+            };
+            if let Some(caption) = captions.find(counts) {
                 return Ok(Some(caption));
             }
         }

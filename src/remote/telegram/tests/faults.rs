@@ -141,3 +141,22 @@ async fn a_wrong_token_is_told_by_the_bots_number_and_never_printed() {
     assert!(!text.contains("wrongwrong"), "{text}");
     assert!(!error.is_retryable());
 }
+
+#[tokio::test]
+async fn a_part_that_is_forgotten_is_sent_again_before_long() {
+    let bench = Bench::start(unlimited(1)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    // What is usual has to be known.
+    let (pack, _) = sealed(&remote, spool.path(), &[8 * BLOCK]);
+    store_pack(&remote, &pack).await.unwrap();
+    bench
+        .sim
+        .inject(Injection::on("upload.saveFilePart", Fault::Stall));
+    let (pack, _) = sealed(&remote, spool.path(), &[3 * BLOCK]);
+    let storing = store_pack(&remote, &pack);
+    tokio::time::timeout(Duration::from_secs(30), storing)
+        .await
+        .unwrap()
+        .unwrap();
+}

@@ -1,0 +1,100 @@
+//! A daemon as a child process: its start, its kill, its stop.
+#![allow(dead_code)] // Each test binary uses its part of it.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running daemon; killed when dropped.
+pub struct Daemon {
+    child: Mutex<Child>,
+    ready: String,
+}
+
+impl Daemon {
+    /// Returns when it says that it is ready; `None` when it ended before. A stale mount of the life
+    /// before is its own business.
+    pub fn start(mut command: Command) -> Option<Self> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.stdout.take().unwrap();
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut daemon = Self {
+            child: Mutex::new(child),
+            ready: String::new(),
+        };
+        let start = Instant::now();
+        while daemon.is_alive() {
+            match lines.recv_timeout(Duration::from_millis(200)) {
+                Ok(line) if line.starts_with("ready") => {
+                    daemon.ready = line;
+                    return Some(daemon);
+                }
+                _ => assert!(
+                    start.elapsed() < START_PATIENCE,
+                    "the daemon was not ready after {START_PATIENCE:?}"
+                ),
+            }
+        }
+        None
+    }
+
+    /// `host:port` of its gateway.
+    pub fn address(&self) -> &str {
+        let words = self.ready.split_ascii_whitespace();
+        let mut url = words.filter_map(|word| word.strip_prefix("http=http://"));
+        url.next_back().unwrap().trim_end_matches('/')
+    }
+
+    pub fn is_alive(&self) -> bool {
+        matches!(self.child.lock().unwrap().try_wait(), Ok(None))
+    }
+
+    pub fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM, and success as its answer.
+    pub fn stop(self) {
+        assert!(!self.terminate(), "killed on the way to its end");
+        let status = self.child.lock().unwrap().wait().unwrap();
+        assert!(status.success(), "SIGTERM ended with {status}");
+    }
+
+    /// SIGTERM; whether it was killed before it came to its end.
+    pub fn terminate(&self) -> bool {
+        let pid = i32::try_from(self.child.lock().unwrap().id()).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+        let status = self.child.lock().unwrap().wait().unwrap();
+        status.signal() == Some(nix::libc::SIGKILL)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let mut child = self.child.lock().unwrap();
+        if matches!(child.try_wait(), Ok(None)) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The program on Telegram: a daemon with a real mount, over MTProto on TCP, against the simulated
+//! service of tests/telegram-sim.
+#![allow(clippy::unwrap_used)] // A failed step is a failed test.
+
+#[path = "../crash/child.rs"]
+mod child;
+#[path = "../http/client.rs"]
+mod client;
+mod crashes;
+mod daemon;
+mod encryption;
+mod faults;
+#[path = "../http/film.rs"]
+mod film;
+mod library;
+#[path = "../mount/material.rs"]
+mod material;
+mod outage;
+mod recovery;
+#[path = "../cli/scratch.rs"]
+mod scratch;
+mod service;
+#[path = "../crash/workload.rs"]
+mod workload;

@@ -1,0 +1,79 @@
+//! The service goes away and comes back while the library is in use.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::daemon::{Site, wait_for};
+use crate::material::noise;
+use crate::service::{HOME, Service};
+
+const EIO: i32 = 5;
+/// `TGFS_READ_DEADLINE` here.
+const DEADLINE: Duration = Duration::from_secs(6);
+
+#[test]
+fn what_is_here_goes_on_and_the_rest_fails_in_time_until_the_service_is_back() {
+    let service = Service::with_bots(2);
+    let site = Site::new(&service).with("TGFS_READ_DEADLINE", "6s");
+    let read_before = noise(1_400_000, 1);
+    let not_read = noise(1_400_000, 2);
+    let daemon = site.start();
+    fs::create_dir(site.file("folder")).unwrap();
+    fs::write(site.file("folder/read.bin"), &read_before).unwrap();
+    fs::write(site.file("folder/far.bin"), &not_read).unwrap();
+    site.published();
+    // What caches hold of a file that was written goes with a life.
+    daemon.stop();
+    let _daemon = site.start();
+    assert!(fs::read(site.file("folder/read.bin")).unwrap() == read_before);
+
+    service.goes_away();
+    let mut names: Vec<_> = fs::read_dir(site.file("folder"))
+        .unwrap()
+        .map(|item| item.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["far.bin", "read.bin"]);
+    assert_eq!(
+        fs::metadata(site.file("folder/far.bin")).unwrap().len(),
+        1_400_000
+    );
+    assert!(fs::read(site.file("folder/read.bin")).unwrap() == read_before);
+    // Whoever waits can be ended, and waits for the deadline at most.
+    let mut cat = Command::new("cat")
+        .arg(site.file("folder/far.bin"))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let killed_at = Instant::now();
+    cat.kill().unwrap();
+    assert_eq!(cat.wait().unwrap().signal(), Some(9));
+    assert!(killed_at.elapsed() < DEADLINE / 2, "cat did not go");
+    let begun = Instant::now();
+    let error = fs::read(site.file("folder/far.bin")).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(EIO), "{error}");
+    assert!(begun.elapsed() < DEADLINE * 3, "{:?}", begun.elapsed());
+
+    // Copying in goes on, and what was copied can be read.
+    let written = noise(2_500_000, 3);
+    fs::write(site.file("new.bin"), &written).unwrap();
+    fs::rename(site.file("folder"), site.file("renamed")).unwrap();
+    assert!(fs::read(site.file("new.bin")).unwrap() == written);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(site.stat("spool", "bytes only here") >= 2_500_000);
+    let posted = service.packs(HOME).len();
+
+    service.comes_back();
+    wait_for("the far file is read", || {
+        fs::read(site.file("renamed/far.bin")).is_ok_and(|found| found == not_read)
+    });
+    site.published();
+    assert!(service.packs(HOME).len() > posted);
+    let other = Site::new(&service);
+    let _daemon = other.start();
+    assert!(fs::read(other.file("new.bin")).unwrap() == written);
+    assert!(fs::read(other.file("renamed/read.bin")).unwrap() == read_before);
+}
