@@ -127,9 +127,14 @@ impl Crew {
     /// The id of a bot's own channel, asked for once where it is given by name
     /// (`contacts.resolveUsername`, which the service limits hard).
     pub async fn channel_of(&self, member: &Member) -> Result<i64, CallError> {
-        let Some(name) = member.chat.strip_prefix('@') else {
-            return bare_id(&member.chat)
-                .ok_or_else(|| CallError::Misfit(format!("{} is no channel id", member.chat)));
+        self.channel_named(&member.bot, &member.chat).await
+    }
+
+    /// The id of any channel, `-100…` or `@name`.
+    pub async fn channel_named(&self, bot: &Bot, chat: &str) -> Result<i64, CallError> {
+        let Some(name) = chat.strip_prefix('@') else {
+            return bare_id(chat)
+                .ok_or_else(|| CallError::Misfit(format!("{chat} is no channel id")));
         };
         let name = name.to_lowercase();
         if let Some(id) = self.named().get(&name) {
@@ -140,7 +145,7 @@ impl Crew {
         let kept = kept.and_then(|bytes| bytes.try_into().ok().map(i64::from_le_bytes));
         let id = match kept {
             Some(id) => id,
-            None => self.resolve(&member.bot, &name).await?,
+            None => self.resolve(bot, &name).await?,
         };
         self.named().insert(name, id);
         Ok(id)
