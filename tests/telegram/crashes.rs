@@ -63,7 +63,7 @@ fn nothing_is_lost_or_stored_twice_when_killed_in_mid_upload() {
     let site = Site::new(&service).with("TGFS_KEEP_DELETED", "0");
     let mut random = Random(11);
     let name = |life: u64| format!("{life}.bin");
-    let bytes = |life: u64| noise(2_200_000, life);
+    let bytes = |life: u64| noise(4_300_000, life);
     for life in 0..kills() {
         let daemon = site.start();
         for earlier in life.saturating_sub(3)..life {

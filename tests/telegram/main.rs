@@ -8,6 +8,7 @@ mod child;
 mod client;
 mod crashes;
 mod daemon;
+mod deleting;
 mod encryption;
 mod faults;
 #[path = "../http/film.rs"]
