@@ -188,6 +188,19 @@ impl Lanes {
         outcome
     }
 
+    /// Whether a call of `purpose` would start at once. Where not, more lanes may help: that is noted.
+    pub fn has_room(&self, purpose: Purpose) -> bool {
+        let free = match purpose {
+            Purpose::Ahead => self.spare_room.available_permits() > 0,
+            Purpose::Control | Purpose::Post | Purpose::Read | Purpose::Write => true,
+        };
+        let free = free && self.room.available_permits() > 0;
+        if !free {
+            self.growth().crowded = true;
+        }
+        free
+    }
+
     fn least_busy(&self) -> Option<Arc<Lane>> {
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
         lanes.iter().min_by_key(|lane| lane.in_flight()).cloned()
