@@ -230,7 +230,14 @@ impl Lanes {
                 return;
             }
             let rate = growth.bytes as f64 / elapsed.as_secs_f64();
-            growth.decide(self.count(), rate, now)
+            let wanted = growth.decide(self.count(), rate, now);
+            // A reader takes its bytes in bursts, and waits for one bot while another has nothing to
+            // do: the rate of a moment says more about it than about the lanes. More lanes are taken
+            // back when calls time out.
+            if self.purpose == Purpose::Read {
+                growth.before = None;
+            }
+            wanted
         };
         self.resize(wanted);
     }
