@@ -3,6 +3,7 @@
 mod attach;
 mod bots;
 mod daemon;
+mod import;
 mod limits;
 mod operations;
 mod parts;
@@ -21,7 +22,7 @@ use crate::index::Owner;
 use crate::model::KeyStore;
 use crate::process::Launcher;
 use crate::remote::retry::Deadline;
-use crate::remote::telegram::TelegramRemote;
+use crate::remote::telegram::{Publicity, TelegramRemote};
 use crate::remote::{KdfCost, LocalRemote, LockedRemote, Passphrases, Remote};
 use crate::telemetry::LevelSwitch;
 use crate::upkeep::fill::{self, Patience};
@@ -130,7 +131,10 @@ fn open_remote(config: &Config, keys: Arc<dyn KeyStore>) -> anyhow::Result<Arc<L
         // The error names the directory itself.
         Store::Local { dir, .. } => Arc::new(LocalRemote::open(dir)?),
         Store::Telegram(telegram) => {
-            let settings = telegram::settings(telegram).map_err(anyhow::Error::msg)?;
+            let mut settings = telegram::settings(telegram).map_err(anyhow::Error::msg)?;
+            if config.encryption.passphrase.is_some() {
+                settings.publicity = Publicity::Harmless;
+            }
             Arc::new(TelegramRemote::new(settings, keys))
         }
     };

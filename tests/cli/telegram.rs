@@ -10,18 +10,18 @@ use tokio::runtime::Runtime;
 use crate::scratch::{Ended, Scratch};
 
 /// Longest time of a command here: one gives up on an absent server after 15 s.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server with its settings in `.env`, and a place for commands.
-struct Bench {
+pub struct Bench {
     /// The server runs in it.
     _runtime: Runtime,
-    sim: Server,
-    scratch: Scratch,
+    pub sim: Server,
+    pub scratch: Scratch,
 }
 
 impl Bench {
-    fn start(options: Options) -> Self {
+    pub fn start(options: Options) -> Self {
         let runtime = Runtime::new().unwrap();
         let sim = runtime.block_on(Server::start(options)).unwrap();
         let scratch = Scratch::new();
@@ -34,7 +34,7 @@ impl Bench {
     }
 
     /// One command; no token may ever be told.
-    fn run(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    pub fn run(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
         let mut command = self.scratch.command(arguments);
         command.envs(settings.iter().copied());
         let ended = ended(command);
@@ -54,7 +54,7 @@ impl Bench {
     }
 
     /// `.env` with other values; an empty one takes a setting away.
-    fn configure(&self, settings: &[(&str, &str)]) {
+    pub fn configure(&self, settings: &[(&str, &str)]) {
         let file = self.scratch.path().join(".env");
         self.sim.write_env(&file).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
@@ -101,7 +101,7 @@ fn terminate(child: &Child) {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
 }
 
-fn options(bots: u32, channels: u32) -> Options {
+pub fn options(bots: u32, channels: u32) -> Options {
     Options {
         bots,
         channels,

@@ -22,6 +22,7 @@ mod recovery;
 #[path = "../cli/scratch.rs"]
 mod scratch;
 mod service;
+#[allow(dead_code)] // The crash tests use more of it.
 #[path = "../crash/workload.rs"]
 mod workload;
 mod writers;

@@ -102,6 +102,6 @@ fn a_channel_that_is_full_takes_no_more_packs() {
         fs::write(site.file(&name), noise(1_500_000, 3)).unwrap();
         site.settled();
         std::thread::sleep(Duration::from_millis(100));
-        site.log().contains("make a new channel")
+        site.log().contains("make another one")
     });
 }

@@ -36,6 +36,10 @@ pub enum Body {
     },
     /// One piece of a manifest or snapshot.
     Log(LogPiece),
+    /// The table of a pack whose data is somebody else's document.
+    Table {
+        id: PackId,
+    },
     /// Posted to learn the newest number, and deleted again.
     Probe,
     /// In place of a post that could not be deleted any more.
@@ -76,6 +80,7 @@ impl fmt::Display for Caption {
         match &self.body {
             Body::Library { .. } => f.write_str(" library")?,
             Body::Pack { id } => write!(f, " pack id={id}")?,
+            Body::Table { id } => write!(f, " table id={id}")?,
             Body::Log(piece) => {
                 let kind = match piece.object.kind {
                     LogKind::Manifest => "manifest",
@@ -126,6 +131,9 @@ impl Caption {
                 },
             },
             "pack" => Body::Pack {
+                id: parse(text_of("id"))?,
+            },
+            "table" => Body::Table {
                 id: parse(text_of("id"))?,
             },
             "manifest" | "snapshot" => Body::Log(log_piece(kind, &text_of)?),
@@ -227,6 +235,9 @@ mod tests {
             Body::Log(manifest),
             Body::Probe,
             Body::Tombstone,
+            Body::Table {
+                id: PackId::from_bytes([1; 16]),
+            },
         ]
         .map(|body| Caption {
             library: LibraryId::from_bytes([2; 16]),
@@ -266,6 +277,7 @@ mod tests {
             format!("tgfs1 manifest number=1 writer={writer} piece=1/1 {library}"),
             format!("tgfs1 probe {library}"),
             format!("tgfs1 deleted {library}"),
+            format!("tgfs1 table id={} {library}", "01".repeat(16)),
         ];
         let texts: Vec<String> = samples().iter().map(Caption::to_string).collect();
         assert_eq!(texts, expected);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -13,11 +14,14 @@ use super::parts::{Upload, random_id};
 use super::posts::{self, IDS_AT_ONCE, Post};
 use super::{Bound, Shared, Tombstones};
 use crate::model::LibraryId;
+use crate::remote::retry::{Deadline, retry};
 use crate::remote::{LibraryMark, RemoteError, RemoteErrorKind};
 
 /// A channel shows about its last million posts; from here on a warning says so
 /// (docs/OPERATIONS.md).
 pub const VISIBLE_POSTS: i32 = 1_000_000;
+/// How long a wait to pin is waited out: without a pin the library is found all the same, slower.
+const PIN_PATIENCE: Duration = Duration::from_secs(90);
 /// Bytes in place of a pack that cannot be deleted any more.
 const TOMBSTONE: &[u8] = b"tgfs: deleted";
 
@@ -284,14 +288,13 @@ impl Shared {
     }
 
     async fn pin_mark(&self, channel: i64, post: i32) {
-        let pinned = self
-            .crew
-            .with_any(
-                "pin the library's mark",
-                channel,
-                |member, door| async move { posts::pin(&member.bot, door, post).await },
-            )
-            .await;
+        let pinning = || {
+            let op = "pin the library's mark";
+            self.crew.with_any(op, channel, |member, door| async move {
+                posts::pin(&member.bot, door, post).await
+            })
+        };
+        let pinned = retry(Deadline::after(PIN_PATIENCE), pinning).await;
         if let Err(error) = pinned {
             // It is found without, by walking through the channel.
             tracing::warn!(%error, "the library's mark is not pinned; give a bot the right to pin messages, which makes recovery quicker");
@@ -327,6 +330,9 @@ impl Shared {
             .channel_of(member)
             .await
             .map_err(|error| error.into_remote(op))?;
+        if self.newest(own) == 0 {
+            self.upper_end(own).await?;
+        }
         let limit = i32::try_from(self.settings.rollover).unwrap_or(i32::MAX);
         let mut chosen = own;
         if self.newest(own) >= limit {
@@ -350,7 +356,7 @@ impl Shared {
         if self.warned().insert(channel) {
             tracing::warn!(
                 posts = self.newest(channel),
-                "channel -100{channel} nears the {VISIBLE_POSTS} posts that Telegram shows: make a new channel with the same bots, and give it as CHAT_ID"
+                "channel -100{channel} has passed TGFS_ROLLOVER, and Telegram shows about the last {VISIBLE_POSTS} posts of a channel: make another one, add all bots to it, and give it to one of them as CHAT_ID_n; keep this one for the others"
             );
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -12,7 +13,10 @@ use super::parts::random_id;
 use super::posts::{self, IDS_AT_ONCE, Post};
 use crate::model::LibraryId;
 use crate::remote::RemoteError;
+use crate::remote::retry::{Deadline, retry};
 
+/// How long a wait to delete a probe is waited out.
+const DELETE_PATIENCE: Duration = Duration::from_secs(20);
 /// Batches of 100 posts asked for side by side, over all bots.
 const BATCHES: usize = 8;
 
@@ -52,12 +56,13 @@ impl Shared {
                 )
                 .await?;
         self.see(channel, post.id);
-        let deleted = self
-            .crew
-            .with_any("delete a probe", channel, |member, door| async move {
+        let deleting = || {
+            let op = "delete a probe";
+            self.crew.with_any(op, channel, |member, door| async move {
                 posts::delete(&member.bot, door, &[post.id]).await
             })
-            .await;
+        };
+        let deleted = retry(Deadline::after(DELETE_PATIENCE), deleting).await;
         if let Err(error) = deleted {
             // It says of itself what it is, and harms nothing.
             tracing::warn!(%error, post = post.id, "a probe stays in the channel");
