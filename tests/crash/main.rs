@@ -8,8 +8,9 @@ mod daemon;
 mod material;
 mod workload;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use child::Daemon;
 use daemon::Site;
 use material::Random;
 use tgfs::failpoint::Step;
@@ -19,6 +20,14 @@ use workload::Workload;
 const RANDOM_KILLS: u64 = 30;
 /// Which pass of each step is the last of its life; the first ones belong to the smallest files.
 const PASSES: [u32; 3] = [1, 3, 8];
+
+fn dies_within(daemon: &Daemon, patience: Duration) -> bool {
+    let start = Instant::now();
+    while daemon.is_alive() && start.elapsed() < patience {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    !daemon.is_alive()
+}
 
 #[test]
 fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
@@ -34,6 +43,8 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
             daemon.kill();
             let daemon = site.start(Some((step, pass)));
             let died = workload.write_until_it_dies(&site, &daemon, Duration::from_secs(8));
+            // Files that go again at once hold up the packs they share: in peace the step comes.
+            let died = died || pass == 1 && dies_within(&daemon, Duration::from_secs(8));
             // The journal of so small a library is trimmed at the end only.
             if !died && !daemon.terminate() {
                 never_reached.push(format!("{}:{pass}", step.as_str()));
