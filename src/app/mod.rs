@@ -3,6 +3,7 @@
 mod attach;
 mod bots;
 mod daemon;
+mod import;
 mod limits;
 mod operations;
 mod parts;

@@ -11,7 +11,7 @@ use super::parts::{self, Parts};
 use crate::config::{self, ConfigHandle, Inputs, PublicScheme, Reloaded};
 use crate::control::{Cleaned, DaemonInfo, Depth, Operations, Response, Stat, StatUnit, Verified};
 use crate::index::Index;
-use crate::model::{EntryId, Standing};
+use crate::model::{EntryId, Standing, TreePath};
 use crate::remote::Remote;
 use crate::spool::Spool;
 use crate::telemetry::LevelSwitch;
@@ -244,6 +244,20 @@ impl Operations for AppOperations {
             bytes_read: report.bytes,
             findings: report.problems.len() as u64,
         })
+    }
+
+    async fn import(
+        &self,
+        channel: &str,
+        directory: &TreePath,
+        out: &Sender<Response>,
+    ) -> Result<(), String> {
+        let status = self.vfs.store_status();
+        if !status.is_attached() {
+            let reason = status.explain();
+            return Err(reason.unwrap_or_else(|| "the store cannot be reached now".to_owned()));
+        }
+        super::import::import(&self.vfs, &self.remote, channel, directory, out).await
     }
 
     async fn reload(&self) -> Result<Reloaded, String> {

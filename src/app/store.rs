@@ -13,7 +13,7 @@ use super::telegram;
 use crate::config::{Config, Secret, Store, TelegramConfig};
 use crate::disk;
 use crate::model::KeyStore;
-use crate::remote::telegram::TelegramRemote;
+use crate::remote::telegram::{Publicity, TelegramRemote};
 use crate::remote::{
     KdfCost, LocalRemote, LockedRemote, LogPlace, MovingRemote, Passphrases, Remote,
 };
@@ -93,7 +93,7 @@ pub fn open(config: &Config, own: &str, keys: Arc<dyn KeyStore>) -> anyhow::Resu
         Store::Local { dir, .. } => return Ok(alone(config, Arc::new(LocalRemote::open(dir)?))),
         Store::Telegram(telegram) => telegram,
     };
-    let telegram = open_telegram(telegram, keys)?;
+    let telegram = open_telegram(config, telegram, keys)?;
     let (from, log) = match own.strip_prefix(LOCAL) {
         Some(from) => (Some(PathBuf::from(from)), LogPlace::Old),
         None => (noted(&config.state_dir)?, LogPlace::New),
@@ -134,10 +134,14 @@ fn alone(config: &Config, remote: Arc<dyn Remote>) -> OpenStore {
 }
 
 fn open_telegram(
+    config: &Config,
     telegram: &TelegramConfig,
     keys: Arc<dyn KeyStore>,
 ) -> anyhow::Result<Arc<dyn Remote>> {
-    let settings = telegram::settings(telegram).map_err(anyhow::Error::msg)?;
+    let mut settings = telegram::settings(telegram).map_err(anyhow::Error::msg)?;
+    if config.encryption.passphrase.is_some() {
+        settings.publicity = Publicity::Harmless;
+    }
     Ok(Arc::new(TelegramRemote::new(settings, keys)))
 }
 

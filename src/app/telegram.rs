@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use crate::config::{self, Config, ServerConfig, Store, TelegramConfig};
 use crate::remote::telegram::{
-    ApiId, BotSettings, Hidden, Pace, Server, ServerKey, Settings, Token, Tombstones,
+    ApiId, BotSettings, Hidden, Pace, Publicity, Server, ServerKey, Settings, Token, Tombstones,
 };
 
 /// What is wrong with settings in ways that only the parts can tell; needs no network.
@@ -61,6 +61,7 @@ pub fn settings(telegram: &TelegramConfig) -> Result<Settings, String> {
             config::Tombstones::Write => Tombstones::Write,
         },
         rollover: telegram.rollover,
+        publicity: Publicity::Matters,
     })
 }
 

@@ -112,8 +112,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
         measure: Option<Option<PathBuf>>,
     },
-    #[command(hide = true)]
-    Import(Later),
+    /// Take over the films in a channel, without uploading them again
+    Import(ImportArgs),
     #[command(hide = true)]
     Strm(Later),
 }
@@ -160,6 +160,19 @@ pub(super) struct UploadArgs {
     pub(super) video: Vec<PathBuf>,
     #[arg(value_name = "FILE", required_unless_present = "video")]
     pub(super) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// Its id (-100…) or @name; a bot must be in it
+    #[arg(long, value_name = "CHANNEL", allow_hyphen_values = true)]
+    pub(super) channel: String,
+    /// Directory in the library
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(super) to: OsString,
+    /// End when the files are there; a running daemon makes their views
+    #[arg(long)]
+    pub(super) no_wait: bool,
 }
 
 #[derive(Debug, Args)]

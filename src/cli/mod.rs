@@ -116,7 +116,6 @@ fn log_config(arguments: &Arguments, config: &Config) -> config::LogConfig {
 
 const fn later(command: &Command) -> Option<&'static str> {
     match command {
-        Command::Import(_) => Some("tgfs import"),
         Command::Strm(_) => Some("tgfs strm"),
         _ => None,
     }
@@ -128,6 +127,7 @@ async fn dispatch(command: &Command, context: &Context) -> Outcome {
         Command::Serve(_) => daemon::serve(context).await,
         Command::Umount(umount) => daemon::umount(umount, context).await,
         Command::Upload(upload) => upload::run(upload, context).await,
+        Command::Import(import) => upload::import(import, context).await,
         Command::List { directory } => files::list(directory, context).await,
         Command::Status { wait, path } => {
             let wait = match wait {
@@ -148,7 +148,7 @@ async fn dispatch(command: &Command, context: &Context) -> Outcome {
         Command::Verify { deep } => upkeep::verify(upkeep::depth(*deep), context).await,
         Command::Recover { take_over } => upkeep::recover(upkeep::claim(*take_over), context).await,
         // Handled before settings are read.
-        Command::Config { .. } | Command::Import(_) | Command::Strm(_) => {
+        Command::Config { .. } | Command::Strm(_) => {
             Err(io::Error::from(io::ErrorKind::Unsupported).into())
         }
     }

@@ -7,10 +7,10 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use super::Context;
-use super::args::UploadArgs;
+use super::args::{ImportArgs, UploadArgs};
 use super::files::{describe, url_text};
 use super::outcome::{Outcome, Unhappy};
-use super::output::{self, Format};
+use super::output::{self, Format, printable};
 use super::progress::Progress;
 use super::session::{Body, Session, StateNeed};
 use crate::app::Purpose;
@@ -34,11 +34,64 @@ pub(super) async fn run(arguments: &UploadArgs, context: &Context) -> Outcome {
     let closed = session.close().await;
     let uploaded = sent?;
     closed?;
-    match context.format {
+    report(&uploaded, context.format)
+}
+
+/// Films that are in a channel already: the same from there on.
+pub(super) async fn import(arguments: &ImportArgs, context: &Context) -> Outcome {
+    let purpose = match arguments.no_wait {
+        true => Purpose::Look,
+        false => Purpose::Ingest,
+    };
+    let session = Session::open(&context.config, purpose, StateNeed::MayBeMade).await?;
+    let taken = take_over(arguments, &session, context.format).await;
+    let closed = session.close().await;
+    let (taken, findings) = taken?;
+    closed?;
+    for finding in &findings {
+        eprintln!("tgfs: {}", printable(finding));
+    }
+    if taken.is_empty() && context.format == Format::Text {
+        output::write("nothing new to import\n")?;
+        return Ok(());
+    }
+    report(&taken, context.format)
+}
+
+async fn take_over(
+    arguments: &ImportArgs,
+    session: &Session,
+    format: Format,
+) -> anyhow::Result<(Vec<Uploaded>, Vec<String>)> {
+    let request = Request::Import {
+        channel: arguments.channel.clone(),
+        directory: session.tree_path(&arguments.to)?,
+    };
+    let mut progress = Progress::new(format);
+    let (mut taken, mut findings) = (Vec::new(), Vec::new());
+    let mut heard = |response| {
+        match progress.take(response) {
+            Some(Response::File(file)) => taken.push(Uploaded { file, urls: None }),
+            Some(Response::Finding { text }) => findings.push(text),
+            _ => {}
+        }
+        Ok(())
+    };
+    session.ask(request, None, &mut heard).await?;
+    if !arguments.no_wait {
+        for one in &mut taken {
+            wait_for(one, session, &mut progress).await?;
+        }
+    }
+    Ok((taken, findings))
+}
+
+fn report(uploaded: &[Uploaded], format: Format) -> Outcome {
+    match format {
         Format::Json => output::json(&uploaded)?,
         Format::Text => {
             let mut text = String::new();
-            for one in &uploaded {
+            for one in uploaded {
                 match &one.urls {
                     Some(urls) if one.file.state != PublicState::Failed => {
                         text.push_str(&url_text(urls));

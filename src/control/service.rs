@@ -42,6 +42,14 @@ pub trait Operations: std::fmt::Debug + Send + Sync + 'static {
     async fn clear_cache(&self, file: Option<EntryId>) -> Result<Cleaned, String>;
     /// Sends a [`Response::Finding`] for each thing that is wrong.
     async fn verify(&self, depth: Depth, out: &Sender<Response>) -> Result<Verified, String>;
+    /// Takes over the films in a channel: a [`Response::File`] each, and a [`Response::Finding`] for
+    /// what could not be.
+    async fn import(
+        &self,
+        channel: &str,
+        directory: &TreePath,
+        out: &Sender<Response>,
+    ) -> Result<(), String>;
     /// Reads the settings again.
     async fn reload(&self) -> Result<Reloaded, String>;
     /// Begins the stop; returns at once.
@@ -168,6 +176,10 @@ impl Service {
             Request::Verify { depth } => {
                 let verified = self.operations.verify(depth, out).await?;
                 tell(out, Response::Verified(verified)).await
+            }
+            Request::Import { channel, directory } => {
+                let directory = directory.to_tree_path()?;
+                Ok(self.operations.import(&channel, &directory, out).await?)
             }
             Request::Reload => {
                 let reloaded = self.operations.reload().await?;

@@ -103,6 +103,12 @@ pub enum Request {
     Verify {
         depth: Depth,
     },
+    /// Takes over the films that others posted to a channel.
+    Import {
+        /// `-100…` or `@name`
+        channel: String,
+        directory: WirePath,
+    },
     Reload,
     Stop {
         uploads: UploadsAtStop,

@@ -297,9 +297,23 @@ fn adopt(
     lost: &[EntryId],
     report: &mut FillReport,
 ) -> Result<(), IndexError> {
+    // Where only the number is taken (two machines gave it out) another one is enough.
+    let mut misplaced = Vec::new();
+    for ids in lost.chunks(BATCH) {
+        place(store, meta, ids, |draft, entry| {
+            if has_place_but_ino(draft, entry)? {
+                return Ok(Placing::Now);
+            }
+            misplaced.push(entry.id);
+            Ok(Placing::Later)
+        })?;
+    }
+    if misplaced.is_empty() {
+        return Ok(());
+    }
     let directory = lost_and_found(store, meta)?;
     let mut below = Vec::new();
-    for ids in lost.chunks(BATCH) {
+    for ids in misplaced.chunks(BATCH) {
         place(store, meta, ids, |draft, entry| {
             if parent_is_known(draft, entry)? && !name_is_taken(draft, entry)? {
                 below.push(entry.id);

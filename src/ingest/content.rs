@@ -301,6 +301,19 @@ pub fn slices_digest(slices: &[PackSlice]) -> Digest {
     Digest(*hasher.finalize().as_bytes())
 }
 
+/// A blob that one pack holds whole.
+#[must_use]
+pub fn blob_of_pack(pack: PackRef) -> Blob {
+    let len = pack.data_len;
+    let slices = vec![slice(ByteRange::new(0, len), 0, pack)];
+    Blob {
+        id: BlobId::random(),
+        len,
+        digest: Some(slices_digest(&slices)),
+        slices,
+    }
+}
+
 fn slice(range: ByteRange, pack_offset: u64, pack: PackRef) -> PackSlice {
     PackSlice {
         blob_offset: range.offset,

@@ -39,7 +39,7 @@ use crate::read::Reader;
 use crate::remote::Remote;
 use crate::spool::{Draining, Spool};
 use crate::tree::Tree;
-pub use content::slices_digest;
+pub use content::{blob_of_pack, slices_digest};
 pub use jobs::JobProgress;
 use jobs::{Finished, Jobs, Lane};
 use outgoing::Outgoing;

@@ -175,6 +175,17 @@ pub enum PackAddress {
     Local,
     /// A document in a channel.
     Telegram(TelegramAddress),
+    /// Somebody else's document in a channel, with its table in one of ours.
+    Adopted(AdoptedAddress),
+}
+
+/// A pack whose data is a document as others posted it: it is read, and never deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AdoptedAddress {
+    /// All of the data, from its first byte on.
+    pub document: TelegramAddress,
+    /// What stands behind the data in other packs: table and trailer.
+    pub table: TelegramAddress,
 }
 
 /// What names a pack in Telegram for every bot and for good. What one bot needs to read it (access

@@ -11,8 +11,8 @@ mod units;
 mod views;
 
 pub use entry::{
-    Attributes, Blob, Change, Entry, EntryKind, Extent, ExtentSource, FileContent, FileState,
-    LogRecord, PackAddress, PackRef, PackSlice, TelegramAddress, ViewsState, XattrMap,
+    AdoptedAddress, Attributes, Blob, Change, Entry, EntryKind, Extent, ExtentSource, FileContent,
+    FileState, LogRecord, PackAddress, PackRef, PackSlice, TelegramAddress, ViewsState, XattrMap,
 };
 pub use error::{ErrorKind, FsError, FsResult};
 pub use ids::{BlobId, Digest, EntryId, Ino, LibraryId, PackId, Seq, WriterId};

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::locate::{Place, locate};
-use super::window::{NEAR_BACK, Step, Window};
+use super::window::{FURTHEST_BACK, Step, Window};
 use crate::cache::{BlockCache, Held, Key};
 use crate::model::{BLOCK_BYTES, Blob, BlobId, BlockIndex, ByteRange, Extent, PackRef};
 use crate::spool::Spool;
@@ -361,7 +361,7 @@ impl Ahead {
         let mut parked = lock(&self.parked);
         drop_old(&mut parked);
         let found = parked.iter().rposition(|parked| {
-            reading.of == Some(parked.of) && parked.stream.window.is_near(reading.range.offset)
+            reading.of == Some(parked.of) && parked.stream.window.is_near(reading.range)
         });
         let found = found.and_then(|at| parked.remove(at));
         found.map(|parked| parked.stream).unwrap_or_default()
@@ -379,7 +379,7 @@ impl Stream {
     /// Lets go of what lies behind all reads that can still come.
     fn drop_passed(&mut self, offset: u64) {
         while let Some(first) = self.fetches.front()
-            && first.end.saturating_add(NEAR_BACK) <= offset
+            && first.end.saturating_add(FURTHEST_BACK) <= offset
         {
             self.fetches.pop_front();
         }

@@ -2,14 +2,22 @@
 
 use crate::model::{BLOCK_BYTES, ByteRange};
 
-/// How far before the end of the last read the next one may begin, and how far behind: the kernel
-/// reads ahead on its own, in parts that it sends side by side, so they come out of order.
-pub const NEAR_BACK: u64 = 256 * 1024;
+/// How far before the end of the last read the next one may begin, and how far behind it, each
+/// beside [`READS_APART`] of the read's own length: the kernel reads ahead on its own, in parts of up
+/// to 1 MiB that it sends side by side, so they come out of order. What lies ahead of a small step
+/// is wanted all the same.
+const NEAR_BACK: u64 = 256 * 1024;
 const NEAR_FORWARD: u64 = 512 * 1024;
+/// Reads that may be under way before one that comes late.
+const READS_APART: u64 = 3;
+/// Bytes of the largest read, of FUSE as of HTTP.
+const LARGEST_READ: u64 = 1 << 20;
+/// No read of a sequence begins further back than this behind the one before it.
+pub const FURTHEST_BACK: u64 = NEAR_BACK + READS_APART * LARGEST_READ;
 /// Reads in a row, and bytes in a row, before anything is fetched ahead: who looks at a file's head
 /// (ffprobe, a library's scan) reads less, and in between.
 const READS_IN_A_ROW: u32 = 3;
-const BYTES_IN_A_ROW: u64 = 512 * 1024;
+const BYTES_IN_A_ROW: u64 = 1 << 20;
 /// What is fetched ahead first; it doubles as it is used.
 const FIRST_WINDOW: u64 = 1 << 20;
 
@@ -38,17 +46,18 @@ pub enum Step {
 }
 
 impl Window {
-    /// Whether a read at `offset` would follow those before it.
+    /// Whether a read would follow those before it.
     #[must_use]
-    pub fn is_near(&self, offset: u64) -> bool {
+    pub fn is_near(&self, range: ByteRange) -> bool {
+        let apart = READS_APART * range.len.min(LARGEST_READ);
         self.reads > 0
-            && offset.saturating_add(NEAR_BACK) >= self.next
-            && offset <= self.next + NEAR_FORWARD
+            && range.offset.saturating_add(NEAR_BACK + apart) >= self.next
+            && range.offset <= self.next.saturating_add(NEAR_FORWARD + apart)
     }
 
     /// Takes the next read; at most `most` bytes are wanted ahead.
     pub fn read(&mut self, range: ByteRange, most: u64) -> Step {
-        if !self.is_near(range.offset) {
+        if !self.is_near(range) {
             let begins = self.reads == 0;
             *self = Self {
                 from: range.offset,
@@ -150,16 +159,19 @@ mod tests {
 
     #[test]
     fn reads_that_the_kernel_sent_out_of_order_are_one_sequence() {
-        let mut order: Vec<u64> = (0..64).collect();
-        for pair in order.chunks_mut(2) {
-            pair.swap(0, 1);
+        // Two and three under way, of the sizes that an ordinary mount and one of root's reads in.
+        for (together, len) in [(2, 128 * KIB), (2, MIB), (3, 128 * KIB), (3, MIB)] {
+            let mut order: Vec<u64> = (0..96).collect();
+            for some in order.chunks_mut(together) {
+                some.reverse();
+            }
+            let mut window = Window::default();
+            for part in order {
+                let step = window.read(ByteRange::new(part * len, len), 64 * MIB);
+                assert_ne!(step, Step::Apart, "{together} of {len}: {part}");
+            }
+            assert!(window.bytes >= 4 * MIB);
         }
-        let mut window = Window::default();
-        for part in order {
-            let step = window.read(ByteRange::new(part * 128 * KIB, 128 * KIB), 64 * MIB);
-            assert_ne!(step, Step::Apart, "part {part}");
-        }
-        assert!(window.bytes >= 4 * MIB);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use tokio::sync::OnceCell;
 
 use super::cipher::{LogForm, MasterKey, Wrap, log_form, open_log, seal_log};
 use super::{
-    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, Removal, SealedPack, Urgency,
+    Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
+    Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::codec::CodecError;
 use crate::model::{ByteRange, LibraryId, PackAddress, PackRef};
@@ -136,6 +136,12 @@ impl Remote for EncryptedRemote {
 
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
         self.inner.delete_unnamed(is_known).await
+    }
+    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
+        self.inner.foreign(place).await
+    }
+    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
+        self.inner.adopt(document).await
     }
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.inner.library().await

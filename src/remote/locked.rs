@@ -9,8 +9,8 @@ use tokio::sync::OnceCell;
 use super::cipher::KdfCost;
 use super::retry::Deadline;
 use super::{
-    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Passphrases, Remote, RemoteError,
-    Removal, SealedPack, Unlocked, Urgency, unlock,
+    Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
+    Passphrases, Remote, RemoteError, Removal, SealedPack, Unlocked, Urgency, unlock,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -97,6 +97,12 @@ impl Remote for LockedRemote {
     }
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
         self.remote().await?.delete_unnamed(is_known).await
+    }
+    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
+        self.remote().await?.foreign(place).await
+    }
+    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
+        self.remote().await?.adopt(document).await
     }
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.remote().await?.library().await

@@ -4,6 +4,7 @@
 mod cipher;
 mod encrypted;
 mod error;
+mod foreign;
 mod keys;
 mod local;
 mod locked;
@@ -27,12 +28,13 @@ use crate::model::{ByteRange, LibraryId, PackAddress, PackId, PackRef, WriterId}
 pub use cipher::{Cipher, KdfCost, MasterKey, Wrap, WrapError};
 pub use encrypted::EncryptedRemote;
 pub use error::{RemoteError, RemoteErrorKind};
+pub use foreign::{ForeignDocument, ForeignDocuments, Reach};
 pub use keys::MemoryKeys;
 pub use local::LocalRemote;
 pub use locked::LockedRemote;
 pub use log::{LogDecoder, LogEncoder, LogHeader, is_superseded};
 pub use moving::{LogPlace, MovingRemote};
-pub use pack::{PackError, PackInput, PackTable, SealedPack};
+pub use pack::{PackError, PackInput, PackTable, SealedPack, tail_of_plain};
 pub use transfer::{fetch_block, fetch_block_beside, fetch_table, store_pack, store_pack_telling};
 pub use unlock::{Passphrases, Unlocked, unlock};
 
@@ -71,6 +73,15 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// Packs of which only the remote knows stay: they may be another state's.
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError>;
+
+    /// Files that others put into a place (a channel, by id or `@name`).
+    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
+        Err(foreign::no_such_places(place))
+    }
+    /// Makes a pack of such a file without copying its bytes: reads them once for their digests.
+    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
+        Err(foreign::no_such_places(&document.name))
+    }
 
     /// The library that is kept here; `None` when there surely is none.
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError>;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use super::{
-    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError, Removal,
-    SealedPack, Urgency,
+    Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
+    Remote, RemoteError, Removal, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -65,7 +65,7 @@ impl MovingRemote {
     fn of_pack(&self, pack: &PackRef) -> &Arc<dyn Remote> {
         match pack.address {
             PackAddress::Local => &self.old,
-            PackAddress::Telegram(_) => &self.new,
+            PackAddress::Telegram(_) | PackAddress::Adopted(_) => &self.new,
         }
     }
 }
@@ -103,6 +103,13 @@ impl Remote for MovingRemote {
     }
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
         Ok(self.old.delete_unnamed(is_known).await? + self.new.delete_unnamed(is_known).await?)
+    }
+
+    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
+        self.new.foreign(place).await
+    }
+    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
+        self.new.adopt(document).await
     }
 
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {

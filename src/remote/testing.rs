@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, Removal, SealedPack, Urgency,
+    Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
+    Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -187,6 +187,12 @@ impl Remote for FaultyRemote {
     }
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
         self.inner.delete_unnamed(is_known).await
+    }
+    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
+        self.inner.foreign(place).await
+    }
+    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
+        self.inner.adopt(document).await
     }
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.meet(Operation::ReadLog, self.inner.library(), same)

@@ -5,6 +5,7 @@
 //! add operations to [`Vfs`]; `open` and `draft` hold what is open and being written, `room` whether
 //! it may be, `virtual_tree` and `views` what is computed.
 
+mod adopt;
 mod attributes;
 mod commit;
 mod describe;

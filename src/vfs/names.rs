@@ -57,7 +57,7 @@ impl Inner {
     }
 
     /// Names under which nothing may be made.
-    fn check_new_name(parent: &Node, name: &[u8]) -> FsResult<Name> {
+    pub(super) fn check_new_name(parent: &Node, name: &[u8]) -> FsResult<Name> {
         if parent.id == EntryId::ROOT && name == HLS_NAME {
             return Err(ErrorKind::ReadOnly.into());
         }

@@ -4,6 +4,7 @@
 
 mod daemon;
 mod encryption;
+mod import;
 mod mount;
 mod scratch;
 mod telegram;

@@ -6,13 +6,13 @@ use std::process::{Child, Stdio};
 
 use crate::scratch::Scratch;
 
-struct Mount {
+pub struct Mount {
     child: Child,
-    mountpoint: PathBuf,
+    pub mountpoint: PathBuf,
 }
 
 impl Mount {
-    fn start(scratch: &Scratch, arguments: &[&str]) -> Self {
+    pub fn start(scratch: &Scratch, arguments: &[&str]) -> Self {
         let mountpoint = scratch.path().canonicalize().unwrap().join("my films");
         let mut all = vec!["mount", "--http", "off"];
         all.extend(arguments);
@@ -26,7 +26,7 @@ impl Mount {
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut ready)
             .unwrap();
-        let expected = format!("ready mount={} http=off store=local:", mountpoint.display());
+        let expected = format!("ready mount={} http=off store=", mountpoint.display());
         assert!(ready.starts_with(&expected), "{ready:?}");
         Self { child, mountpoint }
     }

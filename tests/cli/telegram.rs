@@ -1,22 +1,27 @@
 //! Bots: what `test-bots` tells of them, and what a start says where one cannot work.
 
-use std::time::Duration;
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use telegram_sim::{Bot, Channel, Options, Profile, Right, Server, Shape, Visibility};
 use tokio::runtime::Runtime;
 
 use crate::scratch::{Ended, Scratch};
 
+/// Longest time of a command here: one gives up on an absent server after 15 s.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A server with its settings in `.env`, and a place for commands.
-struct Bench {
+pub struct Bench {
     /// The server runs in it.
     _runtime: Runtime,
-    sim: Server,
-    scratch: Scratch,
+    pub sim: Server,
+    pub scratch: Scratch,
 }
 
 impl Bench {
-    fn start(options: Options) -> Self {
+    pub fn start(options: Options) -> Self {
         let runtime = Runtime::new().unwrap();
         let sim = runtime.block_on(Server::start(options)).unwrap();
         let scratch = Scratch::new();
@@ -29,10 +34,10 @@ impl Bench {
     }
 
     /// One command; no token may ever be told.
-    fn run(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    pub fn run(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
         let mut command = self.scratch.command(arguments);
         command.envs(settings.iter().copied());
-        let ended = Ended::of(command.output().unwrap());
+        let ended = ended(command);
         if std::env::var_os("SHOW_OUTPUT").is_some() {
             println!(
                 "$ tgfs {arguments:?} {settings:?}\n{}{}",
@@ -48,6 +53,25 @@ impl Bench {
         ended
     }
 
+    /// `.env` with other values; an empty one takes a setting away.
+    pub fn configure(&self, settings: &[(&str, &str)]) {
+        let file = self.scratch.path().join(".env");
+        self.sim.write_env(&file).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let is_changed = |line: &str| {
+            let mut names = settings.iter().map(|(name, _)| name);
+            names.any(|name| line.split('=').next() == Some(name))
+        };
+        let kept = text
+            .lines()
+            .filter(|line| !is_changed(line))
+            .map(str::to_owned);
+        let given = settings.iter().filter(|(_, value)| !value.is_empty());
+        let given = given.map(|(name, value)| format!("{name}={value}"));
+        let lines: Vec<String> = kept.chain(given).collect();
+        std::fs::write(file, lines.join("\n")).unwrap();
+    }
+
     fn posts(&self) -> usize {
         let channels = 1..=self.sim.options().channels;
         channels
@@ -56,7 +80,28 @@ impl Bench {
     }
 }
 
-fn options(bots: u32, channels: u32) -> Options {
+/// A start that should have failed and did not must not run for ever.
+fn ended(mut command: Command) -> Ended {
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > PATIENCE {
+            terminate(&child);
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ended::of(child.wait_with_output().unwrap())
+}
+
+fn terminate(child: &Child) {
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+}
+
+pub fn options(bots: u32, channels: u32) -> Options {
     Options {
         bots,
         channels,
@@ -140,6 +185,20 @@ fn channels_that_are_public_or_new_are_pointed_out() {
 }
 
 #[test]
+fn channels_of_two_libraries_are_pointed_out() {
+    let bench = Bench::start(options(2, 2));
+    std::fs::write(bench.scratch.path().join("a.txt"), "one").unwrap();
+    for other in ["BOT_TOKEN_1", "BOT_TOKEN_2"] {
+        bench.configure(&[(other, "")]);
+        bench.run(&[], &["upload", "a.txt"]).ok();
+        std::fs::remove_dir_all(bench.scratch.state()).unwrap();
+    }
+    bench.configure(&[]);
+    let shown = bench.run(&[], &["test-bots"]).ok();
+    assert!(shown.contains("use the channels of one of them"), "{shown}");
+}
+
+#[test]
 fn what_keeps_bots_from_signing_in_is_told() {
     let bench = Bench::start(options(2, 1));
     let good = bench.sim.token(Bot(2));
@@ -177,6 +236,106 @@ fn bots_are_tested_beside_a_state_and_keep_their_sign_in() {
     let keys = bench.sim.calls("handshake");
     bench.run(&[], &["test-bots"]).ok();
     assert_eq!(bench.sim.calls("handshake"), keys);
+}
+
+/// What keeps the only bot from working keeps the library from starting, in one line.
+#[test]
+fn a_start_with_bad_settings_ends_with_what_to_do() {
+    let bench = Bench::start(options(2, 1));
+    let sim = &bench.sim;
+    let dir = bench.scratch.path().join("films");
+    std::fs::create_dir(&dir).unwrap();
+    let mount = ["mount", "--http", "off", dir.to_str().unwrap()];
+    let (first, second) = (sim.token(Bot(1)), sim.token(Bot(2)));
+    let void = format!("{}x", &first[..first.len() - 1]);
+    let other_key = bench.scratch.path().join("other.pem");
+    std::fs::write(&other_key, OTHER_KEY).unwrap();
+    let other_key = other_key.to_str().unwrap();
+    let alone = ("BOT_TOKEN_2", "");
+    let fails = |settings: &[(&str, &str)], told: [&str; 2]| {
+        bench.configure(settings);
+        // A state would keep the keys that were agreed on.
+        let _ = std::fs::remove_dir_all(bench.scratch.state());
+        let error = bench.run(&[], &mount).failed_with_hints();
+        let last = error.lines().last().unwrap();
+        for told in told {
+            assert!(last.contains(told), "{told}: {error}");
+        }
+    };
+    fails(
+        &[alone, ("BOT_TOKEN_1", &void)],
+        ["bot 1", "copy it again from @BotFather"],
+    );
+    fails(
+        &[alone, ("TELEGRAM_API_ID", "99")],
+        ["bot 1", "my.telegram.org"],
+    );
+    fails(
+        &[("TELEGRAM_API_ID", "")],
+        ["TELEGRAM_API_ID", "my.telegram.org"],
+    );
+    fails(&[alone, ("CHAT_ID", "@nobody")], ["bot 1", "check CHAT_ID"]);
+    fails(
+        &[alone, ("CHAT_ID", "-1009999999999")],
+        ["bot 1", "not in the channel: add it"],
+    );
+    fails(
+        &[("BOT_TOKEN_2", &first)],
+        ["BOT_TOKEN_1 and BOT_TOKEN_2", "same bot"],
+    );
+    fails(
+        &[("BOT_TOKEN_1", &second)],
+        ["BOT_TOKEN_1 and BOT_TOKEN_2", "same bot"],
+    );
+    fails(
+        &[alone, ("TELEGRAM_SERVER_KEY", other_key)],
+        ["bot 1", "TELEGRAM_SERVER_KEY"],
+    );
+    sim.remove_bot(Channel(1), Bot(1)).unwrap();
+    fails(&[alone], ["bot 1", "not in the channel: add it"]);
+    sim.add_bot(Channel(1), Bot(1)).unwrap();
+    sim.take_right(Channel(1), Bot(1), Right::Post).unwrap();
+    fails(&[alone], ["bot 1", "may post"]);
+}
+
+/// With one bot that works the library is there; the others are named. Tests go on beside it.
+#[test]
+fn a_bot_that_cannot_work_is_named_and_the_others_go_on() {
+    let bench = Bench::start(options(3, 1));
+    let third = bench.sim.token(Bot(3));
+    bench.configure(&[("BOT_TOKEN_3", &format!("{}x", &third[..third.len() - 1]))]);
+    let take = |right| bench.sim.take_right(Channel(1), Bot(2), right).unwrap();
+    take(Right::Post);
+    let mut serve = bench.scratch.command(&["serve", "--http", "127.0.0.1:0"]);
+    let log = bench.scratch.path().join("log");
+    serve
+        .stdout(Stdio::null())
+        .stderr(File::create(&log).unwrap());
+    let mut daemon = serve.spawn().unwrap();
+    let hears = |told: &str| {
+        let begun = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(&log).unwrap();
+            if text.lines().any(|line| line.contains(told)) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{told}: {text}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    hears("bot 2 ready: the bot lacks a right in the channel");
+    hears("bot 3 ready: Telegram does not know this token");
+    let ended = bench.run(&[], &["test-bots"]);
+    assert_eq!(ended.status, 1, "{ended:?}");
+    assert!(
+        ended.stdout.contains("2 of 3 bots cannot work"),
+        "{ended:?}"
+    );
+    assert!(ended.stdout.contains("the state is not free"), "{ended:?}");
+    std::fs::write(bench.scratch.path().join("a.txt"), "one").unwrap();
+    bench.run(&[], &["upload", "a.txt"]).ok();
+    terminate(&daemon);
+    assert!(daemon.wait().unwrap().success());
 }
 
 /// What was measured goes back into the simulator, which then behaves like it.

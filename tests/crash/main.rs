@@ -33,7 +33,7 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
             workload.check(site.mountpoint());
             daemon.kill();
             let daemon = site.start(Some((step, pass)));
-            let died = workload.write_until_it_dies(&site, &daemon, Duration::from_secs(4));
+            let died = workload.write_until_it_dies(&site, &daemon, Duration::from_secs(8));
             // The journal of so small a library is trimmed at the end only.
             if !died && !daemon.terminate() {
                 never_reached.push(format!("{}:{pass}", step.as_str()));

@@ -59,7 +59,7 @@ impl TestMount {
         Self::over(settings, MountMode::ReadWrite)
     }
 
-    fn over(settings: LibrarySettings, mode: MountMode) -> Self {
+    pub fn over(settings: LibrarySettings, mode: MountMode) -> Self {
         // `fusermount3` and the kernel module are the same requirement: without them nothing here
         // can run, and a silent skip would look like success.
         assert!(
@@ -166,7 +166,12 @@ impl TestMount {
         self.living.as_ref().unwrap().library.remote()
     }
 
+    pub fn traffic(&self) -> tgfs::remote::testing::Traffic {
+        self.living.as_ref().unwrap().library.traffic()
+    }
+
     /// From now on the disk of the spool has failed to take bytes of what is in it.
+    #[cfg(debug_assertions)]
     pub fn damage_spool(&self) {
         let spool = self.living.as_ref().unwrap().library.spool();
         for file in spool.ids().into_iter().filter_map(|id| spool.get(id)) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tgfs::cache::BlockCache;
-use tgfs::index::{Index, Owner};
+use tgfs::index::{Index, IndexError, OpenReport, Owner};
 use tgfs::ingest::publisher::Publisher;
 use tgfs::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use tgfs::media::plan::CutPolicy;
@@ -81,6 +81,17 @@ pub struct Library {
     spool: Arc<Spool>,
 }
 
+/// What an earlier life began apart from itself may hold the state for a moment longer.
+fn open_index(state: &Path) -> (Index, OpenReport) {
+    for _ in 0..100 {
+        match Index::open(state, Owner::of_process()) {
+            Err(IndexError::Locked { .. }) => std::thread::sleep(Duration::from_millis(50)),
+            opened => return opened.unwrap(),
+        }
+    }
+    Index::open(state, Owner::of_process()).unwrap()
+}
+
 impl Library {
     /// Everything lies in `root`; what an earlier life left is taken up.
     pub fn open(root: &Path, runtime: &Runtime) -> Self {
@@ -89,7 +100,7 @@ impl Library {
 
     pub fn open_with(root: &Path, runtime: &Runtime, with: LibrarySettings) -> Self {
         let _inside = runtime.enter();
-        let (index, _report) = Index::open(&root.join("state"), Owner::of_process()).unwrap();
+        let (index, _report) = open_index(&root.join("state"));
         let index = Arc::new(index);
         let local = LocalRemote::open(&root.join("store")).unwrap();
         let local: Arc<dyn Remote> = Arc::new(local);

@@ -63,19 +63,22 @@ fn nothing_is_lost_or_stored_twice_when_killed_in_mid_upload() {
     let site = Site::new(&service).with("TGFS_KEEP_DELETED", "0");
     let mut random = Random(11);
     let name = |life: u64| format!("{life}.bin");
-    let bytes = |life: u64| noise(2_200_000, life);
+    let bytes = |life: u64| noise(4_300_000, life);
     for life in 0..kills() {
         let daemon = site.start();
         for earlier in life.saturating_sub(3)..life {
             let found = fs::read(site.file(&name(earlier))).unwrap();
             assert!(found == bytes(earlier), "{}", name(earlier));
         }
-        let before = service.packs(HOME).len();
+        let before = service.last_id(HOME).unwrap();
         let mut file = fs::File::create_new(site.file(&name(life))).unwrap();
         file.write_all(&bytes(life)).unwrap();
         file.sync_all().unwrap();
         drop(file);
-        wait_for("a pack appears", || service.packs(HOME).len() > before);
+        wait_for("a pack appears", || {
+            let packs = service.posts_of(HOME, "pack");
+            packs.iter().any(|post| post.id > before)
+        });
         std::thread::sleep(Duration::from_millis(random.below(KILL_WITHIN)));
         daemon.kill();
     }

@@ -141,6 +141,25 @@ impl Site {
         });
     }
 
+    /// Ends a daemon when all packs are out. A stop publishes at once what a daemon that goes on
+    /// gathers for a while.
+    pub fn finish(&self, daemon: Daemon) {
+        let mut daemon = Some(daemon);
+        loop {
+            wait_for("all packs are out", || {
+                let status = self.run(&["status", "--json"]).json();
+                let jobs = status["jobs"].as_array().unwrap();
+                jobs.iter().all(|job| job["step"] == "publish")
+            });
+            daemon.take().unwrap().stop();
+            if self.stat("journal", "unpublished entries") == 0 {
+                return;
+            }
+            // The last manifest took longer than a stop waits for it.
+            daemon = Some(self.start());
+        }
+    }
+
     /// How the library stands with the channel.
     pub fn standing(&self) -> String {
         let ended = self.run(&["status", "--json"]);

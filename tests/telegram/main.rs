@@ -8,6 +8,8 @@ mod child;
 mod client;
 mod crashes;
 mod daemon;
+mod deleting;
+mod encryption;
 mod faults;
 #[path = "../http/film.rs"]
 mod film;
@@ -15,8 +17,12 @@ mod library;
 #[path = "../mount/material.rs"]
 mod material;
 mod outage;
+mod posts;
+mod recovery;
 #[path = "../cli/scratch.rs"]
 mod scratch;
 mod service;
+#[allow(dead_code)] // The crash tests use more of it.
 #[path = "../crash/workload.rs"]
 mod workload;
+mod writers;

@@ -4,7 +4,7 @@
 use super::*;
 use crate::codec::{Record, decode, encode};
 use crate::index::record::*;
-use crate::model::LogRecord;
+use crate::model::{AdoptedAddress, LogRecord, TelegramAddress};
 
 fn id(byte: u8) -> EntryId {
     EntryId::from_bytes([byte; 16])
@@ -114,6 +114,25 @@ fn rows_keep_their_bytes() {
         seq: Seq(3),
     };
     check(&dying, "1fefc84655cbe056");
+    let place = |message| TelegramAddress {
+        channel: 1 << 40,
+        message,
+        document: -7,
+        dc: 4,
+    };
+    let at = |address| DyingV1 {
+        pack: PackRef {
+            address,
+            ..sample_pack()
+        },
+        ..dying.clone()
+    };
+    check(&at(PackAddress::Telegram(place(5))), "51be05577763fb77");
+    let adopted = AdoptedAddress {
+        document: place(6),
+        table: place(7),
+    };
+    check(&at(PackAddress::Adopted(adopted)), "9ee793ab3db96f63");
     let dirty = |tombstone| DirtyV1 {
         seq: Seq(3),
         since,
@@ -168,4 +187,25 @@ fn journal_and_log_records_keep_their_bytes() {
         changes,
     };
     check(&record, "605582d65b57a8cd");
+}
+
+#[test]
+fn the_address_of_a_post_keeps_its_bytes() {
+    let address = TelegramAddress {
+        channel: 1_234_567_890,
+        message: 5,
+        document: -6,
+        dc: 4,
+    };
+    let record = LogRecord {
+        seq: Seq(3),
+        change: Change::Remove {
+            id: id(5),
+            released: vec![PackRef {
+                address: PackAddress::Telegram(address),
+                ..sample_pack()
+            }],
+        },
+    };
+    check(&record, "bce6994c2fa2aa8f");
 }

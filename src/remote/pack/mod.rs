@@ -73,14 +73,10 @@ impl SealedPack {
             }
         };
         let table = PackTable::new(id, inputs.lens(), checks).map_err(io::Error::other)?;
-        let mut tail = table.encode().map_err(io::Error::other)?;
-        let table_digest = Digest::of(&tail);
-        let table_len = tail.len() as u64;
-        tail.extend_from_slice(&table_len.to_le_bytes());
-        tail.extend_from_slice(&PACK_MAGIC);
+        let (tail, table_digest) = tail_of(&table).map_err(io::Error::other)?;
         let body = Body {
             inputs,
-            tail: tail.into(),
+            tail,
             table,
             table_digest,
             cipher,
@@ -189,6 +185,29 @@ impl SealedPack {
         }
         output.write_all(&self.body.tail)
     }
+}
+
+/// What stands behind a pack's data, and the digest of the table in it.
+fn tail_of(table: &PackTable) -> Result<(Bytes, Digest), PackError> {
+    let mut tail = table.encode()?;
+    let digest = Digest::of(&tail);
+    let table_len = tail.len() as u64;
+    tail.extend_from_slice(&table_len.to_le_bytes());
+    tail.extend_from_slice(&PACK_MAGIC);
+    Ok((tail.into(), digest))
+}
+
+/// The tail of a pack of one slice that lies elsewhere as it is, and the digest of its table.
+///
+/// # Errors
+/// When there is not one digest a block.
+pub fn tail_of_plain(
+    id: PackId,
+    data_len: u64,
+    blocks: Vec<Digest>,
+) -> Result<(Bytes, Digest), PackError> {
+    let table = PackTable::new(id, vec![data_len], Checks::Digests(blocks))?;
+    tail_of(&table)
 }
 
 fn read_block(inputs: &Inputs, block: BlockIndex) -> io::Result<Vec<u8>> {

@@ -121,7 +121,7 @@ impl Bot {
         let home = self.home().await?;
         let dc = dc.unwrap_or(home);
         let lanes = self.lanes(dc, purpose).await?;
-        let mut outcome = lanes.call(body.clone(), bytes, limit).await;
+        let mut outcome = lanes.call(purpose, body.clone(), bytes, limit).await;
         if let Err(error) = &outcome
             && error.is_signed_out()
         {
@@ -130,7 +130,7 @@ impl Bot {
                 self.sign_in_again(home).await?;
             }
             let lanes = self.lanes(dc, purpose).await?;
-            outcome = lanes.call(body, bytes, limit).await;
+            outcome = lanes.call(purpose, body, bytes, limit).await;
         }
         self.note(purpose, outcome.as_ref().err());
         outcome
@@ -225,7 +225,7 @@ impl Bot {
             bytes: exported.bytes,
         };
         Lanes::new(target, Purpose::Control)
-            .call(request.to_bytes().into(), 0, CALL_LIMIT)
+            .call(Purpose::Control, request.to_bytes().into(), 0, CALL_LIMIT)
             .await?;
         self.keep(&self.key_name(dc), &key);
         Ok(key)
@@ -307,7 +307,7 @@ impl Bot {
 
     /// How long this bot shall be left alone; `None`: not at all.
     pub fn aside(&self, purpose: Purpose) -> Option<Duration> {
-        let until = self.healths().get(&purpose)?.aside_until?;
+        let until = self.healths().get(&purpose.health())?.aside_until?;
         let left = until.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
@@ -316,14 +316,14 @@ impl Bot {
     pub fn set_aside(&self, purpose: Purpose, wait: Duration) {
         let until = Instant::now() + wait;
         let mut healths = self.healths();
-        let health = healths.entry(purpose).or_default();
+        let health = healths.entry(purpose.health()).or_default();
         health.aside_until = health.aside_until.max(Some(until));
     }
 
     fn note(&self, purpose: Purpose, error: Option<&CallError>) {
         let Some(error) = error else {
             let mut healths = self.healths();
-            if let Some(health) = healths.get_mut(&purpose)
+            if let Some(health) = healths.get_mut(&purpose.health())
                 && health.failures > 0
             {
                 if health.told {
@@ -346,7 +346,7 @@ impl Bot {
             return;
         }
         let mut healths = self.healths();
-        let health = healths.entry(purpose).or_default();
+        let health = healths.entry(purpose.health()).or_default();
         health.failures += 1;
         if health.failures < FAILURES {
             return;

@@ -133,9 +133,10 @@ impl CallError {
             Self::Rpc { .. } | Self::Misfit(_) => RemoteErrorKind::Invalid,
             _ => RemoteErrorKind::Unavailable,
         };
+        // The explanation ends with the service's own word: a source would only say it again.
         let mut error = RemoteError::new(kind, op, self.explain());
         error.retry_after = retry_after;
-        error.with_source(self)
+        error
     }
 
     /// What it means and what to do, where the service's own word does not say it.

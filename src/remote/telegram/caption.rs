@@ -36,6 +36,10 @@ pub enum Body {
     },
     /// One piece of a manifest or snapshot.
     Log(LogPiece),
+    /// The table of a pack whose data is somebody else's document.
+    Table {
+        id: PackId,
+    },
     /// Posted to learn the newest number, and deleted again.
     Probe,
     /// In place of a post that could not be deleted any more.
@@ -76,6 +80,7 @@ impl fmt::Display for Caption {
         match &self.body {
             Body::Library { .. } => f.write_str(" library")?,
             Body::Pack { id } => write!(f, " pack id={id}")?,
+            Body::Table { id } => write!(f, " table id={id}")?,
             Body::Log(piece) => {
                 let kind = match piece.object.kind {
                     LogKind::Manifest => "manifest",
@@ -126,6 +131,9 @@ impl Caption {
                 },
             },
             "pack" => Body::Pack {
+                id: parse(text_of("id"))?,
+            },
+            "table" => Body::Table {
                 id: parse(text_of("id"))?,
             },
             "manifest" | "snapshot" => Body::Log(log_piece(kind, &text_of)?),
@@ -227,6 +235,9 @@ mod tests {
             Body::Log(manifest),
             Body::Probe,
             Body::Tombstone,
+            Body::Table {
+                id: PackId::from_bytes([1; 16]),
+            },
         ]
         .map(|body| Caption {
             library: LibraryId::from_bytes([2; 16]),
@@ -252,17 +263,24 @@ mod tests {
     /// Frozen: captions of years ago must be read.
     #[test]
     fn captions_keep_their_form() {
+        let library = format!("library={} home={}", "02".repeat(16), i64::MAX);
+        let writer = "03".repeat(16);
+        let expected = [
+            format!("tgfs1 library {library}"),
+            format!("tgfs1 library {library} key={}", "ab".repeat(200)),
+            format!("tgfs1 pack id={} {library}", "01".repeat(16)),
+            format!(
+                "tgfs1 snapshot number={} writer={writer} piece=2/3 mark=8 first=7 \
+                 before=2147483647 manifest=9 {library}",
+                u64::MAX
+            ),
+            format!("tgfs1 manifest number=1 writer={writer} piece=1/1 {library}"),
+            format!("tgfs1 probe {library}"),
+            format!("tgfs1 deleted {library}"),
+            format!("tgfs1 table id={} {library}", "01".repeat(16)),
+        ];
         let texts: Vec<String> = samples().iter().map(Caption::to_string).collect();
-        assert_eq!(
-            texts[2],
-            "tgfs1 pack id=01010101010101010101010101010101 \
-             library=02020202020202020202020202020202 home=9223372036854775807"
-        );
-        assert_eq!(
-            texts[4],
-            "tgfs1 manifest number=1 writer=03030303030303030303030303030303 piece=1/1 \
-             library=02020202020202020202020202020202 home=9223372036854775807"
-        );
+        assert_eq!(texts, expected);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! All bots together: which channels they are in, by which hash, and who does the next thing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::call_error::CallError;
 use super::lanes::Purpose;
 use super::posts::Door;
 use super::server::DataCentres;
-use super::{BotSettings, Settings};
+use super::{BotSettings, Publicity, Settings};
 use crate::model::KeyStore;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
@@ -42,6 +42,9 @@ pub struct Crew {
     /// Channel ids by `@name`.
     names: Mutex<HashMap<String, i64>>,
     turn: AtomicUsize,
+    publicity: Publicity,
+    /// Public channels that were told of.
+    told_public: Mutex<BTreeSet<i64>>,
 }
 
 /// What a bot may do in a channel (`chatAdminRights`).
@@ -112,6 +115,8 @@ impl Crew {
             doors: Mutex::default(),
             names: Mutex::default(),
             turn: AtomicUsize::new(0),
+            publicity: settings.publicity,
+            told_public: Mutex::default(),
         }
     }
 
@@ -122,9 +127,14 @@ impl Crew {
     /// The id of a bot's own channel, asked for once where it is given by name
     /// (`contacts.resolveUsername`, which the service limits hard).
     pub async fn channel_of(&self, member: &Member) -> Result<i64, CallError> {
-        let Some(name) = member.chat.strip_prefix('@') else {
-            return bare_id(&member.chat)
-                .ok_or_else(|| CallError::Misfit(format!("{} is no channel id", member.chat)));
+        self.channel_named(&member.bot, &member.chat).await
+    }
+
+    /// The id of any channel, `-100…` or `@name`.
+    pub async fn channel_named(&self, bot: &Bot, chat: &str) -> Result<i64, CallError> {
+        let Some(name) = chat.strip_prefix('@') else {
+            return bare_id(chat)
+                .ok_or_else(|| CallError::Misfit(format!("{chat} is no channel id")));
         };
         let name = name.to_lowercase();
         if let Some(id) = self.named().get(&name) {
@@ -135,7 +145,7 @@ impl Crew {
         let kept = kept.and_then(|bytes| bytes.try_into().ok().map(i64::from_le_bytes));
         let id = match kept {
             Some(id) => id,
-            None => self.resolve(&member.bot, &name).await?,
+            None => self.resolve(bot, &name).await?,
         };
         self.named().insert(name, id);
         Ok(id)
@@ -192,13 +202,35 @@ impl Crew {
         let bot = &member.bot;
         let ready = async {
             let channel = self.channel_of(member).await?;
-            self.door(bot, channel).await?;
+            // Asked anew at each start: rights come and go.
+            let info = self.look(bot, channel).await?;
+            self.warn_public(&info);
+            if info.rights.post == Right::Missing {
+                return Err(CallError::rpc(403, "CHAT_WRITE_FORBIDDEN"));
+            }
             let ping = functions::Ping { ping_id: 1 }.to_bytes().into();
             bot.send(None, Purpose::Read, ping, 0, CALL_LIMIT).await
         };
         if let Err(error) = ready.await {
             let error = error.into_remote(format!("get bot {} ready", bot.number));
             tracing::warn!(%error, "a bot is not ready");
+        }
+    }
+
+    /// Told once a channel, where nothing is encrypted.
+    fn warn_public(&self, info: &ChannelInfo) {
+        let Some(username) = &info.username else {
+            return;
+        };
+        let is_new = self
+            .told_public
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(info.door.channel);
+        if self.publicity == Publicity::Matters && is_new {
+            tracing::warn!(
+                "channel @{username} is public: everybody can read what is stored there; make it private, or set TGFS_PASSPHRASE before the first upload"
+            );
         }
     }
 
@@ -310,7 +342,7 @@ impl Crew {
                 let mut error = RemoteError::new(
                     RemoteErrorKind::RateLimited,
                     format!("{op} with bot {}", bot.number),
-                    "it was told to wait, or it failed too often",
+                    "it rests for a while: Telegram asked it to wait, or its last calls failed",
                 );
                 error.retry_after = Some(wait);
                 passing.get_or_insert(error);

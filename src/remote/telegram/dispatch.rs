@@ -89,3 +89,30 @@ fn failed(message: String) -> RemoteError {
         message,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Frozen: a note of an older version must be read, or its post stays for ever.
+    #[test]
+    fn notes_keep_their_bytes() {
+        let dispatch = DispatchV1 {
+            pack: PackId::from_bytes([1; 16]),
+            bot: 2,
+            channel: 3,
+            random_id: -4,
+            above: 5,
+            post: 6,
+            since: Timestamp {
+                seconds: 7,
+                nanos: 8,
+            },
+        };
+        let bytes = codec::encode(&dispatch).unwrap();
+        assert_eq!(bytes[..4], [0xb7, 20, 1, 0]);
+        let digest = blake3::hash(&bytes).to_hex();
+        assert_eq!(&digest[..16], "cfc12ccae06a03ad");
+        assert_eq!(codec::decode::<DispatchV1>(&bytes).unwrap(), dispatch);
+    }
+}

@@ -19,6 +19,8 @@ pub const MAX_LANES: usize = 8;
 /// Calls of 512 KiB in flight on one lane: 2 MiB, TDLib's budget for a connection, and enough for
 /// 40 MB/s at 50 ms.
 pub const WINDOW: usize = 4;
+/// Of these, calls that nobody waits for.
+const AHEAD_WINDOW: usize = WINDOW - 1;
 /// How long a number of lanes is tried before it is judged...
 const EPOCH: Duration = Duration::from_millis(200);
 /// ...after this, which new lanes take to connect and to fill their windows.
@@ -40,15 +42,25 @@ pub enum Purpose {
     /// Small calls that make or change posts: over the lanes of `Control`, with waits of their own.
     Post,
     Read,
+    /// Reads that nobody waits for yet: over the lanes of `Read`, of which they leave some room.
+    Ahead,
     Write,
 }
 
 impl Purpose {
+    /// Whose waits hold for it.
+    pub const fn health(self) -> Self {
+        match self {
+            Self::Ahead => Self::Read,
+            Self::Control | Self::Post | Self::Read | Self::Write => self,
+        }
+    }
+
     /// Whose lanes it uses.
     pub const fn lanes(self) -> Self {
         match self {
             Self::Control | Self::Post => Self::Control,
-            Self::Read => Self::Read,
+            Self::Read | Self::Ahead => Self::Read,
             Self::Write => Self::Write,
         }
     }
@@ -61,6 +73,8 @@ pub struct Lanes {
     lanes: RwLock<Vec<Arc<Lane>>>,
     /// One permit a call that fits into the windows.
     room: Semaphore,
+    /// One permit a call that nobody waits for: fewer, so that who waits finds room at once.
+    spare_room: Semaphore,
     growth: Mutex<Growth>,
     times: Mutex<Times>,
 }
@@ -93,6 +107,7 @@ impl Lanes {
             purpose,
             lanes: RwLock::new(vec![lane]),
             room: Semaphore::new(WINDOW),
+            spare_room: Semaphore::new(AHEAD_WINDOW),
             growth: Mutex::new(Growth {
                 since: Instant::now(),
                 calls: 0,
@@ -126,18 +141,27 @@ impl Lanes {
     /// One call on the lane with the fewest. `bytes` is what it moves, in or out.
     pub async fn call(
         &self,
+        purpose: Purpose,
         body: Bytes,
         bytes: u64,
         limit: Duration,
     ) -> Result<Vec<u8>, CallError> {
+        let closed = || CallError::Disconnected("the lanes are closed".into());
+        let _spare = match purpose {
+            Purpose::Ahead => match self.spare_room.try_acquire() {
+                Ok(permit) => Some(permit),
+                Err(_) => {
+                    self.growth().crowded = true;
+                    Some(self.spare_room.acquire().await.map_err(|_| closed())?)
+                }
+            },
+            Purpose::Control | Purpose::Post | Purpose::Read | Purpose::Write => None,
+        };
         let permit = match self.room.try_acquire() {
             Ok(permit) => permit,
             Err(_) => {
                 self.growth().crowded = true;
-                self.room
-                    .acquire()
-                    .await
-                    .map_err(|_| CallError::Disconnected("the lanes are closed".into()))?
+                self.room.acquire().await.map_err(|_| closed())?
             }
         };
         let Some(lane) = self.least_busy() else {
@@ -221,12 +245,15 @@ impl Lanes {
         while lanes.len() < wanted {
             lanes.push(Arc::new(Lane::new(self.target.clone())));
             self.room.add_permits(WINDOW);
+            self.spare_room.add_permits(AHEAD_WINDOW);
         }
         // What is under way on a lane that goes holds it until it ends.
         let surplus = lanes.len() - wanted;
         lanes.truncate(wanted);
         drop(lanes);
         if surplus > 0 {
+            // Those that are in use come back as too many, which `room` bounds all the same.
+            self.spare_room.forget_permits(surplus * AHEAD_WINDOW);
             let mut growth = self.growth();
             growth.surplus += surplus * WINDOW;
             growth.surplus -= self.room.forget_permits(growth.surplus);

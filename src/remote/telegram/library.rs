@@ -1,6 +1,8 @@
 //! Which library a set of channels holds, and what can be removed from them.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -12,13 +14,19 @@ use super::parts::{Upload, random_id};
 use super::posts::{self, IDS_AT_ONCE, Post};
 use super::{Bound, Shared, Tombstones};
 use crate::model::LibraryId;
+use crate::remote::retry::{Deadline, retry};
 use crate::remote::{LibraryMark, RemoteError, RemoteErrorKind};
 
 /// A channel shows about its last million posts; from here on a warning says so
 /// (docs/OPERATIONS.md).
 pub const VISIBLE_POSTS: i32 = 1_000_000;
+/// How long a wait to pin is waited out: without a pin the library is found all the same, slower.
+const PIN_PATIENCE: Duration = Duration::from_secs(90);
 /// Bytes in place of a pack that cannot be deleted any more.
 const TOMBSTONE: &[u8] = b"tgfs: deleted";
+
+/// What a library's posts say, the post of its mark (0: none), and the wrapped key in it.
+type Found = (Caption, i32, Option<Bytes>);
 
 impl Shared {
     /// What was found or made; an error before.
@@ -92,19 +100,16 @@ impl Shared {
                 None => found = Some((channel, caption)),
             }
         }
-        // A pin can be taken away by anybody who may pin: only the posts themselves say that there
-        // is nothing.
-        for channel in silent.iter().filter(|_| found.is_none()) {
-            let end = self.upper_end(*channel).await?;
-            if let Some(caption) = self.last_of_ours(*channel, 1..end).await? {
-                found = Some((*channel, caption));
-                break;
+        let found = match found {
+            Some((_, caption)) => {
+                let (mark, wrap) = self.home_mark(&caption).await?;
+                Some((caption, mark, wrap))
             }
-        }
-        let Some((_, caption)) = found else {
+            None => self.find_unpinned(&silent).await?,
+        };
+        let Some((caption, mark, wrap)) = found else {
             return Ok(None);
         };
-        let (mark, wrap) = self.home_mark(&caption).await?;
         self.bind(Bound {
             library: caption.library,
             home: caption.home,
@@ -114,6 +119,33 @@ impl Shared {
             id: caption.library,
             wrap,
         }))
+    }
+
+    /// A pin can be taken away by anybody who may pin: only the posts themselves say that there is
+    /// nothing. Posts of another library can have been forwarded here, so that one counts which has
+    /// its mark; with none, the newest.
+    async fn find_unpinned(&self, channels: &[i64]) -> Result<Option<Found>, RemoteError> {
+        let mut unmarked = None;
+        for channel in channels {
+            let end = self.upper_end(*channel).await?;
+            let mut passed = BTreeSet::new();
+            while let Some(caption) = self.last_of_ours(*channel, 1..end, &passed).await? {
+                passed.insert(caption.library);
+                let (mark, wrap) = match self.home_mark(&caption).await {
+                    Ok(found) => found,
+                    Err(error) if error.is_retryable() => return Err(error),
+                    Err(error) => {
+                        unmarked.get_or_insert(Err(error));
+                        continue;
+                    }
+                };
+                if mark != 0 {
+                    return Ok(Some((caption, mark, wrap)));
+                }
+                unmarked.get_or_insert(Ok((caption, mark, wrap)));
+            }
+        }
+        unmarked.transpose()
     }
 
     /// The mark in the home channel that a caption names, and the wrapped key in it. Without a mark
@@ -247,20 +279,46 @@ impl Shared {
             })
             .await?;
         self.see(channel, post.id);
-        let pinned = self
-            .crew
-            .with_any(
-                "pin the library's mark",
-                channel,
-                |member, door| async move { posts::pin(&member.bot, door, post.id).await },
-            )
-            .await;
+        let kept = self.keys.put(&mark_row(channel), &post.id.to_le_bytes());
+        if let Err(error) = kept {
+            tracing::warn!(%error, "where the library's mark is cannot be kept");
+        }
+        self.pin_mark(channel, post.id).await;
+        Ok(post.id)
+    }
+
+    async fn pin_mark(&self, channel: i64, post: i32) {
+        let pinning = || {
+            let op = "pin the library's mark";
+            self.crew.with_any(op, channel, |member, door| async move {
+                posts::pin(&member.bot, door, post).await
+            })
+        };
+        let pinned = retry(Deadline::after(PIN_PATIENCE), pinning).await;
         if let Err(error) = pinned {
             // It is found without, by walking through the channel.
             tracing::warn!(%error, "the library's mark is not pinned; give a bot the right to pin messages, which makes recovery quicker");
         }
         self.marked().insert(channel);
-        Ok(post.id)
+    }
+
+    /// The mark in a channel where something else is pinned. That of the home channel must be found
+    /// again and not made anew: it holds the key.
+    async fn known_mark(&self, channel: i64, bound: Bound) -> Result<Option<i32>, RemoteError> {
+        if channel == bound.home && bound.mark != 0 {
+            return Ok(Some(bound.mark));
+        }
+        let kept = self.keys.get(&mark_row(channel)).ok().flatten();
+        let Some(post) = kept.and_then(|bytes| bytes.try_into().ok()) else {
+            return Ok(None);
+        };
+        let post = i32::from_le_bytes(post);
+        let found = self.posts_at(channel, &[post]).await?.pop().flatten();
+        let caption = found.and_then(|post| Caption::read(&post.text));
+        let is_mark = caption.is_some_and(|caption| {
+            caption.library == bound.library && matches!(caption.body, Body::Library { .. })
+        });
+        Ok(is_mark.then_some(post))
     }
 
     /// The channel that a bot's next pack goes to: its own, until that one is nearly full.
@@ -272,6 +330,9 @@ impl Shared {
             .channel_of(member)
             .await
             .map_err(|error| error.into_remote(op))?;
+        if self.newest(own) == 0 {
+            self.upper_end(own).await?;
+        }
         let limit = i32::try_from(self.settings.rollover).unwrap_or(i32::MAX);
         let mut chosen = own;
         if self.newest(own) >= limit {
@@ -295,7 +356,7 @@ impl Shared {
         if self.warned().insert(channel) {
             tracing::warn!(
                 posts = self.newest(channel),
-                "channel -100{channel} nears the {VISIBLE_POSTS} posts that Telegram shows: make a new channel with the same bots, and give it as CHAT_ID"
+                "channel -100{channel} has passed TGFS_ROLLOVER, and Telegram shows about the last {VISIBLE_POSTS} posts of a channel: make another one, add all bots to it, and give it to one of them as CHAT_ID_n; keep this one for the others"
             );
         }
     }
@@ -323,7 +384,13 @@ impl Shared {
                     caption.library, bound.library
                 ),
             )),
-            None => self.mark(channel, bound, None).await.map(drop),
+            None => match self.known_mark(channel, bound).await? {
+                Some(post) => {
+                    self.pin_mark(channel, post).await;
+                    Ok(())
+                }
+                None => self.mark(channel, bound, None).await.map(drop),
+            },
         }
     }
 
@@ -410,6 +477,11 @@ impl Shared {
         members.sort_by_key(|(aside, busy, member)| (*aside, *busy, member.bot.number));
         members.into_iter().map(|(_, _, member)| member).collect()
     }
+}
+
+/// Under which the number of a channel's mark is kept.
+fn mark_row(channel: i64) -> Vec<u8> {
+    format!("mark/{channel}").into_bytes()
 }
 
 fn unexpected(error: &RemoteError) -> super::call_error::CallError {

@@ -161,7 +161,20 @@ impl Shared {
             LogKind::Manifest => format!("{number:020}-{}.tgfslog", piece.piece),
             LogKind::Snapshot => format!("{number:020}-{}.tgfssnapshot", piece.piece),
         };
-        let caption = self.caption(Body::Log(*piece))?.to_string();
+        self.post_ours(home, bytes, &name, Body::Log(*piece), &op)
+            .await
+    }
+
+    /// Posts a small document, with any bot that can.
+    pub async fn post_ours(
+        &self,
+        home: i64,
+        bytes: &Bytes,
+        name: &str,
+        body: Body,
+        op: &str,
+    ) -> Result<Post, RemoteError> {
+        let caption = self.caption(body)?.to_string();
         let random_id = random_id()?;
         self.paces.turn(home, Turn::Log).await;
         let mut last = None;
@@ -170,15 +183,15 @@ impl Shared {
             let attempt = async {
                 let door = match self.crew.door(bot, home).await {
                     Ok(door) => door,
-                    Err(error) => return Err(Stopped::Failed(error.into_remote(op.as_str()))),
+                    Err(error) => return Err(Stopped::Failed(error.into_remote(op))),
                 };
-                let mut upload = Upload::new(bytes, name.clone())?;
+                let mut upload = Upload::new(bytes, name.to_owned())?;
                 self.send_parts(bot, bytes, &mut upload).await?;
                 let poster = Poster {
                     bot,
                     door,
                     caption: &caption,
-                    op: &op,
+                    op,
                     above: self.newest(home),
                 };
                 self.post_once(&poster, bytes, &mut upload, random_id).await
@@ -195,7 +208,7 @@ impl Shared {
                 }
                 Err(Stopped::Wait(wait)) => {
                     let message = "Telegram asks to wait";
-                    let mut error = RemoteError::new(RemoteErrorKind::RateLimited, &op, message);
+                    let mut error = RemoteError::new(RemoteErrorKind::RateLimited, op, message);
                     error.retry_after = Some(wait);
                     last = Some(error);
                 }

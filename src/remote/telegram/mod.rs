@@ -4,6 +4,7 @@
 //! From the wire up: [`connection`] (one socket), [`lane`] and [`lanes`] (as many as help), [`bot`]
 //! (sign-in, keys, health).
 
+mod adopt;
 mod bot;
 mod call_error;
 mod caption;
@@ -45,8 +46,8 @@ use self::pace::Paces;
 use self::read::{Readers, Stored};
 use self::write::{Desks, PACKS_A_BOT};
 use super::{
-    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, Removal, SealedPack, Urgency,
+    Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
+    Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::model::{
     ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress, Timestamp,
@@ -144,6 +145,15 @@ pub struct Settings {
     pub tombstones: Tombstones,
     /// Posts in a channel from which on it takes no more packs.
     pub rollover: u32,
+    pub publicity: Publicity,
+}
+
+/// Whether it matters that everybody can read a public channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publicity {
+    Matters,
+    /// What is stored is encrypted.
+    Harmless,
 }
 
 /// Packs grow up to this while much waits: a quarter of what the service takes in one document.
@@ -251,10 +261,10 @@ impl TelegramRemote {
 fn address(pack: &PackRef) -> Result<TelegramAddress, RemoteError> {
     match pack.address {
         PackAddress::Telegram(address) => Ok(address),
-        PackAddress::Local => Err(RemoteError::new(
+        PackAddress::Local | PackAddress::Adopted(_) => Err(RemoteError::new(
             RemoteErrorKind::Invalid,
             format!("look for pack {}", pack.id),
-            "it lies in a directory, not in a channel",
+            "it is no document of ours in a channel",
         )),
     }
 }
@@ -289,6 +299,9 @@ impl Remote for TelegramRemote {
         urgency: Urgency,
     ) -> Result<Bytes, RemoteError> {
         let op = format!("read pack {}", pack.id);
+        if let PackAddress::Adopted(adopted) = pack.address {
+            return self.0.read_adopted(pack, adopted, range, urgency).await;
+        }
         let document = Stored {
             address: address(pack)?,
             len: pack.len,
@@ -297,21 +310,25 @@ impl Remote for TelegramRemote {
     }
 
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
-        let address = address(pack)?;
-        let posts = self.0.posts_at(address.channel, &[address.message]).await?;
-        let document = posts.into_iter().flatten().find_map(|post| post.document);
-        match document {
-            Some(document) if document.id == address.document => Ok(document.size),
-            _ => Err(RemoteError::new(
+        if let PackAddress::Adopted(adopted) = pack.address {
+            return self.0.size_of_adopted(pack, adopted).await;
+        }
+        let size = self.0.size_at(address(pack)?).await?;
+        size.ok_or_else(|| {
+            RemoteError::new(
                 RemoteErrorKind::NotFound,
                 format!("look for pack {}", pack.id),
                 "the post that holds it is gone from the channel",
-            )),
-        }
+            )
+        })
     }
 
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
-        let address = address(pack)?;
+        let address = match pack.address {
+            // The data is not ours.
+            PackAddress::Adopted(adopted) => adopted.table,
+            _ => address(pack)?,
+        };
         let left = self
             .0
             .delete_posts(address.channel, &[address.message])
@@ -328,6 +345,13 @@ impl Remote for TelegramRemote {
 
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
         self.0.delete_unnamed(is_known).await
+    }
+
+    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
+        self.0.foreign(place).await
+    }
+    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
+        self.0.adopt(document).await
     }
 
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {

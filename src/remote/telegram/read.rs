@@ -231,7 +231,11 @@ impl Shared {
                 .filter(|document| document.id == wanted.address.document)
                 .ok_or_else(|| CallError::rpc(400, "MESSAGE_ID_INVALID"))?;
             let body = document.request(wanted.offset, wanted.limit).into();
-            let sent = bot.send(Some(dc), Purpose::Read, body, wanted.limit, CALL_LIMIT);
+            let purpose = match wanted.urgency {
+                Urgency::Waited => Purpose::Read,
+                Urgency::Ahead => Purpose::Ahead,
+            };
+            let sent = bot.send(Some(dc), purpose, body, wanted.limit, CALL_LIMIT);
             match sent.await {
                 Ok(answer) => return file_bytes(answer),
                 Err(error) if error.is_stale_reference() && !renewed => {

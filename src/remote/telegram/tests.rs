@@ -56,6 +56,7 @@ impl Bench {
             pace: Pace::Fast,
             tombstones: Tombstones::Leave,
             rollover: 500_000,
+            publicity: Publicity::Matters,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Walking through a channel: bots cannot ask for its history, only for posts by number.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -11,7 +13,10 @@ use super::parts::random_id;
 use super::posts::{self, IDS_AT_ONCE, Post};
 use crate::model::LibraryId;
 use crate::remote::RemoteError;
+use crate::remote::retry::{Deadline, retry};
 
+/// How long a wait to delete a probe is waited out.
+const DELETE_PATIENCE: Duration = Duration::from_secs(20);
 /// Batches of 100 posts asked for side by side, over all bots.
 const BATCHES: usize = 8;
 
@@ -51,12 +56,13 @@ impl Shared {
                 )
                 .await?;
         self.see(channel, post.id);
-        let deleted = self
-            .crew
-            .with_any("delete a probe", channel, |member, door| async move {
+        let deleting = || {
+            let op = "delete a probe";
+            self.crew.with_any(op, channel, |member, door| async move {
                 posts::delete(&member.bot, door, &[post.id]).await
             })
-            .await;
+        };
+        let deleted = retry(Deadline::after(DELETE_PATIENCE), deleting).await;
         if let Err(error) = deleted {
             // It says of itself what it is, and harms nothing.
             tracing::warn!(%error, post = post.id, "a probe stays in the channel");
@@ -116,11 +122,13 @@ impl Shared {
         Ok(ours.collect())
     }
 
-    /// The first post of any library in `range`, going back from its end.
+    /// The first post of any library in `range` but those that were `passed`, going back from its
+    /// end.
     pub async fn last_of_ours(
         &self,
         channel: i64,
         range: Range<i32>,
+        passed: &BTreeSet<LibraryId>,
     ) -> Result<Option<Caption>, RemoteError> {
         let batches: Vec<Vec<i32>> = batches(&range).collect();
         let mut found = stream::iter(batches.into_iter().rev())
@@ -130,7 +138,10 @@ impl Shared {
             let captions = posts?.into_iter().flatten().rev();
             let mut captions = captions.filter_map(|post| Caption::read(&post.text));
             // Probes say nothing: one may be left from before there was a library.
-            if let Some(caption) = captions.find(|caption| caption.body != Body::Probe) {
+            let counts = |caption: &Caption| {
+                caption.body != Body::Probe && !passed.contains(&caption.library)
+            };
+            if let Some(caption) = captions.find(counts) {
                 return Ok(Some(caption));
             }
         }

@@ -371,10 +371,7 @@ impl Shared {
 
     /// The post of a dispatch, looked for in everything that came after it began. `None`: there
     /// surely is none.
-    pub(super) async fn search_dispatched(
-        &self,
-        dispatch: &DispatchV1,
-    ) -> Result<Option<Post>, RemoteError> {
+    async fn search_dispatched(&self, dispatch: &DispatchV1) -> Result<Option<Post>, RemoteError> {
         let matches = |post: &Post| {
             Caption::read(&post.text)
                 .is_some_and(|caption| caption.body == Body::Pack { id: dispatch.pack })

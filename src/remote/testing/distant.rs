@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::super::{
-    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError, Removal,
-    SealedPack, Urgency,
+    Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
+    Remote, RemoteError, Removal, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -168,6 +168,12 @@ impl Remote for DistantRemote {
     }
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
         self.inner.delete_unnamed(is_known).await
+    }
+    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
+        self.inner.foreign(place).await
+    }
+    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
+        self.inner.adopt(document).await
     }
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.inner.library().await

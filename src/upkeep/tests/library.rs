@@ -222,7 +222,8 @@ async fn packs_are_verified_side_by_side_and_told_in_order() {
     for number in 0..20 {
         let name = format!("film {number}");
         let film = library.stored_file(EntryId::ROOT, &name, b"film").await;
-        if number % 3 == 0 {
+        // Few enough that most of those asked for side by side are there, in whichever order.
+        if number % 10 == 0 {
             library.remote.delete(&packs(&film)[0]).await.unwrap();
         }
     }
@@ -232,7 +233,7 @@ async fn packs_are_verified_side_by_side_and_told_in_order() {
             .unwrap()
     };
     let alone = look().await;
-    assert_eq!((alone.packs, alone.problems.len()), (20, 7));
+    assert_eq!((alone.packs, alone.problems.len()), (20, 2));
     // The first answer comes last: the others are asked for meanwhile.
     library.faulty.inject(Operation::Get, &Fault::Hang, 1);
     let before = library.faulty.calls();
