@@ -27,9 +27,10 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// A command that needs the tree gives up when the store has not answered for so long.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Between two rounds of moving packs: one that was in use, or whose grace time after being moved is
-/// not over, is looked at again.
+/// Between two rounds of moving packs, for those whose grace time after it is not over.
 const BETWEEN_ROUNDS: Duration = Duration::from_secs(60);
+/// The same, where somebody read one.
+const UNTIL_UNUSED: Duration = Duration::from_secs(5);
 
 /// What a start does about the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -280,18 +281,24 @@ impl Work {
         let in_use = |pack| self.ends.vfs.packs_in_use().contains(&pack);
         let is_busy = || self.ends.ingest.is_busy();
         loop {
-            match mover.round(&in_use, &is_busy).await {
-                Ok(moved) if moved.left == 0 => break,
-                Ok(moved) if moved.packs > 0 => tracing::info!(
-                    packs = moved.packs,
-                    bytes = moved.bytes,
-                    left = moved.left,
-                    "moved packs from the local store"
-                ),
-                Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "packs stay in the local store for now"),
-            }
-            tokio::time::sleep(BETWEEN_ROUNDS).await;
+            let pause = match mover.round(&in_use, &is_busy).await {
+                Ok(moved) if moved.is_all() => break,
+                Ok(moved) => {
+                    if moved.packs > 0 {
+                        let (packs, bytes) = (moved.packs, moved.bytes);
+                        tracing::info!(packs, bytes, "moved packs from the local store");
+                    }
+                    match moved.in_use {
+                        0 => BETWEEN_ROUNDS,
+                        _ => UNTIL_UNUSED,
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "packs stay in the local store for now");
+                    BETWEEN_ROUNDS
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
         let from = moving.from().display();
         match moving.finish() {

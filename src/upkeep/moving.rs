@@ -130,6 +130,14 @@ async fn write_snapshot(asking: &Asking<'_>, shared: &Arc<dyn Remote>) -> Result
     asking.ask(|| shared.endorse_snapshot(object)).await
 }
 
+impl Moved {
+    /// Nothing of the library is in the old store any more.
+    #[must_use]
+    pub const fn is_all(&self) -> bool {
+        self.packs == 0 && self.in_use == 0 && self.dying == 0
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum MoveError {
     #[error(transparent)]
@@ -147,8 +155,10 @@ pub enum MoveError {
 pub struct Moved {
     pub packs: u64,
     pub bytes: u64,
-    /// Packs in the old store that are still needed, or wait for their deletion.
-    pub left: u64,
+    /// Packs that stayed because somebody reads them.
+    pub in_use: u64,
+    /// Packs in the old store that nothing needs any more, and that wait for their deletion.
+    pub dying: u64,
 }
 
 /// Moves packs.
@@ -188,11 +198,12 @@ impl Mover {
             if !in_use(stay.pack.id) && self.move_one(stay, in_use).await? {
                 moved.packs += 1;
                 moved.bytes += stay.pack.len;
+            } else {
+                moved.in_use += 1;
             }
         }
         let dying = self.index.dying_packs(DYING_PACKS)?;
-        let dying = dying.iter().filter(|dying| is_old(&dying.pack)).count();
-        moved.left = (stays.len() + dying) as u64 - moved.packs.min(stays.len() as u64);
+        moved.dying = dying.iter().filter(|dying| is_old(&dying.pack)).count() as u64;
         Ok(moved)
     }
 

@@ -284,6 +284,7 @@ async fn a_library_moves_and_leaves_nothing_behind() {
     // The next run has nothing to do.
     let moved = place.run(Life::of(u64::MAX)).await.unwrap();
     assert_eq!(moved, Moved::default());
+    assert!(moved.is_all());
 }
 
 #[tokio::test]
@@ -318,12 +319,12 @@ async fn a_pack_that_somebody_reads_stays_for_now() {
         workshop,
     };
     let moved = mover.round(&|_| true, &|| false).await.unwrap();
-    assert_eq!((moved.packs, moved.left), (0, 2));
+    assert_eq!((moved.packs, moved.in_use), (0, 2));
     // One that is opened while it is on its way: the copy goes again.
     let asked = AtomicU64::new(0);
     let opened = |_| asked.fetch_add(1, Ordering::SeqCst) % 2 == 1;
     let moved = mover.round(&opened, &|| false).await.unwrap();
-    assert_eq!((moved.packs, moved.left), (0, 2));
+    assert_eq!((moved.packs, moved.in_use), (0, 2));
     assert_eq!(packs_in(&place.new), 0);
     drop((run, moving, mover));
     place.run(Life::of(u64::MAX)).await.unwrap();
