@@ -83,7 +83,8 @@ fn nothing_is_lost_or_stored_twice_when_killed_in_mid_upload() {
         daemon.kill();
     }
     let daemon = site.start();
-    site.published();
+    site.finish(daemon);
+    let daemon = site.start();
     expect_nothing_twice(&site, &service);
     daemon.stop();
     // As somebody else sees it, who has nothing but the channel.
@@ -115,7 +116,8 @@ fn nothing_is_lost_or_stored_twice_when_killed_at_a_step() {
     let daemon = site.start();
     workload.check(site.mountpoint());
     retry_interrupted(&site);
-    site.published();
+    site.finish(daemon);
+    let daemon = site.start();
     expect_nothing_twice(&site, &service);
     workload.check(site.mountpoint());
     daemon.stop();

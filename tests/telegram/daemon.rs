@@ -141,16 +141,21 @@ impl Site {
         });
     }
 
+    /// Waits until everything but the last manifest is sent.
+    pub fn packs_are_out(&self) {
+        wait_for("all packs are out", || {
+            let status = self.run(&["status", "--json"]).json();
+            let jobs = status["jobs"].as_array().unwrap();
+            jobs.iter().all(|job| job["step"] == "publish")
+        });
+    }
+
     /// Ends a daemon when all packs are out. A stop publishes at once what a daemon that goes on
     /// gathers for a while.
     pub fn finish(&self, daemon: Daemon) {
         let mut daemon = Some(daemon);
         loop {
-            wait_for("all packs are out", || {
-                let status = self.run(&["status", "--json"]).json();
-                let jobs = status["jobs"].as_array().unwrap();
-                jobs.iter().all(|job| job["step"] == "publish")
-            });
+            self.packs_are_out();
             daemon.take().unwrap().stop();
             if self.stat("journal", "unpublished entries") == 0 {
                 return;

@@ -11,18 +11,21 @@ use crate::service::{HOME, Service};
 const TOO_LATE: Duration = Duration::from_secs(49 * 60 * 60);
 const KEPT: &str = "kept.bin";
 
-/// Two files, of which one is removed; how many packs that one had.
+/// Two files, of which one is removed; how many packs that one had. Each change is published by a
+/// life of its own.
 fn remove_one(site: &Site, service: &Service, meanwhile: impl FnOnce()) -> usize {
+    let daemon = site.start();
     fs::write(site.file(KEPT), noise(1_100_000, 1)).unwrap();
-    site.settled();
+    site.packs_are_out();
     let kept = service.packs(HOME).len();
     fs::write(site.file("gone.bin"), noise(4_300_000, 2)).unwrap();
-    site.settled();
+    site.finish(daemon);
     let gone = service.packs(HOME).len() - kept;
     assert!(gone >= 2, "{gone}");
     meanwhile();
+    let daemon = site.start();
     fs::remove_file(site.file("gone.bin")).unwrap();
-    site.published();
+    site.finish(daemon);
     gone
 }
 
@@ -38,8 +41,8 @@ fn expect_kept(service: &Service) {
 fn what_is_removed_goes_from_the_channel() {
     let service = Service::with_bots(2);
     let site = Site::new(&service).with("TGFS_KEEP_DELETED", "0");
-    let daemon = site.start();
     remove_one(&site, &service, || {});
+    let daemon = site.start();
     wait_for("the posts go", || {
         site.run(&["cleanup", "--hours", "0"]).ok();
         service.packs(HOME).len() == 1
@@ -53,9 +56,9 @@ fn what_is_removed_goes_from_the_channel() {
 fn what_is_too_old_stays_and_is_counted() {
     let service = Service::with_bots(2);
     let site = Site::new(&service).with("TGFS_KEEP_DELETED", "0");
-    let daemon = site.start();
     let age = || service.set_clock_offset(TOO_LATE);
     let gone = remove_one(&site, &service, age);
+    let daemon = site.start();
     let before = service.packs(HOME);
     wait_for("all are counted", || {
         site.run(&["cleanup", "--hours", "0"]).ok();
@@ -72,9 +75,9 @@ fn what_is_too_old_is_blanked_where_that_is_wanted() {
     let site = Site::new(&service)
         .with("TGFS_KEEP_DELETED", "0")
         .with("TGFS_TOMBSTONE", "on");
-    let daemon = site.start();
     let age = || service.set_clock_offset(TOO_LATE);
     let gone = remove_one(&site, &service, age);
+    let daemon = site.start();
     let packs = service.packs(HOME).len();
     wait_for("one is blanked", || {
         site.run(&["cleanup", "--hours", "0"]).ok();

@@ -23,8 +23,7 @@ fn nothing_in_the_channel_is_readable_and_only_the_passphrase_opens_it() {
     let secret = SENTENCE.repeat(50_000);
     fs::write(site.file(NAME), &secret).unwrap();
     fs::write(site.file("small.txt"), SENTENCE).unwrap();
-    site.published();
-    daemon.stop();
+    site.finish(daemon);
 
     let posts = service.posts(HOME).unwrap();
     let mut documents = 0;

@@ -23,8 +23,7 @@ fn floods_drops_stale_references_and_stalls_lose_nothing() {
     for file in 0..FILES {
         fs::write(site.file(&format!("{file}.bin")), bytes_of(file)).unwrap();
     }
-    site.published();
-    daemon.stop();
+    site.finish(daemon);
     // Cold: another machine, with nothing but the settings.
     let other = Site::new(&service);
     let _daemon = other.start();

@@ -143,11 +143,11 @@ fn a_library_goes_in_plays_and_comes_back_from_the_channel_alone() {
         .arg(site.mountpoint())
         .status();
     assert!(copy.unwrap().success());
-    site.published();
+    site.packs_are_out();
     expect_same_bytes(&source, site.mountpoint());
     expect_it_plays(&site, &daemon, &expected);
     let before = look(site.mountpoint());
-    daemon.stop();
+    site.finish(daemon);
 
     // Another life signs nothing in again.
     let keys = service.calls("handshake");

@@ -23,9 +23,8 @@ fn what_is_here_goes_on_and_the_rest_fails_in_time_until_the_service_is_back() {
     fs::create_dir(site.file("folder")).unwrap();
     fs::write(site.file("folder/read.bin"), &read_before).unwrap();
     fs::write(site.file("folder/far.bin"), &not_read).unwrap();
-    site.published();
     // What caches hold of a file that was written goes with a life.
-    daemon.stop();
+    site.finish(daemon);
     let _daemon = site.start();
     assert!(fs::read(site.file("folder/read.bin")).unwrap() == read_before);
 

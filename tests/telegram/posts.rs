@@ -53,7 +53,7 @@ fn packs_go_to_both_channels_and_a_bot_that_is_thrown_out_is_missed_by_nobody() 
     let daemon = site.start();
     let write = |name: &str, seed| fs::write(site.file(name), noise(6_000_000, seed)).unwrap();
     write("a.bin", 1);
-    site.settled();
+    site.packs_are_out();
     for channel in [HOME, TWO] {
         assert!(
             !service.packs(channel).is_empty(),
@@ -84,10 +84,10 @@ fn a_channel_that_is_full_takes_no_more_packs() {
     let _daemon = site.start();
     service.skip_ids(HOME, 20).unwrap();
     fs::write(site.file("a.bin"), noise(6_000_000, 1)).unwrap();
-    site.settled();
+    site.packs_are_out();
     let before = service.packs(HOME).len();
     fs::write(site.file("b.bin"), noise(6_000_000, 2)).unwrap();
-    site.settled();
+    site.packs_are_out();
     assert_eq!(
         service.packs(HOME).len(),
         before,
@@ -100,7 +100,7 @@ fn a_channel_that_is_full_takes_no_more_packs() {
         service.skip_ids(TWO, 20).unwrap();
         let name = format!("{}.bin", service.last_id(TWO).unwrap());
         fs::write(site.file(&name), noise(1_500_000, 3)).unwrap();
-        site.settled();
+        site.packs_are_out();
         std::thread::sleep(Duration::from_millis(100));
         site.log().contains("make another one")
     });

@@ -188,6 +188,19 @@ impl Lanes {
         outcome
     }
 
+    /// Whether a call of `purpose` would start at once. Where not, more lanes may help: that is noted.
+    pub fn has_room(&self, purpose: Purpose) -> bool {
+        let free = match purpose {
+            Purpose::Ahead => self.spare_room.available_permits() > 0,
+            Purpose::Control | Purpose::Post | Purpose::Read | Purpose::Write => true,
+        };
+        let free = free && self.room.available_permits() > 0;
+        if !free {
+            self.growth().crowded = true;
+        }
+        free
+    }
+
     fn least_busy(&self) -> Option<Arc<Lane>> {
         let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
         lanes.iter().min_by_key(|lane| lane.in_flight()).cloned()
@@ -217,7 +230,14 @@ impl Lanes {
                 return;
             }
             let rate = growth.bytes as f64 / elapsed.as_secs_f64();
-            growth.decide(self.count(), rate, now)
+            let wanted = growth.decide(self.count(), rate, now);
+            // A reader takes its bytes in bursts, and waits for one bot while another has nothing to
+            // do: the rate of a moment says more about it than about the lanes. More lanes are taken
+            // back when calls time out.
+            if self.purpose == Purpose::Read {
+                growth.before = None;
+            }
+            wanted
         };
         self.resize(wanted);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use grammers_tl_types::{Cursor, Deserializable, Identifiable, types};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -38,6 +39,8 @@ const UNKNOWN_LATE: Duration = Duration::from_millis(1500);
 const CALLS_A_HEDGE: i64 = 8;
 /// Second tries that may be saved up.
 const SAVED_HEDGES: i64 = 16;
+/// How often a call that found no bot with room looks again without being told of any.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Assumed where a bot has no calls behind it yet: less than a real one takes, so that it is tried.
 const UNTRIED: Duration = Duration::from_millis(20);
 
@@ -49,6 +52,8 @@ pub struct Readers {
     /// Second tries allowed, times [`CALLS_A_HEDGE`].
     allowance: AtomicI64,
     next: AtomicUsize,
+    /// Told of each call that ends.
+    freed: Notify,
 }
 
 impl Readers {
@@ -57,6 +62,7 @@ impl Readers {
             busy: (0..bots).map(|_| AtomicUsize::new(0)).collect(),
             allowance: AtomicI64::new(SAVED_HEDGES * CALLS_A_HEDGE),
             next: AtomicUsize::new(0),
+            freed: Notify::new(),
         }
     }
     fn earn(&self) {
@@ -75,22 +81,27 @@ impl Readers {
     }
 }
 
-struct Busy<'a>(Option<&'a AtomicUsize>);
+/// A call under way at a bot.
+struct Busy<'a> {
+    readers: &'a Readers,
+    place: usize,
+}
 
 impl<'a> Busy<'a> {
-    fn begin(count: Option<&'a AtomicUsize>) -> Self {
-        if let Some(count) = count {
+    fn begin(readers: &'a Readers, place: usize) -> Self {
+        if let Some(count) = readers.busy.get(place) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        Self(count)
+        Self { readers, place }
     }
 }
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        if let Some(count) = self.0 {
+        if let Some(count) = self.readers.busy.get(self.place) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
+        self.readers.freed.notify_one();
     }
 }
 
@@ -109,6 +120,15 @@ struct Wanted {
     offset: u64,
     limit: u64,
     urgency: Urgency,
+}
+
+impl Wanted {
+    const fn purpose(self) -> Purpose {
+        match self.urgency {
+            Urgency::Waited => Purpose::Read,
+            Urgency::Ahead => Purpose::Ahead,
+        }
+    }
 }
 
 impl Shared {
@@ -158,7 +178,7 @@ impl Shared {
     /// One call, with a second one elsewhere when it is late. The first answer counts.
     async fn read_call(&self, op: &str, wanted: Wanted, len: u64) -> Result<Bytes, RemoteError> {
         self.readers.earn();
-        let order = self.readers_by_promise(wanted.address);
+        let order = self.readers_with_room(wanted).await;
         let mut errors = Errors::default();
         let mut order = order.into_iter();
         let mut under_way = stream::FuturesUnordered::new();
@@ -207,7 +227,7 @@ impl Shared {
     }
 
     async fn read_from(&self, place: usize, wanted: Wanted) -> (usize, Result<Bytes, CallError>) {
-        let _busy = Busy::begin(self.readers.busy.get(place));
+        let _busy = Busy::begin(&self.readers, place);
         let outcome = match self.crew.members().get(place) {
             Some(member) => self.read_with(member, wanted).await,
             None => Err(CallError::Disconnected("there is no such bot".into())),
@@ -231,10 +251,7 @@ impl Shared {
                 .filter(|document| document.id == wanted.address.document)
                 .ok_or_else(|| CallError::rpc(400, "MESSAGE_ID_INVALID"))?;
             let body = document.request(wanted.offset, wanted.limit).into();
-            let purpose = match wanted.urgency {
-                Urgency::Waited => Purpose::Read,
-                Urgency::Ahead => Purpose::Ahead,
-            };
+            let purpose = wanted.purpose();
             let sent = bot.send(Some(dc), purpose, body, wanted.limit, CALL_LIMIT);
             match sent.await {
                 Ok(answer) => return file_bytes(answer),
@@ -248,6 +265,48 @@ impl Shared {
                 },
             }
         }
+    }
+
+    /// The bots by promise, once the first of them has room. Until then a call belongs to nobody: one
+    /// that stood in a queue would wait for its bot while another one has nothing to do.
+    async fn readers_with_room(&self, wanted: Wanted) -> Vec<usize> {
+        loop {
+            let freed = self.readers.freed.notified();
+            let mut order = self.readers_by_promise(wanted.address);
+            let able: Vec<usize> = order
+                .iter()
+                .copied()
+                .filter(|place| self.is_able(*place, wanted.address.channel))
+                .collect();
+            let free = able.iter().find(|place| self.has_room(**place, wanted));
+            if let Some(free) = free {
+                order.retain(|place| place != free);
+                order.insert(0, *free);
+                return order;
+            }
+            if able.is_empty() {
+                return order;
+            }
+            // New lanes tell nobody; looking again costs less than it would gain.
+            let _ = tokio::time::timeout(LOOK_AGAIN, freed).await;
+        }
+    }
+
+    /// Whether nothing speaks against asking a bot now.
+    fn is_able(&self, place: usize, channel: i64) -> bool {
+        self.crew.members().get(place).is_some_and(|member| {
+            member.bot.aside(Purpose::Read).is_none() && self.crew.may_enter(&member.bot, channel)
+        })
+    }
+
+    fn has_room(&self, place: usize, wanted: Wanted) -> bool {
+        let member = self.crew.members().get(place);
+        let lanes = member.and_then(|member| {
+            let dc = wanted.address.dc;
+            member.bot.known_lanes(dc, Purpose::Read)
+        });
+        // Without lanes yet, making them is the first call's.
+        lanes.is_none_or(|lanes| lanes.has_room(wanted.purpose()))
     }
 
     /// The bots in the order in which they are likely to answer; those that must wait come last.

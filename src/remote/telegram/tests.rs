@@ -1,5 +1,6 @@
 //! The remote against the simulated service: real MTProto over TCP on loopback.
 
+mod centers;
 mod faults;
 
 use std::sync::Arc;

@@ -1,0 +1,66 @@
+//! Documents that lie in another data centre than the bots that read them.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use telegram_sim::{Bot, Channel, Fault, Injection};
+
+use super::*;
+
+const SECOND: i32 = 4;
+
+/// Bot 1 is at home in data centre 2; bot 2, whose documents lie there as well, in 4. A bot may take
+/// its authorization along once a minute.
+fn two_centres() -> Options {
+    Options {
+        second_dc: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        second_dc_bots: BTreeSet::from([Bot(2)]),
+        export_pace: telegram_sim::Pace {
+            messages_per_minute: 1.0,
+            burst: 1,
+        },
+        ..unlimited(2)
+    }
+}
+
+#[tokio::test]
+async fn a_bot_reads_what_lies_in_another_data_centre() {
+    let bench = Bench::start(two_centres()).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let busy = Injection::on("upload.saveFilePart", Fault::Flood(3600));
+    bench.sim.inject(busy.of_bot(Bot(1)).times(100));
+    let (pack, bytes) = sealed(&remote, spool.path(), &[3 * BLOCK + 7]);
+    let mut stored = store_pack(&remote, &pack).await.unwrap();
+    let PackAddress::Telegram(address) = &mut stored.address else {
+        panic!("{:?}", stored.address);
+    };
+    assert_eq!(address.dc, SECOND);
+    // A record that does not know where the document went.
+    address.dc = 2;
+
+    bench.sim.remove_bot(Channel(1), Bot(2)).unwrap();
+    let whole = ByteRange::new(0, bytes.len() as u64);
+    for round in 0..3 {
+        // Each is another start: what was agreed on is kept.
+        let remote = bench.remote();
+        let read = remote.get(&stored, whole, Urgency::Waited).await.unwrap();
+        assert!(read == bytes, "round {round}");
+    }
+    assert_eq!(bench.sim.calls("auth.exportAuthorization"), 1);
+    assert_eq!(bench.sim.calls("auth.importAuthorization"), 1);
+}
+
+#[tokio::test]
+async fn a_wait_for_another_data_centre_delays_and_fails_nothing() {
+    let bench = Bench::start(two_centres()).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let busy = Injection::on("upload.saveFilePart", Fault::Flood(3600));
+    bench.sim.inject(busy.of_bot(Bot(1)).times(100));
+    let wait = Injection::on("auth.exportAuthorization", Fault::Flood(2));
+    bench.sim.inject(wait);
+    // Reading back asks bot 1, which has to wait.
+    let (pack, _) = sealed(&remote, spool.path(), &[BLOCK]);
+    store_pack(&remote, &pack).await.unwrap();
+}
