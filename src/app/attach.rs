@@ -165,6 +165,9 @@ impl Attaching {
                 Ok(Ok(Phase::Working)) | Err(_) => {}
             }
             match (status.standing, need) {
+                // A command may as well wait for what is only slow.
+                (Standing::Reaching, Need::Library)
+                    if status.problem.is_none() && waited < COMMAND_PATIENCE => {}
                 (Standing::Reaching, _) => return Ok(Look::Away),
                 (Standing::Filling, Need::Daemon) => return Ok(Look::Over),
                 // Reading takes as long as it takes; only silence ends it.
