@@ -9,12 +9,15 @@ use anyhow::{anyhow, bail};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::store::{Moving, OpenStore};
 use crate::index::Index;
 use crate::ingest::Ingest;
 use crate::model::Standing;
 use crate::remote::retry::Deadline;
-use crate::remote::{LockedRemote, Remote};
+use crate::remote::{LockedRemote, LogPlace, Remote};
+use crate::tree::Tree;
 use crate::upkeep::fill::{self, AttachError, AttachReport, Claim, Patience};
+use crate::upkeep::moving::{self, Mover};
 use crate::upkeep::spare::delete_spare_packs;
 use crate::vfs::{Resumed, Vfs};
 
@@ -23,6 +26,11 @@ use crate::vfs::{Resumed, Vfs};
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// A command that needs the tree gives up when the store has not answered for so long.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two rounds of moving packs, for those whose grace time after it is not over.
+const BETWEEN_ROUNDS: Duration = Duration::from_secs(60);
+/// The same, where somebody read one.
+const UNTIL_UNUSED: Duration = Duration::from_secs(5);
 
 /// What a start does about the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +61,8 @@ enum Phase {
 #[derive(Debug, Clone)]
 pub struct Ends {
     pub index: Arc<Index>,
-    pub remote: Arc<LockedRemote>,
+    pub store: OpenStore,
+    pub tree: Arc<Tree>,
     pub vfs: Vfs,
     pub ingest: Ingest,
     pub leftovers: Leftovers,
@@ -156,6 +165,9 @@ impl Attaching {
                 Ok(Ok(Phase::Working)) | Err(_) => {}
             }
             match (status.standing, need) {
+                // A command may as well wait for what is only slow.
+                (Standing::Reaching, Need::Library)
+                    if status.problem.is_none() && waited < COMMAND_PATIENCE => {}
                 (Standing::Reaching, _) => return Ok(Look::Away),
                 (Standing::Filling, Need::Daemon) => return Ok(Look::Over),
                 // Reading takes as long as it takes; only silence ends it.
@@ -199,12 +211,9 @@ struct Work {
 
 impl Work {
     async fn run(self) {
-        let Ends {
-            index, remote, vfs, ..
-        } = &self.ends;
-        let patience = Patience::UntilStopped(self.stopping.clone());
-        let shared: Arc<dyn Remote> = Arc::<LockedRemote>::clone(remote);
-        match fill::attach(index, &shared, Claim::Continue, patience).await {
+        let Ends { store, vfs, .. } = &self.ends;
+        let shared: Arc<dyn Remote> = Arc::<LockedRemote>::clone(&store.remote);
+        match self.attach(&shared).await {
             Ok(report) => {
                 tell(&report);
                 let views = match report.fill.entries {
@@ -223,7 +232,7 @@ impl Work {
         }
         let mut stopping = self.stopping.clone();
         tokio::select! {
-            settled = remote.settle(Deadline::None) => if let Err(error) = settled {
+            settled = store.remote.settle(Deadline::None) => if let Err(error) = settled {
                 return self.refuse(&error.to_string());
             },
             // An error says that whoever could stop it has gone.
@@ -232,12 +241,72 @@ impl Work {
         self.report.send_replace(Phase::Ready);
         let sweeping = async {
             self.delete_spare_packs(&shared).await;
+            if let Some(moving) = &store.moving {
+                self.move_packs(&shared, moving).await;
+            }
             std::future::pending::<()>().await;
         };
         // Side by side in one task: what ends the one ends both.
         tokio::select! {
             () = self.follow_publishing() => {}
             () = sweeping => {}
+        }
+    }
+
+    async fn attach(&self, shared: &Arc<dyn Remote>) -> Result<AttachReport, AttachError> {
+        let Ends { index, store, .. } = &self.ends;
+        let patience = Patience::UntilStopped(self.stopping.clone());
+        if let Some(moving) = &store.moving
+            && moving.remote.log_place() == LogPlace::Old
+        {
+            let note = || moving.note();
+            moving::move_log(index, shared, &moving.remote, note, patience.clone()).await?;
+            tracing::info!(
+                from = %moving.from().display(),
+                "bots were added: new files go to Telegram, and those in the local store move there"
+            );
+        }
+        fill::attach(index, shared, Claim::Continue, patience).await
+    }
+
+    /// Until nothing is needed from the old store any more.
+    async fn move_packs(&self, shared: &Arc<dyn Remote>, moving: &Moving) {
+        let workshop = match moving.workshop() {
+            Ok(workshop) => workshop,
+            Err(error) => return tracing::warn!(%error, "packs are not moved in this run"),
+        };
+        let mover = Mover {
+            index: Arc::clone(&self.ends.index),
+            tree: Arc::clone(&self.ends.tree),
+            remote: Arc::clone(shared),
+            workshop,
+        };
+        let in_use = |pack| self.ends.vfs.packs_in_use().contains(&pack);
+        let is_busy = || self.ends.ingest.is_busy();
+        loop {
+            let pause = match mover.round(&in_use, &is_busy).await {
+                Ok(moved) if moved.is_all() => break,
+                Ok(moved) => {
+                    if moved.packs > 0 {
+                        let (packs, bytes) = (moved.packs, moved.bytes);
+                        tracing::info!(packs, bytes, "moved packs from the local store");
+                    }
+                    match moved.in_use {
+                        0 => BETWEEN_ROUNDS,
+                        _ => UNTIL_UNUSED,
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "packs stay in the local store for now");
+                    BETWEEN_ROUNDS
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+        let from = moving.from().display();
+        match moving.finish() {
+            Ok(()) => tracing::info!(%from, "everything has moved; the local store can be removed"),
+            Err(error) => tracing::warn!(%error, "that everything has moved is not noted"),
         }
     }
 

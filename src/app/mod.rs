@@ -8,6 +8,7 @@ mod limits;
 mod operations;
 mod parts;
 mod plan;
+mod store;
 mod telegram;
 #[cfg(test)]
 mod tests;
@@ -16,14 +17,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, ConfigHandle, Inputs, Secret, Store};
+use crate::config::{Config, ConfigHandle, Inputs};
 use crate::control::Service;
 use crate::index::Owner;
-use crate::model::KeyStore;
 use crate::process::Launcher;
 use crate::remote::retry::Deadline;
-use crate::remote::telegram::{Publicity, TelegramRemote};
-use crate::remote::{KdfCost, LocalRemote, LockedRemote, Passphrases, Remote};
+use crate::remote::{LockedRemote, Remote};
 use crate::telemetry::LevelSwitch;
 use crate::upkeep::fill::{self, Patience};
 use crate::upkeep::recover::Recovery;
@@ -123,39 +122,14 @@ impl App {
     }
 }
 
-/// The store, to be opened with the passphrase that is set at its first use; it keeps in `keys` what
-/// it needs again at the next start. Once it is known to be the state's, [`LockedRemote::settle`]
-/// makes a new passphrase hold.
-fn open_remote(config: &Config, keys: Arc<dyn KeyStore>) -> anyhow::Result<Arc<LockedRemote>> {
-    let remote: Arc<dyn Remote> = match &config.store {
-        // The error names the directory itself.
-        Store::Local { dir, .. } => Arc::new(LocalRemote::open(dir)?),
-        Store::Telegram(telegram) => {
-            let mut settings = telegram::settings(telegram).map_err(anyhow::Error::msg)?;
-            if config.encryption.passphrase.is_some() {
-                settings.publicity = Publicity::Harmless;
-            }
-            Arc::new(TelegramRemote::new(settings, keys))
-        }
-    };
-    let encryption = &config.encryption;
-    fn text(secret: Option<&Secret<String>>) -> Option<&str> {
-        secret.map(|text| text.expose().as_str())
-    }
-    let passphrases = Passphrases::new(
-        text(encryption.passphrase.as_ref()),
-        text(encryption.old_passphrase.as_ref()),
-    );
-    Ok(LockedRemote::new(remote, passphrases, KdfCost::STANDARD))
-}
-
 /// Rebuilds the index from the store alone, beside the old one.
 ///
 /// # Errors
 /// When a daemon runs, or the store cannot be read; the old index then stays in place.
 pub async fn recover(config: &Config, claim: Claim) -> anyhow::Result<Recovered> {
     let recovery = Recovery::begin(&config.state_dir, Owner::of_process())?;
-    let remote = open_remote(config, recovery.key_store())?;
+    let own = recovery.store_description();
+    let remote = store::open_unmoved(config, &own, recovery.key_store())?;
     let shared: Arc<dyn Remote> = Arc::<LockedRemote>::clone(&remote);
     let claim = match claim {
         Claim::Keep => fill::Claim::Continue,

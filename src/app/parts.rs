@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 
 use super::attach::{self, Attaching, Ends, Leftovers, Need};
+use super::store::{self, OpenStore};
 use crate::cache::BlockCache;
 use crate::config::{Config, Sidecars, Store, ViewsListing};
 use crate::index::{Index, Owner};
@@ -68,8 +69,8 @@ impl Parts {
             .iter()
             .for_each(|remark| tracing::warn!("{remark}"));
         let index = Arc::new(index);
-        let remote = super::open_remote(config, index.key_store())?;
-        Self::assemble(config, purpose, launcher, index, remote).await
+        let store = store::open(config, &index.store_description(), index.key_store())?;
+        Self::assemble(config, purpose, launcher, index, store).await
     }
 
     /// As [`Self::open`], with index and remote open already.
@@ -78,9 +79,9 @@ impl Parts {
         purpose: Purpose,
         launcher: Launcher,
         index: Arc<Index>,
-        locked: Arc<LockedRemote>,
+        store: OpenStore,
     ) -> anyhow::Result<Self> {
-        let remote: Arc<dyn Remote> = Arc::<LockedRemote>::clone(&locked);
+        let remote: Arc<dyn Remote> = Arc::<LockedRemote>::clone(&store.remote);
         let spool = Arc::new(
             Spool::open(spool_config(config))
                 .with_context(|| format!("the spool {}", config.spool.dir.display()))?,
@@ -101,6 +102,7 @@ impl Parts {
             limits,
         );
         let tree = Arc::new(Tree::new(Arc::clone(&index)));
+        let files = Arc::clone(&tree);
         let unpublished = index.unpublished()?;
         let ingest_parts = IngestParts {
             unpublished,
@@ -128,7 +130,18 @@ impl Parts {
         };
         let vfs = Vfs::start(vfs_parts, vfs_settings(config, &base_url(config)))
             .map_err(|error| anyhow!("{error}"))?;
-        let attaching = Self::tie(&index, &locked, &vfs, &ingest, config, purpose).await?;
+        let ends = Ends {
+            index: Arc::clone(&index),
+            store,
+            tree: files,
+            vfs: vfs.clone(),
+            ingest: ingest.clone(),
+            leftovers: match purpose {
+                Purpose::Look => Leftovers::Leave,
+                Purpose::Ingest | Purpose::Serve => Leftovers::TakeUp,
+            },
+        };
+        let attaching = tie(ends, config, purpose).await?;
         Ok(Self {
             index,
             remote,
@@ -138,41 +151,6 @@ impl Parts {
             vfs,
             attaching,
         })
-    }
-
-    /// Begins to bring state and store in step, and takes up what the last run left: where the
-    /// store answers soon, everything is done when this returns.
-    async fn tie(
-        index: &Arc<Index>,
-        remote: &Arc<LockedRemote>,
-        vfs: &Vfs,
-        ingest: &Ingest,
-        config: &Config,
-        purpose: Purpose,
-    ) -> anyhow::Result<Attaching> {
-        let is_near = matches!(config.store, Store::Local { .. });
-        if purpose == Purpose::Look && attach::is_known(index) && !is_near {
-            return Ok(Attaching::none());
-        }
-        let ends = Ends {
-            index: Arc::clone(index),
-            remote: Arc::clone(remote),
-            vfs: vfs.clone(),
-            ingest: ingest.clone(),
-            leftovers: match purpose {
-                Purpose::Look => Leftovers::Leave,
-                Purpose::Ingest | Purpose::Serve => Leftovers::TakeUp,
-            },
-        };
-        let need = match purpose {
-            Purpose::Look | Purpose::Ingest => Need::Library,
-            Purpose::Serve => Need::Daemon,
-        };
-        let begun = Attaching::begin(ends, need).await;
-        if begun.is_err() {
-            ingest.stop().await;
-        }
-        begun
     }
 
     /// Takes changed settings.
@@ -195,6 +173,25 @@ impl Parts {
         shut.context("the index could not be written")?;
         Ok(())
     }
+}
+
+/// Begins to bring state and store in step, and takes up what the last run left: where the store
+/// answers soon, everything is done when this returns.
+async fn tie(ends: Ends, config: &Config, purpose: Purpose) -> anyhow::Result<Attaching> {
+    let is_near = matches!(config.store, Store::Local { .. });
+    if purpose == Purpose::Look && attach::is_known(&ends.index) && !is_near {
+        return Ok(Attaching::none());
+    }
+    let need = match purpose {
+        Purpose::Look | Purpose::Ingest => Need::Library,
+        Purpose::Serve => Need::Daemon,
+    };
+    let ingest = ends.ingest.clone();
+    let begun = Attaching::begin(ends, need).await;
+    if begun.is_err() {
+        ingest.stop().await;
+    }
+    begun
 }
 
 fn spool_config(config: &Config) -> SpoolConfig {

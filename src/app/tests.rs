@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::parts::{Parts, Purpose};
+use super::store::OpenStore;
 use crate::config::{self, Config, Inputs};
 use crate::index::{Index, Owner};
 use crate::model::{ErrorKind, FsResult, Ino, Standing, StoreStatus, TreePath};
@@ -95,11 +96,14 @@ impl Place {
                 Purpose::Serve,
                 Launcher::Direct,
                 Arc::new(index),
-                LockedRemote::new(
-                    Arc::<FaultyRemote>::clone(&remote),
-                    Passphrases::default(),
-                    KdfCost::STANDARD,
-                ),
+                OpenStore {
+                    remote: LockedRemote::new(
+                        Arc::<FaultyRemote>::clone(&remote),
+                        Passphrases::default(),
+                        KdfCost::STANDARD,
+                    ),
+                    moving: None,
+                },
             );
             let parts = parts.await?;
             let open = Open { parts, remote };

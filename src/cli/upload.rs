@@ -39,11 +39,9 @@ pub(super) async fn run(arguments: &UploadArgs, context: &Context) -> Outcome {
 
 /// Films that are in a channel already: the same from there on.
 pub(super) async fn import(arguments: &ImportArgs, context: &Context) -> Outcome {
-    let purpose = match arguments.no_wait {
-        true => Purpose::Look,
-        false => Purpose::Ingest,
-    };
-    let session = Session::open(&context.config, purpose, StateNeed::MayBeMade).await?;
+    // Only looking at a known tree would not ask the store for anything.
+    let need = StateNeed::MayBeMade;
+    let session = Session::open(&context.config, Purpose::Ingest, need).await?;
     let taken = take_over(arguments, &session, context.format).await;
     let closed = session.close().await;
     let (taken, findings) = taken?;

@@ -39,7 +39,7 @@ use crate::read::Reader;
 use crate::remote::Remote;
 use crate::spool::{Draining, Spool};
 use crate::tree::Tree;
-pub use content::blob_of_pack;
+pub use content::{blob_of_pack, slices_digest};
 pub use jobs::JobProgress;
 use jobs::{Finished, Jobs, Lane};
 use outgoing::Outgoing;
@@ -281,6 +281,12 @@ impl Ingest {
         } else {
             Draining::No
         }
+    }
+
+    /// Whether files are being worked on; what can wait does so meanwhile.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.0.jobs.is_sending()
     }
 
     /// Says that something people can see may have changed.

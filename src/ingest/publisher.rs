@@ -363,18 +363,7 @@ impl Work {
     }
 
     fn header(&self, number: u64, head: &LogHead, records: &[LogRecord]) -> LogHeader {
-        let seqs = || records.iter().map(|record| record.seq);
-        LogHeader {
-            library: self.index.library_id(),
-            writer: self.writer,
-            epoch: head.epoch,
-            number,
-            previous: Digest(head.digest),
-            first: seqs().min().unwrap_or_default(),
-            last: seqs().max().unwrap_or_default(),
-            next_ino: self.index.ino_bound(),
-            last_seq: self.index.last_seq(),
-        }
+        header(&self.index, self.writer, number, head, records)
     }
 
     /// Adds an object to the log and compares what comes back.
@@ -430,17 +419,10 @@ impl Work {
 
     /// Writes a snapshot, reads it back and decodes it; then the one before the last may go.
     async fn snapshot(&self) -> Result<(), PublishError> {
-        let head = self.index.log_head();
-        let mut header = self.header(head.number, &head, &[]);
-        header.last = header.last_seq;
-        let bytes = self
-            .blocking(move |index| encode_snapshot(index, &header))
+        let writer = self.writer;
+        let (object, bytes) = self
+            .blocking(move |index| encode_snapshot(index, writer))
             .await?;
-        let object = LogObject {
-            kind: LogKind::Snapshot,
-            number: head.number,
-            writer: self.writer,
-        };
         self.send(object, &bytes).await?;
         decode_all(&bytes)?;
         let deadline = Deadline::after(SEND_DEADLINE);
@@ -477,13 +459,53 @@ fn encode(header: &LogHeader, records: &[LogRecord]) -> Result<Bytes, RemoteErro
     encoder.finish()
 }
 
-fn encode_snapshot(index: &Index, header: &LogHeader) -> Result<Bytes, PublishError> {
-    let mut encoder = LogEncoder::new(header)?;
+/// What the log says of every entry, in one object. Blocking.
+///
+/// # Errors
+/// When the index cannot be read.
+pub fn encode_snapshot(
+    index: &Index,
+    writer: WriterId,
+) -> Result<(LogObject, Bytes), PublishError> {
+    let head = index.log_head();
+    let mut header = header(index, writer, head.number, &head, &[]);
+    header.last = header.last_seq;
+    let mut encoder = LogEncoder::new(&header)?;
     index.published::<PublishError>(&mut |record| Ok(encoder.push(&record)?))?;
-    Ok(encoder.finish()?)
+    let object = LogObject {
+        kind: LogKind::Snapshot,
+        number: head.number,
+        writer,
+    };
+    Ok((object, encoder.finish()?))
 }
 
-fn decode_all(bytes: &Bytes) -> Result<(), RemoteError> {
+fn header(
+    index: &Index,
+    writer: WriterId,
+    number: u64,
+    head: &LogHead,
+    records: &[LogRecord],
+) -> LogHeader {
+    let seqs = || records.iter().map(|record| record.seq);
+    LogHeader {
+        library: index.library_id(),
+        writer,
+        epoch: head.epoch,
+        number,
+        previous: Digest(head.digest),
+        first: seqs().min().unwrap_or_default(),
+        last: seqs().max().unwrap_or_default(),
+        next_ino: index.ino_bound(),
+        last_seq: index.last_seq(),
+    }
+}
+
+/// Whether an object of the log is whole.
+///
+/// # Errors
+/// How it is not.
+pub fn decode_all(bytes: &Bytes) -> Result<(), RemoteError> {
     let mut decoder = LogDecoder::new(bytes)?;
     while decoder.next_record()?.is_some() {}
     Ok(())

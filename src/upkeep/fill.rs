@@ -58,6 +58,10 @@ pub enum AttachError {
         "the store {0} knows changes that this state does not, as a state does that came back from a copy, and something was changed here since the start; nothing is lost: stop tgfs and run `tgfs recover`, which brings both together"
     )]
     Diverged(String),
+    #[error(
+        "this state's library is in {old}, and {new} holds it as well and has gone on: tgfs moved it from here before; move the state directory aside, and a new one fills itself from {new}"
+    )]
+    Moved { old: String, new: String },
     #[error("the work was interrupted: {0}")]
     Interrupted(String),
     /// As asked for.
@@ -77,6 +81,7 @@ impl AttachError {
             | Self::LibraryGone(_)
             | Self::OtherWriter(_)
             | Self::Diverged(_)
+            | Self::Moved { .. }
             | Self::Interrupted(_)
             | Self::Stopped => false,
         }
@@ -96,6 +101,18 @@ pub async fn attach(
     claim: Claim,
     patience: Patience,
 ) -> Result<AttachReport, AttachError> {
+    let report = bring_in_step(index, remote, claim, patience).await?;
+    index.set_standing(Standing::Attached);
+    Ok(report)
+}
+
+/// As [`attach`], but nothing goes out yet.
+pub(super) async fn bring_in_step(
+    index: &Arc<Index>,
+    remote: &Arc<dyn Remote>,
+    claim: Claim,
+    patience: Patience,
+) -> Result<AttachReport, AttachError> {
     let given = remote.describe();
     let own = index.store_description();
     if !own.is_empty() && own != given {
@@ -106,13 +123,11 @@ pub async fn attach(
         remote,
         asking: Asking { index, patience },
     };
-    let report = match bind(&log, &own, &given).await? {
-        LogIs::New => log.read_all(claim).await?,
-        LogIs::Known if index.must_fill() => log.read_all(claim).await?,
-        LogIs::Known => log.follow(claim).await?,
-    };
-    index.set_standing(Standing::Attached);
-    Ok(report)
+    match bind(&log, &own, &given).await? {
+        LogIs::New => log.read_all(claim).await,
+        LogIs::Known if index.must_fill() => log.read_all(claim).await,
+        LogIs::Known => log.follow(claim).await,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

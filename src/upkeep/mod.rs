@@ -5,6 +5,7 @@ mod asking;
 mod catch_up;
 pub mod cleanup;
 pub mod fill;
+pub mod moving;
 pub mod recover;
 pub mod spare;
 pub mod verify;

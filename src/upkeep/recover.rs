@@ -61,6 +61,12 @@ impl Recovery {
         })
     }
 
+    /// The store that the state was used with, as it described itself; empty: none yet.
+    #[must_use]
+    pub fn store_description(&self) -> String {
+        self.old.store_description()
+    }
+
     /// What the remote kept.
     #[must_use]
     pub fn key_store(&self) -> Arc<dyn KeyStore> {

@@ -4,6 +4,7 @@ mod catch_up;
 mod damage;
 mod encryption;
 mod library;
+mod moving;
 mod recovery;
 
 use std::path::Path;

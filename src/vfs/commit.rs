@@ -9,11 +9,12 @@ use crate::model::{
     Timestamp, ViewsState,
 };
 
-/// Adds what `content` knows of where the same blobs stand.
+/// Adds what `content` knows of where the same blobs stand: more of their bytes, or that a pack was
+/// moved.
 pub(super) fn take_over_slices(blobs: &mut [Blob], content: &FileContent) {
     for blob in blobs {
         if let Some(newer) = content.blob(blob.id)
-            && newer.slices.len() > blob.slices.len()
+            && newer.slices.len() >= blob.slices.len()
         {
             blob.slices.clone_from(&newer.slices);
             blob.digest = newer.digest;

@@ -66,6 +66,8 @@ fn films_of_others_are_read_where_they_are_and_stay_there() {
     );
     let again = bench.run(&[], &import).ok();
     assert!(again.contains("nothing new"), "{again}");
+    let hasty = bench.run(&[], &[&import[..], &["--no-wait"]].concat()).ok();
+    assert!(hasty.contains("nothing new"), "{hasty}");
     let before = foreign(&bench, HERE);
 
     let listed = bench.run(&[], &["list", "--json"]).json();

@@ -6,6 +6,7 @@ mod daemon;
 mod encryption;
 mod import;
 mod mount;
+mod moving;
 mod scratch;
 mod telegram;
 mod usage;

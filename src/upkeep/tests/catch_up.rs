@@ -11,7 +11,7 @@ fn copy_of(library: &Library) -> tempfile::TempDir {
     copy
 }
 
-fn copy_files(from: &Path, to: &Path) {
+pub(super) fn copy_files(from: &Path, to: &Path) {
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap();
         let target = to.join(file.file_name());
