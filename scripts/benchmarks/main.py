@@ -3,15 +3,16 @@
 import argparse
 import datetime
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass, field
 
-from . import library, programs, report, telegram
+from . import library, mount, programs, report, telegram
 
 TELEGRAM = {"upload": telegram.upload, "upload-free": telegram.upload_free, "read": telegram.read,
             "read-stalls": telegram.read_stalls, "recover": library.recover, "small": library.small}
-READING = {}
+READING = {"mount": mount.mount}
 GROUPS = {"reading": READING, "telegram": TELEGRAM}
 LINES = {**READING, **TELEGRAM}
 
@@ -44,7 +45,7 @@ def main(usage):
     parser.add_argument("lines", nargs="*", metavar="LINE", default=[])
     options = parser.parse_args()
     lines = chosen(parser, options.lines)
-    run = Run(programs=options.programs or programs.build(), film_mb=options.film_mb)
+    run = Run(programs=os.path.abspath(options.programs) if options.programs else programs.build(), film_mb=options.film_mb)
     if options.bots:
         run.bots = [int(number) for number in options.bots.split(",")]
     results = {}
