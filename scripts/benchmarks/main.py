@@ -8,13 +8,15 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from . import library, mount, programs, report, telegram
+from . import gateway, library, mount, names, programs, report, telegram
 
 TELEGRAM = {"upload": telegram.upload, "upload-free": telegram.upload_free, "read": telegram.read,
             "read-stalls": telegram.read_stalls, "recover": library.recover, "small": library.small}
-READING = {"mount": mount.mount}
+READING = {"mount": mount.mount, "names": names.names, "gateway": gateway.gateway}
+# Takes long, and is run by name.
+APART = {"million": names.million}
 GROUPS = {"reading": READING, "telegram": TELEGRAM}
-LINES = {**READING, **TELEGRAM}
+LINES = {**READING, **TELEGRAM, **APART}
 
 
 @dataclass
@@ -23,6 +25,7 @@ class Run:
 
     programs: str
     film_mb: int
+    files: int
     bots: list = field(default_factory=lambda: list(range(1, 11)))
 
 
@@ -40,12 +43,14 @@ def main(usage):
     parser = argparse.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--film-mb", type=int, default=1024)
     parser.add_argument("--bots", help="numbers of bots for `upload`, e.g. 1,4,8 (default: 1 to 10)")
+    parser.add_argument("--files", type=int, default=1_000_000, help="of the library of `million`")
     parser.add_argument("--json")
     parser.add_argument("--programs", help="directory of built programs (default: builds a release)")
     parser.add_argument("lines", nargs="*", metavar="LINE", default=[])
     options = parser.parse_args()
     lines = chosen(parser, options.lines)
-    run = Run(programs=os.path.abspath(options.programs) if options.programs else programs.build(), film_mb=options.film_mb)
+    run = Run(programs=os.path.abspath(options.programs) if options.programs else programs.build(), 
+              film_mb=options.film_mb, files=options.files)
     if options.bots:
         run.bots = [int(number) for number in options.bots.split(",")]
     results = {}
