@@ -12,6 +12,7 @@ from .programs import Program, unmount
 
 MEMORY = "/dev/shm"
 ROOM = 6 << 30
+BLOCK_BYTES = 512 << 10
 
 
 def scratch():
@@ -70,8 +71,8 @@ class Local:
     def get(self, path):
         return fetch(self.url + path)
 
-    def metric(self, name):
-        return metric(self.url, name)
+    def fetched(self):
+        return fetched(self.url)
 
     def close(self):
         if self.daemon:
@@ -84,12 +85,11 @@ def fetch(url):
         return answer.read()
 
 
-def metric(url, name):
-    """One figure of `/metrics`."""
-    for line in fetch(url + "/metrics").decode().splitlines():
-        if line.startswith(name):
-            return float(line.rsplit(" ", 1)[1])
-    return 0.0
+def fetched(url):
+    """Bytes of blocks that came from the store so far; the last block of a pack counts as a whole one."""
+    blocks = ("tgfs_cache_misses_total", "tgfs_cache_ahead_fetched_total")
+    figures = dict(line.rsplit(" ", 1) for line in fetch(url + "/metrics").decode().splitlines() if line[:1] != "#")
+    return sum(float(figures[name]) for name in blocks) * BLOCK_BYTES
 
 
 def hls_of(url, slug):

@@ -8,11 +8,13 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from . import gateway, library, mount, names, programs, report, telegram
+from . import gateway, ingest, library, memory, mount, names, players, probes, programs, report, telegram
 
 TELEGRAM = {"upload": telegram.upload, "upload-free": telegram.upload_free, "read": telegram.read,
             "read-stalls": telegram.read_stalls, "recover": library.recover, "small": library.small}
-READING = {"mount": mount.mount, "names": names.names, "gateway": gateway.gateway}
+READING = {"mount": mount.mount, "names": names.names, "gateway": gateway.gateway, "players": players.players,
+           "ingest": ingest.ingest, "probe": probes.probe, "scan": probes.scan, "start": probes.start,
+           "memory": memory.memory}
 # Takes long, and is run by name.
 APART = {"million": names.million}
 GROUPS = {"reading": READING, "telegram": TELEGRAM}
@@ -26,6 +28,8 @@ class Run:
     programs: str
     film_mb: int
     files: int
+    films: int
+    ingest_mb: int
     bots: list = field(default_factory=lambda: list(range(1, 11)))
 
 
@@ -44,13 +48,15 @@ def main(usage):
     parser.add_argument("--film-mb", type=int, default=1024)
     parser.add_argument("--bots", help="numbers of bots for `upload`, e.g. 1,4,8 (default: 1 to 10)")
     parser.add_argument("--files", type=int, default=1_000_000, help="of the library of `million`")
+    parser.add_argument("--films", type=int, default=100, help="of the shelf of `scan`")
+    parser.add_argument("--ingest-mb", type=int, default=1000, help="size of the film of `ingest`")
     parser.add_argument("--json")
     parser.add_argument("--programs", help="directory of built programs (default: builds a release)")
     parser.add_argument("lines", nargs="*", metavar="LINE", default=[])
     options = parser.parse_args()
     lines = chosen(parser, options.lines)
     run = Run(programs=os.path.abspath(options.programs) if options.programs else programs.build(), 
-              film_mb=options.film_mb, files=options.files)
+              film_mb=options.film_mb, files=options.files, films=options.films, ingest_mb=options.ingest_mb)
     if options.bots:
         run.bots = [int(number) for number in options.bots.split(",")]
     results = {}

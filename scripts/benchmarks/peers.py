@@ -1,8 +1,8 @@
 """The programs that tgfs is measured against, and those that measure: installed when they are missing."""
 
-import glob
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -136,7 +136,6 @@ class RcloneHttp:
 
 
 def is_listening(port):
-    import socket
     try:
         socket.create_connection(("127.0.0.1", port), 0.2).close()
         return True
@@ -147,7 +146,6 @@ def is_listening(port):
 
 def free_ports(count):
     """Neighbouring ports that nobody uses."""
-    import socket
     for first in range(18200, 19000, count):
         try:
             for port in range(first, first + count):
@@ -157,10 +155,3 @@ def free_ports(count):
         except OSError:
             continue
     sys.exit("bench: no free ports")
-
-
-def leftovers(directory):
-    """Unmounts what an interrupted run left."""
-    for path in glob.glob(os.path.join(directory, "*")):
-        if os.path.ismount(path):
-            unmount(path)

@@ -42,6 +42,10 @@ class Stage:
              "--http", self.http, self.path("mnt")],
             self.path(f"{state}.log"))
 
+    def url(self):
+        """Where its HTTP listens, when it does."""
+        return dict(word.split("=", 1) for word in self.daemon.ready_line().split()[1:])["http"]
+
     def remount(self):
         """The same state with empty caches."""
         self.daemon.stop()
