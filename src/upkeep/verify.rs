@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::index::{Index, IndexError};
 use crate::model::{BlockIndex, EntryId, EntryKind, Name, PackRef};
 use crate::remote::retry::{Deadline, retry};
-use crate::remote::{Remote, RemoteError, RemoteErrorKind, fetch_block, fetch_table};
+use crate::remote::{
+    Outlook, PackTable, Remote, RemoteError, RemoteErrorKind, fetch_block, fetch_table,
+};
 
 /// Entries read from the index in one go.
 const STEP: usize = 256;
@@ -37,6 +39,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Blocks read and compared.
     pub blocks: u64,
+    /// Packs that the remote will soon not show any more.
+    pub fading: u64,
     pub problems: Vec<Problem>,
 }
 
@@ -121,12 +125,15 @@ impl VerifyReport {
     fn take(
         &mut self,
         wanted: &Wanted,
-        outcome: Result<u64, RemoteError>,
+        outcome: Result<Checked, RemoteError>,
     ) -> Result<(), RemoteError> {
         self.packs += 1;
         self.bytes += wanted.pack.len;
         match outcome {
-            Ok(blocks) => self.blocks += blocks,
+            Ok(checked) => {
+                self.blocks += checked.blocks;
+                self.fading += u64::from(checked.outlook == Outlook::Fading);
+            }
             Err(error)
                 if matches!(
                     error.kind,
@@ -146,18 +153,35 @@ impl VerifyReport {
     }
 }
 
-/// How many blocks were read.
+/// A pack that is as it should be.
+#[derive(Debug)]
+struct Checked {
+    /// That were read.
+    blocks: u64,
+    outlook: Outlook,
+}
+
 async fn check_pack(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,
     depth: Depth,
-) -> Result<u64, RemoteError> {
+) -> Result<Checked, RemoteError> {
     check_size(remote, pack).await?;
+    let outlook = retry(deadline(), || remote.outlook(pack)).await?;
     let table = retry(deadline(), || fetch_table(remote, pack)).await?;
-    if depth == Depth::Packs {
-        return Ok(0);
-    }
-    let table = &table;
+    let blocks = match depth {
+        Depth::Packs => 0,
+        Depth::Blocks => check_blocks(remote, pack, &table).await?,
+    };
+    Ok(Checked { blocks, outlook })
+}
+
+/// How many were read.
+async fn check_blocks(
+    remote: &Arc<dyn Remote>,
+    pack: &PackRef,
+    table: &PackTable,
+) -> Result<u64, RemoteError> {
     let reads = (0..table.block_count()).map(|block| async move {
         let block = BlockIndex(block);
         retry(deadline(), || fetch_block(remote, pack, table, block)).await

@@ -84,6 +84,29 @@ async fn telegram_keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn encrypted_telegram_keeps_the_contract() {
+    let bench = Bench::start(unlimited(3)).await;
+    contract(crate::remote::contract::encrypted(Arc::new(bench.remote())).await).await;
+}
+
+#[tokio::test]
+async fn a_pack_that_newer_posts_will_hide_is_told() {
+    let bench = Bench::start(unlimited(2)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[5]);
+    let old = store_pack(&remote, &pack).await.unwrap();
+    bench
+        .sim
+        .skip_ids(telegram_sim::Channel(1), 950_000)
+        .unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[5]);
+    let new = store_pack(&remote, &pack).await.unwrap();
+    assert_eq!(remote.outlook(&old).await.unwrap(), Outlook::Fading);
+    assert_eq!(remote.outlook(&new).await.unwrap(), Outlook::Lasting);
+}
+
+#[tokio::test]
 async fn a_restart_signs_nothing_in_again() {
     let bench = Bench::start(unlimited(2)).await;
     let remote = bench.ready().await;
