@@ -1,4 +1,5 @@
-//! `tgfs verify`: whether the remote holds what the index says.
+//! `tgfs verify`: whether the remote holds what the index says. Reading every block of a large
+//! library takes days: that goes on where it was interrupted, and leaves the lanes to readers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,11 +7,12 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::index::{Index, IndexError};
+use crate::index::{Index, IndexError, Rows};
 use crate::model::{BlockIndex, EntryId, EntryKind, Name, PackRef};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{
-    Outlook, PackTable, Remote, RemoteError, RemoteErrorKind, fetch_block, fetch_table,
+    Outlook, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency, fetch_block_beside,
+    fetch_table,
 };
 
 /// Entries read from the index in one go.
@@ -19,6 +21,9 @@ const STEP: usize = 256;
 const PACKS_AT_ONCE: usize = 8;
 /// Blocks of each of them: 16 MiB on their way in all.
 const BLOCKS_AT_ONCE: usize = 4;
+/// Rows of a round of all blocks that was interrupted.
+const ROWS: &str = "verify";
+const ROUND_ROW: &[u8] = b"round";
 /// For one request to the remote.
 const REQUEST_DEADLINE: std::time::Duration = std::time::Duration::from_secs(120);
 
@@ -33,6 +38,7 @@ pub enum Depth {
 /// What verifying found; for people and as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
+    /// Looked at by this run.
     pub files: u64,
     pub packs: u64,
     /// Bytes of all packs.
@@ -83,13 +89,21 @@ pub async fn verify(
     depth: Depth,
     progress: &mut (dyn FnMut(&VerifyReport) + Send),
 ) -> Result<VerifyReport, VerifyError> {
-    let mut report = VerifyReport::default();
+    let rows = index.rows(ROWS)?;
+    let mut round = match depth {
+        Depth::Packs => Round::default(),
+        Depth::Blocks => Round::read(&rows)?,
+    };
     let mut seen = BTreeSet::new();
-    let mut after: Option<EntryId> = None;
+    let mut after = round.after;
+    let mut reading = None;
     loop {
         let entries = index.entries(after, STEP)?;
         let Some(last) = entries.last() else {
-            return Ok(report);
+            if depth == Depth::Blocks {
+                rows.remove(ROUND_ROW)?;
+            }
+            return Ok(round.report);
         };
         after = Some(last.id);
         let mut wanted = Vec::new();
@@ -97,7 +111,7 @@ pub async fn verify(
             let EntryKind::File(content) = &entry.kind else {
                 continue;
             };
-            report.files += 1;
+            round.report.files += 1;
             let packs = content.packs().into_iter();
             wanted.extend(
                 packs
@@ -115,8 +129,44 @@ pub async fn verify(
         });
         let mut checks = stream::iter(checks).buffered(PACKS_AT_ONCE);
         while let Some((wanted, outcome)) = checks.next().await {
-            report.take(&wanted, outcome)?;
-            progress(&report);
+            // In the order of the index: the entries before this one are through.
+            if depth == Depth::Blocks && reading.is_some_and(|file| file != wanted.file) {
+                round.after = reading;
+                round.keep(&rows)?;
+            }
+            reading = Some(wanted.file);
+            round.report.take(&wanted, outcome)?;
+            progress(&round.report);
+        }
+    }
+}
+
+/// How far a round of all blocks has come.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Round {
+    /// The last entry whose packs were read.
+    after: Option<EntryId>,
+    report: VerifyReport,
+}
+
+impl Round {
+    /// A row that cannot be read begins a new round.
+    fn read(rows: &Rows) -> Result<Self, IndexError> {
+        let row = rows.get(ROUND_ROW)?.unwrap_or_default();
+        let mut kept: Self = serde_json::from_slice(&row).unwrap_or_default();
+        kept.report.files = 0;
+        if kept.report.packs > 0 {
+            let packs = kept.report.packs;
+            tracing::info!(packs, "verifying goes on where it was interrupted");
+        }
+        Ok(kept)
+    }
+
+    fn keep(&self, rows: &Rows) -> Result<(), IndexError> {
+        match serde_json::to_vec(self) {
+            Ok(row) => rows.put(ROUND_ROW, &row),
+            // Then the next run begins anew.
+            Err(_) => Ok(()),
         }
     }
 }
@@ -168,7 +218,7 @@ async fn check_pack(
 ) -> Result<Checked, RemoteError> {
     check_size(remote, pack).await?;
     let outlook = retry(deadline(), || remote.outlook(pack)).await?;
-    let table = retry(deadline(), || fetch_table(remote, pack)).await?;
+    let table = Arc::new(retry(deadline(), || fetch_table(remote, pack)).await?);
     let blocks = match depth {
         Depth::Packs => 0,
         Depth::Blocks => check_blocks(remote, pack, &table).await?,
@@ -180,11 +230,15 @@ async fn check_pack(
 async fn check_blocks(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,
-    table: &PackTable,
+    table: &Arc<PackTable>,
 ) -> Result<u64, RemoteError> {
     let reads = (0..table.block_count()).map(|block| async move {
         let block = BlockIndex(block);
-        retry(deadline(), || fetch_block(remote, pack, table, block)).await
+        let read = || {
+            let table = async { Ok::<_, RemoteError>(Arc::clone(table)) };
+            fetch_block_beside(remote, pack, table, block, Urgency::Ahead)
+        };
+        retry(deadline(), read).await
     });
     let reads = stream::iter(reads).buffered(BLOCKS_AT_ONCE);
     reads
