@@ -164,7 +164,7 @@ pub enum StatUnit {
 /// One line of `db-stats`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
-    /// `index`, `journal`, `cache`, `spool`, `remote`
+    /// `index`, `journal`, `cache`, `disk cache`, `pinned`, `spool`, `remote`
     pub part: String,
     pub name: String,
     pub value: u64,

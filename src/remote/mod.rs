@@ -35,7 +35,9 @@ pub use locked::LockedRemote;
 pub use log::{LogDecoder, LogEncoder, LogHeader, is_superseded};
 pub use moving::{LogPlace, MovingRemote};
 pub use pack::{PackError, PackInput, PackTable, SealedPack, tail_of_plain};
-pub use transfer::{fetch_block, fetch_block_beside, fetch_table, store_pack, store_pack_telling};
+pub use transfer::{
+    fetch_block, fetch_stored, fetch_table, open_block, open_table, store_pack, store_pack_telling,
+};
 pub use unlock::{Passphrases, Unlocked, unlock};
 
 /// A place for packs and for the log of one library.
