@@ -267,6 +267,7 @@ async fn readable(items: Vec<Item>) -> (Vec<Item>, Vec<Item>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::BlockCache;
     use crate::remote::LocalRemote;
     use crate::remote::testing::{Fault, FaultyRemote, Operation};
 
@@ -278,7 +279,8 @@ mod tests {
         let remote = FaultyRemote::new(Arc::new(LocalRemote::open(directory.path()).unwrap()));
         remote.inject(Operation::Put, &Fault::Hang, 1);
         let jobs = Arc::new(Jobs::default());
-        let outgoing = Arc::new(Outgoing::new(remote.clone()));
+        let cache = BlockCache::new(remote.clone(), 1 << 20, Duration::from_secs(1));
+        let outgoing = Arc::new(Outgoing::new(remote.clone(), Arc::new(cache)));
         let packer = Arc::new(Packer::start(outgoing, Arc::clone(&jobs), 64 << 20));
         let mut waiting = Vec::new();
         for name in ["goes", "stays", "goes too"] {

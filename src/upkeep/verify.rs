@@ -11,8 +11,8 @@ use crate::index::{Index, IndexError, Rows};
 use crate::model::{BlockIndex, EntryId, EntryKind, Name, PackRef};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{
-    Outlook, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency, fetch_block_beside,
-    fetch_table,
+    Outlook, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency, fetch_stored, fetch_table,
+    open_block,
 };
 
 /// Entries read from the index in one go.
@@ -218,7 +218,7 @@ async fn check_pack(
 ) -> Result<Checked, RemoteError> {
     check_size(remote, pack).await?;
     let outlook = retry(deadline(), || remote.outlook(pack)).await?;
-    let table = Arc::new(retry(deadline(), || fetch_table(remote, pack)).await?);
+    let table = retry(deadline(), || fetch_table(remote, pack)).await?;
     let blocks = match depth {
         Depth::Packs => 0,
         Depth::Blocks => check_blocks(remote, pack, &table).await?,
@@ -230,15 +230,13 @@ async fn check_pack(
 async fn check_blocks(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,
-    table: &Arc<PackTable>,
+    table: &PackTable,
 ) -> Result<u64, RemoteError> {
     let reads = (0..table.block_count()).map(|block| async move {
         let block = BlockIndex(block);
-        let read = || {
-            let table = async { Ok::<_, RemoteError>(Arc::clone(table)) };
-            fetch_block_beside(remote, pack, table, block, Urgency::Ahead)
-        };
-        retry(deadline(), read).await
+        let read = || fetch_stored(remote, pack, block, Urgency::Ahead);
+        let stored = retry(deadline(), read).await?;
+        open_block(pack, table, block, stored, remote.cipher())
     });
     let reads = stream::iter(reads).buffered(BLOCKS_AT_ONCE);
     reads
