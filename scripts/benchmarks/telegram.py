@@ -21,12 +21,12 @@ def upload(run):
             stage = Stage(run.programs, bots, "--latency-ms", 30, "--bot-mbytes-per-s", 8)
             try:
                 stage.attached()
-                seconds, cpu = store(stage, source, megabytes)
+                copied, seconds, cpu = store(stage, source, megabytes)
             finally:
                 stage.close()
             rate = megabytes / seconds
             one = one or rate
-            rows.append({"bots": bots, "seconds": round(seconds, 1), "MB/s": round(rate, 1),
+            rows.append({"bots": bots, "copied s": round(copied, 1), "stored s": round(seconds, 1), "MB/s": round(rate, 1),
                          "x one bot": round(rate / one, 2), "CPU s/GB": round(cpu, 2), "load": load()})
     return rows
 
@@ -42,10 +42,10 @@ def upload_free(run):
             stage = Stage(run.programs, 4)
             try:
                 stage.attached()
-                seconds, cpu = store(stage, source, megabytes)
+                copied, seconds, cpu = store(stage, source, megabytes)
             finally:
                 stage.close()
-            rows.append({"MB/s": round(megabytes / seconds, 1), "CPU s/GB": round(cpu, 2), "load": load()})
+            rows.append({"copied s": round(copied, 1), "stored s": round(seconds, 1), "MB/s": round(megabytes / seconds, 1), "CPU s/GB": round(cpu, 2), "load": load()})
     return rows
 
 
