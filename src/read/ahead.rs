@@ -228,6 +228,7 @@ impl Ahead {
                     // Who only looks at a film stays within what is pinned of it.
                     Some(want) if self.is_pinned(reading.range, source) => {
                         stream.window.give_back(want.offset);
+                        stream.window.shrink();
                     }
                     Some(want) => self.fetch(&mut stream, want, source),
                     None => {}

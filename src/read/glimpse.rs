@@ -11,9 +11,9 @@ use crate::cache::BlockCache;
 use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, PackRef};
 use crate::spool::Spool;
 
-/// Most blocks of a look, 8 MiB: ffprobe reads 5,000,000 bytes of a film that it finds odd, and the
-/// kernel some more.
-const MOST_BLOCKS: u64 = 16;
+/// Most blocks of a look, 10 MiB: ffprobe reads 5,000,000 bytes of a film that it finds odd, then its
+/// end and its tables, and the kernel up to 2 MiB more.
+const MOST_BLOCKS: u64 = 20;
 /// A look reads less than this part of a file.
 const PART: u64 = 2;
 
