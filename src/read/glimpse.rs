@@ -58,7 +58,7 @@ impl Glimpse {
         source: Source<'_>,
     ) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.most == 0 {
+        if state.most == 0 || !cache.has_pins() {
             return;
         }
         let Some((extents, blobs)) = source(range) else {
@@ -74,7 +74,7 @@ impl Glimpse {
             let block = BlockIndex(number);
             let is_known =
                 |known: &(PackRef, BlockIndex)| known.1 == block && known.0.id == pack.id;
-            if state.blocks.iter().any(is_known) || !cache.pins(&pack) {
+            if state.blocks.iter().any(is_known) {
                 continue;
             }
             if state.blocks.len() == state.most {
