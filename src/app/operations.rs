@@ -268,6 +268,7 @@ impl Operations for AppOperations {
         let left = cleanup::left_behind(&self.index).map_err(|error| error.to_string())?;
         Ok(Verified {
             packs_left: left.packs,
+            packs_fading: report.fading,
             packs: report.packs,
             bytes_read: report.bytes,
             findings: report.problems.len() as u64,

@@ -117,7 +117,7 @@ impl Parts {
             reader: reader.clone(),
             remote: Arc::clone(&remote),
             publisher: Publisher::start(Arc::clone(&index), Arc::clone(&remote)),
-            tool: Arc::new(Ffmpeg::new(launcher)),
+            tool: Arc::new(Ffmpeg::new(launcher).with_threads(config.media.threads)),
         };
         let workers = match purpose {
             Purpose::Look => Workers::None,

@@ -4,6 +4,7 @@
 mod bots;
 mod dotenv;
 mod layers;
+mod media;
 mod quantity;
 mod report;
 mod resolve;
@@ -22,6 +23,7 @@ use arc_swap::ArcSwap;
 
 pub use bots::Bot;
 pub use layers::{FlagValue, Inputs, Source};
+pub use media::MediaConfig;
 pub use quantity::{parse_duration, parse_size};
 pub use report::{Reloaded, Row};
 pub use resolve::{Loaded, load, reload};
@@ -142,14 +144,6 @@ pub struct MountConfig {
     pub sidecars: Sidecars,
     /// Quiet time between a file's last close and its ingest.
     pub settle: Duration,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MediaConfig {
-    pub min_segment: Duration,
-    pub max_segment: Duration,
-    /// Bytes that a segment should stay below.
-    pub max_segment_size: u64,
 }
 
 /// Where the gateway listens.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::layers::Values;
 use super::secret::MASK;
 use super::settings::{Exposure, Takes};
-use super::{Config, LogConfig, SpoolConfig, Store, TelegramConfig};
+use super::{Config, LogConfig, MediaConfig, SpoolConfig, Store, TelegramConfig};
 
 /// One setting, as `tgfs config` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,10 @@ pub(super) fn merge_live(old: &Config, new: &Config) -> (Config, Reloaded) {
     let merged = Config {
         env_file: new.env_file.clone(),
         mount: new.mount.clone(),
-        media: new.media.clone(),
+        media: MediaConfig {
+            threads: old.media.threads,
+            ..new.media.clone()
+        },
         pack_size: new.pack_size,
         keep_deleted: new.keep_deleted,
         spool: SpoolConfig {
@@ -130,6 +133,7 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
             "MAX_CHUNK_SIZE",
             media.max_segment_size != others_media.max_segment_size,
         ),
+        ("FFMPEG_THREADS", media.threads != others_media.threads),
         ("TGFS_PACK_SIZE", one.pack_size != other.pack_size),
         ("TGFS_KEEP_DELETED", one.keep_deleted != other.keep_deleted),
         ("CACHE_SIZE", one.cache.memory != other.cache.memory),

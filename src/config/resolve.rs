@@ -68,7 +68,7 @@ pub fn reload(handle: &ConfigHandle, inputs: &Inputs) -> Result<report::Reloaded
     Ok(handle.apply(&new))
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     values: &'a Values,
     inputs: &'a Inputs,
     problems: Vec<String>,
@@ -89,7 +89,7 @@ impl Reader<'_> {
             encryption: self.encryption(),
             spool: self.spool(&state_dir),
             mount: self.mount(),
-            media: self.media(),
+            media: MediaConfig::read(self),
             pack_size: self.pack_size(),
             keep_deleted: self.duration("TGFS_KEEP_DELETED"),
             cache: self.cache(&state_dir),
@@ -102,7 +102,7 @@ impl Reader<'_> {
         }
     }
 
-    fn problem(&mut self, name: &str, text: &str) {
+    pub(super) fn problem(&mut self, name: &str, text: &str) {
         let source = self.values.source(name);
         self.problems.push(format!("{name} ({source}): {text}"));
     }
@@ -128,7 +128,7 @@ impl Reader<'_> {
         }
     }
 
-    fn size(&mut self, name: &str) -> Option<u64> {
+    pub(super) fn size(&mut self, name: &str) -> Option<u64> {
         self.parsed(name, parse_size)
     }
 
@@ -136,7 +136,7 @@ impl Reader<'_> {
         self.parsed(name, parse_duration).unwrap_or_default()
     }
 
-    fn deadline(&mut self, name: &str) -> Duration {
+    pub(super) fn deadline(&mut self, name: &str) -> Duration {
         let deadline = self.duration(name);
         if deadline.is_zero() && self.problems.is_empty() {
             self.problem(name, "must be longer than 0");
@@ -144,7 +144,7 @@ impl Reader<'_> {
         deadline
     }
 
-    fn count<T: std::str::FromStr>(&mut self, name: &str, range: &str) -> Option<T> {
+    pub(super) fn count<T: std::str::FromStr>(&mut self, name: &str, range: &str) -> Option<T> {
         let wrong = |text: &str| format!("{text:?} must be a number ({range})");
         self.parsed(name, |text| text.parse().map_err(|_| wrong(text)))
     }
@@ -348,26 +348,6 @@ impl Reader<'_> {
                 false => Sidecars::Absent,
             },
             settle: self.duration("TGFS_SETTLE"),
-        }
-    }
-
-    fn media(&mut self) -> MediaConfig {
-        let min_segment = self.deadline("MIN_SEGMENT_DURATION");
-        let max_segment = self.deadline("MAX_SEGMENT_DURATION");
-        if min_segment > max_segment {
-            self.problem(
-                "MIN_SEGMENT_DURATION",
-                "must not be above MAX_SEGMENT_DURATION",
-            );
-        }
-        let max_segment_size = self.size("MAX_CHUNK_SIZE").unwrap_or_default();
-        if max_segment_size == 0 && self.problems.is_empty() {
-            self.problem("MAX_CHUNK_SIZE", "must be above 0");
-        }
-        MediaConfig {
-            min_segment,
-            max_segment,
-            max_segment_size,
         }
     }
 

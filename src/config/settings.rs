@@ -202,7 +202,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("MAX_CHUNK_SIZE", Size, Fixed("15MiB"), Live, "segment size that cuts try to stay below"),
     Setting::new("TGFS_OVERSIZE", Choice(&["keep", "reencode"]), Fixed("keep"), NotYet, "what becomes of segments above MAX_CHUNK_SIZE"),
     Setting::new("TGFS_COMPAT_VIDEO", Switch, Fixed("off"), NotYet, "a second rendition for players that cannot decode the first"),
-    Setting::new("FFMPEG_THREADS", Count, Computed("ffmpeg's own choice"), NotYet, "threads of one ffmpeg; this release copies video, and leaves the rest to ffmpeg"),
+    Setting::new("FFMPEG_THREADS", Count, Computed("ffmpeg's own choice"), AtStart, "threads of each decoder and encoder of ffmpeg; copying needs none; 0 = ffmpeg's own choice"),
     Setting::new("FFMPEG_HARDWARE_ACCEL", Text, Fixed("auto"), NotYet, "hardware for re-encoding; this release re-encodes no video"),
     // Store
     Setting::new("TGFS_PACK_SIZE", Size, Fixed("64MiB"), Live, "bytes of one object in the store"),

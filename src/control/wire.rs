@@ -192,6 +192,8 @@ pub struct Verified {
     pub packs: u64,
     /// Packs that nothing names and that could not be deleted.
     pub packs_left: u64,
+    /// Packs that the store will soon not show any more.
+    pub packs_fading: u64,
     pub bytes_read: u64,
     pub findings: u64,
 }

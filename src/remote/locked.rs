@@ -12,7 +12,7 @@ use super::retry::Deadline;
 use super::unlock::open_kept;
 use super::{
     Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Passphrases, Remote, RemoteError, Removal, SealedPack, Unlocked, Urgency, unlock,
+    Outlook, Passphrases, Remote, RemoteError, Removal, SealedPack, Unlocked, Urgency, unlock,
 };
 use crate::model::{ByteRange, KeyStore, PackAddress, PackRef};
 
@@ -170,6 +170,9 @@ impl Remote for LockedRemote {
     }
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.remote().await?.size(pack).await
+    }
+    async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
+        self.remote().await?.outlook(pack).await
     }
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         self.remote().await?.delete(pack).await

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::super::{
     Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Remote, RemoteError, Removal, SealedPack, Urgency,
+    Outlook, Remote, RemoteError, Removal, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef, TelegramAddress};
 
@@ -170,6 +170,9 @@ impl Remote for DistantRemote {
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         tokio::time::sleep(self.distance.latency).await;
         self.inner.size(pack).await
+    }
+    async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
+        self.inner.outlook(pack).await
     }
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         tokio::time::sleep(self.distance.latency).await;
