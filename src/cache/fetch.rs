@@ -1,6 +1,7 @@
 //! How a block comes into the memory: from a file on the disk, else from the remote.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -78,7 +79,16 @@ impl Source {
             let latest = tokio::time::Instant::now() + self.deadline / PAUSE_PART;
             tokio::time::sleep_until(until.min(latest)).await;
         }
-        let attempt = || self.ask_remote(pack, block, urgency);
+        let is_again = AtomicBool::new(false);
+        let attempt = || async {
+            // What opens an encrypted block may have come meanwhile.
+            if is_again.swap(true, Ordering::Relaxed)
+                && let Some(bytes) = self.find_on_disk(pack, block).await
+            {
+                return Ok(bytes);
+            }
+            self.ask_remote(pack, block, urgency).await
+        };
         let fetched = match urgency {
             // A connection that broke is no reader's error while there is time to try again.
             Urgency::Waited => retry(Deadline::after(self.deadline), attempt).await,

@@ -12,6 +12,12 @@ use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, PackId, PackRef};
 use crate::remote::{PackTable, SealedPack};
 
 impl BlockCache {
+    /// Whether anything can be pinned.
+    #[must_use]
+    pub fn has_pins(&self) -> bool {
+        self.source.pinned.is_some()
+    }
+
     /// Whether blocks of a pack can be pinned: a local store is as near as what is pinned.
     #[must_use]
     pub fn pins(&self, pack: &PackRef) -> bool {

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::model::{BLOCK_BYTES, LibraryId, PackAddress, TelegramAddress};
-use crate::remote::testing::{Fault, FaultyRemote, Operation};
+use crate::model::{BLOCK_BYTES, KeyStore, LibraryId, PackAddress, TelegramAddress};
+use crate::remote::testing::{Fault, FaultyRemote, MemoryKeys, Operation};
 use crate::remote::{
     Cipher, KdfCost, LibraryMark, LocalRemote, LockedRemote, PackInput, Passphrases, SealedPack,
     store_pack,
@@ -333,8 +333,13 @@ async fn of_an_encrypted_pack_no_plain_byte_lies_on_the_disk() {
     let local = LocalRemote::open(&far.keep.path().join("encrypted")).unwrap();
     far.remote = FaultyRemote::new(Arc::new(local));
     let store: Arc<dyn Remote> = far.remote.clone();
-    let passphrases = Passphrases::new(Some("correct horse"), None);
-    let locked: Arc<dyn Remote> = LockedRemote::new(store, passphrases, KdfCost::NONE);
+    let keys: Arc<dyn KeyStore> = Arc::new(MemoryKeys::default());
+    let life = |passphrase| -> Arc<dyn Remote> {
+        let passphrases = Passphrases::new(Some(passphrase), None);
+        let keys = Arc::clone(&keys);
+        LockedRemote::keeping(Arc::clone(&store), passphrases, KdfCost::NONE, keys)
+    };
+    let locked = life("correct horse");
     let mark = LibraryMark {
         id: LibraryId::random(),
         wrap: None,
@@ -349,14 +354,14 @@ async fn of_an_encrypted_pack_no_plain_byte_lies_on_the_disk() {
     let address = far.pack.address.clone();
     far.pack = store_pack(&locked, &sealed).await.unwrap();
     far.pack.address = address;
-    let cache = || {
+    let cache = |remote| {
         let tiers = Tiers {
             disk: Some(DiskStore::open(far.limits()).unwrap()),
             pinned: None,
         };
-        BlockCache::with_tiers(Arc::clone(&locked), 64 << 20, DEADLINE, tiers)
+        BlockCache::with_tiers(remote, 64 << 20, DEADLINE, tiers)
     };
-    let first = cache();
+    let first = cache(locked);
     far.read(&first, 0..1).await;
     first.close().await;
     let files = far.files();
@@ -365,8 +370,16 @@ async fn of_an_encrypted_pack_no_plain_byte_lies_on_the_disk() {
         let bytes = std::fs::read(file).unwrap();
         assert!(!bytes.windows(16).any(|some| some == [0; 16]));
     }
+    // The next life does not reach the store, where the key is wrapped.
     far.away();
-    let second = cache();
+    far.remote.inject(Operation::ReadLog, &AWAY, 1000);
+    let second = cache(life("correct horse"));
     far.read(&second, 0..1).await;
     assert_eq!(second.stats().disk.hits, 1);
+    second.close().await;
+    let stranger = cache(life("correct donkey"));
+    let read = async || stranger.block(&far.pack, BlockIndex(0)).await;
+    let reading = tokio::time::timeout(Duration::from_secs(1), read());
+    assert!(!matches!(reading.await, Ok(Ok(_))));
+    assert_eq!(stranger.stats().disk.damaged, 0, "it is not known to be");
 }

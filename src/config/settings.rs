@@ -214,7 +214,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("CACHE_SIZE", Size, Computed("1 GiB, at most a quarter of the memory"), AtStart, "bytes of the cache in memory; with `CACHE_TYPE=disk`, on the disk"),
     Setting::new("CACHE_DIR", Path, Computed("<state>/cache"), AtStart, "where the disk cache lies"),
     Setting::new("TGFS_CACHE_DISK_SIZE", Size, Fixed("10GiB"), AtStart, "most bytes of the disk cache; it also leaves twice TGFS_SPOOL_RESERVE free"),
-    Setting::new("TGFS_PIN_SIZE", Size, Fixed("2GiB"), AtStart, "most bytes, in the state directory, of what a scan of the library reads of its files; 0 = none"),
+    Setting::new("TGFS_PIN_SIZE", Size, Fixed("4GiB"), AtStart, "most bytes, in the state directory, of what a scan of the library reads of its files; 0 = none"),
     Setting::new("PRELOAD_SEGMENTS", Count, Fixed("8"), AtStart, "how far to fetch ahead of who reads in sequence, in segments of 8 MiB; 0 = not at all"),
     Setting::new("MAX_CONCURRENT_PRELOADS", Count, Fixed("5"), AtStart, "readers that are fetched ahead for at the same time; they share a quarter of CACHE_SIZE"),
     // HTTP

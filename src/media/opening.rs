@@ -13,9 +13,13 @@ use crate::model::ByteRange;
 
 /// The head of every film: ffprobe reads frames until it knows the codecs and the frame rate.
 const HEAD_BYTES: u64 = 2 << 20;
-/// Where streams are not listed at the head, ffprobe reads all of its `probesize` (5,000,000 bytes)
-/// to see whether there are more.
-const LONG_HEAD_BYTES: u64 = 5 << 20;
+/// Where streams are not listed at the head, or not with all that ffprobe wants to know of them, it
+/// reads all of its `probesize` (5,000,000 bytes), and the kernel up to 2 MiB ahead of it.
+const LONG_HEAD_BYTES: u64 = 8 << 20;
+/// Such streams in Matroska: pictures of subtitles, whose size stands in the first of them.
+const PICTURES: [&[u8]; 3] = [b"S_HDMV/PGS", b"S_VOBSUB", b"S_DVBSUB"];
+/// Where Matroska's tracks are listed, nearly always.
+const TRACKS_BYTES: usize = 64 << 10;
 /// The frames behind the tables, where these stand before them.
 const FRAMES_BYTES: u64 = 1 << 20;
 /// The end of every film. For its duration the end of a stream is read (`DURATION_MAX_READ_SIZE`,
@@ -35,14 +39,18 @@ pub fn opening_ranges(file: &File, len: u64) -> io::Result<Vec<ByteRange>> {
     let Some(container) = sniff(&head) else {
         return Ok(Vec::new());
     };
-    let lists_streams = !matches!(
-        container,
-        Container::MpegTs | Container::MpegPs | Container::Flv
-    );
-    let first = if lists_streams {
-        HEAD_BYTES
-    } else {
-        LONG_HEAD_BYTES
+    let is_read_long = match container {
+        Container::MpegTs | Container::MpegPs | Container::Flv | Container::Avi => true,
+        Container::Matroska => {
+            let tracks = read_up_to(file, 0, TRACKS_BYTES)?;
+            let has = |codec: &&[u8]| memchr::memmem::find(&tracks, codec).is_some();
+            PICTURES.iter().any(has)
+        }
+        _ => false,
+    };
+    let first = match is_read_long {
+        true => LONG_HEAD_BYTES,
+        false => HEAD_BYTES,
     };
     let mut tables = match container {
         Container::Matroska => matroska(file, len)?,

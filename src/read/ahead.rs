@@ -228,6 +228,7 @@ impl Ahead {
                     // Who only looks at a film stays within what is pinned of it.
                     Some(want) if self.is_pinned(reading.range, source) => {
                         stream.window.give_back(want.offset);
+                        stream.window.shrink();
                     }
                     Some(want) => self.fetch(&mut stream, want, source),
                     None => {}
@@ -242,15 +243,17 @@ impl Ahead {
     }
 
     fn is_pinned(&self, range: ByteRange, source: Source<'_>) -> bool {
+        if !self.cache.has_pins() {
+            return false;
+        }
         let located = source(range)
             .and_then(|(extents, blobs)| locate(&extents, &blobs, |id| self.spool.get(id)).ok());
-        located.is_some_and(|places| {
-            places.iter().all(|place| match place {
-                Place::Pack { pack, offset, .. } => u32::try_from(offset / BLOCK_BYTES)
-                    .is_ok_and(|number| self.cache.is_pinned((pack.id, BlockIndex(number)))),
-                Place::Zeros(_) | Place::Spool { .. } => false,
-            })
-        })
+        let is_pinned = |place: &Place| match place {
+            Place::Pack { pack, offset, .. } => u32::try_from(offset / BLOCK_BYTES)
+                .is_ok_and(|number| self.cache.is_pinned((pack.id, BlockIndex(number)))),
+            Place::Zeros(_) | Place::Spool { .. } => false,
+        };
+        located.is_some_and(|places| !places.is_empty() && places.iter().all(is_pinned))
     }
 
     /// Bytes ahead of each reader: the budget is shared by those that there are.

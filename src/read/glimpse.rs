@@ -11,9 +11,9 @@ use crate::cache::BlockCache;
 use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, PackRef};
 use crate::spool::Spool;
 
-/// Most blocks of a look, 8 MiB: ffprobe reads 5,000,000 bytes of a film that it finds odd, and the
-/// kernel some more.
-const MOST_BLOCKS: u64 = 16;
+/// Most blocks of a look, 10 MiB: ffprobe reads 5,000,000 bytes of a film that it finds odd, then its
+/// end and its tables, and the kernel up to 2 MiB more.
+const MOST_BLOCKS: u64 = 20;
 /// A look reads less than this part of a file.
 const PART: u64 = 2;
 
@@ -58,7 +58,7 @@ impl Glimpse {
         source: Source<'_>,
     ) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.most == 0 {
+        if state.most == 0 || !cache.has_pins() {
             return;
         }
         let Some((extents, blobs)) = source(range) else {
@@ -74,7 +74,7 @@ impl Glimpse {
             let block = BlockIndex(number);
             let is_known =
                 |known: &(PackRef, BlockIndex)| known.1 == block && known.0.id == pack.id;
-            if state.blocks.iter().any(is_known) || !cache.pins(&pack) {
+            if state.blocks.iter().any(is_known) {
                 continue;
             }
             if state.blocks.len() == state.most {

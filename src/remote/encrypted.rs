@@ -56,6 +56,11 @@ impl EncryptedRemote {
         })
     }
 
+    /// The wrap of its key, as the mark has it or will have it.
+    pub(super) const fn wrap(&self) -> &Bytes {
+        &self.wrap
+    }
+
     fn mark(&self, id: LibraryId) -> LibraryMark {
         LibraryMark {
             id,

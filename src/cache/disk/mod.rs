@@ -229,7 +229,7 @@ impl DiskStore {
         count(&self.shared.counters.hit_bytes, len);
     }
 
-    /// Removes a file that is not what it should be.
+    /// Removes a file that is not what it should be. Blocking.
     pub fn remove_damaged(&self, item: Item) {
         count(&self.shared.counters.damaged, 1);
         tracing::warn!(
@@ -237,8 +237,11 @@ impl DiskStore {
             ?item,
             "a cached file is damaged and was dropped; is the disk well?"
         );
+        // At once: what comes in its place is offered next.
+        if let Err(error) = self.shared.place.remove(item) {
+            tracing::debug!(?item, %error, "a cached file cannot be removed");
+        }
         lock(&self.shared.ledger).remove(item);
-        self.doom(vec![item]);
     }
 
     /// Takes a file to be written soon; never waits, and lets it go where too many wait.

@@ -179,7 +179,12 @@ impl Place {
                 let Some(item) = Item::parse(&name) else {
                     continue;
                 };
-                let metadata = file.metadata()?;
+                let metadata = match file.metadata() {
+                    Ok(metadata) => metadata,
+                    // Dropped meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
                 let used = metadata.modified().map_or(0, millis);
                 if each(item, metadata.len(), used) == Look::Enough {
                     return Ok(());
