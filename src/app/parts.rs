@@ -1,12 +1,13 @@
 //! The parts of an open library, from settings: store, index, spool, cache, ingest, file system.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
 use super::attach::{self, Attaching, Ends, Leftovers, Need};
 use super::store::{self, OpenStore};
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, DiskLimits, DiskStore, Eviction, Tiers};
 use crate::config::{Config, Sidecars, Store, ViewsListing};
 use crate::index::{Index, Owner};
 use crate::ingest::publisher::Publisher;
@@ -24,6 +25,9 @@ use crate::vfs::{self, HlsListing, Vfs, VfsParts, VfsSettings};
 const SPOOL_LEAVES_FREE: u64 = 5 << 30;
 /// The spool's size where less than that is free: enough to work with, and the reserve still holds.
 const SMALLEST_SPOOL: u64 = 256 << 20;
+
+/// What nobody opened for so long makes room for what is new.
+const PINNED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Whether an opened state also works on its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +90,11 @@ impl Parts {
             Spool::open(spool_config(config))
                 .with_context(|| format!("the spool {}", config.spool.dir.display()))?,
         );
-        let cache = Arc::new(BlockCache::new(
+        let cache = Arc::new(BlockCache::with_tiers(
             Arc::clone(&remote),
-            config.cache_size,
+            config.cache.memory,
             config.read_deadline,
+            tiers(config),
         ));
         let limits = AheadLimits {
             segments: config.preload.segments,
@@ -112,7 +117,7 @@ impl Parts {
             reader: reader.clone(),
             remote: Arc::clone(&remote),
             publisher: Publisher::start(Arc::clone(&index), Arc::clone(&remote)),
-            tool: Arc::new(Ffmpeg::new(launcher)),
+            tool: Arc::new(Ffmpeg::new(launcher).with_threads(config.media.threads)),
         };
         let workers = match purpose {
             Purpose::Look => Workers::None,
@@ -167,6 +172,7 @@ impl Parts {
         self.attaching.stop().await;
         let committed = self.vfs.commit_all().await;
         self.ingest.stop().await;
+        self.cache.close().await;
         let index = Arc::clone(&self.index);
         let shut = tokio::task::spawn_blocking(move || index.shutdown()).await?;
         committed.map_err(|error| anyhow!("{error}"))?;
@@ -192,6 +198,45 @@ async fn tie(ends: Ends, config: &Config, purpose: Purpose) -> anyhow::Result<At
         ingest.stop().await;
     }
     begun
+}
+
+/// The files below the memory cache. A directory that cannot be used costs speed and no more.
+fn tiers(config: &Config) -> Tiers {
+    if matches!(config.store, Store::Local { .. }) {
+        // What it holds is on a disk already.
+        return Tiers::default();
+    }
+    let open = |what: &str, limits: DiskLimits| {
+        let directory = limits.directory.clone();
+        match DiskStore::open(limits) {
+            Ok(store) => Some(store),
+            Err(error) => {
+                tracing::warn!(directory = %directory.display(), %error, "no {what}: it cannot be used");
+                None
+            }
+        }
+    };
+    // Below this the spool would be the next to have no room.
+    let floor = config.spool.reserve.saturating_mul(2);
+    let disk = config.cache.disk.as_ref().and_then(|disk| {
+        let limits = DiskLimits {
+            directory: disk.dir.clone(),
+            budget: disk.size,
+            floor,
+            eviction: Eviction::Oldest,
+        };
+        open("disk cache", limits)
+    });
+    let pinned = (config.cache.pinned > 0).then(|| DiskLimits {
+        directory: config.state_dir.join("pinned"),
+        budget: config.cache.pinned,
+        floor,
+        eviction: Eviction::Unused(PINNED_FOR),
+    });
+    Tiers {
+        disk,
+        pinned: pinned.and_then(|limits| open("pinned blocks", limits)),
+    }
 }
 
 fn spool_config(config: &Config) -> SpoolConfig {

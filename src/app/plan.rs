@@ -15,7 +15,8 @@ use crate::process::Launcher;
 /// # Errors
 /// When the file or the media tools cannot be used.
 pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
-    let tool: Arc<dyn MediaTool> = Arc::new(Ffmpeg::new(Launcher::this_binary()));
+    let tool: Arc<dyn MediaTool> =
+        Arc::new(Ffmpeg::new(Launcher::this_binary()).with_threads(config.media.threads));
     let scratch = std::env::temp_dir().join(format!("tgfs-plan-{}", std::process::id()));
     let found = report::plan_report(&tool, file, &scratch, &cut_policy(config), &|_| {})
         .await

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::layers::Values;
 use super::secret::MASK;
 use super::settings::{Exposure, Takes};
-use super::{Config, LogConfig, SpoolConfig, Store, TelegramConfig};
+use super::{Config, LogConfig, MediaConfig, SpoolConfig, Store, TelegramConfig};
 
 /// One setting, as `tgfs config` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +47,8 @@ fn computed(name: &str, config: &Config) -> Option<String> {
         "TGFS_STORE" => Some(config.store.describe()),
         "TGFS_STATE_DIR" => Some(config.state_dir.display().to_string()),
         "TGFS_SPOOL_DIR" => Some(config.spool.dir.display().to_string()),
-        "CACHE_SIZE" => Some(format!("{}MiB", config.cache_size >> 20)),
+        // With CACHE_TYPE=disk it is the size on the disk, which has a setting of its own.
+        "CACHE_SIZE" => Some(format!("{}MiB", config.cache.memory >> 20)),
         _ => None,
     }
 }
@@ -67,7 +68,10 @@ pub(super) fn merge_live(old: &Config, new: &Config) -> (Config, Reloaded) {
     let merged = Config {
         env_file: new.env_file.clone(),
         mount: new.mount.clone(),
-        media: new.media.clone(),
+        media: MediaConfig {
+            threads: old.media.threads,
+            ..new.media.clone()
+        },
         pack_size: new.pack_size,
         keep_deleted: new.keep_deleted,
         spool: SpoolConfig {
@@ -129,9 +133,15 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
             "MAX_CHUNK_SIZE",
             media.max_segment_size != others_media.max_segment_size,
         ),
+        ("FFMPEG_THREADS", media.threads != others_media.threads),
         ("TGFS_PACK_SIZE", one.pack_size != other.pack_size),
         ("TGFS_KEEP_DELETED", one.keep_deleted != other.keep_deleted),
-        ("CACHE_SIZE", one.cache_size != other.cache_size),
+        ("CACHE_SIZE", one.cache.memory != other.cache.memory),
+        (
+            "CACHE_TYPE, CACHE_DIR or TGFS_CACHE_DISK_SIZE",
+            one.cache.disk != other.cache.disk,
+        ),
+        ("TGFS_PIN_SIZE", one.cache.pinned != other.cache.pinned),
         (
             "PRELOAD_SEGMENTS or MAX_CONCURRENT_PRELOADS",
             one.preload != other.preload,

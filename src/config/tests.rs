@@ -101,7 +101,7 @@ fn nothing_set_means_a_local_store_on_loopback() {
     assert_eq!(config.spool.max_file_size, None);
     let host = "127.0.0.1".to_owned();
     assert_eq!(config.http.bind, HttpBind::At { host, port: 8080 });
-    assert!(config.cache_size <= 1 << 30);
+    assert!(config.cache.memory <= 1 << 30);
     assert_eq!(config.env_file, None);
 }
 
@@ -519,7 +519,7 @@ fn a_reload_takes_what_it_can_and_names_the_rest() {
     assert_eq!(told.at_next_start, ["CACHE_SIZE"]);
     assert_eq!(handle.get().log.level, LogLevel::Debug);
     assert_eq!(handle.get().mount.settle, Duration::from_secs(7));
-    assert_ne!(handle.get().cache_size, 64 << 20);
+    assert_ne!(handle.get().cache.memory, 64 << 20);
 }
 
 /// What the table says of a setting is what a reload does with it.
@@ -562,6 +562,9 @@ fn the_table_knows_what_a_reload_applies() {
         };
         let key = place.inputs.working_dir.join("key.pem");
         fs::write(&key, "-----BEGIN PUBLIC KEY-----").unwrap();
+        if ["CACHE_DIR", "TGFS_CACHE_DISK_SIZE"].contains(&setting.name) {
+            place.set("CACHE_TYPE", "tiered");
+        }
         let before = place.config();
         match (setting.name, setting.takes) {
             ("TELEGRAM_SERVER" | "TELEGRAM_SERVER_KEY", _) => {

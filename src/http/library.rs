@@ -7,9 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Digest, EntryId, FileInfo, FsResult, JobInfo, PendingInfo, Pieces, StoreStatus, TreePath,
+    CacheStats, Digest, EntryId, FileInfo, FsResult, JobInfo, PendingInfo, Pieces, StoreStatus,
+    TreePath,
 };
-use crate::vfs::{Attr, CacheStats, DirEntry, HandleId, Resource, Vfs};
+use crate::vfs::{Attr, DirEntry, HandleId, Resource, Vfs};
 
 pub(super) type SharedLibrary = Arc<dyn Library>;
 
@@ -93,7 +94,7 @@ impl Library for Vfs {
         Vfs::cache_stats(self)
     }
     fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
-        Vfs::cache_clear(self, id)
+        Ok(Vfs::cache_clear(self, id)?.bytes)
     }
 }
 

@@ -9,28 +9,23 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::model::{Blob, BlobId, ByteRange, Digest, SegmentInfo, Track, TrackKind, Views};
+use crate::model::Views;
 use crate::process::CancelFlag;
 
 use super::collect::{Bytes, Collected, Collector, DerivedWriter};
 use super::error::{MediaError, MediaErrorKind};
+use super::film::{Film, Made};
 use super::fmp4::{self, Movie, MovieTrack};
 use super::plan::CutPolicy;
-use super::probe::{self, Stream};
-use super::record::{self, SegmentSource};
+use super::probe;
 use super::search::Search;
-use super::select::{self, Selection, Way};
+use super::select::{self, Selection};
 use super::sniff::{self, Container};
-use super::timeline::{self, Cut, Times};
-use super::tool::{Lead, MediaTool, Task};
-use super::{gate, header, init, language, playlist, subtitle};
+use super::tool::{Lead, MediaTool, Task, Way};
+use super::{gate, subtitle};
 
-/// Layout of generated headers and of the map.
-pub const LAYOUT: u16 = 1;
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
-/// A mapped end that lies this much before the announced one is worth a note, in seconds.
-const MISSING_SECONDS: f64 = 2.0;
 
 /// What a file turned out to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,13 +95,6 @@ pub(super) struct Job {
     pub(super) cancel: CancelFlag,
 }
 
-/// A track with what surrounds it.
-struct Made {
-    movie: Movie,
-    collected: Collected,
-    stream: Stream,
-}
-
 impl Job {
     pub(super) fn run(&self, progress: &dyn Fn(u64)) -> Result<BuildOutcome, MediaError> {
         let result = self.build(progress);
@@ -156,7 +144,8 @@ impl Job {
         Ok(BuildOutcome::Ready(Box::new(views)))
     }
 
-    /// All passes of the muxer.
+    /// One pass for all tracks. Where that fails and something had to be encoded, one for what is
+    /// copied, and one for each other track, which is missed when it fails: the film still plays.
     fn collect(
         &self,
         container: Container,
@@ -165,74 +154,110 @@ impl Job {
         derived: &mut DerivedWriter,
         progress: &dyn Fn(u64),
     ) -> Result<Result<Vec<Made>, String>, MediaError> {
-        let picks = selection.picks(container);
-        let mut copied = Vec::new();
-        if !picks.is_empty() {
-            let policy = |track: &MovieTrack| {
-                if &track.handler == b"soun" {
-                    Bytes::Packed
-                } else if container.splits_frames() {
-                    Bytes::Made
-                } else {
-                    Bytes::Mapped
-                }
-            };
-            let lead = match selection.video {
-                Some(_) => Lead::Video,
-                None => Lead::Audio,
-            };
-            match self.pass(
-                container,
-                &Task::Remux(picks, lead),
-                search,
-                derived,
-                &policy,
-                progress,
-            )? {
-                Ok((movie, tracks)) => {
-                    copied = tracks
-                        .into_iter()
-                        .map(|track| (movie.clone(), track))
-                        .collect()
-                }
-                Err(reason) => return Ok(Err(reason)),
+        let before = derived.len();
+        let mut made = match self.collect_all(container, selection, search, derived, progress)? {
+            Ok(made) => made,
+            Err(reason)
+                if selection
+                    .audio
+                    .iter()
+                    .all(|audio| audio.way != Way::Encoded) =>
+            {
+                return Ok(Err(reason));
             }
-        }
-        let mut copied = copied.into_iter();
-        let mut made = Vec::new();
-        if let Some(stream) = &selection.video {
-            made.extend(copied.next().map(|(movie, collected)| Made {
-                movie,
-                collected,
-                stream: stream.clone(),
-            }));
-        }
-        for audio in &selection.audio {
-            let stream = audio.stream.clone();
-            match audio.way {
-                Way::Copied => made.extend(copied.next().map(|(movie, collected)| Made {
-                    movie,
-                    collected,
-                    stream,
-                })),
-                Way::Encoded => {
-                    let task = Task::EncodeAudio(stream.index);
-                    let done =
-                        self.pass(container, &task, search, derived, &|_| Bytes::Made, &|_| {})?;
-                    // A track that cannot be decoded is missed, but the film plays.
-                    if let Ok((movie, tracks)) = done {
-                        made.extend(tracks.into_iter().next().map(|collected| Made {
-                            movie,
-                            collected,
-                            stream,
-                        }));
-                    }
+            Err(reason) => {
+                search.restart();
+                derived.cut_to(before)?;
+                match self.collect_singly(container, selection, search, derived, progress)? {
+                    Ok(made) if made.is_empty() => return Ok(Err(reason)),
+                    Ok(made) => made,
+                    Err(reason) => return Ok(Err(reason)),
                 }
             }
-        }
+        };
         made.retain(|track| !track.collected.samples.is_empty());
         if made.is_empty() {
             return Ok(Err("it holds not one whole frame".to_owned()));
+        }
+        Ok(Ok(made))
+    }
+
+    fn collect_all(
+        &self,
+        container: Container,
+        selection: &Selection,
+        search: &mut Search,
+        derived: &mut DerivedWriter,
+        progress: &dyn Fn(u64),
+    ) -> Result<Result<Vec<Made>, String>, MediaError> {
+        let picks = selection.picks(container);
+        let ways: Vec<Way> = picks.iter().map(|pick| pick.way).collect();
+        let policy = |index: usize, track: &MovieTrack| {
+            if ways.get(index) == Some(&Way::Encoded) {
+                Bytes::Made
+            } else if &track.handler == b"soun" {
+                Bytes::Packed
+            } else if container.splits_frames() {
+                Bytes::Made
+            } else {
+                Bytes::Mapped
+            }
+        };
+        let lead = match selection.video {
+            Some(_) => Lead::Video,
+            None => Lead::Audio,
+        };
+        let task = Task::Remux(picks, lead);
+        let done = self.pass(container, &task, search, derived, &policy, progress)?;
+        Ok(done.map(|(movie, tracks)| {
+            tracks
+                .into_iter()
+                .zip(selection.streams())
+                .map(|(collected, stream)| Made {
+                    movie: movie.clone(),
+                    collected,
+                    stream: stream.clone(),
+                })
+                .collect()
+        }))
+    }
+
+    fn collect_singly(
+        &self,
+        container: Container,
+        selection: &Selection,
+        search: &mut Search,
+        derived: &mut DerivedWriter,
+        progress: &dyn Fn(u64),
+    ) -> Result<Result<Vec<Made>, String>, MediaError> {
+        let copied = selection.only_copied();
+        let mut copied_tracks = Vec::new();
+        if copied.streams().next().is_some() {
+            match self.collect_all(container, &copied, search, derived, progress)? {
+                Ok(made) => copied_tracks = made,
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        let mut copied_tracks = copied_tracks.into_iter();
+        let mut made: Vec<Made> = Vec::new();
+        if selection.video.is_some() {
+            made.extend(copied_tracks.next());
+        }
+        for audio in &selection.audio {
+            if audio.way != Way::Encoded {
+                made.extend(copied_tracks.next());
+                continue;
+            }
+            let task = Task::EncodeAudio(audio.stream.index);
+            let policy = |_: usize, _: &MovieTrack| Bytes::Made;
+            let done = self.pass(container, &task, search, derived, &policy, &|_| {})?;
+            if let Ok((movie, tracks)) = done {
+                made.extend(tracks.into_iter().next().map(|collected| Made {
+                    movie,
+                    collected,
+                    stream: audio.stream.clone(),
+                }));
+            }
         }
         Ok(Ok(made))
     }
@@ -244,7 +269,7 @@ impl Job {
         task: &Task,
         search: &mut Search,
         derived: &mut DerivedWriter,
-        policy: &dyn Fn(&MovieTrack) -> Bytes,
+        policy: &dyn Fn(usize, &MovieTrack) -> Bytes,
         progress: &dyn Fn(u64),
     ) -> Result<Result<(Movie, Vec<Collected>), String>, MediaError> {
         let output = self
@@ -286,210 +311,6 @@ fn sniff_file(file: &File) -> Result<Option<Container>, MediaError> {
         }
     }
     Ok(sniff::sniff(&head[..filled]))
-}
-
-/// All tracks, cut.
-pub(super) struct Film {
-    origin_seconds: u32,
-    tracks: Vec<(Made, Vec<Cut>)>,
-    /// Seconds.
-    duration: f64,
-    /// Seconds on the tracks' time line where each segment of the leading track starts.
-    bounds: Vec<f64>,
-}
-
-impl Film {
-    fn new(mut made: Vec<Made>, policy: &CutPolicy) -> Self {
-        made.iter_mut()
-            .for_each(|track| timeline::normalise(&mut track.collected));
-        let pairs: Vec<(u32, &Collected)> = made
-            .iter()
-            .map(|track| (track.movie.timescale, &track.collected))
-            .collect();
-        let origin_seconds = timeline::origin(&pairs);
-        let mut bounds = Vec::new();
-        let mut duration: f64 = 0.0;
-        let mut tracks = Vec::new();
-        for track in made {
-            let times = Times::new(&track.collected, track.movie.timescale, origin_seconds);
-            let samples = &track.collected.samples;
-            let starts = if !bounds.is_empty() {
-                times.cut_at(samples, &bounds)
-            } else if &track.collected.track.handler == b"vide" {
-                times.cut_video(samples, policy)
-            } else {
-                times.cut_evenly(samples, policy)
-            };
-            if bounds.is_empty() {
-                bounds = times.bounds(samples, &starts);
-            }
-            let begin = bounds.first().copied().unwrap_or(0.0);
-            let cuts = times.segments(samples, &starts, begin);
-            duration = duration.max(times.end_seconds(origin_seconds));
-            tracks.push((track, cuts));
-        }
-        Self {
-            origin_seconds,
-            tracks,
-            duration,
-            bounds,
-        }
-    }
-
-    pub(super) const fn origin_seconds(&self) -> u32 {
-        self.origin_seconds
-    }
-    /// Seconds, with the origin: starts of the leading track's segments, and the end.
-    pub(super) fn bounds(&self) -> Vec<f64> {
-        let end = self.duration + f64::from(self.origin_seconds);
-        self.bounds.iter().copied().chain([end]).collect()
-    }
-
-    /// Files cut short still announce their whole length.
-    fn note_missing_end(&self, announced: Option<f64>, notes: &mut Vec<String>) {
-        // Bitmap subtitles without an end make a film of 4294967 s.
-        const LONGEST: f64 = 30.0 * 24.0 * 3600.0;
-        if let Some(announced) = announced.filter(|seconds| *seconds < LONGEST)
-            && self.duration + MISSING_SECONDS < announced
-        {
-            notes.push(format!(
-                "the file is damaged: {:.0} of {announced:.0} seconds can be played",
-                self.duration
-            ));
-        }
-    }
-
-    fn is_independent(&self) -> bool {
-        self.tracks.iter().all(|(track, cuts)| {
-            let dependent = &track.collected.dependent_keys;
-            let samples = &track.collected.samples;
-            let video = &track.collected.track.handler == b"vide";
-            cuts.iter().all(|cut| {
-                let first = cut.samples.start;
-                dependent.binary_search(&first).is_err()
-                    && (!video || samples.get(first).is_some_and(fmp4::Sample::is_key))
-            })
-        })
-    }
-
-    /// Writes the map and ends the derived file.
-    fn write(&self, mut derived: DerivedWriter, notes: Vec<String>) -> Result<Views, MediaError> {
-        let mut map = record::MAP_MAGIC.to_vec();
-        let mut tracks = Vec::new();
-        for (made, cuts) in &self.tracks {
-            tracks.push(describe_track(made, cuts, &mut map)?);
-        }
-        let target = playlist_target(&tracks);
-        for track in &mut tracks {
-            (track.peak_bits, track.average_bits) =
-                playlist::rates(&track.segments, track.timescale, target);
-        }
-        let offset = derived.append(&map)?;
-        let len = derived.finish()?;
-        Ok(Views {
-            derived: Blob {
-                id: BlobId::random(),
-                len,
-                digest: None,
-                slices: Vec::new(),
-            },
-            map: ByteRange::new(offset, map.len() as u64),
-            map_digest: Digest::of(&map),
-            layout: LAYOUT,
-            origin_seconds: self.origin_seconds,
-            duration_ms: (self.duration.max(0.0) * 1000.0).round() as u64,
-            independent_segments: self.is_independent(),
-            tracks,
-            subtitles: Vec::new(),
-            note: (!notes.is_empty()).then(|| notes.join("; ")),
-        })
-    }
-}
-
-/// Longest segment in seconds.
-fn playlist_target(tracks: &[Track]) -> f64 {
-    tracks
-        .iter()
-        .flat_map(|track| {
-            let timescale = f64::from(track.timescale.max(1));
-            track
-                .segments
-                .iter()
-                .map(move |segment| f64::from(segment.duration) / timescale)
-        })
-        .fold(1.0, f64::max)
-}
-
-fn describe_track(made: &Made, cuts: &[Cut], map: &mut Vec<u8>) -> Result<Track, MediaError> {
-    let collected = &made.collected;
-    let mut segments = Vec::with_capacity(cuts.len());
-    let mut frames = Vec::new();
-    for group in cuts.chunks(record::SEGMENTS_PER_FRAME) {
-        let sources: Vec<SegmentSource<'_>> = group
-            .iter()
-            .map(|cut| SegmentSource {
-                decode_time: cut.decode_time,
-                samples: &collected.samples[cut.samples.clone()],
-                places: &collected.places[cut.samples.clone()],
-            })
-            .collect();
-        let frame = record::encode_frame(&sources)?;
-        let count = u32::try_from(group.len()).unwrap_or(u32::MAX);
-        frames.push((ByteRange::new(map.len() as u64, frame.len() as u64), count));
-        map.extend(frame);
-        segments.extend(group.iter().zip(&sources).map(|(cut, source)| {
-            SegmentInfo {
-                duration: cut.duration,
-                size: header::size(source.samples)
-                    + source
-                        .samples
-                        .iter()
-                        .map(|sample| u64::from(sample.size))
-                        .sum::<u64>(),
-            }
-        }));
-    }
-    let init = init::write(&made.movie, &collected.track).ok_or_else(|| {
-        MediaError::new(
-            MediaErrorKind::Protocol,
-            "ffmpeg wrote a movie header that cannot be read",
-        )
-    })?;
-    Ok(Track {
-        kind: track_kind(made),
-        codec: collected.description.codec.clone(),
-        timescale: collected.track.timescale,
-        init,
-        language: language::bcp47(made.stream.tag("language")),
-        title: language::clean_title(made.stream.tag("title")),
-        default: made.stream.has("default"),
-        peak_bits: 0,
-        average_bits: 0,
-        segments,
-        frames,
-    })
-}
-
-fn track_kind(made: &Made) -> TrackKind {
-    let description = &made.collected.description;
-    if &made.collected.track.handler == b"vide" {
-        TrackKind::Video {
-            width: description.width,
-            height: description.height,
-            millihertz: made.stream.millihertz(),
-            range: match made.stream.color_transfer.as_str() {
-                "smpte2084" => "PQ",
-                "arib-std-b67" => "HLG",
-                _ => "SDR",
-            }
-            .to_owned(),
-        }
-    } else {
-        TrackKind::Audio {
-            channels: made.stream.channels.max(1),
-            sample_rate: description.sample_rate,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -46,6 +46,22 @@ impl DerivedWriter {
         self.len += bytes.len() as u64;
         Ok(at)
     }
+    /// Bytes so far.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+    /// Takes back what was appended behind the first `len` bytes.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn cut_to(&mut self, len: u64) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().set_len(len)?;
+        self.file.seek(SeekFrom::Start(len))?;
+        self.len = len;
+        Ok(())
+    }
     fn append_file(&mut self, file: &mut File) -> io::Result<u64> {
         let at = self.len;
         file.seek(SeekFrom::Start(0))?;
@@ -112,7 +128,7 @@ pub struct Collector<'a> {
     derived: &'a mut DerivedWriter,
     spill_path: PathBuf,
     progress: &'a dyn Fn(u64),
-    policy: &'a dyn Fn(&MovieTrack) -> Bytes,
+    policy: &'a dyn Fn(usize, &MovieTrack) -> Bytes,
     movie: Option<Movie>,
     tracks: Vec<Open>,
     done: u64,
@@ -121,12 +137,12 @@ pub struct Collector<'a> {
 
 impl<'a> Collector<'a> {
     /// `spill_path` is the stem of files that live as long as the pass; `policy` says what happens to
-    /// a track's bytes.
+    /// a track's bytes, by its number in the pass.
     pub fn new(
         search: &'a mut Search,
         derived: &'a mut DerivedWriter,
         spill_path: PathBuf,
-        policy: &'a dyn Fn(&MovieTrack) -> Bytes,
+        policy: &'a dyn Fn(usize, &MovieTrack) -> Bytes,
         progress: &'a dyn Fn(u64),
     ) -> Self {
         Self {
@@ -277,7 +293,7 @@ fn mapped_bytes(samples: &[Sample], places: &[Place]) -> u64 {
 impl Sink for Collector<'_> {
     fn movie(&mut self, movie: Movie) -> Result<(), MediaError> {
         for (index, track) in movie.tracks.iter().enumerate() {
-            let kind = (self.policy)(track);
+            let kind = (self.policy)(index, track);
             let store = match kind {
                 Bytes::Mapped => Store::Placed(Vec::new()),
                 Bytes::Packed | Bytes::Made => Store::Spilled(self.create_spill(index)?),

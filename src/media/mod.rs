@@ -4,12 +4,13 @@
 //!
 //! `build` leads: `sniff` and `gate` look at the bytes, `probe` asks the tool, `select` chooses
 //! streams, `tool` runs the muxer, `fmp4` reads what it writes, `collect` and `search` find each
-//! sample's bytes, `timeline` and `plan` cut, `record`, `header` and `init` describe segments,
+//! sample's bytes, `film` with `timeline` and `plan` cuts, `record`, `header` and `init` describe segments,
 //! `subtitle` brings the texts. `views` and `playlist` then answer from [`crate::model::Views`] alone.
 
 pub mod build;
 pub mod error;
 pub mod name;
+pub mod opening;
 pub mod plan;
 pub mod playlist;
 pub mod report;
@@ -20,6 +21,7 @@ pub mod sniff;
 
 mod boxes;
 mod collect;
+mod film;
 mod fmp4;
 mod gate;
 mod header;

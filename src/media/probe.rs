@@ -111,6 +111,12 @@ impl Stream {
             _ => false,
         }
     }
+    /// Whether browsers play this audio from MP4 (`MediaSource.isTypeSupported` in Chromium); they
+    /// refuse MP3 there.
+    #[must_use]
+    pub fn is_for_browsers(&self) -> bool {
+        matches!(self.codec_name.as_str(), "aac" | "opus" | "flac")
+    }
     /// Frames per 1000 seconds, 0 where unknown.
     #[must_use]
     pub fn millihertz(&self) -> u32 {

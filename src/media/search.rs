@@ -176,6 +176,10 @@ impl Search {
                 .saturating_add(BUDGET_BASE),
         })
     }
+    /// Forgets what was found: the same samples come once more. The budget goes on.
+    pub fn restart(&mut self) {
+        self.claims = Claims::default();
+    }
     #[must_use]
     pub const fn source_len(&self) -> u64 {
         self.source.len

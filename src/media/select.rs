@@ -3,9 +3,11 @@
 
 use super::probe::{Probe, Stream};
 use super::sniff::Container;
-use super::tool::{Filter, Pick};
+use super::tool::{Pick, Way};
 
-/// Audio tracks that are taken of one film.
+/// Channels of what is encoded.
+pub const AAC_CHANNELS: u16 = 2;
+/// Audio tracks that a film gets.
 const MAX_AUDIO: usize = 32;
 /// Text subtitles that are taken of one film.
 const MAX_SUBTITLES: usize = 64;
@@ -21,38 +23,46 @@ pub struct Selection {
     pub notes: Vec<String>,
 }
 
+/// An audio track. What browsers cannot play, or MP4 cannot carry, gives one as AAC stereo too.
 #[derive(Debug, Clone)]
 pub struct Audio {
+    /// With the channels that the track has.
     pub stream: Stream,
     pub way: Way,
 }
 
-/// How an audio stream becomes a track.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// As it is.
-    Copied,
-    /// As AAC stereo, because MP4 cannot carry it.
-    Encoded,
-}
-
 impl Selection {
-    /// The streams of the copying pass, in the order of its tracks.
+    /// The tracks of one pass, in order.
     #[must_use]
     pub fn picks(&self, container: Container) -> Vec<Pick> {
-        let copied = self.audio.iter().filter(|audio| audio.way == Way::Copied);
+        let video = self.video.iter().map(|video| (video.index, Way::Copied));
+        let audio = self.audio.iter().map(|audio| {
+            let is_adts = audio.stream.codec_name == "aac" && container.has_adts();
+            let way = match audio.way {
+                Way::Copied if is_adts => Way::CopiedFromAdts,
+                way => way,
+            };
+            (audio.stream.index, way)
+        });
+        video
+            .chain(audio)
+            .map(|(stream, way)| Pick { stream, way })
+            .collect()
+    }
+
+    /// The same without what has to be encoded, for a pass after one that failed.
+    #[must_use]
+    pub fn only_copied(&self) -> Self {
+        let mut copied = self.clone();
+        copied.audio.retain(|audio| audio.way != Way::Encoded);
+        copied
+    }
+
+    /// The stream of each track of a pass.
+    pub fn streams(&self) -> impl Iterator<Item = &Stream> {
         self.video
             .iter()
-            .chain(copied.map(|audio| &audio.stream))
-            .map(|stream| Pick {
-                stream: stream.index,
-                filter: if stream.codec_name == "aac" && container.has_adts() {
-                    Filter::AacFromAdts
-                } else {
-                    Filter::None
-                },
-            })
-            .collect()
+            .chain(self.audio.iter().map(|audio| &audio.stream))
     }
 }
 
@@ -89,15 +99,21 @@ pub fn select(probe: &Probe) -> Result<Selection, String> {
             ));
             continue;
         }
-        let way = if stream.fits_mp4() {
-            Way::Copied
-        } else {
-            Way::Encoded
-        };
-        selection.audio.push(Audio {
-            stream: stream.clone(),
-            way,
-        });
+        if stream.fits_mp4() {
+            selection.audio.push(Audio {
+                stream: stream.clone(),
+                way: Way::Copied,
+            });
+        }
+        if !stream.is_for_browsers() {
+            selection.audio.push(Audio {
+                stream: Stream {
+                    channels: AAC_CHANNELS,
+                    ..stream.clone()
+                },
+                way: Way::Encoded,
+            });
+        }
     }
     selection.audio.truncate(MAX_AUDIO);
     selection.subtitles = probe

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use crate::model::{ByteRange, Subtitle, SubtitleFormat};
 
-use super::build::{Film, Job};
+use super::build::Job;
 use super::collect::{DerivedWriter, unnamed_file};
 use super::error::MediaError;
+use super::film::Film;
 use super::language;
 use super::probe::{self, Stream};
 use super::sniff::Container;

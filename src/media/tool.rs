@@ -4,12 +4,14 @@
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::io::Read;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::process::{CancelFlag, Exit, INPUT_PATH, Job, Launcher, Limits, Running, Spawner};
 
 use super::error::MediaError;
+use super::select::AAC_CHANNELS;
 use super::sniff::Container;
 
 /// Longest silence while we wait for output.
@@ -25,7 +27,7 @@ const MEMORY: u64 = 4 << 30;
 pub enum Task {
     /// Streams and format, as JSON.
     Probe,
-    /// These streams into one fragmented MP4, unchanged. The first is video, or all are audio.
+    /// These streams into one fragmented MP4. The first is video, or all are audio.
     Remux(Vec<Pick>, Lead),
     /// One audio stream as AAC, stereo, in a fragmented MP4.
     EncodeAudio(u32),
@@ -39,7 +41,7 @@ pub enum Task {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pick {
     pub stream: u32,
-    pub filter: Filter,
+    pub way: Way,
 }
 
 /// What the fragments of a pass follow.
@@ -51,12 +53,15 @@ pub enum Lead {
     Audio,
 }
 
-/// What must be done to a stream so that MP4 can carry it.
+/// How a stream becomes a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Filter {
-    None,
-    /// Takes ADTS headers off.
-    AacFromAdts,
+pub enum Way {
+    /// As it is.
+    Copied,
+    /// As it is, with its ADTS headers taken off: MP4 has none.
+    CopiedFromAdts,
+    /// Audio, as AAC stereo.
+    Encoded,
 }
 
 /// Text of subtitles.
@@ -98,6 +103,8 @@ pub struct Ffmpeg {
     ffmpeg: PathBuf,
     ffprobe: PathBuf,
     stall: Duration,
+    /// `None`: as many as it likes.
+    threads: Option<String>,
 }
 
 impl Ffmpeg {
@@ -113,7 +120,14 @@ impl Ffmpeg {
             ffmpeg,
             ffprobe,
             stall: STALL,
+            threads: None,
         }
+    }
+    /// This many threads for each decoder and encoder; `None`: as ffmpeg likes.
+    #[must_use]
+    pub fn with_threads(mut self, threads: Option<NonZeroU16>) -> Self {
+        self.threads = threads.map(|count| count.to_string());
+        self
     }
     /// Another stall limit than 60 s, for tests.
     #[must_use]
@@ -143,7 +157,7 @@ impl MediaTool for Ffmpeg {
         };
         let job = Job {
             program: program.clone(),
-            args: arguments(container, task)
+            args: arguments(container, task, self.threads.as_deref())
                 .into_iter()
                 .map(OsString::from)
                 .collect(),
@@ -199,14 +213,21 @@ const FRAGMENTED_MP4: [&str; 9] = [
     "pipe:1",
 ];
 
+const WITHOUT_METADATA: [&str; 4] = ["-map_metadata", "-1", "-map_chapters", "-1"];
+/// Of the AAC track beside what browsers cannot play.
+const AAC_RATE: &str = "160k";
 /// Five seconds, in microseconds.
 const SHORT_FRAGMENTS: [&str; 2] = ["-frag_duration", "5000000"];
 /// A line of progress on stderr every few seconds: a pass for subtitles writes next to nothing, and
 /// must not look as if it hung.
 const PROGRESS: [&str; 4] = ["-progress", "pipe:2", "-stats_period", "5"];
 
-fn arguments(container: Container, task: &Task) -> Vec<String> {
+fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<String> {
     let mut list = Vec::new();
+    // Before the input it is for decoders, behind it for encoders.
+    if let Some(count) = threads.filter(|_| *task != Task::Probe) {
+        list.extend(["-threads".to_owned(), count.to_owned()]);
+    }
     if matches!(task, Task::SubtitleText(..)) {
         // The small file starts with its first cue, not with the film.
         list.push("-copyts".to_owned());
@@ -219,22 +240,20 @@ fn arguments(container: Container, task: &Task) -> Vec<String> {
             for pick in picks {
                 add(&["-map", &format!("0:{}", pick.stream)]);
             }
-            add(&[
-                "-dn",
-                "-sn",
-                "-c",
-                "copy",
-                "-map_metadata",
-                "-1",
-                "-map_chapters",
-                "-1",
-            ]);
+            add(&["-dn", "-sn", "-c", "copy"]);
+            add(&WITHOUT_METADATA);
             for (index, pick) in picks.iter().enumerate() {
-                match pick.filter {
-                    Filter::None => {}
-                    Filter::AacFromAdts => add(&[&format!("-bsf:{index}"), "aac_adtstoasc"]),
+                match pick.way {
+                    Way::Copied => {}
+                    Way::CopiedFromAdts => add(&[&format!("-bsf:{index}"), "aac_adtstoasc"]),
+                    Way::Encoded => {
+                        add(&[&format!("-c:{index}"), "aac"]);
+                        add(&[&format!("-ac:{index}"), &AAC_CHANNELS.to_string()]);
+                        add(&[&format!("-b:{index}"), AAC_RATE]);
+                    }
                 }
             }
+            threads.iter().for_each(|count| add(&["-threads", count]));
             match lead {
                 Lead::Video => {}
                 Lead::Audio => add(&SHORT_FRAGMENTS),
@@ -243,8 +262,10 @@ fn arguments(container: Container, task: &Task) -> Vec<String> {
         }
         Task::EncodeAudio(stream) => {
             add(&["-map", &format!("0:{stream}"), "-vn", "-dn", "-sn"]);
-            add(&["-map_metadata", "-1", "-map_chapters", "-1"]);
-            add(&["-c:a", "aac", "-ac", "2", "-b:a", "160k"]);
+            add(&WITHOUT_METADATA);
+            add(&["-c:a", "aac", "-ac", &AAC_CHANNELS.to_string()]);
+            add(&["-b:a", AAC_RATE]);
+            threads.iter().for_each(|count| add(&["-threads", count]));
             add(&SHORT_FRAGMENTS);
             add(&FRAGMENTED_MP4);
         }
@@ -258,17 +279,9 @@ fn arguments(container: Container, task: &Task) -> Vec<String> {
                 Container::Mp4 => "srt",
                 _ => "copy",
             };
-            add(&[
-                "-c",
-                codec,
-                "-map_metadata",
-                "-1",
-                "-map_chapters",
-                "-1",
-                "-f",
-                "matroska",
-                "pipe:1",
-            ]);
+            add(&["-c", codec]);
+            add(&WITHOUT_METADATA);
+            add(&["-f", "matroska", "pipe:1"]);
         }
         Task::SubtitleText(stream, format) => {
             let (codec, muxer) = match format {

@@ -1,5 +1,6 @@
 //! Ids, units and plain records: the words of the system as types. No I/O, no async.
 
+mod cache_stats;
 mod entry;
 mod error;
 mod ids;
@@ -11,6 +12,7 @@ mod standing;
 mod units;
 mod views;
 
+pub use cache_stats::{CacheStats, LATENCY_MILLIS, Latency, TierStats};
 pub use entry::{
     AdoptedAddress, Attributes, Blob, Change, Entry, EntryKind, Extent, ExtentSource, FileContent,
     FileState, LogRecord, PackAddress, PackRef, PackSlice, TelegramAddress, ViewsState, XattrMap,

@@ -2,6 +2,7 @@
 //! answered exactly or not at all.
 
 mod ahead;
+mod glimpse;
 mod locate;
 mod window;
 
@@ -53,9 +54,18 @@ impl Reader {
         }
     }
 
+    /// The blocks behind it.
+    #[must_use]
+    pub const fn cache(&self) -> &Arc<BlockCache> {
+        &self.cache
+    }
+
     /// Takes a read that is about to be made through a handle, and begins to fetch what follows it
     /// when it is one of a sequence. Never waits. Inside a tokio runtime.
     pub fn follow(&self, follower: &Follower, reading: Reading, source: Source<'_>) {
+        follower
+            .glimpse()
+            .note(&self.cache, &self.spool, reading.range, source);
         self.ahead.follow(follower, reading, source);
     }
 

@@ -10,13 +10,13 @@ use nix::unistd::Pid;
 use crate::scratch::{Ended, Scratch};
 
 /// A `tgfs serve` on a free port; stopped by SIGTERM when dropped.
-struct Serving {
+pub struct Serving {
     child: Child,
     ready: String,
 }
 
 impl Serving {
-    fn start(scratch: &Scratch) -> Self {
+    pub fn start(scratch: &Scratch) -> Self {
         Self::of(scratch.command(&["serve", "--http", "127.0.0.1:0"]))
     }
 
@@ -32,12 +32,12 @@ impl Serving {
         Self { child, ready }
     }
 
-    fn base(&self) -> &str {
+    pub fn base(&self) -> &str {
         let (_, rest) = self.ready.split_once("http=").unwrap();
         rest.split(' ').next().unwrap()
     }
 
-    fn stop(mut self) -> i32 {
+    pub fn stop(mut self) -> i32 {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         kill(pid, Signal::SIGTERM).unwrap();
         self.child.wait().unwrap().code().unwrap_or(-1)

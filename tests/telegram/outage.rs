@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::daemon::{Site, wait_for};
+use crate::daemon::{Daemon, Site, wait_for};
 use crate::material::noise;
 use crate::service::{HOME, Service};
 
@@ -75,4 +75,35 @@ fn what_is_here_goes_on_and_the_rest_fails_in_time_until_the_service_is_back() {
     let _daemon = other.start();
     assert!(fs::read(other.file("new.bin")).unwrap() == written);
     assert!(fs::read(other.file("renamed/read.bin")).unwrap() == read_before);
+}
+
+#[test]
+fn what_lies_in_the_disk_cache_is_read_by_a_start_that_does_not_reach_the_service() {
+    for passphrase in ["", "correct horse battery"] {
+        let service = Service::with_bots(1);
+        let site = Site::new(&service)
+            .with("TGFS_READ_DEADLINE", "6s")
+            .with("TGFS_PASSPHRASE", passphrase)
+            .with("CACHE_TYPE", "tiered");
+        let bytes = noise(3_000_000, 1);
+        let daemon = site.start();
+        fs::write(site.file("read.bin"), &bytes).unwrap();
+        fs::write(site.file("far.bin"), &bytes).unwrap();
+        site.finish(daemon);
+        let daemon = site.start();
+        assert!(fs::read(site.file("read.bin")).unwrap() == bytes);
+        assert!(site.stat("cache", "misses") > 0);
+        site.finish(daemon);
+        service.goes_away();
+        let daemon = Daemon::start(site.mounting()).unwrap();
+        assert!(fs::read(site.file("read.bin")).unwrap() == bytes);
+        assert_eq!(site.stat("cache", "misses"), 0);
+        assert!(site.stat("disk cache", "hits") >= 5);
+        assert!(fs::read(site.file("far.bin")).is_err());
+        let cleared = site.run(&["cache-clear"]);
+        assert_eq!(cleared.status, 0, "{cleared:?}");
+        assert_eq!(site.stat("disk cache", "blocks"), 0);
+        service.comes_back();
+        drop(daemon);
+    }
 }

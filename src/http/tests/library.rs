@@ -10,10 +10,10 @@ use bytes::Bytes;
 
 use crate::http::library::Library;
 use crate::model::{
-    Digest, EntryId, ErrorKind, FileInfo, FsError, FsResult, Ino, JobInfo, PendingInfo, Pieces,
-    PublicState, Standing, StoreStatus, SubtitleInfo, Timestamp, TreePath,
+    CacheStats, Digest, EntryId, ErrorKind, FileInfo, FsError, FsResult, Ino, JobInfo, PendingInfo,
+    Pieces, PublicState, Standing, StoreStatus, SubtitleInfo, Timestamp, TreePath,
 };
-use crate::vfs::{Attr, CacheStats, DirEntry, FileKind, HandleId, Resource};
+use crate::vfs::{Attr, DirEntry, FileKind, HandleId, Resource};
 
 /// Of the one video.
 pub fn film_id() -> EntryId {

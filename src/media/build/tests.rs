@@ -7,6 +7,7 @@ use crate::media::boxes;
 use crate::media::fmp4::Sample;
 use crate::media::tool::ToolOutput;
 use crate::media::views::{self, Piece};
+use crate::media::{header, record};
 use crate::process::Exit;
 
 use super::*;

@@ -39,6 +39,11 @@ const UNKNOWN_LATE: Duration = Duration::from_millis(1500);
 const CALLS_A_HEDGE: i64 = 8;
 /// Second tries that may be saved up.
 const SAVED_HEDGES: i64 = 16;
+/// A call without an answer for this long is tried elsewhere whatever is saved up, and again after
+/// twice as long: it is lost rather than slow.
+const LOST: Duration = Duration::from_secs(1);
+/// How often; by then [`CALL_LIMIT`] is near.
+const MOST_HEDGES: u32 = 4;
 /// How often a call that found no bot with room looks again without being told of any.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Assumed where a bot has no calls behind it yet: less than a real one takes, so that it is tried.
@@ -102,6 +107,24 @@ impl Drop for Busy<'_> {
             count.fetch_sub(1, Ordering::Relaxed);
         }
         self.readers.freed.notify_one();
+    }
+}
+
+/// The further tries of one call.
+#[derive(Debug, Default)]
+struct Hedges {
+    count: u32,
+}
+
+impl Hedges {
+    /// When the one after this is due.
+    fn next(&mut self, now: Instant) -> Option<Instant> {
+        self.count += 1;
+        (self.count < MOST_HEDGES).then(|| now + LOST * 2_u32.pow(self.count - 1))
+    }
+
+    const fn are_free(&self) -> bool {
+        self.count > 1
     }
 }
 
@@ -175,7 +198,7 @@ impl Shared {
         Ok(whole.slice(at(range.offset)..at(range.end())))
     }
 
-    /// One call, with a second one elsewhere when it is late. The first answer counts.
+    /// One call, with others elsewhere when it is late. The first answer counts.
     async fn read_call(&self, op: &str, wanted: Wanted, len: u64) -> Result<Bytes, RemoteError> {
         self.readers.earn();
         let order = self.readers_with_room(wanted).await;
@@ -183,7 +206,7 @@ impl Shared {
         let mut order = order.into_iter();
         let mut under_way = stream::FuturesUnordered::new();
         let mut late_at = None;
-        let mut hedged = false;
+        let mut hedges = Hedges::default();
         loop {
             if under_way.is_empty() {
                 let Some(place) = order.next() else {
@@ -193,17 +216,16 @@ impl Shared {
                 late_at = member.map(|member| Instant::now() + self.late(&member.bot, wanted));
                 under_way.push(self.read_from(place, wanted));
             }
-            let hedge_at = late_at.filter(|_| !hedged);
             tokio::select! {
                 Some((place, outcome)) = under_way.next() => match outcome {
                     Ok(bytes) => return self.checked(op, wanted, len, bytes),
                     Err(error) => errors.note(self.crew.members().get(place), error),
                 },
-                () = sleep_until(hedge_at) => {
-                    hedged = true;
+                () = sleep_until(late_at) => {
+                    late_at = hedges.next(Instant::now());
                     // The same bot again where it is the only one: another lane may be quicker.
                     let place = order.next().or_else(|| self.only_reader(wanted.address));
-                    if let Some(place) = place && self.readers.spend() {
+                    if let Some(place) = place && (hedges.are_free() || self.readers.spend()) {
                         under_way.push(self.read_from(place, wanted));
                     }
                 }

@@ -1,0 +1,164 @@
+//! The thread of a [`super::DiskStore`]: looks at what is there, writes, makes room, removes.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::ledger::taken;
+use super::place::{Look, now};
+use super::{Eviction, Offer, Order, Shared, count, lock};
+use crate::disk::DirectoryLock;
+
+/// Between two looks at the free space, while nothing is written.
+const WATCH: Duration = Duration::from_secs(2);
+/// How long a disk that failed is left alone.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// What the thread remembers of the disk.
+#[derive(Default)]
+struct Trouble {
+    /// It was told; the next good write ends it.
+    is_told: bool,
+    until: Option<Instant>,
+}
+
+pub fn run(shared: &Shared, orders: &Receiver<Order>, held: DirectoryLock) {
+    shared.scan();
+    let mut trouble = Trouble::default();
+    loop {
+        let order = orders.recv_timeout(WATCH);
+        shared.remove_doomed();
+        match order {
+            Ok(Order::Keep(offer)) => shared.keep(&offer, &mut trouble),
+            Ok(Order::Wake) => {}
+            Ok(Order::Stop(done)) => {
+                drop(held);
+                // Whoever asked may not wait any more.
+                let _ = done.send(());
+                return;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                shared.make_room(0);
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+impl Shared {
+    /// Takes in what the last run left.
+    fn scan(&self) {
+        let begun = Instant::now();
+        let mut files = 0_u64;
+        let scanned = self.place.scan(&mut |item, len, used| {
+            let scan = lock(&self.scan);
+            if scan
+                .dropped
+                .iter()
+                .any(|selection| selection.takes(item, used))
+            {
+                lock(&self.doomed).push(item);
+                return Look::On;
+            }
+            if self.is_stopping.load(Ordering::Relaxed) && scan.dropped.is_empty() {
+                return Look::Enough;
+            }
+            files += 1;
+            lock(&self.ledger).insert(item, len, used);
+            Look::On
+        });
+        let directory = self.place.root().display();
+        if let Err(error) = scanned {
+            tracing::warn!(%directory, %error, "cached files cannot be looked at; some are of no use");
+        }
+        tracing::debug!(%directory, files, time = ?begun.elapsed(), "looked at the cached files");
+        {
+            let mut scan = lock(&self.scan);
+            scan.is_over = true;
+            scan.dropped.clear();
+        }
+        self.scanned.notify_all();
+        self.make_room(0);
+    }
+
+    fn remove_doomed(&self) {
+        let doomed = std::mem::take(&mut *lock(&self.doomed));
+        for item in doomed {
+            if let Err(error) = self.place.remove(item) {
+                tracing::debug!(?item, %error, "a cached file cannot be removed");
+            }
+        }
+    }
+
+    fn keep(&self, offer: &Offer, trouble: &mut Trouble) {
+        let Offer { item, bytes, era } = offer;
+        let item = *item;
+        let is_wanted = || self.era.load(Ordering::Acquire) == *era;
+        if !is_wanted() || lock(&self.ledger).contains(item) {
+            return;
+        }
+        if trouble.until.is_some_and(|until| Instant::now() < until)
+            || !self.make_room(taken(bytes.len() as u64))
+        {
+            return count(&self.counters.unwritten, 1);
+        }
+        let now = now();
+        match self.place.write(item, bytes) {
+            Ok(()) => {
+                let mut ledger = lock(&self.ledger);
+                if !is_wanted() {
+                    return lock(&self.doomed).push(item);
+                }
+                ledger.insert(item, bytes.len() as u64, now);
+                drop(ledger);
+                count(&self.counters.written_bytes, bytes.len() as u64);
+                *trouble = Trouble::default();
+            }
+            Err(error) => {
+                count(&self.counters.unwritten, 1);
+                trouble.until = Some(Instant::now() + PAUSE);
+                if !std::mem::replace(&mut trouble.is_told, true) {
+                    let directory = self.place.root().display();
+                    tracing::warn!(%directory, %error, "the disk cache takes nothing for now");
+                }
+            }
+        }
+    }
+
+    /// Removes files until `incoming` more bytes are within budget and floor; whether they are.
+    fn make_room(&self, incoming: u64) -> bool {
+        let limits = &self.limits;
+        let free = self.place.free();
+        // The free space is asked for once: some file systems tell of removed files late.
+        let mut too_many = limits.floor.saturating_add(incoming).saturating_sub(free);
+        loop {
+            let (over, oldest) = {
+                let ledger = lock(&self.ledger);
+                let over = (ledger.bytes() + incoming).saturating_sub(limits.budget);
+                (over, ledger.oldest())
+            };
+            if over == 0 && too_many == 0 {
+                return true;
+            }
+            let Some((used, item)) = oldest else {
+                return false;
+            };
+            // The floor is for others, who need it more.
+            let may_go = match limits.eviction {
+                Eviction::Oldest => true,
+                Eviction::Unused(time) => {
+                    too_many > 0 || u128::from(now().saturating_sub(used)) >= time.as_millis()
+                }
+            };
+            if !may_go {
+                return false;
+            }
+            let bytes = lock(&self.ledger).remove(item).unwrap_or_default();
+            too_many = too_many.saturating_sub(bytes);
+            count(&self.counters.evictions, 1);
+            if let Err(error) = self.place.remove(item) {
+                tracing::debug!(?item, %error, "a cached file cannot be removed");
+            }
+        }
+    }
+}
