@@ -36,7 +36,7 @@ class Run:
 def chosen(parser, names):
     """The lines behind names of lines and of groups, each once."""
     lines = []
-    for name in names or ["telegram"]:
+    for name in names or ["reading"]:
         if name not in LINES and name not in GROUPS and name != "all":
             parser.error(f"no such line: {name}; known: {', '.join([*GROUPS, 'all', *LINES])}")
         lines += LINES if name == "all" else GROUPS.get(name, [name])

@@ -27,6 +27,7 @@ use clap::error::ErrorKind as UsageError;
 
 use crate::app;
 use crate::config::{self, Config, ConfigHandle, Inputs, LogLevel};
+use crate::process::arenas;
 use crate::telemetry::{self, Telemetry};
 use args::{Arguments, Command};
 use outcome::Outcome;
@@ -65,6 +66,9 @@ struct Context {
 }
 
 fn execute(arguments: &Arguments) -> Outcome {
+    if matches!(arguments.command, Command::Mount(_) | Command::Serve(_)) {
+        arenas::become_one_with_few();
+    }
     let format = match arguments.global.json {
         true => Format::Json,
         false => Format::Text,

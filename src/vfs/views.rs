@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use super::follow::follow_view;
@@ -17,7 +17,7 @@ use crate::media::name::is_media_name;
 use crate::media::views::{self, Piece, ViewBody, ViewFile, ViewNode};
 use crate::model::{
     Blob, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
-    FsError, FsResult, Name, Views, ViewsState,
+    FsError, FsResult, Name, Pieces, Views, ViewsState,
 };
 use crate::read::{Follower, Leaving, Reader};
 
@@ -53,8 +53,17 @@ impl ViewedFile {
 pub struct OpenView {
     file: ViewedFile,
     view: ViewFile,
-    pieces: OnceCell<Vec<Piece>>,
+    layout: OnceCell<Layout>,
     follower: Follower,
+}
+
+/// What a view consists of.
+#[derive(Debug)]
+struct Layout {
+    pieces: Vec<Piece>,
+    source: ExtentList,
+    /// The file's, and the derived one.
+    blobs: Vec<Blob>,
 }
 
 impl OpenView {
@@ -62,7 +71,7 @@ impl OpenView {
         Self {
             file,
             view,
-            pieces: OnceCell::new(),
+            layout: OnceCell::new(),
             // A player opens one segment after the other.
             follower: Follower::new(Leaving::Waits),
         }
@@ -74,24 +83,22 @@ impl OpenView {
     }
 
     /// The bytes of `[offset, offset + len)`, cut to the end of the view.
-    pub async fn read(&self, reader: &Reader, offset: u64, len: u64) -> FsResult<Bytes> {
+    pub async fn read(&self, reader: &Reader, offset: u64, len: u64) -> FsResult<Pieces> {
         let end = offset.saturating_add(len).min(self.view.size);
         if offset >= end {
-            return Ok(Bytes::new());
+            return Ok(Pieces::default());
         }
-        let pieces = self
-            .pieces
-            .get_or_try_init(|| self.assemble(reader))
-            .await?;
-        let mut whole = BytesMut::with_capacity(usize::try_from(end - offset).unwrap_or(0));
+        let Layout {
+            pieces,
+            source,
+            blobs,
+        } = self.layout.get_or_try_init(|| self.lay_out(reader)).await?;
+        let mut whole = Pieces::default();
         let mut extents: Vec<Extent> = Vec::new();
         let content = self.file.content()?;
         let derived = &self.file.views()?.derived;
         let range = ByteRange::new(offset, end - offset);
         follow_view(reader, &self.follower, (content, derived), pieces, range);
-        let source = ExtentList::new(content.extents.clone());
-        let mut blobs: Vec<Blob> = content.blobs.clone();
-        blobs.push(derived.clone());
         let mut start = 0;
         for piece in pieces {
             let piece_end = start + piece.len();
@@ -100,8 +107,8 @@ impl OpenView {
                 let take = end.min(piece_end) - start - skip;
                 match piece {
                     Piece::Literal(bytes) => {
-                        flush(reader, &mut extents, &blobs, &mut whole).await?;
-                        whole.extend_from_slice(&part(bytes, skip, take));
+                        flush(reader, &mut extents, blobs, &mut whole).await?;
+                        whole.push(part(bytes, skip, take));
                     }
                     Piece::Content(range) => {
                         extents.extend(source.range(range.offset + skip, take))
@@ -116,15 +123,26 @@ impl OpenView {
             }
             start = piece_end;
         }
-        flush(reader, &mut extents, &blobs, &mut whole).await?;
+        flush(reader, &mut extents, blobs, &mut whole).await?;
         // A map that does not sum up to the announced size is damage, never a short answer.
-        if whole.len() as u64 != end - offset {
+        if whole.len() != end - offset {
             return Err(FsError::new(
                 ErrorKind::Corrupt,
                 "the map of this view does not fit it",
             ));
         }
-        Ok(whole.freeze())
+        Ok(whole)
+    }
+
+    async fn lay_out(&self, reader: &Reader) -> FsResult<Layout> {
+        let content = self.file.content()?;
+        let mut blobs = content.blobs.clone();
+        blobs.push(self.file.views()?.derived.clone());
+        Ok(Layout {
+            pieces: self.assemble(reader).await?,
+            source: ExtentList::new(content.extents.clone()),
+            blobs,
+        })
     }
 
     async fn assemble(&self, reader: &Reader) -> FsResult<Vec<Piece>> {
@@ -153,10 +171,10 @@ async fn flush(
     reader: &Reader,
     extents: &mut Vec<Extent>,
     blobs: &[Blob],
-    whole: &mut BytesMut,
+    whole: &mut Pieces,
 ) -> FsResult<()> {
     if !extents.is_empty() {
-        whole.extend_from_slice(&reader.read(extents, blobs).await?);
+        whole.append(reader.read_pieces(extents, blobs).await?);
         extents.clear();
     }
     Ok(())
