@@ -213,6 +213,7 @@ async fn what_was_used_longest_ago_makes_room_also_after_a_restart() {
     let cache = far.cache();
     cache.found().await;
     far.read(&cache, 0..1).await;
+    assert_eq!(cache.clear_unused(Duration::from_secs(7200)).blocks, 0);
     cache.close().await;
     let mut limits = far.limits();
     limits.budget = 4 * BLOCK_BYTES + 8192;
@@ -227,6 +228,14 @@ async fn what_was_used_longest_ago_makes_room_also_after_a_restart() {
     let cache = far.cache();
     far.read(&cache, 0..1).await;
     far.read(&cache, 5..8).await;
+    cache.close().await;
+    for file in far.files() {
+        let file = std::fs::File::open(file).unwrap();
+        file.set_modified(old).unwrap();
+    }
+    let cache = far.cache();
+    cache.found().await;
+    assert_eq!(cache.clear_unused(Duration::from_secs(1800)).blocks, 4);
 }
 
 #[tokio::test]
@@ -234,7 +243,7 @@ async fn a_disk_without_room_or_that_fails_costs_nothing_but_speed() {
     let far = Far::new(3).await;
     let mut limits = far.limits();
     limits.floor = u64::MAX;
-    let cache = far.cache_with(limits, DEADLINE);
+    let cache = far.cache_with(limits.clone(), DEADLINE);
     far.read(&cache, 0..3).await;
     cache.close().await;
     assert_eq!(far.files(), Vec::<PathBuf>::new());
@@ -243,8 +252,18 @@ async fn a_disk_without_room_or_that_fails_costs_nothing_but_speed() {
         4 + 2,
         "the table is offered with each block"
     );
+    // What lies there makes room for others who need the disk.
+    let cache = far.cache();
+    far.read(&cache, 0..3).await;
+    cache.close().await;
+    assert_eq!(far.files().len(), 4);
+    let cache = far.cache_with(limits, DEADLINE);
+    cache.found().await;
+    assert_eq!(far.files(), Vec::<PathBuf>::new());
+    cache.close().await;
     // No directory can be made where a file is.
     let first = format!("{:02x}", far.pack.id.as_bytes()[0]);
+    std::fs::remove_dir(far.directory.join(&first)).unwrap();
     std::fs::write(far.directory.join(&first), b"").unwrap();
     let cache = far.cache();
     far.read(&cache, 0..3).await;
