@@ -7,6 +7,7 @@ mod info;
 mod keys;
 mod name;
 mod standing;
+mod stored_views;
 mod units;
 mod views;
 
@@ -20,5 +21,6 @@ pub use info::{FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo};
 pub use keys::{KeyAndValue, KeyStore, KeyStoreError};
 pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};
 pub use standing::{Standing, StoreStatus};
+pub use stored_views::{OLDEST_VIEWS_SCHEMA, VIEWS_SCHEMA};
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
-pub use views::{SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind, Views};
+pub use views::{AddedTrack, SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind, Views};
