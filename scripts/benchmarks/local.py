@@ -12,7 +12,6 @@ from .programs import Program, unmount
 
 MEMORY = "/dev/shm"
 ROOM = 6 << 30
-BLOCK_BYTES = 512 << 10
 
 
 def scratch():
@@ -71,9 +70,6 @@ class Local:
     def get(self, path):
         return fetch(self.url + path)
 
-    def fetched(self):
-        return fetched(self.url)
-
     def close(self):
         if self.daemon:
             self.daemon.stop()
@@ -86,10 +82,9 @@ def fetch(url):
 
 
 def fetched(url):
-    """Bytes of blocks that came from the store so far; the last block of a pack counts as a whole one."""
-    blocks = ("tgfs_cache_misses_total", "tgfs_cache_ahead_fetched_total")
+    """Bytes of blocks that came from the store so far, those fetched ahead included."""
     figures = dict(line.rsplit(" ", 1) for line in fetch(url + "/metrics").decode().splitlines() if line[:1] != "#")
-    return sum(float(figures[name]) for name in blocks) * BLOCK_BYTES
+    return float(figures["tgfs_cache_fetched_bytes_total"])
 
 
 def hls_of(url, slug):
@@ -115,6 +110,7 @@ def hls_of(url, slug):
     return {name: media(address, fetch(address).decode()) for name, address in lists.items()}
 
 
-def slug_of(url):
-    """The first film's address below `/playlist/local/`."""
-    return json.loads(fetch(url + "/files.json"))["files"][0]["id"]
+def slug_of(url, path="/film.mkv"):
+    """A film's address below `/playlist/local/`."""
+    files = json.loads(fetch(url + "/files.json"))["files"]
+    return next(file["id"] for file in files if file["path"] == path)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from . import gateway, ingest, library, memory, mount, names, players, probes, programs, report, telegram
 
-TELEGRAM = {"upload": telegram.upload, "upload-free": telegram.upload_free, "read": telegram.read,
+TELEGRAM = {"upload": telegram.upload, "upload-free": telegram.upload_free, "settled": telegram.settled, "read": telegram.read,
             "read-stalls": telegram.read_stalls, "recover": library.recover, "small": library.small}
 READING = {"mount": mount.mount, "names": names.names, "gateway": gateway.gateway, "players": players.players,
            "ingest": ingest.ingest, "probe": probes.probe, "scan": probes.scan, "start": probes.start,
@@ -36,7 +36,7 @@ class Run:
 def chosen(parser, names):
     """The lines behind names of lines and of groups, each once."""
     lines = []
-    for name in names or ["telegram"]:
+    for name in names or ["reading"]:
         if name not in LINES and name not in GROUPS and name != "all":
             parser.error(f"no such line: {name}; known: {', '.join([*GROUPS, 'all', *LINES])}")
         lines += LINES if name == "all" else GROUPS.get(name, [name])

@@ -1,13 +1,12 @@
 """What a media library does: ffprobe of stored films, and the start of one."""
 
-import json
 import os
 import shutil
 import subprocess
 import time
 
 from . import media, peers
-from .local import Local, fetch, fetched, hls_of, scratch
+from .local import fetch, fetched, hls_of, scratch, slug_of
 from .report import load, median, percentile
 from .simulated import Stage, timed_reads
 
@@ -24,42 +23,42 @@ def ffprobe(path):
 
 
 def probe(run):
-    """ffprobe of stored films of one hour through a fresh mount: bytes from the store."""
+    """ffprobe of stored films of one hour through a fresh mount: bytes from the service, 50 ms away."""
     peers.debian(ffmpeg="ffmpeg", fusermount3="fuse3")
-    directory = scratch()
-    library = None
-    try:
-        library = Local(run, directory)
-        films = {"MKV": "hour.mkv", "MP4, moov at the end": "hour.mp4"}
-        for name in films.values():
-            library.store(media.hour(name), name)
-        rows = []
-        for what, name in films.items():
-            cold, again, took = [], [], []
-            for _ in range(ROUNDS):
-                library.remount()
-                before = library.fetched()
-                took.append(ffprobe(library.mnt(name)))
-                # What is fetched ahead comes after the answer.
-                time.sleep(0.5)
-                first = library.fetched()
-                ffprobe(library.mnt(name))
-                time.sleep(0.5)
-                cold.append(first - before)
-                again.append(library.fetched() - first)
-            local = median([ffprobe(media.hour(name)) for _ in range(ROUNDS)])
-            rows.append({"what": what, "MiB": os.path.getsize(media.hour(name)) / 2**20,
-                         "from the store KiB": median(cold) / 1024, "again KiB": median(again) / 1024,
-                         "ms": median(took) * 1000, "x local": median(took) / local, "load": load()})
-        return rows
-    finally:
-        if library:
-            library.close()
-        shutil.rmtree(directory, ignore_errors=True)
+    films = {"MKV": "hour.mkv", "MP4, moov at the end": "hour.mp4"}
+    rows = []
+    for pinned, size in (("nothing pinned", 0), ("as it comes", "4GiB")):
+        stage = Stage(run.programs, 4, "--latency-ms", 50, http="127.0.0.1:0", TGFS_PIN_SIZE=size)
+        try:
+            stage.attached()
+            for name in films.values():
+                shutil.copyfile(media.hour(name), stage.mnt(name))
+            stage.tgfs("status", "--wait")
+            for what, name in films.items():
+                rows.append({"what": f"{what}, {pinned}"} | probed(stage, name) | {"load": load()})
+        finally:
+            stage.close()
+    return rows
+
+
+def probed(stage, name):
+    cold, took = [], []
+    for _ in range(ROUNDS):
+        stage.remount()
+        time.sleep(3)
+        before = fetched(stage.url())
+        took.append(ffprobe(stage.mnt(name)))
+        # What is fetched ahead comes after the answer.
+        time.sleep(0.5)
+        cold.append(fetched(stage.url()) - before)
+    local = median([ffprobe(media.hour(name)) for _ in range(ROUNDS)])
+    return {"MiB": os.path.getsize(media.hour(name)) / 2**20, "from the service KiB": median(cold) / 1024,
+            "ms": median(took) * 1000, "x local disk": median(took) / local}
 
 
 def scan(run):
-    """ffprobe of --films stored films, one after the other, 50 ms away from the service, after a restart."""
+    """ffprobe of --films stored films, one after the other, 50 ms away from the service, after a restart; and the
+    same films on this machine's disk, by turns."""
     peers.debian(ffmpeg="ffmpeg", fusermount3="fuse3")
     directory = scratch()
     stage = None
@@ -104,7 +103,7 @@ def start(run):
         stage.attached()
         shutil.copyfile(media.wide("start.mkv", 4), stage.mnt("film.mkv"))
         stage.tgfs("status", "--wait", "/film.mkv")
-        slug = next(one for one in files_of(stage.url()) if one["path"] == "/film.mkv")["id"]
+        slug = slug_of(stage.url())
         rows = []
         for _ in range(ROUNDS):
             stage.remount()
@@ -122,10 +121,6 @@ def start(run):
         return rows
     finally:
         stage.close()
-
-
-def files_of(url):
-    return json.loads(fetch(url + "/files.json"))["files"]
 
 
 def play(begun, addresses):

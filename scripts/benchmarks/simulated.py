@@ -1,5 +1,6 @@
 """A simulated Telegram with a daemon over it."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -82,13 +83,21 @@ def film(path, megabytes):
             left -= len(piece)
 
 
+@contextlib.contextmanager
+def scratch_film(megabytes):
+    """As `film`, for as long as it is needed."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "film")
+        film(path, megabytes)
+        yield path
+
+
 def store(stage, source, megabytes):
-    """Copies a film in; seconds of the copy, from its close until the film is stored, and CPU seconds a
-    GB of the daemon. The copy ends with the bytes on this machine's disk, which is not what is measured."""
-    cpu = stage.daemon.cpu()
+    """Copies a film in; seconds of the copy, and from its close until the film is stored seconds and CPU
+    seconds a GB of the daemon. The copy ends with the bytes on this machine's disk: another measurement."""
     begun = time.monotonic()
     shutil.copyfile(source, stage.mnt("film.bin"))
-    copied = time.monotonic()
+    copied, cpu = time.monotonic(), stage.daemon.cpu()
     stage.tgfs("status", "--wait", "/film.bin")
     stored = time.monotonic()
     return copied - begun, stored - copied, (stage.daemon.cpu() - cpu) / (megabytes / 1000)
