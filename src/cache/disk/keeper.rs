@@ -11,6 +11,9 @@ use crate::disk::DirectoryLock;
 
 /// Between two looks at the free space, while nothing is written.
 const WATCH: Duration = Duration::from_secs(2);
+/// The same where it comes near the floor: a fast copy writes 200 MB meanwhile.
+const NEAR_WATCH: Duration = Duration::from_millis(200);
+const NEAR_BYTES: u64 = 4 << 30;
 /// How long a disk that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -42,7 +45,7 @@ pub fn run(shared: &Shared, orders: &Receiver<Order>, held: DirectoryLock) {
     shared.scan();
     let mut trouble = Trouble::default();
     loop {
-        let order = orders.recv_timeout(WATCH);
+        let order = orders.recv_timeout(shared.watch());
         shared.remove_doomed();
         match order {
             Ok(Order::Keep(offer)) => shared.keep(&offer, &mut trouble),
@@ -97,6 +100,12 @@ impl Shared {
         // Also where the limits are lower than in the last run.
         let _ = self.make_room(0);
         self.scanned.notify_all();
+    }
+
+    fn watch(&self) -> Duration {
+        let near = self.limits.floor.saturating_add(NEAR_BYTES);
+        let is_near = self.place.free() < near && lock(&self.ledger).bytes() > 0;
+        if is_near { NEAR_WATCH } else { WATCH }
     }
 
     fn remove_doomed(&self) {
