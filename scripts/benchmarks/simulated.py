@@ -1,5 +1,6 @@
 """A simulated Telegram with a daemon over it."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -80,6 +81,15 @@ def film(path, megabytes):
             piece = noise.read(min(left, 1 << 20))
             output.write(piece)
             left -= len(piece)
+
+
+@contextlib.contextmanager
+def scratch_film(megabytes):
+    """As `film`, for as long as it is needed."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "film")
+        film(path, megabytes)
+        yield path
 
 
 def store(stage, source, megabytes):

@@ -4,21 +4,18 @@ import os
 import random
 import shutil
 import statistics
-import tempfile
 import time
 
 from . import media
 from .report import load
-from .simulated import MB, Stage, film, store, timed_reads
+from .simulated import MB, Stage, scratch_film, store, timed_reads
 
 
 def upload(run):
     """Every number of bots, each capped at 8 MB/s, 30 ms away, one channel at the usual pace."""
     megabytes = run.film_mb
     rows, one = [], None
-    with tempfile.TemporaryDirectory() as directory:
-        source = os.path.join(directory, "film")
-        film(source, megabytes)
+    with scratch_film(megabytes) as source:
         for bots in run.bots:
             stage = Stage(run.programs, bots, "--latency-ms", 30, "--bot-mbytes-per-s", 8)
             try:
@@ -37,9 +34,7 @@ def upload_free(run):
     """No caps, no latency, four bots."""
     megabytes = run.film_mb
     rows = []
-    with tempfile.TemporaryDirectory() as directory:
-        source = os.path.join(directory, "film")
-        film(source, megabytes)
+    with scratch_film(megabytes) as source:
         for _ in range(3):
             stage = Stage(run.programs, 4)
             try:
@@ -79,9 +74,7 @@ def read(run):
     """Cold, through the mount: 8 MB/s a lane, 50 ms, against what all lanes carry together."""
     megabytes = run.film_mb
     rows = []
-    with tempfile.TemporaryDirectory() as directory:
-        source = os.path.join(directory, "film")
-        film(source, megabytes)
+    with scratch_film(megabytes) as source:
         for bots in (1, 2, 4):
             lanes = bots * 8
             stage = Stage(run.programs, bots, "--latency-ms", 50, "--lane-mbytes-per-s", 8,
@@ -124,9 +117,7 @@ def read(run):
 def read_stalls(run):
     """Random cold reads while 2 % of calls are never answered."""
     megabytes = run.film_mb
-    with tempfile.TemporaryDirectory() as directory:
-        source = os.path.join(directory, "film")
-        film(source, megabytes)
+    with scratch_film(megabytes) as source:
         stage = Stage(run.programs, 4, "--latency-ms", 50, "--faults", "stall=2%", "--seed", 3)
         try:
             stage.attached()

@@ -1,5 +1,6 @@
 //! The parts of an open library, from settings: store, index, spool, cache, ingest, file system.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +97,7 @@ impl Parts {
             config.read_deadline,
             tiers(config),
         ));
+        lend(&cache, &spool, config);
         let limits = AheadLimits {
             segments: config.preload.segments,
             readers: config.preload.readers,
@@ -236,6 +238,20 @@ fn tiers(config: &Config) -> Tiers {
     Tiers {
         disk,
         pinned: pinned.and_then(|limits| open("pinned blocks", limits)),
+    }
+}
+
+/// The disk cache gives way to the spool, where they share a disk.
+fn lend(cache: &Arc<BlockCache>, spool: &Spool, config: &Config) {
+    let device = |path: &std::path::Path| std::fs::metadata(path).map(|found| found.dev()).ok();
+    let disk = config.cache.disk.as_ref();
+    let shared = disk.is_some_and(|disk| {
+        let of_cache = device(&disk.dir);
+        of_cache.is_some() && of_cache == device(&config.spool.dir)
+    });
+    if shared {
+        let cache = Arc::downgrade(cache);
+        spool.count_as_free(move || cache.upgrade().map_or(0, |cache| cache.yielding_bytes()));
     }
 }
 

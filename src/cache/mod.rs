@@ -269,6 +269,12 @@ impl BlockCache {
             tokio::task::spawn_blocking(move || stores.iter().for_each(|store| store.stop())).await;
     }
 
+    /// Bytes on the disk that make room for others there.
+    #[must_use]
+    pub fn yielding_bytes(&self) -> u64 {
+        self.source.disk.as_ref().map_or(0, |disk| disk.bytes())
+    }
+
     fn stores(&self) -> Vec<Arc<DiskStore>> {
         let source = &self.source;
         source.pinned.iter().chain(&source.disk).cloned().collect()

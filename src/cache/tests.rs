@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::model::{BLOCK_BYTES, KeyStore, LibraryId, PackAddress, TelegramAddress};
+use crate::model::{BLOCK_BYTES, ByteRange, KeyStore, LibraryId, PackAddress, TelegramAddress};
 use crate::remote::testing::{Fault, FaultyRemote, MemoryKeys, Operation};
 use crate::remote::{
     Cipher, KdfCost, LibraryMark, LocalRemote, LockedRemote, PackInput, Passphrases, SealedPack,
@@ -213,6 +213,7 @@ async fn what_was_used_longest_ago_makes_room_also_after_a_restart() {
     let cache = far.cache();
     cache.found().await;
     far.read(&cache, 0..1).await;
+    assert_eq!(cache.clear_unused(Duration::from_secs(7200)).blocks, 0);
     cache.close().await;
     let mut limits = far.limits();
     limits.budget = 4 * BLOCK_BYTES + 8192;
@@ -227,6 +228,14 @@ async fn what_was_used_longest_ago_makes_room_also_after_a_restart() {
     let cache = far.cache();
     far.read(&cache, 0..1).await;
     far.read(&cache, 5..8).await;
+    cache.close().await;
+    for file in far.files() {
+        let file = std::fs::File::open(file).unwrap();
+        file.set_modified(old).unwrap();
+    }
+    let cache = far.cache();
+    cache.found().await;
+    assert_eq!(cache.clear_unused(Duration::from_secs(1800)).blocks, 4);
 }
 
 #[tokio::test]
@@ -234,7 +243,7 @@ async fn a_disk_without_room_or_that_fails_costs_nothing_but_speed() {
     let far = Far::new(3).await;
     let mut limits = far.limits();
     limits.floor = u64::MAX;
-    let cache = far.cache_with(limits, DEADLINE);
+    let cache = far.cache_with(limits.clone(), DEADLINE);
     far.read(&cache, 0..3).await;
     cache.close().await;
     assert_eq!(far.files(), Vec::<PathBuf>::new());
@@ -243,8 +252,18 @@ async fn a_disk_without_room_or_that_fails_costs_nothing_but_speed() {
         4 + 2,
         "the table is offered with each block"
     );
+    // What lies there makes room for others who need the disk.
+    let cache = far.cache();
+    far.read(&cache, 0..3).await;
+    cache.close().await;
+    assert_eq!(far.files().len(), 4);
+    let cache = far.cache_with(limits, DEADLINE);
+    cache.found().await;
+    assert_eq!(far.files(), Vec::<PathBuf>::new());
+    cache.close().await;
     // No directory can be made where a file is.
     let first = format!("{:02x}", far.pack.id.as_bytes()[0]);
+    std::fs::remove_dir(far.directory.join(&first)).unwrap();
     std::fs::write(far.directory.join(&first), b"").unwrap();
     let cache = far.cache();
     far.read(&cache, 0..3).await;
@@ -382,4 +401,72 @@ async fn of_an_encrypted_pack_no_plain_byte_lies_on_the_disk() {
     let reading = tokio::time::timeout(Duration::from_secs(1), read());
     assert!(!matches!(reading.await, Ok(Ok(_))));
     assert_eq!(stranger.stats().disk.damaged, 0, "it is not known to be");
+}
+
+#[tokio::test]
+async fn pinned_blocks_stay_until_their_pack_goes_and_new_ones_stay_out_when_there_is_no_room() {
+    let far = Far::new(6).await;
+    let input = PackInput {
+        path: far.keep.path().join("input"),
+        offset: 0,
+        len: 6 * BLOCK_BYTES,
+    };
+    let sealed = SealedPack::seal(vec![input], &Cipher::Plain).unwrap();
+    let mut pack = store_pack(&(far.remote.clone() as Arc<dyn Remote>), &sealed)
+        .await
+        .unwrap();
+    pack.address = far.pack.address.clone();
+    let limits = DiskLimits {
+        budget: 3 * BLOCK_BYTES + 4096,
+        eviction: Eviction::Unused(Duration::from_secs(3600)),
+        ..far.limits()
+    };
+    let life = || {
+        let tiers = Tiers {
+            disk: None,
+            pinned: Some(DiskStore::open(limits.clone()).unwrap()),
+        };
+        BlockCache::with_tiers(far.remote.clone(), 64 << 20, DEADLINE, tiers)
+    };
+    let cache = life();
+    // Parts of blocks 0, 1 and 4, then one too many.
+    let ranges = [
+        ByteRange::new(7, BLOCK_BYTES),
+        ByteRange::new(4 * BLOCK_BYTES, 1),
+    ];
+    cache.pin_stored(&pack, &sealed, &ranges).unwrap();
+    cache
+        .pin_stored(&pack, &sealed, &[ByteRange::new(2 * BLOCK_BYTES, 1)])
+        .unwrap();
+    cache.close().await;
+    assert_eq!(cache.stats().pinned.entries, 3);
+    let cache = life();
+    cache.found().await;
+    cache.clear();
+    far.away();
+    for block in [0, 1, 4_u8] {
+        let read = cache.block(&pack, BlockIndex(block.into())).await;
+        assert!(read.unwrap() == content(block), "block {block}");
+        assert!(cache.is_pinned((pack.id, BlockIndex(block.into()))));
+    }
+    assert!(!cache.is_pinned((pack.id, BlockIndex(2))));
+    cache.unpin_unknown(|known| known == pack.id);
+    assert_eq!(cache.stats().pinned.entries, 3);
+    cache.unpin_unknown(|_| false);
+    cache.close().await;
+    assert_eq!(far.files(), Vec::<PathBuf>::new());
+    // What was read and closed: the same from memory, a second life finds it.
+    far.remote.heal();
+    let cache = life();
+    cache.found().await;
+    let read = cache.block(&pack, BlockIndex(3)).await;
+    assert!(read.unwrap() == content(3));
+    cache.pin_read(vec![
+        (pack.clone(), BlockIndex(3)),
+        (pack.clone(), BlockIndex(5)),
+    ]);
+    while !cache.is_pinned((pack.id, BlockIndex(3))) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!cache.is_pinned((pack.id, BlockIndex(5))), "nobody read it");
 }

@@ -50,17 +50,31 @@ pub enum Kind {
     Dispatch = 20,
 }
 
-/// A type that is stored in an envelope of its own. `SCHEMA` is the version that is written.
+/// A type that is stored in an envelope of its own. `SCHEMA` is the newest version that is read.
 /// Fields of a version that was released never change: a new shape is a new struct, a new number
 /// and a conversion from the old one.
 pub trait Record: Serialize + DeserializeOwned {
     const KIND: Kind;
     const SCHEMA: u16 = 1;
+    /// The oldest version that is read. Below `SCHEMA` where the payload itself tells the versions
+    /// apart, by the variants of an enum.
+    const OLDEST: u16 = Self::SCHEMA;
+
+    /// The version that this record is written as: the oldest that can hold it.
+    fn schema(&self) -> u16 {
+        Self::SCHEMA
+    }
 }
 
 /// Stands in manifests, in snapshots, and in the index while an entry's newest state is unpublished.
 impl Record for crate::model::LogRecord {
     const KIND: Kind = Kind::LogRecord;
+    const SCHEMA: u16 = crate::model::VIEWS_SCHEMA;
+    const OLDEST: u16 = crate::model::OLDEST_VIEWS_SCHEMA;
+
+    fn schema(&self) -> u16 {
+        self.change.schema()
+    }
 }
 
 /// Why bytes are not the record that was asked for.
@@ -99,7 +113,7 @@ pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, CodecError> {
     }
     let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len() + CRC_BYTES);
     bytes.extend_from_slice(&[MAGIC, R::KIND as u8]);
-    bytes.extend_from_slice(&R::SCHEMA.to_le_bytes());
+    bytes.extend_from_slice(&record.schema().to_le_bytes());
     bytes.extend_from_slice(&payload);
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
     Ok(bytes)
@@ -127,7 +141,7 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, CodecError> {
             known: R::SCHEMA,
         });
     }
-    if found < R::SCHEMA {
+    if found < R::OLDEST {
         return Err(CodecError::UnknownVersion {
             kind: R::KIND,
             found,

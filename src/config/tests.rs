@@ -611,3 +611,28 @@ fn systemd_names_the_state_directory() {
     place.flag("TGFS_STATE_DIR", "--state", "/flag");
     assert_eq!(place.config().state_dir, Path::new("/flag"));
 }
+
+#[test]
+fn the_cache_lies_where_its_type_says() {
+    let mut place = place();
+    let cache = place.config().cache;
+    assert_eq!((cache.disk, cache.pinned), (None, 4 << 30));
+    place.set("CACHE_SIZE", "200MiB");
+    place.set("TGFS_CACHE_DISK_SIZE", "3GiB");
+    place.set("CACHE_TYPE", "tiered");
+    let config = place.config();
+    let disk = config.cache.disk.clone().unwrap();
+    assert_eq!((config.cache.memory, disk.size), (200 << 20, 3 << 30));
+    assert_eq!(disk.dir, config.state_dir.join("cache"));
+    // The older system's size of a cache on the disk.
+    place.set("CACHE_TYPE", "disk");
+    place.set("CACHE_DIR", "blocks");
+    let config = place.config();
+    let disk = config.cache.disk.clone().unwrap();
+    assert_eq!(disk.size, 200 << 20);
+    assert!(config.cache.memory <= 128 << 20);
+    assert!(disk.dir.ends_with("blocks"));
+    assert!(config.own_directories().contains(&disk.dir));
+    place.set("CACHE_SIZE", "");
+    assert_eq!(place.config().cache.disk.unwrap().size, 3 << 30);
+}

@@ -44,6 +44,31 @@ impl Audience {
     }
 }
 
+/// What segments are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Fmp4,
+    /// MPEG-TS, for players that cannot seek in the other.
+    Transport,
+}
+
+impl Form {
+    /// Where its playlists lie, below the film's views.
+    const fn directory(self) -> &'static str {
+        match self {
+            Self::Fmp4 => "",
+            Self::Transport => "ts/",
+        }
+    }
+    /// What a URI in one of its playlists names, from the film's views.
+    fn resolve(self, uri: &str) -> String {
+        match uri.strip_prefix("../") {
+            Some(above) => above.to_owned(),
+            None => format!("{}{uri}", self.directory()),
+        }
+    }
+}
+
 /// A request for a playlist.
 pub(super) struct Asked<'a> {
     pub audience: Audience,
@@ -56,7 +81,11 @@ pub(super) struct Asked<'a> {
 }
 
 /// `/playlist/<audience>/<id>.m3u8`
-pub(super) async fn multivariant(gateway: &Gateway, asked: Asked<'_>) -> Response<Body> {
+pub(super) async fn multivariant(
+    gateway: &Gateway,
+    asked: Asked<'_>,
+    form: Form,
+) -> Response<Body> {
     let base = match asked.audience {
         Audience::Local => target::local_base(gateway, asked.host),
         Audience::Public => match target::public_base(gateway) {
@@ -70,8 +99,10 @@ pub(super) async fn multivariant(gateway: &Gateway, asked: Asked<'_>) -> Respons
         },
     };
     let audience = asked.audience.as_str();
-    let rewritten = rewritten(gateway, &asked, "master.m3u8", |id, version, uri| {
-        if is_playlist(uri) {
+    let name = format!("{}master.m3u8", form.directory());
+    let rewritten = rewritten(gateway, &asked, &name, |id, version, uri| {
+        let uri = form.resolve(uri);
+        if is_playlist(&uri) {
             format!("{base}/playlist/{audience}/{id}/{uri}?v={version}")
         } else {
             format!("{base}/segment/{id}/{uri}?v={version}")
@@ -79,13 +110,13 @@ pub(super) async fn multivariant(gateway: &Gateway, asked: Asked<'_>) -> Respons
     });
     // Its host depends on the request, and its renditions on the map: asked again each time.
     match rewritten.await {
-        Err(error) if error.kind == ErrorKind::NotFound => without_views(gateway, asked.id),
+        Err(error) if error.kind == ErrorKind::NotFound => without_views(gateway, asked.id, form),
         text => answer(&asked, text, Freshness::Revalidate),
     }
 }
 
 /// Says of a file that is there why it cannot be played, or not yet.
-fn without_views(gateway: &Gateway, id: &str) -> Response<Body> {
+fn without_views(gateway: &Gateway, id: &str, form: Form) -> Response<Body> {
     let info = target::entry_id(gateway, id).and_then(|id| gateway.library.info(id));
     match info {
         Ok(info) if !info.has_views => {
@@ -99,25 +130,37 @@ fn without_views(gateway: &Gateway, id: &str) -> Response<Body> {
             );
             status::text(StatusCode::NOT_FOUND, &text)
         }
+        Ok(_) if form == Form::Transport => status::text(
+            StatusCode::NOT_FOUND,
+            "there is no MPEG-TS of this file: its codecs do not go into it, or an older release made its views",
+        ),
         Ok(_) => status::failure(&ErrorKind::NotFound.into()),
         Err(error) => status::failure(&error),
     }
 }
 
-/// `/playlist/<audience>/<id>/<name>.m3u8`
-pub(super) async fn media(gateway: &Gateway, asked: Asked<'_>, name: &str) -> Response<Body> {
+/// `/playlist/<audience>/<id>/<name>.m3u8`, or `ts/<name>.m3u8` there.
+pub(super) async fn media(
+    gateway: &Gateway,
+    asked: Asked<'_>,
+    form: Form,
+    name: &str,
+) -> Response<Body> {
     let freshness = match target::entry_id(gateway, asked.id)
         .and_then(|id| views::freshness(gateway, id, asked.query))
     {
         Ok(freshness) => freshness,
         Err(error) => return status::failure(&error),
     };
-    let rewritten = rewritten(gateway, &asked, name, |id, version, uri| {
+    let directory = form.directory();
+    let name = format!("{directory}{name}");
+    // From /playlist/<audience>/<id>/ up to the root, below a token's prefix too.
+    let up = "../".repeat(3 + directory.matches('/').count());
+    let rewritten = rewritten(gateway, &asked, &name, |id, version, uri| {
         if is_playlist(uri) {
             format!("{uri}?v={version}")
         } else {
-            // From /playlist/<audience>/<id>/ up to the root, below a token's prefix too.
-            format!("../../../segment/{id}/{uri}?v={version}")
+            format!("{up}segment/{id}/{directory}{uri}?v={version}")
         }
     });
     answer(&asked, rewritten.await, freshness)

@@ -24,7 +24,7 @@ use super::gate::{self, AskedHost};
 use super::gateway::SharedGateway;
 use super::operations;
 use super::page::{self, Asset};
-use super::playlist::{self, Audience};
+use super::playlist::{self, Audience, Form};
 use super::resource::{self, Freshness, Wanted};
 use super::subtitles;
 use super::views;
@@ -86,6 +86,10 @@ pub(super) fn router(gateway: SharedGateway) -> Router {
         .route(
             "/playlist/{audience}/{id}/{name}",
             get(media).options(preflight),
+        )
+        .route(
+            "/playlist/{audience}/{id}/ts/{name}",
+            get(transport_media).options(preflight),
         )
         .route("/segment/{id}/{*view}", get(segment).options(preflight))
         .route(
@@ -212,18 +216,36 @@ async fn multivariant(
     Path((audience, name)): Path<(String, String)>,
     request: Parts,
 ) -> Answer {
-    if target::query_value(request.uri.query(), "container").is_some_and(|kind| kind != "fmp4") {
-        return status::text(
-            StatusCode::NOT_IMPLEMENTED,
-            "only fragmented MP4 is served so far; leave `container` away",
-        );
-    }
+    let form = match target::query_value(request.uri.query(), "container").as_deref() {
+        None | Some("fmp4") => Form::Fmp4,
+        Some("ts") => Form::Transport,
+        Some(_) => {
+            return status::text(
+                StatusCode::NOT_FOUND,
+                "`container` is `fmp4`, as without it, or `ts`",
+            );
+        }
+    };
     let asked = name
         .strip_suffix(".m3u8")
         .and_then(|id| asked_playlist(&audience, id, &request));
     match asked {
-        Some(asked) => playlist::multivariant(&gateway, asked).await,
+        Some(asked) => playlist::multivariant(&gateway, asked, form).await,
         None => nothing(),
+    }
+}
+
+/// A media playlist of the film as MPEG-TS.
+async fn transport_media(
+    State(gateway): Gate,
+    Path((audience, id, name)): Path<(String, String, String)>,
+    request: Parts,
+) -> Answer {
+    match asked_playlist(&audience, &id, &request) {
+        Some(asked) if name.ends_with(".m3u8") => {
+            playlist::media(&gateway, asked, Form::Transport, &name).await
+        }
+        _ => nothing(),
     }
 }
 
@@ -233,7 +255,9 @@ async fn media(
     request: Parts,
 ) -> Answer {
     match asked_playlist(&audience, &id, &request) {
-        Some(asked) if name.ends_with(".m3u8") => playlist::media(&gateway, asked, &name).await,
+        Some(asked) if name.ends_with(".m3u8") => {
+            playlist::media(&gateway, asked, Form::Fmp4, &name).await
+        }
         _ => nothing(),
     }
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{Kind, Record};
 use crate::model::{
-    Attributes, Change, EntryId, FileContent, Ino, LibraryId, Name, PackRef, Seq, Timestamp,
+    Attributes, Change, EntryId, FileContent, Ino, LibraryId, Name, OLDEST_VIEWS_SCHEMA, PackRef,
+    Seq, Timestamp, VIEWS_SCHEMA,
 };
 
 /// First record of a journal file.
@@ -38,6 +39,13 @@ pub(super) struct JournalRecordV1 {
 }
 impl Record for JournalRecordV1 {
     const KIND: Kind = Kind::JournalRecord;
+    const SCHEMA: u16 = VIEWS_SCHEMA;
+    const OLDEST: u16 = OLDEST_VIEWS_SCHEMA;
+
+    fn schema(&self) -> u16 {
+        let schemas = self.changes.iter().map(Change::schema);
+        schemas.max().unwrap_or(OLDEST_VIEWS_SCHEMA)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +71,12 @@ pub(super) enum NodeKindV1 {
 pub(super) struct ContentV1(pub FileContent);
 impl Record for ContentV1 {
     const KIND: Kind = Kind::Content;
+    const SCHEMA: u16 = VIEWS_SCHEMA;
+    const OLDEST: u16 = OLDEST_VIEWS_SCHEMA;
+
+    fn schema(&self) -> u16 {
+        self.0.schema()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,7 +34,7 @@ use crate::media::plan::CutPolicy;
 use crate::media::tool::MediaTool;
 use crate::model::{
     BlobId, Entry, EntryId, EntryKind, ErrorKind, ExtentSource, FileContent, FsError, FsResult,
-    PackId, StoreStatus, ViewsState,
+    OLDEST_VIEWS_SCHEMA, PackId, StoreStatus, VIEWS_SCHEMA, ViewsState,
 };
 use crate::read::Reader;
 use crate::remote::Remote;
@@ -603,6 +603,12 @@ struct SpoolRecordV1 {
 
 impl Record for SpoolRecordV1 {
     const KIND: Kind = Kind::SpoolRecord;
+    const SCHEMA: u16 = VIEWS_SCHEMA;
+    const OLDEST: u16 = OLDEST_VIEWS_SCHEMA;
+
+    fn schema(&self) -> u16 {
+        self.entry.schema()
+    }
 }
 
 /// # Errors

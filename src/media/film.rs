@@ -1,6 +1,8 @@
 //! A film whose tracks are all collected: cut into segments, and written as map and [`Views`].
 
-use crate::model::{Blob, BlobId, ByteRange, Digest, SegmentInfo, Track, TrackKind, Views};
+use crate::model::{
+    AddedTrack, Blob, BlobId, ByteRange, Digest, SegmentInfo, Track, TrackKind, Views,
+};
 
 use super::collect::{Collected, DerivedWriter};
 use super::error::{MediaError, MediaErrorKind};
@@ -9,7 +11,7 @@ use super::plan::CutPolicy;
 use super::probe::Stream;
 use super::record::{self, SegmentSource};
 use super::timeline::{self, Cut, Times};
-use super::{header, init, language, playlist};
+use super::{header, init, language, playlist, transport};
 
 /// Layout of generated headers and of the map.
 const LAYOUT: u16 = 1;
@@ -115,8 +117,11 @@ impl Film {
     ) -> Result<Views, MediaError> {
         let mut map = record::MAP_MAGIC.to_vec();
         let mut tracks = Vec::new();
+        let mut added = Vec::new();
         for (made, cuts) in &self.tracks {
-            tracks.push(describe_track(made, cuts, &mut map)?);
+            let track = describe_track(made, cuts, &mut map)?;
+            added.push(describe_more(made, cuts, &track));
+            tracks.push(track);
         }
         let target = playlist_target(&tracks);
         for track in &mut tracks {
@@ -141,6 +146,7 @@ impl Film {
             tracks,
             subtitles: Vec::new(),
             note: (!notes.is_empty()).then(|| notes.join("; ")),
+            added,
         })
     }
 }
@@ -207,6 +213,24 @@ fn describe_track(made: &Made, cuts: &[Cut], map: &mut Vec<u8>) -> Result<Track,
         segments,
         frames,
     })
+}
+
+fn describe_more(made: &Made, cuts: &[Cut], track: &Track) -> AddedTrack {
+    let samples = |cut: &Cut| &made.collected.samples[cut.samples.clone()];
+    let sizes = cuts
+        .iter()
+        .map(|cut| transport::size(&track.init, track.timescale, samples(cut)));
+    let first_pictures = match track.kind {
+        TrackKind::Audio { .. } => Vec::new(),
+        TrackKind::Video { .. } => cuts
+            .iter()
+            .map(|cut| samples(cut).first().map_or(0, |sample| sample.size))
+            .collect(),
+    };
+    AddedTrack {
+        transport_sizes: sizes.collect::<Option<_>>().unwrap_or_default(),
+        first_pictures,
+    }
 }
 
 fn track_kind(made: &Made) -> TrackKind {

@@ -5,6 +5,7 @@
 //! bindings, ISO/IEC 14496-1 §7.2.6 (esds).
 
 use super::boxes::{self, be16, be32};
+use super::esds;
 use super::fmp4::{Movie, MovieTrack};
 use super::header::TRACK_ID;
 
@@ -206,42 +207,18 @@ fn vp9(vpcc: &[u8]) -> Option<String> {
 /// `mp4a.40.2` and its like: object type, and for MPEG-4 audio its own object type.
 fn mpeg4(entry: &[u8; 4], esds: &[u8]) -> Option<String> {
     let entry = String::from_utf8_lossy(entry);
-    let mut at = 4;
-    let object_type = loop {
-        let tag = *esds.get(at)?;
-        at += 1;
-        // The length: seven bits a byte, at most four bytes.
-        for _ in 0..4 {
-            at += 1;
-            if esds.get(at - 1)? & 0x80 == 0 {
-                break;
-            }
-        }
-        match tag {
-            // ES_Descriptor: id and flags, whose options ffmpeg never writes
-            0x03 => at += 3,
-            0x04 => {
-                let object_type = *esds.get(at)?;
-                at += 13;
-                break object_type;
-            }
-            _ => return None,
-        }
-    };
+    let found = esds::parse(esds)?;
+    let object_type = found.object_type;
     if entry == "mp4v" {
         return Some(format!("mp4v.{object_type:02x}"));
     }
     if object_type != 0x40 {
         return Some(format!("mp4a.{object_type:02X}"));
     }
-    if *esds.get(at)? != 0x05 {
+    let Some(config) = found.config else {
         return Some("mp4a.40.2".to_owned());
-    }
-    at += 1;
-    while esds.get(at)? & 0x80 != 0 {
-        at += 1;
-    }
-    let config = be16(esds, at + 1)?;
+    };
+    let config = be16(config, 0)?;
     let audio_type = match config >> 11 {
         31 => 32 + (config >> 5 & 0x3f),
         audio_type => audio_type,

@@ -5,7 +5,7 @@
 //! `build` leads: `sniff` and `gate` look at the bytes, `probe` asks the tool, `select` chooses
 //! streams, `tool` runs the muxer, `fmp4` reads what it writes, `collect` and `search` find each
 //! sample's bytes, `film` with `timeline` and `plan` cuts, `record`, `header` and `init` describe segments,
-//! `subtitle` brings the texts. `views` and `playlist` then answer from [`crate::model::Views`] alone.
+//! `subtitle` brings the texts, `transport` muxes MPEG-TS. `views` and `playlist` then answer from [`crate::model::Views`] alone.
 
 pub mod build;
 pub mod error;
@@ -15,12 +15,14 @@ pub mod plan;
 pub mod playlist;
 pub mod report;
 pub mod tool;
+pub mod transport;
 pub mod views;
 
 pub mod sniff;
 
 mod boxes;
 mod collect;
+mod esds;
 mod film;
 mod fmp4;
 mod gate;

@@ -13,6 +13,71 @@ pub struct MasterUris {
     pub suffix: String,
 }
 
+/// What segments are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Fragmented MP4.
+    Fmp4,
+    /// MPEG-TS, below `ts/`; subtitles are the same and lie above.
+    Transport,
+}
+
+impl Form {
+    /// Whether the film has a multivariant playlist of this form: with its video, where it has one.
+    #[must_use]
+    pub fn is_offered(self, views: &Views) -> bool {
+        let mut tracks = (0..views.tracks.len()).filter(|&index| {
+            let is_video = matches!(views.tracks[index].kind, TrackKind::Video { .. });
+            is_video || !has_video(views)
+        });
+        tracks.any(|index| self.has(views, index))
+    }
+    /// Whether a track has segments of this form.
+    #[must_use]
+    pub fn has(self, views: &Views, track: usize) -> bool {
+        match self {
+            Self::Fmp4 => true,
+            Self::Transport => !views.transport_sizes(track).is_empty(),
+        }
+    }
+    /// From a playlist's directory to that of the subtitles'.
+    const fn to_subtitles(self) -> &'static str {
+        match self {
+            Self::Fmp4 => "",
+            Self::Transport => "../",
+        }
+    }
+    /// What players must know (§7).
+    const fn version(self) -> u32 {
+        match self {
+            Self::Fmp4 => 7,
+            Self::Transport => 4,
+        }
+    }
+    /// Bits a second of a track, at most and on average.
+    fn rates(self, views: &Views, index: usize) -> (u64, u64) {
+        let track = &views.tracks[index];
+        match self {
+            Self::Fmp4 => (track.peak_bits, track.average_bits),
+            Self::Transport => {
+                let sizes = views.transport_sizes(index).iter();
+                let segments: Vec<SegmentInfo> = track
+                    .segments
+                    .iter()
+                    .zip(sizes)
+                    .map(|(segment, &size)| SegmentInfo { size, ..*segment })
+                    .collect();
+                rates(&segments, track.timescale, target_duration(views) as f64)
+            }
+        }
+    }
+}
+
+fn has_video(views: &Views) -> bool {
+    let mut kinds = views.tracks.iter().map(|track| &track.kind);
+    kinds.any(|kind| matches!(kind, TrackKind::Video { .. }))
+}
+
 /// Names of a track's playlist and directory: `video`, `audio-1`, …
 #[must_use]
 pub fn track_name(views: &Views, index: usize) -> String {
@@ -40,13 +105,15 @@ fn is_for_browsers(codec: &str) -> bool {
 }
 
 /// Audio tracks of one codec, with the group's name: a variant must name every codec in its group.
-fn audio_groups(views: &Views) -> Vec<(String, Vec<usize>)> {
+/// As MPEG-TS all are one group: the players it is for decode everything, and would take each
+/// variant for a film of its own.
+fn audio_groups(views: &Views, form: Form) -> Vec<(String, Vec<usize>)> {
     let mut groups: Vec<(String, Vec<usize>)> = Vec::new();
     for (index, track) in views.tracks.iter().enumerate() {
-        if !matches!(track.kind, TrackKind::Audio { .. }) {
+        if !matches!(track.kind, TrackKind::Audio { .. }) || !form.has(views, index) {
             continue;
         }
-        let name = if track.codec.starts_with("mp4a.40") {
+        let name = if form == Form::Transport || track.codec.starts_with("mp4a.40") {
             "audio".to_owned()
         } else {
             format!("audio-{}", track.codec.to_lowercase())
@@ -63,29 +130,32 @@ fn audio_groups(views: &Views) -> Vec<(String, Vec<usize>)> {
 
 /// §4.3.4: the multivariant playlist.
 #[must_use]
-pub fn master(views: &Views, uris: &MasterUris) -> String {
-    let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:7\n");
+pub fn master(views: &Views, form: Form, uris: &MasterUris) -> String {
+    let mut text = format!("#EXTM3U\n#EXT-X-VERSION:{}\n", form.version());
     if views.independent_segments {
         text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
-    let groups = audio_groups(views);
+    let groups = audio_groups(views, form);
+    let mut renditions = String::new();
     for (group, tracks) in &groups {
-        audio_media(&mut text, views, group, tracks, uris);
+        audio_media(&mut renditions, views, group, tracks, uris);
     }
-    subtitle_media(&mut text, &views.subtitles, uris);
+    subtitle_media(&mut renditions, &views.subtitles, form, uris);
+    if form == Form::Fmp4 {
+        text.push_str(&std::mem::take(&mut renditions));
+    }
     let video = views
         .tracks
         .iter()
         .position(|track| matches!(track.kind, TrackKind::Video { .. }));
+    let mut add = |lead, group| variant(&mut text, views, form, lead, group, uris);
     match video {
-        Some(video) if groups.is_empty() => variant(&mut text, views, video, None, uris),
-        Some(video) => groups
-            .iter()
-            .for_each(|group| variant(&mut text, views, video, Some(group), uris)),
-        None => groups
-            .iter()
-            .for_each(|group| variant(&mut text, views, group.1[0], Some(group), uris)),
+        Some(video) if groups.is_empty() => add(video, None),
+        Some(video) => groups.iter().for_each(|group| add(video, Some(group))),
+        None => groups.iter().for_each(|group| add(group.1[0], Some(group))),
     }
+    // ffmpeg counts times in the film from the first packet of the first playlist: the video's.
+    text.push_str(&renditions);
     text
 }
 
@@ -112,7 +182,7 @@ fn audio_media(text: &mut String, views: &Views, group: &str, tracks: &[usize], 
     }
 }
 
-fn subtitle_media(text: &mut String, subtitles: &[Subtitle], uris: &MasterUris) {
+fn subtitle_media(text: &mut String, subtitles: &[Subtitle], form: Form, uris: &MasterUris) {
     let default = subtitles
         .iter()
         .position(|subtitle| subtitle.default && !subtitle.forced);
@@ -129,7 +199,14 @@ fn subtitle_media(text: &mut String, subtitles: &[Subtitle], uris: &MasterUris) 
         if subtitle.hearing_impaired {
             text.push_str(",CHARACTERISTICS=\"public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound\"");
         }
-        let _infallible = writeln!(text, ",URI=\"{}\"", uri(uris, &subtitle_name(index)));
+        let _infallible = writeln!(
+            text,
+            ",URI=\"{}\"",
+            uri(
+                uris,
+                &format!("{}{}", form.to_subtitles(), subtitle_name(index))
+            )
+        );
     }
 }
 
@@ -137,30 +214,24 @@ fn subtitle_media(text: &mut String, subtitles: &[Subtitle], uris: &MasterUris) 
 fn variant(
     text: &mut String,
     views: &Views,
+    form: Form,
     lead: usize,
     group: Option<&(String, Vec<usize>)>,
     uris: &MasterUris,
 ) {
     let track = &views.tracks[lead];
-    let audio = |bits: fn(&Track) -> u64| {
-        group
-            .map(|(_, tracks)| tracks.as_slice())
-            .unwrap_or_default()
-            .iter()
-            .filter(|&&index| index != lead)
-            .map(|&index| bits(&views.tracks[index]))
-            .max()
-            .unwrap_or(0)
-    };
-    let is_video = matches!(track.kind, TrackKind::Video { .. });
-    let beside = |bits: fn(&Track) -> u64| if is_video { audio(bits) } else { 0 };
-    let peak = track.peak_bits + beside(|track| track.peak_bits);
-    let average = track.average_bits + beside(|track| track.average_bits);
-    let mut codecs = vec![track.codec.as_str()];
-    for &index in group
+    let others = group
         .map(|(_, tracks)| tracks.as_slice())
-        .unwrap_or_default()
-    {
+        .unwrap_or_default();
+    let is_video = matches!(track.kind, TrackKind::Video { .. });
+    let (mut peak, mut average) = form.rates(views, lead);
+    if is_video {
+        let beside = others.iter().map(|&index| form.rates(views, index));
+        let most = beside.fold((0, 0), |most, one| (most.0.max(one.0), most.1.max(one.1)));
+        (peak, average) = (peak + most.0, average + most.1);
+    }
+    let mut codecs = vec![track.codec.as_str()];
+    for &index in others {
         let codec = views.tracks[index].codec.as_str();
         if !codecs.contains(&codec) {
             codecs.push(codec);
@@ -244,20 +315,32 @@ pub fn target_duration(views: &Views) -> u64 {
     views.tracks.iter().map(longest).max().unwrap_or(0).max(1)
 }
 
-/// The media playlist of track `index`; segment URIs start with `prefix`, e.g. empty beside the
-/// playlist's own directory.
+/// The media playlist of track `index`, for the directory that its own lies in.
 #[must_use]
-pub fn track(views: &Views, index: usize, prefix: &str) -> Option<String> {
+pub fn track(views: &Views, form: Form, index: usize) -> Option<String> {
     let track = views.tracks.get(index)?;
+    if !form.has(views, index) {
+        return None;
+    }
     let name = track_name(views, index);
-    let mut text = head(views);
+    let mut text = head(views, form);
     if views.independent_segments {
         text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
-    let _infallible = writeln!(text, "#EXT-X-MAP:URI=\"{prefix}{name}/init.mp4\"");
+    let extension = match form {
+        Form::Fmp4 => {
+            let _infallible = writeln!(text, "#EXT-X-MAP:URI=\"{name}/init.mp4\"");
+            "m4s"
+        }
+        Form::Transport => "ts",
+    };
+    let mut clock = StartsEarly::default();
     for (number, segment) in track.segments.iter().enumerate() {
-        extinf(&mut text, *segment, track.timescale);
-        let _infallible = writeln!(text, "{prefix}{name}/{:05}.m4s", number + 1);
+        match form {
+            Form::Fmp4 => extinf(&mut text, *segment, track.timescale),
+            Form::Transport => clock.extinf(&mut text, *segment, track.timescale),
+        }
+        let _infallible = writeln!(text, "{name}/{:05}.{extension}", number + 1);
     }
     text.push_str("#EXT-X-ENDLIST\n");
     Some(text)
@@ -265,11 +348,11 @@ pub fn track(views: &Views, index: usize, prefix: &str) -> Option<String> {
 
 /// The media playlist of subtitle `index`; its segments last as long as the leading track's.
 #[must_use]
-pub fn subtitle(views: &Views, index: usize, prefix: &str) -> Option<String> {
+pub fn subtitle(views: &Views, index: usize) -> Option<String> {
     let subtitle = views.subtitles.get(index)?;
     let lead = views.tracks.first()?;
     let name = subtitle_name(index);
-    let mut text = head(views);
+    let mut text = head(views, Form::Fmp4);
     for (number, segment) in lead
         .segments
         .iter()
@@ -277,7 +360,7 @@ pub fn subtitle(views: &Views, index: usize, prefix: &str) -> Option<String> {
         .enumerate()
     {
         extinf(&mut text, *segment, lead.timescale);
-        let _infallible = writeln!(text, "{prefix}{name}/{:05}.vtt", number + 1);
+        let _infallible = writeln!(text, "{name}/{:05}.vtt", number + 1);
     }
     text.push_str("#EXT-X-ENDLIST\n");
     Some(text)
@@ -285,20 +368,21 @@ pub fn subtitle(views: &Views, index: usize, prefix: &str) -> Option<String> {
 
 /// The media playlist called `name` (`video`, `audio-1`, `sub-1`).
 #[must_use]
-pub fn media(views: &Views, name: &str, prefix: &str) -> Option<String> {
+pub fn media(views: &Views, form: Form, name: &str) -> Option<String> {
     (0..views.tracks.len())
         .find(|&index| track_name(views, index) == name)
-        .and_then(|index| track(views, index, prefix))
+        .and_then(|index| track(views, form, index))
         .or_else(|| {
             (0..views.subtitles.len())
-                .find(|&index| subtitle_name(index) == name)
-                .and_then(|index| subtitle(views, index, prefix))
+                .find(|&index| form == Form::Fmp4 && subtitle_name(index) == name)
+                .and_then(|index| subtitle(views, index))
         })
 }
 
-fn head(views: &Views) -> String {
+fn head(views: &Views, form: Form) -> String {
     format!(
-        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n",
+        "#EXTM3U\n#EXT-X-VERSION:{}\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n",
+        form.version(),
         target_duration(views)
     )
 }
@@ -306,6 +390,36 @@ fn head(views: &Views) -> String {
 fn extinf(text: &mut String, segment: SegmentInfo, timescale: u32) {
     let seconds = f64::from(segment.duration) / f64::from(timescale.max(1));
     let _infallible = writeln!(text, "#EXTINF:{seconds:.6},");
+}
+
+/// EXTINF whose sums are never above the time where a segment really starts. ffmpeg before 8 adds
+/// them up when it seeks, and drops a key frame that comes before the sum.
+#[derive(Default)]
+struct StartsEarly {
+    ticks: u64,
+    /// Microseconds that were said so far.
+    said: u64,
+}
+
+impl StartsEarly {
+    /// Microseconds by which sums are too low: more than the rounding of time stamps, twice 50.
+    const LEAD: u64 = 200;
+
+    fn extinf(&mut self, text: &mut String, segment: SegmentInfo, timescale: u32) {
+        self.ticks = self.ticks.saturating_add(u64::from(segment.duration));
+        let until = u128::from(self.ticks) * 1_000_000 / u128::from(timescale.max(1));
+        let until = u64::try_from(until)
+            .unwrap_or(u64::MAX)
+            .saturating_sub(Self::LEAD);
+        let duration = until.saturating_sub(self.said);
+        self.said = until.max(self.said);
+        let _infallible = writeln!(
+            text,
+            "#EXTINF:{}.{:06},",
+            duration / 1_000_000,
+            duration % 1_000_000
+        );
+    }
 }
 
 /// Bits a second: the largest rate of neighbouring segments that together last between half and one

@@ -12,7 +12,7 @@ use super::error::MediaError;
 use super::plan::CutPolicy;
 use super::playlist;
 use super::tool::MediaTool;
-use super::views::{self, Piece, ViewBody, ViewNode};
+use super::views::{self, MappedSegment, Piece, ViewBody, ViewNode};
 
 /// The plan for one file. Sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -175,7 +175,7 @@ fn describe_track(
         let Some(ViewNode::File(file)) = views::find(views, &path) else {
             continue;
         };
-        let ViewBody::Mapped { frame, .. } = file.body else {
+        let ViewBody::Mapped(MappedSegment { frame, .. }) = file.body else {
             continue;
         };
         if frame_at != Some(frame) {

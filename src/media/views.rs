@@ -7,9 +7,10 @@ use bytes::Bytes;
 use crate::model::{ByteRange, SubtitleFormat, Track, Views};
 
 use super::header;
-use super::playlist::{self, MasterUris, subtitle_name, track_name};
+use super::playlist::{self, Form, MasterUris, subtitle_name, track_name};
 pub use super::record::MapError;
-use super::record::{self, Run};
+use super::record::{self, Run, Segment};
+use super::transport::{Layout, Position};
 
 /// One name in a directory of views.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,16 +45,19 @@ pub enum ViewBody {
     /// A range of the derived blob.
     Derived(ByteRange),
     /// A segment: [`assemble`] it from the map's frame.
-    Mapped {
-        /// Number of the track in `Views::tracks`.
-        track: usize,
-        /// Number of the segment, from 0.
-        segment: usize,
-        /// The frame's range in the derived blob.
-        frame: ByteRange,
-        /// Number of the frame's first segment.
-        first_segment_of_frame: usize,
-    },
+    Mapped(MappedSegment),
+    /// A segment as MPEG-TS: [`transport`] says how to mux it.
+    Transport(MappedSegment),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MappedSegment {
+    /// Number of the track in `Views::tracks`.
+    pub track: usize,
+    /// Number of the segment, from 0.
+    pub segment: usize,
+    /// The range of the map's frame in the derived blob.
+    pub frame: ByteRange,
 }
 
 /// A part of an assembled segment.
@@ -82,6 +86,8 @@ impl Piece {
 
 const MASTER: &str = "master.m3u8";
 const INIT: &str = "init.mp4";
+/// The directory of the same film as MPEG-TS.
+const TRANSPORT: &str = "ts";
 
 /// What lies in `directory`: empty for the film's own, `video`, `audio-1`, `sub-1`.
 #[must_use]
@@ -89,6 +95,9 @@ pub fn entries(views: &Views, directory: &str) -> Option<Vec<ViewEntry>> {
     let directory = directory.trim_matches('/');
     if directory.is_empty() {
         return Some(root_entries(views));
+    }
+    if let Some(below) = in_transport(views, directory) {
+        return transport_entries(views, below);
     }
     if let Some(index) = track_index(views, directory) {
         let track = &views.tracks[index];
@@ -115,20 +124,54 @@ fn file(name: String, size: u64) -> ViewEntry {
     }
 }
 
-fn root_entries(views: &Views) -> Vec<ViewEntry> {
+/// The path below `ts/`, where the film has that.
+fn in_transport<'a>(views: &Views, path: &'a str) -> Option<&'a str> {
+    let below = match path.strip_prefix(TRANSPORT)? {
+        "" => "",
+        rest => rest.strip_prefix('/')?,
+    };
+    Form::Transport.is_offered(views).then_some(below)
+}
+
+fn transport_entries(views: &Views, directory: &str) -> Option<Vec<ViewEntry>> {
+    if directory.is_empty() {
+        return Some(playlists(views, Form::Transport));
+    }
+    let index = track_index(views, directory)?;
+    let sizes = views.transport_sizes(index).iter().enumerate();
+    let list: Vec<ViewEntry> = sizes
+        .map(|(number, size)| file(segment_name(number, "ts"), *size))
+        .collect();
+    (!list.is_empty()).then_some(list)
+}
+
+/// The multivariant playlist, and each media playlist with its directory.
+fn playlists(views: &Views, form: Form) -> Vec<ViewEntry> {
     let tracks = (0..views.tracks.len()).map(|index| track_name(views, index));
     let subtitles = (0..views.subtitles.len()).map(subtitle_name);
-    let mut list = vec![file(
-        MASTER.to_owned(),
-        playlist::master(views, &MasterUris::default()).len() as u64,
-    )];
+    let master = playlist::master(views, form, &MasterUris::default());
+    let mut list = vec![file(MASTER.to_owned(), master.len() as u64)];
     for name in tracks.chain(subtitles) {
-        let size = playlist::media(views, &name, "").map_or(0, |text| text.len() as u64);
-        list.push(file(format!("{name}.m3u8"), size));
-        list.push(ViewEntry {
-            name,
-            kind: ViewKind::Directory,
-        });
+        let Some(text) = playlist::media(views, form, &name) else {
+            continue;
+        };
+        list.push(file(format!("{name}.m3u8"), text.len() as u64));
+        list.push(directory(name));
+    }
+    list
+}
+
+fn directory(name: String) -> ViewEntry {
+    ViewEntry {
+        name,
+        kind: ViewKind::Directory,
+    }
+}
+
+fn root_entries(views: &Views) -> Vec<ViewEntry> {
+    let mut list = playlists(views, Form::Fmp4);
+    if Form::Transport.is_offered(views) {
+        list.push(directory(TRANSPORT.to_owned()));
     }
     for subtitle in &views.subtitles {
         for (format, range) in &subtitle.texts {
@@ -145,6 +188,9 @@ fn root_entries(views: &Views) -> Vec<ViewEntry> {
 #[must_use]
 pub fn find(views: &Views, path: &str) -> Option<ViewNode> {
     let path = path.trim_matches('/');
+    if let Some(below) = in_transport(views, path) {
+        return find_transport(views, below);
+    }
     match path.split_once('/') {
         None if path.is_empty() => Some(ViewNode::Directory),
         None => find_in_root(views, path),
@@ -159,16 +205,42 @@ pub fn find(views: &Views, path: &str) -> Option<ViewNode> {
     }
 }
 
+fn find_transport(views: &Views, path: &str) -> Option<ViewNode> {
+    if path.is_empty() {
+        return Some(ViewNode::Directory);
+    }
+    let Some((directory, name)) = path.split_once('/') else {
+        let stem = path.strip_suffix(".m3u8");
+        return match stem {
+            _ if path == MASTER => Some(master(views, Form::Transport)),
+            Some(stem) => playlist::media(views, Form::Transport, stem).map(inline),
+            None => track_index(views, path)
+                .filter(|&index| Form::Transport.has(views, index))
+                .map(|_| ViewNode::Directory),
+        };
+    };
+    let track = track_index(views, directory)?;
+    let segment = segment_number(name, "ts")?;
+    Some(ViewNode::File(ViewFile {
+        size: *views.transport_sizes(track).get(segment)?,
+        body: ViewBody::Transport(mapped(views, track, segment)?),
+    }))
+}
+
+fn master(views: &Views, form: Form) -> ViewNode {
+    inline(playlist::master(views, form, &MasterUris::default()))
+}
+
 fn find_in_root(views: &Views, name: &str) -> Option<ViewNode> {
     if name == MASTER {
-        return Some(inline(playlist::master(views, &MasterUris::default())));
+        return Some(master(views, Form::Fmp4));
     }
     if track_index(views, name).is_some() || subtitle_index(views, name).is_some() {
         return Some(ViewNode::Directory);
     }
     let (stem, extension) = name.rsplit_once('.')?;
     if extension == "m3u8" {
-        return playlist::media(views, stem, "").map(inline);
+        return playlist::media(views, Form::Fmp4, stem).map(inline);
     }
     let subtitle = views
         .subtitles
@@ -191,15 +263,18 @@ fn find_in_track(views: &Views, index: usize, name: &str) -> Option<ViewFile> {
     }
     let segment = segment_number(name, "m4s")?;
     let size = track.segments.get(segment)?.size;
-    let (frame, first_segment_of_frame) = frame_of(views, track, segment)?;
     Some(ViewFile {
         size,
-        body: ViewBody::Mapped {
-            track: index,
-            segment,
-            frame,
-            first_segment_of_frame,
-        },
+        body: ViewBody::Mapped(mapped(views, index, segment)?),
+    })
+}
+
+fn mapped(views: &Views, track: usize, segment: usize) -> Option<MappedSegment> {
+    let (frame, _) = frame_of(views, &views.tracks[track], segment)?;
+    Some(MappedSegment {
+        track,
+        segment,
+        frame,
     })
 }
 
@@ -261,21 +336,11 @@ pub fn assemble(
     segment: usize,
     frame_bytes: &[u8],
 ) -> Result<Vec<Piece>, MapError> {
-    let info = views.tracks.get(track).ok_or(MapError("no such track"))?;
-    let announced = info
-        .segments
-        .get(segment)
-        .ok_or(MapError("no such segment"))?
-        .size;
-    let (_, first) = frame_of(views, info, segment).ok_or(MapError("no such frame"))?;
-    let decoded = record::decode_segment(frame_bytes, segment - first)?;
+    let (decoded, announced) = decode(views, track, segment, frame_bytes)?;
     let sequence = u32::try_from(segment + 1).map_err(|_| MapError("segment number"))?;
     let header = header::write(&decoded.samples, decoded.decode_time, sequence);
     let mut pieces = vec![Piece::Literal(Bytes::from(header))];
-    pieces.extend(decoded.runs.into_iter().map(|run| match run {
-        Run::Content(range) => Piece::Content(range),
-        Run::Derived(range) => Piece::Derived(range),
-    }));
+    pieces.extend(samples(decoded));
     let total = pieces
         .iter()
         .try_fold(0_u64, |sum, piece| sum.checked_add(piece.len()));
@@ -284,6 +349,59 @@ pub fn assemble(
     } else {
         Err(MapError("a segment of another size"))
     }
+}
+
+/// How to mux a segment as MPEG-TS, and the pieces that all its samples are.
+///
+/// # Errors
+/// When the frame is not what ingest wrote.
+pub fn transport(
+    views: &Views,
+    track: usize,
+    segment: usize,
+    frame_bytes: &[u8],
+) -> Result<(Layout, Vec<Piece>), MapError> {
+    let (decoded, _) = decode(views, track, segment, frame_bytes)?;
+    let (before, rest) = views
+        .transport_sizes(track)
+        .split_at_checked(segment)
+        .ok_or(MapError("no such segment"))?;
+    let position = Position {
+        segment: segment as u64,
+        bytes_before: before.iter().fold(0, |sum, size| size.saturating_add(sum)),
+        decode_time: decoded.decode_time,
+    };
+    let layout = Layout::new(&views.tracks[track], &decoded.samples, position)?;
+    if rest.first() == Some(&layout.size()) {
+        Ok((layout, samples(decoded).collect()))
+    } else {
+        Err(MapError("a segment of another size"))
+    }
+}
+
+/// A segment from its frame, and the size that the index has for it.
+fn decode(
+    views: &Views,
+    track: usize,
+    segment: usize,
+    frame_bytes: &[u8],
+) -> Result<(Segment, u64), MapError> {
+    let info = views.tracks.get(track).ok_or(MapError("no such track"))?;
+    let announced = info
+        .segments
+        .get(segment)
+        .ok_or(MapError("no such segment"))?
+        .size;
+    let (_, first) = frame_of(views, info, segment).ok_or(MapError("no such frame"))?;
+    let decoded = record::decode_segment(frame_bytes, segment - first)?;
+    Ok((decoded, announced))
+}
+
+fn samples(segment: Segment) -> impl Iterator<Item = Piece> {
+    segment.runs.into_iter().map(|run| match run {
+        Run::Content(range) => Piece::Content(range),
+        Run::Derived(range) => Piece::Derived(range),
+    })
 }
 
 /// Ranges of the subtitle called `key` in `format`.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::stored_views::StoredViewsState;
 use super::{BlobId, ByteRange, Digest, EntryId, Ino, Name, PackId, Seq, Timestamp, Views};
 
 /// Extended attributes of the user (`user.*`), by full name.
@@ -216,6 +217,7 @@ pub enum FileState {
 
 /// How far a file's views have come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredViewsState", into = "StoredViewsState")]
 pub enum ViewsState {
     /// Not looked at yet.
     Pending,

@@ -9,6 +9,7 @@ mod keys;
 mod name;
 mod pieces;
 mod standing;
+mod stored_views;
 mod units;
 mod views;
 
@@ -24,5 +25,6 @@ pub use keys::{KeyAndValue, KeyStore, KeyStoreError};
 pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};
 pub use pieces::Pieces;
 pub use standing::{Standing, StoreStatus};
+pub use stored_views::{OLDEST_VIEWS_SCHEMA, VIEWS_SCHEMA};
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
-pub use views::{SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind, Views};
+pub use views::{AddedTrack, SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind, Views};

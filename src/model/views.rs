@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Blob, ByteRange, Digest};
 
-/// The views of one version of a file. Frozen as version 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The views of one version of a file. How they are stored: `stored_views`.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Views {
     /// Derived bytes: packed audio, samples that do not map, subtitles, and the map.
     pub derived: Blob,
@@ -27,9 +27,27 @@ pub struct Views {
     pub subtitles: Vec<Subtitle>,
     /// What a viewer should know, e.g. where a damaged file ends.
     pub note: Option<String>,
+    /// One a track, in the same order; empty in what the first release made.
+    pub added: Vec<AddedTrack>,
+}
+
+/// What the first release does not know of a track. Frozen as version 2.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AddedTrack {
+    /// Bytes of each segment as MPEG-TS; empty where that cannot carry the track.
+    pub transport_sizes: Vec<u64>,
+    /// Bytes of the first picture of each segment; empty for audio.
+    pub first_pictures: Vec<u32>,
 }
 
 impl Views {
+    /// Bytes of each segment of a track as MPEG-TS; empty where there are none.
+    #[must_use]
+    pub fn transport_sizes(&self, track: usize) -> &[u64] {
+        let added = self.added.get(track);
+        added.map_or(&[], |added| &added.transport_sizes)
+    }
+
     /// Whether every derived byte stands in an acknowledged pack, so that a manifest may name it.
     #[must_use]
     pub fn is_durable(&self) -> bool {
@@ -37,6 +55,7 @@ impl Views {
     }
 }
 
+/// Frozen as version 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Track {
     pub kind: TrackKind,

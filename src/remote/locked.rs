@@ -117,11 +117,13 @@ impl LockedRemote {
 
     fn keep(&self, wrap: Option<&Bytes>) {
         let Some(keys) = &self.keys else { return };
-        let kept = match wrap {
-            Some(wrap) if matches!(keys.get(WRAP), Ok(Some(kept)) if kept == *wrap) => Ok(()),
-            Some(wrap) => keys.put(WRAP, wrap),
-            None => keys.remove(WRAP),
-        };
+        // A write is durable, and nearly always there is nothing new.
+        let kept = keys.get(WRAP).and_then(|kept| match (kept, wrap) {
+            (Some(kept), Some(wrap)) if kept == *wrap => Ok(()),
+            (_, Some(wrap)) => keys.put(WRAP, wrap),
+            (Some(_), None) => keys.remove(WRAP),
+            (None, None) => Ok(()),
+        });
         if let Err(error) = kept {
             tracing::warn!(%error, "without the store, cached blocks cannot be opened");
         }

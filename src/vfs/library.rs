@@ -379,7 +379,7 @@ impl Vfs {
             Existing::Keep => {
                 let view = self.0.sidecar_view(*film, key)?;
                 let size = view.size.min(MAX_SIDECAR_BYTES);
-                let open = super::views::OpenView::new(self.0.viewed(*film)?, view);
+                let open = super::open_view::OpenView::new(self.0.viewed(*film)?, view);
                 open.read(&self.0.reader, 0, size).await?.joined()
             }
         };

@@ -18,6 +18,7 @@ mod library;
 mod listing;
 mod names;
 mod open;
+mod open_view;
 mod room;
 mod settle;
 mod signals;

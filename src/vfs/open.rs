@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::draft::Draft;
+use super::open_view::OpenView;
 use super::types::{Access, HandleId};
-use super::views::OpenView;
 use crate::model::{Entry, EntryId, EntryKind, ErrorKind, FileContent, FsResult, Ino, PackId};
 use crate::read::Follower;
 

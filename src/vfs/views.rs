@@ -1,25 +1,20 @@
-//! Views as directories and files, and reading them: a generated header, then ranges of the file
-//! and of its derived blob.
+//! Views as directories and files.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::OnceCell;
 
-use super::follow::follow_view;
+use super::open_view::OpenView;
 use super::types::{Attr, FileKind};
 use super::virtual_tree::{Marker, VirtualNode};
 use super::{Inner, attributes};
 use crate::index::{ChildKind, NodeKind};
-use crate::ingest::extents::ExtentList;
 use crate::media::name::is_media_name;
-use crate::media::views::{self, Piece, ViewBody, ViewFile, ViewNode};
+use crate::media::views::{self, ViewFile, ViewNode};
 use crate::model::{
-    Blob, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
-    FsError, FsResult, Name, Pieces, Views, ViewsState,
+    Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Name, Views, ViewsState,
 };
-use crate::read::{Follower, Leaving, Reader};
 
 /// A file together with its views.
 #[derive(Debug, Clone)]
@@ -46,154 +41,6 @@ impl ViewedFile {
     pub fn node(&self, path: &str) -> FsResult<ViewNode> {
         views::find(self.views()?, path).ok_or_else(|| ErrorKind::NotFound.into())
     }
-}
-
-/// A view that is open: fixed for the life of the handle.
-#[derive(Debug)]
-pub struct OpenView {
-    file: ViewedFile,
-    view: ViewFile,
-    layout: OnceCell<Layout>,
-    follower: Follower,
-}
-
-/// What a view consists of.
-#[derive(Debug)]
-struct Layout {
-    pieces: Vec<Piece>,
-    source: ExtentList,
-    /// The file's, and the derived one.
-    blobs: Vec<Blob>,
-}
-
-impl OpenView {
-    pub fn new(file: ViewedFile, view: ViewFile) -> Self {
-        Self {
-            file,
-            view,
-            layout: OnceCell::new(),
-            // A player opens one segment after the other.
-            follower: Follower::new(Leaving::Waits),
-        }
-    }
-
-    /// The file that the view is made of, as it was when the view was opened.
-    pub fn content(&self) -> Option<&FileContent> {
-        self.file.content().ok()
-    }
-
-    /// The bytes of `[offset, offset + len)`, cut to the end of the view.
-    pub async fn read(&self, reader: &Reader, offset: u64, len: u64) -> FsResult<Pieces> {
-        let end = offset.saturating_add(len).min(self.view.size);
-        if offset >= end {
-            return Ok(Pieces::default());
-        }
-        let Layout {
-            pieces,
-            source,
-            blobs,
-        } = self.layout.get_or_try_init(|| self.lay_out(reader)).await?;
-        let mut whole = Pieces::default();
-        let mut extents: Vec<Extent> = Vec::new();
-        let content = self.file.content()?;
-        let derived = &self.file.views()?.derived;
-        let range = ByteRange::new(offset, end - offset);
-        follow_view(reader, &self.follower, (content, derived), pieces, range);
-        let mut start = 0;
-        for piece in pieces {
-            let piece_end = start + piece.len();
-            if piece_end > offset && start < end {
-                let skip = offset.saturating_sub(start);
-                let take = end.min(piece_end) - start - skip;
-                match piece {
-                    Piece::Literal(bytes) => {
-                        flush(reader, &mut extents, blobs, &mut whole).await?;
-                        whole.push(part(bytes, skip, take));
-                    }
-                    Piece::Content(range) => {
-                        extents.extend(source.range(range.offset + skip, take))
-                    }
-                    Piece::Derived(range) => {
-                        extents.push(derived_extent(derived, *range, skip, take))
-                    }
-                }
-            }
-            if piece_end >= end {
-                break;
-            }
-            start = piece_end;
-        }
-        flush(reader, &mut extents, blobs, &mut whole).await?;
-        // A map that does not sum up to the announced size is damage, never a short answer.
-        if whole.len() != end - offset {
-            return Err(FsError::new(
-                ErrorKind::Corrupt,
-                "the map of this view does not fit it",
-            ));
-        }
-        Ok(whole)
-    }
-
-    async fn lay_out(&self, reader: &Reader) -> FsResult<Layout> {
-        let content = self.file.content()?;
-        let mut blobs = content.blobs.clone();
-        blobs.push(self.file.views()?.derived.clone());
-        Ok(Layout {
-            pieces: self.assemble(reader).await?,
-            source: ExtentList::new(content.extents.clone()),
-            blobs,
-        })
-    }
-
-    async fn assemble(&self, reader: &Reader) -> FsResult<Vec<Piece>> {
-        match &self.view.body {
-            ViewBody::Inline(bytes) => Ok(vec![Piece::Literal(bytes.clone())]),
-            ViewBody::Derived(range) => Ok(vec![Piece::Derived(*range)]),
-            ViewBody::Mapped {
-                track,
-                segment,
-                frame,
-                ..
-            } => {
-                let known = self.file.views()?;
-                let extent = derived_extent(&known.derived, *frame, 0, frame.len);
-                let bytes = reader
-                    .read(&[extent], std::slice::from_ref(&known.derived))
-                    .await?;
-                views::assemble(known, *track, *segment, &bytes)
-                    .map_err(|error| FsError::new(ErrorKind::Corrupt, error.to_string()))
-            }
-        }
-    }
-}
-
-async fn flush(
-    reader: &Reader,
-    extents: &mut Vec<Extent>,
-    blobs: &[Blob],
-    whole: &mut Pieces,
-) -> FsResult<()> {
-    if !extents.is_empty() {
-        whole.append(reader.read_pieces(extents, blobs).await?);
-        extents.clear();
-    }
-    Ok(())
-}
-
-fn derived_extent(derived: &Blob, range: ByteRange, skip: u64, len: u64) -> Extent {
-    Extent {
-        source: ExtentSource::Blob(derived.id),
-        offset: range.offset + skip,
-        len,
-    }
-}
-
-fn part(bytes: &Bytes, skip: u64, take: u64) -> Bytes {
-    let from = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
-    let to = from
-        .saturating_add(usize::try_from(take).unwrap_or(usize::MAX))
-        .min(bytes.len());
-    bytes.slice(from..to)
 }
 
 /// A name in a virtual directory.

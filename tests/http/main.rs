@@ -41,6 +41,7 @@ fn a_film_comes_out_in_every_form() {
     the_file_comes_back_byte_for_byte(&daemon);
     every_address_of_the_playlists_answers_and_may_be_kept(&daemon);
     ffmpeg_plays_the_playlist(&daemon);
+    transport_streams_have_the_size_and_the_ranges_that_they_announce(&daemon);
     subtitles_come_by_language(&daemon);
 }
 
@@ -149,6 +150,42 @@ fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
     assert_eq!(by_slug.body, master.body);
     let stale = format!("/segment/{id}/video/00001.m4s?v=0123456789abcdef");
     assert_eq!(get(daemon, &stale).status, 404);
+}
+
+fn transport_streams_have_the_size_and_the_ranges_that_they_announce(daemon: &Daemon) {
+    let id = id(daemon);
+    let master = get(daemon, &format!("/playlist/local/{id}.m3u8?container=ts"));
+    assert_eq!(master.status, 200);
+    let playlists: Vec<String> = addresses(&master.text())
+        .iter()
+        .map(|a| path_of(a))
+        .collect();
+    // A picture, two languages, two subtitles: the latter are those of the other form.
+    assert_eq!(playlists.len(), 5, "{}", master.text());
+    let mut segments = 0;
+    for playlist in &playlists {
+        let text = get(daemon, playlist).text();
+        for address in addresses(&text) {
+            let path = address.replace("../../../..", "").replace("../../..", "");
+            let whole = get(daemon, &path);
+            expect_kept(&whole, &path);
+            if !path.contains("/ts/") {
+                continue;
+            }
+            segments += 1;
+            assert_eq!(whole.header("content-type"), Some("video/mp2t"), "{path}");
+            let size = whole.body.len();
+            for (from, to) in [(0, 0), (100, 40_000), (size / 2, size - 1)] {
+                let to = to.min(size - 1);
+                let range = format!("Range: bytes={from}-{to}");
+                let part = request(daemon, "GET", &path, &[&range]);
+                let announced = format!("bytes {from}-{to}/{size}");
+                assert_eq!(part.header("content-range"), Some(announced.as_str()));
+                assert!(part.body == whole.body[from..=to], "{path}: other bytes");
+            }
+        }
+    }
+    assert!(segments >= 9, "{segments} segments");
 }
 
 fn ffmpeg_plays_the_playlist(daemon: &Daemon) {

@@ -8,3 +8,4 @@ mod check;
 mod confined;
 mod films;
 mod support;
+mod transport;

@@ -102,25 +102,29 @@ impl Built {
         };
         let source = File::open(&self.source).unwrap();
         let derived = File::open(self.directory.path().join("derived")).unwrap();
+        let read_piece = |piece| match piece {
+            Piece::Literal(bytes) => bytes.to_vec(),
+            Piece::Content(range) => read_range(&source, range),
+            Piece::Derived(range) => read_range(&derived, range),
+        };
         let bytes = match file.body {
             ViewBody::Inline(bytes) => bytes.to_vec(),
             ViewBody::Derived(range) => read_range(&derived, range),
-            ViewBody::Mapped {
-                track,
-                segment,
-                frame,
-                ..
-            } => {
-                let frame = read_range(&derived, frame);
-                let pieces = views::assemble(&self.views, track, segment, &frame).unwrap();
-                pieces
+            ViewBody::Mapped(mapped) => {
+                let frame = read_range(&derived, mapped.frame);
+                views::assemble(&self.views, mapped.track, mapped.segment, &frame)
+                    .unwrap()
                     .into_iter()
-                    .flat_map(|piece| match piece {
-                        Piece::Literal(bytes) => bytes.to_vec(),
-                        Piece::Content(range) => read_range(&source, range),
-                        Piece::Derived(range) => read_range(&derived, range),
-                    })
+                    .flat_map(read_piece)
                     .collect()
+            }
+            ViewBody::Transport(mapped) => {
+                let frame = read_range(&derived, mapped.frame);
+                let (layout, pieces) =
+                    views::transport(&self.views, mapped.track, mapped.segment, &frame).unwrap();
+                let data: Vec<u8> = pieces.into_iter().flat_map(read_piece).collect();
+                let part = layout.part(ByteRange::new(0, layout.size()));
+                layout.mux(&part, &data).unwrap()
             }
         };
         assert_eq!(bytes.len() as u64, file.size, "{path}");
@@ -147,18 +151,33 @@ impl Built {
             .collect()
     }
 
+    /// Directories of renditions; that of the transport streams is another film.
     pub fn directories(&self) -> Vec<String> {
-        let list = views::entries(&self.views, "").unwrap();
+        self.directories_in("")
+    }
+
+    pub fn directories_in(&self, directory: &str) -> Vec<String> {
+        let list = views::entries(&self.views, directory).unwrap();
         list.into_iter()
-            .filter(|entry| entry.kind == ViewKind::Directory)
-            .map(|entry| entry.name)
+            .filter(|entry| entry.kind == ViewKind::Directory && entry.name != "ts")
+            .map(|entry| {
+                format!("{directory}/{}", entry.name)
+                    .trim_start_matches('/')
+                    .to_owned()
+            })
             .collect()
     }
 
     /// Every view as a real file below the directory that is returned.
     pub fn lay_out(&self) -> PathBuf {
         let root = self.directory.path().join("views");
-        for directory in std::iter::once(String::new()).chain(self.directories()) {
+        let mut directories = self.directories();
+        directories.push(String::new());
+        if views::find(&self.views, "ts").is_some() {
+            directories.push("ts".to_owned());
+            directories.extend(self.directories_in("ts"));
+        }
+        for directory in directories {
             fs::create_dir_all(root.join(&directory)).unwrap();
             for path in self.files(&directory) {
                 fs::write(root.join(&path), self.read(&path)).unwrap();

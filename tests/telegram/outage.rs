@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::daemon::{Daemon, Site, wait_for};
-use crate::material::noise;
+use crate::material::{need, noise};
 use crate::service::{HOME, Service};
 
 const EIO: i32 = 5;
@@ -106,4 +106,48 @@ fn what_lies_in_the_disk_cache_is_read_by_a_start_that_does_not_reach_the_servic
         service.comes_back();
         drop(daemon);
     }
+}
+
+#[test]
+fn a_scan_and_the_small_views_need_no_service() {
+    need("ffmpeg", "ffmpeg");
+    let service = Service::with_bots(1);
+    let site = Site::new(&service).with("TGFS_READ_DEADLINE", "6s");
+    let subtitle = "1\n00:00:01,000 --> 00:00:02,000\nhello\n";
+    fs::write(site.outside("sub.srt"), subtitle).unwrap();
+    let source = site.outside("film.mkv");
+    let made = Command::new("ffmpeg")
+        .args("-nostdin -v error -f lavfi -i testsrc2=s=640x360:r=25:d=20 -i".split(' '))
+        .arg(site.outside("sub.srt"))
+        .args(
+            "-c:v libx264 -preset ultrafast -b:v 8M -minrate 8M -maxrate 8M -bufsize 2M".split(' '),
+        )
+        .args("-x264-params nal-hrd=cbr:keyint=50 -metadata:s:s:0 language=eng".split(' '))
+        .arg(&source)
+        .status();
+    assert!(made.unwrap().success());
+    let daemon = site.start();
+    fs::copy(&source, site.file("film.mkv")).unwrap();
+    site.finish(daemon);
+
+    service.goes_away();
+    let _daemon = Daemon::start(site.mounting()).unwrap();
+    let probed = Command::new("ffprobe")
+        .args(["-v", "error", "-show_streams", "-show_format"])
+        .arg(site.file("film.mkv"))
+        .output()
+        .unwrap();
+    assert!(probed.status.success(), "{probed:?}");
+    assert!(String::from_utf8_lossy(&probed.stdout).contains("h264"));
+    assert_eq!(site.stat("cache", "misses"), 0);
+    let hls = site.file(".hls/film.mkv");
+    for view in ["master.m3u8", "video.m3u8", "video/init.mp4", "sub-1.m3u8"] {
+        assert!(!fs::read(hls.join(view)).unwrap().is_empty(), "{view}");
+    }
+    let text = fs::read_to_string(hls.join("eng.srt")).unwrap();
+    assert!(text.contains("hello"), "{text}");
+    assert!(
+        fs::read(site.file("film.mkv")).is_err(),
+        "the film itself is away"
+    );
 }

@@ -11,6 +11,9 @@ use crate::disk::DirectoryLock;
 
 /// Between two looks at the free space, while nothing is written.
 const WATCH: Duration = Duration::from_secs(2);
+/// The same where it comes near the floor: a fast copy writes 200 MB meanwhile.
+const NEAR_WATCH: Duration = Duration::from_millis(200);
+const NEAR_BYTES: u64 = 4 << 30;
 /// How long a disk that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -22,11 +25,27 @@ struct Trouble {
     until: Option<Instant>,
 }
 
+impl Trouble {
+    /// Once, until something is written again.
+    fn tell(&mut self, tell: impl FnOnce()) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            tell();
+        }
+    }
+}
+
+/// Why a file stays out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoRoom {
+    InTheBudget,
+    OnTheDisk,
+}
+
 pub fn run(shared: &Shared, orders: &Receiver<Order>, held: DirectoryLock) {
     shared.scan();
     let mut trouble = Trouble::default();
     loop {
-        let order = orders.recv_timeout(WATCH);
+        let order = orders.recv_timeout(shared.watch());
         shared.remove_doomed();
         match order {
             Ok(Order::Keep(offer)) => shared.keep(&offer, &mut trouble),
@@ -38,7 +57,8 @@ pub fn run(shared: &Shared, orders: &Receiver<Order>, held: DirectoryLock) {
                 return;
             }
             Err(RecvTimeoutError::Timeout) => {
-                shared.make_room(0);
+                // What is there and cannot go is nobody's trouble until something is to be written.
+                let _ = shared.make_room(0);
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -77,8 +97,15 @@ impl Shared {
             scan.is_over = true;
             scan.dropped.clear();
         }
+        // Also where the limits are lower than in the last run.
+        let _ = self.make_room(0);
         self.scanned.notify_all();
-        self.make_room(0);
+    }
+
+    fn watch(&self) -> Duration {
+        let near = self.limits.floor.saturating_add(NEAR_BYTES);
+        let is_near = self.place.free() < near && lock(&self.ledger).bytes() > 0;
+        if is_near { NEAR_WATCH } else { WATCH }
     }
 
     fn remove_doomed(&self) {
@@ -97,10 +124,12 @@ impl Shared {
         if !is_wanted() || lock(&self.ledger).contains(item) {
             return;
         }
-        if trouble.until.is_some_and(|until| Instant::now() < until)
-            || !self.make_room(taken(bytes.len() as u64))
-        {
+        if trouble.until.is_some_and(|until| Instant::now() < until) {
             return count(&self.counters.unwritten, 1);
+        }
+        if let Err(reason) = self.make_room(taken(bytes.len() as u64)) {
+            count(&self.counters.unwritten, 1);
+            return trouble.tell(|| self.tell_no_room(reason));
         }
         let now = now();
         match self.place.write(item, bytes) {
@@ -117,16 +146,29 @@ impl Shared {
             Err(error) => {
                 count(&self.counters.unwritten, 1);
                 trouble.until = Some(Instant::now() + PAUSE);
-                if !std::mem::replace(&mut trouble.is_told, true) {
+                trouble.tell(|| {
                     let directory = self.place.root().display();
-                    tracing::warn!(%directory, %error, "the disk cache takes nothing for now");
-                }
+                    tracing::warn!(%directory, %error, "nothing can be cached there for now");
+                });
             }
         }
     }
 
-    /// Removes files until `incoming` more bytes are within budget and floor; whether they are.
-    fn make_room(&self, incoming: u64) -> bool {
+    fn tell_no_room(&self, reason: NoRoom) {
+        let directory = self.place.root().display();
+        match reason {
+            NoRoom::OnTheDisk => {
+                tracing::warn!(%directory, "the disk is nearly full: nothing is cached there");
+            }
+            NoRoom::InTheBudget => {
+                let bytes = self.limits.budget;
+                tracing::info!(%directory, bytes, "the room for blocks is used up; others stay out");
+            }
+        }
+    }
+
+    /// Removes files until `incoming` more bytes are within budget and floor.
+    fn make_room(&self, incoming: u64) -> Result<(), NoRoom> {
         let limits = &self.limits;
         let free = self.place.free();
         // The free space is asked for once: some file systems tell of removed files late.
@@ -138,11 +180,13 @@ impl Shared {
                 (over, ledger.oldest())
             };
             if over == 0 && too_many == 0 {
-                return true;
+                return Ok(());
             }
-            let Some((used, item)) = oldest else {
-                return false;
+            let reason = match too_many {
+                0 => NoRoom::InTheBudget,
+                _ => NoRoom::OnTheDisk,
             };
+            let (used, item) = oldest.ok_or(reason)?;
             // The floor is for others, who need it more.
             let may_go = match limits.eviction {
                 Eviction::Oldest => true,
@@ -151,7 +195,7 @@ impl Shared {
                 }
             };
             if !may_go {
-                return false;
+                return Err(reason);
             }
             let bytes = lock(&self.ledger).remove(item).unwrap_or_default();
             too_many = too_many.saturating_sub(bytes);

@@ -328,6 +328,11 @@ impl DiskStore {
         }
     }
 
+    /// Bytes that all files take.
+    pub fn bytes(&self) -> u64 {
+        lock(&self.shared.ledger).bytes()
+    }
+
     pub fn stats(&self) -> TierStats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.shared.counters;

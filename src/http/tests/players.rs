@@ -128,7 +128,12 @@ async fn addresses_in_playlists_lead_to_segments_that_may_be_kept() {
     let ts = server
         .get("/playlist/local/heat-1995.m3u8?container=ts")
         .await;
-    assert_eq!(ts.status, 501);
+    assert_eq!(ts.status, 404);
+    assert!(ts.text().contains("no MPEG-TS"), "{}", ts.text());
+    let other = server
+        .get("/playlist/local/heat-1995.m3u8?container=avi")
+        .await;
+    assert_eq!(other.status, 404);
     server.assert_handles_are_released().await;
 }
 

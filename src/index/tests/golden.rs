@@ -4,7 +4,10 @@
 use super::*;
 use crate::codec::{Record, decode, encode};
 use crate::index::record::*;
-use crate::model::{AdoptedAddress, LogRecord, TelegramAddress};
+use crate::model::{
+    AddedTrack, AdoptedAddress, ByteRange, LogRecord, SegmentInfo, Subtitle, SubtitleFormat,
+    TelegramAddress, Track, TrackKind, Views,
+};
 
 fn id(byte: u8) -> EntryId {
     EntryId::from_bytes([byte; 16])
@@ -49,6 +52,62 @@ fn sample_content() -> FileContent {
         state: FileState::Failed("why".into()),
         views: ViewsState::Unsupported("codec".into()),
         hidden_sidecars: vec![Name::new("a.srt").unwrap()],
+    }
+}
+/// As the first release writes it.
+fn sample_views() -> Views {
+    Views {
+        derived: Blob {
+            id: BlobId::from_bytes([5; 16]),
+            len: 90,
+            digest: None,
+            slices: Vec::new(),
+        },
+        map: ByteRange::new(40, 50),
+        map_digest: Digest([7; 32]),
+        layout: 1,
+        origin_seconds: 10,
+        duration_ms: 6500,
+        independent_segments: true,
+        tracks: vec![Track {
+            kind: TrackKind::Video {
+                width: 640,
+                height: 360,
+                millihertz: 24_000,
+                range: "SDR".into(),
+            },
+            codec: "avc1.64001e".into(),
+            timescale: 12_288,
+            init: vec![1, 2, 3],
+            language: "en".into(),
+            title: "t".into(),
+            default: true,
+            peak_bits: 9,
+            average_bits: 8,
+            segments: vec![SegmentInfo {
+                duration: 79_872,
+                size: 1000,
+            }],
+            frames: vec![(ByteRange::new(8, 42), 1)],
+        }],
+        subtitles: vec![Subtitle {
+            key: "eng".into(),
+            language: "en".into(),
+            title: String::new(),
+            default: false,
+            forced: true,
+            hearing_impaired: false,
+            texts: vec![(SubtitleFormat::Ass, ByteRange::new(0, 30))],
+            segments: vec![ByteRange::new(30, 10)],
+        }],
+        note: Some("n".into()),
+        added: Vec::new(),
+    }
+}
+fn with_views(views: Views) -> FileContent {
+    FileContent {
+        views: ViewsState::Ready(Box::new(views)),
+        ..sample_content()
     }
 }
 fn sample_entry() -> Entry {
@@ -158,6 +217,37 @@ fn rows_keep_their_bytes() {
     };
     check(&meta, "cb8f0e12b3232765");
     check(&RowV1(b"row".to_vec()), "19aa27a7dd92bb7e");
+}
+
+#[test]
+fn views_keep_their_bytes() {
+    check(&ContentV1(with_views(sample_views())), "a98a030445988943");
+    let mut views = sample_views();
+    views.added = vec![AddedTrack {
+        transport_sizes: vec![1128],
+        first_pictures: vec![700],
+    }];
+    let content = with_views(views);
+    check(&ContentV1(content.clone()), "db05cbb36cf5bb16");
+    let entry = Entry {
+        kind: EntryKind::File(Box::new(content)),
+        ..sample_entry()
+    };
+    let change = Change::Put(Box::new(entry));
+    let log = LogRecord {
+        seq: Seq(3),
+        change: change.clone(),
+    };
+    check(&log, "6146c5abf0b78bd3");
+    let record = JournalRecordV1 {
+        seq: Seq(3),
+        next_ino: Ino(78),
+        changes: vec![change],
+    };
+    check(&record, "c7544180bdeb2de6");
+    // A release that knows schema 1 only says so, instead of calling it damage.
+    let schemas = [encode(&log).unwrap()[2], encode(&record).unwrap()[2]];
+    assert_eq!(schemas, [2, 2]);
 }
 
 #[test]

@@ -88,6 +88,7 @@ fn views_in_the_spool() -> Views {
         tracks: Vec::new(),
         subtitles: Vec::new(),
         note: None,
+        added: Vec::new(),
     }
 }
 

@@ -167,7 +167,7 @@ fn times_are_never_negative_and_holes_stay() {
     let views::ViewNode::File(file) = views::find(&views, "video/00001.m4s").unwrap() else {
         panic!("a directory");
     };
-    let views::ViewBody::Mapped { frame, .. } = file.body else {
+    let views::ViewBody::Mapped(views::MappedSegment { frame, .. }) = file.body else {
         panic!("{:?}", file.body);
     };
     let range = usize::try_from(frame.offset).unwrap()..usize::try_from(frame.end()).unwrap();

@@ -11,6 +11,7 @@ mod caption;
 mod connection;
 mod crew;
 mod dispatch;
+mod file_calls;
 mod handshake;
 mod lane;
 mod lanes;

@@ -1,0 +1,44 @@
+//! The elementary stream descriptor of MPEG-4 sample entries (ISO/IEC 14496-1 §7.2.6).
+
+/// What it says of the coding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coding<'a> {
+    /// Table 5: 0x40 is MPEG-4 audio.
+    pub object_type: u8,
+    /// Bytes for the decoder, e.g. an AudioSpecificConfig; cut off where the box ends.
+    pub config: Option<&'a [u8]>,
+}
+
+/// Reads the body of an `esds` box.
+#[must_use]
+pub fn parse(esds: &[u8]) -> Option<Coding<'_>> {
+    // Version and flags of the box.
+    let mut at = 4;
+    loop {
+        let (tag, body) = descriptor(esds, at)?;
+        at = body;
+        match tag {
+            // ES_Descriptor: id and flags, whose options ffmpeg never writes
+            0x03 => at += 3,
+            0x04 => {
+                let object_type = *esds.get(at)?;
+                let config = descriptor(esds, at + 13)
+                    .filter(|(tag, _)| *tag == 0x05)
+                    .and_then(|(_, body)| esds.get(body..));
+                return Some(Coding {
+                    object_type,
+                    config,
+                });
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Tag of the descriptor at `at`, and where its body starts. The length takes at most four bytes of
+/// seven bits.
+fn descriptor(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
+    let tag = *bytes.get(at)?;
+    let last = (1..=4).find(|skip| bytes.get(at + skip).is_none_or(|byte| byte & 0x80 == 0));
+    Some((tag, at + last.unwrap_or(4) + 1))
+}

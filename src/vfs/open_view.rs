@@ -1,0 +1,197 @@
+//! Reading a view: what is generated, ranges of the file and of its derived blob, and segments that
+//! are muxed on the way.
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use super::follow::follow_view;
+use super::views::ViewedFile;
+use crate::ingest::extents::ExtentList;
+use crate::media::transport::Layout;
+use crate::media::views::{self, MapError, MappedSegment, Piece, ViewBody, ViewFile};
+use crate::model::{
+    Blob, ByteRange, ErrorKind, Extent, ExtentSource, FileContent, FsError, FsResult, Pieces,
+};
+use crate::read::{Follower, Leaving, Reader};
+
+/// A view that is open: fixed for the life of the handle.
+#[derive(Debug)]
+pub struct OpenView {
+    file: ViewedFile,
+    view: ViewFile,
+    opened: OnceCell<Opened>,
+    follower: Follower,
+}
+
+#[derive(Debug)]
+struct Opened {
+    body: Body,
+    source: ExtentList,
+    /// The file's, and the derived one.
+    blobs: Vec<Blob>,
+}
+
+/// What a view is made of, once its part of the map was read.
+#[derive(Debug)]
+enum Body {
+    Joined(Vec<Piece>),
+    /// Muxed from all its samples, which are these pieces.
+    Muxed(Layout, Vec<Piece>),
+}
+
+impl OpenView {
+    pub fn new(file: ViewedFile, view: ViewFile) -> Self {
+        Self {
+            file,
+            view,
+            opened: OnceCell::new(),
+            // A player opens one segment after the other.
+            follower: Follower::new(Leaving::Waits),
+        }
+    }
+
+    /// The file that the view is made of, as it was when the view was opened.
+    pub fn content(&self) -> Option<&FileContent> {
+        self.file.content().ok()
+    }
+
+    /// The bytes of `[offset, offset + len)`, cut to the end of the view.
+    pub async fn read(&self, reader: &Reader, offset: u64, len: u64) -> FsResult<Pieces> {
+        let end = offset.saturating_add(len).min(self.view.size);
+        if offset >= end {
+            return Ok(Pieces::default());
+        }
+        let range = ByteRange::new(offset, end - offset);
+        let opened = self.opened.get_or_try_init(|| self.open(reader)).await?;
+        match &opened.body {
+            Body::Joined(pieces) => self.join(reader, opened, pieces, range).await,
+            Body::Muxed(layout, pieces) => {
+                let part = layout.part(range);
+                let data = self.join(reader, opened, pieces, part.data).await?;
+                let muxed = layout.mux(&part, &data.joined()).map_err(corrupt)?;
+                let skip = offset - part.output.offset;
+                Ok(self::part(&Bytes::from(muxed), skip, range.len).into())
+            }
+        }
+    }
+
+    /// A range of the pieces in a row.
+    async fn join(
+        &self,
+        reader: &Reader,
+        opened: &Opened,
+        pieces: &[Piece],
+        range: ByteRange,
+    ) -> FsResult<Pieces> {
+        let Opened { source, blobs, .. } = opened;
+        let (offset, end) = (range.offset, range.end());
+        let mut whole = Pieces::default();
+        let mut extents: Vec<Extent> = Vec::new();
+        let content = self.file.content()?;
+        let derived = &self.file.views()?.derived;
+        follow_view(reader, &self.follower, (content, derived), pieces, range);
+        let mut start = 0;
+        for piece in pieces {
+            let piece_end = start + piece.len();
+            if piece_end > offset && start < end {
+                let skip = offset.saturating_sub(start);
+                let take = end.min(piece_end) - start - skip;
+                match piece {
+                    Piece::Literal(bytes) => {
+                        flush(reader, &mut extents, blobs, &mut whole).await?;
+                        whole.push(part(bytes, skip, take));
+                    }
+                    Piece::Content(range) => {
+                        extents.extend(source.range(range.offset + skip, take))
+                    }
+                    Piece::Derived(range) => {
+                        extents.push(derived_extent(derived, *range, skip, take))
+                    }
+                }
+            }
+            if piece_end >= end {
+                break;
+            }
+            start = piece_end;
+        }
+        flush(reader, &mut extents, blobs, &mut whole).await?;
+        // A map that does not sum up to the announced size is damage, never a short answer.
+        if whole.len() != range.len {
+            return Err(FsError::new(
+                ErrorKind::Corrupt,
+                "the map of this view does not fit it",
+            ));
+        }
+        Ok(whole)
+    }
+
+    async fn open(&self, reader: &Reader) -> FsResult<Opened> {
+        let content = self.file.content()?;
+        let mut blobs = content.blobs.clone();
+        blobs.push(self.file.views()?.derived.clone());
+        Ok(Opened {
+            body: self.body(reader).await?,
+            source: ExtentList::new(content.extents.clone()),
+            blobs,
+        })
+    }
+
+    async fn body(&self, reader: &Reader) -> FsResult<Body> {
+        let known = self.file.views()?;
+        match &self.view.body {
+            ViewBody::Inline(bytes) => Ok(Body::Joined(vec![Piece::Literal(bytes.clone())])),
+            ViewBody::Derived(range) => Ok(Body::Joined(vec![Piece::Derived(*range)])),
+            ViewBody::Mapped(mapped) => {
+                let frame = self.frame(reader, mapped).await?;
+                views::assemble(known, mapped.track, mapped.segment, &frame)
+                    .map(Body::Joined)
+                    .map_err(corrupt)
+            }
+            ViewBody::Transport(mapped) => {
+                let frame = self.frame(reader, mapped).await?;
+                views::transport(known, mapped.track, mapped.segment, &frame)
+                    .map(|(layout, pieces)| Body::Muxed(layout, pieces))
+                    .map_err(corrupt)
+            }
+        }
+    }
+
+    async fn frame(&self, reader: &Reader, mapped: &MappedSegment) -> FsResult<Bytes> {
+        let derived = &self.file.views()?.derived;
+        let extent = derived_extent(derived, mapped.frame, 0, mapped.frame.len);
+        reader.read(&[extent], std::slice::from_ref(derived)).await
+    }
+}
+
+fn corrupt(error: MapError) -> FsError {
+    FsError::new(ErrorKind::Corrupt, error.to_string())
+}
+
+async fn flush(
+    reader: &Reader,
+    extents: &mut Vec<Extent>,
+    blobs: &[Blob],
+    whole: &mut Pieces,
+) -> FsResult<()> {
+    if !extents.is_empty() {
+        whole.append(reader.read_pieces(extents, blobs).await?);
+        extents.clear();
+    }
+    Ok(())
+}
+
+fn derived_extent(derived: &Blob, range: ByteRange, skip: u64, len: u64) -> Extent {
+    Extent {
+        source: ExtentSource::Blob(derived.id),
+        offset: range.offset + skip,
+        len,
+    }
+}
+
+fn part(bytes: &Bytes, skip: u64, take: u64) -> Bytes {
+    let from = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
+    let to = from
+        .saturating_add(usize::try_from(take).unwrap_or(usize::MAX))
+        .min(bytes.len());
+    bytes.slice(from..to)
+}
