@@ -13,10 +13,12 @@ use tokio::task::JoinHandle;
 use super::operations::{AppOperations, Faces, ReloadInputs};
 use super::parts::{Parts, Purpose};
 use super::{Audience, DaemonOptions, MountOptions, Writing};
+use crate::cache::BlockCache;
 use crate::config::{Config, ConfigHandle, HttpBind, HttpTrust, PublicScheme};
 use crate::control::{self, DaemonInfo, Operations as _, Service};
 use crate::fuse::{self, Mounted};
 use crate::http;
+use crate::index::Index;
 use crate::process::Launcher;
 use crate::upkeep::cleanup::{self, CleanupReport};
 use crate::vfs::WriteMode;
@@ -271,23 +273,44 @@ fn start_mount(parts: &Parts, mount: &MountOptions, config: &Config) -> anyhow::
 fn spawn_cleanup(parts: &Parts, config: &ConfigHandle) -> JoinHandle<()> {
     let (index, remote) = (Arc::clone(&parts.index), Arc::clone(&parts.remote));
     let (config, vfs) = (config.clone(), parts.vfs.clone());
+    let cache = Arc::clone(&parts.cache);
     tokio::spawn(async move {
         let mut pause = FIRST_CLEANUP;
+        let mut has_deleted = true;
         loop {
             tokio::time::sleep(pause).await;
             pause = CLEANUP_INTERVAL;
             if !index.standing().borrow().is_attached() {
                 continue;
             }
+            if std::mem::take(&mut has_deleted) {
+                unpin(&cache, &index).await;
+            }
             let keep = config.get().keep_deleted;
             let in_use = vfs.packs_in_use();
             let is_in_use = |pack| in_use.contains(&pack);
             match cleanup::delete_dying_packs(&index, &remote, keep, &is_in_use).await {
-                Ok(done) => tell_cleaned(&done),
+                Ok(done) => {
+                    has_deleted = done.deleted + done.left > 0;
+                    tell_cleaned(&done);
+                }
                 Err(error) => tracing::warn!(%error, "packs that nothing needs stay for now"),
             }
         }
     })
+}
+
+/// Lets go of pinned blocks of packs that are deleted.
+async fn unpin(cache: &Arc<BlockCache>, index: &Arc<Index>) {
+    let (cache, index) = (Arc::clone(cache), Arc::clone(index));
+    cache.found().await;
+    let unpinning = tokio::task::spawn_blocking(move || {
+        // An index that cannot be read keeps them.
+        cache.unpin_unknown(|pack| index.knows_pack(pack).unwrap_or(true));
+    });
+    if unpinning.await.is_err() {
+        tracing::warn!("blocks of deleted packs stay pinned for now");
+    }
 }
 
 fn tell_cleaned(done: &CleanupReport) {

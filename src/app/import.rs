@@ -40,6 +40,7 @@ pub async fn import(
         let _ = out.send(Response::Finding { text }).await;
     }
     let count = films.len() as u64;
+    let mut failed = 0_u64;
     for (number, (document, name)) in (1..).zip(films) {
         let shown = directory.join(name.clone()).display();
         let progress = Response::Progress {
@@ -51,13 +52,21 @@ pub async fn import(
         let _ = out.send(progress).await;
         let answer = match take_over(vfs, remote, &document, directory, name).await {
             Ok(answer) => answer,
-            Err(reason) => Response::Finding {
-                text: format!("{shown} (post {}): {reason}", document.address.message),
-            },
+            Err(reason) => {
+                failed += 1;
+                Response::Finding {
+                    text: format!("{shown} (post {}): {reason}", document.address.message),
+                }
+            }
         };
         let _ = out.send(answer).await;
     }
-    Ok(())
+    match failed {
+        0 => Ok(()),
+        _ => Err(format!(
+            "{failed} of {count} could not be imported; run it again when the reasons are gone"
+        )),
+    }
 }
 
 async fn take_over(

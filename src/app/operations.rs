@@ -8,10 +8,11 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 
 use super::parts::{self, Parts};
+use crate::cache::{BlockCache, Dropped};
 use crate::config::{self, ConfigHandle, Inputs, PublicScheme, Reloaded};
 use crate::control::{Cleaned, DaemonInfo, Depth, Operations, Response, Stat, StatUnit, Verified};
 use crate::index::Index;
-use crate::model::{EntryId, Standing, TreePath};
+use crate::model::{CacheStats, EntryId, Standing, TreePath};
 use crate::remote::Remote;
 use crate::spool::Spool;
 use crate::telemetry::LevelSwitch;
@@ -37,6 +38,7 @@ pub struct AppOperations {
     index: Arc<Index>,
     remote: Arc<dyn Remote>,
     spool: Arc<Spool>,
+    cache: Arc<BlockCache>,
     vfs: Vfs,
     ingest: crate::ingest::Ingest,
     config: ConfigHandle,
@@ -63,6 +65,7 @@ impl AppOperations {
             index: Arc::clone(&parts.index),
             remote: Arc::clone(&parts.remote),
             spool: Arc::clone(&parts.spool),
+            cache: Arc::clone(&parts.cache),
             vfs: parts.vfs.clone(),
             ingest: parts.ingest.clone(),
             config: config.clone(),
@@ -94,6 +97,54 @@ impl AppOperations {
             "{}://{domain}",
             if secure { "https" } else { "http" }
         ))
+    }
+}
+
+/// The cache's part of `db-stats`; the disk's and the pinned blocks' where there are any.
+fn cache_lines(cache: &CacheStats) -> Vec<(&'static str, &'static str, u64, StatUnit)> {
+    use StatUnit::{Bytes, Count};
+    let mut lines = vec![
+        ("cache", "size", cache.bytes, Bytes),
+        ("cache", "capacity", cache.capacity_bytes, Bytes),
+        ("cache", "blocks", cache.entries, Count),
+        ("cache", "hits", cache.hits, Count),
+        ("cache", "misses", cache.misses, Count),
+        ("cache", "joined fetches", cache.joined, Count),
+        ("cache", "fetched", cache.fetched_bytes, Bytes),
+        ("cache", "evictions", cache.evictions, Count),
+        ("cache", "fetched ahead", cache.ahead_fetched, Count),
+        ("cache", "fetched ahead and used", cache.ahead_used, Count),
+        ("cache", "fetched ahead in vain", cache.ahead_wasted, Count),
+        (
+            "cache",
+            "errors of fetching ahead",
+            cache.ahead_errors,
+            Count,
+        ),
+    ];
+    for (part, tier) in [("disk cache", &cache.disk), ("pinned", &cache.pinned)] {
+        if tier.capacity_bytes == 0 {
+            continue;
+        }
+        lines.extend([
+            (part, "size", tier.bytes, Bytes),
+            (part, "capacity", tier.capacity_bytes, Bytes),
+            (part, "blocks", tier.entries, Count),
+            (part, "hits", tier.hits, Count),
+            (part, "written", tier.written_bytes, Bytes),
+            (part, "not written", tier.unwritten, Count),
+            (part, "evictions", tier.evictions, Count),
+            (part, "damaged", tier.damaged, Count),
+        ]);
+    }
+    lines
+}
+
+fn cleaned(dropped: Dropped) -> Cleaned {
+    Cleaned {
+        cache_bytes: dropped.bytes,
+        cache_blocks: dropped.blocks,
+        ..Cleaned::default()
     }
 }
 
@@ -139,20 +190,11 @@ impl Operations for AppOperations {
             unpublished.len() as u64,
             StatUnit::Count,
         );
+        self.cache.found().await;
         let cache = self.vfs.cache_stats();
-        add("cache", "size", cache.bytes, StatUnit::Bytes);
-        add("cache", "capacity", cache.capacity_bytes, StatUnit::Bytes);
-        add("cache", "blocks", cache.entries, StatUnit::Count);
-        add("cache", "hits", cache.hits, StatUnit::Count);
-        add("cache", "misses", cache.misses, StatUnit::Count);
-        let ahead = [
-            ("fetched ahead", cache.ahead_fetched),
-            ("fetched ahead and used", cache.ahead_used),
-            ("fetched ahead in vain", cache.ahead_wasted),
-            ("errors of fetching ahead", cache.ahead_errors),
-        ];
-        for (name, count) in ahead {
-            add("cache", name, count, StatUnit::Count);
+        for stat in cache_lines(&cache) {
+            let (part, name, value, unit) = stat;
+            add(part, name, value, unit);
         }
         add("spool", "size", self.spool.used(), StatUnit::Bytes);
         add("spool", "free", self.spool.free(), StatUnit::Bytes);
@@ -170,11 +212,8 @@ impl Operations for AppOperations {
     }
 
     async fn cleanup(&self, unused_for: Duration) -> Result<Cleaned, String> {
-        // The memory tier keeps no times of use: only "everything" has a meaning for it.
-        let mut cleaned = match unused_for.is_zero() {
-            true => self.clear_cache(None).await?,
-            false => Cleaned::default(),
-        };
+        self.cache.found().await;
+        let mut cleaned = cleaned(self.cache.clear_unused(unused_for));
         cleaned.finished_jobs = self.ingest.forget_finished();
         if !self.index.standing().borrow().is_attached() {
             // Which packs nobody needs is only sure when the log is known; the next run sees.
@@ -201,20 +240,9 @@ impl Operations for AppOperations {
     }
 
     async fn clear_cache(&self, file: Option<EntryId>) -> Result<Cleaned, String> {
-        let before = self.vfs.cache_stats();
-        let cache_bytes = self
-            .vfs
-            .cache_clear(file)
-            .map_err(|error| error.to_string())?;
-        let cache_blocks = match file {
-            None => before.entries,
-            Some(_) => cache_bytes.div_ceil(crate::model::BLOCK_BYTES),
-        };
-        Ok(Cleaned {
-            cache_bytes,
-            cache_blocks,
-            ..Cleaned::default()
-        })
+        self.cache.found().await;
+        let dropped = self.vfs.cache_clear(file);
+        dropped.map(cleaned).map_err(|error| error.to_string())
     }
 
     async fn verify(&self, depth: Depth, out: &Sender<Response>) -> Result<Verified, String> {
@@ -240,6 +268,7 @@ impl Operations for AppOperations {
         let left = cleanup::left_behind(&self.index).map_err(|error| error.to_string())?;
         Ok(Verified {
             packs_left: left.packs,
+            packs_fading: report.fading,
             packs: report.packs,
             bytes_read: report.bytes,
             findings: report.problems.len() as u64,

@@ -1,12 +1,14 @@
 //! The parts of an open library, from settings: store, index, spool, cache, ingest, file system.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
 use super::attach::{self, Attaching, Ends, Leftovers, Need};
 use super::store::{self, OpenStore};
-use crate::cache::BlockCache;
+use crate::cache::{BlockCache, DiskLimits, DiskStore, Eviction, Tiers};
 use crate::config::{Config, Sidecars, Store, ViewsListing};
 use crate::index::{Index, Owner};
 use crate::ingest::publisher::Publisher;
@@ -24,6 +26,9 @@ use crate::vfs::{self, HlsListing, Vfs, VfsParts, VfsSettings};
 const SPOOL_LEAVES_FREE: u64 = 5 << 30;
 /// The spool's size where less than that is free: enough to work with, and the reserve still holds.
 const SMALLEST_SPOOL: u64 = 256 << 20;
+
+/// What nobody opened for so long makes room for what is new.
+const PINNED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Whether an opened state also works on its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,11 +91,13 @@ impl Parts {
             Spool::open(spool_config(config))
                 .with_context(|| format!("the spool {}", config.spool.dir.display()))?,
         );
-        let cache = Arc::new(BlockCache::new(
+        let cache = Arc::new(BlockCache::with_tiers(
             Arc::clone(&remote),
-            config.cache_size,
+            config.cache.memory,
             config.read_deadline,
+            tiers(config),
         ));
+        lend(&cache, &spool, config);
         let limits = AheadLimits {
             segments: config.preload.segments,
             readers: config.preload.readers,
@@ -167,6 +174,7 @@ impl Parts {
         self.attaching.stop().await;
         let committed = self.vfs.commit_all().await;
         self.ingest.stop().await;
+        self.cache.close().await;
         let index = Arc::clone(&self.index);
         let shut = tokio::task::spawn_blocking(move || index.shutdown()).await?;
         committed.map_err(|error| anyhow!("{error}"))?;
@@ -192,6 +200,59 @@ async fn tie(ends: Ends, config: &Config, purpose: Purpose) -> anyhow::Result<At
         ingest.stop().await;
     }
     begun
+}
+
+/// The files below the memory cache. A directory that cannot be used costs speed and no more.
+fn tiers(config: &Config) -> Tiers {
+    if matches!(config.store, Store::Local { .. }) {
+        // What it holds is on a disk already.
+        return Tiers::default();
+    }
+    let open = |what: &str, limits: DiskLimits| {
+        let directory = limits.directory.clone();
+        match DiskStore::open(limits) {
+            Ok(store) => Some(store),
+            Err(error) => {
+                tracing::warn!(directory = %directory.display(), %error, "no {what}: it cannot be used");
+                None
+            }
+        }
+    };
+    // Below this the spool would be the next to have no room.
+    let floor = config.spool.reserve.saturating_mul(2);
+    let disk = config.cache.disk.as_ref().and_then(|disk| {
+        let limits = DiskLimits {
+            directory: disk.dir.clone(),
+            budget: disk.size,
+            floor,
+            eviction: Eviction::Oldest,
+        };
+        open("disk cache", limits)
+    });
+    let pinned = (config.cache.pinned > 0).then(|| DiskLimits {
+        directory: config.state_dir.join("pinned"),
+        budget: config.cache.pinned,
+        floor,
+        eviction: Eviction::Unused(PINNED_FOR),
+    });
+    Tiers {
+        disk,
+        pinned: pinned.and_then(|limits| open("pinned blocks", limits)),
+    }
+}
+
+/// The disk cache gives way to the spool, where they share a disk.
+fn lend(cache: &Arc<BlockCache>, spool: &Spool, config: &Config) {
+    let device = |path: &std::path::Path| std::fs::metadata(path).map(|found| found.dev()).ok();
+    let disk = config.cache.disk.as_ref();
+    let shared = disk.is_some_and(|disk| {
+        let of_cache = device(&disk.dir);
+        of_cache.is_some() && of_cache == device(&config.spool.dir)
+    });
+    if shared {
+        let cache = Arc::downgrade(cache);
+        spool.count_as_free(move || cache.upgrade().map_or(0, |cache| cache.yielding_bytes()));
+    }
 }
 
 fn spool_config(config: &Config) -> SpoolConfig {

@@ -90,16 +90,18 @@ fn remove_directory(path: &Path) -> io::Result<()> {
 pub fn open(config: &Config, own: &str, keys: Arc<dyn KeyStore>) -> anyhow::Result<OpenStore> {
     let telegram = match &config.store {
         // The error names the directory itself.
-        Store::Local { dir, .. } => return Ok(alone(config, Arc::new(LocalRemote::open(dir)?))),
+        Store::Local { dir, .. } => {
+            return Ok(alone(config, Arc::new(LocalRemote::open(dir)?), keys));
+        }
         Store::Telegram(telegram) => telegram,
     };
-    let telegram = open_telegram(config, telegram, keys)?;
+    let telegram = open_telegram(config, telegram, Arc::clone(&keys))?;
     let (from, log) = match own.strip_prefix(LOCAL) {
         Some(from) => (Some(PathBuf::from(from)), LogPlace::Old),
         None => (noted(&config.state_dir)?, LogPlace::New),
     };
     let Some(from) = from else {
-        return Ok(alone(config, telegram));
+        return Ok(alone(config, telegram, keys));
     };
     let moving = MovingRemote::new(open_old(&from)?, telegram, log);
     let remote: Arc<dyn Remote> = Arc::<MovingRemote>::clone(&moving);
@@ -109,7 +111,7 @@ pub fn open(config: &Config, own: &str, keys: Arc<dyn KeyStore>) -> anyhow::Resu
         state: config.state_dir.clone(),
     };
     Ok(OpenStore {
-        remote: locked(config, remote),
+        remote: locked(config, remote, keys),
         moving: Some(Arc::new(moving)),
     })
 }
@@ -121,14 +123,14 @@ pub fn open_unmoved(
     keys: Arc<dyn KeyStore>,
 ) -> anyhow::Result<Arc<LockedRemote>> {
     match (&config.store, own.strip_prefix(LOCAL)) {
-        (Store::Telegram(_), Some(from)) => Ok(locked(config, open_old(Path::new(from))?)),
+        (Store::Telegram(_), Some(from)) => Ok(locked(config, open_old(Path::new(from))?, keys)),
         _ => Ok(open(config, own, keys)?.remote),
     }
 }
 
-fn alone(config: &Config, remote: Arc<dyn Remote>) -> OpenStore {
+fn alone(config: &Config, remote: Arc<dyn Remote>, keys: Arc<dyn KeyStore>) -> OpenStore {
     OpenStore {
-        remote: locked(config, remote),
+        remote: locked(config, remote, keys),
         moving: None,
     }
 }
@@ -165,7 +167,7 @@ fn noted(state: &Path) -> anyhow::Result<Option<PathBuf>> {
     }
 }
 
-fn locked(config: &Config, remote: Arc<dyn Remote>) -> Arc<LockedRemote> {
+fn locked(config: &Config, remote: Arc<dyn Remote>, keys: Arc<dyn KeyStore>) -> Arc<LockedRemote> {
     let encryption = &config.encryption;
     fn text(secret: Option<&Secret<String>>) -> Option<&str> {
         secret.map(|text| text.expose().as_str())
@@ -174,5 +176,5 @@ fn locked(config: &Config, remote: Arc<dyn Remote>) -> Arc<LockedRemote> {
         text(encryption.passphrase.as_ref()),
         text(encryption.old_passphrase.as_ref()),
     );
-    LockedRemote::new(remote, passphrases, KdfCost::STANDARD)
+    LockedRemote::keeping(remote, passphrases, KdfCost::STANDARD, keys)
 }

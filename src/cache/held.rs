@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Counters, Key};
+use super::Key;
+use super::counters::Counters;
 
 #[derive(Debug)]
 enum State {

@@ -1,6 +1,11 @@
-//! Verified blocks in memory, one fetch a block whoever asks.
+//! Verified blocks in memory, and below it on the disk; one fetch a block whoever asks.
 
+mod counters;
+mod disk;
+mod failures;
+mod fetch;
 mod held;
+mod pins;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,11 +15,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
-use serde::{Deserialize, Serialize};
 
-use crate::model::{BlockIndex, PackId, PackRef};
-use crate::remote::retry::{Deadline, retry};
-use crate::remote::{self, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency};
+use crate::model::{BlockIndex, CacheStats, PackId, PackRef};
+use crate::remote::{Remote, RemoteError, RemoteErrorKind, Urgency};
+use counters::{Counters, count};
+use disk::Selection;
+pub use disk::{DiskLimits, DiskStore, Dropped, Eviction};
+use failures::Failures;
+use fetch::Source;
 pub use held::Held;
 use held::{Found, HeldBlocks};
 
@@ -27,50 +35,21 @@ pub type Key = (PackId, BlockIndex);
 /// An error that several readers of one block share.
 pub type SharedError = Arc<RemoteError>;
 
-/// Counters since the start, and what is held now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CacheStats {
-    pub capacity_bytes: u64,
-    pub held_bytes: u64,
-    pub held_blocks: u64,
-    pub hits: u64,
-    pub misses: u64,
-    /// Fetches from the remote that failed.
-    pub errors: u64,
-    pub evictions: u64,
-    pub fetched_bytes: u64,
-    /// Blocks that were fetched before a reader came for them.
-    pub ahead_fetched: u64,
-    /// Of those that were wanted ahead: the reader came...
-    pub ahead_used: u64,
-    /// ...or never did.
-    pub ahead_wasted: u64,
-    pub ahead_errors: u64,
-}
-
+/// What lies below the memory.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
-    hits: AtomicU64,
-    misses: AtomicU64,
-    errors: AtomicU64,
-    evictions: AtomicU64,
-    fetched_bytes: AtomicU64,
-    ahead_fetched: AtomicU64,
-    ahead_used: AtomicU64,
-    ahead_wasted: AtomicU64,
-    ahead_errors: AtomicU64,
+pub struct Tiers {
+    /// What came from the store, as long as there is room.
+    pub disk: Option<DiskStore>,
+    /// What a scan of the library reads.
+    pub pinned: Option<DiskStore>,
 }
 
 /// A block is keyed by its pack and number, and was checked against the pack's table when it came.
 #[derive(Debug)]
 pub struct BlockCache {
-    remote: Arc<dyn Remote>,
-    blocks: Cache<Key, Bytes>,
-    tables: Cache<PackId, Arc<PackTable>>,
+    source: Arc<Source>,
     held: Arc<HeldBlocks>,
-    counters: Arc<Counters>,
     capacity: u64,
-    deadline: Duration,
 }
 
 impl BlockCache {
@@ -78,6 +57,17 @@ impl BlockCache {
     /// hold later readers of the same block in the fetch of the first.
     #[must_use]
     pub fn new(remote: Arc<dyn Remote>, capacity: u64, deadline: Duration) -> Self {
+        Self::with_tiers(remote, capacity, deadline, Tiers::default())
+    }
+
+    /// As [`Self::new`], with files below the memory.
+    #[must_use]
+    pub fn with_tiers(
+        remote: Arc<dyn Remote>,
+        capacity: u64,
+        deadline: Duration,
+        tiers: Tiers,
+    ) -> Self {
         let counters = Arc::new(Counters::default());
         let evicted = Arc::clone(&counters);
         // LRU, since TinyLFU was measured to drop nearly all blocks that were read ahead.
@@ -88,7 +78,7 @@ impl BlockCache {
             .weigher(|_, block: &Bytes| u32::try_from(block.len()).unwrap_or(u32::MAX))
             .eviction_listener(move |_, _, cause| {
                 if cause.was_evicted() {
-                    evicted.evictions.fetch_add(1, Ordering::Relaxed);
+                    count(&evicted.evictions, 1);
                 }
             })
             .build();
@@ -96,14 +86,21 @@ impl BlockCache {
             .max_capacity(MAX_TABLES)
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self {
+        let held = HeldBlocks::new(Arc::clone(&counters));
+        let source = Arc::new(Source {
             remote,
             blocks,
             tables,
-            held: HeldBlocks::new(Arc::clone(&counters)),
+            pinned: tiers.pinned.map(Arc::new),
+            disk: tiers.disk.map(Arc::new),
+            failures: Failures::default(),
             counters,
-            capacity,
             deadline,
+        });
+        Self {
+            source,
+            held,
+            capacity,
         }
     }
 
@@ -114,14 +111,14 @@ impl BlockCache {
     pub async fn block(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
         let key = (pack.id, block);
         let ahead = self.held.take(key);
-        if let Some(bytes) = self.blocks.get(&key).await {
-            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        if let Some(bytes) = self.source.blocks.get(&key).await {
+            count(&self.source.counters.hits, 1);
             return Ok(bytes);
         }
         if let Found::Here(bytes) = ahead {
             // Others pushed it out before its reader came; from here on it counts as used.
-            self.blocks.insert(key, bytes.clone()).await;
-            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+            self.source.blocks.insert(key, bytes.clone()).await;
+            count(&self.source.counters.hits, 1);
             return Ok(bytes);
         }
         let joined = self.fetch_apart(pack, block).await;
@@ -135,23 +132,12 @@ impl BlockCache {
     /// The cache is asked from a task of its own: the reader that comes first may go away (a seek),
     /// and the fetch then goes on for those who joined it and for the cache.
     async fn fetch_apart(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
-        let fetch = self.fetch(Urgency::Waited);
-        let pack = pack.clone();
-        let fetched = tokio::spawn(async move { fetch.block(&pack, block).await });
+        let (source, pack) = (Arc::clone(&self.source), pack.clone());
+        let fetched =
+            tokio::spawn(async move { source.block(&pack, block, Urgency::Waited).await });
         fetched
             .await
             .unwrap_or_else(|error| Err(ended_early(&error)))
-    }
-
-    fn fetch(&self, urgency: Urgency) -> Fetch {
-        Fetch {
-            remote: Arc::clone(&self.remote),
-            blocks: self.blocks.clone(),
-            tables: self.tables.clone(),
-            counters: Arc::clone(&self.counters),
-            deadline: self.deadline,
-            urgency,
-        }
     }
 
     /// Bytes of blocks that it may hold.
@@ -163,7 +149,7 @@ impl BlockCache {
     /// Whether a block would be read without the remote.
     #[must_use]
     pub fn has(&self, key: Key) -> bool {
-        self.blocks.contains_key(&key)
+        self.source.blocks.contains_key(&key)
     }
 
     /// Says that a block is wanted before its reader comes; [`Self::fetch_ahead`] brings it.
@@ -177,119 +163,122 @@ impl BlockCache {
     /// # Errors
     /// What the remote says; counted, and for nobody to see.
     pub async fn fetch_ahead(&self, pack: &PackRef, held: &Held) -> Result<(), SharedError> {
-        let fetched = self.fetch(Urgency::Ahead).block(pack, held.key().1).await;
+        let source = Arc::clone(&self.source);
+        let fetched = source.block(pack, held.key().1, Urgency::Ahead).await;
         fetched.map(|bytes| held.fill(bytes))
     }
 
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let tier = |store: &Option<Arc<DiskStore>>| {
+            store
+                .as_ref()
+                .map(|store| store.stats())
+                .unwrap_or_default()
+        };
+        let counters = &self.source.counters;
         CacheStats {
             capacity_bytes: self.capacity,
-            held_bytes: self.blocks.weighted_size(),
-            held_blocks: self.blocks.entry_count(),
-            hits: load(&self.counters.hits),
-            misses: load(&self.counters.misses),
-            errors: load(&self.counters.errors),
-            evictions: load(&self.counters.evictions),
-            fetched_bytes: load(&self.counters.fetched_bytes),
-            ahead_fetched: load(&self.counters.ahead_fetched),
-            ahead_used: load(&self.counters.ahead_used),
-            ahead_wasted: load(&self.counters.ahead_wasted),
-            ahead_errors: load(&self.counters.ahead_errors),
+            bytes: self.source.blocks.weighted_size(),
+            entries: self.source.blocks.entry_count(),
+            hits: load(&counters.hits),
+            misses: load(&counters.misses),
+            joined: load(&counters.joined),
+            errors: load(&counters.errors),
+            evictions: load(&counters.evictions),
+            fetched_bytes: load(&counters.fetched_bytes),
+            ahead_fetched: load(&counters.ahead_fetched),
+            ahead_used: load(&counters.ahead_used),
+            ahead_wasted: load(&counters.ahead_wasted),
+            ahead_errors: load(&counters.ahead_errors),
+            disk: tier(&self.source.disk),
+            pinned: tier(&self.source.pinned),
+            store_latency: counters.store_latency.latency(),
+            disk_latency: counters.disk_latency.latency(),
         }
     }
 
-    /// Drops everything; how many bytes.
-    pub fn clear(&self) -> u64 {
-        let held = self.blocks.weighted_size();
-        self.blocks.invalidate_all();
-        self.tables.invalidate_all();
+    /// Drops everything but what is pinned.
+    pub fn clear(&self) -> Dropped {
+        let blocks = &self.source.blocks;
+        let memory = self.in_memory(|_| true);
+        blocks.invalidate_all();
+        self.source.tables.invalidate_all();
         self.held.clear(|_| true);
-        held
+        memory + self.drop_from_disk(&Selection::All)
     }
 
-    /// Drops the blocks of some packs; how many bytes.
-    pub fn clear_packs(&self, packs: &[PackRef]) -> u64 {
+    /// Drops the blocks of some packs, but not those that are pinned.
+    pub fn clear_packs(&self, packs: &[PackRef]) -> Dropped {
         let ids: HashSet<PackId> = packs.iter().map(|pack| pack.id).collect();
-        let held = self
-            .blocks
-            .iter()
-            .filter(|(key, _)| ids.contains(&key.0))
-            .map(|(_, b)| b.len() as u64);
-        let held = held.sum();
+        let memory = self.in_memory(|key| ids.contains(&key.0));
         self.held.clear(|key| ids.contains(&key.0));
+        let dropped = self.drop_from_disk(&Selection::Packs(ids.clone()));
         if let Err(error) = self
+            .source
             .blocks
             .invalidate_entries_if(move |key, _| ids.contains(&key.0))
         {
             tracing::warn!(%error, "cached blocks of a file could not be dropped");
         }
-        held
-    }
-}
-
-/// What a detached fetch needs.
-struct Fetch {
-    remote: Arc<dyn Remote>,
-    blocks: Cache<Key, Bytes>,
-    tables: Cache<PackId, Arc<PackTable>>,
-    counters: Arc<Counters>,
-    deadline: Duration,
-    urgency: Urgency,
-}
-
-impl Fetch {
-    async fn block(self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
-        let entry = self
-            .blocks
-            .entry((pack.id, block))
-            .or_try_insert_with(self.fetch(pack, block))
-            .await
-            .map_err(|error: Arc<SharedError>| (*error).clone())?;
-        let counter = match (entry.is_fresh(), self.urgency) {
-            (true, Urgency::Waited) => &self.counters.misses,
-            (true, Urgency::Ahead) => &self.counters.ahead_fetched,
-            (false, Urgency::Waited) => &self.counters.hits,
-            (false, Urgency::Ahead) => return Ok(entry.into_value()),
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        Ok(entry.into_value())
+        memory + dropped
     }
 
-    async fn fetch(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
-        let attempt = || {
-            // Side by side: the first block of a pack takes one round trip and not two.
-            let table = table_of(&self.remote, &self.tables, pack);
-            remote::fetch_block_beside(&self.remote, pack, table, block, self.urgency)
-        };
-        let fetched = match self.urgency {
-            // A connection that broke is no reader's error while there is time to try again.
-            Urgency::Waited => retry(Deadline::after(self.deadline), attempt).await,
-            Urgency::Ahead => tokio::time::timeout(self.deadline, attempt())
-                .await
-                .unwrap_or_else(|_| Err(Arc::new(late(pack)))),
-        };
-        match &fetched {
-            Ok(bytes) => self
-                .counters
-                .fetched_bytes
-                .fetch_add(bytes.len() as u64, Ordering::Relaxed),
-            Err(_) => match self.urgency {
-                Urgency::Waited => self.counters.errors.fetch_add(1, Ordering::Relaxed),
-                Urgency::Ahead => self.counters.ahead_errors.fetch_add(1, Ordering::Relaxed),
-            },
-        };
-        fetched
+    /// Drops what nobody read for so long. The memory keeps no times of use: it is dropped only
+    /// where everything is.
+    pub fn clear_unused(&self, time: Duration) -> Dropped {
+        match time.is_zero() {
+            true => self.clear(),
+            false => self.drop_from_disk(&Selection::unused_for(time)),
+        }
     }
-}
 
-fn late(pack: &PackRef) -> RemoteError {
-    RemoteError::new(
-        RemoteErrorKind::Unavailable,
-        format!("read pack {}", pack.id),
-        "the store did not answer in time",
-    )
+    fn in_memory(&self, is_meant: impl Fn(&Key) -> bool) -> Dropped {
+        let mut found = Dropped::default();
+        for (key, block) in &self.source.blocks {
+            if is_meant(&key) {
+                found.blocks += 1;
+                found.bytes += block.len() as u64;
+            }
+        }
+        found
+    }
+
+    fn drop_from_disk(&self, selection: &Selection) -> Dropped {
+        let disk = self.source.disk.as_ref();
+        disk.map(|disk| disk.drop_files(selection))
+            .unwrap_or_default()
+    }
+
+    /// Waits until what the last run left on the disk is known.
+    pub async fn found(&self) {
+        let stores = self.stores();
+        // Nothing depends on whether it is.
+        let _ = tokio::task::spawn_blocking(move || {
+            stores.iter().for_each(|store| store.wait_for_scan());
+        })
+        .await;
+    }
+
+    /// Writes what waits to be, and lets go of the directories: another process may take them.
+    pub async fn close(&self) {
+        let stores = self.stores();
+        // What is not written is a miss later.
+        let _ =
+            tokio::task::spawn_blocking(move || stores.iter().for_each(|store| store.stop())).await;
+    }
+
+    /// Bytes on the disk that make room for others there.
+    #[must_use]
+    pub fn yielding_bytes(&self) -> u64 {
+        self.source.disk.as_ref().map_or(0, |disk| disk.bytes())
+    }
+
+    fn stores(&self) -> Vec<Arc<DiskStore>> {
+        let source = &self.source;
+        source.pinned.iter().chain(&source.disk).cloned().collect()
+    }
 }
 
 fn ended_early(error: &tokio::task::JoinError) -> SharedError {
@@ -299,18 +288,6 @@ fn ended_early(error: &tokio::task::JoinError) -> SharedError {
         "read",
         message,
     ))
-}
-
-async fn table_of(
-    remote: &Arc<dyn Remote>,
-    tables: &Cache<PackId, Arc<PackTable>>,
-    pack: &PackRef,
-) -> Result<Arc<PackTable>, SharedError> {
-    let fetch = async { remote::fetch_table(remote, pack).await.map(Arc::new) };
-    tables
-        .try_get_with(pack.id, fetch)
-        .await
-        .map_err(|error: Arc<RemoteError>| error)
 }
 
 #[cfg(test)]

@@ -114,8 +114,8 @@ pub(super) enum Command {
     },
     /// Take over the films in a channel, without uploading them again
     Import(ImportArgs),
-    #[command(hide = true)]
-    Strm(Later),
+    /// Write a .strm file for each film, for libraries that play from URLs (Jellyfin, Kodi)
+    Strm(StrmArgs),
 }
 
 #[derive(Debug, Args)]
@@ -184,11 +184,14 @@ pub(super) struct DeleteArgs {
     pub(super) targets: Vec<OsString>,
 }
 
-/// Commands of a later release take anything, so that they can say so.
 #[derive(Debug, Args)]
-pub(super) struct Later {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    pub(super) rest: Vec<OsString>,
+pub(super) struct StrmArgs {
+    /// Where players reach the gateway, as http://192.168.1.5:8080
+    #[arg(long, value_name = "URL")]
+    pub(super) base_url: String,
+    /// Made where it is missing; files of films that are gone are removed from it
+    #[arg(value_name = "DIR")]
+    pub(super) directory: PathBuf,
 }
 
 impl Arguments {

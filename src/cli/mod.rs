@@ -12,6 +12,7 @@ mod paths;
 mod progress;
 mod session;
 mod settings;
+mod strm;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -26,6 +27,7 @@ use clap::error::ErrorKind as UsageError;
 
 use crate::app;
 use crate::config::{self, Config, ConfigHandle, Inputs, LogLevel};
+use crate::process::arenas;
 use crate::telemetry::{self, Telemetry};
 use args::{Arguments, Command};
 use outcome::Outcome;
@@ -64,6 +66,9 @@ struct Context {
 }
 
 fn execute(arguments: &Arguments) -> Outcome {
+    if matches!(arguments.command, Command::Mount(_) | Command::Serve(_)) {
+        arenas::become_one_with_few();
+    }
     let format = match arguments.global.json {
         true => Format::Json,
         false => Format::Text,
@@ -75,9 +80,6 @@ fn execute(arguments: &Arguments) -> Outcome {
     let loaded = config::load(&inputs);
     if let Command::Config { check } = arguments.command {
         return settings::show(&loaded, settings::Extent::of(check), format);
-    }
-    if let Some(name) = later(&arguments.command) {
-        anyhow::bail!("`{name}` is not in this version: it comes with the Telegram store");
     }
     for warning in &loaded.warnings {
         eprintln!("tgfs: warning: {warning}");
@@ -114,13 +116,6 @@ fn log_config(arguments: &Arguments, config: &Config) -> config::LogConfig {
     }
 }
 
-const fn later(command: &Command) -> Option<&'static str> {
-    match command {
-        Command::Strm(_) => Some("tgfs strm"),
-        _ => None,
-    }
-}
-
 async fn dispatch(command: &Command, context: &Context) -> Outcome {
     match command {
         Command::Mount(mount) => daemon::mount(mount, context).await,
@@ -137,6 +132,7 @@ async fn dispatch(command: &Command, context: &Context) -> Outcome {
             files::status(path.as_deref(), wait, context).await
         }
         Command::Url { path } => files::url(path, context).await,
+        Command::Strm(arguments) => strm::run(arguments, context).await,
         Command::Delete(delete) => files::delete(delete, context).await,
         Command::Retry { paths } => files::retry(paths, context).await,
         Command::TestBots { measure } => bots::test(measure.as_ref(), context).await,
@@ -148,8 +144,6 @@ async fn dispatch(command: &Command, context: &Context) -> Outcome {
         Command::Verify { deep } => upkeep::verify(upkeep::depth(*deep), context).await,
         Command::Recover { take_over } => upkeep::recover(upkeep::claim(*take_over), context).await,
         // Handled before settings are read.
-        Command::Config { .. } | Command::Strm(_) => {
-            Err(io::Error::from(io::ErrorKind::Unsupported).into())
-        }
+        Command::Config { .. } => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
     }
 }

@@ -192,6 +192,12 @@ fn verified_text(verified: &Verified) -> String {
             "{packs} that nothing names could not be deleted\n"
         ));
     }
+    if verified.packs_fading > 0 {
+        let packs = count(verified.packs_fading, "pack");
+        text.push_str(&format!(
+            "{packs} near the edge of a channel, which shows about its last million posts: copy the oldest films out and in again (docs/OPERATIONS.md, two channels)\n"
+        ));
+    }
     text
 }
 

@@ -44,23 +44,35 @@ pub(super) async fn import(arguments: &ImportArgs, context: &Context) -> Outcome
     let session = Session::open(&context.config, Purpose::Ingest, need).await?;
     let taken = take_over(arguments, &session, context.format).await;
     let closed = session.close().await;
-    let (taken, findings) = taken?;
+    let Imported {
+        taken,
+        findings,
+        whole,
+    } = taken?;
     closed?;
     for finding in &findings {
         eprintln!("tgfs: {}", printable(finding));
     }
-    if taken.is_empty() && context.format == Format::Text {
+    if taken.is_empty() && whole.is_ok() && context.format == Format::Text {
         output::write("nothing new to import\n")?;
         return Ok(());
     }
-    report(&taken, context.format)
+    report(&taken, context.format)?;
+    whole
+}
+
+struct Imported {
+    taken: Vec<Uploaded>,
+    findings: Vec<String>,
+    /// That some could not be taken over; the others are there.
+    whole: anyhow::Result<()>,
 }
 
 async fn take_over(
     arguments: &ImportArgs,
     session: &Session,
     format: Format,
-) -> anyhow::Result<(Vec<Uploaded>, Vec<String>)> {
+) -> anyhow::Result<Imported> {
     let request = Request::Import {
         channel: arguments.channel.clone(),
         directory: session.tree_path(&arguments.to)?,
@@ -75,13 +87,17 @@ async fn take_over(
         }
         Ok(())
     };
-    session.ask(request, None, &mut heard).await?;
+    let whole = session.ask(request, None, &mut heard).await;
     if !arguments.no_wait {
         for one in &mut taken {
             wait_for(one, session, &mut progress).await?;
         }
     }
-    Ok((taken, findings))
+    Ok(Imported {
+        taken,
+        findings,
+        whole,
+    })
 }
 
 fn report(uploaded: &[Uploaded], format: Format) -> Outcome {

@@ -46,8 +46,7 @@ pub struct Config {
     pub pack_size: u64,
     /// From a delete to the removal of its packs.
     pub keep_deleted: Duration,
-    /// Bytes of the block cache in memory.
-    pub cache_size: u64,
+    pub cache: CacheConfig,
     pub preload: PreloadConfig,
     /// Longest wait of a read for the store.
     pub read_deadline: Duration,
@@ -55,6 +54,24 @@ pub struct Config {
     pub write_deadline: Duration,
     pub http: HttpConfig,
     pub log: LogConfig,
+}
+
+/// Where blocks of the store are kept for the next reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Bytes in memory.
+    pub memory: u64,
+    /// `None`: nothing lies on the disk but what is pinned.
+    pub disk: Option<DiskCacheConfig>,
+    /// Bytes of blocks that a scan of the library reads, in the state directory; 0: none.
+    pub pinned: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskCacheConfig {
+    pub dir: PathBuf,
+    /// Most bytes.
+    pub size: u64,
 }
 
 /// What is fetched before it is asked for.
@@ -257,6 +274,7 @@ impl Config {
         if let Store::Local { dir, .. } = &self.store {
             own.push(dir.clone());
         }
+        own.extend(self.cache.disk.iter().map(|disk| disk.dir.clone()));
         own
     }
 }

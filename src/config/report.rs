@@ -47,7 +47,8 @@ fn computed(name: &str, config: &Config) -> Option<String> {
         "TGFS_STORE" => Some(config.store.describe()),
         "TGFS_STATE_DIR" => Some(config.state_dir.display().to_string()),
         "TGFS_SPOOL_DIR" => Some(config.spool.dir.display().to_string()),
-        "CACHE_SIZE" => Some(format!("{}MiB", config.cache_size >> 20)),
+        // With CACHE_TYPE=disk it is the size on the disk, which has a setting of its own.
+        "CACHE_SIZE" => Some(format!("{}MiB", config.cache.memory >> 20)),
         _ => None,
     }
 }
@@ -135,7 +136,12 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
         ("FFMPEG_THREADS", media.threads != others_media.threads),
         ("TGFS_PACK_SIZE", one.pack_size != other.pack_size),
         ("TGFS_KEEP_DELETED", one.keep_deleted != other.keep_deleted),
-        ("CACHE_SIZE", one.cache_size != other.cache_size),
+        ("CACHE_SIZE", one.cache.memory != other.cache.memory),
+        (
+            "CACHE_TYPE, CACHE_DIR or TGFS_CACHE_DISK_SIZE",
+            one.cache.disk != other.cache.disk,
+        ),
+        ("TGFS_PIN_SIZE", one.cache.pinned != other.cache.pinned),
         (
             "PRELOAD_SEGMENTS or MAX_CONCURRENT_PRELOADS",
             one.preload != other.preload,

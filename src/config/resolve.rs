@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::layers::{Inputs, Values};
 use super::settings::{self, Fallback};
 use super::{
-    Config, ConfigHandle, EncryptionConfig, HttpBind, HttpConfig, HttpTrust, LogConfig, LogLevel,
-    MediaConfig, MountConfig, Pace, PreloadConfig, PublicScheme, Secret, ServerAddress,
-    ServerConfig, Sidecars, SpoolConfig, Store, StoreOrigin, TelegramConfig, TlsFiles, Tombstones,
-    ViewsListing, bots, parse_duration, parse_size, report, telegram,
+    CacheConfig, Config, ConfigHandle, DiskCacheConfig, EncryptionConfig, HttpBind, HttpConfig,
+    HttpTrust, LogConfig, LogLevel, MediaConfig, MountConfig, Pace, PreloadConfig, PublicScheme,
+    Secret, ServerAddress, ServerConfig, Sidecars, SpoolConfig, Store, StoreOrigin, TelegramConfig,
+    TlsFiles, Tombstones, ViewsListing, bots, parse_duration, parse_size, report, telegram,
 };
 
 /// Smallest and largest pack: below, the table outweighs the data; above, Telegram's 2000 MiB.
@@ -20,6 +20,8 @@ const ROLLOVERS: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 const MIN_CACHE_BYTES: u64 = 16 << 20;
 /// Largest of PRELOAD_SEGMENTS and MAX_CONCURRENT_PRELOADS; the cache bounds both further.
 const PRELOADS: std::ops::RangeInclusive<u64> = 0..=1024;
+/// What a cache on the disk needs of memory: blocks on their way to readers, and what is read ahead.
+const MEMORY_BESIDE_DISK_BYTES: u64 = 128 << 20;
 /// Largest cache that is taken without being asked for.
 const MAX_DEFAULT_CACHE_BYTES: u64 = 1 << 30;
 
@@ -90,7 +92,7 @@ impl Reader<'_> {
             media: MediaConfig::read(self),
             pack_size: self.pack_size(),
             keep_deleted: self.duration("TGFS_KEEP_DELETED"),
-            cache_size: self.cache_size(),
+            cache: self.cache(&state_dir),
             preload: self.preload(),
             read_deadline: self.deadline("TGFS_READ_DEADLINE"),
             write_deadline: self.deadline("TGFS_WRITE_DEADLINE"),
@@ -374,10 +376,33 @@ impl Reader<'_> {
         count
     }
 
-    fn cache_size(&mut self) -> u64 {
-        match self.size("CACHE_SIZE") {
-            Some(size) => size.max(MIN_CACHE_BYTES),
-            None => default_cache_size(),
+    fn cache(&mut self, state_dir: &Path) -> CacheConfig {
+        let kinds = [
+            ("memory", CacheKind::Memory),
+            ("disk", CacheKind::Disk),
+            ("tiered", CacheKind::Tiered),
+        ];
+        let kind = self
+            .choice("CACHE_TYPE", &kinds)
+            .unwrap_or(CacheKind::Memory);
+        let asked = self.size("CACHE_SIZE");
+        let on_disk = self.size("TGFS_CACHE_DISK_SIZE").unwrap_or_default();
+        let dir = self
+            .path("CACHE_DIR")
+            .unwrap_or_else(|| state_dir.join("cache"));
+        let memory = asked.unwrap_or_else(default_cache_size);
+        let (memory, on_disk) = match kind {
+            CacheKind::Memory => (memory, None),
+            CacheKind::Tiered => (memory, Some(on_disk)),
+            CacheKind::Disk => {
+                let memory = MEMORY_BESIDE_DISK_BYTES.min(default_cache_size());
+                (memory, Some(asked.unwrap_or(on_disk)))
+            }
+        };
+        CacheConfig {
+            memory: memory.max(MIN_CACHE_BYTES),
+            disk: on_disk.map(|size| DiskCacheConfig { dir, size }),
+            pinned: self.size("TGFS_PIN_SIZE").unwrap_or_default(),
         }
     }
 
@@ -463,6 +488,14 @@ impl Reader<'_> {
             file: self.path("LOG_FILE"),
         }
     }
+}
+
+/// As CACHE_TYPE has it.
+#[derive(Debug, Clone, Copy)]
+enum CacheKind {
+    Memory,
+    Disk,
+    Tiered,
 }
 
 /// 1 GiB, or a quarter of the machine's memory where that is less.

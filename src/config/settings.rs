@@ -210,9 +210,11 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("TGFS_PASSPHRASE", Text, Unset, AtStart, "encrypts packs, names and all else in the store; without it nothing comes back: keep a copy elsewhere").secret(),
     Setting::new("TGFS_PASSPHRASE_OLD", Text, Unset, AtStart, "the passphrase before, for the one start that changes it").secret(),
     // Cache
-    Setting::new("CACHE_TYPE", Choice(&["memory", "disk", "tiered"]), Fixed("memory"), NotYet, "this release caches in memory"),
-    Setting::new("CACHE_SIZE", Size, Computed("1 GiB, at most a quarter of the memory"), AtStart, "bytes of the block cache"),
-    Setting::new("CACHE_DIR", Path, Computed("<state>/cache"), NotYet, "where a disk cache lies"),
+    Setting::new("CACHE_TYPE", Choice(&["memory", "disk", "tiered"]), Fixed("memory"), AtStart, "where blocks of a Telegram store are kept: `disk` and `tiered` survive a restart"),
+    Setting::new("CACHE_SIZE", Size, Computed("1 GiB, at most a quarter of the memory"), AtStart, "bytes of the cache in memory; with `CACHE_TYPE=disk`, on the disk"),
+    Setting::new("CACHE_DIR", Path, Computed("<state>/cache"), AtStart, "where the disk cache lies"),
+    Setting::new("TGFS_CACHE_DISK_SIZE", Size, Fixed("10GiB"), AtStart, "most bytes of the disk cache; it also leaves twice TGFS_SPOOL_RESERVE free"),
+    Setting::new("TGFS_PIN_SIZE", Size, Fixed("4GiB"), AtStart, "most bytes, in the state directory, of what a scan of the library reads of its files; 0 = none"),
     Setting::new("PRELOAD_SEGMENTS", Count, Fixed("8"), AtStart, "how far to fetch ahead of who reads in sequence, in segments of 8 MiB; 0 = not at all"),
     Setting::new("MAX_CONCURRENT_PRELOADS", Count, Fixed("5"), AtStart, "readers that are fetched ahead for at the same time; they share a quarter of CACHE_SIZE"),
     // HTTP

@@ -101,7 +101,7 @@ fn nothing_set_means_a_local_store_on_loopback() {
     assert_eq!(config.spool.max_file_size, None);
     let host = "127.0.0.1".to_owned();
     assert_eq!(config.http.bind, HttpBind::At { host, port: 8080 });
-    assert!(config.cache_size <= 1 << 30);
+    assert!(config.cache.memory <= 1 << 30);
     assert_eq!(config.env_file, None);
 }
 
@@ -519,7 +519,7 @@ fn a_reload_takes_what_it_can_and_names_the_rest() {
     assert_eq!(told.at_next_start, ["CACHE_SIZE"]);
     assert_eq!(handle.get().log.level, LogLevel::Debug);
     assert_eq!(handle.get().mount.settle, Duration::from_secs(7));
-    assert_ne!(handle.get().cache_size, 64 << 20);
+    assert_ne!(handle.get().cache.memory, 64 << 20);
 }
 
 /// What the table says of a setting is what a reload does with it.
@@ -562,6 +562,9 @@ fn the_table_knows_what_a_reload_applies() {
         };
         let key = place.inputs.working_dir.join("key.pem");
         fs::write(&key, "-----BEGIN PUBLIC KEY-----").unwrap();
+        if ["CACHE_DIR", "TGFS_CACHE_DISK_SIZE"].contains(&setting.name) {
+            place.set("CACHE_TYPE", "tiered");
+        }
         let before = place.config();
         match (setting.name, setting.takes) {
             ("TELEGRAM_SERVER" | "TELEGRAM_SERVER_KEY", _) => {
@@ -607,4 +610,29 @@ fn systemd_names_the_state_directory() {
     assert_eq!(place.config().state_dir, Path::new("/srv/state"));
     place.flag("TGFS_STATE_DIR", "--state", "/flag");
     assert_eq!(place.config().state_dir, Path::new("/flag"));
+}
+
+#[test]
+fn the_cache_lies_where_its_type_says() {
+    let mut place = place();
+    let cache = place.config().cache;
+    assert_eq!((cache.disk, cache.pinned), (None, 4 << 30));
+    place.set("CACHE_SIZE", "200MiB");
+    place.set("TGFS_CACHE_DISK_SIZE", "3GiB");
+    place.set("CACHE_TYPE", "tiered");
+    let config = place.config();
+    let disk = config.cache.disk.clone().unwrap();
+    assert_eq!((config.cache.memory, disk.size), (200 << 20, 3 << 30));
+    assert_eq!(disk.dir, config.state_dir.join("cache"));
+    // The older system's size of a cache on the disk.
+    place.set("CACHE_TYPE", "disk");
+    place.set("CACHE_DIR", "blocks");
+    let config = place.config();
+    let disk = config.cache.disk.clone().unwrap();
+    assert_eq!(disk.size, 200 << 20);
+    assert!(config.cache.memory <= 128 << 20);
+    assert!(disk.dir.ends_with("blocks"));
+    assert!(config.own_directories().contains(&disk.dir));
+    place.set("CACHE_SIZE", "");
+    assert_eq!(place.config().cache.disk.unwrap().size, 3 << 30);
 }

@@ -164,7 +164,7 @@ pub enum StatUnit {
 /// One line of `db-stats`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
-    /// `index`, `journal`, `cache`, `spool`, `remote`
+    /// `index`, `journal`, `cache`, `disk cache`, `pinned`, `spool`, `remote`
     pub part: String,
     pub name: String,
     pub value: u64,
@@ -192,6 +192,8 @@ pub struct Verified {
     pub packs: u64,
     /// Packs that nothing names and that could not be deleted.
     pub packs_left: u64,
+    /// Packs that the store will soon not show any more.
+    pub packs_fading: u64,
     pub bytes_read: u64,
     pub findings: u64,
 }

@@ -1,9 +1,10 @@
 //! The body of a file: bounded chunks, read a little ahead of the client, exactly as many bytes as
 //! the header said. An error in the middle breaks the connection; a body is never short.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::model::{ByteRange, ErrorKind, FsError, FsResult};
+use crate::model::{ByteRange, ErrorKind, FsError, FsResult, Pieces};
 
 use super::library::OpenHandle;
 use super::metrics::Metrics;
@@ -20,7 +21,8 @@ use super::metrics::Metrics;
 /// and a client that seeks away costs little.
 const CHUNK_BYTES: u64 = 256 * 1024;
 /// Chunks read ahead of the client. With the one that is being read and the one that is being sent,
-/// a body holds at most 1 MiB.
+/// a body holds at most 1 MiB. Bytes of cached blocks are not copied: what the cache lets go
+/// meanwhile lives until it is sent.
 const CHUNKS_AHEAD: usize = 2;
 
 /// Lets a handler cut the connection that its request came on.
@@ -47,7 +49,9 @@ pub(super) struct Sending {
 }
 
 pub(super) struct FileBody {
-    chunks: mpsc::Receiver<FsResult<Bytes>>,
+    chunks: mpsc::Receiver<FsResult<Pieces>>,
+    /// Of the chunk that is being handed over.
+    pieces: VecDeque<Bytes>,
     /// Bytes not yet handed to the connection.
     remaining: u64,
     reader: AbortHandle,
@@ -68,6 +72,7 @@ impl FileBody {
         let reader = tokio::spawn(pump(handle, range, first, sender, sending)).abort_handle();
         Ok(Self {
             chunks,
+            pieces: VecDeque::new(),
             remaining: range.len,
             reader,
         })
@@ -84,8 +89,8 @@ impl Drop for FileBody {
 async fn pump(
     handle: OpenHandle,
     range: ByteRange,
-    first: Bytes,
-    sender: mpsc::Sender<FsResult<Bytes>>,
+    first: Pieces,
+    sender: mpsc::Sender<FsResult<Pieces>>,
     sending: Sending,
 ) {
     let _permit = sending.permit;
@@ -93,7 +98,7 @@ async fn pump(
     let mut next = Ok(first);
     loop {
         let sent = match &next {
-            Ok(chunk) => chunk.len() as u64,
+            Ok(chunk) => chunk.len(),
             Err(_) => 0,
         };
         let failed = next.is_err();
@@ -114,15 +119,15 @@ async fn pump(
     }
 }
 
-async fn read_exactly(handle: &OpenHandle, offset: u64, len: u64) -> FsResult<Bytes> {
-    let bytes = handle.read(offset, len).await?;
-    if bytes.len() as u64 == len {
-        Ok(bytes)
+async fn read_exactly(handle: &OpenHandle, offset: u64, len: u64) -> FsResult<Pieces> {
+    let pieces = handle.read(offset, len).await?;
+    if pieces.len() == len {
+        Ok(pieces)
     } else {
         // Possible where a file shrank under the handle; the length is already promised.
         Err(FsError::new(
             ErrorKind::Io,
-            format!("{} bytes came where {len} were asked for", bytes.len()),
+            format!("{} bytes came where {len} were asked for", pieces.len()),
         ))
     }
 }
@@ -138,20 +143,25 @@ impl Body for FileBody {
         if self.remaining == 0 {
             return Poll::Ready(None);
         }
-        self.chunks.poll_recv(context).map(|chunk| match chunk {
-            Some(Ok(bytes)) => {
+        loop {
+            if let Some(bytes) = self.pieces.pop_front() {
                 self.remaining = self.remaining.saturating_sub(bytes.len() as u64);
-                Some(Ok(Frame::data(bytes)))
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            Some(Err(error)) => {
-                tracing::warn!(%error, "a body broke off");
-                Some(Err(error))
+            match ready!(self.chunks.poll_recv(context)) {
+                Some(Ok(pieces)) => self.pieces.extend(pieces),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "a body broke off");
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    return Poll::Ready(Some(Err(FsError::new(
+                        ErrorKind::Io,
+                        "the body ended before its length",
+                    ))));
+                }
             }
-            None => Some(Err(FsError::new(
-                ErrorKind::Io,
-                "the body ended before its length",
-            ))),
-        })
+        }
     }
 
     fn is_end_stream(&self) -> bool {

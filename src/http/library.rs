@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
 use crate::model::{
-    Digest, EntryId, FileInfo, FsResult, JobInfo, PendingInfo, StoreStatus, TreePath,
+    CacheStats, Digest, EntryId, FileInfo, FsResult, JobInfo, PendingInfo, Pieces, StoreStatus,
+    TreePath,
 };
-use crate::vfs::{Attr, CacheStats, DirEntry, HandleId, Resource, Vfs};
+use crate::vfs::{Attr, DirEntry, HandleId, Resource, Vfs};
 
 pub(super) type SharedLibrary = Arc<dyn Library>;
 
@@ -25,7 +25,7 @@ pub(super) trait Library: Send + Sync + 'static {
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()>;
     async fn open(&self, path: &TreePath) -> FsResult<Resource>;
-    async fn read(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Bytes>;
+    async fn read_pieces(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Pieces>;
     fn release(&self, handle: HandleId);
     fn path_of(&self, id: EntryId) -> FsResult<TreePath>;
     fn by_slug(&self, slug: &str) -> FsResult<EntryId>;
@@ -57,8 +57,8 @@ impl Library for Vfs {
     async fn open(&self, path: &TreePath) -> FsResult<Resource> {
         self.open_resource(path).await
     }
-    async fn read(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Bytes> {
-        Vfs::read(self, handle, offset, len).await
+    async fn read_pieces(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Pieces> {
+        Vfs::read_pieces(self, handle, offset, len).await
     }
     fn release(&self, handle: HandleId) {
         Vfs::release(self, handle);
@@ -94,7 +94,7 @@ impl Library for Vfs {
         Vfs::cache_stats(self)
     }
     fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
-        Vfs::cache_clear(self, id)
+        Ok(Vfs::cache_clear(self, id)?.bytes)
     }
 }
 
@@ -108,8 +108,8 @@ impl OpenHandle {
     pub(super) fn new(library: SharedLibrary, handle: HandleId) -> Self {
         Self { library, handle }
     }
-    pub(super) async fn read(&self, offset: u64, len: u64) -> FsResult<Bytes> {
-        self.library.read(self.handle, offset, len).await
+    pub(super) async fn read(&self, offset: u64, len: u64) -> FsResult<Pieces> {
+        self.library.read_pieces(self.handle, offset, len).await
     }
 }
 

@@ -17,6 +17,7 @@ mod metrics;
 mod operations;
 mod page;
 mod playlist;
+mod prometheus;
 mod range;
 mod resource;
 mod routes;

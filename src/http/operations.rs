@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::model::{FsResult, Standing};
 
 use super::gateway::Gateway;
+use super::prometheus;
 use super::status;
 use super::target;
 
@@ -93,12 +94,11 @@ pub(super) fn readiness(gateway: &Gateway) -> Response<Body> {
 /// Prometheus' text format, version 0.0.4.
 pub(super) fn metrics(gateway: &Gateway) -> FsResult<Response<Body>> {
     let own = gateway.metrics.snapshot();
-    let cache = gateway.library.cache_stats();
     let pending = gateway.library.pending()?;
     let mut text = String::new();
     let counter = "counter";
     let gauge = "gauge";
-    let rows: [(&str, &str, &str, u64); 19] = [
+    let rows: [(&str, &str, &str, u64); 9] = [
         (
             "uptime_seconds",
             gauge,
@@ -130,60 +130,10 @@ pub(super) fn metrics(gateway: &Gateway) -> FsResult<Response<Body>> {
             own.open_connections,
         ),
         (
-            "cache_hits_total",
-            counter,
-            "Blocks found in the cache",
-            cache.hits,
-        ),
-        (
-            "cache_misses_total",
-            counter,
-            "Blocks fetched",
-            cache.misses,
-        ),
-        (
-            "cache_evictions_total",
-            counter,
-            "Blocks dropped for others",
-            cache.evictions,
-        ),
-        ("cache_blocks", gauge, "Blocks held", cache.entries),
-        ("cache_bytes", gauge, "Bytes held", cache.bytes),
-        (
-            "cache_capacity_bytes",
-            gauge,
-            "Bytes that may be held",
-            cache.capacity_bytes,
-        ),
-        (
             "pending_files",
             gauge,
             "Files that are only in the spool",
             pending.files,
-        ),
-        (
-            "cache_ahead_fetched_total",
-            counter,
-            "Blocks fetched before a reader came for them",
-            cache.ahead_fetched,
-        ),
-        (
-            "cache_ahead_used_total",
-            counter,
-            "Blocks wanted ahead whose reader came",
-            cache.ahead_used,
-        ),
-        (
-            "cache_ahead_wasted_total",
-            counter,
-            "Blocks fetched ahead whose reader never came",
-            cache.ahead_wasted,
-        ),
-        (
-            "cache_ahead_errors_total",
-            counter,
-            "Fetches ahead that failed",
-            cache.ahead_errors,
         ),
         (
             "pending_bytes",
@@ -205,11 +155,9 @@ pub(super) fn metrics(gateway: &Gateway) -> FsResult<Response<Body>> {
         ),
     ];
     for (name, kind, help, value) in rows {
-        let _ = write!(
-            text,
-            "# HELP tgfs_{name} {help}\n# TYPE tgfs_{name} {kind}\ntgfs_{name} {value}\n"
-        );
+        prometheus::number(&mut text, (name, kind, help), value);
     }
+    prometheus::cache(&mut text, &gateway.library.cache_stats());
     text.push_str("# HELP tgfs_http_answers_total Answers by class of status\n");
     text.push_str("# TYPE tgfs_http_answers_total counter\n");
     for (class, count) in (1..).zip(own.answers) {

@@ -219,7 +219,7 @@ async fn read_text(gateway: &Gateway, path: &TreePath) -> FsResult<String> {
             format!("a playlist has more than {MAX_PLAYLIST_BYTES} bytes"),
         ));
     }
-    let bytes = handle.read(0, resource.attr.size).await?;
+    let bytes = handle.read(0, resource.attr.size).await?.joined();
     String::from_utf8(bytes.to_vec())
         .map_err(|_| FsError::new(ErrorKind::Corrupt, "a playlist is not UTF-8"))
 }

@@ -9,12 +9,14 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Shared;
 use super::jobs::Lane;
+use super::openings::Opening;
 use super::outgoing::{split, total};
 use super::packer::SHARED_BELOW_BYTES;
 use crate::failpoint;
+use crate::media::name::is_media_name;
 use crate::model::{
     Blob, BlobId, ByteRange, Digest, EntryId, EntryKind, ErrorKind, Extent, ExtentSource,
-    FileState, FsError, FsResult, PackRef, PackSlice,
+    FileState, FsError, FsResult, PackRef, PackSlice, Views, ViewsState,
 };
 use crate::remote::{PackInput, RemoteError};
 use crate::spool::SpoolFile;
@@ -134,6 +136,7 @@ impl Shared {
                 ),
             )
         })?;
+        let _opening = self.opening(of, blob, &file).await;
         let missing = total(&ranges);
         self.jobs.set_unsent(of.lane, of.id, missing);
         self.jobs.set_progress(of.lane, of.id, "upload", 0);
@@ -151,6 +154,36 @@ impl Shared {
             self.store_shared(upload, ranges, permit).await
         } else {
             self.store_apart(upload, ranges).await
+        }
+    }
+
+    /// Says what of the blob is to be pinned while it is sent.
+    async fn opening(&self, of: Part, blob: &Blob, file: &SpoolFile) -> Option<Opening> {
+        let entry = self.tree.entry(of.id).ok()?;
+        let EntryKind::File(content) = &entry.kind else {
+            return None;
+        };
+        match of.lane {
+            // A version that is an overlay opens with what is written in its own blob only in part;
+            // who opens it first has it pinned.
+            Lane::Content => {
+                let is_film = is_media_name(&entry.name).is_media();
+                let is_whole = is_film && content.extents.len() == 1;
+                match is_whole {
+                    true => Some(self.outgoing.openings.of_film(&file.path).await),
+                    false => None,
+                }
+            }
+            Lane::Views => {
+                let ViewsState::Ready(views) = &content.views else {
+                    return None;
+                };
+                let ranges = match views.derived.id == blob.id {
+                    true => small_parts(views),
+                    false => Vec::new(),
+                };
+                Some(self.outgoing.openings.of_ranges(&file.path, ranges))
+            }
         }
     }
 
@@ -281,6 +314,15 @@ impl Shared {
         failpoint::pass(failpoint::Step::PackNamed);
         Ok(())
     }
+}
+
+/// What a player needs of the derived blob before it plays: the map, and the subtitles.
+fn small_parts(views: &Views) -> Vec<ByteRange> {
+    let texts = views.subtitles.iter().flat_map(|subtitle| {
+        let whole = subtitle.texts.iter().map(|(_, range)| *range);
+        whole.chain(subtitle.segments.iter().copied())
+    });
+    std::iter::once(views.map).chain(texts).collect()
 }
 
 fn ended_early(error: &JoinError) -> FsError {

@@ -11,6 +11,7 @@ pub mod publisher;
 
 mod content;
 mod jobs;
+mod openings;
 mod outgoing;
 mod owners;
 mod pace;
@@ -125,7 +126,10 @@ impl Ingest {
     /// `Io` when the index cannot be read.
     pub fn start(parts: IngestParts, settings: IngestSettings, workers: Workers) -> FsResult<Self> {
         let notes = Notes::open(&parts.index)?;
-        let outgoing = Arc::new(Outgoing::new(parts.remote));
+        let outgoing = Arc::new(Outgoing::new(
+            parts.remote,
+            Arc::clone(parts.reader.cache()),
+        ));
         let jobs = Arc::new(Jobs::default());
         let packer = Packer::start(
             Arc::clone(&outgoing),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::content::SendError;
+use super::openings::Openings;
+use crate::cache::BlockCache;
 use crate::failpoint;
 use crate::model::{BLOCK_BYTES, ByteRange, PackRef};
 use crate::remote::{self, Appetite, PackInput, Remote, RemoteError, SealedPack};
@@ -33,17 +35,22 @@ pub struct Outgoing {
     appetite: Appetite,
     slots: Semaphore,
     sealing: Semaphore,
+    cache: Arc<BlockCache>,
+    /// What is pinned of the packs that go out.
+    pub openings: Arc<Openings>,
 }
 
 impl Outgoing {
     #[must_use]
-    pub fn new(remote: Arc<dyn Remote>) -> Self {
+    pub fn new(remote: Arc<dyn Remote>, cache: Arc<BlockCache>) -> Self {
         let appetite = remote.appetite();
         Self {
             remote,
             appetite,
             slots: Semaphore::new(appetite.parallel_packs.max(1)),
             sealing: Semaphore::new(SEALING),
+            cache,
+            openings: Arc::default(),
         }
     }
 
@@ -116,6 +123,7 @@ impl Outgoing {
         _slot: &Slot<'_>,
         tell: Tell<'_>,
     ) -> Result<(PackRef, Vec<u64>), SendError> {
+        let opening = self.openings.in_pack(&inputs);
         let sealed = {
             let _permit = self.sealing.acquire().await;
             let cipher = self.remote.cipher().clone();
@@ -125,7 +133,21 @@ impl Outgoing {
         };
         let pack = remote::store_pack_telling(&self.remote, &sealed, tell).await?;
         failpoint::pass(failpoint::Step::PackPut);
-        Ok((pack, sealed.slice_offsets()))
+        let offsets = sealed.slice_offsets();
+        if !opening.is_empty() && self.cache.pins(&pack) {
+            self.pin(pack.clone(), sealed, opening).await;
+        }
+        Ok((pack, offsets))
+    }
+
+    /// While the spool still has the bytes.
+    async fn pin(&self, pack: PackRef, sealed: SealedPack, opening: Vec<ByteRange>) {
+        let cache = Arc::clone(&self.cache);
+        let pinning =
+            tokio::task::spawn_blocking(move || cache.pin_stored(&pack, &sealed, &opening));
+        if let Ok(Err(error)) = pinning.await {
+            tracing::debug!(%error, "a pack's blocks are not pinned");
+        }
     }
 }
 
@@ -183,7 +205,9 @@ mod tests {
             linger: Duration::from_secs(30),
             manifest_interval: Duration::from_secs(15),
         };
-        Outgoing::new(FaultyRemote::with_appetite(Arc::new(local), appetite))
+        let remote: Arc<dyn Remote> = FaultyRemote::with_appetite(Arc::new(local), appetite);
+        let cache = BlockCache::new(Arc::clone(&remote), 1 << 20, Duration::from_secs(1));
+        Outgoing::new(remote, Arc::new(cache))
     }
 
     /// How many packs a lone file becomes, and how large the largest is.

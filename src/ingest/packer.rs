@@ -196,21 +196,20 @@ impl Shared {
             .into_iter()
             .filter(|item| self.jobs.contains(item.id))
             .collect();
-        let error = match self.send(&items, &slot).await {
-            Ok(placed) => return answer(items, placed),
-            Err(SendError::Remote(error)) => return fail(items, SendError::Remote(error)),
-            Err(error) => error,
-        };
-        // A spool file that cannot be read must not hold the others up.
-        let (good, bad) = readable(items).await;
-        if bad.is_empty() {
-            return fail(good, error);
-        }
-        fail(bad, error);
-        items = good;
-        match self.send(&items, &slot).await {
-            Ok(placed) => answer(items, placed),
-            Err(error) => fail(items, error),
+        loop {
+            let error = match self.send(&items, &slot).await {
+                Ok(placed) => return answer(items, placed),
+                Err(error) => error,
+            };
+            // A spool file that cannot be read, of a file that was removed meanwhile for one, must
+            // not hold the others up, whether sealing or sending found it. Each round leaves out
+            // at least one.
+            let (good, bad) = readable(items).await;
+            if bad.is_empty() {
+                return fail(good, error);
+            }
+            fail(bad, error);
+            items = good;
         }
     }
 
@@ -268,6 +267,54 @@ async fn readable(items: Vec<Item>) -> (Vec<Item>, Vec<Item>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::BlockCache;
+    use crate::remote::LocalRemote;
+    use crate::remote::testing::{Fault, FaultyRemote, Operation};
+
+    /// Files are removed while the pack that they share is on its way: a film's temporary
+    /// neighbours must not make it wait for another attempt, and another.
+    #[tokio::test]
+    async fn a_file_that_goes_while_its_pack_is_sent_holds_no_other_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let remote = FaultyRemote::new(Arc::new(LocalRemote::open(directory.path()).unwrap()));
+        remote.inject(Operation::Put, &Fault::Hang, 1);
+        let jobs = Arc::new(Jobs::default());
+        let cache = BlockCache::new(remote.clone(), 1 << 20, Duration::from_secs(1));
+        let outgoing = Arc::new(Outgoing::new(remote.clone(), Arc::new(cache)));
+        let packer = Arc::new(Packer::start(outgoing, Arc::clone(&jobs), 64 << 20));
+        let mut waiting = Vec::new();
+        for name in ["goes", "stays", "goes too"] {
+            let path = directory.path().join(name);
+            std::fs::write(&path, name).unwrap();
+            let id = EntryId::random();
+            jobs.submit(id);
+            let (packer, len) = (Arc::clone(&packer), name.len() as u64);
+            waiting.push(tokio::spawn(async move {
+                let input = PackInput {
+                    path,
+                    offset: 0,
+                    len,
+                };
+                packer
+                    .enter()
+                    .await
+                    .add(Lane::Content, id, vec![input])
+                    .await
+            }));
+        }
+        while remote.puts() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for name in ["goes", "goes too"] {
+            std::fs::remove_file(directory.path().join(name)).unwrap();
+        }
+        remote.heal();
+        let mut stored = Vec::new();
+        for answer in waiting {
+            stored.push(answer.await.unwrap().is_ok());
+        }
+        assert_eq!(stored, [false, true, false]);
+    }
 
     #[test]
     fn few_small_blobs_go_at_once_and_many_wait_for_each_other() {

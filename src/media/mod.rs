@@ -10,6 +10,7 @@
 pub mod build;
 pub mod error;
 pub mod name;
+pub mod opening;
 pub mod plan;
 pub mod playlist;
 pub mod report;

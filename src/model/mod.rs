@@ -1,16 +1,19 @@
 //! Ids, units and plain records: the words of the system as types. No I/O, no async.
 
+mod cache_stats;
 mod entry;
 mod error;
 mod ids;
 mod info;
 mod keys;
 mod name;
+mod pieces;
 mod standing;
 mod stored_views;
 mod units;
 mod views;
 
+pub use cache_stats::{CacheStats, LATENCY_MILLIS, Latency, TierStats};
 pub use entry::{
     AdoptedAddress, Attributes, Blob, Change, Entry, EntryKind, Extent, ExtentSource, FileContent,
     FileState, LogRecord, PackAddress, PackRef, PackSlice, TelegramAddress, ViewsState, XattrMap,
@@ -20,6 +23,7 @@ pub use ids::{BlobId, Digest, EntryId, Ino, LibraryId, PackId, Seq, WriterId};
 pub use info::{FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo};
 pub use keys::{KeyAndValue, KeyStore, KeyStoreError};
 pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};
+pub use pieces::Pieces;
 pub use standing::{Standing, StoreStatus};
 pub use stored_views::{OLDEST_VIEWS_SCHEMA, VIEWS_SCHEMA};
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};

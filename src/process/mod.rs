@@ -11,6 +11,7 @@
 //! seekable (ffmpeg's `pipe:` is not, and `fd:` is absent before ffmpeg 6), and the path of the
 //! file, which lies in a directory that only we may enter, never has to be walked by the child.
 
+pub mod arenas;
 pub mod confine;
 mod running;
 

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::glimpse::Glimpse;
 use super::locate::{Place, locate};
 use super::window::{FURTHEST_BACK, Step, Window};
 use crate::cache::{BlockCache, Held, Key};
@@ -138,6 +139,7 @@ impl Drop for Fetch {
 pub struct Follower {
     leaving: Leaving,
     followed: OnceLock<Arc<Followed>>,
+    glimpse: Glimpse,
 }
 
 #[derive(Debug)]
@@ -149,10 +151,26 @@ struct Followed {
 impl Follower {
     #[must_use]
     pub const fn new(leaving: Leaving) -> Self {
+        Self::with(leaving, Glimpse::none())
+    }
+
+    /// As one that ends with its handle, on a film of so many bytes: what is read of it is pinned,
+    /// if that is little.
+    #[must_use]
+    pub fn of_film(len: u64) -> Self {
+        Self::with(Leaving::Ends, Glimpse::of(len))
+    }
+
+    const fn with(leaving: Leaving, glimpse: Glimpse) -> Self {
         Self {
             leaving,
             followed: OnceLock::new(),
+            glimpse,
         }
+    }
+
+    pub(super) const fn glimpse(&self) -> &Glimpse {
+        &self.glimpse
     }
 }
 
@@ -206,8 +224,14 @@ impl Ahead {
             Step::Apart => stream.let_go(),
             Step::Follows(want) => {
                 stream.drop_passed(reading.range.offset);
-                if let Some(want) = want {
-                    self.fetch(&mut stream, want, source);
+                match want {
+                    // Who only looks at a film stays within what is pinned of it.
+                    Some(want) if self.is_pinned(reading.range, source) => {
+                        stream.window.give_back(want.offset);
+                        stream.window.shrink();
+                    }
+                    Some(want) => self.fetch(&mut stream, want, source),
+                    None => {}
                 }
             }
         }
@@ -216,6 +240,20 @@ impl Ahead {
             placed.retain(|placed| placed.strong_count() > 0);
             placed.push(Arc::downgrade(followed));
         }
+    }
+
+    fn is_pinned(&self, range: ByteRange, source: Source<'_>) -> bool {
+        if !self.cache.has_pins() {
+            return false;
+        }
+        let located = source(range)
+            .and_then(|(extents, blobs)| locate(&extents, &blobs, |id| self.spool.get(id)).ok());
+        let is_pinned = |place: &Place| match place {
+            Place::Pack { pack, offset, .. } => u32::try_from(offset / BLOCK_BYTES)
+                .is_ok_and(|number| self.cache.is_pinned((pack.id, BlockIndex(number)))),
+            Place::Zeros(_) | Place::Spool { .. } => false,
+        };
+        located.is_some_and(|places| !places.is_empty() && places.iter().all(is_pinned))
     }
 
     /// Bytes ahead of each reader: the budget is shared by those that there are.

@@ -2,17 +2,21 @@
 //! answered exactly or not at all.
 
 mod ahead;
+mod glimpse;
 mod locate;
 mod window;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::cache::BlockCache;
-use crate::model::{BLOCK_BYTES, Blob, BlockIndex, ErrorKind, Extent, FsError, FsResult};
+use crate::model::{
+    BLOCK_BYTES, Blob, BlockIndex, ErrorKind, Extent, FsError, FsResult, PackRef, Pieces,
+};
 use crate::remote::{RemoteError, RemoteErrorKind};
 use crate::spool::{Spool, SpoolFile};
 use ahead::Ahead;
@@ -50,18 +54,35 @@ impl Reader {
         }
     }
 
+    /// The blocks behind it.
+    #[must_use]
+    pub const fn cache(&self) -> &Arc<BlockCache> {
+        &self.cache
+    }
+
     /// Takes a read that is about to be made through a handle, and begins to fetch what follows it
     /// when it is one of a sequence. Never waits. Inside a tokio runtime.
     pub fn follow(&self, follower: &Follower, reading: Reading, source: Source<'_>) {
+        follower
+            .glimpse()
+            .note(&self.cache, &self.spool, reading.range, source);
         self.ahead.follow(follower, reading, source);
     }
 
-    /// The bytes of `extents`, one after the other: all of them.
+    /// The bytes of `extents`, one after the other: all of them, in one run.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_pieces`].
+    pub async fn read(&self, extents: &[Extent], blobs: &[Blob]) -> FsResult<Bytes> {
+        self.read_pieces(extents, blobs).await.map(Pieces::joined)
+    }
+
+    /// The bytes of `extents`, one after the other: all of them, where they lie.
     ///
     /// # Errors
     /// `RemoteUnavailable` when the remote is down or slower than the deadline, `Corrupt` when its
     /// bytes are not those that were stored, `Io` when the local disk fails or a blob is nowhere.
-    pub async fn read(&self, extents: &[Extent], blobs: &[Blob]) -> FsResult<Bytes> {
+    pub async fn read_pieces(&self, extents: &[Extent], blobs: &[Blob]) -> FsResult<Pieces> {
         let places = locate(extents, blobs, |id| self.spool.get(id))?;
         let reading = self.read_places(places);
         match tokio::time::timeout(self.deadline, reading).await {
@@ -76,24 +97,69 @@ impl Reader {
         }
     }
 
-    async fn read_places(&self, places: Vec<Place>) -> FsResult<Bytes> {
-        let mut parts: Vec<Bytes> = stream::iter(places)
-            .map(|place| self.read_place(place))
-            .buffered(PARALLEL_BLOCKS)
-            .try_collect()
-            .await?;
-        if parts.len() == 1 {
-            return Ok(parts.swap_remove(0));
+    async fn read_places(&self, places: Vec<Place>) -> FsResult<Pieces> {
+        let steps = steps_of(places)?;
+        let mut parts = stream::iter(steps)
+            .map(|step| self.take(step))
+            .buffered(PARALLEL_BLOCKS);
+        let mut pieces = Pieces::default();
+        while let Some(part) = parts.try_next().await? {
+            pieces.append(part);
         }
-        let mut whole = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
-        parts.iter().for_each(|part| whole.extend_from_slice(part));
-        Ok(whole.freeze())
+        Ok(pieces)
     }
 
-    async fn read_place(&self, place: Place) -> FsResult<Bytes> {
+    async fn take(&self, step: Step) -> FsResult<Pieces> {
+        match step {
+            Step::Zeros(len) => Ok(Bytes::from(vec![0; len]).into()),
+            Step::Spool { file, offset, len } => {
+                read_spool(file, offset, len).await.map(Pieces::from)
+            }
+            Step::Block { pack, block, parts } => {
+                let bytes = self
+                    .cache
+                    .block(&pack, block)
+                    .await
+                    .map_err(|e| remote(&e))?;
+                let mut pieces = Pieces::default();
+                for part in parts {
+                    if part.end > bytes.len() {
+                        return Err(FsError::new(
+                            ErrorKind::Corrupt,
+                            format!("pack {}: block {} is too short", pack.id, block.0),
+                        ));
+                    }
+                    pieces.push(bytes.slice(part));
+                }
+                Ok(pieces)
+            }
+        }
+    }
+}
+
+/// What is taken at once: of a block all that is wanted next, so that a segment of dozens of
+/// samples asks for each of its blocks once.
+#[derive(Debug)]
+enum Step {
+    Zeros(usize),
+    Spool {
+        file: Arc<SpoolFile>,
+        offset: u64,
+        len: usize,
+    },
+    Block {
+        pack: PackRef,
+        block: BlockIndex,
+        parts: Vec<Range<usize>>,
+    },
+}
+
+fn steps_of(places: Vec<Place>) -> FsResult<Vec<Step>> {
+    let mut steps: Vec<Step> = Vec::new();
+    for place in places {
         match place {
-            Place::Zeros(len) => Ok(Bytes::from(vec![0; len])),
-            Place::Spool { file, offset, len } => read_spool(file, offset, len).await,
+            Place::Zeros(len) => steps.push(Step::Zeros(len)),
+            Place::Spool { file, offset, len } => steps.push(Step::Spool { file, offset, len }),
             Place::Pack { pack, offset, len } => {
                 let block = BlockIndex(u32::try_from(offset / BLOCK_BYTES).map_err(|_| {
                     FsError::new(
@@ -101,23 +167,24 @@ impl Reader {
                         format!("pack {}: no block there", pack.id),
                     )
                 })?);
-                let bytes = self
-                    .cache
-                    .block(&pack, block)
-                    .await
-                    .map_err(|e| remote(&e))?;
                 let from = usize::try_from(offset % BLOCK_BYTES).unwrap_or(usize::MAX);
-                let end = from.saturating_add(len);
-                if end > bytes.len() {
-                    return Err(FsError::new(
-                        ErrorKind::Corrupt,
-                        format!("pack {}: block {} is too short", pack.id, block.0),
-                    ));
+                let part = from..from.saturating_add(len);
+                match steps.last_mut() {
+                    Some(Step::Block {
+                        pack: same,
+                        block: last,
+                        parts,
+                    }) if same.id == pack.id && *last == block => parts.push(part),
+                    _ => steps.push(Step::Block {
+                        pack,
+                        block,
+                        parts: vec![part],
+                    }),
                 }
-                Ok(bytes.slice(from..end))
             }
         }
     }
+    Ok(steps)
 }
 
 async fn read_spool(file: Arc<SpoolFile>, offset: u64, len: usize) -> FsResult<Bytes> {

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use super::cipher::{LogForm, MasterKey, Wrap, log_form, open_log, seal_log};
 use super::{
     Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
+    Outlook, Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::codec::CodecError;
 use crate::model::{ByteRange, LibraryId, PackAddress, PackRef};
@@ -54,6 +54,11 @@ impl EncryptedRemote {
             library: library.map(OnceLock::from).unwrap_or_default(),
             kept: OnceCell::new_with((wrap_is == WrapIs::InTheMark).then_some(())),
         })
+    }
+
+    /// The wrap of its key, as the mark has it or will have it.
+    pub(super) const fn wrap(&self) -> &Bytes {
+        &self.wrap
     }
 
     fn mark(&self, id: LibraryId) -> LibraryMark {
@@ -129,6 +134,9 @@ impl Remote for EncryptedRemote {
     }
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.inner.size(pack).await
+    }
+    async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
+        self.inner.outlook(pack).await
     }
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         self.inner.delete(pack).await

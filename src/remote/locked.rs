@@ -2,17 +2,19 @@
 //! for that.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use super::cipher::KdfCost;
 use super::retry::Deadline;
+use super::unlock::open_kept;
 use super::{
     Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Passphrases, Remote, RemoteError, Removal, SealedPack, Unlocked, Urgency, unlock,
+    Outlook, Passphrases, Remote, RemoteError, Removal, SealedPack, Unlocked, Urgency, unlock,
 };
-use crate::model::{ByteRange, PackAddress, PackRef};
+use crate::model::{ByteRange, KeyStore, PackAddress, PackRef};
 
 /// Each call first opens the library's key, until one has succeeded; until then it answers what
 /// that says.
@@ -22,7 +24,16 @@ pub struct LockedRemote {
     passphrases: Passphrases,
     cost: KdfCost,
     unlocked: OnceCell<Unlocked>,
+    /// Where the wrap of the key is kept, for starts without the remote.
+    keys: Option<Arc<dyn KeyStore>>,
+    /// Opens what is cached on this machine while the remote does not answer.
+    kept: OnceCell<Cipher>,
 }
+
+/// In the key store.
+const WRAP: &[u8] = b"wrap";
+/// A remote that did not answer for so long is not waited for with what is cached.
+const KEPT_AFTER: Duration = Duration::from_secs(1);
 
 impl LockedRemote {
     /// `cost` is that of new wraps.
@@ -33,19 +44,89 @@ impl LockedRemote {
             passphrases,
             cost,
             unlocked: OnceCell::new(),
+            keys: None,
+            kept: OnceCell::new(),
+        })
+    }
+
+    /// As [`Self::new`]; the wrap of the key is kept in `keys`, so that what is cached on this machine
+    /// can be opened while the remote is away.
+    #[must_use]
+    pub fn keeping(
+        inner: Arc<dyn Remote>,
+        passphrases: Passphrases,
+        cost: KdfCost,
+        keys: Arc<dyn KeyStore>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            passphrases,
+            cost,
+            unlocked: OnceCell::new(),
+            keys: Some(keys),
+            kept: OnceCell::new(),
         })
     }
 
     async fn unlocked(&self) -> Result<&Unlocked, RemoteError> {
-        let open = async || {
-            let inner = Arc::clone(&self.inner);
-            let unlocked = unlock(inner, &self.passphrases, self.cost, Deadline::Once).await?;
-            for note in &unlocked.notes {
-                tracing::warn!("{note}");
+        self.unlocked
+            .get_or_try_init(async || self.open().await)
+            .await
+    }
+
+    async fn open(&self) -> Result<Unlocked, RemoteError> {
+        let inner = Arc::clone(&self.inner);
+        let mut opening =
+            std::pin::pin!(unlock(inner, &self.passphrases, self.cost, Deadline::Once));
+        let opened = match tokio::time::timeout(KEPT_AFTER, &mut opening).await {
+            Ok(opened) => opened,
+            Err(_) => {
+                self.open_kept().await;
+                opening.await
             }
-            Ok(unlocked)
         };
-        self.unlocked.get_or_try_init(open).await
+        match opened {
+            Ok(unlocked) => {
+                for note in &unlocked.notes {
+                    tracing::warn!("{note}");
+                }
+                self.keep(unlocked.wrap());
+                Ok(unlocked)
+            }
+            Err(error) => {
+                if error.is_retryable() {
+                    self.open_kept().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn open_kept(&self) {
+        let open = async || {
+            let wrap = self.keys.as_ref()?.get(WRAP).ok()??;
+            let key = open_kept(&wrap, &self.passphrases).await?;
+            Some(Cipher::Keyed(key))
+        };
+        // Tried again with the next call where it did not open.
+        let _ = self
+            .kept
+            .get_or_try_init(async || open().await.ok_or(()))
+            .await;
+    }
+
+    fn keep(&self, wrap: Option<&Bytes>) {
+        let Some(keys) = &self.keys else { return };
+        // A write is durable, and nearly always there is nothing new.
+        let kept = keys.get(WRAP).and_then(|kept| match (kept, wrap) {
+            (Some(kept), Some(wrap)) if kept == *wrap => Ok(()),
+            (_, Some(wrap)) => keys.put(WRAP, wrap),
+            (Some(_), None) => keys.remove(WRAP),
+            (None, None) => Ok(()),
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%error, "without the store, cached blocks cannot be opened");
+        }
     }
 
     async fn remote(&self) -> Result<&Arc<dyn Remote>, RemoteError> {
@@ -69,12 +150,12 @@ impl Remote for LockedRemote {
     fn appetite(&self) -> Appetite {
         self.inner.appetite()
     }
-    /// Before the first answer there is nothing to open, and what is sealed plainly then is refused
-    /// by a library that is encrypted.
+    /// Before the first answer only what is cached can be opened, with the key that was kept. What is
+    /// sealed then with another key, or plainly, does not come back from the remote as it should.
     fn cipher(&self) -> &Cipher {
         match self.unlocked.get() {
             Some(unlocked) => unlocked.remote.cipher(),
-            None => &Cipher::Plain,
+            None => self.kept.get().unwrap_or(&Cipher::Plain),
         }
     }
 
@@ -91,6 +172,9 @@ impl Remote for LockedRemote {
     }
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.remote().await?.size(pack).await
+    }
+    async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
+        self.remote().await?.outlook(pack).await
     }
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         self.remote().await?.delete(pack).await

@@ -35,7 +35,9 @@ pub use locked::LockedRemote;
 pub use log::{LogDecoder, LogEncoder, LogHeader, is_superseded};
 pub use moving::{LogPlace, MovingRemote};
 pub use pack::{PackError, PackInput, PackTable, SealedPack, tail_of_plain};
-pub use transfer::{fetch_block, fetch_block_beside, fetch_table, store_pack, store_pack_telling};
+pub use transfer::{
+    fetch_block, fetch_stored, fetch_table, open_block, open_table, store_pack, store_pack_telling,
+};
 pub use unlock::{Passphrases, Unlocked, unlock};
 
 /// A place for packs and for the log of one library.
@@ -65,6 +67,10 @@ pub trait Remote: std::fmt::Debug + Send + Sync + 'static {
     ) -> Result<Bytes, RemoteError>;
     /// Length of the stored object in bytes.
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError>;
+    /// Whether a pack that is there now will stay readable.
+    async fn outlook(&self, _pack: &PackRef) -> Result<Outlook, RemoteError> {
+        Ok(Outlook::Lasting)
+    }
     /// Deleting what is not there is success.
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError>;
 
@@ -109,6 +115,14 @@ pub enum Removal {
     Gone,
     /// The service does not let it be deleted any more: it stays, and nothing names it.
     Left,
+}
+
+/// How long a place goes on showing what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    Lasting,
+    /// It shows only the newest, and so many have come since that this one is near the edge.
+    Fading,
 }
 
 /// Who waits for bytes. A remote with lanes lets those go first that somebody waits for.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{
     Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Remote, RemoteError, Removal, SealedPack, Urgency,
+    Outlook, Remote, RemoteError, Removal, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -97,6 +97,9 @@ impl Remote for MovingRemote {
     }
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.of_pack(pack).size(pack).await
+    }
+    async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
+        self.of_pack(pack).outlook(pack).await
     }
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         self.of_pack(pack).delete(pack).await

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{
     Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
+    Outlook, Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -179,6 +179,9 @@ impl Remote for FaultyRemote {
     }
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.inner.size(pack).await
+    }
+    async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
+        self.inner.outlook(pack).await
     }
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         let deleting = self.inner.delete(pack);

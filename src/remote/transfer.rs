@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::pack::{PACK_MAGIC, PackError, PackTable, SealedPack, TRAILER_BYTES};
 use super::retry::{Deadline, retry_telling};
-use super::{Remote, RemoteError, RemoteErrorKind, Urgency};
+use super::{Cipher, Remote, RemoteError, RemoteErrorKind, Urgency};
 use crate::codec::MAX_PAYLOAD_BYTES;
 use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, Digest, PackAddress, PackRef};
 
@@ -135,14 +135,42 @@ pub async fn fetch_table(
     let tail = remote.get(pack, range, Urgency::Waited).await?;
     let split = tail.len().saturating_sub(TRAILER_BYTES as usize);
     let (table, trailer) = tail.split_at(split);
-    if !trailer.ends_with(&PACK_MAGIC) || Digest::of(table) != pack.table_digest {
+    if !trailer.ends_with(&PACK_MAGIC) {
         return Err(bad(pack, PackError::WrongTable(pack.id)));
     }
-    let table = PackTable::decode(table).map_err(|error| bad(pack, error))?;
+    open_table(pack, table)
+}
+
+/// The pack's table from its bytes, checked against the digest in the pack's reference.
+///
+/// # Errors
+/// [`RemoteErrorKind::Corrupt`].
+pub fn open_table(pack: &PackRef, bytes: &[u8]) -> Result<PackTable, RemoteError> {
+    if Digest::of(bytes) != pack.table_digest {
+        return Err(bad(pack, PackError::WrongTable(pack.id)));
+    }
+    let table = PackTable::decode(bytes).map_err(|error| bad(pack, error))?;
     if table.pack() != pack.id || table.data_len() != pack.data_len {
         return Err(bad(pack, PackError::Inconsistent));
     }
     Ok(table)
+}
+
+/// A block's plain bytes from what is stored of it, checked against the table.
+///
+/// # Errors
+/// [`RemoteErrorKind::Corrupt`]; [`RemoteErrorKind::Denied`] when the pack is encrypted and there is
+/// no key.
+pub fn open_block(
+    pack: &PackRef,
+    table: &PackTable,
+    block: BlockIndex,
+    stored: Bytes,
+    cipher: &Cipher,
+) -> Result<Bytes, RemoteError> {
+    table
+        .open_block(block, stored, cipher)
+        .map_err(|error| bad(pack, error))
 }
 
 /// One verified block (512 KiB, the last one of the data shorter), decrypted where it is encrypted.
@@ -156,37 +184,15 @@ pub async fn fetch_block(
     table: &PackTable,
     block: BlockIndex,
 ) -> Result<Bytes, RemoteError> {
-    let bytes = fetch_raw(remote, pack, block, Urgency::Waited).await?;
-    table
-        .open_block(block, bytes, remote.cipher())
-        .map_err(|error| bad(pack, error))
-}
-
-/// As [`fetch_block`], while the table is still on its way: the first byte of a pack then takes one
-/// round trip and not two.
-///
-/// # Errors
-/// As [`fetch_block`], or what `table` says.
-pub async fn fetch_block_beside<E: From<RemoteError>>(
-    remote: &Arc<dyn Remote>,
-    pack: &PackRef,
-    table: impl Future<Output = Result<Arc<PackTable>, E>>,
-    block: BlockIndex,
-    urgency: Urgency,
-) -> Result<Bytes, E> {
-    let raw = async {
-        fetch_raw(remote, pack, block, urgency)
-            .await
-            .map_err(E::from)
-    };
-    let (table, bytes) = futures_util::future::try_join(table, raw).await?;
-    table
-        .open_block(block, bytes, remote.cipher())
-        .map_err(|error| bad(pack, error).into())
+    let stored = fetch_stored(remote, pack, block, Urgency::Waited).await?;
+    open_block(pack, table, block, stored, remote.cipher())
 }
 
 /// A block as it is stored, not looked at.
-async fn fetch_raw(
+///
+/// # Errors
+/// What the remote says.
+pub async fn fetch_stored(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,
     block: BlockIndex,

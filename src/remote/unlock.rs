@@ -56,6 +56,11 @@ pub struct Unlocked {
 }
 
 impl Unlocked {
+    /// The wrap of the library's key; `None` where it is not encrypted.
+    pub(super) fn wrap(&self) -> Option<&Bytes> {
+        self.encrypted.as_ref().map(|encrypted| encrypted.wrap())
+    }
+
     /// Makes a new passphrase, or the first one, hold: to be called once state and library are known
     /// to belong together. Writing anything does the same first.
     ///
@@ -95,6 +100,14 @@ pub async fn unlock(
         Some(found) => opening.open(&mark, found).await,
         None => opening.begin_encryption(&mark).await,
     }
+}
+
+/// The key of a wrap that was kept, if the passphrase opens it.
+pub(super) async fn open_kept(wrap: &[u8], passphrases: &Passphrases) -> Option<MasterKey> {
+    let wrap = Wrap::decode(wrap).ok()?;
+    let passphrase = passphrases.current.clone()?;
+    let opening = tokio::task::spawn_blocking(move || wrap.open(&passphrase).ok());
+    opening.await.ok()?
 }
 
 struct Opening<'a> {

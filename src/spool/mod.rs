@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -141,6 +141,15 @@ impl SpoolFile {
     }
 }
 
+/// How many bytes others give back when the spool needs them.
+struct Lent(Box<dyn Fn() -> u64 + Send + Sync>);
+
+impl std::fmt::Debug for Lent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lent({})", (self.0)())
+    }
+}
+
 /// The spool; cheap to share.
 #[derive(Debug)]
 pub struct Spool {
@@ -149,6 +158,7 @@ pub struct Spool {
     /// Bytes held, as the writes counted them; corrected from the disk at start.
     used: AtomicU64,
     freed: Notify,
+    lent: OnceLock<Lent>,
 }
 
 impl Spool {
@@ -178,7 +188,15 @@ impl Spool {
             files: Mutex::new(files),
             used: used.into(),
             freed: Notify::new(),
+            lent: OnceLock::new(),
         })
+    }
+
+    /// Bytes of the same file system that another part takes and gives back when little is free:
+    /// they count as free here. Once.
+    pub fn count_as_free(&self, lent: impl Fn() -> u64 + Send + Sync + 'static) {
+        // A second one changes nothing.
+        let _ = self.lent.set(Lent(Box::new(lent)));
     }
 
     fn files(&self) -> MutexGuard<'_, HashMap<BlobId, Arc<SpoolFile>>> {
@@ -355,7 +373,9 @@ impl Spool {
 
     fn disk_free(&self) -> u64 {
         nix::sys::statvfs::statvfs(&self.config.directory).map_or(u64::MAX, |space| {
-            (space.blocks_available() * space.fragment_size()).saturating_sub(self.config.reserve)
+            let lent = self.lent.get().map_or(0, |lent| (lent.0)());
+            (space.blocks_available() * space.fragment_size() + lent)
+                .saturating_sub(self.config.reserve)
         })
     }
 
@@ -434,6 +454,21 @@ mod tests {
             .unwrap();
         assert_eq!(&bytes, b"film");
         assert_eq!(again.read_record(file.id).unwrap(), b"whose");
+    }
+
+    #[test]
+    fn what_others_give_back_counts_as_free() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = SpoolConfig {
+            directory: directory.path().join("spool"),
+            capacity: 1 << 30,
+            // No disk has as much: nothing is free but what is lent.
+            reserve: 1 << 60,
+        };
+        let spool = Spool::open(config).unwrap();
+        assert_eq!((spool.free(), spool.capacity()), (0, 0));
+        spool.count_as_free(|| (1 << 60) + (1 << 20));
+        assert!(spool.free() >= 1 << 20 && spool.capacity() >= 1 << 20);
     }
 
     #[test]

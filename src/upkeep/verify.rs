@@ -1,4 +1,5 @@
-//! `tgfs verify`: whether the remote holds what the index says.
+//! `tgfs verify`: whether the remote holds what the index says. Reading every block of a large
+//! library takes days: that goes on where it was interrupted, and leaves the lanes to readers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,10 +7,13 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::index::{Index, IndexError};
+use crate::index::{Index, IndexError, Rows};
 use crate::model::{BlockIndex, EntryId, EntryKind, Name, PackRef};
 use crate::remote::retry::{Deadline, retry};
-use crate::remote::{Remote, RemoteError, RemoteErrorKind, fetch_block, fetch_table};
+use crate::remote::{
+    Outlook, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency, fetch_stored, fetch_table,
+    open_block,
+};
 
 /// Entries read from the index in one go.
 const STEP: usize = 256;
@@ -17,6 +21,9 @@ const STEP: usize = 256;
 const PACKS_AT_ONCE: usize = 8;
 /// Blocks of each of them: 16 MiB on their way in all.
 const BLOCKS_AT_ONCE: usize = 4;
+/// Rows of a round of all blocks that was interrupted.
+const ROWS: &str = "verify";
+const ROUND_ROW: &[u8] = b"round";
 /// For one request to the remote.
 const REQUEST_DEADLINE: std::time::Duration = std::time::Duration::from_secs(120);
 
@@ -31,12 +38,15 @@ pub enum Depth {
 /// What verifying found; for people and as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
+    /// Looked at by this run.
     pub files: u64,
     pub packs: u64,
     /// Bytes of all packs.
     pub bytes: u64,
     /// Blocks read and compared.
     pub blocks: u64,
+    /// Packs that the remote will soon not show any more.
+    pub fading: u64,
     pub problems: Vec<Problem>,
 }
 
@@ -79,13 +89,21 @@ pub async fn verify(
     depth: Depth,
     progress: &mut (dyn FnMut(&VerifyReport) + Send),
 ) -> Result<VerifyReport, VerifyError> {
-    let mut report = VerifyReport::default();
+    let rows = index.rows(ROWS)?;
+    let mut round = match depth {
+        Depth::Packs => Round::default(),
+        Depth::Blocks => Round::read(&rows)?,
+    };
     let mut seen = BTreeSet::new();
-    let mut after: Option<EntryId> = None;
+    let mut after = round.after;
+    let mut reading = None;
     loop {
         let entries = index.entries(after, STEP)?;
         let Some(last) = entries.last() else {
-            return Ok(report);
+            if depth == Depth::Blocks {
+                rows.remove(ROUND_ROW)?;
+            }
+            return Ok(round.report);
         };
         after = Some(last.id);
         let mut wanted = Vec::new();
@@ -93,7 +111,7 @@ pub async fn verify(
             let EntryKind::File(content) = &entry.kind else {
                 continue;
             };
-            report.files += 1;
+            round.report.files += 1;
             let packs = content.packs().into_iter();
             wanted.extend(
                 packs
@@ -111,8 +129,44 @@ pub async fn verify(
         });
         let mut checks = stream::iter(checks).buffered(PACKS_AT_ONCE);
         while let Some((wanted, outcome)) = checks.next().await {
-            report.take(&wanted, outcome)?;
-            progress(&report);
+            // In the order of the index: the entries before this one are through.
+            if depth == Depth::Blocks && reading.is_some_and(|file| file != wanted.file) {
+                round.after = reading;
+                round.keep(&rows)?;
+            }
+            reading = Some(wanted.file);
+            round.report.take(&wanted, outcome)?;
+            progress(&round.report);
+        }
+    }
+}
+
+/// How far a round of all blocks has come.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Round {
+    /// The last entry whose packs were read.
+    after: Option<EntryId>,
+    report: VerifyReport,
+}
+
+impl Round {
+    /// A row that cannot be read begins a new round.
+    fn read(rows: &Rows) -> Result<Self, IndexError> {
+        let row = rows.get(ROUND_ROW)?.unwrap_or_default();
+        let mut kept: Self = serde_json::from_slice(&row).unwrap_or_default();
+        kept.report.files = 0;
+        if kept.report.packs > 0 {
+            let packs = kept.report.packs;
+            tracing::info!(packs, "verifying goes on where it was interrupted");
+        }
+        Ok(kept)
+    }
+
+    fn keep(&self, rows: &Rows) -> Result<(), IndexError> {
+        match serde_json::to_vec(self) {
+            Ok(row) => rows.put(ROUND_ROW, &row),
+            // Then the next run begins anew.
+            Err(_) => Ok(()),
         }
     }
 }
@@ -121,12 +175,15 @@ impl VerifyReport {
     fn take(
         &mut self,
         wanted: &Wanted,
-        outcome: Result<u64, RemoteError>,
+        outcome: Result<Checked, RemoteError>,
     ) -> Result<(), RemoteError> {
         self.packs += 1;
         self.bytes += wanted.pack.len;
         match outcome {
-            Ok(blocks) => self.blocks += blocks,
+            Ok(checked) => {
+                self.blocks += checked.blocks;
+                self.fading += u64::from(checked.outlook == Outlook::Fading);
+            }
             Err(error)
                 if matches!(
                     error.kind,
@@ -146,21 +203,40 @@ impl VerifyReport {
     }
 }
 
-/// How many blocks were read.
+/// A pack that is as it should be.
+#[derive(Debug)]
+struct Checked {
+    /// That were read.
+    blocks: u64,
+    outlook: Outlook,
+}
+
 async fn check_pack(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,
     depth: Depth,
-) -> Result<u64, RemoteError> {
+) -> Result<Checked, RemoteError> {
     check_size(remote, pack).await?;
+    let outlook = retry(deadline(), || remote.outlook(pack)).await?;
     let table = retry(deadline(), || fetch_table(remote, pack)).await?;
-    if depth == Depth::Packs {
-        return Ok(0);
-    }
-    let table = &table;
+    let blocks = match depth {
+        Depth::Packs => 0,
+        Depth::Blocks => check_blocks(remote, pack, &table).await?,
+    };
+    Ok(Checked { blocks, outlook })
+}
+
+/// How many were read.
+async fn check_blocks(
+    remote: &Arc<dyn Remote>,
+    pack: &PackRef,
+    table: &PackTable,
+) -> Result<u64, RemoteError> {
     let reads = (0..table.block_count()).map(|block| async move {
         let block = BlockIndex(block);
-        retry(deadline(), || fetch_block(remote, pack, table, block)).await
+        let read = || fetch_stored(remote, pack, block, Urgency::Ahead);
+        let stored = retry(deadline(), read).await?;
+        open_block(pack, table, block, stored, remote.cipher())
     });
     let reads = stream::iter(reads).buffered(BLOCKS_AT_ONCE);
     reads

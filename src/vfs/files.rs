@@ -12,7 +12,7 @@ use super::{Inner, Target, Vfs, attributes};
 use crate::ingest::extents::ExtentList;
 use crate::model::{
     Blob, ByteRange, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState,
-    FsError, FsResult,
+    FsError, FsResult, Pieces,
 };
 
 /// Written bytes are pushed to the disk each time this many have come together, so that the wait
@@ -110,25 +110,37 @@ impl Inner {
 
 /// Bytes.
 impl Vfs {
-    /// Exactly the bytes asked for, up to the end of the file.
+    /// Exactly the bytes asked for, up to the end of the file, in one run.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_pieces`].
+    pub async fn read(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Bytes> {
+        self.read_pieces(handle, offset, len)
+            .await
+            .map(Pieces::joined)
+    }
+
+    /// Exactly the bytes asked for, up to the end of the file, where they lie.
     ///
     /// # Errors
     /// `BadHandle`, `RemoteUnavailable`, `Corrupt`, or `Io`.
-    pub async fn read(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Bytes> {
+    pub async fn read_pieces(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Pieces> {
         match &*self.0.open.get(handle)? {
             OpenKind::Fixed(bytes) => {
                 let from = usize::try_from(offset)
                     .unwrap_or(usize::MAX)
                     .min(bytes.len());
                 let len = usize::try_from(len).unwrap_or(usize::MAX);
-                Ok(bytes.slice(from..from.saturating_add(len).min(bytes.len())))
+                Ok(bytes
+                    .slice(from..from.saturating_add(len).min(bytes.len()))
+                    .into())
             }
             OpenKind::View(view) => view.read(&self.0.reader, offset, len).await,
             OpenKind::Snapshot { content, follower } => {
                 let range = ByteRange::new(offset, len);
                 self.0.follow_version(follower, content, range);
                 let extents = ExtentList::new(content.extents.clone()).range(offset, len);
-                self.0.reader.read(&extents, &content.blobs).await
+                self.0.reader.read_pieces(&extents, &content.blobs).await
             }
             OpenKind::File(open) => {
                 self.0.follow_file(open, ByteRange::new(offset, len));
@@ -137,14 +149,14 @@ impl Vfs {
         }
     }
 
-    async fn read_file(&self, file: &OpenFile, offset: u64, len: u64) -> FsResult<Bytes> {
+    async fn read_file(&self, file: &OpenFile, offset: u64, len: u64) -> FsResult<Pieces> {
         let (extents, blobs) = self.0.extents_at(file, offset, len)?;
-        match self.0.reader.read(&extents, &blobs).await {
+        match self.0.reader.read_pieces(&extents, &blobs).await {
             // Between looking and reading the spooled copy may have gone, since packs hold the
             // bytes now: the newer record says where.
             Err(error) if error.kind == ErrorKind::Io => {
                 let (extents, blobs) = self.0.extents_at(file, offset, len)?;
-                self.0.reader.read(&extents, &blobs).await
+                self.0.reader.read_pieces(&extents, &blobs).await
             }
             result => result,
         }

@@ -8,7 +8,10 @@ use super::open::{Marked, OpenFile, OpenKind};
 use super::types::{Access, Caller, Existing, HandleId, Mutability, Opened};
 use super::virtual_tree::VirtualNode;
 use super::{Target, Vfs, signals};
+use crate::index::NodeKind;
+use crate::media::name::is_media_name;
 use crate::model::{ErrorKind, FsError, FsResult};
+use crate::read::{Follower, Leaving};
 
 impl Vfs {
     /// # Errors
@@ -39,10 +42,14 @@ impl Vfs {
                 })
             }
             Target::Real(node) => {
-                if matches!(node.kind, crate::index::NodeKind::Directory) {
+                let NodeKind::File { size } = node.kind else {
                     return Err(ErrorKind::IsDirectory.into());
-                }
-                let handle = self.0.open.open_file(node.id, node.ino, access);
+                };
+                let follower = match is_media_name(&node.name).is_media() {
+                    true => Follower::of_film(size),
+                    false => Follower::new(Leaving::Ends),
+                };
+                let handle = self.0.open.open_file(node.id, node.ino, access, follower);
                 if existing == Existing::Truncate
                     && let Err(error) = self.truncate_open(handle).await
                 {
@@ -55,7 +62,8 @@ impl Vfs {
                 })
             }
             Target::Unlinked(file) => {
-                let handle = self.0.open.open_file(file.id, file.ino, access);
+                let follower = Follower::new(Leaving::Ends);
+                let handle = self.0.open.open_file(file.id, file.ino, access, follower);
                 Ok(Opened {
                     handle,
                     mutability: Mutability::Mutable,

@@ -8,17 +8,16 @@ use tokio::sync::watch;
 use super::describe::{age, only_in_spool};
 use super::files::blocking;
 use super::open::OpenKind;
-use super::types::{
-    Access, Attr, CacheStats, Caller, DirEntry, Existing, FileKind, Resource, SpaceInfo,
-};
+use super::types::{Access, Attr, Caller, DirEntry, Existing, FileKind, Resource, SpaceInfo};
 use super::views::ViewedFile;
 use super::virtual_tree::VirtualNode;
 use super::{Inner, PAGE, Target, Vfs, attributes};
+use crate::cache::Dropped;
 use crate::index::ChildKind;
 use crate::ingest::policy::{NamePolicy, name_policy};
 use crate::model::{
-    Digest, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsError,
-    FsResult, Ino, JobInfo, PendingInfo, PublicState, TreePath, Views, ViewsState,
+    CacheStats, Digest, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState,
+    FsError, FsResult, Ino, JobInfo, PendingInfo, PublicState, TreePath, Views, ViewsState,
 };
 use crate::read::{Follower, Leaving};
 
@@ -265,26 +264,14 @@ impl Vfs {
 
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
-        let stats = self.0.cache.stats();
-        CacheStats {
-            hits: stats.hits,
-            misses: stats.misses,
-            evictions: stats.evictions,
-            entries: stats.held_blocks,
-            bytes: stats.held_bytes,
-            capacity_bytes: stats.capacity_bytes,
-            ahead_fetched: stats.ahead_fetched,
-            ahead_used: stats.ahead_used,
-            ahead_wasted: stats.ahead_wasted,
-            ahead_errors: stats.ahead_errors,
-        }
+        self.0.cache.stats()
     }
 
-    /// Drops the cached blocks of one file and its views, or all of them; how many bytes.
+    /// Drops the cached blocks of one file and its views, or all of them; not those that are pinned.
     ///
     /// # Errors
     /// `NotFound`, or `Io`.
-    pub fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64> {
+    pub fn cache_clear(&self, id: Option<EntryId>) -> FsResult<Dropped> {
         match id {
             None => Ok(self.0.cache.clear()),
             Some(id) => Ok(self.0.cache.clear_packs(&self.0.tree.content(id)?.packs())),
@@ -393,7 +380,7 @@ impl Vfs {
                 let view = self.0.sidecar_view(*film, key)?;
                 let size = view.size.min(MAX_SIDECAR_BYTES);
                 let open = super::open_view::OpenView::new(self.0.viewed(*film)?, view);
-                open.read(&self.0.reader, 0, size).await?
+                open.read(&self.0.reader, 0, size).await?.joined()
             }
         };
         let (attr, opened) = self.create(directory.ino, &name, 0o644, Access::Write, caller)?;

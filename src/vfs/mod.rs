@@ -45,8 +45,8 @@ use open::{OpenFile, OpenTable};
 use settle::Settler;
 pub use start::Resumed;
 pub use types::{
-    Access, AllocateMode, Attr, CacheStats, Caller, DirEntry, Existing, FileKind, HandleId,
-    Mutability, Opened, RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, XattrMode,
+    Access, AllocateMode, Attr, Caller, DirEntry, Existing, FileKind, HandleId, Mutability, Opened,
+    RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, XattrMode,
 };
 use virtual_tree::{Ghosts, VirtualNode, VirtualTable};
 

@@ -9,6 +9,7 @@ use crate::media::name::is_media_name;
 use crate::model::{
     Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Ino, Name,
 };
+use crate::read::{Follower, Leaving};
 use crate::tree::{self, NewEntry, Replace};
 
 impl Inner {
@@ -273,7 +274,8 @@ impl Vfs {
         let sidecar = self.0.sidecar_named(directory.id, &name)?;
         let entry = self.0.tree.add(directory.id, name.clone(), new, kind)?;
         self.0.take_place_of(sidecar, name);
-        let handle = self.0.open.open_file(entry.id, entry.ino, access);
+        let follower = Follower::new(Leaving::Ends);
+        let handle = self.0.open.open_file(entry.id, entry.ino, access, follower);
         // Committed at release even if nothing is written: an empty file is a file.
         self.0.settle.touch(entry.id);
         let attr = self.0.attr_of(&Target::Real(self.0.tree.node(entry.id)?))?;

@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::open_view::OpenView;
 use super::types::{Access, HandleId};
 use crate::model::{Entry, EntryId, EntryKind, ErrorKind, FileContent, FsResult, Ino, PackId};
-use crate::read::{Follower, Leaving};
+use crate::read::Follower;
 
 /// One file that is open, or was written a moment ago and is not sealed yet. All handles of an
 /// inode share it: the kernel has one page cache an inode, so readers see writes.
@@ -138,7 +138,7 @@ impl OpenTable {
         id
     }
 
-    pub fn open_file(&self, id: EntryId, ino: Ino, access: Access) -> HandleId {
+    pub fn open_file(&self, id: EntryId, ino: Ino, access: Access, follower: Follower) -> HandleId {
         let file = {
             let mut inner = self.inner();
             inner.by_ino.insert(ino, id);
@@ -155,7 +155,7 @@ impl OpenTable {
             access,
             failed,
             wrote,
-            follower: Follower::new(Leaving::Ends),
+            follower,
         }))
     }
 

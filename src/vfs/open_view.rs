@@ -1,7 +1,7 @@
 //! Reading a view: what is generated, ranges of the file and of its derived blob, and segments that
 //! are muxed on the way.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use super::follow::follow_view;
@@ -10,7 +10,7 @@ use crate::ingest::extents::ExtentList;
 use crate::media::transport::Layout;
 use crate::media::views::{self, MapError, MappedSegment, Piece, ViewBody, ViewFile};
 use crate::model::{
-    Blob, ByteRange, ErrorKind, Extent, ExtentSource, FileContent, FsError, FsResult,
+    Blob, ByteRange, ErrorKind, Extent, ExtentSource, FileContent, FsError, FsResult, Pieces,
 };
 use crate::read::{Follower, Leaving, Reader};
 
@@ -19,8 +19,16 @@ use crate::read::{Follower, Leaving, Reader};
 pub struct OpenView {
     file: ViewedFile,
     view: ViewFile,
-    body: OnceCell<Body>,
+    opened: OnceCell<Opened>,
     follower: Follower,
+}
+
+#[derive(Debug)]
+struct Opened {
+    body: Body,
+    source: ExtentList,
+    /// The file's, and the derived one.
+    blobs: Vec<Blob>,
 }
 
 /// What a view is made of, once its part of the map was read.
@@ -36,7 +44,7 @@ impl OpenView {
         Self {
             file,
             view,
-            body: OnceCell::new(),
+            opened: OnceCell::new(),
             // A player opens one segment after the other.
             follower: Follower::new(Leaving::Waits),
         }
@@ -48,38 +56,40 @@ impl OpenView {
     }
 
     /// The bytes of `[offset, offset + len)`, cut to the end of the view.
-    pub async fn read(&self, reader: &Reader, offset: u64, len: u64) -> FsResult<Bytes> {
+    pub async fn read(&self, reader: &Reader, offset: u64, len: u64) -> FsResult<Pieces> {
         let end = offset.saturating_add(len).min(self.view.size);
         if offset >= end {
-            return Ok(Bytes::new());
+            return Ok(Pieces::default());
         }
         let range = ByteRange::new(offset, end - offset);
-        match self.body.get_or_try_init(|| self.open(reader)).await? {
-            Body::Joined(pieces) => self.join(reader, pieces, range).await,
+        let opened = self.opened.get_or_try_init(|| self.open(reader)).await?;
+        match &opened.body {
+            Body::Joined(pieces) => self.join(reader, opened, pieces, range).await,
             Body::Muxed(layout, pieces) => {
                 let part = layout.part(range);
-                let data = self.join(reader, pieces, part.data).await?;
-                let muxed = layout.mux(&part, &data).map_err(corrupt)?;
-                Ok(self::part(
-                    &Bytes::from(muxed),
-                    offset - part.output.offset,
-                    range.len,
-                ))
+                let data = self.join(reader, opened, pieces, part.data).await?;
+                let muxed = layout.mux(&part, &data.joined()).map_err(corrupt)?;
+                let skip = offset - part.output.offset;
+                Ok(self::part(&Bytes::from(muxed), skip, range.len).into())
             }
         }
     }
 
     /// A range of the pieces in a row.
-    async fn join(&self, reader: &Reader, pieces: &[Piece], range: ByteRange) -> FsResult<Bytes> {
+    async fn join(
+        &self,
+        reader: &Reader,
+        opened: &Opened,
+        pieces: &[Piece],
+        range: ByteRange,
+    ) -> FsResult<Pieces> {
+        let Opened { source, blobs, .. } = opened;
         let (offset, end) = (range.offset, range.end());
-        let mut whole = BytesMut::with_capacity(usize::try_from(range.len).unwrap_or(0));
+        let mut whole = Pieces::default();
         let mut extents: Vec<Extent> = Vec::new();
         let content = self.file.content()?;
         let derived = &self.file.views()?.derived;
         follow_view(reader, &self.follower, (content, derived), pieces, range);
-        let source = ExtentList::new(content.extents.clone());
-        let mut blobs: Vec<Blob> = content.blobs.clone();
-        blobs.push(derived.clone());
         let mut start = 0;
         for piece in pieces {
             let piece_end = start + piece.len();
@@ -88,8 +98,8 @@ impl OpenView {
                 let take = end.min(piece_end) - start - skip;
                 match piece {
                     Piece::Literal(bytes) => {
-                        flush(reader, &mut extents, &blobs, &mut whole).await?;
-                        whole.extend_from_slice(&part(bytes, skip, take));
+                        flush(reader, &mut extents, blobs, &mut whole).await?;
+                        whole.push(part(bytes, skip, take));
                     }
                     Piece::Content(range) => {
                         extents.extend(source.range(range.offset + skip, take))
@@ -104,18 +114,29 @@ impl OpenView {
             }
             start = piece_end;
         }
-        flush(reader, &mut extents, &blobs, &mut whole).await?;
+        flush(reader, &mut extents, blobs, &mut whole).await?;
         // A map that does not sum up to the announced size is damage, never a short answer.
-        if whole.len() as u64 != range.len {
+        if whole.len() != range.len {
             return Err(FsError::new(
                 ErrorKind::Corrupt,
                 "the map of this view does not fit it",
             ));
         }
-        Ok(whole.freeze())
+        Ok(whole)
     }
 
-    async fn open(&self, reader: &Reader) -> FsResult<Body> {
+    async fn open(&self, reader: &Reader) -> FsResult<Opened> {
+        let content = self.file.content()?;
+        let mut blobs = content.blobs.clone();
+        blobs.push(self.file.views()?.derived.clone());
+        Ok(Opened {
+            body: self.body(reader).await?,
+            source: ExtentList::new(content.extents.clone()),
+            blobs,
+        })
+    }
+
+    async fn body(&self, reader: &Reader) -> FsResult<Body> {
         let known = self.file.views()?;
         match &self.view.body {
             ViewBody::Inline(bytes) => Ok(Body::Joined(vec![Piece::Literal(bytes.clone())])),
@@ -150,10 +171,10 @@ async fn flush(
     reader: &Reader,
     extents: &mut Vec<Extent>,
     blobs: &[Blob],
-    whole: &mut BytesMut,
+    whole: &mut Pieces,
 ) -> FsResult<()> {
     if !extents.is_empty() {
-        whole.extend_from_slice(&reader.read(extents, blobs).await?);
+        whole.append(reader.read_pieces(extents, blobs).await?);
         extents.clear();
     }
     Ok(())

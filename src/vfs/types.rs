@@ -1,7 +1,5 @@
 //! The words that faces and the file system exchange.
 
-use serde::Serialize;
-
 use crate::model::{EntryId, Ino, Timestamp};
 
 /// Who asks: from the FUSE request, or the daemon's own ids for HTTP and the socket.
@@ -152,25 +150,4 @@ pub struct Resource {
     /// Without quotes; changes whenever the bytes do.
     pub etag: String,
     pub handle: HandleId,
-}
-
-/// What the block cache holds and how it fares. Counters run since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct CacheStats {
-    pub hits: u64,
-    pub misses: u64,
-    pub evictions: u64,
-    /// Blocks held now.
-    pub entries: u64,
-    /// Bytes held now.
-    pub bytes: u64,
-    /// Bytes it may hold.
-    pub capacity_bytes: u64,
-    /// Blocks that were fetched before a reader came for them.
-    pub ahead_fetched: u64,
-    /// Of those wanted ahead: the reader came...
-    pub ahead_used: u64,
-    /// ...or never did.
-    pub ahead_wasted: u64,
-    pub ahead_errors: u64,
 }

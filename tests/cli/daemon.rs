@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -10,14 +10,17 @@ use nix::unistd::Pid;
 use crate::scratch::{Ended, Scratch};
 
 /// A `tgfs serve` on a free port; stopped by SIGTERM when dropped.
-struct Serving {
+pub struct Serving {
     child: Child,
     ready: String,
 }
 
 impl Serving {
-    fn start(scratch: &Scratch) -> Self {
-        let mut command = scratch.command(&["serve", "--http", "127.0.0.1:0"]);
+    pub fn start(scratch: &Scratch) -> Self {
+        Self::of(scratch.command(&["serve", "--http", "127.0.0.1:0"]))
+    }
+
+    fn of(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut ready = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
@@ -29,12 +32,12 @@ impl Serving {
         Self { child, ready }
     }
 
-    fn base(&self) -> &str {
+    pub fn base(&self) -> &str {
         let (_, rest) = self.ready.split_once("http=").unwrap();
         rest.split(' ').next().unwrap()
     }
 
-    fn stop(mut self) -> i32 {
+    pub fn stop(mut self) -> i32 {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         kill(pid, Signal::SIGTERM).unwrap();
         self.child.wait().unwrap().code().unwrap_or(-1)
@@ -262,4 +265,27 @@ fn a_long_state_path_moves_the_socket() {
     child.wait().unwrap();
     assert!(ready.starts_with("ready "), "{ready:?}");
     assert_eq!(ended.ok(), "0 files, 0 B\n");
+}
+
+/// The kernel shows the environment that a program started with, which is what glibc reads.
+#[test]
+fn a_daemon_has_few_arenas_unless_someone_says_otherwise() {
+    let scratch = Scratch::new();
+    let daemon = Serving::start(&scratch);
+    let environment = std::fs::read(format!("/proc/{}/environ", daemon.child.id())).unwrap();
+    let named = |environment: &[u8]| {
+        let variables = environment.split(|byte| *byte == 0);
+        variables
+            .filter(|one| one.starts_with(b"MALLOC_ARENA_MAX="))
+            .map(|one| String::from_utf8_lossy(one).into_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(named(&environment), ["MALLOC_ARENA_MAX=2"]);
+    assert_eq!(daemon.stop(), 0);
+    let mut command = scratch.command(&["serve", "--http", "127.0.0.1:0"]);
+    command.env("MALLOC_ARENA_MAX", "5");
+    let daemon = Serving::of(command);
+    let environment = std::fs::read(format!("/proc/{}/environ", daemon.child.id())).unwrap();
+    assert_eq!(named(&environment), ["MALLOC_ARENA_MAX=5"]);
+    assert_eq!(daemon.stop(), 0);
 }

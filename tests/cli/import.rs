@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use telegram_sim::{Author, Channel, ForeignDocument, ForeignPost};
+use telegram_sim::{Author, Bot, Channel, ForeignDocument, ForeignPost, Right};
 
 use crate::mount::Mount;
 use crate::telegram::{Bench, PATIENCE, options};
@@ -162,6 +162,21 @@ fn other_channels_are_left_as_they_are_and_what_goes_there_is_told() {
     );
     let unknown = bench.run(&[], &["import", "--channel", "@nobody"]).failed();
     assert!(unknown.contains("no channel has this name"), "{unknown}");
+
+    // What cannot be taken over is told, and is no success.
+    post(
+        &bench,
+        ELSEWHERE,
+        "Ronin (1998).mkv",
+        "video/x-matroska",
+        &bytes,
+    );
+    sim.take_right(HERE, Bot(1), Right::Post).unwrap();
+    let refused = bench.run(&[], &import);
+    assert_eq!(refused.status, 1, "{refused:?}");
+    for told in ["Ronin", "lacks a right", "could not be imported"] {
+        assert!(refused.stderr.contains(told), "{refused:?}");
+    }
     bench
         .run(&[], &["umount", mount.mountpoint.to_str().unwrap()])
         .ok();

@@ -8,5 +8,6 @@ mod import;
 mod mount;
 mod moving;
 mod scratch;
+mod strm;
 mod telegram;
 mod usage;

@@ -323,8 +323,13 @@ fn a_bot_that_cannot_work_is_named_and_the_others_go_on() {
             std::thread::sleep(Duration::from_millis(20));
         }
     };
-    hears("bot 2 ready: the bot lacks a right in the channel");
-    hears("bot 3 ready: Telegram does not know this token");
+    let channel = bench.sim.chat_id(Channel(1));
+    hears(&format!(
+        "bot 2 ready for channel {channel}: the bot lacks a right"
+    ));
+    hears(&format!(
+        "bot 3 ready for channel {channel}: Telegram does not know this token"
+    ));
     let ended = bench.run(&[], &["test-bots"]);
     assert_eq!(ended.status, 1, "{ended:?}");
     assert!(

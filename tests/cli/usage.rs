@@ -56,15 +56,6 @@ fn another_users_state_is_refused_by_name() {
 }
 
 #[test]
-fn commands_of_a_later_version_say_so() {
-    let scratch = Scratch::new();
-    let arguments = ["strm", "--base-url", "http://x", "/srv"];
-    let error = scratch.run(&arguments).failed();
-    assert!(error.contains("not in this version"), "{error}");
-    assert_eq!(error.lines().count(), 1);
-}
-
-#[test]
 fn config_shows_sources_and_check_tells_every_problem() {
     let scratch = Scratch::new();
     std::fs::write(

@@ -33,9 +33,21 @@ impl Site {
         &self.mountpoint
     }
 
-    /// Returns when the mount is usable. A plan may fire while the journal of the life before is
-    /// applied; then the next life is started without one.
-    pub fn start(&self, crash: Option<(Step, u32)>) -> Daemon {
+    /// Returns when the mount is usable.
+    pub fn start(&self) -> Daemon {
+        let daemon = Daemon::start(self.command());
+        daemon.unwrap_or_else(|| panic!("the daemon did not start again"))
+    }
+
+    /// A life that ends at the given pass of a step; `None` when it did so before it was ready: the
+    /// life before has left it enough to do.
+    pub fn start_to_die(&self, step: Step, pass: u32) -> Option<Daemon> {
+        let mut command = self.command();
+        command.env("TGFS_CRASH_AT", format!("{}:{pass}", step.as_str()));
+        Daemon::start(command)
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tgfs"));
         command
             .arg("--state")
@@ -54,13 +66,7 @@ impl Site {
             .env("TGFS_SETTLE", "0")
             .env("TGFS_PACK_SIZE", "1MiB")
             .current_dir(self.directory.path());
-        if let Some((step, pass)) = crash {
-            command.env("TGFS_CRASH_AT", format!("{}:{pass}", step.as_str()));
-        }
-        Daemon::start(command).unwrap_or_else(|| {
-            assert!(crash.is_some(), "the daemon did not start again");
-            self.start(None)
-        })
+        command
     }
 }
 

@@ -8,9 +8,8 @@ mod daemon;
 mod material;
 mod workload;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use child::Daemon;
 use daemon::Site;
 use material::Random;
 use tgfs::failpoint::Step;
@@ -20,14 +19,8 @@ use workload::Workload;
 const RANDOM_KILLS: u64 = 30;
 /// Which pass of each step is the last of its life; the first ones belong to the smallest files.
 const PASSES: [u32; 3] = [1, 3, 8];
-
-fn dies_within(daemon: &Daemon, patience: Duration) -> bool {
-    let start = Instant::now();
-    while daemon.is_alive() && start.elapsed() < patience {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    !daemon.is_alive()
-}
+/// How long a life writes before its step is taken for one that does not come.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 #[test]
 fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
@@ -38,13 +31,13 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
         for pass in PASSES {
             // Looked at in a life of its own, which also ends by a kill: the planned one may come
             // to its step before anything was written.
-            let daemon = site.start(None);
+            let daemon = site.start();
             workload.check(site.mountpoint());
             daemon.kill();
-            let daemon = site.start(Some((step, pass)));
-            let died = workload.write_until_it_dies(&site, &daemon, Duration::from_secs(8));
-            // Files that go again at once hold up the packs they share: in peace the step comes.
-            let died = died || pass == 1 && dies_within(&daemon, Duration::from_secs(8));
+            let Some(daemon) = site.start_to_die(step, pass) else {
+                continue;
+            };
+            let died = workload.write_until_it_dies(&site, &daemon, PATIENCE);
             // The journal of so small a library is trimmed at the end only.
             if !died && !daemon.terminate() {
                 never_reached.push(format!("{}:{pass}", step.as_str()));
@@ -52,7 +45,7 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
             daemon.kill();
         }
     }
-    let daemon = site.start(None);
+    let daemon = site.start();
     workload.check(site.mountpoint());
     daemon.stop();
     // Each step has to be a real one: a plan that never fires tests nothing.
@@ -72,12 +65,12 @@ fn nothing_acknowledged_is_lost_when_killed_at_any_moment() {
         .and_then(|n| n.parse().ok())
         .unwrap_or(RANDOM_KILLS);
     for _ in 0..kills {
-        let daemon = site.start(None);
+        let daemon = site.start();
         workload.check(site.mountpoint());
         let life = Duration::from_millis(random.below(700));
         workload.write_and_kill_after(&site, &daemon, life);
     }
-    let daemon = site.start(None);
+    let daemon = site.start();
     workload.check(site.mountpoint());
     daemon.stop();
 }

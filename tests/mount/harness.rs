@@ -126,12 +126,22 @@ impl TestMount {
 
     /// Everything goes and comes back from what is on disk.
     pub fn restart(&mut self) {
+        self.restart_after(|_| {});
+    }
+
+    /// As [`Self::restart`], with something done to the library's directory in between.
+    pub fn restart_after(&mut self, between: impl FnOnce(&Path)) {
         assert_eq!(
             self.stop(),
             DetachOutcome::Ended,
             "files in the mount are still open"
         );
+        between(&self.directory.path().join("state"));
         self.start();
+    }
+
+    pub fn cache_stats(&self) -> tgfs::model::CacheStats {
+        self.living.as_ref().unwrap().library.cache().stats()
     }
 
     pub fn config(&self) -> &MountConfig {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tgfs::cache::BlockCache;
+use tgfs::cache::{BlockCache, DiskLimits, DiskStore, Eviction, Tiers};
 use tgfs::index::{Index, IndexError, OpenReport, Owner};
 use tgfs::ingest::publisher::Publisher;
 use tgfs::ingest::{Ingest, IngestParts, IngestSettings, Workers};
@@ -35,6 +35,8 @@ pub struct LibrarySettings {
     /// Puts the store as far away.
     pub distance: Option<Distance>,
     pub cache_bytes: u64,
+    /// Of blocks that a scan reads; 0: none.
+    pub pinned_bytes: u64,
     pub ahead: AheadLimits,
     pub launcher: Launcher,
     pub vfs: VfsSettings,
@@ -59,6 +61,7 @@ impl Default for LibrarySettings {
             },
             distance: None,
             cache_bytes: 8 << 20,
+            pinned_bytes: 0,
             ahead: AheadLimits {
                 segments: 8,
                 readers: 5,
@@ -79,6 +82,7 @@ pub struct Library {
     remote: Arc<dyn Remote>,
     index: Arc<Index>,
     spool: Arc<Spool>,
+    cache: Arc<BlockCache>,
 }
 
 /// What an earlier life began apart from itself may hold the state for a moment longer.
@@ -140,10 +144,20 @@ impl Library {
         });
         let spool = Arc::new(spool.unwrap());
         let tree = Arc::new(Tree::new(Arc::clone(&index)));
-        let cache = Arc::new(BlockCache::new(
+        let pinned = (with.pinned_bytes > 0).then(|| {
+            let limits = DiskLimits {
+                directory: root.join("pinned"),
+                budget: with.pinned_bytes,
+                floor: 0,
+                eviction: Eviction::Oldest,
+            };
+            DiskStore::open(limits).unwrap()
+        });
+        let cache = Arc::new(BlockCache::with_tiers(
             Arc::clone(&remote),
             with.cache_bytes,
             with.read_deadline,
+            Tiers { disk: None, pinned },
         ));
         let reader = Reader::new(
             Arc::clone(&spool),
@@ -171,7 +185,7 @@ impl Library {
             index: Arc::clone(&index),
             tree,
             spool: Arc::clone(&spool),
-            cache,
+            cache: Arc::clone(&cache),
             reader,
             ingest,
         };
@@ -184,7 +198,12 @@ impl Library {
             remote,
             index,
             spool,
+            cache,
         }
+    }
+
+    pub fn cache(&self) -> &BlockCache {
+        &self.cache
     }
 
     pub fn vfs(&self) -> Vfs {
@@ -216,6 +235,7 @@ impl Library {
     /// What the daemon does on SIGTERM. The runtime has to go after it: its tasks hold the rest.
     pub fn close(self, runtime: &Runtime) {
         runtime.block_on(self.vfs.commit_all()).unwrap();
+        runtime.block_on(self.cache.close());
     }
 }
 

@@ -9,6 +9,7 @@ mod lifecycle;
 mod material;
 mod media;
 mod names;
+mod pinned;
 mod policy;
 mod random_access;
 mod remote_away;

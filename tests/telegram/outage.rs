@@ -5,8 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::daemon::{Site, wait_for};
-use crate::material::noise;
+use crate::daemon::{Daemon, Site, wait_for};
+use crate::material::{need, noise};
 use crate::service::{HOME, Service};
 
 const EIO: i32 = 5;
@@ -75,4 +75,79 @@ fn what_is_here_goes_on_and_the_rest_fails_in_time_until_the_service_is_back() {
     let _daemon = other.start();
     assert!(fs::read(other.file("new.bin")).unwrap() == written);
     assert!(fs::read(other.file("renamed/read.bin")).unwrap() == read_before);
+}
+
+#[test]
+fn what_lies_in_the_disk_cache_is_read_by_a_start_that_does_not_reach_the_service() {
+    for passphrase in ["", "correct horse battery"] {
+        let service = Service::with_bots(1);
+        let site = Site::new(&service)
+            .with("TGFS_READ_DEADLINE", "6s")
+            .with("TGFS_PASSPHRASE", passphrase)
+            .with("CACHE_TYPE", "tiered");
+        let bytes = noise(3_000_000, 1);
+        let daemon = site.start();
+        fs::write(site.file("read.bin"), &bytes).unwrap();
+        fs::write(site.file("far.bin"), &bytes).unwrap();
+        site.finish(daemon);
+        let daemon = site.start();
+        assert!(fs::read(site.file("read.bin")).unwrap() == bytes);
+        assert!(site.stat("cache", "misses") > 0);
+        site.finish(daemon);
+        service.goes_away();
+        let daemon = Daemon::start(site.mounting()).unwrap();
+        assert!(fs::read(site.file("read.bin")).unwrap() == bytes);
+        assert_eq!(site.stat("cache", "misses"), 0);
+        assert!(site.stat("disk cache", "hits") >= 5);
+        assert!(fs::read(site.file("far.bin")).is_err());
+        let cleared = site.run(&["cache-clear"]);
+        assert_eq!(cleared.status, 0, "{cleared:?}");
+        assert_eq!(site.stat("disk cache", "blocks"), 0);
+        service.comes_back();
+        drop(daemon);
+    }
+}
+
+#[test]
+fn a_scan_and_the_small_views_need_no_service() {
+    need("ffmpeg", "ffmpeg");
+    let service = Service::with_bots(1);
+    let site = Site::new(&service).with("TGFS_READ_DEADLINE", "6s");
+    let subtitle = "1\n00:00:01,000 --> 00:00:02,000\nhello\n";
+    fs::write(site.outside("sub.srt"), subtitle).unwrap();
+    let source = site.outside("film.mkv");
+    let made = Command::new("ffmpeg")
+        .args("-nostdin -v error -f lavfi -i testsrc2=s=640x360:r=25:d=20 -i".split(' '))
+        .arg(site.outside("sub.srt"))
+        .args(
+            "-c:v libx264 -preset ultrafast -b:v 8M -minrate 8M -maxrate 8M -bufsize 2M".split(' '),
+        )
+        .args("-x264-params nal-hrd=cbr:keyint=50 -metadata:s:s:0 language=eng".split(' '))
+        .arg(&source)
+        .status();
+    assert!(made.unwrap().success());
+    let daemon = site.start();
+    fs::copy(&source, site.file("film.mkv")).unwrap();
+    site.finish(daemon);
+
+    service.goes_away();
+    let _daemon = Daemon::start(site.mounting()).unwrap();
+    let probed = Command::new("ffprobe")
+        .args(["-v", "error", "-show_streams", "-show_format"])
+        .arg(site.file("film.mkv"))
+        .output()
+        .unwrap();
+    assert!(probed.status.success(), "{probed:?}");
+    assert!(String::from_utf8_lossy(&probed.stdout).contains("h264"));
+    assert_eq!(site.stat("cache", "misses"), 0);
+    let hls = site.file(".hls/film.mkv");
+    for view in ["master.m3u8", "video.m3u8", "video/init.mp4", "sub-1.m3u8"] {
+        assert!(!fs::read(hls.join(view)).unwrap().is_empty(), "{view}");
+    }
+    let text = fs::read_to_string(hls.join("eng.srt")).unwrap();
+    assert!(text.contains("hello"), "{text}");
+    assert!(
+        fs::read(site.file("film.mkv")).is_err(),
+        "the film itself is away"
+    );
 }

@@ -10,10 +10,10 @@ use bytes::Bytes;
 
 use crate::http::library::Library;
 use crate::model::{
-    Digest, EntryId, ErrorKind, FileInfo, FsError, FsResult, Ino, JobInfo, PendingInfo,
-    PublicState, Standing, StoreStatus, SubtitleInfo, Timestamp, TreePath,
+    CacheStats, Digest, EntryId, ErrorKind, FileInfo, FsError, FsResult, Ino, JobInfo, PendingInfo,
+    Pieces, PublicState, Standing, StoreStatus, SubtitleInfo, Timestamp, TreePath,
 };
-use crate::vfs::{Attr, CacheStats, DirEntry, FileKind, HandleId, Resource};
+use crate::vfs::{Attr, DirEntry, FileKind, HandleId, Resource};
 
 /// Of the one video.
 pub fn film_id() -> EntryId {
@@ -176,7 +176,7 @@ impl Library for Scripted {
             handle: HandleId(handle),
         })
     }
-    async fn read(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Bytes> {
+    async fn read_pieces(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Pieces> {
         if self
             .fails_from
             .lock()
@@ -191,7 +191,11 @@ impl Library for Scripted {
         let bytes = self.handles.lock().unwrap()[&handle.0].clone();
         let start = usize::try_from(offset).unwrap().min(bytes.len());
         let end = usize::try_from(offset + len).unwrap().min(bytes.len());
-        Ok(bytes.slice(start..end))
+        // In two pieces, as from two blocks.
+        let middle = start.midpoint(end);
+        let mut pieces = Pieces::from(bytes.slice(start..middle));
+        pieces.push(bytes.slice(middle..end));
+        Ok(pieces)
     }
     fn release(&self, handle: HandleId) {
         assert!(self.handles.lock().unwrap().remove(&handle.0).is_some());

@@ -207,6 +207,32 @@ impl PackTable {
     }
 }
 
+/// The other way round.
+impl PackTable {
+    /// What is stored of a block, from its plain bytes.
+    ///
+    /// # Errors
+    /// When `plain` is not the block; [`PackError::NeedsKey`].
+    pub fn stored_block(
+        &self,
+        block: BlockIndex,
+        plain: Bytes,
+        cipher: &Cipher,
+    ) -> Result<Bytes, PackError> {
+        let Some(tag) = self.tag(block) else {
+            return self.open_block(block, plain, cipher);
+        };
+        let pack = self.pack;
+        let cipher = cipher.of_pack(pack).ok_or(PackError::NeedsKey(pack))?;
+        let count = self.block_count();
+        let mut bytes = plain.to_vec();
+        match cipher.seal(BlockPlace { block, count }, &mut bytes) {
+            Ok(sealed) if sealed == *tag => Ok(bytes.into()),
+            _ => Err(PackError::WrongBlock { pack, block }),
+        }
+    }
+}
+
 pub(super) fn block_range(data_len: u64, block: BlockIndex) -> Option<ByteRange> {
     let offset = u64::from(block.0) * BLOCK_BYTES;
     (offset < data_len).then(|| ByteRange::new(offset, BLOCK_BYTES.min(data_len - offset)))

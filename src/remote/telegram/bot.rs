@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::call_error::CallError;
 use super::handshake::{self, Key};
 use super::lane::Target;
-use super::lanes::{Lanes, Purpose};
+use super::lanes::{Lanes, Memory, Purpose};
 use super::server::DataCentres;
 use super::sign_in::sign_in;
 use super::{ApiId, Token};
@@ -146,10 +146,20 @@ impl Bot {
             return Ok(lanes);
         }
         let target = self.target(dc).await?;
+        let purpose = purpose.lanes();
+        let name = match purpose {
+            Purpose::Read | Purpose::Ahead => Some("read"),
+            Purpose::Write => Some("write"),
+            Purpose::Control | Purpose::Post => None,
+        };
+        let memory = name.map(|name| Memory {
+            keys: Arc::clone(&self.keys),
+            row: format!("bot/{}/dc/{dc}/lanes/{name}", self.id),
+        });
         let mut lanes = self.lanes_map();
         let made = lanes
-            .entry((dc, purpose.lanes()))
-            .or_insert_with(|| Arc::new(Lanes::new(target, purpose.lanes())));
+            .entry((dc, purpose))
+            .or_insert_with(|| Arc::new(Lanes::new(target, purpose, memory)));
         Ok(Arc::clone(made))
     }
 
@@ -224,7 +234,7 @@ impl Bot {
             id: exported.id,
             bytes: exported.bytes,
         };
-        Lanes::new(target, Purpose::Control)
+        Lanes::new(target, Purpose::Control, None)
             .call(Purpose::Control, request.to_bytes().into(), 0, CALL_LIMIT)
             .await?;
         self.keep(&self.key_name(dc), &key);

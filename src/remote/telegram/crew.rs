@@ -212,7 +212,8 @@ impl Crew {
             bot.send(None, Purpose::Read, ping, 0, CALL_LIMIT).await
         };
         if let Err(error) = ready.await {
-            let error = error.into_remote(format!("get bot {} ready", bot.number));
+            let op = format!("get bot {} ready for channel {}", bot.number, member.chat);
+            let error = error.into_remote(op);
             tracing::warn!(%error, "a bot is not ready");
         }
     }

@@ -1,7 +1,8 @@
 //! The lanes of one bot to one data centre for one purpose: as many as help, from one to eight.
 //!
 //! As Telegram's own clients do it, the number follows what it brings: it doubles while the bytes a
-//! second grow with it, and falls when calls time out or the service asks to wait.
+//! second grow with it, and falls when calls time out or the service asks to wait. The next run begins
+//! with as many as this one came to, so that a film that is opened then has them from its first second.
 
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::call_error::CallError;
 use super::lane::{Lane, Target};
+use crate::model::KeyStore;
 
 /// Most lanes: what official clients open to a data centre; with 32 the service closes some.
 pub const MAX_LANES: usize = 8;
@@ -66,10 +68,35 @@ impl Purpose {
     }
 }
 
+/// Where the number of lanes is kept from one run to the next.
+#[derive(Debug)]
+pub struct Memory {
+    pub keys: Arc<dyn KeyStore>,
+    pub row: String,
+}
+
+impl Memory {
+    fn recall(&self) -> usize {
+        let row = self.keys.get(self.row.as_bytes()).ok().flatten();
+        let count = row.and_then(|bytes| bytes.first().copied());
+        count.map_or(1, usize::from).clamp(1, MAX_LANES)
+    }
+
+    fn keep(&self, count: usize) {
+        let count = u8::try_from(count).unwrap_or(u8::MAX);
+        if let Err(error) = self.keys.put(self.row.as_bytes(), &[count]) {
+            // The next run begins with one.
+            tracing::debug!(%error, "the number of lanes cannot be kept");
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Lanes {
     target: Target,
     purpose: Purpose,
+    /// `None`: they begin with one.
+    memory: Option<Memory>,
     lanes: RwLock<Vec<Arc<Lane>>>,
     /// One permit a call that fits into the windows.
     room: Semaphore,
@@ -100,14 +127,16 @@ struct Times {
 }
 
 impl Lanes {
-    pub fn new(target: Target, purpose: Purpose) -> Self {
-        let lane = Arc::new(Lane::new(target.clone()));
+    pub fn new(target: Target, purpose: Purpose, memory: Option<Memory>) -> Self {
+        let count = memory.as_ref().map_or(1, Memory::recall);
+        let lane = || Arc::new(Lane::new(target.clone()));
         Self {
+            lanes: RwLock::new((0..count).map(|_| lane()).collect()),
             target,
             purpose,
-            lanes: RwLock::new(vec![lane]),
-            room: Semaphore::new(WINDOW),
-            spare_room: Semaphore::new(AHEAD_WINDOW),
+            memory,
+            room: Semaphore::new(count * WINDOW),
+            spare_room: Semaphore::new(count * AHEAD_WINDOW),
             growth: Mutex::new(Growth {
                 since: Instant::now(),
                 calls: 0,
@@ -262,6 +291,9 @@ impl Lanes {
     fn resize(&self, wanted: usize) {
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
         let wanted = wanted.clamp(1, MAX_LANES);
+        if wanted == lanes.len() {
+            return;
+        }
         while lanes.len() < wanted {
             lanes.push(Arc::new(Lane::new(self.target.clone())));
             self.room.add_permits(WINDOW);
@@ -271,6 +303,9 @@ impl Lanes {
         let surplus = lanes.len() - wanted;
         lanes.truncate(wanted);
         drop(lanes);
+        if let Some(memory) = &self.memory {
+            memory.keep(wanted);
+        }
         if surplus > 0 {
             // Those that are in use come back as too many, which `room` bounds all the same.
             self.spare_room.forget_permits(surplus * AHEAD_WINDOW);

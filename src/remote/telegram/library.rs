@@ -13,13 +13,16 @@ use super::pace::Turn;
 use super::parts::{Upload, random_id};
 use super::posts::{self, IDS_AT_ONCE, Post};
 use super::{Bound, Shared, Tombstones};
-use crate::model::LibraryId;
+use crate::model::{LibraryId, TelegramAddress};
 use crate::remote::retry::{Deadline, retry};
-use crate::remote::{LibraryMark, RemoteError, RemoteErrorKind};
+use crate::remote::{LibraryMark, Outlook, RemoteError, RemoteErrorKind};
 
 /// A channel shows about its last million posts; from here on a warning says so
 /// (docs/OPERATIONS.md).
 pub const VISIBLE_POSTS: i32 = 1_000_000;
+/// A post with fewer than this many to go before it is hidden is near the edge. At 20 posts a minute
+/// that is three days and a half, without a pause.
+const EDGE_POSTS: i32 = 100_000;
 /// How long a wait to pin is waited out: without a pin the library is found all the same, slower.
 const PIN_PATIENCE: Duration = Duration::from_secs(90);
 /// Bytes in place of a pack that cannot be deleted any more.
@@ -350,6 +353,23 @@ impl Shared {
         }
         self.join(chosen).await?;
         Ok(chosen)
+    }
+
+    /// Whether a post of ours is about to be hidden behind newer ones.
+    pub async fn outlook_of(&self, post: TelegramAddress) -> Result<Outlook, RemoteError> {
+        if self.newest(post.channel) == 0 {
+            self.upper_end(post.channel).await?;
+        }
+        Ok(self.outlook_of_foreign(post))
+    }
+
+    /// The same where we cannot post, as far as is known.
+    pub fn outlook_of_foreign(&self, post: TelegramAddress) -> Outlook {
+        let behind = self.newest(post.channel).saturating_sub(post.message);
+        match behind >= VISIBLE_POSTS - EDGE_POSTS {
+            true => Outlook::Fading,
+            false => Outlook::Lasting,
+        }
     }
 
     fn warn_full(&self, channel: i64) {

@@ -11,6 +11,7 @@ mod caption;
 mod connection;
 mod crew;
 mod dispatch;
+mod file_calls;
 mod handshake;
 mod lane;
 mod lanes;
@@ -47,7 +48,7 @@ use self::read::{Readers, Stored};
 use self::write::{Desks, PACKS_A_BOT};
 use super::{
     Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
+    Outlook, Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::model::{
     ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress, Timestamp,
@@ -321,6 +322,13 @@ impl Remote for TelegramRemote {
                 "the post that holds it is gone from the channel",
             )
         })
+    }
+
+    async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
+        match pack.address {
+            PackAddress::Adopted(adopted) => Ok(self.0.outlook_of_foreign(adopted.document)),
+            _ => self.0.outlook_of(address(pack)?).await,
+        }
     }
 
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {

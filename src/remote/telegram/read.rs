@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use grammers_tl_types::{Cursor, Deserializable, Identifiable, types};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -15,14 +14,11 @@ use super::Shared;
 use super::bot::Bot;
 use super::call_error::CallError;
 use super::crew::Member;
+use super::file_calls::{calls_for, file_bytes};
 use super::lanes::{Purpose, WINDOW};
 use crate::model::{ByteRange, TelegramAddress};
 use crate::remote::{RemoteError, RemoteErrorKind, Urgency};
 
-/// Most bytes of one `upload.getFile`: grammers cannot take 1 MiB, and a block is as large.
-const CALL_BYTES: u64 = 512 * 1024;
-/// What offset and length of a call must be multiples of.
-const CALL_GRAIN: u64 = 4096;
 /// For one call, from the moment it has room on a lane.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
 /// Calls of one read side by side; a read is a block, so this is about tables and log objects.
@@ -39,6 +35,11 @@ const UNKNOWN_LATE: Duration = Duration::from_millis(1500);
 const CALLS_A_HEDGE: i64 = 8;
 /// Second tries that may be saved up.
 const SAVED_HEDGES: i64 = 16;
+/// A call without an answer for this long is tried elsewhere whatever is saved up, and again after
+/// twice as long: it is lost rather than slow.
+const LOST: Duration = Duration::from_secs(1);
+/// How often; by then [`CALL_LIMIT`] is near.
+const MOST_HEDGES: u32 = 4;
 /// How often a call that found no bot with room looks again without being told of any.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Assumed where a bot has no calls behind it yet: less than a real one takes, so that it is tried.
@@ -102,6 +103,24 @@ impl Drop for Busy<'_> {
             count.fetch_sub(1, Ordering::Relaxed);
         }
         self.readers.freed.notify_one();
+    }
+}
+
+/// The further tries of one call.
+#[derive(Debug, Default)]
+struct Hedges {
+    count: u32,
+}
+
+impl Hedges {
+    /// When the one after this is due.
+    fn next(&mut self, now: Instant) -> Option<Instant> {
+        self.count += 1;
+        (self.count < MOST_HEDGES).then(|| now + LOST * 2_u32.pow(self.count - 1))
+    }
+
+    const fn are_free(&self) -> bool {
+        self.count > 1
     }
 }
 
@@ -175,7 +194,7 @@ impl Shared {
         Ok(whole.slice(at(range.offset)..at(range.end())))
     }
 
-    /// One call, with a second one elsewhere when it is late. The first answer counts.
+    /// One call, with others elsewhere when it is late. The first answer counts.
     async fn read_call(&self, op: &str, wanted: Wanted, len: u64) -> Result<Bytes, RemoteError> {
         self.readers.earn();
         let order = self.readers_with_room(wanted).await;
@@ -183,7 +202,7 @@ impl Shared {
         let mut order = order.into_iter();
         let mut under_way = stream::FuturesUnordered::new();
         let mut late_at = None;
-        let mut hedged = false;
+        let mut hedges = Hedges::default();
         loop {
             if under_way.is_empty() {
                 let Some(place) = order.next() else {
@@ -193,17 +212,16 @@ impl Shared {
                 late_at = member.map(|member| Instant::now() + self.late(&member.bot, wanted));
                 under_way.push(self.read_from(place, wanted));
             }
-            let hedge_at = late_at.filter(|_| !hedged);
             tokio::select! {
                 Some((place, outcome)) = under_way.next() => match outcome {
                     Ok(bytes) => return self.checked(op, wanted, len, bytes),
                     Err(error) => errors.note(self.crew.members().get(place), error),
                 },
-                () = sleep_until(hedge_at) => {
-                    hedged = true;
+                () = sleep_until(late_at) => {
+                    late_at = hedges.next(Instant::now());
                     // The same bot again where it is the only one: another lane may be quicker.
                     let place = order.next().or_else(|| self.only_reader(wanted.address));
-                    if let Some(place) = place && self.readers.spend() {
+                    if let Some(place) = place && (hedges.are_free() || self.readers.spend()) {
                         under_way.push(self.read_from(place, wanted));
                     }
                 }
@@ -374,64 +392,6 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// Offsets and lengths of the calls that cover `range`: aligned, and none across a border of 1 MiB.
-fn calls_for(range: ByteRange) -> impl Iterator<Item = (u64, u64)> {
-    let first = range.offset - range.offset % CALL_GRAIN;
-    let end = range.end().next_multiple_of(CALL_GRAIN);
-    let mut at = first;
-    std::iter::from_fn(move || {
-        if at >= end {
-            return None;
-        }
-        let border = (at / CALL_BYTES + 1) * CALL_BYTES;
-        let stop = border.min(end);
-        // The service also wants 1 MiB to be a multiple of the length.
-        let offset = at;
-        let limit = (stop - at).next_power_of_two().max(CALL_GRAIN);
-        let limit = if offset / CALL_BYTES == (offset + limit - 1) / CALL_BYTES {
-            limit
-        } else {
-            // Does not fit up to the border with such a length: a smaller one, and another call.
-            let room = stop - at;
-            let mut smaller = limit;
-            while smaller > room {
-                smaller /= 2;
-            }
-            smaller.max(CALL_GRAIN)
-        };
-        at += limit;
-        Some((offset, limit))
-    })
-}
-
-/// The bytes within `upload.file`, without copying them.
-pub fn file_bytes(answer: Vec<u8>) -> Result<Bytes, CallError> {
-    let unexpected = |what: &str| CallError::Unexpected(what.to_owned());
-    let (len, begin) = {
-        let mut cursor = Cursor::from_slice(&answer);
-        let id = u32::deserialize(&mut cursor).map_err(|_| unexpected("no answer"))?;
-        if id != types::upload::File::CONSTRUCTOR_ID {
-            return Err(unexpected("the file is elsewhere (a CDN)"));
-        }
-        // Kind of file and time of change.
-        let skipped = u32::deserialize(&mut cursor).and_then(|_| i32::deserialize(&mut cursor));
-        skipped.map_err(|_| unexpected("a short answer"))?;
-        let at = cursor.pos();
-        match answer.get(at..at + 4) {
-            Some([254, a, b, c]) => (
-                usize::from(*a) | usize::from(*b) << 8 | usize::from(*c) << 16,
-                at + 4,
-            ),
-            Some([short, ..]) => (usize::from(*short), at + 1),
-            _ => return Err(unexpected("a short answer")),
-        }
-    };
-    if begin + len > answer.len() {
-        return Err(unexpected("a short answer"));
-    }
-    Ok(Bytes::from(answer).slice(begin..begin + len))
-}
-
 /// Of several bots' errors, the one to tell.
 #[derive(Default)]
 struct Errors {
@@ -462,58 +422,6 @@ impl Errors {
         match self.passing.or(self.lasting) {
             Some((number, error)) => error.into_remote(format!("{op} with bot {number}")),
             None => RemoteError::new(RemoteErrorKind::Denied, op, "no bot may read the channel"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use grammers_tl_types::Serializable;
-
-    use super::*;
-
-    #[test]
-    fn calls_are_as_the_service_wants_them_and_cover_the_range() {
-        let ranges = [
-            (0, 512 * 1024),
-            (512 * 1024, 100),
-            (1_000_000, 3_000_000),
-            (4095, 2),
-            (524_287, 2),
-            (67_108_864, 4_321),
-            (12_345_678, 1),
-        ];
-        for (offset, len) in ranges {
-            let range = ByteRange::new(offset, len);
-            let mut at = None;
-            for (offset, limit) in calls_for(range) {
-                assert_eq!(offset % CALL_GRAIN, 0);
-                assert_eq!(limit % CALL_GRAIN, 0);
-                assert_eq!((1 << 20) % limit, 0);
-                assert!(limit <= CALL_BYTES);
-                assert_eq!(offset >> 20, (offset + limit - 1) >> 20, "{range:?}");
-                assert!(at.is_none_or(|at| at == offset));
-                at = Some(offset + limit);
-            }
-            assert!(at.unwrap() >= range.end());
-        }
-        let block: Vec<_> = calls_for(ByteRange::new(512 * 1024, 512 * 1024)).collect();
-        assert_eq!(block, [(512 * 1024, 512 * 1024)]);
-    }
-
-    #[test]
-    fn bytes_come_out_of_an_answer_of_either_length() {
-        for len in [0, 1, 253, 254, 70_000] {
-            let file = types::upload::File {
-                r#type: grammers_tl_types::enums::storage::FileType::FileUnknown,
-                mtime: 7,
-                bytes: vec![9; len],
-            };
-            let answer = grammers_tl_types::enums::upload::File::File(file).to_bytes();
-            assert_eq!(file_bytes(answer.clone()).unwrap(), vec![9; len]);
-            if len > 0 {
-                assert!(file_bytes(answer[..answer.len().min(len)].to_vec()).is_err());
-            }
         }
     }
 }

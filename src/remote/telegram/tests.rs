@@ -8,6 +8,7 @@ use std::sync::Arc;
 use telegram_sim::{Options, Server as Sim};
 
 use super::*;
+use crate::model::BlockIndex;
 use crate::remote::contract::{BLOCK, contract, sealed};
 use crate::remote::testing::MemoryKeys;
 use crate::remote::{fetch_block, fetch_table, store_pack};
@@ -84,6 +85,53 @@ async fn telegram_keeps_the_contract() {
 }
 
 #[tokio::test]
+async fn encrypted_telegram_keeps_the_contract() {
+    let bench = Bench::start(unlimited(3)).await;
+    contract(crate::remote::contract::encrypted(Arc::new(bench.remote())).await).await;
+}
+
+/// A film that is opened after a restart has its lanes from the first second on.
+#[tokio::test]
+async fn lanes_begin_with_as_many_as_the_last_run_came_to() {
+    let bench = Bench::start(unlimited(1)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[BLOCK * 12]);
+    let stored = store_pack(&remote, &pack).await.unwrap();
+    drop(remote);
+    let lanes_for_a_read = async || {
+        let remote: Arc<dyn Remote> = Arc::new(bench.remote());
+        let table = fetch_table(&remote, &stored).await.unwrap();
+        let before = bench.sim.calls("help.getConfig");
+        let blocks = (0..12).map(|at| fetch_block(&remote, &stored, &table, BlockIndex(at)));
+        futures_util::future::try_join_all(blocks).await.unwrap();
+        bench.sim.calls("help.getConfig") - before
+    };
+    assert_eq!(lanes_for_a_read().await, 0, "the one that read the table");
+    let token = bench.sim.token(telegram_sim::Bot(1));
+    let row = format!("bot/{}/dc/2/lanes/read", token.split(':').next().unwrap());
+    bench.keys.put(row.as_bytes(), &[4]).unwrap();
+    assert_eq!(lanes_for_a_read().await, 3);
+}
+
+#[tokio::test]
+async fn a_pack_that_newer_posts_will_hide_is_told() {
+    let bench = Bench::start(unlimited(2)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[5]);
+    let old = store_pack(&remote, &pack).await.unwrap();
+    bench
+        .sim
+        .skip_ids(telegram_sim::Channel(1), 950_000)
+        .unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[5]);
+    let new = store_pack(&remote, &pack).await.unwrap();
+    assert_eq!(remote.outlook(&old).await.unwrap(), Outlook::Fading);
+    assert_eq!(remote.outlook(&new).await.unwrap(), Outlook::Lasting);
+}
+
+#[tokio::test]
 async fn a_restart_signs_nothing_in_again() {
     let bench = Bench::start(unlimited(2)).await;
     let remote = bench.ready().await;
@@ -99,7 +147,7 @@ async fn a_restart_signs_nothing_in_again() {
     let library = again.library().await.unwrap();
     assert!(library.is_some());
     let table = fetch_table(&again, &stored).await.unwrap();
-    fetch_block(&again, &stored, &table, crate::model::BlockIndex(0))
+    fetch_block(&again, &stored, &table, BlockIndex(0))
         .await
         .unwrap();
     assert_eq!(bench.sim.calls("auth.importBotAuthorization"), signed_in);

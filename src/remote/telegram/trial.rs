@@ -9,12 +9,12 @@ use super::bot::{Bot, CALL_LIMIT};
 use super::call_error::CallError;
 use super::caption::{Body, Caption};
 use super::crew::Member;
+use super::file_calls::file_bytes;
 use super::lanes::Purpose;
 use super::pace::Turn;
 use super::parts::{Source, Stopped, Upload, random_id};
 use super::posts::{self, Door, Post};
 use super::probe::Probe;
-use super::read::file_bytes;
 use crate::model::LibraryId;
 use crate::remote::RemoteError;
 

@@ -11,12 +11,20 @@ use tokio::time::Instant;
 
 use super::super::{
     Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Remote, RemoteError, Removal, SealedPack, Urgency,
+    Outlook, Remote, RemoteError, Removal, SealedPack, Urgency,
 };
-use crate::model::{ByteRange, PackAddress, PackRef};
+use crate::model::{ByteRange, PackAddress, PackRef, TelegramAddress};
 
 /// Calls under way on one lane: while one answer comes, the next is asked for.
 const LANE_CALLS: usize = 2;
+
+/// Of each pack: what is below this goes by the pack's id.
+const FAR: TelegramAddress = TelegramAddress {
+    channel: 1,
+    message: 1,
+    document: 1,
+    dc: 1,
+};
 
 /// How far away and how wide a remote is.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +139,8 @@ impl Remote for DistantRemote {
         let put = self.inner.put(pack).await;
         drop(bot);
         self.given.fetch_sub(1, Ordering::Relaxed);
-        put
+        // What is far away is cached, and told from a local store by its address.
+        put.map(|_| PackAddress::Telegram(FAR))
     }
     async fn get(
         &self,
@@ -161,6 +170,9 @@ impl Remote for DistantRemote {
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         tokio::time::sleep(self.distance.latency).await;
         self.inner.size(pack).await
+    }
+    async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
+        self.inner.outlook(pack).await
     }
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         tokio::time::sleep(self.distance.latency).await;

@@ -216,6 +216,43 @@ async fn verify_finds_what_is_missing_or_changed() {
     assert!(!names.contains(&whole.name.display().as_str()));
 }
 
+/// Of a library in a channel that takes days.
+#[tokio::test]
+async fn reading_every_block_goes_on_where_it_was_interrupted() {
+    let library = Library::new().await;
+    for number in 0..20 {
+        let name = format!("film {number}");
+        library.stored_file(EntryId::ROOT, &name, b"film").await;
+    }
+    let read_all = async || {
+        let mut seen = 0;
+        let depth = Depth::Blocks;
+        let outcome = verify(&library.index, &library.remote, depth, &mut |_| seen += 1).await;
+        (outcome, seen)
+    };
+    let before = library.faulty.calls();
+    assert_eq!(read_all().await.1, 20);
+    let calls = library.faulty.calls() - before;
+
+    let mut first = 0;
+    let interrupted = verify(&library.index, &library.remote, Depth::Blocks, &mut |_| {
+        first += 1;
+        if first == 5 {
+            let gone = Fault::Fail(RemoteErrorKind::Denied);
+            library.faulty.inject(Operation::Get, &gone, 100);
+        }
+    })
+    .await;
+    assert!(interrupted.is_err());
+    library.faulty.heal();
+    let before = library.faulty.calls();
+    let (report, rest) = read_all().await;
+    assert_eq!((report.unwrap().packs, first + rest), (20, 20));
+    assert!(rest < 20 && library.faulty.calls() - before < calls);
+    // And then anew.
+    assert_eq!(read_all().await.1, 20);
+}
+
 #[tokio::test]
 async fn packs_are_verified_side_by_side_and_told_in_order() {
     let library = Library::new().await;

@@ -86,6 +86,26 @@ async fn a_stalled_call_is_asked_again_of_another_bot() {
     }
 }
 
+/// A read must not stand still for as long as a call may take because its second try stalled too.
+#[tokio::test]
+async fn a_call_whose_second_try_stalls_is_asked_a_third_time() {
+    let bench = Bench::start(unlimited(2)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[BLOCK]);
+    let stored = store_pack(&remote, &pack).await.unwrap();
+    let table = fetch_table(&remote, &stored).await.unwrap();
+    for _ in 0..2 {
+        let stall = Injection::on("upload.getFile", Fault::Stall);
+        bench.sim.inject(stall);
+    }
+    let reading = fetch_block(&remote, &stored, &table, crate::model::BlockIndex(0));
+    tokio::time::timeout(Duration::from_secs(8), reading)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
 #[tokio::test]
 async fn an_outage_ends_and_all_goes_on() {
     let bench = Bench::start(unlimited(2)).await;

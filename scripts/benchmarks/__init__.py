@@ -1,0 +1,1 @@
+"""The lines of scripts/bench, by what they measure."""

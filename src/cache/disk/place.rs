@@ -1,0 +1,226 @@
+//! One directory of block and table files: names, reading, writing, looking at what is there.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::disk::TEMPORARY_SUFFIX;
+use crate::model::{BlockIndex, PackId};
+
+/// Ends the name of a file that holds a pack's table.
+const TABLE: &str = "table";
+/// Largest file that is read: the table of the largest pack.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// What a file holds. At the same time of use a block sorts before its pack's table, without which
+/// it is of no use while the store is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Item {
+    /// A block as the store holds it.
+    Block(PackId, BlockIndex),
+    /// The pack's table.
+    Table(PackId),
+}
+
+impl Item {
+    pub const fn pack(&self) -> PackId {
+        match self {
+            Self::Block(pack, _) | Self::Table(pack) => *pack,
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Block(pack, block) => format!("{pack}.{}", block.0),
+            Self::Table(pack) => format!("{pack}.{TABLE}"),
+        }
+    }
+
+    fn parse(name: &OsStr) -> Option<Self> {
+        let (pack, what) = name.to_str()?.split_once('.')?;
+        let pack = pack.parse().ok()?;
+        if what == TABLE {
+            return Some(Self::Table(pack));
+        }
+        let block = what.parse().ok()?;
+        // `+7` and `007` are numbers, and no names of ours.
+        let item = Self::Block(pack, BlockIndex(block));
+        (item.name() == name.to_str()?).then_some(item)
+    }
+}
+
+/// Milliseconds since 1970.
+pub type Millis = u64;
+
+pub fn now() -> Millis {
+    millis(SystemTime::now())
+}
+
+fn millis(time: SystemTime) -> Millis {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[derive(Debug)]
+pub struct Place {
+    root: PathBuf,
+}
+
+/// Whether looking at a directory goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    On,
+    Enough,
+}
+
+impl Place {
+    pub const fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// 256 directories, by the first byte of the pack's id.
+    fn directory(&self, item: Item) -> PathBuf {
+        self.root.join(format!("{:02x}", item.pack().as_bytes()[0]))
+    }
+
+    fn path(&self, item: Item) -> PathBuf {
+        self.directory(item).join(item.name())
+    }
+
+    /// The bytes of a file; `None` where there is none.
+    pub fn read(&self, item: Item) -> io::Result<Option<Bytes>> {
+        let file = match File::open(self.path(item)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let len = file.metadata()?.len();
+        let mut bytes = Vec::with_capacity(usize::try_from(len.min(MAX_FILE_BYTES)).unwrap_or(0));
+        file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
+        Ok(Some(bytes.into()))
+    }
+
+    /// Puts a file in place whole. Not durable: what a crash tears is found out when it is read.
+    pub fn write(&self, item: Item, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(item);
+        let mut temporary = path.clone().into_os_string();
+        temporary.push(TEMPORARY_SUFFIX);
+        let written = self
+            .create(item, Path::new(&temporary))
+            .and_then(|mut file| file.write_all(bytes))
+            .and_then(|()| fs::rename(&temporary, &path));
+        if written.is_err() {
+            // The first error is the one to tell; what is left behind goes with the next scan.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    fn create(&self, item: Item, path: &Path) -> io::Result<File> {
+        let open = || {
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(path)
+        };
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(self.directory(item))?;
+                open()
+            }
+            opened => opened,
+        }
+    }
+
+    /// Notes that a file was used, for the next start.
+    pub fn touch(&self, item: Item, used: Millis) -> io::Result<()> {
+        let file = File::open(self.path(item))?;
+        file.set_modified(UNIX_EPOCH + Duration::from_millis(used))
+    }
+
+    pub fn remove(&self, item: Item) -> io::Result<()> {
+        match fs::remove_file(self.path(item)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells of each file that is ours: what it holds, its length, and when it was used last.
+    /// Files that a crash left half written go; foreign ones are let be.
+    pub fn scan(&self, each: &mut dyn FnMut(Item, u64, Millis) -> Look) -> io::Result<()> {
+        for first in 0..=u8::MAX {
+            let directory = self.root.join(format!("{first:02x}"));
+            let files = match fs::read_dir(&directory) {
+                Ok(files) => files,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for file in files {
+                let file = file?;
+                let name = file.file_name();
+                if name
+                    .to_str()
+                    .is_some_and(|name| name.ends_with(TEMPORARY_SUFFIX))
+                {
+                    fs::remove_file(file.path())?;
+                    continue;
+                }
+                let Some(item) = Item::parse(&name) else {
+                    continue;
+                };
+                let metadata = match file.metadata() {
+                    Ok(metadata) => metadata,
+                    // Dropped meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
+                let used = metadata.modified().map_or(0, millis);
+                if each(item, metadata.len(), used) == Look::Enough {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Free bytes of the file system, for our user.
+    pub fn free(&self) -> u64 {
+        // A file system that does not say is let fill up: a write then says it.
+        nix::sys::statvfs::statvfs(&self.root).map_or(u64::MAX, |space| {
+            space.blocks_available() * space.fragment_size()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_and_foreign_ones_are_none() {
+        let pack = PackId::from_bytes([0xab; 16]);
+        for item in [Item::Block(pack, BlockIndex(7)), Item::Table(pack)] {
+            assert_eq!(Item::parse(OsStr::new(&item.name())), Some(item));
+        }
+        for foreign in [
+            "x",
+            "x.table",
+            "ab.0",
+            &format!("{pack}.07"),
+            &format!("{pack}.+7"),
+        ] {
+            assert_eq!(Item::parse(OsStr::new(foreign)), None, "{foreign}");
+        }
+    }
+}

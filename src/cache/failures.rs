@@ -1,0 +1,65 @@
+//! Blocks whose last fetch failed. The error itself is not kept: whoever asks again is answered by
+//! the remote, only not as fast as it can ask.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Key;
+
+/// Waits before a block is asked for again, doubling with each failure in a row.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Failures are forgotten when nobody came back for so long.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+/// Blocks that are remembered; while more fail the remote as a whole is away.
+const MAX_FAILURES: usize = 1024;
+
+#[derive(Debug, Clone, Copy)]
+struct Failure {
+    in_a_row: u32,
+    until: Instant,
+}
+
+#[derive(Debug, Default)]
+pub struct Failures(Mutex<HashMap<Key, Failure>>);
+
+impl Failures {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Failure>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When a block may be asked for again; `None`: now.
+    pub fn pause_of(&self, key: Key) -> Option<Instant> {
+        let until = self.lock().get(&key)?.until;
+        (until > Instant::now()).then_some(until)
+    }
+
+    /// `asked` is how long the remote asks to wait.
+    pub fn failed(&self, key: Key, asked: Option<Duration>) {
+        let now = Instant::now();
+        let mut failures = self.lock();
+        if failures.len() >= MAX_FAILURES {
+            failures.retain(|_, failure| failure.until + KEPT_FOR > now);
+        }
+        if failures.len() >= MAX_FAILURES && !failures.contains_key(&key) {
+            return;
+        }
+        let failure = failures.entry(key).or_insert(Failure {
+            in_a_row: 0,
+            until: now,
+        });
+        if failure.until + KEPT_FOR <= now {
+            failure.in_a_row = 0;
+        }
+        let pause = FIRST_PAUSE * 2_u32.saturating_pow(failure.in_a_row.min(8));
+        failure.in_a_row += 1;
+        failure.until = now + pause.min(LONGEST_PAUSE).max(asked.unwrap_or_default());
+    }
+
+    pub fn succeeded(&self, key: Key) {
+        self.lock().remove(&key);
+    }
+}

@@ -1,0 +1,256 @@
+//! How a block comes into the memory: from a file on the disk, else from the remote.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use moka::future::Cache;
+
+use super::counters::{Counters, count};
+use super::disk::{DiskStore, Item};
+use super::failures::Failures;
+use super::{Key, SharedError};
+use crate::model::{BlockIndex, PackAddress, PackId, PackRef};
+use crate::remote::retry::{Deadline, retry};
+use crate::remote::{self, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency};
+
+/// A block that failed just now is asked for again within this part of the deadline.
+const PAUSE_PART: u32 = 4;
+
+/// What all fetches share.
+#[derive(Debug)]
+pub struct Source {
+    pub remote: Arc<dyn Remote>,
+    pub blocks: Cache<Key, Bytes>,
+    pub tables: Cache<PackId, Arc<PackTable>>,
+    /// What is pinned, then the disk cache: the order in which they are asked.
+    pub pinned: Option<Arc<DiskStore>>,
+    pub disk: Option<Arc<DiskStore>>,
+    pub failures: Failures,
+    pub counters: Arc<Counters>,
+    pub deadline: Duration,
+}
+
+/// What a local store holds is read from the disk already.
+pub const fn is_near(pack: &PackRef) -> bool {
+    matches!(pack.address, PackAddress::Local)
+}
+
+impl Source {
+    fn stores(&self) -> impl Iterator<Item = &Arc<DiskStore>> {
+        self.pinned.iter().chain(&self.disk)
+    }
+
+    /// One block, through the memory; for a reader, or for nobody yet.
+    pub async fn block(
+        self: Arc<Self>,
+        pack: &PackRef,
+        block: BlockIndex,
+        urgency: Urgency,
+    ) -> Result<Bytes, SharedError> {
+        let entry = self
+            .blocks
+            .entry((pack.id, block))
+            .or_try_insert_with(self.fetch(pack, block, urgency))
+            .await
+            .map_err(|error: Arc<SharedError>| (*error).clone())?;
+        match (entry.is_fresh(), urgency) {
+            (true, Urgency::Ahead) => count(&self.counters.ahead_fetched, 1),
+            (false, Urgency::Waited) => count(&self.counters.joined, 1),
+            (true, Urgency::Waited) | (false, Urgency::Ahead) => {}
+        }
+        Ok(entry.into_value())
+    }
+
+    async fn fetch(
+        &self,
+        pack: &PackRef,
+        block: BlockIndex,
+        urgency: Urgency,
+    ) -> Result<Bytes, SharedError> {
+        let begun = Instant::now();
+        if let Some(bytes) = self.find_on_disk(pack, block).await {
+            self.counters.disk_latency.note(begun.elapsed());
+            return Ok(bytes);
+        }
+        let key = (pack.id, block);
+        if let Some(until) = self.failures.pause_of(key) {
+            let latest = tokio::time::Instant::now() + self.deadline / PAUSE_PART;
+            tokio::time::sleep_until(until.min(latest)).await;
+        }
+        let is_again = AtomicBool::new(false);
+        let attempt = || async {
+            // What opens an encrypted block may have come meanwhile.
+            if is_again.swap(true, Ordering::Relaxed)
+                && let Some(bytes) = self.find_on_disk(pack, block).await
+            {
+                return Ok(bytes);
+            }
+            self.ask_remote(pack, block, urgency).await
+        };
+        let fetched = match urgency {
+            // A connection that broke is no reader's error while there is time to try again.
+            Urgency::Waited => retry(Deadline::after(self.deadline), attempt).await,
+            Urgency::Ahead => tokio::time::timeout(self.deadline, attempt())
+                .await
+                .unwrap_or_else(|_| Err(Arc::new(late(pack)))),
+        };
+        let counters = &self.counters;
+        match (&fetched, urgency) {
+            (Ok(bytes), _) => {
+                self.failures.succeeded(key);
+                count(&counters.fetched_bytes, bytes.len() as u64);
+                if urgency == Urgency::Waited {
+                    count(&counters.misses, 1);
+                    counters.store_latency.note(begun.elapsed());
+                }
+            }
+            (Err(error), Urgency::Waited) => {
+                self.failures.failed(key, error.retry_after);
+                count(&counters.errors, 1);
+            }
+            // Nobody waited: its reader asks for itself, and at once.
+            (Err(_), Urgency::Ahead) => count(&counters.ahead_errors, 1),
+        }
+        fetched
+    }
+
+    async fn ask_remote(
+        &self,
+        pack: &PackRef,
+        block: BlockIndex,
+        urgency: Urgency,
+    ) -> Result<Bytes, SharedError> {
+        let stored = async {
+            let stored = remote::fetch_stored(&self.remote, pack, block, urgency).await;
+            stored.map_err(Arc::new)
+        };
+        // Side by side: the first block of a pack takes one round trip and not two.
+        let (table, stored) = futures_util::future::try_join(self.table(pack), stored).await?;
+        let disk = self.disk.as_ref().filter(|_| !is_near(pack));
+        // A second reference makes decryption copy: only where somebody keeps it.
+        let kept = disk.map(|_| stored.clone());
+        let bytes = remote::open_block(pack, &table, block, stored, self.remote.cipher())
+            .map_err(Arc::new)?;
+        if let (Some(disk), Some(stored)) = (disk, kept) {
+            keep(disk, &table, block, stored);
+        }
+        Ok(bytes)
+    }
+
+    /// A block that lies on the disk and is what it should be.
+    async fn find_on_disk(&self, pack: &PackRef, block: BlockIndex) -> Option<Bytes> {
+        if is_near(pack) {
+            return None;
+        }
+        let item = Item::Block(pack.id, block);
+        for store in self.stores() {
+            if store.may_hold(item)
+                && let Some(bytes) = self.find_in(store, pack, block).await
+            {
+                return Some(bytes);
+            }
+        }
+        None
+    }
+
+    async fn find_in(
+        &self,
+        store: &Arc<DiskStore>,
+        pack: &PackRef,
+        block: BlockIndex,
+    ) -> Option<Bytes> {
+        let item = Item::Block(pack.id, block);
+        let reading = {
+            let store = Arc::clone(store);
+            tokio::task::spawn_blocking(move || store.read(item))
+        };
+        let stored = reading.await.ok()??;
+        // Without it nothing is known of the block; the remote is asked for both then.
+        let table = self.table(pack).await.ok()?;
+        let (store, pack) = (Arc::clone(store), pack.clone());
+        let cipher = self.remote.cipher().clone();
+        let checking = tokio::task::spawn_blocking(move || {
+            let len = stored.len() as u64;
+            match remote::open_block(&pack, &table, block, stored, &cipher) {
+                Ok(bytes) => {
+                    store.count_hit(len);
+                    keep_table(&store, &table);
+                    Some(bytes)
+                }
+                Err(error) => {
+                    if error.kind == RemoteErrorKind::Corrupt {
+                        store.remove_damaged(item);
+                    }
+                    None
+                }
+            }
+        });
+        checking.await.ok()?
+    }
+
+    /// The pack's table: from memory, a file, or the remote.
+    pub async fn table(&self, pack: &PackRef) -> Result<Arc<PackTable>, SharedError> {
+        let fetch = async {
+            if let Some(table) = self.table_on_disk(pack).await {
+                return Ok(Arc::new(table));
+            }
+            remote::fetch_table(&self.remote, pack).await.map(Arc::new)
+        };
+        self.tables
+            .try_get_with(pack.id, fetch)
+            .await
+            .map_err(|error: Arc<RemoteError>| error)
+    }
+
+    async fn table_on_disk(&self, pack: &PackRef) -> Option<PackTable> {
+        let item = Item::Table(pack.id);
+        if is_near(pack) {
+            return None;
+        }
+        for store in self.stores().filter(|store| store.may_hold(item)) {
+            let (store, pack) = (Arc::clone(store), pack.clone());
+            let reading = tokio::task::spawn_blocking(move || {
+                let bytes = store.read(item)?;
+                match remote::open_table(&pack, &bytes) {
+                    Ok(table) => Some(table),
+                    Err(_) => {
+                        store.remove_damaged(item);
+                        None
+                    }
+                }
+            });
+            if let Ok(Some(table)) = reading.await {
+                return Some(table);
+            }
+        }
+        None
+    }
+}
+
+/// Offers a block and what it is checked against.
+pub fn keep(store: &DiskStore, table: &PackTable, block: BlockIndex, stored: Bytes) {
+    // First: a block without it cannot be used while the remote is away.
+    keep_table(store, table);
+    store.offer(Item::Block(table.pack(), block), stored);
+}
+
+fn keep_table(store: &DiskStore, table: &PackTable) {
+    let item = Item::Table(table.pack());
+    if store.holds(item) {
+        return;
+    }
+    match table.encode() {
+        Ok(bytes) => store.offer(item, bytes.into()),
+        Err(error) => tracing::debug!(?item, %error, "a table is not cached"),
+    }
+}
+
+fn late(pack: &PackRef) -> RemoteError {
+    RemoteError::new(
+        RemoteErrorKind::Unavailable,
+        format!("read pack {}", pack.id),
+        "the store did not answer in time",
+    )
+}

@@ -1,0 +1,129 @@
+//! Blocks that are pinned: what whoever opens a film reads of it, so that a scan of the library asks
+//! the store for nothing. They come from the spool at ingest, and from who reads them later.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+
+use super::disk::{DiskStore, Item, Selection};
+use super::fetch::{Source, is_near};
+use super::{BlockCache, Key};
+use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, PackId, PackRef};
+use crate::remote::{PackTable, SealedPack};
+
+impl BlockCache {
+    /// Whether anything can be pinned.
+    #[must_use]
+    pub fn has_pins(&self) -> bool {
+        self.source.pinned.is_some()
+    }
+
+    /// Whether blocks of a pack can be pinned: a local store is as near as what is pinned.
+    #[must_use]
+    pub fn pins(&self, pack: &PackRef) -> bool {
+        self.source.pinned.is_some() && !is_near(pack)
+    }
+
+    #[must_use]
+    pub fn is_pinned(&self, key: Key) -> bool {
+        let pinned = self.source.pinned.as_ref();
+        pinned.is_some_and(|pinned| pinned.holds(Item::Block(key.0, key.1)))
+    }
+
+    /// Pins the blocks of a pack that some ranges of it touch, from the bytes that were just stored.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// When the spool cannot be read.
+    pub fn pin_stored(
+        &self,
+        pack: &PackRef,
+        sealed: &SealedPack,
+        ranges: &[ByteRange],
+    ) -> io::Result<()> {
+        let Some(pinned) = self.source.pinned.as_ref().filter(|_| !is_near(pack)) else {
+            return Ok(());
+        };
+        let mut blocks: Vec<u32> = ranges.iter().copied().flat_map(blocks_of).collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        for block in blocks.into_iter().map(BlockIndex) {
+            let Some(range) = sealed.table().block_range(block) else {
+                continue;
+            };
+            let stored = sealed.read(range)?;
+            pin(pinned, sealed.table(), block, stored);
+        }
+        Ok(())
+    }
+
+    /// Pins blocks that were read a moment ago, as far as the memory still holds them. Returns at
+    /// once. Inside a tokio runtime.
+    pub fn pin_read(&self, blocks: Vec<(PackRef, BlockIndex)>) {
+        let Some(pinned) = self.source.pinned.clone() else {
+            return;
+        };
+        let is_new = |(pack, block): &(PackRef, BlockIndex)| {
+            !is_near(pack) && !pinned.holds(Item::Block(pack.id, *block))
+        };
+        let blocks: Vec<_> = blocks.into_iter().filter(is_new).collect();
+        if !blocks.is_empty() {
+            tokio::spawn(pin_from_memory(Arc::clone(&self.source), pinned, blocks));
+        }
+    }
+
+    /// Lets go of what is pinned of packs that are not `known` any more. Blocking.
+    pub fn unpin_unknown(&self, is_known: impl Fn(PackId) -> bool) {
+        if let Some(pinned) = &self.source.pinned {
+            let unknown: HashSet<PackId> = pinned
+                .packs()
+                .into_iter()
+                .filter(|pack| !is_known(*pack))
+                .collect();
+            if !unknown.is_empty() {
+                pinned.drop_files(&Selection::Packs(unknown));
+            }
+        }
+    }
+}
+
+fn blocks_of(range: ByteRange) -> impl Iterator<Item = u32> {
+    let numbers = range.offset / BLOCK_BYTES..range.end().div_ceil(BLOCK_BYTES);
+    numbers.filter_map(|number| u32::try_from(number).ok())
+}
+
+fn pin(pinned: &DiskStore, table: &PackTable, block: BlockIndex, stored: bytes::Bytes) {
+    let item = Item::Table(table.pack());
+    if !pinned.holds(item) {
+        match table.encode() {
+            Ok(bytes) => pinned.put(item, bytes.into()),
+            Err(error) => tracing::debug!(?item, %error, "a table is not pinned"),
+        }
+    }
+    pinned.put(Item::Block(table.pack(), block), stored);
+}
+
+async fn pin_from_memory(
+    source: Arc<Source>,
+    pinned: Arc<DiskStore>,
+    blocks: Vec<(PackRef, BlockIndex)>,
+) {
+    for (pack, block) in blocks {
+        let Some(plain) = source.blocks.get(&(pack.id, block)).await else {
+            continue;
+        };
+        // In memory as well, since the block was checked against it.
+        let Ok(table) = source.table(&pack).await else {
+            continue;
+        };
+        let (pinned, cipher) = (Arc::clone(&pinned), source.remote.cipher().clone());
+        let pinning =
+            tokio::task::spawn_blocking(move || match table.stored_block(block, plain, &cipher) {
+                Ok(stored) => pin(&pinned, &table, block, stored),
+                Err(error) => tracing::debug!(%error, "a block is not pinned"),
+            });
+        if pinning.await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What of the blobs that are on their way is to be pinned: the ranges that whoever opens a film reads.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::media::opening::opening_ranges;
+use crate::model::ByteRange;
+use crate::remote::PackInput;
+
+/// By spool file; one entry a blob that is being sent.
+#[derive(Debug, Default)]
+pub struct Openings(Mutex<HashMap<PathBuf, Vec<ByteRange>>>);
+
+/// Holds until the blob is sent.
+#[derive(Debug)]
+pub struct Opening {
+    openings: Arc<Openings>,
+    path: PathBuf,
+}
+
+impl Openings {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Vec<ByteRange>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks into a film. One that cannot be read is opened in vain later too.
+    pub async fn of_film(self: &Arc<Self>, path: &Path) -> Opening {
+        let film = path.to_path_buf();
+        let looking = tokio::task::spawn_blocking(move || {
+            let file = std::fs::File::open(film)?;
+            let len = file.metadata()?.len();
+            opening_ranges(&file, len)
+        });
+        let ranges = match looking.await {
+            Ok(Ok(ranges)) => ranges,
+            Ok(Err(error)) => {
+                tracing::debug!(path = %path.display(), %error, "nothing of it is pinned");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        };
+        self.of_ranges(path, ranges)
+    }
+
+    pub fn of_ranges(self: &Arc<Self>, path: &Path, ranges: Vec<ByteRange>) -> Opening {
+        self.lock().insert(path.to_path_buf(), ranges);
+        Opening {
+            openings: Arc::clone(self),
+            path: path.to_path_buf(),
+        }
+    }
+
+    /// The ranges of a pack that are to be pinned.
+    pub fn in_pack(&self, inputs: &[PackInput]) -> Vec<ByteRange> {
+        let openings = self.lock();
+        let mut found = Vec::new();
+        let mut at = 0;
+        for input in inputs {
+            for range in openings.get(&input.path).into_iter().flatten() {
+                let from = range.offset.max(input.offset);
+                let to = range.end().min(input.offset + input.len);
+                if from < to {
+                    found.push(ByteRange::new(at + from - input.offset, to - from));
+                }
+            }
+            at += input.len;
+        }
+        found
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.openings.lock().remove(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_found_where_the_pack_has_them_and_while_they_are_held() {
+        let openings = Arc::new(Openings::default());
+        let (film, other) = (Path::new("film"), Path::new("other"));
+        let ranges = vec![ByteRange::new(0, 10), ByteRange::new(90, 10)];
+        let held = openings.of_ranges(film, ranges);
+        let input = |path: &Path, offset, len| PackInput {
+            path: path.to_path_buf(),
+            offset,
+            len,
+        };
+        let inputs = [input(other, 0, 7), input(film, 5, 50), input(film, 60, 35)];
+        let found = openings.in_pack(&inputs);
+        assert_eq!(found, [ByteRange::new(7, 5), ByteRange::new(87, 5)]);
+        drop(held);
+        assert_eq!(openings.in_pack(&inputs), []);
+    }
+}
