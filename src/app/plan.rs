@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::parts::cut_policy;
 use crate::config::Config;
-use crate::control::{PlanReport, PlanTrack};
+use crate::control::{PlanCuts, PlanReport, PlanTenPasses, PlanTrack};
 use crate::media::report::{self, TrackReport};
 use crate::media::tool::{Ffmpeg, MediaTool};
 use crate::process::Launcher;
@@ -21,6 +21,7 @@ pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
     let found = report::plan_report(&tool, file, &scratch, &cut_policy(config), &|_| {})
         .await
         .with_context(|| file.display().to_string())?;
+    let cuts = cuts(&found);
     let mut notes: Vec<String> = found.reason.into_iter().chain(found.note).collect();
     if found.outcome == "ready" && !found.independent_segments {
         notes.push("segments do not start with independent frames: browsers may not seek".into());
@@ -34,8 +35,29 @@ pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
         outcome: found.outcome.to_owned(),
         duration: (found.duration > 0.0).then_some(found.duration),
         tracks: found.tracks.iter().map(track).collect(),
+        cuts,
         derived_bytes: found.derived_size,
         notes,
+    })
+}
+
+fn cuts(found: &report::PlanReport) -> Option<PlanCuts> {
+    let sizes = || found.tracks.iter().take(1).flat_map(|t| &t.segments);
+    let segments = sizes().count() as u64;
+    let total = sizes().map(|segment| segment.size).sum::<u64>();
+    (segments > 0).then(|| PlanCuts {
+        segments,
+        copied: segments,
+        reencoded: 0,
+        total,
+        average: total / segments,
+        largest: sizes().map(|segment| segment.size).max().unwrap_or(0),
+        ten_passes: found.ten_passes.map(|rule| PlanTenPasses {
+            duration: rule.seconds,
+            segments: rule.segments,
+            reencoded: rule.oversize,
+            reencoded_percent: 100.0 * rule.oversize_seconds / found.duration.max(f64::EPSILON),
+        }),
     })
 }
 

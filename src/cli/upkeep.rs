@@ -12,7 +12,7 @@ use super::output::{self, Align, Format, age, count, play_time, printable, size}
 use super::session::{Session, StateNeed, answers_of, check_state};
 use crate::app::{self, Claim};
 use crate::control::{
-    Cleaned, Depth, PlanReport, PlanTrack, Request, Response, Stat, StatUnit, Verified,
+    Cleaned, Depth, PlanCuts, PlanReport, PlanTrack, Request, Response, Stat, StatUnit, Verified,
 };
 
 pub(super) const fn depth(deep: bool) -> Depth {
@@ -70,12 +70,36 @@ pub(super) fn plan_text(plan: &PlanReport) -> String {
         let rows: Vec<_> = plan.tracks.iter().map(row).collect();
         text.push_str(&output::table(&head, &rows));
     }
+    if let Some(cuts) = &plan.cuts {
+        text.push_str(&cuts_text(cuts));
+    }
     match plan.derived_bytes {
         0 => text.push_str("kept as it is; nothing is stored beside it\n"),
         bytes => text.push_str(&format!("stored beside the file: {}\n", size(bytes))),
     }
     for note in &plan.notes {
         text.push_str(&format!("note: {}\n", printable(note)));
+    }
+    text
+}
+
+fn cuts_text(cuts: &PlanCuts) -> String {
+    let mut text = format!(
+        "{} copied, {} encoded again; {} in all, {} on average, {} at most\n",
+        count(cuts.copied, "segment"),
+        cuts.reencoded,
+        size(cuts.total),
+        size(cuts.average),
+        size(cuts.largest)
+    );
+    if let Some(rule) = &cuts.ten_passes {
+        text.push_str(&format!(
+            "the ten-pass rule would have cut every {} s: {}, {} of them too large and encoded again ({:.0} % of the film)\n",
+            rule.duration,
+            count(rule.segments, "segment"),
+            rule.reencoded,
+            rule.reencoded_percent
+        ));
     }
     text
 }

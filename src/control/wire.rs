@@ -208,10 +208,37 @@ pub struct PlanReport {
     /// Seconds.
     pub duration: Option<f64>,
     pub tracks: Vec<PlanTrack>,
+    /// Of the leading track.
+    pub cuts: Option<PlanCuts>,
     /// Bytes that would be made beside the file: packed audio, samples that do not map, the map.
     pub derived_bytes: u64,
     /// Why there would be no HLS, or what would be left out.
     pub notes: Vec<String>,
+}
+
+/// How a film is cut, and how the older system would have cut it. Sizes are bytes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlanCuts {
+    pub segments: u64,
+    pub copied: u64,
+    pub reencoded: u64,
+    pub total: u64,
+    pub average: u64,
+    pub largest: u64,
+    /// `None` where there is nothing to compare: sound alone, or no MAX_CHUNK_SIZE.
+    pub ten_passes: Option<PlanTenPasses>,
+}
+
+/// The older rule: ten copies of the film at ten durations, and the one with the fewest segments above
+/// the cap, which are encoded again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlanTenPasses {
+    /// Seconds.
+    pub duration: f64,
+    pub segments: u64,
+    pub reencoded: u64,
+    /// Of the film's time.
+    pub reencoded_percent: f64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use super::jobs::Lane;
 use crate::media::build::{BuildOutcome, build_views};
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::name::is_media_name;
+use crate::media::plan::TenPasses;
 use crate::model::{
     BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, ExtentSource, FileContent, FileState,
     FsError, FsResult, Views, ViewsState,
@@ -98,7 +99,10 @@ impl Shared {
         };
         let cuts = self.settings.load().cuts;
         match build_views(&self.tool, &source.path, &derived, &cuts, &progress).await {
-            Ok(BuildOutcome::Ready(views)) => self.take_derived(entry, &derived, *views),
+            Ok(BuildOutcome::Ready(views, ten_passes)) => {
+                tell_cuts(entry, &views, ten_passes);
+                self.take_derived(entry, &derived, *views)
+            }
             Ok(BuildOutcome::Unsupported(reason)) => Ok(ViewsState::Unsupported(reason)),
             Ok(BuildOutcome::Unreadable(reason)) => Ok(ViewsState::Unreadable(reason)),
             Ok(BuildOutcome::NotMedia) => Ok(ViewsState::Unreadable(
@@ -256,4 +260,23 @@ impl Shared {
         tokio::io::AsyncWriteExt::flush(&mut file).await?;
         Ok(source)
     }
+}
+
+/// The figures that users of the older system look for.
+fn tell_cuts(entry: &Entry, views: &Views, ten_passes: Option<TenPasses>) {
+    let Some(track) = views.tracks.first() else {
+        return;
+    };
+    let sizes = || track.segments.iter().map(|segment| segment.size);
+    let (segments, total) = (track.segments.len() as u64, sizes().sum::<u64>());
+    tracing::info!(
+        file = %entry.name.display(),
+        segments,
+        total,
+        average = total / segments.max(1),
+        largest = sizes().max().unwrap_or_default(),
+        older_rule_segments = ten_passes.map(|rule| rule.segments),
+        older_rule_encoded = ten_passes.map(|rule| rule.oversize),
+        "cut; every segment is copied"
+    );
 }

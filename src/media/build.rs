@@ -16,7 +16,7 @@ use super::collect::{Bytes, Collected, Collector, DerivedWriter};
 use super::error::{MediaError, MediaErrorKind};
 use super::film::{Film, Made};
 use super::fmp4::{self, Movie, MovieTrack};
-use super::plan::CutPolicy;
+use super::plan::{CutPolicy, TenPasses};
 use super::probe;
 use super::search::Search;
 use super::select::{self, Selection};
@@ -30,8 +30,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// What a file turned out to be.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BuildOutcome {
-    /// The derived file is complete and on the disk.
-    Ready(Box<Views>),
+    /// The derived file is complete and on the disk; beside it, for comparison, what the older rule
+    /// would have cut.
+    Ready(Box<Views>, Option<TenPasses>),
     /// Media that HLS cannot carry, for this reason.
     Unsupported(String),
     /// A media container that the tools cannot read, for this reason.
@@ -98,7 +99,7 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn run(&self, progress: &dyn Fn(u64)) -> Result<BuildOutcome, MediaError> {
         let result = self.build(progress);
-        if !matches!(result, Ok(BuildOutcome::Ready(_))) {
+        if !matches!(result, Ok(BuildOutcome::Ready(..))) {
             let _nothing_to_keep = std::fs::remove_file(&self.derived);
         }
         result
@@ -144,7 +145,7 @@ impl Job {
         let mut views = film.write(derived, notes)?;
         (views.subtitles, views.files) = (subtitles, files);
         progress(search.source_len());
-        Ok(BuildOutcome::Ready(Box::new(views)))
+        Ok(BuildOutcome::Ready(Box::new(views), film.ten_passes()))
     }
 
     /// One pass for all tracks. Where that fails and something had to be encoded, one for what is

@@ -7,7 +7,7 @@ use crate::model::{
 use super::collect::{Collected, DerivedWriter};
 use super::error::{MediaError, MediaErrorKind};
 use super::fmp4::{self, Movie};
-use super::plan::CutPolicy;
+use super::plan::{self, CutPolicy, TenPasses};
 use super::probe::Stream;
 use super::record::{self, SegmentSource};
 use super::timeline::{self, Cut, Times};
@@ -33,6 +33,8 @@ pub struct Film {
     duration: f64,
     /// Seconds on the tracks' time line where each segment of the leading track starts.
     bounds: Vec<f64>,
+    /// Of a film with a picture.
+    ten_passes: Option<TenPasses>,
 }
 
 impl Film {
@@ -45,6 +47,7 @@ impl Film {
             .collect();
         let origin_seconds = timeline::origin(&pairs);
         let mut bounds = Vec::new();
+        let mut groups = Vec::new();
         let mut duration: f64 = 0.0;
         let mut tracks = Vec::new();
         for track in made {
@@ -53,7 +56,9 @@ impl Film {
             let starts = if !bounds.is_empty() {
                 times.cut_at(samples, &bounds)
             } else if &track.collected.track.handler == b"vide" {
-                times.cut_video(samples, policy)
+                let cuts = times.cut_video(samples, policy);
+                groups = cuts.groups;
+                cuts.starts
             } else {
                 times.cut_evenly(samples, policy)
             };
@@ -65,12 +70,24 @@ impl Film {
             duration = duration.max(times.end_seconds(origin_seconds));
             tracks.push((track, cuts));
         }
+        let beside: u64 = tracks
+            .iter()
+            .skip(1)
+            .map(|(track, _)| bytes_of(track))
+            .sum();
+        let ten_passes = plan::ten_passes(&groups, beside as f64 / duration.max(1.0), policy);
         Self {
             origin_seconds,
             tracks,
             duration,
             bounds,
+            ten_passes,
         }
+    }
+
+    /// What the older system would have made of it.
+    pub const fn ten_passes(&self) -> Option<TenPasses> {
+        self.ten_passes
     }
 
     /// Seconds.
@@ -168,6 +185,11 @@ fn playlist_target(tracks: &[Track]) -> f64 {
                 .map(move |segment| f64::from(segment.duration) / timescale)
         })
         .fold(1.0, f64::max)
+}
+
+fn bytes_of(made: &Made) -> u64 {
+    let samples = made.collected.samples.iter();
+    samples.map(|sample| u64::from(sample.size)).sum()
 }
 
 fn describe_track(made: &Made, cuts: &[Cut], map: &mut Vec<u8>) -> Result<Track, MediaError> {

@@ -9,7 +9,7 @@ use crate::model::TrackKind;
 
 use super::build::{BuildOutcome, build_views};
 use super::error::MediaError;
-use super::plan::CutPolicy;
+use super::plan::{CutPolicy, TenPasses};
 use super::playlist;
 use super::tool::MediaTool;
 use super::views::{self, MappedSegment, Piece, ViewBody, ViewNode};
@@ -36,6 +36,8 @@ pub struct PlanReport {
     /// The whole derived blob, and of it the map.
     pub derived_size: u64,
     pub map_size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ten_passes: Option<TenPasses>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -76,7 +78,7 @@ pub async fn plan_report(
     let file_size = std::fs::metadata(source)?.len();
     let outcome = build_views(tool, source, scratch, policy, progress).await?;
     let report = describe(file_size, &outcome, scratch);
-    if matches!(outcome, BuildOutcome::Ready(_)) {
+    if matches!(outcome, BuildOutcome::Ready(..)) {
         std::fs::remove_file(scratch)?;
     }
     report
@@ -100,9 +102,13 @@ fn describe(
         derived_percent: 0.0,
         derived_size: 0,
         map_size: 0,
+        ten_passes: None,
     };
     let views = match outcome {
-        BuildOutcome::Ready(views) => views,
+        BuildOutcome::Ready(views, ten_passes) => {
+            report.ten_passes = *ten_passes;
+            views
+        }
         BuildOutcome::Unsupported(reason) => {
             (report.outcome, report.reason) = ("unsupported", Some(reason.clone()));
             return Ok(report);

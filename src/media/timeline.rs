@@ -33,6 +33,14 @@ pub struct Cut {
     pub duration: u32,
 }
 
+/// How a video track is cut, and from what.
+#[derive(Debug)]
+pub struct VideoCuts {
+    /// First sample of each segment.
+    pub starts: Vec<usize>,
+    pub groups: Vec<Group>,
+}
+
 /// Start of the first sample on the source's time line, in ticks, by the muxer's edit list.
 fn start_ticks(track: &Collected, movie_timescale: u32) -> i64 {
     let timescale = i128::from(track.track.timescale);
@@ -112,9 +120,9 @@ impl Times {
             .collect()
     }
 
-    /// First samples of the segments of a video track.
+    /// The segments of a video track.
     #[must_use]
-    pub fn cut_video(&self, samples: &[Sample], policy: &CutPolicy) -> Vec<usize> {
+    pub fn cut_video(&self, samples: &[Sample], policy: &CutPolicy) -> VideoCuts {
         let mut keys: Vec<usize> = (0..samples.len())
             .filter(|&index| samples[index].is_key())
             .collect();
@@ -136,10 +144,11 @@ impl Times {
                     .sum(),
             });
         }
-        plan::choose(&groups, policy)
-            .into_iter()
-            .map(|group| keys[group])
-            .collect()
+        let starts = plan::choose(&groups, policy).into_iter();
+        VideoCuts {
+            starts: starts.map(|group| keys[group]).collect(),
+            groups,
+        }
     }
 
     /// First samples of the segments of a track that follows `bounds` (seconds): each starts with

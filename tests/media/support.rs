@@ -73,7 +73,7 @@ pub fn build_with(tool: &Arc<dyn MediaTool>, source: &Path) -> Built {
     let directory = tempfile::tempdir().unwrap();
     let derived = directory.path().join("derived");
     match run(tool, source, &derived).unwrap() {
-        BuildOutcome::Ready(views) => {
+        BuildOutcome::Ready(views, _) => {
             assert_eq!(views.derived.len, derived.metadata().unwrap().len());
             assert_eq!(
                 fs::read_dir(directory.path()).unwrap().count(),

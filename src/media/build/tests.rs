@@ -158,7 +158,7 @@ fn film() -> (Vec<u8>, Vec<u8>) {
 fn times_are_never_negative_and_holes_stay() {
     let (stream, source) = film();
     let (directory, outcome) = run(stream, &source, 0);
-    let BuildOutcome::Ready(views) = outcome else {
+    let BuildOutcome::Ready(views, _) = outcome else {
         panic!("{outcome:?}");
     };
     // 25 s of pre-roll and 40 ms of negative offsets do not fit into the usual 10 s.
@@ -235,7 +235,7 @@ fn bytes_that_are_not_in_the_file_are_stored() {
         &[&[0x1a, 0x45, 0xdf, 0xa3][..], &[0xee; 500]].concat(),
         0,
     );
-    let BuildOutcome::Ready(views) = outcome else {
+    let BuildOutcome::Ready(views, _) = outcome else {
         panic!("{outcome:?}");
     };
     assert!(
