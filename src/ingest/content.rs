@@ -9,14 +9,14 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Shared;
 use super::jobs::Lane;
-use super::openings::Opening;
+use super::openings::{self, Opening};
 use super::outgoing::{split, total};
 use super::packer::SHARED_BELOW_BYTES;
 use crate::failpoint;
 use crate::media::name::is_media_name;
 use crate::model::{
     Blob, BlobId, ByteRange, Digest, EntryId, EntryKind, ErrorKind, Extent, ExtentSource,
-    FileState, FsError, FsResult, PackRef, PackSlice, Views, ViewsState,
+    FileState, FsError, FsResult, PackRef, PackSlice, ViewsState,
 };
 use crate::remote::{PackInput, RemoteError};
 use crate::spool::SpoolFile;
@@ -158,7 +158,7 @@ impl Shared {
     }
 
     /// Says what of the blob is to be pinned while it is sent.
-    async fn opening(&self, of: Part, blob: &Blob, file: &SpoolFile) -> Option<Opening> {
+    async fn opening(&self, of: Part, blob: &Blob, file: &Arc<SpoolFile>) -> Option<Opening> {
         let entry = self.tree.entry(of.id).ok()?;
         let EntryKind::File(content) = &entry.kind else {
             return None;
@@ -178,10 +178,14 @@ impl Shared {
                 let ViewsState::Ready(views) = &content.views else {
                     return None;
                 };
-                let ranges = match views.derived.id == blob.id {
-                    true => small_parts(views),
-                    false => Vec::new(),
-                };
+                if views.derived.id != blob.id {
+                    return None;
+                }
+                let (views, derived) = (views.clone(), Arc::clone(file));
+                let looking =
+                    tokio::task::spawn_blocking(move || openings::of_derived(&views, &derived));
+                // Without them a player waits a little.
+                let ranges = looking.await.unwrap_or_default();
                 Some(self.outgoing.openings.of_ranges(&file.path, ranges))
             }
         }
@@ -314,15 +318,6 @@ impl Shared {
         failpoint::pass(failpoint::Step::PackNamed);
         Ok(())
     }
-}
-
-/// What a player needs of the derived blob before it plays: the map, and the subtitles.
-fn small_parts(views: &Views) -> Vec<ByteRange> {
-    let texts = views.subtitles.iter().flat_map(|subtitle| {
-        let whole = subtitle.texts.iter().map(|(_, range)| *range);
-        whole.chain(subtitle.segments.iter().copied())
-    });
-    std::iter::once(views.map).chain(texts).collect()
 }
 
 fn ended_early(error: &JoinError) -> FsError {

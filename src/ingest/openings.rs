@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::media::opening::opening_ranges;
-use crate::model::ByteRange;
+use crate::media::views::{Piece, assemble};
+use crate::model::{ByteRange, Views};
 use crate::remote::PackInput;
+use crate::spool::SpoolFile;
 
 /// By spool file; one entry a blob that is being sent.
 #[derive(Debug, Default)]
@@ -74,6 +76,37 @@ impl Drop for Opening {
     fn drop(&mut self) {
         self.openings.lock().remove(&self.path);
     }
+}
+
+/// What a player needs of the derived blob before it plays: the map, the subtitles, and the first
+/// segment of each sound track. Blocking.
+pub fn of_derived(views: &Views, derived: &SpoolFile) -> Vec<ByteRange> {
+    let texts = views.subtitles.iter().flat_map(|subtitle| {
+        let whole = subtitle.texts.iter().map(|(_, range)| *range);
+        whole.chain(subtitle.segments.iter().copied())
+    });
+    let tracks = (0..views.tracks.len()).flat_map(|track| first_segment(views, track, derived));
+    std::iter::once(views.map)
+        .chain(texts)
+        .chain(tracks)
+        .collect()
+}
+
+/// Where the samples of a track's first segment lie in the derived blob: none of most videos'.
+fn first_segment(views: &Views, track: usize, derived: &SpoolFile) -> Vec<ByteRange> {
+    let pieces = || {
+        let (frame, _) = views.tracks.get(track)?.frames.first()?;
+        let mut bytes = vec![0; usize::try_from(frame.len).ok()?];
+        let at = views.map.offset.checked_add(frame.offset)?;
+        derived.read_exact_at(&mut bytes, at).ok()?;
+        assemble(views, track, 0, &bytes).ok()
+    };
+    let derived = |piece| match piece {
+        Piece::Derived(range) => Some(range),
+        Piece::Literal(_) | Piece::Content(_) => None,
+    };
+    let pieces = pieces().unwrap_or_default();
+    pieces.into_iter().filter_map(derived).collect()
 }
 
 #[cfg(test)]

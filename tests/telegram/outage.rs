@@ -116,13 +116,19 @@ fn a_scan_and_the_small_views_need_no_service() {
     let subtitle = "1\n00:00:01,000 --> 00:00:02,000\nhello\n";
     fs::write(site.outside("sub.srt"), subtitle).unwrap();
     let source = site.outside("film.mkv");
+    let pictures = "testsrc2=s=640x360:r=25:d=60";
     let made = Command::new("ffmpeg")
-        .args("-nostdin -v error -f lavfi -i testsrc2=s=640x360:r=25:d=20 -i".split(' '))
+        .args("-nostdin -v error -f lavfi -i".split(' '))
+        .arg(pictures)
+        .args("-f lavfi -i anoisesrc=d=60:r=44100 -i".split(' '))
         .arg(site.outside("sub.srt"))
         .args(
             "-c:v libx264 -preset ultrafast -b:v 8M -minrate 8M -maxrate 8M -bufsize 2M".split(' '),
         )
-        .args("-x264-params nal-hrd=cbr:keyint=50 -metadata:s:s:0 language=eng".split(' '))
+        .args(
+            "-x264-params nal-hrd=cbr:keyint=50 -c:a aac -b:a 256k -metadata:s:s:0 language=eng"
+                .split(' '),
+        )
         .arg(&source)
         .status();
     assert!(made.unwrap().success());
@@ -141,8 +147,15 @@ fn a_scan_and_the_small_views_need_no_service() {
     assert!(String::from_utf8_lossy(&probed.stdout).contains("h264"));
     assert_eq!(site.stat("cache", "misses"), 0);
     let hls = site.file(".hls/film.mkv");
-    for view in ["master.m3u8", "video.m3u8", "video/init.mp4", "sub-1.m3u8"] {
-        assert!(!fs::read(hls.join(view)).unwrap().is_empty(), "{view}");
+    for view in [
+        "master.m3u8",
+        "video.m3u8",
+        "video/init.mp4",
+        "sub-1.m3u8",
+        "audio-1/00001.m4s",
+    ] {
+        let read = fs::read(hls.join(view));
+        assert!(read.is_ok_and(|bytes| !bytes.is_empty()), "{view}");
     }
     let text = fs::read_to_string(hls.join("eng.srt")).unwrap();
     assert!(text.contains("hello"), "{text}");
