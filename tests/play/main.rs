@@ -13,6 +13,7 @@ mod film;
 #[path = "../mount/material.rs"]
 mod material;
 mod mpv;
+mod table;
 mod vlc;
 
 use daemon::Daemon;

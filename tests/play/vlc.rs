@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Between two questions, so that VLC has time for its work.
 const PAUSE: Duration = Duration::from_millis(200);
 
-struct Vlc {
+pub struct Vlc {
     child: Child,
     commands: ChildStdin,
     answers: Receiver<String>,
@@ -23,7 +23,7 @@ struct Vlc {
 }
 
 impl Vlc {
-    fn play(url: &str) -> Self {
+    pub fn play(url: &str) -> Self {
         need("cvlc", "vlc-bin vlc-plugin-base");
         let home = tempfile::tempdir().unwrap();
         let mut child = command(&home)
@@ -91,7 +91,7 @@ impl Vlc {
     }
 
     /// A number of its statistics.
-    fn counted(&mut self, what: &str) -> u64 {
+    pub fn counted(&mut self, what: &str) -> u64 {
         self.ask("stats")
             .iter()
             .filter(|line| line.contains(what))
