@@ -8,6 +8,7 @@ use crate::model::{LATENCY_MILLIS, Latency};
 #[derive(Debug, Default)]
 pub struct Counters {
     pub hits: AtomicU64,
+    pub hit_bytes: AtomicU64,
     pub misses: AtomicU64,
     pub joined: AtomicU64,
     pub errors: AtomicU64,
@@ -19,6 +20,14 @@ pub struct Counters {
     pub ahead_errors: AtomicU64,
     pub store_latency: Histogram,
     pub disk_latency: Histogram,
+}
+
+impl Counters {
+    /// A reader found a block in memory.
+    pub fn hit(&self, len: usize) {
+        count(&self.hits, 1);
+        count(&self.hit_bytes, len as u64);
+    }
 }
 
 pub fn count(counter: &AtomicU64, by: u64) {

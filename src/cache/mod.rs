@@ -112,13 +112,13 @@ impl BlockCache {
         let key = (pack.id, block);
         let ahead = self.held.take(key);
         if let Some(bytes) = self.source.blocks.get(&key).await {
-            count(&self.source.counters.hits, 1);
+            self.source.counters.hit(bytes.len());
             return Ok(bytes);
         }
         if let Found::Here(bytes) = ahead {
             // Others pushed it out before its reader came; from here on it counts as used.
             self.source.blocks.insert(key, bytes.clone()).await;
-            count(&self.source.counters.hits, 1);
+            self.source.counters.hit(bytes.len());
             return Ok(bytes);
         }
         let joined = self.fetch_apart(pack, block).await;
@@ -183,6 +183,7 @@ impl BlockCache {
             bytes: self.source.blocks.weighted_size(),
             entries: self.source.blocks.entry_count(),
             hits: load(&counters.hits),
+            hit_bytes: load(&counters.hit_bytes),
             misses: load(&counters.misses),
             joined: load(&counters.joined),
             errors: load(&counters.errors),

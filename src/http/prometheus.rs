@@ -25,6 +25,7 @@ pub(super) fn cache(text: &mut String, cache: &CacheStats) {
     let (counter, gauge) = ("counter", "gauge");
     let rows = [
         ("hits_total", counter, "Blocks found in memory", cache.hits),
+        ("hit_bytes_total", counter, "Bytes of them", cache.hit_bytes),
         (
             "misses_total",
             counter,
@@ -201,6 +202,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}");
         }
         let types = text.lines().filter(|line| line.starts_with("# TYPE"));
-        assert_eq!(types.count(), 13 + 9 + 1);
+        assert_eq!(types.count(), 14 + 9 + 1);
     }
 }

@@ -22,7 +22,7 @@ use super::search::Search;
 use super::select::{self, Selection};
 use super::sniff::{self, Container};
 use super::tool::{Lead, MediaTool, Task, Way};
-use super::{gate, subtitle};
+use super::{beside, gate, subtitle};
 
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -130,16 +130,19 @@ impl Job {
             };
         let film = Film::new(tracks, &self.policy);
         film.note_missing_end(probe.format.seconds(), &mut notes);
-        let subtitles = subtitle::extract(
+        let (subtitles, mut files) = subtitle::extract(
             self,
             container,
-            &selection.subtitles,
+            (&selection.subtitles, &selection.bitmaps),
             &film,
             &mut derived,
             &mut notes,
         )?;
+        let of = (selection.video.as_ref(), selection.fonts.as_slice());
+        let made = beside::make(self, container, of, film.duration(), &mut derived)?;
+        files.extend(made);
         let mut views = film.write(derived, notes)?;
-        views.subtitles = subtitles;
+        (views.subtitles, views.files) = (subtitles, files);
         progress(search.source_len());
         Ok(BuildOutcome::Ready(Box::new(views)))
     }
@@ -155,7 +158,13 @@ impl Job {
         progress: &dyn Fn(u64),
     ) -> Result<Result<Vec<Made>, String>, MediaError> {
         let before = derived.len();
-        let mut made = match self.collect_all(container, selection, search, derived, progress)? {
+        let encodes = selection
+            .audio
+            .iter()
+            .any(|audio| audio.way == Way::Encoded);
+        let all = self.collect_all(container, selection, search, derived, progress);
+        let all = if encodes { outlived(all)? } else { all? };
+        let mut made = match all {
             Ok(made) => made,
             Err(reason)
                 if selection
@@ -250,8 +259,8 @@ impl Job {
             }
             let task = Task::EncodeAudio(audio.stream.index);
             let policy = |_: usize, _: &MovieTrack| Bytes::Made;
-            let done = self.pass(container, &task, search, derived, &policy, &|_| {})?;
-            if let Ok((movie, tracks)) = done {
+            let done = self.pass(container, &task, search, derived, &policy, &|_| {});
+            if let Ok((movie, tracks)) = outlived(done)? {
                 made.extend(tracks.into_iter().next().map(|collected| Made {
                     movie,
                     collected,
@@ -298,6 +307,19 @@ impl Job {
         Ok(collector
             .finish()?
             .ok_or_else(|| probe::first_line(&exit.stderr, "it holds not one whole frame")))
+    }
+}
+
+/// A decoder that brings the tool down is no reason to do without all the rest.
+///
+/// # Errors
+/// All others.
+pub(super) fn outlived<T>(
+    done: Result<Result<T, String>, MediaError>,
+) -> Result<Result<T, String>, MediaError> {
+    match done {
+        Err(error) if error.kind == MediaErrorKind::ToolStopped => Ok(Err(error.to_string())),
+        done => done,
     }
 }
 

@@ -73,6 +73,10 @@ impl Film {
         }
     }
 
+    /// Seconds.
+    pub const fn duration(&self) -> f64 {
+        self.duration
+    }
     pub const fn origin_seconds(&self) -> u32 {
         self.origin_seconds
     }
@@ -147,6 +151,7 @@ impl Film {
             subtitles: Vec::new(),
             note: (!notes.is_empty()).then(|| notes.join("; ")),
             added,
+            files: Vec::new(),
         })
     }
 }
@@ -224,8 +229,12 @@ fn describe_more(made: &Made, cuts: &[Cut], track: &Track) -> AddedTrack {
         TrackKind::Audio { .. } => Vec::new(),
         TrackKind::Video { .. } => cuts
             .iter()
-            .map(|cut| samples(cut).first().map_or(0, |sample| sample.size))
-            .collect(),
+            .map(|cut| {
+                let first = samples(cut).first().filter(|sample| sample.is_key())?;
+                Some(header::size(samples(cut)) + u64::from(first.size))
+            })
+            .collect::<Option<_>>()
+            .unwrap_or_default(),
     };
     AddedTrack {
         transport_sizes: sizes.collect::<Option<_>>().unwrap_or_default(),

@@ -5,7 +5,7 @@
 //! `build` leads: `sniff` and `gate` look at the bytes, `probe` asks the tool, `select` chooses
 //! streams, `tool` runs the muxer, `fmp4` reads what it writes, `collect` and `search` find each
 //! sample's bytes, `film` with `timeline` and `plan` cuts, `record`, `header` and `init` describe segments,
-//! `subtitle` brings the texts, `transport` muxes MPEG-TS. `views` and `playlist` then answer from [`crate::model::Views`] alone.
+//! `subtitle` and `beside` bring texts and whole files, `transport` muxes MPEG-TS. `views` and `playlist` then answer from [`crate::model::Views`] alone.
 
 pub mod build;
 pub mod error;
@@ -20,6 +20,7 @@ pub mod views;
 
 pub mod sniff;
 
+mod beside;
 mod boxes;
 mod collect;
 mod esds;
@@ -27,6 +28,7 @@ mod film;
 mod fmp4;
 mod gate;
 mod header;
+mod iframes;
 mod init;
 mod language;
 mod nal;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::iframes;
 use crate::model::{SegmentInfo, Subtitle, Track, TrackKind, Views};
 
 /// What surrounds the URI of each media playlist in the multivariant one.
@@ -143,6 +144,7 @@ pub fn master(views: &Views, form: Form, uris: &MasterUris) -> String {
     subtitle_media(&mut renditions, &views.subtitles, form, uris);
     if form == Form::Fmp4 {
         text.push_str(&std::mem::take(&mut renditions));
+        iframes::variant(&mut text, views, uris);
     }
     let video = views
         .tracks
@@ -274,7 +276,7 @@ fn variant(
     let _infallible = writeln!(text, "\n{}", uri(uris, &track_name(views, lead)));
 }
 
-fn uri(uris: &MasterUris, name: &str) -> String {
+pub(super) fn uri(uris: &MasterUris, name: &str) -> String {
     format!("{}{name}.m3u8{}", uris.prefix, uris.suffix)
 }
 
@@ -377,9 +379,13 @@ pub fn media(views: &Views, form: Form, name: &str) -> Option<String> {
                 .find(|&index| form == Form::Fmp4 && subtitle_name(index) == name)
                 .and_then(|index| subtitle(views, index))
         })
+        .or_else(|| {
+            let asked = form == Form::Fmp4 && name == iframes::NAME;
+            asked.then(|| iframes::media(views)).flatten()
+        })
 }
 
-fn head(views: &Views, form: Form) -> String {
+pub(super) fn head(views: &Views, form: Form) -> String {
     format!(
         "#EXTM3U\n#EXT-X-VERSION:{}\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n",
         form.version(),
@@ -387,7 +393,7 @@ fn head(views: &Views, form: Form) -> String {
     )
 }
 
-fn extinf(text: &mut String, segment: SegmentInfo, timescale: u32) {
+pub(super) fn extinf(text: &mut String, segment: SegmentInfo, timescale: u32) {
     let seconds = f64::from(segment.duration) / f64::from(timescale.max(1));
     let _infallible = writeln!(text, "#EXTINF:{seconds:.6},");
 }

@@ -87,6 +87,17 @@ impl Stream {
         let text = ["subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"];
         self.codec_type == "subtitle" && text.contains(&self.codec_name.as_str())
     }
+    /// Whether it is pictures that a file of its own can hold.
+    #[must_use]
+    pub fn is_bitmap_subtitle(&self) -> bool {
+        let known = ["hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle"];
+        self.codec_type == "subtitle" && known.contains(&self.codec_name.as_str())
+    }
+    #[must_use]
+    pub fn is_font(&self) -> bool {
+        let named = matches!(self.codec_name.as_str(), "ttf" | "otf");
+        self.codec_type == "attachment" && (named || self.tag("mimetype").contains("font"))
+    }
     /// Whether MP4 carries it and some player of HLS takes it from there. One stream that ffmpeg's
     /// MP4 muxer refuses would make the whole pass fail, so this is a list of what it takes.
     #[must_use]

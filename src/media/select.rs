@@ -9,7 +9,9 @@ use super::tool::{Pick, Way};
 pub const AAC_CHANNELS: u16 = 2;
 /// Audio tracks that a film gets.
 const MAX_AUDIO: usize = 32;
-/// Text subtitles that are taken of one film.
+/// Fonts that are taken of one film.
+const MAX_FONTS: usize = 64;
+/// Subtitles of text, and of pictures, that are taken of one film.
 const MAX_SUBTITLES: usize = 64;
 
 /// The streams to work on.
@@ -19,6 +21,9 @@ pub struct Selection {
     /// In the source's order.
     pub audio: Vec<Audio>,
     pub subtitles: Vec<Stream>,
+    /// Subtitles that are pictures.
+    pub bitmaps: Vec<Stream>,
+    pub fonts: Vec<Stream>,
     /// What a viewer will miss.
     pub notes: Vec<String>,
 }
@@ -123,6 +128,12 @@ pub fn select(probe: &Probe) -> Result<Selection, String> {
         .cloned()
         .collect();
     selection.subtitles.truncate(MAX_SUBTITLES);
+    let streams = |wanted: fn(&Stream) -> bool, most| {
+        let found = probe.streams.iter().filter(move |stream| wanted(stream));
+        found.take(most).cloned().collect()
+    };
+    selection.bitmaps = streams(Stream::is_bitmap_subtitle, MAX_SUBTITLES);
+    selection.fonts = streams(Stream::is_font, MAX_FONTS);
     if selection.video.is_none() && selection.audio.is_empty() {
         return Err("no HLS: it has neither video nor audio".to_owned());
     }

@@ -5,12 +5,14 @@
 //! zero; WebVTT segments name it by X-TIMESTAMP-MAP (RFC 8216 §3.5).
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use crate::model::{ByteRange, Subtitle, SubtitleFormat};
+use crate::model::{AddedFile, ByteRange, Subtitle, SubtitleFormat};
 
+use super::beside;
 use super::build::Job;
 use super::collect::{DerivedWriter, unnamed_file};
 use super::error::MediaError;
@@ -44,24 +46,31 @@ struct Cue {
 pub(super) fn extract(
     job: &Job,
     container: Container,
-    streams: &[Stream],
+    (streams, bitmaps): (&[Stream], &[Stream]),
     film: &Film,
     derived: &mut DerivedWriter,
     notes: &mut Vec<String>,
-) -> Result<Vec<Subtitle>, MediaError> {
-    if streams.is_empty() {
-        return Ok(Vec::new());
+) -> Result<(Vec<Subtitle>, Vec<AddedFile>), MediaError> {
+    if streams.is_empty() && bitmaps.is_empty() {
+        return Ok(Default::default());
     }
-    let numbers = streams.iter().map(|stream| stream.index).collect();
-    let task = Task::CopySubtitles(numbers);
-    let mut file = unnamed_file(&job.derived, ".subtitles")?;
-    let complete = fetch(job, &job.source, container, &task, MAX_STREAMS, &mut file)?;
+    let mut bitmaps = bitmaps;
+    let mut copied = copy(job, container, streams, bitmaps)?;
+    if copied.is_none() && !bitmaps.is_empty() {
+        notes.push("its bitmap subtitles are in the file only".to_owned());
+        bitmaps = &[];
+        if !streams.is_empty() {
+            copied = copy(job, container, streams, bitmaps)?;
+        }
+    }
+    let Some(file) = copied else {
+        if !streams.is_empty() {
+            notes.push("its subtitles cannot be read".to_owned());
+        }
+        return Ok(Default::default());
+    };
     // The file has no name, but we can open it again by its number.
     let small = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    if !complete {
-        notes.push("its subtitles cannot be read".to_owned());
-        return Ok(Vec::new());
-    }
     let mut subtitles: Vec<Subtitle> = Vec::new();
     for (number, stream) in (0_u32..).zip(streams) {
         match extract_one(job, &small, number, stream, film, derived)? {
@@ -72,11 +81,33 @@ pub(super) fn extract(
             None => notes.push(format!("subtitle stream {} has no text", stream.index)),
         }
     }
-    Ok(subtitles)
+    let mut files: Vec<AddedFile> = Vec::new();
+    for (number, stream) in (0_u32..).skip(streams.len()).zip(bitmaps) {
+        match beside::bitmap(job, &small, number, stream, &files, derived)? {
+            Some(file) => files.push(file),
+            None => notes.push(format!("subtitle stream {} is empty", stream.index)),
+        }
+    }
+    Ok((subtitles, files))
+}
+
+/// All subtitles in a small file without a name, so that the film is read once for them.
+fn copy(
+    job: &Job,
+    container: Container,
+    texts: &[Stream],
+    bitmaps: &[Stream],
+) -> Result<Option<File>, MediaError> {
+    let all = texts.iter().chain(bitmaps);
+    let task = Task::CopySubtitles(all.map(|stream| stream.index).collect(), texts.len());
+    let limit = MAX_STREAMS + beside::MAX_BITMAPS * bitmaps.len() as u64;
+    let mut file = unnamed_file(&job.derived, ".subtitles")?;
+    let complete = fetch(job, &job.source, container, &task, limit, &mut file)?;
+    Ok(complete.then_some(file))
 }
 
 /// Runs `task` and writes at most `limit` bytes of its output; false when it failed.
-fn fetch(
+pub(super) fn fetch(
     job: &Job,
     source: &Path,
     container: Container,

@@ -31,10 +31,16 @@ pub enum Task {
     Remux(Vec<Pick>, Lead),
     /// One audio stream as AAC, stereo, in a fragmented MP4.
     EncodeAudio(u32),
-    /// These text streams, unchanged, into a small Matroska file.
-    CopySubtitles(Vec<u32>),
+    /// These streams, unchanged, into a small Matroska file: first so many of text, then bitmaps.
+    CopySubtitles(Vec<u32>, usize),
     /// The n-th stream of such a file as text.
     SubtitleText(u32, TextFormat),
+    /// The n-th stream of such a file alone.
+    SubtitleBitmap(u32, BitmapFormat),
+    /// An attachment, byte for byte.
+    Attachment(u32),
+    /// A picture of a video stream as JPEG, at so many milliseconds.
+    Picture(u32, u64),
 }
 
 /// A stream by its number in the source.
@@ -62,6 +68,14 @@ pub enum Way {
     CopiedFromAdts,
     /// Audio, as AAC stereo.
     Encoded,
+}
+
+/// Files of subtitles that are pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BitmapFormat {
+    /// As Blu-rays have them.
+    Sup,
+    Matroska,
 }
 
 /// Text of subtitles.
@@ -216,6 +230,8 @@ const FRAGMENTED_MP4: [&str; 9] = [
 const WITHOUT_METADATA: [&str; 4] = ["-map_metadata", "-1", "-map_chapters", "-1"];
 /// Of the AAC track beside what browsers cannot play.
 const AAC_RATE: &str = "160k";
+/// At most 640 pixels wide.
+const PICTURE_SIZE: &str = "scale=w='min(640,iw)':h=-2";
 /// Five seconds, in microseconds.
 const SHORT_FRAGMENTS: [&str; 2] = ["-frag_duration", "5000000"];
 /// A line of progress on stderr every few seconds: a pass for subtitles writes next to nothing, and
@@ -228,9 +244,17 @@ fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<St
     if let Some(count) = threads.filter(|_| *task != Task::Probe) {
         list.extend(["-threads".to_owned(), count.to_owned()]);
     }
-    if matches!(task, Task::SubtitleText(..)) {
+    match task {
         // The small file starts with its first cue, not with the film.
-        list.push("-copyts".to_owned());
+        Task::SubtitleText(..) | Task::SubtitleBitmap(..) => list.push("-copyts".to_owned()),
+        Task::Attachment(stream) => {
+            list.extend([format!("-dump_attachment:{stream}"), "pipe:1".to_owned()]);
+        }
+        Task::Picture(_, millis) => {
+            let at = format!("{}.{:03}", millis / 1000, millis % 1000);
+            list.extend(["-skip_frame", "nokey", "-ss", &at].map(str::to_owned));
+        }
+        _ => {}
     }
     list.extend(input(container));
     let mut add = |items: &[&str]| list.extend(items.iter().map(|item| (*item).to_owned()));
@@ -269,19 +293,35 @@ fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<St
             add(&SHORT_FRAGMENTS);
             add(&FRAGMENTED_MP4);
         }
-        Task::CopySubtitles(streams) => {
+        Task::CopySubtitles(streams, texts) => {
             for stream in streams {
                 add(&["-map", &format!("0:{stream}")]);
             }
             add(&PROGRESS);
+            add(&["-c", "copy"]);
             // MP4's own text format has no place in Matroska.
-            let codec = match container {
-                Container::Mp4 => "srt",
-                _ => "copy",
-            };
-            add(&["-c", codec]);
+            if container == Container::Mp4 {
+                for index in 0..*texts {
+                    add(&[&format!("-c:{index}"), "srt"]);
+                }
+            }
             add(&WITHOUT_METADATA);
             add(&["-f", "matroska", "pipe:1"]);
+        }
+        Task::SubtitleBitmap(stream, format) => {
+            let muxer = match format {
+                BitmapFormat::Sup => "sup",
+                BitmapFormat::Matroska => "matroska",
+            };
+            add(&["-map", &format!("0:{stream}"), "-c", "copy"]);
+            add(&["-f", muxer, "pipe:1"]);
+        }
+        // The attachment stands in the header; ffmpeg wants an output all the same.
+        Task::Attachment(_) => add(&["-map", "0", "-c", "copy", "-t", "0", "-f", "null", "-"]),
+        Task::Picture(stream, _) => {
+            add(&["-map", &format!("0:{stream}"), "-frames:v", "1"]);
+            add(&["-vf", PICTURE_SIZE, "-pix_fmt", "yuvj420p"]);
+            add(&["-c:v", "mjpeg", "-q:v", "4", "-f", "mjpeg", "pipe:1"]);
         }
         Task::SubtitleText(stream, format) => {
             let (codec, muxer) = match format {

@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use crate::model::{ByteRange, SubtitleFormat, Track, Views};
 
-use super::header;
 use super::playlist::{self, Form, MasterUris, subtitle_name, track_name};
 pub use super::record::MapError;
 use super::record::{self, Run, Segment};
 use super::transport::{Layout, Position};
+use super::{header, iframes};
 
 /// One name in a directory of views.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +99,10 @@ pub fn entries(views: &Views, directory: &str) -> Option<Vec<ViewEntry>> {
     if let Some(below) = in_transport(views, directory) {
         return transport_entries(views, below);
     }
+    let below = in_directory(views, directory);
+    if !below.is_empty() {
+        return Some(below);
+    }
     if let Some(index) = track_index(views, directory) {
         let track = &views.tracks[index];
         let mut list = vec![file(INIT.to_owned(), track.init.len() as u64)];
@@ -168,10 +172,40 @@ fn directory(name: String) -> ViewEntry {
     }
 }
 
+/// Whole files of the derived blob in a directory.
+fn in_directory(views: &Views, directory: &str) -> Vec<ViewEntry> {
+    let of = |path: &str| path.rsplit_once('/').map_or("", |(above, _)| above) == directory;
+    let files = views.files.iter().filter(|found| of(&found.path));
+    files
+        .map(|found| {
+            let name = found.path.rsplit('/').next().unwrap_or_default();
+            file(name.to_owned(), found.range.len)
+        })
+        .collect()
+}
+
+/// The directories of such files.
+fn directories(views: &Views) -> Vec<&str> {
+    let paths = views.files.iter();
+    let mut names: Vec<&str> = paths
+        .filter_map(|file| Some(file.path.split_once('/')?.0))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 fn root_entries(views: &Views) -> Vec<ViewEntry> {
     let mut list = playlists(views, Form::Fmp4);
     if Form::Transport.is_offered(views) {
         list.push(directory(TRANSPORT.to_owned()));
+    }
+    if let Some(text) = playlist::media(views, Form::Fmp4, iframes::NAME) {
+        list.push(file(format!("{}.m3u8", iframes::NAME), text.len() as u64));
+    }
+    list.extend(in_directory(views, ""));
+    for name in directories(views) {
+        list.push(directory(name.to_owned()));
     }
     for subtitle in &views.subtitles {
         for (format, range) in &subtitle.texts {
@@ -190,6 +224,9 @@ pub fn find(views: &Views, path: &str) -> Option<ViewNode> {
     let path = path.trim_matches('/');
     if let Some(below) = in_transport(views, path) {
         return find_transport(views, below);
+    }
+    if let Some(found) = views.files.iter().find(|file| file.path == path) {
+        return Some(derived(found.range));
     }
     match path.split_once('/') {
         None if path.is_empty() => Some(ViewNode::Directory),
@@ -235,7 +272,8 @@ fn find_in_root(views: &Views, name: &str) -> Option<ViewNode> {
     if name == MASTER {
         return Some(master(views, Form::Fmp4));
     }
-    if track_index(views, name).is_some() || subtitle_index(views, name).is_some() {
+    let known = track_index(views, name).or(subtitle_index(views, name));
+    if known.is_some() || directories(views).contains(&name) {
         return Some(ViewNode::Directory);
     }
     let (stem, extension) = name.rsplit_once('.')?;

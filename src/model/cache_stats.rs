@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct CacheStats {
     /// Blocks that a reader found.
     pub hits: u64,
+    pub hit_bytes: u64,
     /// Blocks that had to come from the store.
     pub misses: u64,
     /// Readers that waited for what another had asked for already.

@@ -27,4 +27,6 @@ pub use pieces::Pieces;
 pub use standing::{Standing, StoreStatus};
 pub use stored_views::{OLDEST_VIEWS_SCHEMA, VIEWS_SCHEMA};
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
-pub use views::{AddedTrack, SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind, Views};
+pub use views::{
+    AddedFile, AddedTrack, Purpose, SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind, Views,
+};

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::ViewsState;
-use super::views::{AddedTrack, Subtitle, Track, Views};
+use super::views::{AddedFile, AddedTrack, Subtitle, Track, Views};
 use super::{Blob, ByteRange, Change, Digest, Entry, EntryKind, FileContent};
 
 /// Newest schema of records that hold a [`ViewsState`], and the oldest that is read.
@@ -41,10 +41,11 @@ pub(super) struct ViewsV1 {
 pub(super) struct ViewsV2 {
     first: ViewsV1,
     added: Vec<AddedTrack>,
+    files: Vec<AddedFile>,
 }
 
 impl ViewsV1 {
-    fn with(self, added: Vec<AddedTrack>) -> ViewsState {
+    fn with(self, added: Vec<AddedTrack>, files: Vec<AddedFile>) -> ViewsState {
         ViewsState::Ready(Box::new(Views {
             derived: self.derived,
             map: self.map,
@@ -57,6 +58,7 @@ impl ViewsV1 {
             subtitles: self.subtitles,
             note: self.note,
             added,
+            files,
         }))
     }
 }
@@ -66,10 +68,10 @@ impl From<StoredViewsState> for ViewsState {
         match stored {
             StoredViewsState::Pending => Self::Pending,
             StoredViewsState::NotMedia => Self::NotMedia,
-            StoredViewsState::Ready(views) => views.with(Vec::new()),
+            StoredViewsState::Ready(views) => views.with(Vec::new(), Vec::new()),
             StoredViewsState::Unsupported(reason) => Self::Unsupported(reason),
             StoredViewsState::Unreadable(reason) => Self::Unreadable(reason),
-            StoredViewsState::ReadyV2(views) => views.first.with(views.added),
+            StoredViewsState::ReadyV2(views) => views.first.with(views.added, views.files),
         }
     }
 }
@@ -82,7 +84,7 @@ impl From<ViewsState> for StoredViewsState {
             ViewsState::Unsupported(reason) => Self::Unsupported(reason),
             ViewsState::Unreadable(reason) => Self::Unreadable(reason),
             ViewsState::Ready(views) => {
-                let added = views.added;
+                let (added, files) = (views.added, views.files);
                 let first = ViewsV1 {
                     derived: views.derived,
                     map: views.map,
@@ -95,10 +97,14 @@ impl From<ViewsState> for StoredViewsState {
                     subtitles: views.subtitles,
                     note: views.note,
                 };
-                if added.is_empty() {
+                if added.is_empty() && files.is_empty() {
                     Self::Ready(Box::new(first))
                 } else {
-                    Self::ReadyV2(Box::new(ViewsV2 { first, added }))
+                    Self::ReadyV2(Box::new(ViewsV2 {
+                        first,
+                        added,
+                        files,
+                    }))
                 }
             }
         }
@@ -111,7 +117,9 @@ impl ViewsState {
     #[must_use]
     pub fn schema(&self) -> u16 {
         match self {
-            Self::Ready(views) if !views.added.is_empty() => VIEWS_SCHEMA,
+            Self::Ready(views) if !(views.added.is_empty() && views.files.is_empty()) => {
+                VIEWS_SCHEMA
+            }
             _ => OLDEST_VIEWS_SCHEMA,
         }
     }

@@ -29,6 +29,27 @@ pub struct Views {
     pub note: Option<String>,
     /// One a track, in the same order; empty in what the first release made.
     pub added: Vec<AddedTrack>,
+    /// Whole files in the derived blob; none in what the first release made.
+    pub files: Vec<AddedFile>,
+}
+
+/// A whole file in the derived blob. Frozen as version 2.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedFile {
+    /// From the film's directory of views, with at most one directory: `thumbnail.jpg`, `eng.sup`,
+    /// `fonts/Arial.ttf`.
+    pub path: String,
+    pub purpose: Purpose,
+    pub range: ByteRange,
+}
+
+/// What a file beside the tracks is for. Append-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    Picture,
+    /// Subtitles that are pictures: they are shown as a sidecar, since HLS carries none.
+    Subtitle,
+    Font,
 }
 
 /// What the first release does not know of a track. Frozen as version 2.
@@ -36,8 +57,9 @@ pub struct Views {
 pub struct AddedTrack {
     /// Bytes of each segment as MPEG-TS; empty where that cannot carry the track.
     pub transport_sizes: Vec<u64>,
-    /// Bytes of the first picture of each segment; empty for audio.
-    pub first_pictures: Vec<u32>,
+    /// Bytes of each segment from its start to the end of its first picture; empty for audio, and
+    /// where one does not start with a key frame.
+    pub first_pictures: Vec<u64>,
 }
 
 impl Views {

@@ -13,7 +13,8 @@ use crate::index::{ChildKind, NodeKind};
 use crate::media::name::is_media_name;
 use crate::media::views::{self, ViewFile, ViewNode};
 use crate::model::{
-    Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Name, Views, ViewsState,
+    Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Name, Purpose, Views,
+    ViewsState,
 };
 
 /// A file together with its views.
@@ -187,18 +188,21 @@ impl Inner {
         };
         let (stem, _) = viewed.entry.name.split_extension();
         let mut found = Vec::new();
-        for subtitle in &known.subtitles {
+        let texts = known.subtitles.iter();
+        let texts = texts.map(|subtitle| (subtitle.key.clone(), format!("{}.srt", subtitle.key)));
+        let bitmaps = known.files.iter();
+        let bitmaps = bitmaps
+            .filter(|file| file.purpose == Purpose::Subtitle)
+            .map(|file| (file.path.clone(), file.path.clone()));
+        for (key, ending) in texts.chain(bitmaps) {
             let mut bytes = stem.to_vec();
-            bytes.extend_from_slice(format!(".{}.srt", subtitle.key).as_bytes());
+            bytes.extend_from_slice(format!(".{ending}").as_bytes());
             // A name that would be too long for the file system is left out, not cut.
             let Ok(name) = Name::new(bytes) else { continue };
             if content.hidden_sidecars.contains(&name) {
                 continue;
             }
-            let node = VirtualNode::Sidecar {
-                film,
-                key: subtitle.key.clone(),
-            };
+            let node = VirtualNode::Sidecar { film, key };
             found.push(VirtualChild {
                 name: name.into(),
                 node,
@@ -215,7 +219,8 @@ impl Inner {
         parent: EntryId,
         name: &Name,
     ) -> FsResult<Option<VirtualNode>> {
-        if !name.as_bytes().ends_with(b".srt") {
+        let (_, extension) = name.split_extension();
+        if !matches!(extension, b"srt" | b"sup" | b"mks") {
             return Ok(None);
         }
         let found = self.each_child(parent, crate::model::Ino(0), |child| {
@@ -233,9 +238,16 @@ impl Inner {
         Ok(found.break_value())
     }
 
-    /// The text of a sidecar is the direct subtitle view of the same key.
+    /// A sidecar is the direct view of the same key: of a text as `.srt`, of pictures the file.
     pub(super) fn sidecar_view(&self, film: EntryId, key: &str) -> FsResult<ViewFile> {
-        match self.viewed(film)?.node(&format!("{key}.srt"))? {
+        let viewed = self.viewed(film)?;
+        let is_file = viewed.views()?.files.iter().any(|file| file.path == key);
+        let path = if is_file {
+            key.to_owned()
+        } else {
+            format!("{key}.srt")
+        };
+        match viewed.node(&path)? {
             ViewNode::File(view) => Ok(view),
             ViewNode::Directory => Err(ErrorKind::NotFound.into()),
         }

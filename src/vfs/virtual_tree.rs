@@ -68,7 +68,8 @@ pub enum VirtualNode {
         file: EntryId,
         path: String,
     },
-    /// Subtitle `key` of a film as `.srt`, in the film's directory.
+    /// Subtitle `key` of a film in the film's directory: a text as `.srt`, pictures by the name of
+    /// their view.
     Sidecar {
         film: EntryId,
         key: String,

@@ -115,7 +115,8 @@ fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
     );
     hls_m3u8::MasterPlaylist::try_from(master.text().as_str()).unwrap();
     let playlists = addresses(&master.text());
-    assert_eq!(playlists.len(), 5, "{}", master.text());
+    // A picture and its key frames, two languages, two subtitles.
+    assert_eq!(playlists.len(), 6, "{}", master.text());
     let mut segments = 0;
     for address in playlists {
         assert!(

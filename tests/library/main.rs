@@ -14,6 +14,8 @@ mod material;
 mod names;
 mod reads;
 mod recovery;
+#[path = "../media/sample.rs"]
+mod sample;
 mod sidecars;
 mod space;
 mod versions;

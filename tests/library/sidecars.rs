@@ -25,6 +25,25 @@ fn sidecars_are_listed_and_read() {
     assert_eq!(text.len() as u64, house.attr(ENG).unwrap().size);
 }
 
+/// Subtitles that are pictures, of a real file: HLS has no place for them, players do.
+#[test]
+fn bitmap_subtitles_are_sidecars_like_the_others() {
+    let house = House::new();
+    let bytes = std::fs::read(crate::sample::sample("subtitles_pgs.mkv")).unwrap();
+    house.stored("Heat/heat.mkv", &bytes);
+    let english = "Heat/heat.eng.sup";
+    assert_eq!(
+        house.names("Heat"),
+        ["heat.eng.sup", "heat.fre.sup", "heat.mkv"]
+    );
+    let sup = house.read(english).unwrap();
+    assert!(sup.starts_with(b"PG"), "no PGS");
+    assert_eq!(sup.len() as u64, house.attr(english).unwrap().size);
+    house.remove(english).unwrap();
+    assert_eq!(house.names("Heat"), ["heat.fre.sup", "heat.mkv"]);
+    assert_eq!(house.read(english).unwrap_err().kind, ErrorKind::NotFound);
+}
+
 #[test]
 fn a_deleted_sidecar_stays_away_also_after_a_recovery() {
     let mut house = with_film();

@@ -192,3 +192,20 @@ fn a_missing_tool_is_named() {
         "{error}"
     );
 }
+
+/// A decoder that crashes takes its track with it, not the film.
+#[test]
+fn what_cannot_be_decoded_is_missed_and_the_film_plays() {
+    let (_keep, tool) =
+        broken_tool("case \"$*\" in *aac*|*mjpeg*) kill -11 $$;; esac\nexec ffmpeg \"$@\"");
+    let built = build_with(&tool, &film("hevc.mkv"));
+    super::check::check(&built);
+    let codecs: Vec<&str> = built
+        .views
+        .tracks
+        .iter()
+        .map(|t| t.codec.as_str())
+        .collect();
+    assert_eq!(codecs, ["hvc1.2.4.L63.90", "ac-3"]);
+    assert_eq!(built.views.files, []);
+}

@@ -4,8 +4,10 @@
 
 mod audio;
 mod bad;
+mod beside;
 mod check;
 mod confined;
 mod films;
+mod sample;
 mod support;
 mod transport;

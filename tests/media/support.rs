@@ -159,7 +159,9 @@ impl Built {
     pub fn directories_in(&self, directory: &str) -> Vec<String> {
         let list = views::entries(&self.views, directory).unwrap();
         list.into_iter()
-            .filter(|entry| entry.kind == ViewKind::Directory && entry.name != "ts")
+            .filter(|entry| {
+                entry.kind == ViewKind::Directory && !["ts", "fonts"].contains(&entry.name.as_str())
+            })
             .map(|entry| {
                 format!("{directory}/{}", entry.name)
                     .trim_start_matches('/')

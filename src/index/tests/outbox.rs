@@ -89,6 +89,7 @@ fn views_in_the_spool() -> Views {
         subtitles: Vec::new(),
         note: None,
         added: Vec::new(),
+        files: Vec::new(),
     }
 }
 
