@@ -97,7 +97,8 @@ def mapped(run, source, directory):
 
 def ingest(run):
     """A film of --ingest-mb from its close until it is planned and mapped, against ten copy passes over it."""
-    directory = scratch()
+    # Spool and store, or one of the ten copies.
+    directory = scratch(room=3 * run.ingest_mb * 1_000_000)
     try:
         source = media.wide(f"ingest-{run.ingest_mb}.mkv", run.ingest_mb / 43)
         gib = os.path.getsize(source) / 2**30

@@ -11,14 +11,16 @@ import urllib.request
 from .programs import Program, unmount
 
 MEMORY = "/dev/shm"
+# A film of 1 GiB in spool, store and a peer's cache.
 ROOM = 6 << 30
 
 
-def scratch():
-    """A directory for a line: in memory, so that no disk is measured; else where TMPDIR says."""
+def scratch(room=ROOM):
+    """A directory for a line: in memory where there is room in bytes, so that no disk is measured; else where
+    TMPDIR says."""
     try:
         space = os.statvfs(MEMORY)
-        in_memory = space.f_bavail * space.f_frsize >= ROOM
+        in_memory = space.f_bavail * space.f_frsize >= room
     except OSError:
         in_memory = False
     return tempfile.mkdtemp(prefix="tgfs-bench-", dir=MEMORY if in_memory else os.environ.get("TMPDIR"))

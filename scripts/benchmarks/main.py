@@ -5,7 +5,6 @@ import datetime
 import json
 import os
 import sys
-import time
 from dataclasses import dataclass, field
 
 from . import gateway, ingest, library, memory, mount, names, players, probes, programs, report, telegram
@@ -55,11 +54,12 @@ def main(usage):
     parser.add_argument("lines", nargs="*", metavar="LINE", default=[])
     options = parser.parse_args()
     lines = chosen(parser, options.lines)
-    run = Run(programs=os.path.abspath(options.programs) if options.programs else programs.build(), 
+    run = Run(programs=os.path.abspath(options.programs) if options.programs else programs.build(),
               film_mb=options.film_mb, files=options.files, films=options.films, ingest_mb=options.ingest_mb)
     if options.bots:
         run.bots = [int(number) for number in options.bots.split(",")]
-    results = {}
+    results = {"machine": report.machine() | {"begun": datetime.datetime.now().isoformat(timespec="seconds")}}
+    print(", ".join(f"{name}: {value}" for name, value in results["machine"].items()))
     for name in lines:
         print(f"\n## {name}\n{LINES[name].__doc__}\n", flush=True)
         results[name] = LINES[name](run)

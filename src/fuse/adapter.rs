@@ -241,7 +241,7 @@ impl Filesystem for Adapter {
         let vfs = self.vfs.clone();
         let work = async move { vfs.read(handle(open), offset, u64::from(size)).await };
         let accept = |data: Bytes, reply: ReplyData| reply.data(&data);
-        self.spawn("read", self.deadlines.read, reply, work, accept);
+        self.spawn_unless_done("read", self.deadlines.read, reply, work, accept);
     }
 
     fn write(

@@ -1,7 +1,8 @@
 //! How a request becomes a call of [`Vfs`]. Requests that touch only the local index are answered on
 //! the event loop's own thread. Those that may wait (for the remote, the spool, room) run as tasks
 //! with the reply inside them, each with an outer deadline: fuser cannot tell us of signals, so a
-//! caller can only die after its request was answered.
+//! caller can only die after its request was answered. A read is begun on the event loop's thread, and
+//! becomes a task where its bytes are not at hand.
 //!
 //! No request sends a notification to the kernel: `inval_*` from here would wait for a page or a
 //! directory lock that the kernel holds until this very request is answered.
@@ -9,6 +10,7 @@
 use std::ffi::OsStr;
 use std::future::Future;
 use std::os::unix::ffi::OsStrExt;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fuser::{FileHandle, INodeNo, OpenFlags, ReplyCreate, ReplyEmpty, ReplyEntry};
@@ -48,16 +50,40 @@ impl Adapter {
         T: Send + 'static,
         R: Refuse + Send + 'static,
     {
-        self.tasks.spawn(async move {
-            let result = match tokio::time::timeout(deadline, work).await {
-                Ok(result) => result,
-                Err(_) => Err(FsError::new(
-                    ErrorKind::RemoteUnavailable,
-                    format!("{operation} took longer than {} s", deadline.as_secs()),
-                )),
-            };
-            finish(operation, result, reply, accept);
-        });
+        let work = within(operation, deadline, work);
+        self.tasks
+            .spawn(async move { finish(operation, work.await, reply, accept) });
+    }
+
+    /// As [`Self::spawn`], for work that seldom has to wait: what is done at once is answered from
+    /// here, since waking another thread would take longer than reading 64 KiB from memory does.
+    pub(super) fn spawn_unless_done<T, R>(
+        &self,
+        operation: &'static str,
+        deadline: Duration,
+        reply: R,
+        work: impl Future<Output = FsResult<T>> + Send + 'static,
+        accept: impl FnOnce(T, R) + Send + 'static,
+    ) where
+        T: Send + 'static,
+        R: Refuse + Send + 'static,
+    {
+        let mut work = Box::pin(within(operation, deadline, work));
+        let begun = {
+            // Timers and tasks of the work belong to the runtime.
+            let _runtime = self.tasks.enter();
+            // Nobody is to be woken: whoever goes on with it asks again.
+            let mut nobody = Context::from_waker(Waker::noop());
+            guarded(|| Ok(work.as_mut().poll(&mut nobody)))
+        };
+        match begun {
+            Ok(Poll::Pending) => {
+                self.tasks
+                    .spawn(async move { finish(operation, work.await, reply, accept) });
+            }
+            Ok(Poll::Ready(result)) => finish(operation, result, reply, accept),
+            Err(error) => finish(operation, Err(error), reply, accept),
+        }
     }
 
     pub(super) fn enter(
@@ -123,6 +149,22 @@ impl Adapter {
         };
         self.spawn("create", self.deadlines.write, reply, work, accept_created);
     }
+}
+
+/// The outcome of `work`, or EIO after `deadline`.
+async fn within<T>(
+    operation: &'static str,
+    deadline: Duration,
+    work: impl Future<Output = FsResult<T>>,
+) -> FsResult<T> {
+    tokio::time::timeout(deadline, work)
+        .await
+        .unwrap_or_else(|_| {
+            Err(FsError::new(
+                ErrorKind::RemoteUnavailable,
+                format!("{operation} took longer than {} s", deadline.as_secs()),
+            ))
+        })
 }
 
 pub(super) fn accept_created((attr, opened): (Attr, Opened), reply: ReplyCreate) {
