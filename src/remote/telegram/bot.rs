@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use grammers_tl_types::{Deserializable, RemoteCall, Serializable, enums, functions};
+use grammers_tl_types::{Deserializable, RemoteCall, Serializable, enums, functions, types};
 use tokio::time::Instant;
 
 use super::call_error::CallError;
@@ -39,8 +39,9 @@ pub struct Bot {
     keys: Arc<dyn KeyStore>,
     /// 0: not signed in yet.
     home: AtomicI32,
-    /// One move to another data centre at a time.
-    entering: tokio::sync::Mutex<()>,
+    /// One move to another data centre at a time; what was exported for one and not used there yet,
+    /// since whoever asked went away. Asking again so soon means a wait.
+    entering: tokio::sync::Mutex<HashMap<i32, types::auth::ExportedAuthorization>>,
     /// One sign-in at a time; the last one that was refused for good.
     signing: tokio::sync::Mutex<Option<(Instant, CallError)>>,
     lanes: Mutex<HashMap<(i32, Purpose), Arc<Lanes>>>,
@@ -216,13 +217,20 @@ impl Bot {
     /// Takes the bot's authorization along to another data centre (`auth.exportAuthorization`,
     /// `auth.importAuthorization`), which holds files that it shall read.
     async fn enter_foreign(&self, dc: i32) -> Result<Key, CallError> {
-        let _turn = self.entering.lock().await;
+        let mut tickets = self.entering.lock().await;
         if let Some(key) = self.stored_key(dc) {
             return Ok(key);
         }
-        let request = functions::auth::ExportAuthorization { dc_id: dc };
-        let enums::auth::ExportedAuthorization::Authorization(exported) =
-            Box::pin(self.call(&request)).await?;
+        let exported = match tickets.get(&dc) {
+            Some(exported) => exported.clone(),
+            None => {
+                let request = functions::auth::ExportAuthorization { dc_id: dc };
+                let enums::auth::ExportedAuthorization::Authorization(exported) =
+                    Box::pin(self.call(&request)).await?;
+                tickets.insert(dc, exported.clone());
+                exported
+            }
+        };
         let key = self.agree(dc).await?;
         let target = Target {
             centres: Arc::clone(&self.centres),
@@ -234,9 +242,14 @@ impl Bot {
             id: exported.id,
             bytes: exported.bytes,
         };
-        Lanes::new(target, Purpose::Control, None)
+        let entered = Lanes::new(target, Purpose::Control, None)
             .call(Purpose::Control, request.to_bytes().into(), 0, CALL_LIMIT)
-            .await?;
+            .await;
+        // What the service has looked at is of no use any more.
+        if !matches!(&entered, Err(error) if error.is_passing()) {
+            tickets.remove(&dc);
+        }
+        entered?;
         self.keep(&self.key_name(dc), &key);
         Ok(key)
     }
