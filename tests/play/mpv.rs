@@ -13,9 +13,14 @@ const WAVE_HEAD_BYTES: usize = 44;
 
 /// Plays `arguments` to the end as fast as it can; what it said.
 fn mpv(arguments: &[&str]) -> String {
+    mpv_in_time(&[&["--untimed", "--ao-null-untimed=yes"], arguments].concat())
+}
+
+/// Plays `arguments` to the end; what it said.
+fn mpv_in_time(arguments: &[&str]) -> String {
     need("mpv", "mpv");
     let output = Command::new("mpv")
-        .args(["--no-config", "--untimed", "--ao-null-untimed=yes"])
+        .arg("--no-config")
         .args(arguments)
         .stdin(Stdio::null())
         .output()
@@ -113,20 +118,20 @@ fn mpv_lets_choose_each_track() {
     ];
     for (track, hertz, language, cue) in choices {
         let sound = library.daemon.directory().join(format!("{track}.wav"));
-        let said = mpv(&[
-            // Without a picture it prints the subtitles.
-            "--vid=no",
+        let playlist = library.playlist();
+        let (aid, sid) = (format!("--aid={track}"), format!("--sid={track}"));
+        // Without a picture it prints the subtitles.
+        let chosen = ["--vid=no", &aid, &sid, &english, &spanish, &playlist];
+        let to_file = [
             "--ao=pcm",
             "--audio-format=s16",
             &format!("--ao-pcm-file={}", sound.display()),
-            &format!("--aid={track}"),
-            &format!("--sid={track}"),
-            &english,
-            &spanish,
-            &library.playlist(),
-        ]);
+        ];
+        let said = mpv(&[&to_file[..], &chosen].concat());
         assert!(is_chosen(&said, language), "{said}");
-        assert!(is_chosen(&said, &format!("--sid={track}")), "{said}");
+        assert!(is_chosen(&said, &sid), "{said}");
+        // What is played faster than it is printed is not printed.
+        let said = mpv_in_time(&[&["--ao=null", "--speed=8"], &chosen[..]].concat());
         assert!(said.contains(cue), "{said}");
         let (found, meant) = (crossings(&sound), 2 * hertz * SECONDS);
         assert!(
@@ -135,9 +140,10 @@ fn mpv_lets_choose_each_track() {
         );
     }
     // The file itself has its subtitles inside.
-    let said = mpv(&[
+    let said = mpv_in_time(&[
         "--vid=no",
         "--ao=null",
+        "--speed=8",
         "--sid=2",
         &library.url("fs/film.mkv"),
     ]);

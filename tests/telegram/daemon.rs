@@ -13,7 +13,7 @@ use crate::scratch::{Ended, Scratch};
 use crate::service::Service;
 
 /// How long something that has to happen is waited for; two cores may be shared by many.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 pub struct Site {
     scratch: Scratch,
@@ -190,7 +190,7 @@ impl Drop for Site {
     fn drop(&mut self) {
         let _ = clean_stale(&self.mountpoint);
         if std::thread::panicking() {
-            eprintln!("{}", self.log());
+            eprintln!("{}\n{}", self.log(), self.run(&["status"]).stdout);
         }
     }
 }

@@ -91,6 +91,8 @@ fn what_lies_in_the_disk_cache_is_read_by_a_start_that_does_not_reach_the_servic
         fs::write(site.file("far.bin"), &bytes).unwrap();
         site.finish(daemon);
         let daemon = site.start();
+        // What the last run left in the spool would be read there.
+        wait_for("the spool is empty", || site.stat("spool", "size") == 0);
         assert!(fs::read(site.file("read.bin")).unwrap() == bytes);
         assert!(site.stat("cache", "misses") > 0);
         site.finish(daemon);

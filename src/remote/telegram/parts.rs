@@ -2,7 +2,7 @@
 //! (<https://core.telegram.org/api/files#uploading-files>).
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,8 +25,11 @@ const BIG_BYTES: u64 = 10 * 1024 * 1024;
 pub const PART_LIMIT: Duration = Duration::from_secs(60);
 /// A part that takes so many times as long as most is sent again: the service forgets some...
 const LATE: u32 = 8;
-/// ...but not before this, and once: what is slow because much is under way gets no faster by more.
+/// ...but not before this, and each time later: what is slow because much is under way gets no faster
+/// by more.
 const LEAST_LATE: Duration = Duration::from_secs(8);
+/// As long as nothing is known of how long parts take.
+const UNKNOWN_LATE: Duration = Duration::from_secs(20);
 /// How long one part is tried on one bot.
 const PART_PATIENCE: Duration = Duration::from_secs(180);
 /// A wait up to this long is waited out by the bot itself; above it the pack may go elsewhere.
@@ -166,12 +169,10 @@ impl Upload {
         let range = ByteRange::new(offset, PART_BYTES.min(source.len() - offset));
         let bytes = source.read(range).await?;
         let request = self.request(source, part, &bytes);
-        let tried = AtomicBool::new(false);
+        let tries = AtomicU32::new(0);
         let attempt = || async {
-            let limit = match tried.swap(true, Ordering::Relaxed) {
-                false => first_limit(bot).await,
-                true => PART_LIMIT,
-            };
+            let later = 2_u32.saturating_pow(tries.fetch_add(1, Ordering::Relaxed));
+            let limit = first_limit(bot).await.saturating_mul(later).min(PART_LIMIT);
             let sent = bot.send(None, Purpose::Write, request.clone(), range.len, limit);
             match sent.await {
                 Ok(_) => Ok(None),
@@ -214,7 +215,7 @@ async fn first_limit(bot: &Bot) -> Duration {
         Err(_) => None,
     };
     let usual = lanes.and_then(|lanes| lanes.usual(0.8));
-    usual.map_or(PART_LIMIT, |usual| {
+    usual.map_or(UNKNOWN_LATE, |usual| {
         (usual * LATE).clamp(LEAST_LATE, PART_LIMIT)
     })
 }
