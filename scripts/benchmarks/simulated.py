@@ -12,6 +12,15 @@ from .programs import Program, unmount
 MB = 1_000_000
 
 
+# Manifests that may go one right after the other (three), at one in 15 s, with a second to spare.
+REST_SECONDS = 46
+
+
+def rest():
+    """As long as a household waits between two films: the next manifests go at once."""
+    time.sleep(REST_SECONDS)
+
+
 class Stage:
     """A simulator, and a daemon with a mount, in a scratch directory."""
 
@@ -62,8 +71,7 @@ class Stage:
         with open(self.mnt("warm"), "wb") as warm:
             warm.write(b"w" * 5_000_000)
         self.tgfs("status", "--wait", "/warm")
-        # The next manifest goes out at once only when none did in the last 15 s.
-        time.sleep(16)
+        rest()
 
     def close(self):
         if self.daemon:

@@ -1,5 +1,6 @@
 """Uploads and cold reads over the simulated Telegram."""
 
+import math
 import os
 import random
 import shutil
@@ -8,7 +9,7 @@ import time
 
 from . import media
 from .report import load
-from .simulated import MB, Stage, scratch_film, store, timed_reads
+from .simulated import MB, Stage, rest, scratch_film, store, timed_reads
 
 
 def upload(run):
@@ -60,11 +61,11 @@ def settled(run):
             begun = time.monotonic()
             stage.tgfs("status", "--wait", f"/{name}")
             seconds = time.monotonic() - begun
-            transfer = megabytes / (4 * 8)
+            # Each of its packs of 64 MiB and a little less goes out over one bot.
+            transfer = megabytes / math.ceil(megabytes * MB / (64 << 20)) / 8
             rows.append({"MB": round(megabytes), "stored s": round(seconds, 1), "transfer s": round(transfer, 1),
                          "beside it s": round(seconds - transfer, 1), "load": load()})
-            # The next manifest goes out at once only when none did in the last 15 s.
-            time.sleep(20)
+            rest()
     finally:
         stage.close()
     return rows
