@@ -238,25 +238,29 @@ async fn multivariant(
 /// A media playlist of the film as MPEG-TS.
 async fn transport_media(
     State(gateway): Gate,
-    Path((audience, id, name)): Path<(String, String, String)>,
+    Path(asked): Path<(String, String, String)>,
     request: Parts,
 ) -> Answer {
-    match asked_playlist(&audience, &id, &request) {
-        Some(asked) if name.ends_with(".m3u8") => {
-            playlist::media(&gateway, asked, Form::Transport, &name).await
-        }
-        _ => nothing(),
-    }
+    media_in(&gateway, asked, Form::Transport, &request).await
 }
 
 async fn media(
     State(gateway): Gate,
-    Path((audience, id, name)): Path<(String, String, String)>,
+    Path(asked): Path<(String, String, String)>,
     request: Parts,
 ) -> Answer {
-    match asked_playlist(&audience, &id, &request) {
+    media_in(&gateway, asked, Form::Fmp4, &request).await
+}
+
+async fn media_in(
+    gateway: &SharedGateway,
+    (audience, id, name): (String, String, String),
+    form: Form,
+    request: &Parts,
+) -> Answer {
+    match asked_playlist(&audience, &id, request) {
         Some(asked) if name.ends_with(".m3u8") => {
-            playlist::media(&gateway, asked, Form::Fmp4, &name).await
+            playlist::media(gateway, asked, form, &name).await
         }
         _ => nothing(),
     }
