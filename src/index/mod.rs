@@ -5,6 +5,8 @@
 //! then applied to the rows in one batch.
 
 mod change;
+mod check;
+mod clean;
 mod draft;
 mod error;
 mod journal;
@@ -170,14 +172,24 @@ impl Index {
         self.syncer.sync()
     }
 
-    /// Makes the rows durable and the journal short; for a clean shutdown.
+    /// Makes the rows durable and the journal short, closes the database and marks that all of it
+    /// was left whole. Whoever still asks opens it again, and the mark counts no more.
     ///
     /// # Errors
     /// When the disk fails; nothing is lost then, the next start takes longer.
     pub fn shutdown(&self) -> Result<(), IndexError> {
         self.sync()?;
         let mut writer = self.shared.writer();
-        self.shared.compact(&mut writer)
+        self.shared.compact(&mut writer)?;
+        if let Some(store) = self.shared.store_mut().take() {
+            store.close()?;
+        }
+        let directory = &self.shared.directory;
+        let marked = match directory.parent() {
+            Some(state) => clean::leave(state, directory),
+            None => Ok(()),
+        };
+        marked.map_err(|error| IndexError::io("mark", directory, error))
     }
 
     /// # Errors

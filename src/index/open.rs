@@ -1,22 +1,22 @@
 //! Opening a state: who may, what is there, and what has to be repaired.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::change::{Origin, draft_changes};
-use super::draft::{Draft, row_sum};
+use super::check;
+use super::clean::{self, Left};
+use super::draft::Draft;
 use super::error::IndexError;
 use super::journal::{self, Journal, Replay};
 use super::record::{FillV1, IdentityV1, JournalHeaderV1, JournalRecordV1, LogHeadV1, MetaV1};
 use super::store::{Space, Store, StoreError};
 use super::{
-    Activity, Index, Shared, Writer, database, journal_directory, key, outbox, replay, standing,
+    Activity, Index, Shared, Writer, database, journal_directory, outbox, replay, standing,
 };
-use crate::codec::{self, decode};
 use crate::disk::{self, DirectoryLock, LockError};
 use crate::model::{
     Attributes, Change, Entry, EntryId, EntryKind, Ino, LibraryId, Name, Seq, Timestamp, XattrMap,
@@ -73,7 +73,7 @@ pub struct OpenReport {
 
 impl Index {
     /// Opens a state directory, makes it when it is not there, and repairs what is damaged.
-    /// Blocking: reads every row once to check it.
+    /// Blocking: digests the files after a clean stop, else reads every row once to check it.
     ///
     /// # Errors
     /// [`IndexError::Locked`] names the process that has it, [`IndexError::NewerVersion`] leaves
@@ -233,7 +233,8 @@ fn open_rows(
             replay.cut_bytes
         ));
     }
-    if let Some((store, meta)) = open_existing(&directory, replayed, report)? {
+    let left = clean::take(state, &directory);
+    if let Some((store, meta)) = open_existing(&directory, left, replayed, report)? {
         let meta = roll_forward(&store, meta, replayed, report)?;
         report.must_fill = meta.fill == FillV1::Needed;
         return Ok((store, meta));
@@ -275,13 +276,14 @@ fn empty_meta(replayed: Option<&Replay>, fill: FillV1) -> MetaV1 {
 /// The ladder: as it is, without sled's snapshot, not at all.
 fn open_existing(
     directory: &Path,
+    left: Left,
     replayed: Option<&Replay>,
     report: &mut OpenReport,
 ) -> Result<Option<(Store, MetaV1)>, IndexError> {
     if !directory.exists() {
         return Ok(None);
     }
-    match try_open(directory, replayed) {
+    match try_open(directory, left, replayed) {
         Ok(found) => return Ok(found),
         Err(Failure::Fatal(error)) => return Err(error),
         Err(Failure::Damage(reason)) => report
@@ -291,7 +293,7 @@ fn open_existing(
     if set_snapshots_aside(directory)? == 0 {
         return Ok(None);
     }
-    match try_open(directory, replayed) {
+    match try_open(directory, Left::Somehow, replayed) {
         Ok(found) => {
             report.notes.push("it opened without its snapshot".into());
             Ok(found)
@@ -314,6 +316,7 @@ enum Failure {
 
 fn try_open(
     directory: &Path,
+    left: Left,
     replayed: Option<&Replay>,
 ) -> Result<Option<(Store, MetaV1)>, Failure> {
     let store = match Store::open(directory) {
@@ -328,7 +331,11 @@ fn try_open(
             _ => return Err(Failure::Fatal(IndexError::io("open", directory, error))),
         },
     };
-    let meta = match check_rows(&store) {
+    let head = match left {
+        Left::Clean => check::head(&store),
+        Left::Somehow => check::checked_head(&store),
+    };
+    let meta = match head {
         Ok(meta) => meta,
         Err(newer @ IndexError::NewerVersion { .. }) => return Err(Failure::Fatal(newer)),
         Err(error) => return Err(Failure::Damage(error.to_string())),
@@ -349,41 +356,6 @@ fn try_open(
         )));
     }
     Ok(Some((store, meta)))
-}
-
-/// Reads all rows: each must be whole, and their sum the one in the meta row.
-fn check_rows(store: &Store) -> Result<Option<MetaV1>, IndexError> {
-    let mut sum = 0_u64;
-    let mut meta = None;
-    let mut failed = None;
-    store.visit(Space::Records, b"", b"", &mut |row, value| {
-        if row == key::META {
-            meta = Some(value.to_vec());
-            return ControlFlow::Continue(());
-        }
-        sum = sum.wrapping_add(row_sum(row, value));
-        match codec::check(value) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
-    let Some(meta) = meta else {
-        return match sum {
-            0 => Ok(None),
-            _ => Err(IndexError::Damaged("its head row is gone".into())),
-        };
-    };
-    let meta: MetaV1 = decode(&meta)?;
-    if meta.sum != sum {
-        return Err(IndexError::Damaged("rows are missing".into()));
-    }
-    Ok(Some(meta))
 }
 
 fn set_snapshots_aside(directory: &Path) -> Result<usize, IndexError> {
@@ -478,7 +450,7 @@ pub(super) fn reopen(directory: &Path) -> Result<(Store, MetaV1), IndexError> {
         None => return Err(IndexError::Damaged("it has no directory".into())),
     };
     let replayed = journal::read(&journals)?;
-    match try_open(directory, replayed.as_ref()) {
+    match try_open(directory, Left::Somehow, replayed.as_ref()) {
         Ok(Some((store, meta))) => {
             let mut report = OpenReport::default();
             let meta = roll_forward(&store, meta, replayed.as_ref(), &mut report)?;

@@ -4,7 +4,7 @@
 //! syncs its file as well; after a failed write it refuses everything until it is opened anew.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -130,6 +130,26 @@ impl Store {
         // sled's own flush stops at sync_file_range.
         let synced = File::open(self.directory.join("db")).and_then(|file| file.sync_all());
         synced.map_err(StoreError::Io)
+    }
+
+    /// Returns when its files are as they will stay. sled's threads hold its lock until they end.
+    pub fn close(self) -> Result<(), StoreError> {
+        let file = self.directory.join("db");
+        guarded(move || {
+            drop(self);
+            Ok(())
+        })?;
+        let file = File::open(file).map_err(StoreError::Io)?;
+        let started = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) if started.elapsed() < RELEASE_WAIT => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => return Err(StoreError::Io(error.into())),
+            }
+        }
     }
 
     /// Bytes on disk.

@@ -1,3 +1,4 @@
+mod clean;
 mod damage;
 mod golden;
 mod outbox;

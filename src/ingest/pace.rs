@@ -73,6 +73,8 @@ pub struct Pace {
     looked: Option<Instant>,
     /// When all of the burst may be used again.
     full_at: Instant,
+    /// Until when names and times wait for a file's bytes.
+    patient_until: Option<Instant>,
 }
 
 impl Pace {
@@ -83,6 +85,7 @@ impl Pace {
             last: None,
             looked: None,
             full_at: Instant::now(),
+            patient_until: None,
         }
     }
 
@@ -99,9 +102,16 @@ impl Pace {
             Wish::Some => {
                 let sent = self.last.map(|last| last + self.interval);
                 let looked = self.looked.map(|at| at + LOOK.min(self.interval));
-                sent.max(looked).unwrap_or(now)
+                sent.max(looked).max(self.patient_until).unwrap_or(now)
             }
         }
+    }
+
+    /// Whether names and times wait a while, since a file's bytes are on their way: the manifest
+    /// that they would take is the one that the file then waits for. An interval at most.
+    pub fn is_patient(&mut self) -> bool {
+        let now = Instant::now();
+        now < *self.patient_until.get_or_insert(now + self.interval)
     }
 
     pub fn looked(&mut self) {
@@ -111,6 +121,7 @@ impl Pace {
     pub fn sent(&mut self) {
         let now = Instant::now();
         self.last = Some(now);
+        self.patient_until = None;
         // What went out of turn, a library's first filling for one, is not held against the rest.
         self.full_at = (self.full_at.max(now) + self.interval).min(now + self.interval * BURST);
     }
@@ -131,6 +142,19 @@ mod tests {
         assert!(pace.due(Wish::Soon) <= Instant::now(), "bytes do not wait");
         tokio::time::advance(INTERVAL).await;
         assert!(pace.due(Wish::Some) <= Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_wait_an_interval_for_bytes_and_no_longer() {
+        let mut pace = Pace::new(INTERVAL);
+        assert!(pace.is_patient());
+        assert_eq!(pace.due(Wish::Some), Instant::now() + INTERVAL);
+        assert!(pace.due(Wish::Soon) <= Instant::now(), "bytes do not wait");
+        tokio::time::advance(INTERVAL).await;
+        assert!(!pace.is_patient());
+        pace.sent();
+        assert!(pace.is_patient());
+        assert!(!Pace::new(Duration::ZERO).is_patient(), "a near store");
     }
 
     #[tokio::test(start_paused = true)]

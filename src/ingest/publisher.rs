@@ -221,7 +221,7 @@ impl Work {
         loop {
             let looked_at = activity.borrow_and_update().bytes;
             pace.looked();
-            let open_wish = match self.publish_all(round, &mut pace).await {
+            let open_wish = match self.publish_all(round, wish, &mut pace).await {
                 Ok(Left::Nothing) => None,
                 Ok(Left::Something) => Some(wish),
                 Err(error) if is_final(&error) => {
@@ -277,17 +277,23 @@ impl Work {
     }
 
     /// Manifest after manifest while they are full, and in a round of all a last one.
-    async fn publish_all(&self, round: Round, pace: &mut Pace) -> Result<Left, PublishError> {
+    async fn publish_all(
+        &self,
+        round: Round,
+        wish: Wish,
+        pace: &mut Pace,
+    ) -> Result<Left, PublishError> {
         loop {
             let looked_at = self.index.last_seq();
             let outbox = self.blocking(|index| index.outbox(MANIFEST_BYTES)).await?;
             let (more, held_back) = (outbox.more, outbox.held_back);
+            let is_due =
+                round == Round::All && (wish > Wish::Some || held_back == 0 || !pace.is_patient());
+            if !more && !outbox.records.is_empty() && !is_due {
+                return Ok(Left::Something);
+            }
             if !more && round == Round::Full {
-                return Ok(if outbox.records.is_empty() {
-                    Left::Nothing
-                } else {
-                    Left::Something
-                });
+                return Ok(Left::Nothing);
             }
             if !outbox.records.is_empty() {
                 self.publish(outbox).await?;
