@@ -209,9 +209,13 @@ fn status_text(status: &Status) -> String {
 }
 
 pub(super) fn pending_text(pending: &PendingInfo) -> String {
-    match pending.files {
-        0 => "everything is stored\n".to_owned(),
-        files => format!(
+    match (pending.files, pending.changes) {
+        (0, 0) => "everything is stored\n".to_owned(),
+        (0, changes) => format!(
+            "all files are stored; {} of names or times wait for the next manifest\n",
+            count(changes, "change")
+        ),
+        (files, _) => format!(
             "only in the spool: {}, {}, the oldest for {}\n",
             count(files, "file"),
             size(pending.bytes),

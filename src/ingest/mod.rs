@@ -253,16 +253,21 @@ impl Ingest {
         self.0.jobs.progress(id)
     }
 
-    /// Entries that no acknowledged manifest holds yet, and those that a job is at.
+    /// Entries whose newest state no acknowledged manifest holds yet, removed ones included.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
+    pub fn unpublished(&self) -> FsResult<Vec<EntryId>> {
+        let found = self.0.index.unpublished();
+        found.map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))
+    }
+
+    /// Those, and the ones that a job is at.
     ///
     /// # Errors
     /// `Io` when the index cannot be read.
     pub fn unfinished(&self) -> FsResult<Vec<EntryId>> {
-        let mut ids = self
-            .0
-            .index
-            .unpublished()
-            .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
+        let mut ids = self.unpublished()?;
         ids.extend(self.0.jobs.ids());
         ids.extend(self.0.notes.jobs()?);
         ids.sort_unstable();

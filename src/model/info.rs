@@ -108,4 +108,8 @@ pub struct PendingInfo {
     pub bytes: u64,
     /// Seconds since the oldest of them came in.
     pub oldest_seconds: u64,
+    /// Entries whose newest name, place or time the store's log does not hold yet: directories and
+    /// tombstones too. They go with the next manifest, and are in the journal until then.
+    #[serde(default)]
+    pub changes: u64,
 }

@@ -1,5 +1,6 @@
 //! Operations by path and id: for HTTP, the socket and commands.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -234,14 +235,20 @@ impl Vfs {
     /// `Io`.
     pub fn pending(&self) -> FsResult<PendingInfo> {
         let mut pending = PendingInfo::default();
+        let mut unpublished: BTreeSet<EntryId> = self.0.ingest.unpublished()?.into_iter().collect();
         for (entry, content) in self.0.unfinished_files()? {
             let bytes = only_in_spool(&content);
-            if bytes > 0 && name_policy(&entry.name) != NamePolicy::Local {
+            let is_local = name_policy(&entry.name) == NamePolicy::Local;
+            if bytes > 0 && !is_local {
                 pending.files += 1;
                 pending.bytes += bytes;
                 pending.oldest_seconds = pending.oldest_seconds.max(age(entry.attributes.ctime));
             }
+            if bytes > 0 || is_local {
+                unpublished.remove(&entry.id);
+            }
         }
+        pending.changes = unpublished.len() as u64;
         Ok(pending)
     }
 
