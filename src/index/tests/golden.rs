@@ -103,6 +103,7 @@ fn sample_views() -> Views {
         note: Some("n".into()),
         added: Vec::new(),
         files: Vec::new(),
+        in_place: None,
     }
 }
 fn with_views(views: Views) -> FileContent {
