@@ -16,12 +16,12 @@ use super::collect::{Bytes, Collected, Collector, DerivedWriter};
 use super::error::{MediaError, MediaErrorKind};
 use super::film::{Film, Made};
 use super::fmp4::{self, Movie, MovieTrack};
+use super::in_place::{self, Refusal};
 use super::plan::{CutPolicy, TenPasses};
 use super::probe;
 use super::search::Search;
 use super::select::{self, Selection};
 use super::sniff::{self, Container};
-use super::in_place::{self, Refusal};
 use super::tool::{Lead, MediaTool, Task, Way};
 use super::{beside, gate, subtitle};
 

@@ -87,8 +87,14 @@ mod tests {
         assert_eq!(film.range(&segments, 0), Some(ByteRange::new(188, 1880)));
         assert_eq!(film.range(&segments, 1), Some(ByteRange::new(2068, 564)));
         assert_eq!(film.range(&segments, 2), None);
-        let with_stamps = InPlace { stride: 192, ..film.clone() };
-        assert_eq!(with_stamps.range(&segments, 1), Some(ByteRange::new(2108, 576)));
+        let with_stamps = InPlace {
+            stride: 192,
+            ..film.clone()
+        };
+        assert_eq!(
+            with_stamps.range(&segments, 1),
+            Some(ByteRange::new(2108, 576))
+        );
         let second = film.tables_of(1).unwrap();
         assert_eq!((second[3], second[191]), (0x10, 0x1f));
         assert_eq!(film.tables_of(0).unwrap()[191], 0x12);

@@ -89,9 +89,7 @@ impl From<StoredViewsState> for ViewsState {
             StoredViewsState::Ready(views) => ready(views.with(Vec::new(), Vec::new())),
             StoredViewsState::Unsupported(reason) => Self::Unsupported(reason),
             StoredViewsState::Unreadable(reason) => Self::Unreadable(reason),
-            StoredViewsState::ReadyV2(views) => {
-                ready(views.first.with(views.added, views.files))
-            }
+            StoredViewsState::ReadyV2(views) => ready(views.first.with(views.added, views.files)),
             StoredViewsState::InPlace(views) => {
                 let second = views.second;
                 ready(Views {

@@ -24,7 +24,10 @@ fn packets(input: &Path, streams: &[&str]) -> Vec<(String, String, String)> {
     arguments.extend(["-c", "copy", "-f", "framemd5", "-"]);
     let output = Command::new("ffmpeg").args(&arguments).output().unwrap();
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && complaints.is_empty(), "{complaints}");
+    assert!(
+        output.status.success() && complaints.is_empty(),
+        "{complaints}"
+    );
     let text = String::from_utf8(output.stdout).unwrap();
     let mut list: Vec<_> = text
         .lines()
@@ -48,9 +51,16 @@ fn thumbnail(built: &Built) -> u64 {
 /// Builds a film whose segments must be ranges of it.
 fn build_in_place(name: &str) -> (Built, PathBuf) {
     let built = build(&film(name));
-    assert!(built.views.in_place.is_some(), "{name}: {:?}", built.views.note);
+    assert!(
+        built.views.in_place.is_some(),
+        "{name}: {:?}",
+        built.views.note
+    );
     // Another program's video is named.
-    assert!(built.views.note.is_none() || name == "programs.ts", "{name}");
+    assert!(
+        built.views.note.is_none() || name == "programs.ts",
+        "{name}"
+    );
     let root = built.lay_out();
     (built, root)
 }
@@ -73,7 +83,10 @@ fn are_ranges(name: &str, built: &Built) {
         };
         let (picker, pieces) = in_place::segment(&built.views, number).unwrap();
         assert!(picker.is_none());
-        assert!(matches!(pieces.as_slice(), [Piece::Literal(_), Piece::Content(_)]));
+        assert!(matches!(
+            pieces.as_slice(),
+            [Piece::Literal(_), Piece::Content(_)]
+        ));
     }
     assert_eq!(at, source.len() / PACKET * PACKET, "{name}");
 }
@@ -101,11 +114,15 @@ fn packets_and_their_times_are_those_of_the_file() {
             assert_eq!(found.len(), expected.len(), "{name} {playlist}: packets");
             assert!(found == expected, "{name} {playlist}: packets differ");
         }
-        let beside: usize = built.views.tracks.len() - built.views.in_place.as_ref().unwrap().inside as usize;
+        let beside: usize =
+            built.views.tracks.len() - built.views.in_place.as_ref().unwrap().inside as usize;
         let own = built.views.derived.len - thumbnail(&built);
         let size = built.source.metadata().unwrap().len();
         if beside == 0 {
-            assert!((own as f64) < size as f64 * MOST_DERIVED, "{name}: {own} of {size}");
+            assert!(
+                (own as f64) < size as f64 * MOST_DERIVED,
+                "{name}: {own} of {size}"
+            );
         }
     }
 }
@@ -171,7 +188,10 @@ fn one_program_is_picked_out_of_more() {
             let data = &source[first..first + usize::try_from(part.data.len).unwrap()];
             let made = picker.pick(&part, data);
             let skip = from - usize::try_from(part.start).unwrap();
-            assert!(made[skip..skip + len] == whole[from..from + len], "{name}: {from}+{len}");
+            assert!(
+                made[skip..skip + len] == whole[from..from + len],
+                "{name}: {from}+{len}"
+            );
         }
     }
 }
@@ -179,7 +199,14 @@ fn one_program_is_picked_out_of_more() {
 /// Numbers of the streams that ffmpeg finds.
 fn streams(input: &Path) -> Vec<String> {
     let output = Command::new("ffprobe")
-        .args(["-v", "error", "-show_entries", "stream=index", "-of", "csv=p=0"])
+        .args([
+            "-v",
+            "error",
+            "-show_entries",
+            "stream=index",
+            "-of",
+            "csv=p=0",
+        ])
         .arg(input)
         .output()
         .unwrap();
@@ -197,16 +224,29 @@ fn sound_that_browsers_do_not_take_is_made_beside() {
     let master = built.text("master.m3u8");
     let parsed = hls_m3u8::MasterPlaylist::try_from(master.as_str()).unwrap();
     assert_eq!(parsed.media.len(), 3, "{master}");
-    let addresses: Vec<&str> = master.lines().filter_map(|l| l.split_once("URI=\"")?.1.split('"').next()).collect();
+    let addresses: Vec<&str> = master
+        .lines()
+        .filter_map(|l| l.split_once("URI=\"")?.1.split('"').next())
+        .collect();
     assert_eq!(addresses, ["audio-4.m3u8", "audio-5.m3u8"], "{master}");
-    assert_eq!(built.text("ts/master.m3u8").lines().filter(|l| !l.starts_with('#')).count(), 1);
+    assert_eq!(
+        built
+            .text("ts/master.m3u8")
+            .lines()
+            .filter(|l| !l.starts_with('#'))
+            .count(),
+        1
+    );
     for (rendition, stream) in [("audio-4", 1), ("audio-5", 3)] {
         let list = root.join(format!("{rendition}.m3u8"));
         let playing = first_time(&list, "a:0");
         let inside = first_time(&built.source, &format!("{stream}"));
         // The encoder's own priming comes before.
         let priming = inside - playing;
-        assert!((0.0..0.03).contains(&priming), "{rendition}: {inside} became {playing}");
+        assert!(
+            (0.0..0.03).contains(&priming),
+            "{rendition}: {inside} became {playing}"
+        );
         let (_, complaints) = ffmpeg(&["-i", list.to_str().unwrap(), "-f", "null", "-"]);
         assert_eq!(complaints, "", "{rendition}");
     }
@@ -261,7 +301,12 @@ fn damaged_streams_play_in_one_form_or_the_other() {
     for (what, in_place, change) in cases {
         let (_directory, path) = changed("dvb.ts", change);
         let built = build(&path);
-        assert_eq!(built.views.in_place.is_some(), in_place, "{what}: {:?}", built.views.note);
+        assert_eq!(
+            built.views.in_place.is_some(),
+            in_place,
+            "{what}: {:?}",
+            built.views.note
+        );
         let root = built.lay_out();
         let list = root.join("master.m3u8");
         let output = Command::new("ffmpeg")

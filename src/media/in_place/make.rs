@@ -2,8 +2,8 @@
 
 use std::fs::File;
 
-use super::scan::{self, Key, Refusal, Scan};
 use super::pictures::Start;
+use super::scan::{self, Key, Refusal, Scan};
 use super::{sound, tables};
 use crate::media::build::Job;
 use crate::media::collect::DerivedWriter;
@@ -61,14 +61,24 @@ pub(in crate::media) fn make(
         Err(refusal) => return Ok(Err(refusal)),
     };
     let Some((tables, kept)) = shell(&found) else {
-        return Ok(Err(Refusal("its table of streams takes more than a packet")));
+        return Ok(Err(Refusal(
+            "its table of streams takes more than a packet",
+        )));
     };
     let groups = groups(&found);
     let cuts: Vec<usize> = plan::choose(&groups, &job.policy);
     let line = line(&found, &cuts, zero);
     let audio = sound::inside(probe, &found.program);
     let mut notes = selection.notes.clone();
-    let renditions = sound::make(job, search, &found, &audio, (&line, zero), derived, &mut notes)?;
+    let renditions = sound::make(
+        job,
+        search,
+        &found,
+        &audio,
+        (&line, zero),
+        derived,
+        &mut notes,
+    )?;
     let film = Film::new(Vec::new(), &job.policy);
     let bitmaps = (selection.subtitles.as_slice(), selection.bitmaps.as_slice());
     let container = Container::MpegTs;
@@ -156,7 +166,9 @@ fn groups(found: &Scan) -> Vec<Group> {
             let from = if number == 0 { 0 } else { keys[number].offset };
             let (until, end) = keys
                 .get(number + 1)
-                .map_or((found.end, found.shown_until), |next| (next.offset, next.show));
+                .map_or((found.end, found.shown_until), |next| {
+                    (next.offset, next.show)
+                });
             Group {
                 seconds: (end - keys[number].show).max(0) as f64 / f64::from(CLOCK),
                 bytes: until.saturating_sub(from) / stride * TS_PACKET,
@@ -173,7 +185,11 @@ fn line(found: &Scan, cuts: &[usize], zero: i64) -> Line {
     let base = i64::try_from(found.base).unwrap_or(0);
     // The shorter way round, as the zero lies near the first picture.
     let behind = (zero - base).rem_euclid(CLOCK_ROUND);
-    let zero = if behind > CLOCK_ROUND / 2 { behind - CLOCK_ROUND } else { behind };
+    let zero = if behind > CLOCK_ROUND / 2 {
+        behind - CLOCK_ROUND
+    } else {
+        behind
+    };
     let mut line = Line {
         zero,
         starts: Vec::new(),
@@ -196,8 +212,9 @@ fn segments(found: &Scan, cuts: &[usize]) -> Vec<SegmentInfo> {
     let mut from = (0, found.first);
     (1..=cuts.len())
         .map(|next| {
-            let until = key(found, cuts, next)
-                .map_or((found.end, found.shown_until), |key| (key.offset, key.decode));
+            let until = key(found, cuts, next).map_or((found.end, found.shown_until), |key| {
+                (key.offset, key.decode)
+            });
             let packets = until.0.saturating_sub(from.0) / stride;
             let duration = u32::try_from((until.1 - from.1).max(1)).unwrap_or(u32::MAX);
             from = (until.0, until.1.max(from.1));
@@ -250,7 +267,9 @@ fn video_track(video: &Stream, found: &Scan, cuts: &[usize]) -> Track {
 fn sum(film: &InPlace, segments: &[SegmentInfo]) -> Digest {
     let mut bytes = film.tables.clone();
     bytes.extend_from_slice(&film.counters);
-    film.kept.iter().for_each(|pid| bytes.extend(pid.to_le_bytes()));
+    film.kept
+        .iter()
+        .for_each(|pid| bytes.extend(pid.to_le_bytes()));
     bytes.extend(film.stride.to_le_bytes());
     bytes.extend(film.offset.to_le_bytes());
     bytes.extend(film.zero.to_le_bytes());

@@ -44,14 +44,24 @@ pub fn master(views: &Views, film: &InPlace, form: Form, uris: &MasterUris) -> S
                 Source::Beside(index) => views.tracks[*index].codec.as_str(),
             })
             .collect();
-        let most = beside.iter().map(|&index| Form::Transport.rates(views, index));
+        let most = beside
+            .iter()
+            .map(|&index| Form::Transport.rates(views, index));
         let most = most.fold((0, 0), |most, one| (most.0.max(one.0), most.1.max(one.1)));
         variant(&mut text, views, &played, most, Some(group), uris);
     }
     let codecs: Vec<&str> = sound.iter().map(|track| track.codec.as_str()).collect();
-    let browsers: Vec<&str> = codecs.iter().copied().filter(|codec| is_for_browsers(codec)).collect();
+    let browsers: Vec<&str> = codecs
+        .iter()
+        .copied()
+        .filter(|codec| is_for_browsers(codec))
+        .collect();
     // Without renditions, sound that browsers do not know must not keep them from the rest.
-    let named = if group.is_none() && !browsers.is_empty() { browsers } else { codecs };
+    let named = if group.is_none() && !browsers.is_empty() {
+        browsers
+    } else {
+        codecs
+    };
     let adds = group.is_none() || named.iter().any(|codec| !is_for_browsers(codec));
     if adds {
         variant(&mut text, views, &named, (0, 0), None, uris);
@@ -72,7 +82,10 @@ fn list(text: &mut String, views: &Views, group: &str, all: &[Source<'_>], uris:
             Source::Beside(index) => views.tracks[*index].clone(),
         }
     };
-    let default = all.iter().position(|source| track(source).default).unwrap_or(0);
+    let default = all
+        .iter()
+        .position(|source| track(source).default)
+        .unwrap_or(0);
     let mut names = playlist::Names::default();
     for (place, source) in all.iter().enumerate() {
         let track = track(source);
@@ -119,5 +132,9 @@ fn variant(
     if !views.subtitles.is_empty() {
         text.push_str(",SUBTITLES=\"subtitles\"");
     }
-    let _infallible = writeln!(text, ",CLOSED-CAPTIONS=NONE\n{}", playlist::uri(uris, &track_name(views, 0)));
+    let _infallible = writeln!(
+        text,
+        ",CLOSED-CAPTIONS=NONE\n{}",
+        playlist::uri(uris, &track_name(views, 0))
+    );
 }

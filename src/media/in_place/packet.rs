@@ -123,7 +123,9 @@ mod tests {
         for _ in 0..20_000 {
             let mut bytes = [0_u8; PACKET];
             for byte in &mut bytes {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 *byte = (state >> 56) as u8;
             }
             bytes[0] = SYNC;

@@ -96,7 +96,10 @@ mod tests {
                 let made = picker.pick(&part, data);
                 let skip = (offset - part.start) as usize;
                 let end = skip + len as usize;
-                assert_eq!(made[skip..end], whole[offset as usize..(offset + len) as usize]);
+                assert_eq!(
+                    made[skip..end],
+                    whole[offset as usize..(offset + len) as usize]
+                );
             }
         }
     }

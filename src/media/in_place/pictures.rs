@@ -183,7 +183,9 @@ fn mpeg<'a>(units: impl Iterator<Item = &'a [u8]>) -> Start {
 fn mpeg4<'a>(mut units: impl Iterator<Item = &'a [u8]>) -> Start {
     const PICTURE: u8 = 0xb6;
     let picture = units.find(|unit| unit.first() == Some(&PICTURE));
-    let is_intra = picture.and_then(|unit| unit.get(1)).is_some_and(|byte| byte >> 6 == 0);
+    let is_intra = picture
+        .and_then(|unit| unit.get(1))
+        .is_some_and(|byte| byte >> 6 == 0);
     if is_intra { Start::Key } else { Start::Other }
 }
 
@@ -213,8 +215,15 @@ fn hevc_name(set: &[u8]) -> Option<String> {
     let space = ["", "A", "B", "C"][usize::from(first >> 6)];
     let tier = if first & 0x20 == 0 { 'L' } else { 'H' };
     let reversed = u32::from_be_bytes(*compatible).reverse_bits();
-    let mut name = format!("hvc1.{space}{}.{reversed:X}.{tier}{}", first & 0x1f, level.first()?);
-    let used = limits.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let mut name = format!(
+        "hvc1.{space}{}.{reversed:X}.{tier}{}",
+        first & 0x1f,
+        level.first()?
+    );
+    let used = limits
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
     for byte in &limits[..used] {
         let _infallible = write!(name, ".{byte:X}");
     }
@@ -226,7 +235,9 @@ mod tests {
     use super::*;
 
     fn units_of(list: &[&[u8]]) -> Vec<u8> {
-        list.iter().flat_map(|unit| [&[0, 0, 0, 1][..], unit].concat()).collect()
+        list.iter()
+            .flat_map(|unit| [&[0, 0, 0, 1][..], unit].concat())
+            .collect()
     }
 
     #[test]
@@ -236,25 +247,41 @@ mod tests {
         let idr = units_of(&[delimiter, set, &[0x68, 1], &[0x65, 0x88]]);
         assert_eq!(Coding::Avc.start(&idr), Start::Independent);
         assert_eq!(Coding::Avc.name(&idr).as_deref(), Some("avc1.64001e"));
-        let recovery = units_of(&[delimiter, set, &[6, 5, 2, 7, 7, 6, 1, 0xc4, 0x80], &[0x41, 1]]);
+        let recovery = units_of(&[
+            delimiter,
+            set,
+            &[6, 5, 2, 7, 7, 6, 1, 0xc4, 0x80],
+            &[0x41, 1],
+        ]);
         assert_eq!(Coding::Avc.start(&recovery), Start::Key);
         let other = units_of(&[delimiter, &[6, 1, 1, 6, 0x80], &[0x41, 1], &[0x65, 1]]);
         assert_eq!(Coding::Avc.start(&other), Start::Other);
         // The rest of a picture, then a key frame: no place to cut at.
-        assert_eq!(Coding::Avc.start(&[&[0x55, 3][..], &idr].concat()), Start::Other);
+        assert_eq!(
+            Coding::Avc.start(&[&[0x55, 3][..], &idr].concat()),
+            Start::Other
+        );
         let mpeg = |closed: u8, kind: u8| {
             units_of(&[&[0xb3, 1], &[0xb8, 0, 8, 0, closed], &[0, 0, kind << 3, 0]])
         };
         assert_eq!(Coding::Mpeg.start(&mpeg(0x40, 1)), Start::Independent);
         assert_eq!(Coding::Mpeg.start(&mpeg(0, 1)), Start::Key);
         assert_eq!(Coding::Mpeg.start(&mpeg(0x40, 2)), Start::Other);
-        assert_eq!(Coding::Hevc.start(&units_of(&[&[0x46, 1, 0x50], &[0x2a, 1]])), Start::Key);
-        assert_eq!(Coding::Hevc.start(&units_of(&[&[0x40, 1], &[0x26, 1]])), Start::Independent);
+        assert_eq!(
+            Coding::Hevc.start(&units_of(&[&[0x46, 1, 0x50], &[0x2a, 1]])),
+            Start::Key
+        );
+        assert_eq!(
+            Coding::Hevc.start(&units_of(&[&[0x40, 1], &[0x26, 1]])),
+            Start::Independent
+        );
     }
 
     #[test]
     fn hevc_has_its_long_name() {
-        let set = [0x42, 1, 1, 2, 0x20, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x3f, 0xa0];
+        let set = [
+            0x42, 1, 1, 2, 0x20, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x3f, 0xa0,
+        ];
         let name = Coding::Hevc.name(&units_of(&[&set]));
         assert_eq!(name.as_deref(), Some("hvc1.2.4.L63.90"));
     }
@@ -265,12 +292,24 @@ mod tests {
         for round in 0..20_000 {
             let bytes: Vec<u8> = (0..round % 90)
                 .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
                     // Small numbers make start codes.
-                    if state >> 63 == 0 { (state >> 40) as u8 & 1 } else { (state >> 48) as u8 }
+                    if state >> 63 == 0 {
+                        (state >> 40) as u8 & 1
+                    } else {
+                        (state >> 48) as u8
+                    }
                 })
                 .collect();
-            for coding in [Coding::Avc, Coding::Hevc, Coding::Mpeg, Coding::Mpeg4, Coding::Vc1] {
+            for coding in [
+                Coding::Avc,
+                Coding::Hevc,
+                Coding::Mpeg,
+                Coding::Mpeg4,
+                Coding::Vc1,
+            ] {
                 let _ = (coding.start(&bytes), coding.name(&bytes));
             }
         }

@@ -137,7 +137,10 @@ pub fn scan(
         }
         progress(scanner.offset);
         if cancel.is_cancelled() {
-            return Err(io::Error::new(io::ErrorKind::Interrupted, "nobody waits for it"));
+            return Err(io::Error::new(
+                io::ErrorKind::Interrupted,
+                "nobody waits for it",
+            ));
         }
     }
     Ok(scanner.finish(stride, end))
@@ -145,10 +148,12 @@ pub fn scan(
 
 /// Bytes from packet to packet, and before each.
 fn stride(head: &[u8]) -> Option<(usize, usize)> {
-    [(PACKET, 0), (PACKET + 4, 4)].into_iter().find(|(stride, skip)| {
-        let starts = head.iter().skip(*skip).step_by(*stride);
-        head.len() > skip + 2 * stride && starts.into_iter().all(|byte| *byte == packet::SYNC)
-    })
+    [(PACKET, 0), (PACKET + 4, 4)]
+        .into_iter()
+        .find(|(stride, skip)| {
+            let starts = head.iter().skip(*skip).step_by(*stride);
+            head.len() > skip + 2 * stride && starts.into_iter().all(|byte| *byte == packet::SYNC)
+        })
 }
 
 impl Scanner {
@@ -206,7 +211,10 @@ impl Scanner {
 
     fn has(&self, pid: u16) -> bool {
         let program = self.program.iter();
-        pid == self.video || program.flat_map(|(program, _)| &program.streams).any(|s| s.pid == pid)
+        pid == self.video
+            || program
+                .flat_map(|(program, _)| &program.streams)
+                .any(|s| s.pid == pid)
     }
 
     fn take_all(&mut self, section: Vec<u8>) -> Result<(), Refusal> {
@@ -305,7 +313,11 @@ impl Scanner {
         if self.codec.is_none() {
             self.codec = coding.name(&picture.head);
         }
-        if self.keys.last().is_some_and(|last| show - last.show < NEAREST_KEY) {
+        if self
+            .keys
+            .last()
+            .is_some_and(|last| show - last.show < NEAREST_KEY)
+        {
             return Ok(());
         }
         if self.keys.len() == MAX_KEYS {
@@ -401,6 +413,7 @@ impl Clock {
 impl Picture {
     fn take(&mut self, payload: &[u8]) {
         let room = HEAD_BYTES.saturating_sub(self.head.len());
-        self.head.extend_from_slice(&payload[..payload.len().min(room)]);
+        self.head
+            .extend_from_slice(&payload[..payload.len().min(room)]);
     }
 }

@@ -39,7 +39,9 @@ pub fn inside(probe: &Probe, program: &Program) -> Vec<(Stream, u8)> {
 
 /// Which of the audio inside browsers play: the first that they take, if they can.
 pub fn for_browsers(audio: &[(Stream, u8)]) -> Option<usize> {
-    let first = audio.iter().position(|(_, kind)| TAKEN_BY_BROWSERS.contains(kind))?;
+    let first = audio
+        .iter()
+        .position(|(_, kind)| TAKEN_BY_BROWSERS.contains(kind))?;
     matches!(audio[first].0.codec_name.as_str(), "aac" | "mp3").then_some(first)
 }
 
@@ -71,10 +73,17 @@ pub fn make(
             }
         }
     }
-    made.iter_mut().for_each(|one| timeline::normalise(&mut one.collected));
-    let pairs: Vec<_> = made.iter().map(|one| (one.movie.timescale, &one.collected)).collect();
+    made.iter_mut()
+        .for_each(|one| timeline::normalise(&mut one.collected));
+    let pairs: Vec<_> = made
+        .iter()
+        .map(|one| (one.movie.timescale, &one.collected))
+        .collect();
     let origin_seconds = timeline::origin(&pairs);
-    let starts = line.starts.iter().map(|start| start + f64::from(origin_seconds));
+    let starts = line
+        .starts
+        .iter()
+        .map(|start| start + f64::from(origin_seconds));
     let bounds: Vec<f64> = starts.collect();
     let cut = |one: Made| {
         let times = Times::new(&one.collected, one.movie.timescale, origin_seconds);
@@ -100,7 +109,11 @@ fn rendition(
     const AAC_WITH_ADTS: u8 = 0x0f;
     let before = derived.len();
     let is_aac = kind == AAC_WITH_ADTS && stream.codec_name == "aac";
-    let way = if is_aac { Way::CopiedFromAdts } else { Way::Encoded };
+    let way = if is_aac {
+        Way::CopiedFromAdts
+    } else {
+        Way::Encoded
+    };
     let pick = Pick {
         stream: stream.index,
         way,
@@ -117,10 +130,16 @@ fn rendition(
         return Ok(None);
     };
     // Of a transport stream ffmpeg counts from the first of the streams that it was asked for.
-    let late = stream.start_ticks().map_or(0, |start| (start - zero).max(0));
+    let late = stream
+        .start_ticks()
+        .map_or(0, |start| (start - zero).max(0));
     let late = i128::from(late) * i128::from(collected.track.timescale) / 90_000;
     collected.first_decode_time += u64::try_from(late).unwrap_or(0);
-    let channels = if is_aac { stream.channels } else { AAC_CHANNELS };
+    let channels = if is_aac {
+        stream.channels
+    } else {
+        AAC_CHANNELS
+    };
     Ok(Some(Made {
         movie,
         collected,

@@ -201,19 +201,29 @@ mod tests {
         assert_eq!(packets.len(), 2 * PACKET);
         let first = Sections::default().take(true, &packets[4..PACKET]).unwrap();
         assert_eq!(programs(&first), Some(vec![(7, 0x20)]));
-        let second = Sections::default().take(true, &packets[PACKET + 4..]).unwrap();
+        let second = Sections::default()
+            .take(true, &packets[PACKET + 4..])
+            .unwrap();
         assert_eq!(program(&second), Some(sample()));
     }
 
     #[test]
     fn a_section_comes_in_pieces_and_damage_is_none() {
         let mut long = sample();
-        long.streams = (0..40).map(|n| Stream { pid: 0x100 + n, ..long.streams[1].clone() }).collect();
+        long.streams = (0..40)
+            .map(|n| Stream {
+                pid: 0x100 + n,
+                ..long.streams[1].clone()
+            })
+            .collect();
         assert_eq!(write(&long, 0x20), None);
         let packets = write(&sample(), 0x20).unwrap();
         let section = Sections::default().take(true, &packets[4..PACKET]).unwrap();
         let mut sections = Sections::default();
-        assert_eq!(sections.take(true, &[&[0][..], &section[..9]].concat()), None);
+        assert_eq!(
+            sections.take(true, &[&[0][..], &section[..9]].concat()),
+            None
+        );
         assert_eq!(sections.take(false, &section[9..]), Some(section.clone()));
         for at in 0..section.len() {
             for bit in 0..8 {
