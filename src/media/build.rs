@@ -126,7 +126,7 @@ impl Job {
         let mut search = Search::new(file)?;
         let mut derived = DerivedWriter::create(&self.derived)?;
         let mut notes = selection.notes.clone();
-        if container == Container::MpegTs {
+        if container == Container::MpegTs && selection.video.is_some() {
             let of = (&source, &mut search);
             match in_place::make(self, of, &probe, &selection, &mut derived, progress)? {
                 Ok((views, ten_passes)) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::model::{TS_TABLES, TrackKind};
+use crate::model::TrackKind;
 
 use super::build::{BuildOutcome, build_views};
 use super::error::MediaError;
@@ -193,7 +193,8 @@ fn describe_track(
             ViewBody::Mapped(MappedSegment { frame, .. })
             | ViewBody::Transport(MappedSegment { frame, .. }) => frame,
             ViewBody::InPlace(_) => {
-                report.mapped += segment.size.saturating_sub(TS_TABLES);
+                let film = views.in_place.as_ref();
+                report.mapped += film.and_then(|film| film.of_file(segment)).unwrap_or(0);
                 report.ranges += 1;
                 continue;
             }

@@ -6,10 +6,8 @@ use super::{ByteRange, SegmentInfo};
 
 /// Bytes of a packet of a transport stream.
 pub const TS_PACKET: u64 = 188;
-/// Bytes of the two tables that a segment begins with.
-pub const TS_TABLES: u64 = 2 * TS_PACKET;
 
-/// What the segments of a film's first track are made of: two tables, then packets of the file as
+/// What the segments of a film's first track are made of: tables, then packets of the file as
 /// they stand there. Frozen as version 3.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InPlace {
@@ -17,9 +15,11 @@ pub struct InPlace {
     pub offset: u64,
     /// Bytes from one packet of the file to the next: 188, or 192 with a time stamp before each.
     pub stride: u16,
-    /// The tables, [`TS_TABLES`] bytes, with counters of 0.
+    /// Packets with the two tables that each segment begins with: one of the first, then the other's,
+    /// with counters from 0.
     pub tables: Vec<u8>,
-    /// One a segment: continuity counters of its tables, the first in the lower four bits.
+    /// One a segment: what is added to the counters of its tables, the first's in the lower four
+    /// bits.
     pub counters: Vec<u8>,
     /// Packets of these streams are served, others as packets of nothing; all, where it is empty.
     pub kept: Vec<u16>,
@@ -36,11 +36,17 @@ impl InPlace {
         u64::from(self.stride) == TS_PACKET && self.kept.is_empty()
     }
 
+    /// Bytes of a segment behind its tables.
+    #[must_use]
+    pub fn of_file(&self, segment: &SegmentInfo) -> Option<u64> {
+        segment.size.checked_sub(self.tables.len() as u64)
+    }
+
     /// The packets of segment `number` in the file.
     #[must_use]
     pub fn range(&self, segments: &[SegmentInfo], number: usize) -> Option<ByteRange> {
         let in_file = |segment: &SegmentInfo| {
-            let packets = segment.size.checked_sub(TS_TABLES)? / TS_PACKET;
+            let packets = self.of_file(segment)? / TS_PACKET;
             packets.checked_mul(u64::from(self.stride))
         };
         let before = segments.get(..number)?.iter();
@@ -56,9 +62,16 @@ impl InPlace {
         const COUNTER: usize = 3;
         let counters = self.counters.get(number)?;
         let mut tables = self.tables.clone();
-        *tables.get_mut(COUNTER)? |= counters & 15;
-        *tables.get_mut(TS_PACKET as usize + COUNTER)? |= counters >> 4;
-        (tables.len() as u64 == TS_TABLES).then_some(tables)
+        for (number, packet) in tables.chunks_mut(TS_PACKET as usize).enumerate() {
+            let more = if number == 0 {
+                counters & 15
+            } else {
+                counters >> 4
+            };
+            let byte = packet.get_mut(COUNTER)?;
+            *byte = *byte & 0xf0 | byte.wrapping_add(more) & 15;
+        }
+        Some(tables)
     }
 }
 
@@ -68,8 +81,8 @@ mod tests {
 
     #[test]
     fn segments_stand_behind_each_other() {
-        let mut tables = vec![0; TS_TABLES as usize];
-        (tables[3], tables[191]) = (0x10, 0x10);
+        let mut tables = vec![0; 3 * 188];
+        (tables[3], tables[191], tables[379]) = (0x10, 0x10, 0x11);
         let film = InPlace {
             offset: 188,
             stride: 188,
@@ -81,7 +94,7 @@ mod tests {
         };
         let segment = |packets: u64| SegmentInfo {
             duration: 1,
-            size: TS_TABLES + packets * TS_PACKET,
+            size: 3 * 188 + packets * TS_PACKET,
         };
         let segments = [segment(10), segment(3)];
         assert_eq!(film.range(&segments, 0), Some(ByteRange::new(188, 1880)));
@@ -96,7 +109,7 @@ mod tests {
             Some(ByteRange::new(2108, 576))
         );
         let second = film.tables_of(1).unwrap();
-        assert_eq!((second[3], second[191]), (0x10, 0x1f));
+        assert_eq!((second[3], second[191], second[379]), (0x10, 0x1f, 0x10));
         assert_eq!(film.tables_of(0).unwrap()[191], 0x12);
         assert_eq!(film.tables_of(2), None);
     }

@@ -131,7 +131,7 @@ fn packets_and_their_times_are_those_of_the_file() {
 /// same packet once again.
 #[test]
 fn counters_of_all_packets_are_legal() {
-    for name in ["dvb.ts", "mpeg2.ts", "programs.ts", "disc.m2ts"] {
+    for name in ["dvb.ts", "mpeg2.ts", "programs.ts", "disc.m2ts", "many.m2ts"] {
         let built = build(&film(name));
         assert!(built.views.in_place.is_some(), "{name}");
         let mut last: std::collections::HashMap<u16, (Vec<u8>, bool)> = Default::default();

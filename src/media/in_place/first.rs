@@ -13,6 +13,8 @@ use super::tables::Program;
 const MAX_STREAMS: usize = 64;
 /// PES packets of each that are watched.
 const WATCHED: usize = 2;
+/// Bytes of the film that are watched: far more than a group of pictures.
+const WATCHED_BYTES: u64 = 256 << 20;
 
 /// The first PES packets of each stream.
 #[derive(Debug, Default)]
@@ -32,6 +34,9 @@ struct Pes {
 
 impl FirstPacket {
     pub fn take(&mut self, offset: u64, packet: &Packet<'_>) {
+        if offset > WATCHED_BYTES {
+            return;
+        }
         if !self.streams.contains_key(&packet.pid) {
             if !packet.starts || self.streams.len() == MAX_STREAMS {
                 return;

@@ -16,8 +16,8 @@ use crate::media::select::Selection;
 use crate::media::sniff::Container;
 use crate::media::{beside, language, playlist, record, subtitle};
 use crate::model::{
-    AddedTrack, Blob, BlobId, ByteRange, Digest, InPlace, SegmentInfo, TS_PACKET, TS_TABLES, Track,
-    TrackKind, Views,
+    AddedTrack, Blob, BlobId, ByteRange, Digest, InPlace, SegmentInfo, TS_PACKET, Track, TrackKind,
+    Views,
 };
 
 /// Ticks of time stamps in a second.
@@ -60,15 +60,13 @@ pub(in crate::media) fn make(
         Ok(found) => found,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let Some((tables, kept)) = shell(&found) else {
-        return Ok(Err(Refusal(
-            "its table of streams takes more than a packet",
-        )));
+    let audio = sound::inside(probe, &found.program);
+    let Some((tables, kept)) = shell(&found, pid, &audio) else {
+        return Ok(Err(Refusal("its table of streams is too large")));
     };
     let groups = groups(&found);
     let cuts: Vec<usize> = plan::choose(&groups, &job.policy);
     let line = line(&found, &cuts, zero);
-    let audio = sound::inside(probe, &found.program);
     let mut notes = selection.notes.clone();
     let renditions = sound::make(
         job,
@@ -87,13 +85,13 @@ pub(in crate::media) fn make(
     let of = (Some(video), selection.fonts.as_slice());
     files.extend(beside::make(job, container, of, duration, derived)?);
 
-    let mut tracks = vec![video_track(video, &found, &cuts)];
+    let mut tracks = vec![video_track(video, &found, &cuts, tables.len() as u64)];
     tracks.extend(audio.iter().map(|(stream, _)| sound::track(stream)));
     let in_place = InPlace {
         offset: 0,
         stride: found.stride,
+        counters: counters(&found, &cuts, tables.len()),
         tables,
-        counters: counters(&found, &cuts),
         kept,
         inside: u32::try_from(tracks.len()).unwrap_or(u32::MAX),
         zero: u64::try_from(zero.rem_euclid(CLOCK_ROUND)).unwrap_or(0),
@@ -144,17 +142,29 @@ impl Line {
 }
 
 /// The tables of the segments, and the PIDs that are kept.
-fn shell(found: &Scan) -> Option<(Vec<u8>, Vec<u16>)> {
+fn shell(found: &Scan, video: u16, audio: &[(Stream, u8)]) -> Option<(Vec<u8>, Vec<u16>)> {
     if let Some((all, of_program)) = &found.sections {
-        let mut packets = tables::packet(super::packet::PAT_PID, all)?;
-        packets.extend(tables::packet(found.table_pid, of_program)?);
+        let mut packets = tables::packets(super::packet::PAT_PID, all);
+        packets.extend(tables::packets(found.table_pid, of_program));
         return Some((packets, Vec::new()));
     }
-    let streams = found.program.streams.iter().map(|stream| stream.pid);
-    let mut kept: Vec<u16> = streams.chain([found.program.clock_pid]).collect();
+    let mut program = found.program.clone();
+    let mut packets = tables::write(&program, found.table_pid);
+    // hls.js reads the first packet of a table only, and discs have dozens of subtitles, which lie
+    // beside the film anyway.
+    if packets
+        .as_ref()
+        .is_none_or(|packets| packets.len() as u64 > 2 * TS_PACKET)
+    {
+        let plays = |pid| pid == video || audio.iter().any(|(stream, _)| stream.pid() == Some(pid));
+        program.streams.retain(|stream| plays(stream.pid));
+        packets = tables::write(&program, found.table_pid);
+    }
+    let streams = program.streams.iter().map(|stream| stream.pid);
+    let mut kept: Vec<u16> = streams.chain([program.clock_pid]).collect();
     kept.sort_unstable();
     kept.dedup();
-    Some((tables::write(&found.program, found.table_pid)?, kept))
+    Some((packets?, kept))
 }
 
 /// What lies between key frames; the first begins where the film does.
@@ -207,7 +217,7 @@ fn line(found: &Scan, cuts: &[usize], zero: i64) -> Line {
 /// ffmpeg before 8 adds EXTINF up to find a segment, from the first packet's decoding time, and
 /// drops a key frame that is decoded before the sum: so segments last from one decoding time to the
 /// next.
-fn segments(found: &Scan, cuts: &[usize]) -> Vec<SegmentInfo> {
+fn segments(found: &Scan, cuts: &[usize], tables: u64) -> Vec<SegmentInfo> {
     let stride = u64::from(found.stride);
     let mut from = (0, found.first);
     (1..=cuts.len())
@@ -220,7 +230,7 @@ fn segments(found: &Scan, cuts: &[usize]) -> Vec<SegmentInfo> {
             from = (until.0, until.1.max(from.1));
             SegmentInfo {
                 duration,
-                size: TS_TABLES + packets * TS_PACKET,
+                size: tables + packets * TS_PACKET,
             }
         })
         .collect()
@@ -228,11 +238,12 @@ fn segments(found: &Scan, cuts: &[usize]) -> Vec<SegmentInfo> {
 
 /// A plain film's own tables go on counting in its segments: a segment's copies repeat the last ones
 /// before it, which is what a packet sent twice may do (§2.4.3.3). Elsewhere ours are the only ones.
-fn counters(found: &Scan, cuts: &[usize]) -> Vec<u8> {
+fn counters(found: &Scan, cuts: &[usize], tables: usize) -> Vec<u8> {
+    let of_program = tables / TS_PACKET as usize - 1;
     (0..cuts.len())
         .map(|number| match (&found.sections, key(found, cuts, number)) {
             (Some(_), Some(key)) => key.counters.0 & 15 | key.counters.1 << 4,
-            _ => ((number & 15) * 0x11) as u8,
+            _ => (number & 15 | (number * of_program & 15) << 4) as u8,
         })
         .collect()
 }
@@ -243,7 +254,7 @@ fn is_independent(found: &Scan, cuts: &[usize]) -> bool {
     starts_with_one && keys.all(|key| key.start == Start::Independent)
 }
 
-fn video_track(video: &Stream, found: &Scan, cuts: &[usize]) -> Track {
+fn video_track(video: &Stream, found: &Scan, cuts: &[usize], tables: u64) -> Track {
     Track {
         kind: TrackKind::Video {
             width: video.width,
@@ -259,7 +270,7 @@ fn video_track(video: &Stream, found: &Scan, cuts: &[usize]) -> Track {
         default: video.has("default"),
         peak_bits: 0,
         average_bits: 0,
-        segments: segments(found, cuts),
+        segments: segments(found, cuts, tables),
         frames: Vec::new(),
     }
 }

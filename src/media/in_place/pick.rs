@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::packet::{NULL_PID, PACKET};
-use crate::model::{ByteRange, TS_TABLES};
+use crate::model::ByteRange;
 
 /// How a segment is made of the file's packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,14 +29,14 @@ impl Picker {
     /// What has to be made for `range` of the segment.
     #[must_use]
     pub fn part(&self, range: ByteRange) -> Part {
-        let packet = PACKET as u64;
-        let first = range.offset.saturating_sub(TS_TABLES) / packet;
-        let until = range.end().saturating_sub(TS_TABLES).div_ceil(packet);
+        let (packet, tables) = (PACKET as u64, self.tables.len() as u64);
+        let first = range.offset.saturating_sub(tables) / packet;
+        let until = range.end().saturating_sub(tables).div_ceil(packet);
         let stride = u64::from(self.stride);
         let data = ByteRange::new(first * stride, until.saturating_sub(first) * stride);
         let start = match first {
             0 => 0,
-            _ => TS_TABLES + first * packet,
+            _ => tables + first * packet,
         };
         Part { data, start }
     }

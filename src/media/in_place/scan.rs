@@ -351,8 +351,8 @@ impl Scanner {
             return Err(Refusal("no key frame is found in it"));
         }
         let is_alone = self.programs.is_some_and(|programs| programs.len() == 1);
-        let fits = tables::packet(PAT_PID, &self.all_section).is_some()
-            && tables::packet(table_pid, &section).is_some();
+        let fits = tables::packets(PAT_PID, &self.all_section).len() == PACKET
+            && tables::packets(table_pid, &section).len() == PACKET;
         let is_plain = stride == PACKET && self.is_constant && is_alone && fits;
         let first = self.first.time(&program);
         Ok(Scan {
@@ -417,3 +417,6 @@ impl Picture {
             .extend_from_slice(&payload[..payload.len().min(room)]);
     }
 }
+
+#[cfg(test)]
+mod tests;

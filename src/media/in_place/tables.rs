@@ -9,8 +9,8 @@ const LONG_HEAD: usize = 8;
 const CHECKSUM: usize = 4;
 /// Most bytes of a section of these tables (§2.4.4.4, §2.4.4.9).
 const MAX_SECTION: usize = 1024;
-/// Bytes of a packet that hold a section which starts in it.
-const ROOM: usize = PACKET - 4 - 1;
+/// Bytes of a packet before its payload.
+const HEAD: usize = 4;
 
 /// One program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,21 +119,24 @@ fn described(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     bytes.get(2..)?.split_at_checked(len)
 }
 
-/// The packet that holds `section`, with a counter of 0; `None` where one is not enough.
+/// The packets that hold `section`, with counters from 0.
 #[must_use]
-pub fn packet(pid: u16, section: &[u8]) -> Option<Vec<u8>> {
-    if section.len() > ROOM {
-        return None;
-    }
+pub fn packets(pid: u16, section: &[u8]) -> Vec<u8> {
     let [high, low] = pid.to_be_bytes();
-    let mut packet = vec![SYNC, 0x40 | high, low, 0x10, 0];
-    packet.extend_from_slice(section);
-    packet.resize(PACKET, 0xff);
-    Some(packet)
+    // Where the section starts: behind this byte.
+    let payload = [&[0][..], section].concat();
+    let mut packets = Vec::new();
+    for (number, part) in payload.chunks(PACKET - HEAD).enumerate() {
+        let start = if number == 0 { 0x40 } else { 0 };
+        packets.extend([SYNC, start | high, low, 0x10 | (number & 15) as u8]);
+        packets.extend_from_slice(part);
+        packets.resize((number + 1) * PACKET, 0xff);
+    }
+    packets
 }
 
-/// Both packets of a stream that has `program` alone, its table at `pid`; `None` where its table
-/// takes more than one.
+/// The packets of a stream that has `program` alone, its table at `pid`; `None` where that is larger
+/// than a table can be.
 #[must_use]
 pub fn write(program: &Program, pid: u16) -> Option<Vec<u8>> {
     let [number_high, number_low] = program.number.to_be_bytes();
@@ -151,9 +154,9 @@ pub fn write(program: &Program, pid: u16) -> Option<Vec<u8>> {
         put(&mut body, &stream.descriptors);
     }
     let of_program = section(2, program.number, &body)?;
-    let mut packets = packet(PAT_PID, &all)?;
-    packets.extend(packet(pid, &of_program)?);
-    Some(packets)
+    let mut bytes = packets(PAT_PID, &all);
+    bytes.extend(packets(pid, &of_program));
+    Some(bytes)
 }
 
 /// A section of version 0, the only one of its table.
@@ -213,6 +216,24 @@ mod tests {
         long.streams = (0..40)
             .map(|n| Stream {
                 pid: 0x100 + n,
+                ..long.streams[1].clone()
+            })
+            .collect();
+        let more = write(&long, 0x20).unwrap();
+        assert_eq!(more.len(), 5 * PACKET);
+        let mut sections = Sections::default();
+        let found = more
+            .chunks(PACKET)
+            .skip(1)
+            .enumerate()
+            .find_map(|(number, packet)| {
+                assert_eq!(usize::from(packet[3] & 15), number);
+                sections.take(number == 0, &packet[4..])
+            });
+        assert_eq!(program(&found.unwrap()), Some(long.clone()));
+        long.streams = (0..400)
+            .map(|n| Stream {
+                pid: n,
                 ..long.streams[1].clone()
             })
             .collect();
