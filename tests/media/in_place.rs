@@ -67,6 +67,25 @@ fn build_in_place(name: &str) -> (Built, PathBuf) {
 
 /// Each segment is two tables and one range of the file, and together they are all of it.
 fn are_ranges(name: &str, built: &Built) {
+    let text = built.text("video.m3u8");
+    let list = hls_m3u8::MediaPlaylist::try_from(text.as_str()).unwrap();
+    for (_, segment) in &list.segments {
+        let rounded = segment.duration.duration().as_secs_f64().round();
+        assert!(
+            rounded <= list.target_duration.as_secs_f64(),
+            "{name}: {text}"
+        );
+    }
+    let sum: f64 = list
+        .segments
+        .iter()
+        .map(|(_, s)| s.duration.duration().as_secs_f64())
+        .sum();
+    let seconds = built.views.duration_ms as f64 / 1000.0;
+    assert!(
+        (sum - seconds).abs() < 0.2,
+        "{name}: {sum} s in {seconds} s"
+    );
     let source = fs::read(&built.source).unwrap();
     let mut at = 0;
     for part in built.files("video") {
@@ -131,7 +150,13 @@ fn packets_and_their_times_are_those_of_the_file() {
 /// same packet once again.
 #[test]
 fn counters_of_all_packets_are_legal() {
-    for name in ["dvb.ts", "mpeg2.ts", "programs.ts", "disc.m2ts", "many.m2ts"] {
+    for name in [
+        "dvb.ts",
+        "mpeg2.ts",
+        "programs.ts",
+        "disc.m2ts",
+        "many.m2ts",
+    ] {
         let built = build(&film(name));
         assert!(built.views.in_place.is_some(), "{name}");
         let mut last: std::collections::HashMap<u16, (Vec<u8>, bool)> = Default::default();

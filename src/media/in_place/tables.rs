@@ -220,7 +220,7 @@ mod tests {
             })
             .collect();
         let more = write(&long, 0x20).unwrap();
-        assert_eq!(more.len(), 5 * PACKET);
+        assert_eq!(more.len(), 4 * PACKET);
         let mut sections = Sections::default();
         let found = more
             .chunks(PACKET)
