@@ -243,7 +243,7 @@ fn counters(found: &Scan, cuts: &[usize], tables: usize) -> Vec<u8> {
     (0..cuts.len())
         .map(|number| match (&found.sections, key(found, cuts, number)) {
             (Some(_), Some(key)) => key.counters.0 & 15 | key.counters.1 << 4,
-            _ => (number & 15 | (number * of_program & 15) << 4) as u8,
+            _ => ((number & 15) | ((number * of_program) & 15) << 4) as u8,
         })
         .collect()
 }
