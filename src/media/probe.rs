@@ -19,21 +19,67 @@ const MAX_ANSWER: u64 = 8 << 20;
 pub struct Probe {
     #[serde(default)]
     pub streams: Vec<Stream>,
+    /// Of a multiplex of transport streams; elsewhere there are none.
+    #[serde(default)]
+    pub programs: Vec<Program>,
     #[serde(default)]
     pub format: Format,
+}
+
+/// A channel of a multiplex.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Program {
+    #[serde(default)]
+    pub streams: Vec<ProgramStream>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct ProgramStream {
+    pub index: u32,
+}
+
+impl Program {
+    fn has(&self, stream: u32) -> bool {
+        self.streams.iter().any(|found| found.index == stream)
+    }
+}
+
+impl Probe {
+    /// The streams that may belong together with this one: all but those of other programmes.
+    #[must_use]
+    pub fn beside(&self, stream: u32) -> Vec<&Stream> {
+        let of = |stream| {
+            let programs = self.programs.iter();
+            programs.filter(move |program| program.has(stream))
+        };
+        let belongs = |other: &&Stream| {
+            of(stream).next().is_none()
+                || of(other.index).next().is_none()
+                || of(other.index).any(|program| program.has(stream))
+        };
+        self.streams.iter().filter(belongs).collect()
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Format {
     /// Seconds.
+    pub start_time: Option<String>,
+    /// Seconds.
     pub duration: Option<String>,
 }
 
 impl Format {
-    /// Seconds, where the header says so.
+    /// Seconds from the first frame to the end, where the header says so.
     #[must_use]
-    pub fn seconds(&self) -> Option<f64> {
-        let seconds = self.duration.as_ref()?.parse::<f64>().ok()?;
+    pub fn seconds(&self, container: Container) -> Option<f64> {
+        let number = |text: &Option<String>| text.as_ref()?.parse::<f64>().ok();
+        // Of these ffprobe says where the end lies, of the others how far it is from the start.
+        let before = match container {
+            Container::Matroska | Container::Mp4 => number(&self.start_time)?.max(0.0),
+            _ => 0.0,
+        };
+        let seconds = number(&self.duration)? - before;
         (seconds.is_finite() && seconds > 0.0).then_some(seconds)
     }
 }
