@@ -252,11 +252,48 @@ pub fn first_line(stderr: &str, otherwise: &str) -> String {
                 .trim_start_matches("file:")
                 .trim_start_matches(crate::process::INPUT_PATH)
         })
-        .map(|line| line.trim_start_matches(':').trim())
+        .map(|line| without_part(line.trim_start_matches(':').trim()))
         .find(|line| !line.is_empty())
         .unwrap_or(otherwise);
     line.chars()
         .filter(|c| !c.is_control())
         .take(MAX_REASON)
         .collect()
+}
+
+/// Without the name and the address of the part of ffmpeg that speaks: `[mov @ 0x55da3943ce40] `.
+fn without_part(line: &str) -> &str {
+    match line.split_once("] ") {
+        Some((part, rest)) if part.starts_with('[') && part.contains(" @ 0x") => rest.trim(),
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_told_without_what_is_inside_ffmpeg() {
+        let said = "[mov,mp4,m4a,3gp,3g2,mj2 @ 0x55da3943ce40] moov atom not found\nfile:/proc/self/fd/0: Invalid data";
+        assert_eq!(first_line(said, ""), "moov atom not found");
+        assert_eq!(
+            first_line("file:/proc/self/fd/0: Invalid data\n", ""),
+            "Invalid data"
+        );
+        assert_eq!(first_line("[1] is not a part", ""), "[1] is not a part");
+        assert_eq!(first_line("\n", "nothing"), "nothing");
+    }
+
+    #[test]
+    fn a_film_that_starts_late_is_no_longer_for_it() {
+        let format = Format {
+            start_time: Some("10.000000".to_owned()),
+            duration: Some("15.500000".to_owned()),
+        };
+        assert_eq!(format.seconds(Container::Matroska), Some(5.5));
+        assert_eq!(format.seconds(Container::Mp4), Some(5.5));
+        assert_eq!(format.seconds(Container::MpegTs), Some(15.5));
+        assert_eq!(Format::default().seconds(Container::Avi), None);
+    }
 }

@@ -19,7 +19,8 @@ pub struct Film {
     pub error: Option<String>,
     pub has_picture: bool,
     pub has_sound: bool,
-    /// Whether decoders may complain.
+    /// Whether decoders may complain: of damage, or of pictures that a seek leaves behind.
+    pub may_complain: bool,
     pub is_damaged: bool,
     /// From the first picture to the end.
     pub seconds: f64,
@@ -58,6 +59,7 @@ impl Film {
             error: listed["error"].as_str().map(str::to_owned),
             has_picture: picture.is_some(),
             has_sound: sound.is_some(),
+            may_complain: matches!(source.says, Says::Damaged(_) | Says::Lacks(_)),
             is_damaged: matches!(source.says, Says::Damaged(_)),
             rate: rate(&master).unwrap_or(25.0),
             seconds: lead.lines().filter_map(extinf).sum(),

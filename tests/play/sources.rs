@@ -35,7 +35,7 @@ pub enum Says {
     Nothing,
     /// Each of these words is in the multivariant playlist.
     Has(&'static [&'static str]),
-    /// This word is not.
+    /// This word is not; behind a seek pictures are missing that others point at.
     Lacks(&'static str),
     /// It plays, and its error says this.
     Notes(&'static str),
