@@ -20,6 +20,7 @@ mod long;
 mod material;
 mod mpv;
 mod players;
+mod seeks;
 mod sources;
 mod table;
 mod tools;
