@@ -89,8 +89,9 @@ def fetched(url):
     return float(figures["tgfs_cache_fetched_bytes_total"])
 
 
-def hls_of(url, slug):
-    """The media playlists of a film: {name: [addresses of its init and segments, with their seconds]}."""
+def hls_of(url, slug, form=""):
+    """The media playlists of a film: {name: [addresses of its init and segments, with their seconds]}; with the
+    form `?container=ts` those of MPEG-TS."""
     def media(base, text):
         seconds, found = 0.0, []
         for line in text.splitlines():
@@ -101,7 +102,7 @@ def hls_of(url, slug):
             elif line and not line.startswith("#"):
                 found.append((urllib.parse.urljoin(base, line), seconds))
         return found
-    master = f"{url}/playlist/local/{slug}.m3u8"
+    master = f"{url}/playlist/local/{slug}.m3u8{form}"
     text = fetch(master).decode()
     lists = {}
     for line in text.splitlines():

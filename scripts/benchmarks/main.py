@@ -7,17 +7,18 @@ import os
 import sys
 from dataclasses import dataclass, field
 
-from . import gateway, ingest, library, memory, mount, names, players, probes, programs, report, telegram
+from . import films, gateway, ingest, library, memory, mount, names, players, probes, programs, report, telegram
 
 TELEGRAM = {"upload": telegram.upload, "upload-free": telegram.upload_free, "settled": telegram.settled, "read": telegram.read,
             "read-stalls": telegram.read_stalls, "recover": library.recover, "small": library.small}
 READING = {"mount": mount.mount, "names": names.names, "gateway": gateway.gateway, "players": players.players,
            "ingest": ingest.ingest, "probe": probes.probe, "scan": probes.scan, "start": probes.start,
            "memory": memory.memory}
+MEDIA = {"hour": films.hour, "ts-read": films.ts_read, "views": films.views, "planner": films.planner}
 # Takes long, and is run by name.
 APART = {"million": names.million}
-GROUPS = {"reading": READING, "telegram": TELEGRAM}
-LINES = {**READING, **TELEGRAM, **APART}
+GROUPS = {"reading": READING, "telegram": TELEGRAM, "media": MEDIA}
+LINES = {**READING, **TELEGRAM, **MEDIA, **APART}
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Run:
     files: int
     films: int
     ingest_mb: int
+    hour_mb: int
     bots: list = field(default_factory=lambda: list(range(1, 11)))
 
 
@@ -49,13 +51,14 @@ def main(usage):
     parser.add_argument("--files", type=int, default=1_000_000, help="of the library of `million`")
     parser.add_argument("--films", type=int, default=100, help="of the shelf of `scan`")
     parser.add_argument("--ingest-mb", type=int, default=1000, help="size of the film of `ingest`")
+    parser.add_argument("--hour-mb", type=int, default=6000, help="size of the film of `hour`")
     parser.add_argument("--json")
     parser.add_argument("--programs", help="directory of built programs (default: builds a release)")
     parser.add_argument("lines", nargs="*", metavar="LINE", default=[])
     options = parser.parse_args()
     lines = chosen(parser, options.lines)
     run = Run(programs=os.path.abspath(options.programs) if options.programs else programs.build(),
-              film_mb=options.film_mb, files=options.files, films=options.films, ingest_mb=options.ingest_mb)
+              film_mb=options.film_mb, files=options.files, films=options.films, ingest_mb=options.ingest_mb, hour_mb=options.hour_mb)
     if options.bots:
         run.bots = [int(number) for number in options.bots.split(",")]
     results = {"machine": report.machine() | {"begun": datetime.datetime.now().isoformat(timespec="seconds")}}

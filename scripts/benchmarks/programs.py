@@ -14,7 +14,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 def build():
     """A release of everything that is measured; the directory that holds it."""
     subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--quiet", "--workspace", "--bins", "--example", "toy_fuse"],
+        ["cargo", "build", "--release", "--locked", "--quiet", "--workspace", "--bins", "--example", "toy_fuse",
+         "--example", "plan_time"],
         cwd=ROOT, check=True)
     metadata = subprocess.run(
         ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"],

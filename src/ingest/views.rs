@@ -1,6 +1,7 @@
 //! A file's views: one pass of the media tool over the sealed bytes, then the derived blob into
 //! packs. The file is stored whether or not this succeeds.
 
+use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::name::is_media_name;
 use crate::media::plan::TenPasses;
 use crate::model::{
-    BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, ExtentSource, FileContent, FileState,
-    FsError, FsResult, Views, ViewsState,
+    BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
+    FileState, FsError, FsResult, Views, ViewsState,
 };
 
 /// This start of the mapping step of one version leaves the file without views instead: a file
@@ -224,13 +225,17 @@ impl Shared {
                 temporary: false,
             });
         }
-        if content.size > self.spool.capacity() {
+        // Holes stay holes in the copy, and take no room.
+        let is_hole = |extent: &&Extent| extent.source == ExtentSource::Zeros;
+        let holes = content.extents.iter().filter(is_hole);
+        let taken = content.size - holes.map(|extent| extent.len).sum::<u64>();
+        if taken > self.spool.capacity() {
             return Err(FsError::new(
                 ErrorKind::TooLarge,
                 "the media tool needs a whole copy, and that is larger than the spool can ever take; raise TGFS_SPOOL_SIZE and run `tgfs retry`",
             ));
         }
-        if self.spool.free() < content.size {
+        if self.spool.free() < taken {
             return Err(FsError::new(
                 ErrorKind::NoSpace,
                 "the spool has no room for the copy that the media tool needs",
@@ -249,15 +254,21 @@ impl Shared {
             .await?;
         let extents = ExtentList::new(content.extents.clone());
         let mut at = 0;
-        while at < content.size {
-            let bytes = self
-                .reader
-                .read(&extents.range(at, COPY_BYTES), &content.blobs)
-                .await?;
-            tokio::io::AsyncWriteExt::write_all(&mut file, &bytes).await?;
-            at += bytes.len() as u64;
+        for extent in &content.extents {
+            let end = at + extent.len;
+            if extent.source == ExtentSource::Zeros {
+                tokio::io::AsyncSeekExt::seek(&mut file, SeekFrom::Start(end)).await?;
+                at = end;
+            }
+            while at < end {
+                let part = extents.range(at, COPY_BYTES.min(end - at));
+                let bytes = self.reader.read(&part, &content.blobs).await?;
+                tokio::io::AsyncWriteExt::write_all(&mut file, &bytes).await?;
+                at += bytes.len() as u64;
+            }
         }
         tokio::io::AsyncWriteExt::flush(&mut file).await?;
+        file.set_len(content.size).await?;
         Ok(source)
     }
 }

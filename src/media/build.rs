@@ -145,7 +145,7 @@ impl Job {
                 Err(reason) => return Ok(BuildOutcome::Unreadable(reason)),
             };
         let film = Film::new(tracks, &self.policy);
-        film.note_missing_end(probe.format.seconds(), &mut notes);
+        film.note_missing_end(probe.format.seconds(container), &mut notes);
         let (subtitles, mut files) = subtitle::extract(
             self,
             container,

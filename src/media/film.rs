@@ -40,7 +40,7 @@ pub struct Film {
 impl Film {
     pub fn new(mut made: Vec<Made>, policy: &CutPolicy) -> Self {
         made.iter_mut()
-            .for_each(|track| timeline::normalise(&mut track.collected));
+            .for_each(|track| timeline::normalise(&mut track.collected, track.movie.timescale));
         let pairs: Vec<(u32, &Collected)> = made
             .iter()
             .map(|track| (track.movie.timescale, &track.collected))

@@ -157,10 +157,6 @@ pub fn master(views: &Views, form: Form, uris: &MasterUris) -> String {
         audio_media(&mut renditions, views, group, tracks, uris);
     }
     subtitle_media(&mut renditions, &views.subtitles, form, uris);
-    if form == Form::Fmp4 {
-        text.push_str(&std::mem::take(&mut renditions));
-        iframes::variant(&mut text, views, uris);
-    }
     let video = views
         .tracks
         .iter()
@@ -170,6 +166,9 @@ pub fn master(views: &Views, form: Form, uris: &MasterUris) -> String {
         Some(video) if groups.is_empty() => add(video, None),
         Some(video) => groups.iter().for_each(|group| add(video, Some(group))),
         None => groups.iter().for_each(|group| add(group.1[0], Some(group))),
+    }
+    if form == Form::Fmp4 {
+        iframes::variant(&mut text, views, uris);
     }
     // ffmpeg counts times in the film from the first packet of the first playlist: the video's.
     text.push_str(&renditions);
@@ -368,10 +367,7 @@ pub fn track(views: &Views, form: Form, index: usize) -> Option<String> {
     };
     let mut clock = StartsEarly::default();
     for (number, segment) in track.segments.iter().enumerate() {
-        match form {
-            Form::Fmp4 => extinf(&mut text, *segment, track.timescale),
-            Form::Transport => clock.extinf(&mut text, *segment, track.timescale),
-        }
+        clock.extinf(&mut text, *segment, track.timescale);
         let _infallible = writeln!(text, "{name}/{:05}.{extension}", number + 1);
     }
     text.push_str("#EXT-X-ENDLIST\n");
@@ -428,8 +424,8 @@ pub(super) fn extinf(text: &mut String, segment: SegmentInfo, timescale: u32) {
     let _infallible = writeln!(text, "#EXTINF:{seconds:.6},");
 }
 
-/// EXTINF whose sums are never above the time where a segment really starts. ffmpeg before 8 adds
-/// them up when it seeks, and drops a key frame that comes before the sum.
+/// EXTINF whose sums are never above the time where a segment really starts. ffmpeg adds them up when it
+/// seeks, and drops a key frame that is decoded before the sum.
 #[derive(Default)]
 struct StartsEarly {
     ticks: u64,
@@ -438,8 +434,9 @@ struct StartsEarly {
 }
 
 impl StartsEarly {
-    /// Microseconds by which sums are too low: more than the rounding of time stamps, twice 50.
-    const LEAD: u64 = 200;
+    /// Microseconds by which sums are too low. Segments last from picture to picture, and how long a
+    /// picture is decoded before it is shown changes by a millisecond where Matroska rounded to that.
+    const LEAD: u64 = 2000;
 
     fn extinf(&mut self, text: &mut String, segment: SegmentInfo, timescale: u32) {
         self.ticks = self.ticks.saturating_add(u64::from(segment.duration));

@@ -19,12 +19,52 @@ const MAX_ANSWER: u64 = 8 << 20;
 pub struct Probe {
     #[serde(default)]
     pub streams: Vec<Stream>,
+    /// Of a multiplex of transport streams; elsewhere there are none.
+    #[serde(default)]
+    pub programs: Vec<Program>,
     #[serde(default)]
     pub format: Format,
 }
 
+/// A channel of a multiplex.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Program {
+    #[serde(default)]
+    pub streams: Vec<ProgramStream>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct ProgramStream {
+    pub index: u32,
+}
+
+impl Program {
+    fn has(&self, stream: u32) -> bool {
+        self.streams.iter().any(|found| found.index == stream)
+    }
+}
+
+impl Probe {
+    /// The streams that may belong together with this one: all but those of other programmes.
+    #[must_use]
+    pub fn beside(&self, stream: u32) -> Vec<&Stream> {
+        let of = |stream| {
+            let programs = self.programs.iter();
+            programs.filter(move |program| program.has(stream))
+        };
+        let belongs = |other: &&Stream| {
+            of(stream).next().is_none()
+                || of(other.index).next().is_none()
+                || of(other.index).any(|program| program.has(stream))
+        };
+        self.streams.iter().filter(belongs).collect()
+    }
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Format {
+    /// Seconds.
+    pub start_time: Option<String>,
     /// Seconds.
     pub duration: Option<String>,
     /// Seconds: the least time stamp of all streams.
@@ -32,10 +72,16 @@ pub struct Format {
 }
 
 impl Format {
-    /// Seconds, where the header says so.
+    /// Seconds from the first frame to the end, where the header says so.
     #[must_use]
-    pub fn seconds(&self) -> Option<f64> {
-        let seconds = self.duration.as_ref()?.parse::<f64>().ok()?;
+    pub fn seconds(&self, container: Container) -> Option<f64> {
+        let number = |text: &Option<String>| text.as_ref()?.parse::<f64>().ok();
+        // Of these ffprobe says where the end lies, of the others how far it is from the start.
+        let before = match container {
+            Container::Matroska | Container::Mp4 => number(&self.start_time)?.max(0.0),
+            _ => 0.0,
+        };
+        let seconds = number(&self.duration)? - before;
         (seconds.is_finite() && seconds > 0.0).then_some(seconds)
     }
     /// The least time stamp in 1/90000 s: a tick is 11 of the microseconds that are said.
@@ -242,11 +288,48 @@ pub fn first_line(stderr: &str, otherwise: &str) -> String {
                 .trim_start_matches("file:")
                 .trim_start_matches(crate::process::INPUT_PATH)
         })
-        .map(|line| line.trim_start_matches(':').trim())
+        .map(|line| without_part(line.trim_start_matches(':').trim()))
         .find(|line| !line.is_empty())
         .unwrap_or(otherwise);
     line.chars()
         .filter(|c| !c.is_control())
         .take(MAX_REASON)
         .collect()
+}
+
+/// Without the name and the address of the part of ffmpeg that speaks: `[mov @ 0x55da3943ce40] `.
+fn without_part(line: &str) -> &str {
+    match line.split_once("] ") {
+        Some((part, rest)) if part.starts_with('[') && part.contains(" @ 0x") => rest.trim(),
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_told_without_what_is_inside_ffmpeg() {
+        let said = "[mov,mp4,m4a,3gp,3g2,mj2 @ 0x55da3943ce40] moov atom not found\nfile:/proc/self/fd/0: Invalid data";
+        assert_eq!(first_line(said, ""), "moov atom not found");
+        assert_eq!(
+            first_line("file:/proc/self/fd/0: Invalid data\n", ""),
+            "Invalid data"
+        );
+        assert_eq!(first_line("[1] is not a part", ""), "[1] is not a part");
+        assert_eq!(first_line("\n", "nothing"), "nothing");
+    }
+
+    #[test]
+    fn a_film_that_starts_late_is_no_longer_for_it() {
+        let format = Format {
+            start_time: Some("10.000000".to_owned()),
+            duration: Some("15.500000".to_owned()),
+        };
+        assert_eq!(format.seconds(Container::Matroska), Some(5.5));
+        assert_eq!(format.seconds(Container::Mp4), Some(5.5));
+        assert_eq!(format.seconds(Container::MpegTs), Some(15.5));
+        assert_eq!(Format::default().seconds(Container::Avi), None);
+    }
 }

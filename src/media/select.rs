@@ -75,28 +75,41 @@ impl Selection {
 /// In words, when HLS cannot carry the film.
 pub fn select(probe: &Probe) -> Result<Selection, String> {
     let mut selection = Selection::default();
-    let videos: Vec<&Stream> = probe
-        .streams
-        .iter()
-        .filter(|stream| stream.is_video())
-        .collect();
-    let video = videos
-        .iter()
-        .find(|stream| stream.has("default"))
-        .or(videos.first());
+    let is_video = |stream: &&Stream| stream.is_video();
+    let mut videos = probe.streams.iter().filter(is_video);
+    let first = videos.clone().next();
+    let video = videos.find(|stream| stream.has("default")).or(first);
+    // Sound of another channel is none of this film's languages.
+    let streams = match video {
+        Some(video) => probe.beside(video.index),
+        None => probe.streams.iter().collect(),
+    };
+    let others = probe.streams.len() - streams.len();
+    if others > 0 {
+        selection.notes.push(format!(
+            "{others} streams of other programmes are in the file only"
+        ));
+    }
+    let of = |wanted: fn(&Stream) -> bool| {
+        streams
+            .iter()
+            .copied()
+            .filter(move |&stream| wanted(stream))
+    };
     if let Some(video) = video {
         if !video.fits_mp4() {
             return Err(format!("no HLS: codec {}", codec_name(video)));
         }
-        selection.video = Some((*video).clone());
+        selection.video = Some(video.clone());
     }
-    if videos.len() > 1 {
+    let videos = of(Stream::is_video).count();
+    if videos > 1 {
         selection.notes.push(format!(
             "{} more video tracks are in the file only",
-            videos.len() - 1
+            videos - 1
         ));
     }
-    for stream in probe.streams.iter().filter(|stream| stream.is_audio()) {
+    for stream in of(Stream::is_audio) {
         if stream.codec_name.is_empty() || stream.channels == 0 {
             selection.notes.push(format!(
                 "audio stream {} has an unknown codec",
@@ -121,19 +134,10 @@ pub fn select(probe: &Probe) -> Result<Selection, String> {
         }
     }
     selection.audio.truncate(MAX_AUDIO);
-    selection.subtitles = probe
-        .streams
-        .iter()
-        .filter(|stream| stream.is_text_subtitle())
-        .cloned()
-        .collect();
-    selection.subtitles.truncate(MAX_SUBTITLES);
-    let streams = |wanted: fn(&Stream) -> bool, most| {
-        let found = probe.streams.iter().filter(move |stream| wanted(stream));
-        found.take(most).cloned().collect()
-    };
-    selection.bitmaps = streams(Stream::is_bitmap_subtitle, MAX_SUBTITLES);
-    selection.fonts = streams(Stream::is_font, MAX_FONTS);
+    let most = |wanted, count| of(wanted).take(count).cloned().collect();
+    selection.subtitles = most(Stream::is_text_subtitle, MAX_SUBTITLES);
+    selection.bitmaps = most(Stream::is_bitmap_subtitle, MAX_SUBTITLES);
+    selection.fonts = most(Stream::is_font, MAX_FONTS);
     if selection.video.is_none() && selection.audio.is_empty() {
         return Err("no HLS: it has neither video nor audio".to_owned());
     }
@@ -150,5 +154,45 @@ fn codec_name(stream: &Stream) -> String {
         "unknown".to_owned()
     } else {
         name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two programmes, and a stream of sound that belongs to none.
+    const MULTIPLEX: &str = r#"{
+        "streams": [
+            {"index": 0, "codec_type": "video", "codec_name": "h264"},
+            {"index": 1, "codec_type": "video", "codec_name": "vp8"},
+            {"index": 2, "codec_type": "audio", "codec_name": "aac", "channels": 2},
+            {"index": 3, "codec_type": "audio", "codec_name": "aac", "channels": 2},
+            {"index": 4, "codec_type": "audio", "codec_name": "aac", "channels": 2}
+        ],
+        "programs": [
+            {"streams": [{"index": 1}, {"index": 2}]},
+            {"streams": [{"index": 0}, {"index": 3}]}
+        ]
+    }"#;
+
+    #[test]
+    fn one_programme_of_a_multiplex_is_chosen() {
+        let mut probe: Probe = serde_json::from_str(MULTIPLEX).unwrap();
+        let chosen = |probe: &Probe| {
+            let selection = select(probe).unwrap();
+            let streams: Vec<u32> = selection.streams().map(|stream| stream.index).collect();
+            (streams, selection.notes)
+        };
+        let (streams, notes) = chosen(&probe);
+        assert_eq!(streams, [0, 3, 4]);
+        assert_eq!(
+            notes,
+            ["2 streams of other programmes are in the file only"]
+        );
+        probe.programs.clear();
+        let (streams, notes) = chosen(&probe);
+        assert_eq!(streams, [0, 2, 3, 4]);
+        assert_eq!(notes, ["1 more video tracks are in the file only"]);
     }
 }

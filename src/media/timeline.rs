@@ -10,6 +10,10 @@ use super::plan::{self, CutPolicy, Group};
 
 /// The least origin in seconds: more than any usual pre-roll and reordering delay.
 const LEAST_ORIGIN: u32 = 10;
+/// What ffmpeg counts in, a second.
+const MICROSECONDS: u32 = 1_000_000;
+/// The beginning is moved by less than a second divided by this.
+const STEPS_A_SECOND: u32 = 500;
 /// Samples at the end among which the last one shown is looked for.
 const REORDER_DEPTH: usize = 32;
 
@@ -49,16 +53,40 @@ fn start_ticks(track: &Collected, movie_timescale: u32) -> i64 {
     i64::try_from(start).unwrap_or(0)
 }
 
-/// Makes composition offsets positive: with negative ones ffmpeg 5.1 shows the video late.
-pub fn normalise(track: &mut Collected) {
+/// Makes composition offsets positive: with negative ones ffmpeg 5.1 shows the video late. And begins
+/// where a whole number of microseconds does, as ffmpeg counts: half of one, rounded in two ways, makes
+/// it drop the first key frame behind each seek.
+pub fn normalise(track: &mut Collected, movie_timescale: u32) {
     let least = track.samples.iter().map(|sample| sample.composition).min();
-    let Some(least) = least.filter(|least| *least < 0) else {
-        return;
-    };
-    for sample in &mut track.samples {
-        sample.composition = sample.composition.saturating_sub(least);
+    if let Some(least) = least.filter(|least| *least < 0) {
+        decode_earlier(track, least.unsigned_abs());
     }
-    track.track.media_time = track.track.media_time.saturating_sub(i64::from(least));
+    // Sound is decoded when it is heard; a picture without an offset, too.
+    if track.samples.iter().all(|sample| sample.composition == 0) {
+        return;
+    }
+    let timescale = track.track.timescale;
+    let step = timescale / greatest_common_divisor(timescale, MICROSECONDS);
+    let beyond = start_ticks(track, movie_timescale).rem_euclid(i64::from(step.max(1)));
+    // A step of many ticks, of an odd timescale, would be seen.
+    if step <= timescale / STEPS_A_SECOND {
+        decode_earlier(track, u32::try_from(beyond).unwrap_or(0));
+    }
+}
+
+/// Ticks by which all samples are decoded earlier, and shown when they were.
+fn decode_earlier(track: &mut Collected, ticks: u32) {
+    for sample in &mut track.samples {
+        sample.composition = sample.composition.saturating_add_unsigned(ticks);
+    }
+    track.track.media_time = track.track.media_time.saturating_add(i64::from(ticks));
+}
+
+const fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// The common origin in seconds of tracks, each with the timescale of its movie.

@@ -25,7 +25,7 @@ const MEMORY: u64 = 4 << 30;
 /// One thing to do with a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
-    /// Streams and format, as JSON.
+    /// Streams, programmes and format, as JSON.
     Probe,
     /// These streams into one fragmented MP4. The first is video, or all are audio.
     Remux(Vec<Pick>, Lead),
@@ -259,7 +259,13 @@ fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<St
     list.extend(input(container));
     let mut add = |items: &[&str]| list.extend(items.iter().map(|item| (*item).to_owned()));
     match task {
-        Task::Probe => add(&["-show_streams", "-show_format", "-of", "json"]),
+        Task::Probe => add(&[
+            "-show_streams",
+            "-show_programs",
+            "-show_format",
+            "-of",
+            "json",
+        ]),
         Task::Remux(picks, lead) => {
             for pick in picks {
                 add(&["-map", &format!("0:{}", pick.stream)]);

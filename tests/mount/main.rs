@@ -4,6 +4,7 @@
 mod directories;
 mod disk_fails;
 mod harness;
+mod large;
 mod library;
 mod lifecycle;
 mod material;

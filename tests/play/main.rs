@@ -1,20 +1,30 @@
 //! Players that people have, as Debian packs them, on the URLs of a running daemon: frames are decoded,
-//! and each audio and subtitle track can be chosen. Chromium is in `tests/http`.
+//! and each audio and subtitle track can be chosen; and what each player makes of each kind of film. The page
+//! in Chromium is in `tests/http`.
 
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot go on shall say where"
 )]
 
+#[path = "../http/client.rs"]
+mod client;
 #[path = "../http/daemon.rs"]
 mod daemon;
+mod faithful;
 #[path = "../http/film.rs"]
 mod film;
+mod film_on_air;
 mod in_place;
+mod long;
 #[path = "../mount/material.rs"]
 mod material;
 mod mpv;
+mod players;
+mod seeks;
+mod sources;
 mod table;
+mod tools;
 mod vlc;
 
 use daemon::Daemon;

@@ -1,0 +1,106 @@
+// node tests/browser/players.mjs < WANTED.json
+//
+// Plays films in headless Chromium with hls.js and with Shaka Player: from the start, then behind a
+// seek. WANTED is {page, scripts, films: [{name, url, picture, sound}]}; `page` is one of the daemon's,
+// so that all comes from one origin. Prints {NAME: {'hls.js': {plays, why}, shaka: {…}}}.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const { chromium } = createRequire(new URL('../../ui/package.json', import.meta.url))('playwright-core');
+
+/** Milliseconds for one step. Generous: the machine may be busy, and nothing here measures speed. */
+const STEP = 20_000;
+
+/** Runs in the page. */
+const play = async ({ player, url, picture, sound, step }) => {
+  const names = { hvc1: 'HEVC', hev1: 'HEVC', 'mp4v.61': 'MPEG-2', 'mp4v.20': 'MPEG-4' };
+  const text = await (await fetch(url)).text();
+  const codecs = [...text.matchAll(/CODECS="([^"]*)"/g)].map(found => found[1].split(',')[0]);
+  const known = codecs.some(codec => MediaSource.isTypeSupported(`${picture ? 'video' : 'audio'}/mp4; codecs="${codec}"`));
+  document.body.replaceChildren();
+  const video = document.createElement('video');
+  document.body.append(video);
+  let fatal;
+  let where = '';
+  let close = () => {};
+  const faults = [];
+  const until = async (what, holds) => {
+    const end = performance.now() + step;
+    while (!holds()) {
+      if (fatal) throw new Error(fatal);
+      if (video.error) throw new Error(video.error.message);
+      if (performance.now() > end) throw new Error(`${what} does not come`);
+      await new Promise(done => setTimeout(done, 50));
+    }
+  };
+  const plays = async (what, from) => {
+    const behind = video.getVideoPlaybackQuality().totalVideoFrames;
+    const frames = () => video.getVideoPlaybackQuality().totalVideoFrames;
+    const shown = () => !picture || video.ended || frames() >= behind + 5;
+    await until(what, () => shown() && (video.currentTime > from + 0.4 || video.ended));
+    if (sound && !video.webkitAudioDecodedByteCount) throw new Error('it decodes no sound');
+  };
+  try {
+    if (player === 'hls.js') {
+      const hls = new Hls();
+      close = () => hls.destroy();
+      hls.on(Hls.Events.ERROR, (_, data) => {
+        faults.push(data.details);
+        if (data.fatal) fatal = data.details;
+      });
+      hls.loadSource(url);
+      hls.attachMedia(video);
+    } else {
+      shaka.polyfill.installAll();
+      const own = new shaka.Player();
+      close = () => own.destroy();
+      await own.attach(video);
+      own.addEventListener('error', event => { fatal = `error ${event.detail.code}`; });
+      await own.load(url).catch(error => { throw new Error(`error ${error.code ?? error}`); });
+    }
+    // As one who presses Play before anything is there: a pause would keep players from leaving gaps out.
+    video.play().catch(() => {});
+    await plays('a picture', 0);
+    where = 'behind a seek ';
+    const target = video.duration * 0.7;
+    video.currentTime = target;
+    await until('the seek', () => !video.seeking && video.readyState >= 2);
+    await plays('a picture', target);
+    return { plays: true, faults };
+  } catch (error) {
+    const codec = codecs[0] ?? '';
+    const name = names[codec.slice(0, 4)] ?? names[codec] ?? codec;
+    // Shaka's 3016 is what the element says.
+    const fails = /DECODE|error 3016/.test(error.message);
+    const why = known ? where + (fails ? 'its decoder fails' : error.message) : `no decoder for ${name}`;
+    return { plays: false, why, said: error.message, faults };
+  } finally {
+    await close();
+  }
+};
+
+const wanted = JSON.parse(readFileSync(0, 'utf8'));
+const profile = mkdtempSync(join(tmpdir(), 'tgfs-browser-'));
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  headless: true,
+  bypassCSP: true,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required', '--mute-audio'],
+});
+const found = {};
+try {
+  const page = context.pages()[0] ?? await context.newPage();
+  await page.goto(wanted.page);
+  for (const path of wanted.scripts) await page.addScriptTag({ path });
+  for (const film of wanted.films) {
+    found[film.name] = {};
+    for (const player of ['hls.js', 'shaka']) found[film.name][player] = await page.evaluate(play, { ...film, player, step: STEP });
+  }
+} finally {
+  await context.close();
+  rmSync(profile, { recursive: true, force: true });
+}
+console.log(JSON.stringify(found));

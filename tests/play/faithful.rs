@@ -1,0 +1,260 @@
+//! What HLS gives of a film against the film itself: the same pictures and sound, at the same times, and
+//! the file byte for byte. All of it over HTTP.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::client;
+use crate::daemon::Daemon;
+use crate::film_on_air::Film;
+
+/// Seconds of one AAC frame at 48 kHz, and a millisecond that containers round to.
+const SOUND_FRAME: f64 = 1024.0 / 48_000.0 + 0.001;
+/// Seconds by which a picture may be shown early or late: containers round to a millisecond.
+const ROUNDED: f64 = 0.0015;
+
+/// How a stream of the source comes in HLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comes {
+    /// Its packets are the same.
+    Copied,
+    /// Its packets have no headers of their own any more; what is decoded is the same.
+    Unpacked,
+    /// As AAC.
+    Encoded,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Source,
+    Hls,
+}
+
+/// A stream of the source and the playlist that has it.
+struct Track {
+    stream: u64,
+    comes: Comes,
+    playlist: String,
+}
+
+/// All that is wrong, in words.
+pub fn problems(daemon: &Daemon, film: &Film) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut expect = |holds: bool, what: String| {
+        if !holds {
+            problems.push(format!("{}: {what}", film.name));
+        }
+    };
+    let whole = client::get(daemon, &format!("/fs/{}", film.name)).body;
+    let given = std::fs::read(&film.source).unwrap();
+    expect(whole == given, "the file is not what was given".to_owned());
+    if !film.has_views {
+        return problems;
+    }
+    let tracks = tracks(film);
+    let sounds = tracks.iter().filter(|track| !is_picture(track)).count();
+    let offered = film.master.matches("TYPE=AUDIO").count();
+    expect(
+        offered == sounds,
+        format!("{offered} tracks of sound are offered, not {sounds}"),
+    );
+    let source = times(film.source.to_str().unwrap());
+    let mut lead = None;
+    for track in &tracks {
+        let was = of_stream(&source, track.stream);
+        let served = times(&track.playlist);
+        let is = of_stream(&served, 0);
+        let (Some(first_was), Some(first_is)) = (was.first(), is.first()) else {
+            expect(false, format!("{} is empty", track.playlist));
+            continue;
+        };
+        let shift = first_is - first_was;
+        let moved = lead.map_or(0.0, |lead: f64| shift - lead);
+        expect(
+            moved.abs() <= SOUND_FRAME,
+            format!(
+                "stream {} moved by {moved:.4} s against the first",
+                track.stream
+            ),
+        );
+        if track.comes == Comes::Encoded {
+            let ends = (was.last(), is.last());
+            let late = ends.1.unwrap() - ends.0.unwrap() - shift;
+            expect(
+                late.abs() <= 0.1,
+                format!("stream {} ends {late:.3} s late", track.stream),
+            );
+        } else if lead.is_none() {
+            let worst = was
+                .iter()
+                .zip(&is)
+                .map(|(was, is)| (is - was - shift).abs());
+            let worst = worst.fold(0.0, f64::max);
+            expect(
+                worst <= ROUNDED,
+                format!("a picture is {worst:.4} s off its time"),
+            );
+        }
+        lead = lead.or(Some(shift));
+    }
+    let kept: Vec<&Track> = tracks
+        .iter()
+        .filter(|track| track.comes != Comes::Encoded)
+        .collect();
+    let was = digests(film, From::Source, &kept);
+    let is = digests(film, From::Hls, &kept);
+    for (number, track) in kept.iter().enumerate() {
+        let (was, is) = (&was[number], &is[number]);
+        expect(
+            !was.is_empty(),
+            format!("stream {} has no frames", track.stream),
+        );
+        let equal = was.iter().zip(is).take_while(|(was, is)| was == is).count();
+        // Packets of H.264 look otherwise in MP4, and damaged ones cannot be compared when decoded.
+        let is_same = match film.is_damaged && film.has_headers() {
+            true => was.len() == is.len(),
+            false => was == is,
+        };
+        expect(
+            is_same,
+            format!(
+                "stream {}: of {} frames {} came, {equal} of them equal",
+                track.stream,
+                was.len(),
+                is.len()
+            ),
+        );
+    }
+    problems
+}
+
+/// The tracks that docs/MEDIA.md promises for this source, in order.
+fn tracks(film: &Film) -> Vec<Track> {
+    let source = film.source.to_str().unwrap();
+    let said = ffprobe(&["-show_streams", "-show_programs", "-of", "json", source]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    // Of a multiplex only the programme that is shown.
+    let program = &said["programs"][0]["streams"];
+    let streams = match program.as_array().filter(|streams| !streams.is_empty()) {
+        Some(streams) => streams,
+        None => said["streams"].as_array().unwrap(),
+    };
+    let mut tracks = Vec::new();
+    let mut sounds = 0;
+    let mut add = |stream: &Value, comes, name: &str| {
+        tracks.push(Track {
+            stream: stream["index"].as_u64().unwrap(),
+            comes,
+            playlist: format!("{}/{name}.m3u8", film.base),
+        });
+    };
+    let of = |kind: &'static str| {
+        streams
+            .iter()
+            .filter(move |stream| stream["codec_type"] == kind)
+    };
+    let picture = of("video").find(|stream| stream["disposition"]["attached_pic"] == 0);
+    picture
+        .into_iter()
+        .for_each(|stream| add(stream, Comes::Copied, "video"));
+    for stream in of("audio") {
+        let codec = stream["codec_name"].as_str().unwrap();
+        let is_kept = !codec.starts_with("pcm") && !["truehd", "vorbis"].contains(&codec);
+        if is_kept {
+            sounds += 1;
+            let unpacked = film.has_headers() && codec == "aac";
+            let comes = if unpacked {
+                Comes::Unpacked
+            } else {
+                Comes::Copied
+            };
+            add(stream, comes, &format!("audio-{sounds}"));
+        }
+        if !["aac", "opus", "flac"].contains(&codec) {
+            sounds += 1;
+            add(stream, Comes::Encoded, &format!("audio-{sounds}"));
+        }
+    }
+    tracks
+}
+
+fn is_picture(track: &Track) -> bool {
+    track.playlist.ends_with("/video.m3u8")
+}
+
+/// Stream and time of each packet.
+fn times(input: &str) -> Vec<(u64, f64)> {
+    let text = ffprobe(&[
+        "-show_entries",
+        "packet=stream_index,pts_time",
+        "-of",
+        "csv=p=0",
+        input,
+    ]);
+    let lines = text.lines().filter_map(|line| {
+        let mut parts = line.split(',');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    });
+    lines.collect()
+}
+
+fn of_stream(times: &[(u64, f64)], stream: u64) -> Vec<f64> {
+    let of = times.iter().filter(|(of, _)| *of == stream);
+    let mut of: Vec<f64> = of.map(|(_, time)| *time).collect();
+    of.sort_by(f64::total_cmp);
+    of
+}
+
+fn ffprobe(arguments: &[&str]) -> String {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Digests of each track, from the source or from the playlists: of decoded pictures, and of packets.
+fn digests(film: &Film, from: From, tracks: &[&Track]) -> Vec<Vec<String>> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-nostdin"]);
+    for track in tracks {
+        // Silence that an encoder put in front is counted too.
+        command.args(["-flags2", "+skip_manual"]);
+        // Pictures that an edit list hides are served all the same.
+        let is_mp4 = [".mp4", ".mov"].iter().any(|end| film.name.ends_with(end));
+        if from == From::Source && is_mp4 && is_picture(track) {
+            command.args(["-ignore_editlist", "1"]);
+        }
+        match from {
+            From::Source => command.arg("-i").arg(&film.source),
+            From::Hls => command.args(["-i", &track.playlist]),
+        };
+    }
+    for (number, track) in tracks.iter().enumerate() {
+        let stream = match from {
+            From::Source => track.stream,
+            From::Hls => 0,
+        };
+        command.args(["-map", &format!("{number}:{stream}")]);
+        // A decoder makes up for damage each time in another way.
+        let is_decoded = is_picture(track) && !film.is_damaged;
+        if track.comes == Comes::Copied && !is_decoded {
+            command.args([&format!("-c:{number}"), "copy"]);
+        }
+    }
+    let output = command
+        .args(["-vsync", "0", "-f", "framemd5", "-"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut digests = vec![Vec::new(); tracks.len()];
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let parts: Vec<&str> = line.split(',').map(str::trim).collect();
+        digests[parts[0].parse::<usize>().unwrap()].push(parts[5].to_owned());
+    }
+    digests
+}

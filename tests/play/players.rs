@@ -1,0 +1,228 @@
+//! What each player without a window makes of a film: yes, or no and why.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::film_on_air::Film;
+use crate::material::{need, said};
+use crate::tools;
+use crate::vlc::Vlc;
+
+pub const YES: &str = "yes";
+/// Longest that VLC, which plays in real time, takes to show a few pictures.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `yes`, or `no` with the reason.
+pub fn cell(plays: bool, otherwise: &str) -> String {
+    match plays {
+        true => YES.to_owned(),
+        false => format!("no: {otherwise}"),
+    }
+}
+
+fn run(program: &Path, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Whether it decodes three seconds of picture and sound, without a complaint where the film gives no
+/// reason to complain.
+fn ffmpeg(program: &Path, film: &Film, url: &str, from: f64) -> String {
+    let from = format!("{from:.2}");
+    let seek: &[&str] = if from == "0.00" { &[] } else { &["-ss", &from] };
+    let input = [&["-v", "error"], seek, &["-i", url]].concat();
+    let output = run(
+        program,
+        &[&input[..], &["-t", "3", "-f", "framemd5", "-"]].concat(),
+    );
+    let lines = String::from_utf8_lossy(&output.stdout);
+    // Streams are numbered in the order of the output, the picture first.
+    let frames = |number: usize| {
+        let stream = format!("{number},");
+        let of = lines.lines().filter(|line| line.starts_with(&stream));
+        of.count() as f64
+    };
+    let shows = !film.has_picture || frames(0) > film.rate * 0.8;
+    let sounds = !film.has_sound || frames(usize::from(film.has_picture)) > 20.0;
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    let why = if complaints.contains("support hardware accelerated AV1") {
+        Some("no decoder for AV1")
+    } else if !shows || !sounds || !output.status.success() {
+        Some("it shows nothing")
+    } else if !complaints.is_empty() && !film.may_complain {
+        Some("its decoder complains")
+    } else {
+        None
+    };
+    if why.is_some() {
+        let first: Vec<&str> = complaints.lines().take(4).collect();
+        eprintln!("{}: ffmpeg from {from} {url}: {first:#?}", film.name);
+    }
+    cell(why.is_none(), why.unwrap_or_default())
+}
+
+pub fn ffmpeg_5(film: &Film) -> String {
+    need("ffmpeg", "ffmpeg");
+    ffmpeg(Path::new("ffmpeg"), film, &film.url, 0.0)
+}
+
+/// Behind a seek to so many seconds.
+pub fn ffmpeg_5_transport(film: &Film, url: &str, from: f64) -> String {
+    ffmpeg(Path::new("ffmpeg"), film, url, from)
+}
+
+/// Behind a seek too.
+pub fn ffmpeg_8(film: &Film, from: f64) -> String {
+    ffmpeg(&tools::ffmpeg_8(), film, &film.url, from)
+}
+
+/// Whether it makes pictures, or sound where there are none.
+fn mpv(film: &Film, url: &str, seek: &[&str]) -> String {
+    need("mpv", "mpv");
+    let directory = tempfile::tempdir().unwrap();
+    let into = format!("--vo-image-outdir={}", directory.path().display());
+    let sound = directory.path().join("sound.raw");
+    let sound_file = format!("--ao-pcm-file={}", sound.display());
+    let whole = ["--no-config", "--untimed"];
+    let output = if film.has_picture {
+        #[rustfmt::skip]
+        let pictures = ["--ao=null", "--ao-null-untimed=yes", "--vo=image", &into, "--frames=30", url];
+        run(Path::new("mpv"), &[&whole, &pictures[..], seek].concat())
+    } else {
+        let sounds = ["--ao=pcm", &sound_file, "--vo=null", url];
+        run(Path::new("mpv"), &[&whole, &sounds[..], seek].concat())
+    };
+    let found = if film.has_picture {
+        std::fs::read_dir(directory.path()).unwrap().count() == 30
+    } else {
+        // A second of stereo.
+        sound.metadata().is_ok_and(|file| file.len() > 190_000)
+    };
+    cell(output.status.success() && found, "its decoder complains")
+}
+
+pub fn mpv_plain(film: &Film) -> String {
+    mpv(film, &film.url, &[])
+}
+
+/// Behind a seek.
+pub fn mpv_transport(film: &Film, url: &str) -> String {
+    mpv(film, url, &[&format!("--start={:.2}", film.middle())])
+}
+
+/// Whether VLC decodes picture and sound.
+pub fn vlc(film: &Film, url: &str) -> String {
+    let mut vlc = Vlc::play(url);
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let shows = !film.has_picture || vlc.counted("video decoded") >= 20;
+        if shows && (!film.has_sound || vlc.counted("audio decoded") >= 20) {
+            return cell(true, "");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    cell(false, "it shows nothing")
+}
+
+/// Whether GStreamer's discoverer, which starts all decoders, finds picture, sound and the length, and
+/// that one can seek.
+pub fn gstreamer(film: &Film) -> String {
+    need("gst-discoverer-1.0", "gstreamer1.0-plugins-base-apps");
+    let output = Command::new("gst-discoverer-1.0")
+        .arg(&film.url)
+        // Nothing of it is kept in the home of who runs the tests.
+        .env("GST_REGISTRY", film.place.join("gstreamer"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = said(&output);
+    let has = |word: &str| text.lines().any(|line| line.trim_start().starts_with(word));
+    let duration = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Duration: "))
+        .map_or(0.0, seconds);
+    let why = if film.has_picture && !has("video") {
+        Some("it finds no picture")
+    } else if film.has_sound && !has("audio") {
+        Some("it finds no sound")
+    } else if (duration - film.seconds).abs() > 0.5 {
+        Some("it gets the length wrong")
+    } else if !has("Seekable: yes") {
+        Some("it cannot seek")
+    } else {
+        None
+    };
+    if why.is_some() {
+        eprintln!("{}: gst-discoverer-1.0: {text}", film.name);
+    }
+    cell(why.is_none(), why.unwrap_or_default())
+}
+
+/// `0:01:02.5`
+fn seconds(clock: &str) -> f64 {
+    let parts = clock
+        .split(':')
+        .map(|part| part.parse::<f64>().unwrap_or(0.0));
+    parts.fold(0.0, |sum, part| sum * 60.0 + part)
+}
+
+/// Cells of hls.js and of Shaka Player for each film by name: one browser plays them one after the other.
+pub fn in_browser(page: &str, films: &[Film]) -> HashMap<String, [String; 2]> {
+    need("chromium", "chromium");
+    let player = |name: &str| tools::module(name).display().to_string();
+    let list: Vec<Value> = films
+        .iter()
+        .filter(|film| film.has_views)
+        .map(|film| {
+            json!({ "name": film.name, "url": film.url, "picture": film.has_picture, "sound": film.has_sound })
+        })
+        .collect();
+    let wanted = json!({
+        "page": page,
+        "scripts": [
+            player("hls.js/dist/hls.min.js"),
+            player("shaka-player/dist/shaka-player.compiled.js"),
+        ],
+        "films": list,
+    });
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/players.mjs");
+    let mut child = Command::new("node")
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("node is missing: `apt-get install nodejs npm`");
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(wanted.to_string().as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "players.mjs: {}", said(&output));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cell_of = |film: &Film, player: &str| {
+        let found = &found[&film.name][player];
+        if !found["faults"].is_null() && found["plays"] != true {
+            eprintln!("{}: {player}: {found}", film.name);
+        }
+        cell(
+            found["plays"] == true,
+            found["why"].as_str().unwrap_or("it says nothing"),
+        )
+    };
+    films
+        .iter()
+        .map(|film| {
+            (
+                film.name.clone(),
+                ["hls.js", "shaka"].map(|player| cell_of(film, player)),
+            )
+        })
+        .collect()
+}
