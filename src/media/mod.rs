@@ -5,10 +5,13 @@
 //! `build` leads: `sniff` and `gate` look at the bytes, `probe` asks the tool, `select` chooses
 //! streams, `tool` runs the muxer, `fmp4` reads what it writes, `collect` and `search` find each
 //! sample's bytes, `film` with `timeline` and `plan` cuts, `record`, `header` and `init` describe segments,
-//! `subtitle` and `beside` bring texts and whole files, `transport` muxes MPEG-TS. `views` and `playlist` then answer from [`crate::model::Views`] alone.
+//! `subtitle` and `beside` bring texts and whole files, `sprites` pictures for scrubbing; `captions` reads subtitle files of the user's
+//! and `joined` shows them in a film's views, `transport` muxes MPEG-TS. `views` and `playlist` then answer from [`crate::model::Views`] alone.
 
 pub mod build;
+pub mod captions;
 pub mod error;
+pub mod joined;
 pub mod name;
 pub mod opening;
 pub mod plan;
@@ -23,6 +26,7 @@ pub mod sniff;
 mod beside;
 mod boxes;
 mod collect;
+mod cue;
 mod esds;
 mod film;
 mod fmp4;
@@ -36,5 +40,6 @@ mod probe;
 mod record;
 mod search;
 mod select;
+mod sprites;
 mod subtitle;
 mod timeline;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::iframes;
+use super::joined::Joined;
 use crate::model::{SegmentInfo, Subtitle, Track, TrackKind, Views};
 
 /// What surrounds the URI of each media playlist in the multivariant one.
@@ -132,6 +133,13 @@ fn audio_groups(views: &Views, form: Form) -> Vec<(String, Vec<usize>)> {
 /// §4.3.4: the multivariant playlist.
 #[must_use]
 pub fn master(views: &Views, form: Form, uris: &MasterUris) -> String {
+    master_with(views, &[], form, uris)
+}
+
+/// The multivariant playlist with subtitle files that joined.
+#[must_use]
+pub fn master_with(views: &Views, joined: &[Joined], form: Form, uris: &MasterUris) -> String {
+    let subtitles = renditions_of(views, joined);
     let mut text = format!("#EXTM3U\n#EXT-X-VERSION:{}\n", form.version());
     if views.independent_segments {
         text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
@@ -141,7 +149,7 @@ pub fn master(views: &Views, form: Form, uris: &MasterUris) -> String {
     for (group, tracks) in &groups {
         audio_media(&mut renditions, views, group, tracks, uris);
     }
-    subtitle_media(&mut renditions, &views.subtitles, form, uris);
+    subtitle_media(&mut renditions, &subtitles, form, uris);
     if form == Form::Fmp4 {
         text.push_str(&std::mem::take(&mut renditions));
         iframes::variant(&mut text, views, uris);
@@ -150,7 +158,11 @@ pub fn master(views: &Views, form: Form, uris: &MasterUris) -> String {
         .tracks
         .iter()
         .position(|track| matches!(track.kind, TrackKind::Video { .. }));
-    let mut add = |lead, group| variant(&mut text, views, form, lead, group, uris);
+    let beside = match subtitles.is_empty() {
+        true => "",
+        false => ",SUBTITLES=\"subtitles\"",
+    };
+    let mut add = |lead, group| variant(&mut text, views, form, (lead, group, beside), uris);
     match video {
         Some(video) if groups.is_empty() => add(video, None),
         Some(video) => groups.iter().for_each(|group| add(video, Some(group))),
@@ -184,12 +196,46 @@ fn audio_media(text: &mut String, views: &Views, group: &str, tracks: &[usize], 
     }
 }
 
-fn subtitle_media(text: &mut String, subtitles: &[Subtitle], form: Form, uris: &MasterUris) {
-    let default = subtitles
-        .iter()
-        .position(|subtitle| subtitle.default && !subtitle.forced);
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Film,
+    User,
+}
+
+/// A subtitle with the name of its playlist.
+struct Rendition<'a> {
+    origin: Origin,
+    name: String,
+    subtitle: &'a Subtitle,
+}
+
+/// The film's own, then the user's.
+fn renditions_of<'a>(views: &'a Views, joined: &'a [Joined]) -> Vec<Rendition<'a>> {
+    let own = views.subtitles.iter().enumerate();
+    let own = own.map(|(index, subtitle)| Rendition {
+        origin: Origin::Film,
+        name: subtitle_name(index),
+        subtitle,
+    });
+    let joined = joined.iter().map(|one| Rendition {
+        origin: Origin::User,
+        name: one.name.clone(),
+        subtitle: &one.subtitle,
+    });
+    own.chain(joined).collect()
+}
+
+/// At most one is the default, and the user's word counts more than the film's.
+fn subtitle_media(text: &mut String, subtitles: &[Rendition], form: Form, uris: &MasterUris) {
+    let default_of = |origin| {
+        let is_default =
+            |one: &Rendition| one.origin == origin && one.subtitle.default && !one.subtitle.forced;
+        subtitles.iter().position(is_default)
+    };
+    let default = default_of(Origin::User).or(default_of(Origin::Film));
     let mut names = Names::default();
-    for (index, subtitle) in subtitles.iter().enumerate() {
+    for (index, rendition) in subtitles.iter().enumerate() {
+        let subtitle = rendition.subtitle;
         let name = names.unique(&subtitle.title, &subtitle.key, index);
         let flag = if default == Some(index) { "YES" } else { "NO" };
         let _infallible = write!(
@@ -204,10 +250,7 @@ fn subtitle_media(text: &mut String, subtitles: &[Subtitle], form: Form, uris: &
         let _infallible = writeln!(
             text,
             ",URI=\"{}\"",
-            uri(
-                uris,
-                &format!("{}{}", form.to_subtitles(), subtitle_name(index))
-            )
+            uri(uris, &format!("{}{}", form.to_subtitles(), rendition.name))
         );
     }
 }
@@ -217,8 +260,7 @@ fn variant(
     text: &mut String,
     views: &Views,
     form: Form,
-    lead: usize,
-    group: Option<&(String, Vec<usize>)>,
+    (lead, group, beside): (usize, Option<&(String, Vec<usize>)>, &str),
     uris: &MasterUris,
 ) {
     let track = &views.tracks[lead];
@@ -267,9 +309,7 @@ fn variant(
     if let Some((name, _)) = group {
         let _infallible = write!(text, ",AUDIO=\"{name}\"");
     }
-    if !views.subtitles.is_empty() {
-        text.push_str(",SUBTITLES=\"subtitles\"");
-    }
+    text.push_str(beside);
     if is_video {
         text.push_str(",CLOSED-CAPTIONS=NONE");
     }

@@ -1,6 +1,7 @@
 //! Ids, units and plain records: the words of the system as types. No I/O, no async.
 
 mod cache_stats;
+mod captions;
 mod entry;
 mod error;
 mod ids;
@@ -14,6 +15,7 @@ mod units;
 mod views;
 
 pub use cache_stats::{CacheStats, LATENCY_MILLIS, Latency, TierStats};
+pub use captions::Captions;
 pub use entry::{
     AdoptedAddress, Attributes, Blob, Change, Entry, EntryKind, Extent, ExtentSource, FileContent,
     FileState, LogRecord, PackAddress, PackRef, PackSlice, TelegramAddress, ViewsState, XattrMap,

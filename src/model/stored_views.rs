@@ -1,15 +1,20 @@
 //! How [`ViewsState`] stands in records. What the first release wrote is variant 2; views that know
-//! more are a variant behind all others, and make the record that holds them one of schema 2.
+//! more are a variant behind all others, and make the record that holds them one of schema 2. The
+//! texts of a subtitle file make it one of schema 3.
 
 use serde::{Deserialize, Serialize};
 
 use super::entry::ViewsState;
 use super::views::{AddedFile, AddedTrack, Subtitle, Track, Views};
-use super::{Blob, ByteRange, Change, Digest, Entry, EntryKind, FileContent};
+use super::{Blob, ByteRange, Captions, Change, Digest, Entry, EntryKind, FileContent};
 
 /// Newest schema of records that hold a [`ViewsState`], and the oldest that is read.
-pub const VIEWS_SCHEMA: u16 = 2;
+pub const VIEWS_SCHEMA: u16 = 3;
 pub const OLDEST_VIEWS_SCHEMA: u16 = 1;
+/// Of records with views that know more than those of the first release.
+const ADDED_SCHEMA: u16 = 2;
+/// Of records with the texts of a subtitle file.
+const CAPTIONS_SCHEMA: u16 = 3;
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum StoredViewsState {
@@ -19,6 +24,7 @@ pub(super) enum StoredViewsState {
     Unsupported(String),
     Unreadable(String),
     ReadyV2(Box<ViewsV2>),
+    Captions(Box<Captions>),
 }
 
 /// Frozen.
@@ -72,6 +78,7 @@ impl From<StoredViewsState> for ViewsState {
             StoredViewsState::Unsupported(reason) => Self::Unsupported(reason),
             StoredViewsState::Unreadable(reason) => Self::Unreadable(reason),
             StoredViewsState::ReadyV2(views) => views.first.with(views.added, views.files),
+            StoredViewsState::Captions(captions) => Self::Captions(captions),
         }
     }
 }
@@ -83,6 +90,7 @@ impl From<ViewsState> for StoredViewsState {
             ViewsState::NotMedia => Self::NotMedia,
             ViewsState::Unsupported(reason) => Self::Unsupported(reason),
             ViewsState::Unreadable(reason) => Self::Unreadable(reason),
+            ViewsState::Captions(captions) => Self::Captions(captions),
             ViewsState::Ready(views) => {
                 let (added, files) = (views.added, views.files);
                 let first = ViewsV1 {
@@ -118,8 +126,9 @@ impl ViewsState {
     pub fn schema(&self) -> u16 {
         match self {
             Self::Ready(views) if !(views.added.is_empty() && views.files.is_empty()) => {
-                VIEWS_SCHEMA
+                ADDED_SCHEMA
             }
+            Self::Captions(_) => CAPTIONS_SCHEMA,
             _ => OLDEST_VIEWS_SCHEMA,
         }
     }

@@ -5,8 +5,8 @@ use super::*;
 use crate::codec::{Record, decode, encode};
 use crate::index::record::*;
 use crate::model::{
-    AddedFile, AddedTrack, AdoptedAddress, ByteRange, LogRecord, Purpose, SegmentInfo, Subtitle,
-    SubtitleFormat, TelegramAddress, Track, TrackKind, Views,
+    AddedFile, AddedTrack, AdoptedAddress, ByteRange, Captions, LogRecord, Purpose, SegmentInfo,
+    Subtitle, SubtitleFormat, TelegramAddress, Track, TrackKind, Views,
 };
 
 fn id(byte: u8) -> EntryId {
@@ -254,6 +254,34 @@ fn views_keep_their_bytes() {
     // A release that knows schema 1 only says so, instead of calling it damage.
     let schemas = [encode(&log).unwrap()[2], encode(&record).unwrap()[2]];
     assert_eq!(schemas, [2, 2]);
+}
+
+#[test]
+fn texts_of_a_subtitle_file_keep_their_bytes() {
+    let content = FileContent {
+        views: ViewsState::Captions(Box::new(Captions {
+            derived: sample_views().derived,
+            texts: vec![
+                (SubtitleFormat::Vtt, ByteRange::new(0, 50)),
+                (SubtitleFormat::Srt, ByteRange::new(50, 40)),
+            ],
+            encoding: "windows-1252".into(),
+            cues: 3,
+            note: Some("n".into()),
+        })),
+        ..sample_content()
+    };
+    check(&ContentV1(content.clone()), "e8e64e060b4f21d1");
+    let entry = Entry {
+        kind: EntryKind::File(Box::new(content)),
+        ..sample_entry()
+    };
+    let log = LogRecord {
+        seq: Seq(3),
+        change: Change::Put(Box::new(entry)),
+    };
+    check(&log, "06bb84167e85bf75");
+    assert_eq!(encode(&log).unwrap()[2], 3);
 }
 
 #[test]
