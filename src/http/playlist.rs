@@ -18,6 +18,8 @@ use super::views::{self, Version};
 
 /// Largest playlist that is read: a day of one-second segments has 6 MB.
 const MAX_PLAYLIST_BYTES: u64 = 16 * 1024 * 1024;
+/// Name of the multivariant playlist among the views.
+const MASTER: &str = "master.m3u8";
 /// How often a playlist is read again because its map changed meanwhile.
 const ATTEMPTS: usize = 3;
 
@@ -99,7 +101,7 @@ pub(super) async fn multivariant(
         },
     };
     let audience = asked.audience.as_str();
-    let name = format!("{}master.m3u8", form.directory());
+    let name = format!("{}{MASTER}", form.directory());
     let rewritten = rewritten(gateway, &asked, &name, |id, version, uri| {
         let uri = form.resolve(uri);
         if is_playlist(&uri) {
@@ -151,6 +153,11 @@ pub(super) async fn media(
     {
         Ok(freshness) => freshness,
         Err(error) => return status::failure(&error),
+    };
+    let freshness = match name {
+        // Subtitles beside the film come and go in it.
+        MASTER => Freshness::Revalidate,
+        _ => freshness,
     };
     let directory = form.directory();
     let name = format!("{directory}{name}");

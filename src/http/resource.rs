@@ -10,7 +10,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::model::{ByteRange, FsResult, TreePath};
-use crate::vfs::Resource;
+use crate::vfs::{Lasting, Resource};
 
 use super::body::{Cut, FileBody, Sending};
 use super::conditional::{self, Times, Validators, Verdict};
@@ -70,12 +70,17 @@ async fn answer(
     let etag = format!("\"{}\"", resource.etag);
     let validators = Validators {
         etag: &etag,
-        times: Some(Times {
+        times: has_times(&resource, path).then(|| Times {
             modified: SystemTime::from(resource.attr.mtime),
             changed: SystemTime::from(resource.attr.ctime),
         }),
     };
-    let mut headers = describe(&resource, path, &etag, wanted.freshness);
+    // The address of a view that can change by itself names no bytes for ever, whatever it says.
+    let freshness = match resource.lasting {
+        Lasting::AsLongAsTheMap => wanted.freshness,
+        Lasting::Changes => Freshness::Revalidate,
+    };
+    let mut headers = describe(&resource, path, &etag, freshness);
     match conditional::check(wanted.headers, validators) {
         Verdict::Proceed => {}
         Verdict::NotModified => {
@@ -121,6 +126,15 @@ async fn answer(
     Ok(response)
 }
 
+/// A view that follows what lies beside its film has the film's times, which say nothing of it.
+fn has_times(resource: &Resource, path: &TreePath) -> bool {
+    let is_view = path
+        .names()
+        .first()
+        .is_some_and(|name| name.as_bytes() == b".hls");
+    !(is_view && resource.lasting == Lasting::Changes)
+}
+
 fn describe(resource: &Resource, path: &TreePath, etag: &str, freshness: Freshness) -> HeaderMap {
     let mut headers = HeaderMap::new();
     insert(&mut headers, ETAG, etag);
@@ -130,7 +144,8 @@ fn describe(resource: &Resource, path: &TreePath, etag: &str, freshness: Freshne
         CONTENT_TYPE,
         HeaderValue::from_static(content_type::of_path(&path.to_bytes())),
     );
-    if let Some(date) = http_date(resource.attr.mtime.seconds) {
+    if let Some(date) = http_date(resource.attr.mtime.seconds).filter(|_| has_times(resource, path))
+    {
         insert(&mut headers, LAST_MODIFIED, &date);
     }
     headers

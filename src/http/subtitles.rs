@@ -73,6 +73,8 @@ mod tests {
             title: String::new(),
             forced: false,
             default: false,
+            hearing_impaired: false,
+            file: None,
             formats: formats.iter().map(|&format| format.to_owned()).collect(),
         }
     }

@@ -30,6 +30,10 @@ pub(super) fn content(id: EntryId) -> Vec<u8> {
 pub(super) fn name(parent: EntryId, name: &Name) -> Vec<u8> {
     join(NAMES, parent.as_bytes(), name.as_bytes())
 }
+/// Of all children whose names start with `prefix`.
+pub(super) fn names(parent: EntryId, prefix: &[u8]) -> Vec<u8> {
+    join(NAMES, parent.as_bytes(), prefix)
+}
 pub(super) fn children(parent: EntryId) -> Vec<u8> {
     join(CHILDREN, parent.as_bytes(), b"")
 }

@@ -151,7 +151,7 @@ fn as_published(mut entry: Entry) -> Entry {
         if content.state == FileState::Spooled {
             content.state = FileState::Stored;
         }
-        if matches!(&content.views, ViewsState::Ready(views) if !views.is_durable()) {
+        if !content.views.is_durable() {
             content.views = ViewsState::Pending;
         }
     }

@@ -138,6 +138,30 @@ impl Index {
         Ok(children)
     }
 
+    /// Children whose names start with `prefix`, by name, so many at most.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn children_named(
+        &self,
+        parent: EntryId,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Child>, IndexError> {
+        let mut children = Vec::new();
+        let from = key::names(parent, prefix);
+        self.shared.read(|store| {
+            visit_rows::<ChildV1>(store, &from, &from, &mut |_, row| {
+                if children.len() == limit {
+                    return ControlFlow::Break(());
+                }
+                children.push(row.into());
+                ControlFlow::Continue(())
+            })
+        })?;
+        Ok(children)
+    }
+
     /// Entries with an id above `after`, ascending by it: for walks over the whole library in
     /// steps that block nobody for long.
     ///

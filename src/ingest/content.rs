@@ -175,12 +175,14 @@ impl Shared {
                 }
             }
             Lane::Views => {
-                let ViewsState::Ready(views) = &content.views else {
-                    return None;
-                };
-                if views.derived.id != blob.id {
+                if content.views.derived()?.id != blob.id {
                     return None;
                 }
+                let ViewsState::Ready(views) = &content.views else {
+                    // Texts, all of which a player wants at its start.
+                    let all = vec![ByteRange::new(0, blob.len)];
+                    return Some(self.outgoing.openings.of_ranges(&file.path, all));
+                };
                 let (views, derived) = (views.clone(), Arc::clone(file));
                 let looking =
                     tokio::task::spawn_blocking(move || openings::of_derived(&views, &derived));

@@ -9,6 +9,7 @@ pub mod extents;
 pub mod policy;
 pub mod publisher;
 
+mod captions;
 mod content;
 mod jobs;
 mod openings;
@@ -511,11 +512,8 @@ impl Shared {
         let EntryKind::File(content) = &entry.kind else {
             return;
         };
-        let views_done = match &content.views {
-            ViewsState::Pending => false,
-            ViewsState::Ready(views) => views.is_durable(),
-            ViewsState::NotMedia | ViewsState::Unsupported(_) | ViewsState::Unreadable(_) => true,
-        };
+        let views_done =
+            !matches!(content.views, ViewsState::Pending) && content.views.is_durable();
         if views_done {
             if self.jobs.finish(id) == Finished::Yes {
                 self.notes.forget_job(id);
@@ -567,16 +565,8 @@ impl Shared {
 /// Blobs of a file that may lie in the spool, derived ones included.
 #[must_use]
 pub fn spooled_blobs(content: &FileContent) -> Vec<BlobId> {
-    let derived = match &content.views {
-        ViewsState::Ready(views) => Some(views.derived.id),
-        _ => None,
-    };
-    content
-        .blobs
-        .iter()
-        .map(|blob| blob.id)
-        .chain(derived)
-        .collect()
+    let blobs = content.blobs.iter().chain(content.views.derived());
+    blobs.map(|blob| blob.id).collect()
 }
 
 /// Blobs that are needed here until packs hold them.
@@ -592,10 +582,10 @@ fn needed_blobs(content: &FileContent) -> Vec<BlobId> {
             }
         }
     }
-    if let ViewsState::Ready(views) = &content.views
-        && !views.is_durable()
+    if let Some(derived) = content.views.derived()
+        && !content.views.is_durable()
     {
-        needed.push(views.derived.id);
+        needed.push(derived.id);
     }
     needed
 }

@@ -12,6 +12,7 @@ use super::content::{Part, percent, slices_digest};
 use super::extents::ExtentList;
 use super::jobs::Lane;
 use crate::media::build::{BuildOutcome, build_views};
+use crate::media::captions::is_captions_name;
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::name::is_media_name;
 use crate::media::plan::TenPasses;
@@ -27,8 +28,8 @@ const LAST_ATTEMPT: u32 = 3;
 const COPY_BYTES: u64 = 4 << 20;
 
 /// The file that the media tool reads.
-struct Source {
-    path: PathBuf,
+pub(super) struct Source {
+    pub(super) path: PathBuf,
     /// Removed when the step ends.
     temporary: bool,
 }
@@ -62,7 +63,7 @@ impl Shared {
                 drop(permit);
                 self.send_derived(id).await
             }
-            ViewsState::Ready(views) if !views.is_durable() => {
+            views if !views.is_durable() => {
                 drop(permit);
                 self.send_derived(id).await
             }
@@ -71,6 +72,9 @@ impl Shared {
     }
 
     async fn find_views(&self, entry: &Entry, content: &FileContent) -> FsResult<ViewsState> {
+        if is_captions_name(&entry.name) {
+            return self.find_captions(entry, content).await;
+        }
         if !is_media_name(&entry.name).is_media() {
             return Ok(ViewsState::NotMedia);
         }
@@ -102,7 +106,7 @@ impl Shared {
         match build_views(&self.tool, &source.path, &derived, &cuts, &progress).await {
             Ok(BuildOutcome::Ready(views, ten_passes)) => {
                 tell_cuts(entry, &views, ten_passes);
-                self.take_derived(entry, &derived, *views)
+                self.take_derived(entry, &derived, ViewsState::Ready(views))
             }
             Ok(BuildOutcome::Unsupported(reason)) => Ok(ViewsState::Unsupported(reason)),
             Ok(BuildOutcome::Unreadable(reason)) => Ok(ViewsState::Unreadable(reason)),
@@ -137,9 +141,15 @@ impl Shared {
     }
 
     /// The derived file joins the spool; the record beside it says whose it is.
-    fn take_derived(&self, entry: &Entry, path: &Path, views: Views) -> FsResult<ViewsState> {
-        let id = views.derived.id;
-        let state = ViewsState::Ready(Box::new(views));
+    pub(super) fn take_derived(
+        &self,
+        entry: &Entry,
+        path: &Path,
+        state: ViewsState,
+    ) -> FsResult<ViewsState> {
+        let Some(id) = state.derived().map(|derived| derived.id) else {
+            return Ok(state);
+        };
         let mut record = entry.clone();
         if let EntryKind::File(content) = &mut record.kind {
             content.views = state.clone();
@@ -153,10 +163,7 @@ impl Shared {
 
     /// Publishes the views, unless the file changed while they were made.
     fn set_views(&self, id: EntryId, version: u64, state: ViewsState) -> FsResult<()> {
-        let made = match &state {
-            ViewsState::Ready(views) => Some(views.derived.id),
-            _ => None,
-        };
+        let made = state.derived().map(|derived| derived.id);
         let updated = self.tree.update(id, |entry| {
             let EntryKind::File(content) = &mut entry.kind else {
                 return Ok(false);
@@ -183,12 +190,11 @@ impl Shared {
 
     async fn send_derived(self: &Arc<Self>, id: EntryId) -> FsResult<()> {
         let content = self.tree.content(id)?;
-        let ViewsState::Ready(views) = &content.views else {
+        let Some(derived) = content.views.derived() else {
             self.publisher.urge();
             return Ok(());
         };
-        let derived = &views.derived;
-        if self.spool.get(derived.id).is_none() && !views.is_durable() {
+        if self.spool.get(derived.id).is_none() && !content.views.is_durable() {
             // Lost with a part of the spool: made again from the bytes, which are not.
             return self.set_views(id, content.version, ViewsState::Pending);
         }
@@ -200,11 +206,11 @@ impl Shared {
         self.store_blob(of, derived, all, &mut None).await?;
         self.tree.update(id, |entry| {
             if let EntryKind::File(content) = &mut entry.kind
-                && let ViewsState::Ready(views) = &mut content.views
-                && views.derived.id == derived.id
+                && let Some(known) = content.views.derived_mut()
+                && known.id == derived.id
             {
-                views.derived.slices = self.notes.slices(derived.id)?;
-                views.derived.digest = Some(slices_digest(&views.derived.slices));
+                known.slices = self.notes.slices(derived.id)?;
+                known.digest = Some(slices_digest(&known.slices));
             }
             Ok(())
         })?;
@@ -213,7 +219,11 @@ impl Shared {
     }
 
     /// The file as one plain file: the spool's own where it is that, else a copy.
-    async fn plain_file(&self, entry: &Entry, content: &FileContent) -> FsResult<Source> {
+    pub(super) async fn plain_file(
+        &self,
+        entry: &Entry,
+        content: &FileContent,
+    ) -> FsResult<Source> {
         if let [extent] = content.extents.as_slice()
             && let ExtentSource::Blob(blob) = extent.source
             && extent.offset == 0

@@ -23,7 +23,7 @@ use super::search::Search;
 use super::select::{self, Selection};
 use super::sniff::{self, Container};
 use super::tool::{Lead, MediaTool, Task, Way};
-use super::{beside, gate, subtitle};
+use super::{beside, gate, sprites, subtitle};
 
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -157,6 +157,7 @@ impl Job {
         let of = (selection.video.as_ref(), selection.fonts.as_slice());
         let made = beside::make(self, container, of, film.duration(), &mut derived)?;
         files.extend(made);
+        files.extend(sprites::make(self, &film, &mut derived)?);
         let mut views = film.write(derived, notes)?;
         (views.subtitles, views.files) = (subtitles, files);
         progress(search.source_len());

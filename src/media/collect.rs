@@ -62,6 +62,13 @@ impl DerivedWriter {
         self.len = len;
         Ok(())
     }
+    /// Hands everything so far to the kernel, so that it can be read.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write_out(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
     fn append_file(&mut self, file: &mut File) -> io::Result<u64> {
         let at = self.len;
         file.seek(SeekFrom::Start(0))?;

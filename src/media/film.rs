@@ -90,6 +90,14 @@ impl Film {
         self.ten_passes
     }
 
+    /// The video track, with the times of its samples.
+    pub fn video(&self) -> Option<(&Made, Times)> {
+        let mut tracks = self.tracks.iter().map(|(made, _)| made);
+        let made = tracks.find(|made| &made.collected.track.handler == b"vide")?;
+        let (collected, timescale) = (&made.collected, made.movie.timescale);
+        Some((made, Times::new(collected, timescale, self.origin_seconds)))
+    }
+
     /// Seconds.
     pub const fn duration(&self) -> f64 {
         self.duration

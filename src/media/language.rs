@@ -3,6 +3,14 @@
 
 /// ISO 639-2/T (or /B) codes with their ISO 639-1 code; BCP-47 wants the shortest.
 const CODES: &str = "aar aa|abk ab|afr af|aka ak|alb sq|sqi sq|amh am|ara ar|arg an|arm hy|hye hy|asm as|ava av|ave ae|aym ay|aze az|bak ba|bam bm|baq eu|eus eu|bel be|ben bn|bis bi|bod bo|tib bo|bos bs|bre br|bul bg|bur my|mya my|cat ca|ces cs|cze cs|cha ch|che ce|chi zh|zho zh|chu cu|chv cv|cor kw|cos co|cre cr|cym cy|wel cy|dan da|deu de|ger de|div dv|dut nl|nld nl|dzo dz|ell el|gre el|eng en|epo eo|est et|ewe ee|fao fo|fas fa|per fa|fij fj|fin fi|fra fr|fre fr|fry fy|ful ff|geo ka|kat ka|gla gd|gle ga|glg gl|glv gv|grn gn|guj gu|hat ht|hau ha|heb he|her hz|hin hi|hmo ho|hrv hr|hun hu|ibo ig|ice is|isl is|ido io|iii ii|iku iu|ile ie|ina ia|ind id|ipk ik|ita it|jav jv|jpn ja|kal kl|kan kn|kas ks|kau kr|kaz kk|khm km|kik ki|kin rw|kir ky|kom kv|kon kg|kor ko|kua kj|kur ku|lao lo|lat la|lav lv|lim li|lin ln|lit lt|ltz lb|lub lu|lug lg|mac mk|mkd mk|mah mh|mal ml|mao mi|mri mi|mar mr|may ms|msa ms|mlg mg|mlt mt|mon mn|nau na|nav nv|nbl nr|nde nd|ndo ng|nep ne|nno nn|nob nb|nor no|nya ny|oci oc|oji oj|ori or|orm om|oss os|pan pa|pli pi|pol pl|por pt|pus ps|que qu|roh rm|ron ro|rum ro|run rn|rus ru|sag sg|san sa|sin si|slk sk|slo sk|slv sl|sme se|smo sm|sna sn|snd sd|som so|sot st|spa es|srd sc|srp sr|ssw ss|sun su|swa sw|swe sv|tah ty|tam ta|tat tt|tel te|tgk tg|tgl tl|tha th|tir ti|ton to|tsn tn|tso ts|tuk tk|tur tr|twi tw|uig ug|ukr uk|urd ur|uzb uz|ven ve|vie vi|vol vo|wln wa|wol wo|xho xh|yid yi|yor yo|zha za|zul zu";
+/// Languages by the names that people write into file names and titles, in lower case, behind the code.
+const NAMES: &str = "en english|fr french francais français|de german deutsch|es spanish espanol español castellano|it italian italiano|pt portuguese portugues português|nl dutch nederlands|sv swedish svenska|no norwegian norsk|da danish dansk|fi finnish suomi|is icelandic|pl polish polski|cs czech cesky česky čeština|sk slovak slovencina slovenčina|hu hungarian magyar|ro romanian romana română|bg bulgarian български|ru russian русский|uk ukrainian українська|sr serbian srpski|hr croatian hrvatski|bs bosnian|sl slovenian slovene|mk macedonian|sq albanian|el greek ελληνικά|tr turkish türkçe turkce|ar arabic العربية|he hebrew עברית|fa persian farsi|hi hindi|bn bengali|ta tamil|te telugu|ml malayalam|ur urdu|th thai ไทย|vi vietnamese|id indonesian|ms malay|zh chinese 中文 简体 繁體 简体中文 繁體中文|ja japanese 日本語|ko korean 한국어|et estonian|lv latvian|lt lithuanian|ca catalan català|eu basque|gl galician|cy welsh|ga irish|la latin|ka georgian|hy armenian|kk kazakh|az azerbaijani|mn mongolian|af afrikaans|sw swahili";
+/// Codes of 639-2 without one in 639-1, of languages that films are subtitled in. A word of three
+/// letters that is none of these is a word.
+const LONG_ONLY: [&str; 16] = [
+    "ast", "ceb", "chr", "cmn", "fil", "fur", "gsw", "haw", "hsb", "mis", "mul", "nds", "scn",
+    "und", "yue", "zxx",
+];
 /// Not said.
 pub const UNDETERMINED: &str = "und";
 /// Longest title, in characters.
@@ -42,6 +50,52 @@ pub fn bcp47(tag: &str) -> String {
         }
     }
     result
+}
+
+/// The language that a word in lower case names: a code of 639-1 or 639-2 (/B and /T), with script
+/// and region where they follow, or a name.
+#[must_use]
+pub fn of_word(word: &str) -> Option<String> {
+    let is_code = primary(word).is_some_and(|code| {
+        pairs().any(|(three, two)| three == code || two == code)
+            || LONG_ONLY.contains(&code.as_str())
+    });
+    let rest = word.split_once(['-', '_']).map(|(_, rest)| rest);
+    if is_code && rest.is_none_or(|rest| bcp47(word).split('-').count() > 1 && !rest.is_empty()) {
+        return Some(bcp47(&canonical(word)));
+    }
+    let mut names = NAMES.split('|').filter_map(|entry| entry.split_once(' '));
+    names
+        .find(|(_, names)| names.split(' ').any(|name| name == word))
+        .map(|(code, _)| code.to_owned())
+}
+
+/// `pt-br` as `pt-BR`, `zh_hant` as `zh-Hant`: BCP-47's own way of writing.
+fn canonical(word: &str) -> String {
+    let subtags = word.split(['-', '_']).enumerate().map(|(at, subtag)| {
+        let mut chars = subtag.chars();
+        match (at, subtag.len(), chars.next()) {
+            (1.., 2, _) => subtag.to_ascii_uppercase(),
+            (1.., 4, Some(first)) => first.to_ascii_uppercase().to_string() + chars.as_str(),
+            _ => subtag.to_owned(),
+        }
+    });
+    subtags.collect::<Vec<_>>().join("-")
+}
+
+/// The language of a stream: what its tag says, else what its title names.
+#[must_use]
+pub fn of_stream(tag: &str, title: &str) -> String {
+    let said = bcp47(tag);
+    if said != UNDETERMINED {
+        return said;
+    }
+    let title = title.to_lowercase();
+    let mut words = title.split(|c: char| !c.is_alphanumeric());
+    // Codes of two letters are words in many languages: a title must say a name.
+    words
+        .find_map(|word| of_word(word).filter(|_| word.chars().count() > 3))
+        .unwrap_or(said)
 }
 
 /// Three letters for names of subtitle files, as media libraries expect them.
@@ -104,6 +158,28 @@ mod tests {
         ] {
             assert_eq!(bcp47(tag), expected, "{tag:?}");
         }
+        for (word, expected) in [
+            ("en", Some("en")),
+            ("ger", Some("de")),
+            ("deu", Some("de")),
+            ("cze", Some("cs")),
+            ("pt-br", Some("pt-BR")),
+            ("zh_hant", Some("zh-Hant")),
+            ("es-419", Some("es-419")),
+            ("english", Some("en")),
+            ("français", Some("fr")),
+            ("fil", Some("fil")),
+            ("und", Some("und")),
+            ("cut", None),
+            ("en-", None),
+            ("x264", None),
+            ("2160p", None),
+        ] {
+            assert_eq!(of_word(word).as_deref(), expected, "{word:?}");
+        }
+        assert_eq!(of_stream("und", "English (SDH)"), "en");
+        assert_eq!(of_stream("", "No time to lose"), "und");
+        assert_eq!(of_stream("fre", "English"), "fr");
         assert_eq!(three_letters("en"), "eng");
         assert_eq!(three_letters("spa"), "spa");
         assert_eq!(three_letters("a/b"), "und");

@@ -6,11 +6,14 @@
 //! streams, `tool` runs the muxer, `fmp4` reads what it writes, `collect` and `search` find each
 //! sample's bytes, `film` with `timeline` and `plan` cuts, `record`, `header` and `init` describe segments,
 //! `in_place` serves films that are transport streams from ranges of them,
-//! `subtitle` and `beside` bring texts and whole files, `transport` muxes MPEG-TS. `views` and `playlist` then answer from [`crate::model::Views`] alone.
+//! `subtitle` and `beside` bring texts and whole files, `sprites` pictures for scrubbing; `captions` reads subtitle files of the user's
+//! and `joined` shows them in a film's views, `transport` muxes MPEG-TS. `views` and `playlist` then answer from [`crate::model::Views`] alone.
 
 pub mod build;
+pub mod captions;
 pub mod error;
 pub mod in_place;
+pub mod joined;
 pub mod name;
 pub mod opening;
 pub mod plan;
@@ -25,6 +28,7 @@ pub mod sniff;
 mod beside;
 mod boxes;
 mod collect;
+mod cue;
 mod esds;
 mod film;
 mod fmp4;
@@ -38,5 +42,6 @@ mod probe;
 mod record;
 mod search;
 mod select;
+mod sprites;
 mod subtitle;
 mod timeline;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::joined::Joined;
 use super::{iframes, in_place};
 use crate::model::{SegmentInfo, Subtitle, Track, TrackKind, Views};
 
@@ -144,8 +145,15 @@ fn audio_groups(views: &Views, form: Form) -> Vec<(String, Vec<usize>)> {
 /// §4.3.4: the multivariant playlist.
 #[must_use]
 pub fn master(views: &Views, form: Form, uris: &MasterUris) -> String {
+    master_with(views, &[], form, uris)
+}
+
+/// The multivariant playlist with subtitle files that joined.
+#[must_use]
+pub fn master_with(views: &Views, joined: &[Joined], form: Form, uris: &MasterUris) -> String {
+    let subtitles = renditions_of(views, joined);
     if let Some(film) = &views.in_place {
-        return in_place::master(views, film, form, uris);
+        return in_place::master(views, film, &subtitles, form, uris);
     }
     let mut text = format!("#EXTM3U\n#EXT-X-VERSION:{}\n", form.version());
     if views.independent_segments {
@@ -156,12 +164,13 @@ pub fn master(views: &Views, form: Form, uris: &MasterUris) -> String {
     for (group, tracks) in &groups {
         audio_media(&mut renditions, views, group, tracks, uris);
     }
-    subtitle_media(&mut renditions, &views.subtitles, form, uris);
+    subtitle_media(&mut renditions, &subtitles, form, uris);
     let video = views
         .tracks
         .iter()
         .position(|track| matches!(track.kind, TrackKind::Video { .. }));
-    let mut add = |lead, group| variant(&mut text, views, form, lead, group, uris);
+    let beside = subtitle_group(&subtitles);
+    let mut add = |lead, group| variant(&mut text, views, form, (lead, group, beside), uris);
     match video {
         Some(video) if groups.is_empty() => add(video, None),
         Some(video) => groups.iter().for_each(|group| add(video, Some(group))),
@@ -198,17 +207,59 @@ fn audio_media(text: &mut String, views: &Views, group: &str, tracks: &[usize], 
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Film,
+    User,
+}
+
+/// A subtitle with the name of its playlist.
+pub(super) struct Rendition<'a> {
+    origin: Origin,
+    name: String,
+    subtitle: &'a Subtitle,
+}
+
+/// The film's own, then the user's.
+fn renditions_of<'a>(views: &'a Views, joined: &'a [Joined]) -> Vec<Rendition<'a>> {
+    let own = views.subtitles.iter().enumerate();
+    let own = own.map(|(index, subtitle)| Rendition {
+        origin: Origin::Film,
+        name: subtitle_name(index),
+        subtitle,
+    });
+    let joined = joined.iter().map(|one| Rendition {
+        origin: Origin::User,
+        name: one.name.clone(),
+        subtitle: &one.subtitle,
+    });
+    own.chain(joined).collect()
+}
+
+/// What a variant says of them.
+pub(super) fn subtitle_group(subtitles: &[Rendition]) -> &'static str {
+    match subtitles.is_empty() {
+        true => "",
+        false => ",SUBTITLES=\"subtitles\"",
+    }
+}
+
+/// At most one is the default, and the user's word counts more than the film's.
 pub(super) fn subtitle_media(
     text: &mut String,
-    subtitles: &[Subtitle],
+    subtitles: &[Rendition],
     form: Form,
     uris: &MasterUris,
 ) {
-    let default = subtitles
-        .iter()
-        .position(|subtitle| subtitle.default && !subtitle.forced);
+    let default_of = |origin| {
+        let is_default =
+            |one: &Rendition| one.origin == origin && one.subtitle.default && !one.subtitle.forced;
+        subtitles.iter().position(is_default)
+    };
+    let default = default_of(Origin::User).or(default_of(Origin::Film));
     let mut names = Names::default();
-    for (index, subtitle) in subtitles.iter().enumerate() {
+    for (index, rendition) in subtitles.iter().enumerate() {
+        let subtitle = rendition.subtitle;
         let name = names.unique(&subtitle.title, &subtitle.key, index);
         let flag = if default == Some(index) { "YES" } else { "NO" };
         let _infallible = write!(
@@ -223,10 +274,7 @@ pub(super) fn subtitle_media(
         let _infallible = writeln!(
             text,
             ",URI=\"{}\"",
-            uri(
-                uris,
-                &format!("{}{}", form.to_subtitles(), subtitle_name(index))
-            )
+            uri(uris, &format!("{}{}", form.to_subtitles(), rendition.name))
         );
     }
 }
@@ -236,8 +284,7 @@ fn variant(
     text: &mut String,
     views: &Views,
     form: Form,
-    lead: usize,
-    group: Option<&(String, Vec<usize>)>,
+    (lead, group, beside): (usize, Option<&(String, Vec<usize>)>, &str),
     uris: &MasterUris,
 ) {
     let track = &views.tracks[lead];
@@ -262,9 +309,7 @@ fn variant(
     if let Some((name, _)) = group {
         let _infallible = write!(text, ",AUDIO=\"{name}\"");
     }
-    if !views.subtitles.is_empty() {
-        text.push_str(",SUBTITLES=\"subtitles\"");
-    }
+    text.push_str(beside);
     if is_video {
         text.push_str(",CLOSED-CAPTIONS=NONE");
     }

@@ -63,12 +63,10 @@ impl Probe {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Format {
-    /// Seconds.
+    /// Seconds: the least time stamp of all streams.
     pub start_time: Option<String>,
     /// Seconds.
     pub duration: Option<String>,
-    /// Seconds: the least time stamp of all streams.
-    pub start_time: Option<String>,
 }
 
 impl Format {

@@ -198,7 +198,7 @@ fn describe_track(
                 report.ranges += 1;
                 continue;
             }
-            ViewBody::Inline(_) | ViewBody::Derived(_) => continue,
+            ViewBody::Inline(_) | ViewBody::Pieces(_) | ViewBody::Derived(_) => continue,
         };
         if frame_at != Some(frame) {
             frame_bytes.resize(usize::try_from(frame.len).unwrap_or(0), 0);

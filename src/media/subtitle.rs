@@ -4,17 +4,17 @@
 //! Their times come from the same input options as the copying pass, so they count from the same
 //! zero; WebVTT segments name it by X-TIMESTAMP-MAP (RFC 8216 §3.5).
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use crate::model::{AddedFile, ByteRange, Subtitle, SubtitleFormat};
+use crate::model::{AddedFile, ByteRange, MPEG_CLOCK, Subtitle, SubtitleFormat};
 
 use super::beside;
 use super::build::Job;
 use super::collect::{DerivedWriter, unnamed_file};
+use super::cue::{self, Cue, parse_cues, write_cues};
 use super::error::MediaError;
 use super::film::Film;
 use super::language;
@@ -26,20 +26,6 @@ use super::tool::{Task, TextFormat};
 const MAX_STREAMS: u64 = 128 << 20;
 /// Most bytes of one text.
 const MAX_TEXT: u64 = 32 << 20;
-/// MPEG-2 clock of X-TIMESTAMP-MAP, ticks a second.
-const MPEG_CLOCK: u64 = 90_000;
-
-/// One cue of WebVTT.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Cue {
-    /// Milliseconds from the film's zero.
-    start: u64,
-    end: u64,
-    /// What stands behind the end time.
-    settings: String,
-    /// Without an empty line.
-    text: String,
-}
 
 /// The subtitles of `streams`, their bytes appended to `derived`. A stream that cannot be read is
 /// missed and noted; the film plays without it.
@@ -158,7 +144,7 @@ fn extract_one(
     if let Some(srt) = fetch_text(TextFormat::Srt)? {
         texts.push((SubtitleFormat::Srt, append(derived, &srt)?));
     }
-    let whole = write_cues("WEBVTT\n\n".to_owned(), cues.iter());
+    let whole = write_cues(cue::HEAD.to_owned(), cues.iter());
     texts.push((SubtitleFormat::Vtt, append(derived, whole.as_bytes())?));
     if matches!(stream.codec_name.as_str(), "ass" | "ssa")
         && let Some(ass) = fetch_text(TextFormat::Ass)?
@@ -178,7 +164,7 @@ fn extract_one(
     };
     Ok(Some(Subtitle {
         key: String::new(),
-        language: language::bcp47(stream.tag("language")),
+        language: language::of_stream(stream.tag("language"), &title),
         default: stream.has("default"),
         forced: stream.has("forced") || says("forced"),
         hearing_impaired: stream.has("hearing_impaired") || says("sdh"),
@@ -195,7 +181,10 @@ fn append(derived: &mut DerivedWriter, bytes: &[u8]) -> io::Result<ByteRange> {
 
 /// `eng`, `spa.forced`, `eng.sdh`, then `eng.2`: as media libraries read the names of sidecars.
 fn unique_key(subtitle: &Subtitle, stream: &Stream, others: &[Subtitle]) -> String {
-    let mut base = language::three_letters(stream.tag("language"));
+    let mut base = match language::three_letters(stream.tag("language")) {
+        unknown if unknown == language::UNDETERMINED => language::three_letters(&subtitle.language),
+        said => said,
+    };
     if subtitle.forced {
         base.push_str(".forced");
     }
@@ -212,74 +201,10 @@ fn unique_key(subtitle: &Subtitle, stream: &Stream, others: &[Subtitle]) -> Stri
     key
 }
 
-/// Cues of a WebVTT text, in the order of their starts. Odd blocks are left out.
-fn parse_cues(text: &str) -> Vec<Cue> {
-    let text = text.replace("\r\n", "\n").replace('\0', "");
-    let mut cues: Vec<Cue> = text.split("\n\n").filter_map(parse_cue).collect();
-    cues.sort_by_key(|cue| cue.start);
-    cues
-}
-
-fn parse_cue(block: &str) -> Option<Cue> {
-    let mut lines = block.lines().skip_while(|line| !line.contains(" --> "));
-    let (start, rest) = lines.next()?.split_once(" --> ")?;
-    let (end, settings) = rest.trim().split_once(' ').unwrap_or((rest.trim(), ""));
-    // An arrow in the text would start a cue of its own.
-    let text = lines
-        .collect::<Vec<_>>()
-        .join("\n")
-        .replace("-->", "--&gt;");
-    let (start, end) = (parse_time(start)?, parse_time(end)?);
-    (end > start && !text.trim().is_empty()).then(|| Cue {
-        start,
-        end,
-        settings: settings.to_owned(),
-        text,
-    })
-}
-
-/// `[hh:]mm:ss.mmm` as milliseconds.
-fn parse_time(text: &str) -> Option<u64> {
-    let (clock, millis) = text.trim().split_once('.')?;
-    let mut seconds = 0_u64;
-    for part in clock.split(':') {
-        seconds = seconds.checked_mul(60)?.checked_add(part.parse().ok()?)?;
-    }
-    seconds.checked_mul(1000)?.checked_add(millis.parse().ok()?)
-}
-
-fn time(millis: u64) -> String {
-    let (seconds, millis) = (millis / 1000, millis % 1000);
-    format!(
-        "{:02}:{:02}:{:02}.{millis:03}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
-}
-
-fn write_cues<'a>(mut text: String, cues: impl Iterator<Item = &'a Cue>) -> String {
-    for cue in cues {
-        let settings = if cue.settings.is_empty() { "" } else { " " };
-        let _infallible = write!(
-            text,
-            "{} --> {}{settings}{}\n{}\n\n",
-            time(cue.start),
-            time(cue.end),
-            cue.settings,
-            cue.text
-        );
-    }
-    text
-}
-
 /// A segment between each two bounds (seconds, with the origin). A cue stands in every segment that
 /// it is shown in, the same each time; a segment without cues is a header.
 fn write_segments(cues: &[Cue], bounds: &[f64], origin_seconds: u32) -> Vec<String> {
-    let head = format!(
-        "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:{},LOCAL:00:00:00.000\n\n",
-        u64::from(origin_seconds) * MPEG_CLOCK
-    );
+    let head = cue::segment_head(u64::from(origin_seconds) * MPEG_CLOCK);
     let millis =
         |bound: f64| ((bound - f64::from(origin_seconds)).max(0.0) * 1000.0).round() as u64;
     let count = bounds.len().saturating_sub(1);

@@ -42,6 +42,8 @@ pub struct ViewFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ViewBody {
     Inline(Bytes),
+    /// These in a row.
+    Pieces(Vec<Piece>),
     /// A range of the derived blob.
     Derived(ByteRange),
     /// A segment: [`assemble`] it from the map's frame.
@@ -87,6 +89,8 @@ impl Piece {
     }
 }
 
+/// The track of the small pictures for scrubbing, where a film has them.
+pub const THUMBNAILS: &str = "thumbnails.vtt";
 const MASTER: &str = "master.m3u8";
 const INIT: &str = "init.mp4";
 /// Ticks of time stamps in a second.

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::stored_views::StoredViewsState;
-use super::{BlobId, ByteRange, Digest, EntryId, Ino, Name, PackId, Seq, Timestamp, Views};
+use super::{
+    BlobId, ByteRange, Captions, Digest, EntryId, Ino, Name, PackId, Seq, Timestamp, Views,
+};
 
 /// Extended attributes of the user (`user.*`), by full name.
 pub type XattrMap = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -88,14 +90,10 @@ impl FileContent {
     /// Packs that this file keeps alive, its views' included, each once.
     #[must_use]
     pub fn packs(&self) -> Vec<PackRef> {
-        let derived = match &self.views {
-            ViewsState::Ready(views) => Some(&views.derived),
-            _ => None,
-        };
         let mut packs: Vec<PackRef> = self
             .blobs
             .iter()
-            .chain(derived)
+            .chain(self.views.derived())
             .flat_map(|blob| blob.slices.iter().map(|slice| slice.pack.clone()))
             .collect();
         packs.sort_by_key(|pack| pack.id);
@@ -228,6 +226,8 @@ pub enum ViewsState {
     Unsupported(String),
     /// A media name on bytes that media tools cannot read (state `plain`).
     Unreadable(String),
+    /// Subtitles, which join the playlist of the film that they lie beside.
+    Captions(Box<Captions>),
 }
 
 /// One change of the tree, absolute and by id: replaying it twice changes nothing.

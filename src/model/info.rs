@@ -72,6 +72,9 @@ pub struct FileInfo {
     pub slug: Option<String>,
     /// Whether `/.hls/<path>/master.m3u8` exists.
     pub has_views: bool,
+    /// Whether `thumbnails.vtt` is among them.
+    #[serde(default)]
+    pub has_thumbnails: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +86,12 @@ pub struct SubtitleInfo {
     pub title: String,
     pub forced: bool,
     pub default: bool,
+    /// For the deaf and hard of hearing.
+    #[serde(default)]
+    pub hearing_impaired: bool,
+    /// Name of the user's file beside the film that it comes from; absent: it is in the film.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub file: Option<String>,
     /// Extensions that can be asked for, e.g. `srt`, `vtt`, `ass`.
     pub formats: Vec<String>,
 }

@@ -1,6 +1,7 @@
 //! Ids, units and plain records: the words of the system as types. No I/O, no async.
 
 mod cache_stats;
+mod captions;
 mod entry;
 mod error;
 mod ids;
@@ -15,6 +16,7 @@ mod units;
 mod views;
 
 pub use cache_stats::{CacheStats, LATENCY_MILLIS, Latency, TierStats};
+pub use captions::Captions;
 pub use entry::{
     AdoptedAddress, Attributes, Blob, Change, Entry, EntryKind, Extent, ExtentSource, FileContent,
     FileState, LogRecord, PackAddress, PackRef, PackSlice, TelegramAddress, ViewsState, XattrMap,
@@ -30,5 +32,6 @@ pub use standing::{Standing, StoreStatus};
 pub use stored_views::{OLDEST_VIEWS_SCHEMA, VIEWS_SCHEMA};
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
 pub use views::{
-    AddedFile, AddedTrack, Purpose, SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind, Views,
+    AddedFile, AddedTrack, MPEG_CLOCK, Purpose, SegmentInfo, Subtitle, SubtitleFormat, Track,
+    TrackKind, Views,
 };

@@ -1,18 +1,21 @@
 //! How [`ViewsState`] stands in records. What the first release wrote is variant 2; views that know
 //! more are variants behind all others, and make the record that holds them one of a newer schema.
+//! So do the texts of a subtitle file.
 
 use serde::{Deserialize, Serialize};
 
 use super::entry::ViewsState;
 use super::in_place::InPlace;
 use super::views::{AddedFile, AddedTrack, Subtitle, Track, Views};
-use super::{Blob, ByteRange, Change, Digest, Entry, EntryKind, FileContent};
+use super::{Blob, ByteRange, Captions, Change, Digest, Entry, EntryKind, FileContent};
 
 /// Newest schema of records that hold a [`ViewsState`], and the oldest that is read.
 pub const VIEWS_SCHEMA: u16 = 3;
 pub const OLDEST_VIEWS_SCHEMA: u16 = 1;
 /// Of records with added tracks and files.
 const ADDED_SCHEMA: u16 = 2;
+/// Of records with the texts of a subtitle file.
+const CAPTIONS_SCHEMA: u16 = 3;
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum StoredViewsState {
@@ -22,8 +25,7 @@ pub(super) enum StoredViewsState {
     Unsupported(String),
     Unreadable(String),
     ReadyV2(Box<ViewsV2>),
-    /// Not written by any release.
-    Reserved,
+    Captions(Box<Captions>),
     InPlace(Box<ViewsV3>),
 }
 
@@ -84,12 +86,13 @@ fn ready(views: Views) -> ViewsState {
 impl From<StoredViewsState> for ViewsState {
     fn from(stored: StoredViewsState) -> Self {
         match stored {
-            StoredViewsState::Pending | StoredViewsState::Reserved => Self::Pending,
+            StoredViewsState::Pending => Self::Pending,
             StoredViewsState::NotMedia => Self::NotMedia,
             StoredViewsState::Ready(views) => ready(views.with(Vec::new(), Vec::new())),
             StoredViewsState::Unsupported(reason) => Self::Unsupported(reason),
             StoredViewsState::Unreadable(reason) => Self::Unreadable(reason),
             StoredViewsState::ReadyV2(views) => ready(views.first.with(views.added, views.files)),
+            StoredViewsState::Captions(captions) => Self::Captions(captions),
             StoredViewsState::InPlace(views) => {
                 let second = views.second;
                 ready(Views {
@@ -108,6 +111,7 @@ impl From<ViewsState> for StoredViewsState {
             ViewsState::NotMedia => Self::NotMedia,
             ViewsState::Unsupported(reason) => Self::Unsupported(reason),
             ViewsState::Unreadable(reason) => Self::Unreadable(reason),
+            ViewsState::Captions(captions) => Self::Captions(captions),
             ViewsState::Ready(views) => {
                 let (added, files, in_place) = (views.added, views.files, views.in_place);
                 let first = ViewsV1 {
@@ -149,6 +153,7 @@ impl ViewsState {
             Self::Ready(views) if !(views.added.is_empty() && views.files.is_empty()) => {
                 ADDED_SCHEMA
             }
+            Self::Captions(_) => CAPTIONS_SCHEMA,
             _ => OLDEST_VIEWS_SCHEMA,
         }
     }

@@ -64,7 +64,19 @@ pub struct AddedTrack {
     pub first_pictures: Vec<u64>,
 }
 
+/// Ticks a second of MPEG's clock, on which WebVTT says where its zero is.
+pub const MPEG_CLOCK: u64 = 90_000;
+
 impl Views {
+    /// Where the film's zero stands on the clock of its segments, in 1/90000 s.
+    #[must_use]
+    pub fn zero(&self) -> u64 {
+        match &self.in_place {
+            Some(film) => film.zero,
+            None => u64::from(self.origin_seconds) * MPEG_CLOCK,
+        }
+    }
+
     /// Bytes of each segment of a track as MPEG-TS; empty where there are none.
     #[must_use]
     pub fn transport_sizes(&self, track: usize) -> &[u64] {

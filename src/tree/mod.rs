@@ -121,6 +121,19 @@ impl Tree {
         self.index.children(parent, after, limit).map_err(io)
     }
 
+    /// Children whose names start with `prefix`, by name, so many at most.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
+    pub fn children_named(
+        &self,
+        parent: EntryId,
+        prefix: &[u8],
+        limit: usize,
+    ) -> FsResult<Vec<Child>> {
+        self.index.children_named(parent, prefix, limit).map_err(io)
+    }
+
     /// # Errors
     /// `NotFound`, `NotDirectory`, or `Io` when the index cannot be read.
     pub fn resolve(&self, path: &TreePath) -> FsResult<Node> {

@@ -18,7 +18,7 @@ use crate::ingest::publisher::{PublishError, decode_all, encode_snapshot};
 use crate::ingest::slices_digest;
 use crate::model::{
     Blob, BlockIndex, EntryId, EntryKind, ErrorKind, FsError, PackAddress, PackId, PackRef,
-    ViewsState, WriterId,
+    WriterId,
 };
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{
@@ -290,8 +290,8 @@ impl Mover {
             for blob in &mut content.blobs {
                 is_named |= rename_in(blob, old, new);
             }
-            if let ViewsState::Ready(views) = &mut content.views {
-                is_named |= rename_in(&mut views.derived, old, new);
+            if let Some(derived) = content.views.derived_mut() {
+                is_named |= rename_in(derived, old, new);
             }
             Ok(is_named)
         });

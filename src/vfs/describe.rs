@@ -3,9 +3,10 @@
 use super::Inner;
 use crate::ingest::JobProgress;
 use crate::ingest::policy::{NamePolicy, name_policy};
+use crate::media::views::THUMBNAILS;
 use crate::model::{
     Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsError, FsResult,
-    Name, PublicState, SubtitleInfo, Timestamp, TrackKind, TreePath, Views, ViewsState,
+    Name, PublicState, Subtitle, SubtitleInfo, Timestamp, TrackKind, TreePath, Views, ViewsState,
 };
 
 /// Longest slug in bytes: it is part of URLs that people type.
@@ -65,9 +66,11 @@ impl Inner {
             modified: entry.attributes.mtime.seconds,
             slug: None,
             has_views: false,
+            has_thumbnails: false,
         };
         if let ViewsState::Ready(views) = &content.views {
             describe_views(&mut info, views, content.size);
+            info.subtitles.extend(self.joined_subtitles(entry)?);
             info.slug = Some(self.slug_of(entry)?);
         }
         Ok(info)
@@ -169,6 +172,7 @@ fn error_text(content: &FileContent, job: Option<&JobProgress>) -> Option<String
             Some(reason.clone())
         }
         (_, ViewsState::Ready(views)) if views.note.is_some() => views.note.clone(),
+        (_, ViewsState::Captions(captions)) => captions.note.clone(),
         _ => None,
     }
 }
@@ -179,6 +183,7 @@ fn error_text(content: &FileContent, job: Option<&JobProgress>) -> Option<String
 )]
 fn describe_views(info: &mut FileInfo, views: &Views, size: u64) {
     info.has_views = true;
+    info.has_thumbnails = views.files.iter().any(|file| file.path == THUMBNAILS);
     info.duration = Some(views.duration_ms as f64 / 1000.0);
     info.bitrate = (size * 8 * 1000).checked_div(views.duration_ms);
     info.codecs = views
@@ -195,22 +200,23 @@ fn describe_views(info: &mut FileInfo, views: &Views, size: u64) {
         TrackKind::Video { width, height, .. } => Some((width, height)),
         TrackKind::Audio { .. } => None,
     });
-    info.subtitles = views
-        .subtitles
-        .iter()
-        .map(|subtitle| SubtitleInfo {
-            key: subtitle.key.clone(),
-            language: subtitle.language.clone(),
-            title: subtitle.title.clone(),
-            forced: subtitle.forced,
-            default: subtitle.default,
-            formats: subtitle
-                .texts
-                .iter()
-                .map(|(format, _)| format.extension().to_owned())
-                .collect(),
-        })
-        .collect();
+    info.subtitles = views.subtitles.iter().map(subtitle_info).collect();
+}
+
+pub(super) fn subtitle_info(subtitle: &Subtitle) -> SubtitleInfo {
+    let formats = subtitle.texts.iter();
+    SubtitleInfo {
+        key: subtitle.key.clone(),
+        language: subtitle.language.clone(),
+        title: subtitle.title.clone(),
+        forced: subtitle.forced,
+        default: subtitle.default,
+        hearing_impaired: subtitle.hearing_impaired,
+        file: None,
+        formats: formats
+            .map(|(format, _)| format.extension().to_owned())
+            .collect(),
+    }
 }
 
 pub(super) fn age(since: Timestamp) -> u64 {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::files::blocking;
 use super::open::{Marked, OpenFile, OpenKind};
-use super::types::{Access, Caller, Existing, HandleId, Mutability, Opened};
+use super::types::{Access, Caller, Existing, HandleId, Lasting, Mutability, Opened};
 use super::virtual_tree::VirtualNode;
 use super::{Target, Vfs, signals};
 use crate::index::NodeKind;
@@ -35,10 +35,13 @@ impl Vfs {
         match target {
             Target::Virtual(_) if writes => Err(ErrorKind::ReadOnly.into()),
             Target::Virtual(node) => {
-                let handle = self.0.open.open_other(self.0.open_virtual(&node)?);
+                let (opened, lasting) = self.0.open_lasting(&node)?;
                 Ok(Opened {
-                    handle,
-                    mutability: Mutability::Immutable,
+                    handle: self.0.open.open_other(opened),
+                    mutability: match lasting {
+                        Lasting::AsLongAsTheMap => Mutability::Immutable,
+                        Lasting::Changes => Mutability::Mutable,
+                    },
                 })
             }
             Target::Real(node) => {

@@ -9,13 +9,16 @@ use tokio::sync::watch;
 use super::describe::{age, only_in_spool};
 use super::files::blocking;
 use super::open::OpenKind;
-use super::types::{Access, Attr, Caller, DirEntry, Existing, FileKind, Resource, SpaceInfo};
+use super::types::{
+    Access, Attr, Caller, DirEntry, Existing, FileKind, Lasting, Resource, SpaceInfo,
+};
 use super::views::ViewedFile;
 use super::virtual_tree::VirtualNode;
 use super::{Inner, PAGE, Target, Vfs, attributes};
 use crate::cache::Dropped;
 use crate::index::ChildKind;
 use crate::ingest::policy::{NamePolicy, name_policy};
+use crate::media::captions::is_captions_name;
 use crate::model::{
     CacheStats, Digest, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState,
     FsError, FsResult, Ino, JobInfo, PendingInfo, PublicState, TreePath, Views, ViewsState,
@@ -67,9 +70,27 @@ impl Vfs {
         }
         match target {
             Target::Virtual(node) => {
-                let etag = self.0.view_tag(&node)?;
-                let handle = self.0.open.open_other(self.0.open_virtual(&node)?);
-                Ok(Resource { attr, etag, handle })
+                let VirtualNode::View { file, path } = &node else {
+                    let etag = self.0.view_tag(&node)?;
+                    let handle = self.0.open.open_other(self.0.open_virtual(&node)?);
+                    return Ok(Resource {
+                        attr,
+                        etag,
+                        lasting: Lasting::AsLongAsTheMap,
+                        handle,
+                    });
+                };
+                // One look for all: what lies beside a film comes and goes.
+                let seen = self.0.seen_view(*file, path)?;
+                let attr = self.0.attr_of_seen(&seen, attr.ino)?;
+                let (etag, lasting) = (seen.tag.clone(), seen.lasting);
+                let handle = self.0.open.open_other(Inner::open_seen(seen)?);
+                Ok(Resource {
+                    attr,
+                    etag,
+                    lasting,
+                    handle,
+                })
             }
             Target::Real(node) => {
                 if let Some(file) = self.0.open.file(node.id) {
@@ -91,7 +112,12 @@ impl Vfs {
                     follower: Follower::new(Leaving::Waits),
                 });
                 self.0.ingest.pin(handle.0, blobs);
-                Ok(Resource { attr, etag, handle })
+                Ok(Resource {
+                    attr,
+                    etag,
+                    lasting: Lasting::Changes,
+                    handle,
+                })
             }
             Target::Unlinked(_) => Err(ErrorKind::NotFound.into()),
         }
@@ -351,10 +377,15 @@ impl Vfs {
                 if matches!(content.state, FileState::Failed(_)) {
                     content.state = FileState::Spooled;
                 }
-                if matches!(
-                    content.views,
-                    ViewsState::Unsupported(_) | ViewsState::Unreadable(_)
-                ) {
+                // A release before this one took subtitle files for no media.
+                let is_older =
+                    matches!(content.views, ViewsState::NotMedia) && is_captions_name(&entry.name);
+                if is_older
+                    || matches!(
+                        content.views,
+                        ViewsState::Unsupported(_) | ViewsState::Unreadable(_)
+                    )
+                {
                     content.views = ViewsState::Pending;
                 }
                 Ok(())
@@ -448,12 +479,8 @@ impl Inner {
 
     fn view_tag(&self, node: &VirtualNode) -> FsResult<String> {
         match node {
-            VirtualNode::View { file, .. } | VirtualNode::Sidecar { film: file, .. } => {
-                let viewed = self.viewed(*file)?;
-                let views = viewed.views()?;
-                // A second build may find the same map and other subtitle texts.
-                Ok(format!("{}-{}", views.map_digest, views.derived.id))
-            }
+            VirtualNode::View { file, path } => Ok(self.seen_view(*file, path)?.tag),
+            VirtualNode::Sidecar { film, .. } => self.viewed(*film)?.tag(),
             VirtualNode::Marker(marker) => Ok(marker.name().to_owned()),
             VirtualNode::Mirror(_) | VirtualNode::Ghost { .. } => Err(ErrorKind::NotFound.into()),
         }

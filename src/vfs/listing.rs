@@ -235,6 +235,18 @@ impl Vfs {
                         });
                     }
                 }
+                for (cookie, child) in self.0.joined_children(*file, path)? {
+                    if flow.is_continue() && cookie > after {
+                        let ino = child.node.ino();
+                        let (name, kind) = (child.name, child.kind);
+                        flow = visit(&DirEntry {
+                            cookie,
+                            name,
+                            ino,
+                            kind,
+                        });
+                    }
+                }
             }
             VirtualNode::Marker(_) | VirtualNode::Sidecar { .. } | VirtualNode::Ghost { .. } => {
                 return Err(ErrorKind::NotDirectory.into());

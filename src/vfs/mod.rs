@@ -14,6 +14,7 @@ mod files;
 mod follow;
 mod handles;
 mod holes;
+mod joined;
 mod library;
 mod listing;
 mod names;
@@ -45,8 +46,8 @@ use open::{OpenFile, OpenTable};
 use settle::Settler;
 pub use start::Resumed;
 pub use types::{
-    Access, AllocateMode, Attr, Caller, DirEntry, Existing, FileKind, HandleId, Mutability, Opened,
-    RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, XattrMode,
+    Access, AllocateMode, Attr, Caller, DirEntry, Existing, FileKind, HandleId, Lasting,
+    Mutability, Opened, RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, XattrMode,
 };
 use virtual_tree::{Ghosts, VirtualNode, VirtualTable};
 

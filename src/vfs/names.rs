@@ -5,6 +5,7 @@ use super::virtual_tree::{HLS_NAME, VirtualNode};
 use super::{Inner, Target, Vfs};
 use crate::index::{ChildKind, Node};
 use crate::ingest::policy::{NamePolicy, name_policy};
+use crate::media::captions::is_captions_name;
 use crate::media::name::is_media_name;
 use crate::model::{
     Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Ino, Name,
@@ -351,8 +352,8 @@ impl Inner {
         let was = name_policy(old_name);
         let is = name_policy(&entry.name);
         let became_final = was != NamePolicy::Ingest && is == NamePolicy::Ingest;
-        let media_changed =
-            is_media_name(old_name).is_media() != is_media_name(&entry.name).is_media();
+        let kind = |name: &Name| (is_media_name(name).is_media(), is_captions_name(name));
+        let media_changed = kind(old_name) != kind(&entry.name);
         if became_final && content.state == crate::model::FileState::Spooled || media_changed {
             self.settle.touch(entry.id);
         } else {

@@ -97,7 +97,7 @@ impl OpenView {
         let mut whole = Pieces::default();
         let mut extents: Vec<Extent> = Vec::new();
         let content = self.file.content()?;
-        let derived = &self.file.views()?.derived;
+        let derived = self.file.derived()?;
         follow_view(reader, &self.follower, (content, derived), pieces, range);
         let mut start = 0;
         for piece in pieces {
@@ -137,7 +137,7 @@ impl OpenView {
     async fn open(&self, reader: &Reader) -> FsResult<Opened> {
         let content = self.file.content()?;
         let mut blobs = content.blobs.clone();
-        blobs.push(self.file.views()?.derived.clone());
+        blobs.push(self.file.derived()?.clone());
         Ok(Opened {
             body: self.body(reader).await?,
             source: ExtentList::new(content.extents.clone()),
@@ -146,17 +146,17 @@ impl OpenView {
     }
 
     async fn body(&self, reader: &Reader) -> FsResult<Body> {
-        let known = self.file.views()?;
         match &self.view.body {
             ViewBody::Inline(bytes) => Ok(Body::Joined(vec![Piece::Literal(bytes.clone())])),
+            ViewBody::Pieces(pieces) => Ok(Body::Joined(pieces.clone())),
             ViewBody::Derived(range) => Ok(Body::Joined(vec![Piece::Derived(*range)])),
             ViewBody::Mapped(mapped) => {
                 let frame = self.frame(reader, mapped).await?;
-                views::assemble(known, mapped.track, mapped.segment, &frame)
+                views::assemble(self.file.views()?, mapped.track, mapped.segment, &frame)
                     .map(Body::Joined)
                     .map_err(corrupt)
             }
-            ViewBody::InPlace(number) => in_place::segment(known, *number)
+            ViewBody::InPlace(number) => in_place::segment(self.file.views()?, *number)
                 .map(|(picker, pieces)| match picker {
                     Some(picker) => Body::Picked(picker, pieces),
                     None => Body::Joined(pieces),
@@ -164,7 +164,7 @@ impl OpenView {
                 .map_err(corrupt),
             ViewBody::Transport(mapped) => {
                 let frame = self.frame(reader, mapped).await?;
-                views::transport(known, mapped.track, mapped.segment, &frame)
+                views::transport(self.file.views()?, mapped.track, mapped.segment, &frame)
                     .map(|(layout, pieces)| Body::Muxed(layout, pieces))
                     .map_err(corrupt)
             }
@@ -172,7 +172,7 @@ impl OpenView {
     }
 
     async fn frame(&self, reader: &Reader, mapped: &MappedSegment) -> FsResult<Bytes> {
-        let derived = &self.file.views()?.derived;
+        let derived = self.file.derived()?;
         let extent = derived_extent(derived, mapped.frame, 0, mapped.frame.len);
         reader.read(&[extent], std::slice::from_ref(derived)).await
     }

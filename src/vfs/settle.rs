@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Vfs;
 use super::draft::Draft;
 use crate::ingest::policy::{NamePolicy, name_policy};
+use crate::media::captions::is_captions_name;
 use crate::media::name::is_media_name;
 use crate::model::{EntryId, EntryKind, ErrorKind, FileState, FsResult, ViewsState};
 
@@ -174,7 +175,10 @@ impl Vfs {
         }
         // A new name may make media of what was none, and the other way round.
         let renamed = match content.views {
-            ViewsState::NotMedia => is_media_name(&entry.name).is_media(),
+            ViewsState::NotMedia => {
+                is_media_name(&entry.name).is_media() || is_captions_name(&entry.name)
+            }
+            ViewsState::Captions(_) => is_media_name(&entry.name).is_media(),
             _ => false,
         };
         if renamed {

@@ -90,9 +90,7 @@ impl Vfs {
             };
             if let EntryKind::File(content) = &entry.kind {
                 known.extend(content.blobs.iter().map(|blob| blob.id));
-                if let ViewsState::Ready(views) = &content.views {
-                    known.insert(views.derived.id);
-                }
+                known.extend(content.views.derived().map(|derived| derived.id));
                 self.0.ingest.own(id, ingest::spooled_blobs(content));
                 self.submit(id)?;
                 resumed.files += 1;
@@ -332,7 +330,10 @@ impl Inner {
         let EntryKind::File(spooled) = &record.kind else {
             return Ok(false);
         };
-        let is_derived = matches!(&spooled.views, ViewsState::Ready(v) if v.derived.id == blob);
+        let is_derived = spooled
+            .views
+            .derived()
+            .is_some_and(|derived| derived.id == blob);
         let current = match self.tree.entry(record.id) {
             Ok(entry) => entry,
             // The user removed the file, and the crash came before its bytes went; derived bytes

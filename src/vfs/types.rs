@@ -143,11 +143,21 @@ pub struct SpaceInfo {
     pub files: u64,
 }
 
+/// How long the bytes at an address stay what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasting {
+    /// As long as the map that the film's views are made from.
+    AsLongAsTheMap,
+    /// They follow what lies beside the film, or what the user writes.
+    Changes,
+}
+
 /// What HTTP needs to serve a file or a view: fixed bytes under a strong tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
     pub attr: Attr,
     /// Without quotes; changes whenever the bytes do.
     pub etag: String,
+    pub lasting: Lasting,
     pub handle: HandleId,
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::open_view::OpenView;
-use super::types::{Attr, FileKind};
+use super::types::{Attr, FileKind, Lasting};
 use super::virtual_tree::{Marker, VirtualNode};
 use super::{Inner, attributes};
 use crate::index::{ChildKind, NodeKind};
 use crate::media::name::is_media_name;
 use crate::media::views::{self, ViewFile, ViewNode};
 use crate::model::{
-    Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Name, Purpose, Views,
-    ViewsState,
+    Blob, Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Name, Purpose,
+    Views, ViewsState,
 };
 
 /// A file together with its views.
@@ -36,6 +36,19 @@ impl ViewedFile {
             ViewsState::Ready(views) => Ok(views),
             _ => Err(ErrorKind::NotFound.into()),
         }
+    }
+
+    /// Of all views that are made of the film alone. A second build may find the same map and other
+    /// subtitle texts.
+    pub fn tag(&self) -> FsResult<String> {
+        let views = self.views()?;
+        Ok(format!("{}-{}", views.map_digest, views.derived.id))
+    }
+
+    /// The blob that was made of the file.
+    pub fn derived(&self) -> FsResult<&Blob> {
+        let derived = self.content()?.views.derived();
+        derived.ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     /// The node at `path` below the file's view directory.
@@ -82,12 +95,7 @@ impl Inner {
                 ))
             }
             VirtualNode::View { file, path } => {
-                let viewed = self.viewed(*file)?;
-                let node = self.tree.node(*file)?;
-                match viewed.node(path)? {
-                    ViewNode::Directory => Ok(attributes::view_directory(&node, ino)),
-                    ViewNode::File(view) => Ok(attributes::view(&node, ino, view.size)),
-                }
+                self.attr_of_seen(&self.seen_view(*file, path)?, ino)
             }
             VirtualNode::Sidecar { film, key } => {
                 let view = self.sidecar_view(*film, key)?;
@@ -141,7 +149,7 @@ impl Inner {
                 } else {
                     format!("{path}/{name}")
                 };
-                self.viewed(*file)?.node(&path)?;
+                self.seen_view(*file, &path)?;
                 Ok(VirtualNode::View { file: *file, path })
             }
             VirtualNode::Marker(_) | VirtualNode::Sidecar { .. } | VirtualNode::Ghost { .. } => {
@@ -153,7 +161,13 @@ impl Inner {
     /// The names of a file's view directory.
     pub(super) fn view_children(&self, file: EntryId, path: &str) -> FsResult<Vec<VirtualChild>> {
         let viewed = self.viewed(file)?;
-        let found = views::entries(viewed.views()?, path).ok_or(ErrorKind::NotDirectory)?;
+        // A directory of what joined has nothing else.
+        let Some(found) = views::entries(viewed.views()?, path) else {
+            return match self.seen_view(file, path)?.node {
+                ViewNode::Directory => Ok(Vec::new()),
+                ViewNode::File(_) => Err(ErrorKind::NotDirectory.into()),
+            };
+        };
         Ok(found
             .into_iter()
             .map(|entry| {
@@ -253,6 +267,21 @@ impl Inner {
         }
     }
 
+    /// As [`Self::open_virtual`], and how long the kernel may keep its pages.
+    pub(super) fn open_lasting(
+        &self,
+        node: &VirtualNode,
+    ) -> FsResult<(super::open::OpenKind, Lasting)> {
+        match node {
+            VirtualNode::View { file, path } => {
+                let seen = self.seen_view(*file, path)?;
+                let lasting = seen.lasting;
+                Ok((Self::open_seen(seen)?, lasting))
+            }
+            _ => Ok((self.open_virtual(node)?, Lasting::AsLongAsTheMap)),
+        }
+    }
+
     /// Opens a virtual file for reading.
     pub(super) fn open_virtual(&self, node: &VirtualNode) -> FsResult<super::open::OpenKind> {
         use super::open::OpenKind;
@@ -260,15 +289,7 @@ impl Inner {
             VirtualNode::Marker(marker) => {
                 Ok(OpenKind::Fixed(Bytes::from_static(marker.content())))
             }
-            VirtualNode::View { file, path } => {
-                let viewed = self.viewed(*file)?;
-                match viewed.node(path)? {
-                    ViewNode::File(view) => {
-                        Ok(OpenKind::View(Arc::new(OpenView::new(viewed, view))))
-                    }
-                    ViewNode::Directory => Err(ErrorKind::IsDirectory.into()),
-                }
-            }
+            VirtualNode::View { file, path } => Self::open_seen(self.seen_view(*file, path)?),
             VirtualNode::Sidecar { film, key } => {
                 let view = self.sidecar_view(*film, key)?;
                 Ok(OpenKind::View(Arc::new(OpenView::new(

@@ -133,6 +133,18 @@ try {
       return { label: track.label, language: track.language, count: track.cues.length, first: [cue.startTime, cue.endTime, cue.text] };
     }));
   }
+  if (await page.locator('#scrub').isVisible()) {
+    await page.locator('#scrub').hover({ position: { x: 600, y: 5 } });
+    await page.locator('#preview').waitFor();
+    out.preview = await page.locator('#preview').evaluate(async shown => {
+      const style = getComputedStyle(shown);
+      const sheet = new Image();
+      sheet.src = style.backgroundImage.slice(5, -2);
+      await sheet.decode();
+      return { time: shown.textContent, place: style.backgroundPosition, width: shown.clientWidth, height: shown.clientHeight, sheet: [sheet.naturalWidth, sheet.naturalHeight] };
+    });
+    if (shots) await page.screenshot({ path: join(shots, 'preview.png') });
+  }
   await inVideo(video => { video.currentTime = 1; return video.play(); });
   await playsOn('at the end');
   if (shots) await page.screenshot({ path: join(shots, 'playing.png') });

@@ -5,9 +5,11 @@
 mod daemon;
 mod encryption;
 mod import;
+mod media_library;
 mod mount;
 mod moving;
 mod scratch;
+mod shelf;
 mod strm;
 mod telegram;
 mod usage;

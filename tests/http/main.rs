@@ -13,6 +13,7 @@ mod client;
 mod daemon;
 mod film;
 mod in_place;
+mod joined;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -7,6 +7,7 @@ mod copies;
 mod encryption;
 mod flow;
 mod house;
+mod joined;
 #[path = "../mount/library.rs"]
 mod library;
 #[path = "../mount/material.rs"]

@@ -110,6 +110,7 @@ impl Built {
         };
         let bytes = match file.body {
             ViewBody::Inline(bytes) => bytes.to_vec(),
+            ViewBody::Pieces(pieces) => pieces.into_iter().flat_map(read_piece).collect(),
             ViewBody::Derived(range) => read_range(&derived, range),
             ViewBody::Mapped(mapped) => {
                 let frame = read_range(&derived, mapped.frame);

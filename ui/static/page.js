@@ -216,6 +216,7 @@ function play(file) {
       : 'This browser plays no HLS by itself, and this build has no player: run scripts/setup-ui and build again.');
     return;
   }
+  loadPreview(file);
   video.play().catch(() => { /* The browser wants a press on its own button first. */ });
   element('player').scrollIntoView({ behavior: 'smooth', block: 'start' });
   render();
@@ -254,6 +255,60 @@ function playWith(Hls, url) {
   hls.attachMedia(video);
 }
 
+// ---- pictures while one scrubs ----
+
+/** @type {{ from: number, sheet: string, place: number[] }[]} */
+let pictures = [];
+
+/** The film's pictures, where it has some: a WebVTT track of parts of sheets. @param {any} file */
+async function loadPreview(file) {
+  pictures = [];
+  element('scrub').hidden = true;
+  if (!file.has_thumbnails) return;
+  const base = `segment/${file.id}/`;
+  const answer = await fetch(`${base}thumbnails.vtt`).catch(() => null);
+  if (!answer?.ok) return;
+  const text = await answer.text();
+  if (file.id !== current) return;
+  for (const [, hours, minutes, seconds, sheet, place] of
+    text.matchAll(/^(\d+):(\d+):([\d.]+) --> .*\n(.+)#xywh=([\d,]+)$/gm)) {
+    const from = Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds);
+    pictures.push({ from, sheet: base + sheet, place: place.split(',').map(Number) });
+  }
+  element('scrub').hidden = pictures.length === 0;
+}
+
+/** @param {PointerEvent} event */
+function timeAt(event) {
+  const box = element('scrub').getBoundingClientRect();
+  const part = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+  return part * (video.duration || 0);
+}
+
+/** @param {PointerEvent} event */
+function preview(event) {
+  const at = timeAt(event);
+  const picture = pictures.findLast(one => one.from <= at) ?? pictures[0];
+  if (!picture) return;
+  const [x, y, width, height] = picture.place;
+  const box = element('scrub').getBoundingClientRect();
+  const shown = element('preview');
+  const left = Math.min(box.width - width, Math.max(0, event.clientX - box.left - width / 2));
+  Object.assign(shown.style, {
+    left: `${left}px`, width: `${width}px`, height: `${height}px`,
+    backgroundImage: `url("${picture.sheet}")`, backgroundPosition: `-${x}px -${y}px`,
+  });
+  shown.querySelector('span').textContent = time(at);
+  shown.hidden = false;
+}
+
+element('scrub').addEventListener('pointermove', preview);
+element('scrub').addEventListener('pointerleave', () => { element('preview').hidden = true; });
+element('scrub').addEventListener('click', (/** @type {PointerEvent} */ event) => { video.currentTime = timeAt(event); });
+video.addEventListener('timeupdate', () => {
+  element('played').style.width = `${100 * video.currentTime / (video.duration || 1)}%`;
+});
+
 /** For browsers that play HLS themselves; their own controls have the menus too. */
 function nativeTracks() {
   const texts = [...video.textTracks];
@@ -283,6 +338,8 @@ function stop() {
   video.removeAttribute('src');
   video.load();
   current = null;
+  pictures = [];
+  element('scrub').hidden = true;
   fault('');
   choices('audio', [], '');
   choices('subtitles', [], '');

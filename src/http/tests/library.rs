@@ -116,12 +116,15 @@ impl Scripted {
                 title: "English".to_owned(),
                 forced: false,
                 default: true,
+                hearing_impaired: false,
+                file: None,
                 formats: vec!["srt".to_owned(), "vtt".to_owned()],
             }],
             created: MODIFIED,
             modified: MODIFIED,
             slug: Some("heat-1995".to_owned()),
             has_views: true,
+            has_thumbnails: false,
         }
     }
     fn known(id: EntryId) -> FsResult<()> {
@@ -174,6 +177,11 @@ impl Library for Scripted {
         Ok(Resource {
             attr: Self::attr(FileKind::File, bytes.len() as u64),
             etag: Digest::of(bytes).to_string()[..16].to_owned(),
+            lasting: if path.to_bytes().ends_with(b"master.m3u8") {
+                crate::vfs::Lasting::Changes
+            } else {
+                crate::vfs::Lasting::AsLongAsTheMap
+            },
             handle: HandleId(handle),
         })
     }
@@ -218,6 +226,7 @@ impl Library for Scripted {
                 state: PublicState::Plain,
                 error: Some("no frame in it".to_owned()),
                 has_views: false,
+                has_thumbnails: false,
                 ..Self::film()
             });
         }

@@ -5,8 +5,8 @@ use super::*;
 use crate::codec::{Record, decode, encode};
 use crate::index::record::*;
 use crate::model::{
-    AddedFile, AddedTrack, AdoptedAddress, ByteRange, InPlace, LogRecord, Purpose, SegmentInfo,
-    Subtitle, SubtitleFormat, TelegramAddress, Track, TrackKind, Views,
+    AddedFile, AddedTrack, AdoptedAddress, ByteRange, Captions, InPlace, LogRecord, Purpose,
+    SegmentInfo, Subtitle, SubtitleFormat, TelegramAddress, Track, TrackKind, Views,
 };
 
 fn id(byte: u8) -> EntryId {
@@ -272,6 +272,34 @@ fn segments_in_place_keep_their_bytes() {
     let content = ContentV1(with_views(views));
     check(&content, "f3626b9278cd23c8");
     assert_eq!(encode(&content).unwrap()[2], 3);
+}
+
+#[test]
+fn texts_of_a_subtitle_file_keep_their_bytes() {
+    let content = FileContent {
+        views: ViewsState::Captions(Box::new(Captions {
+            derived: sample_views().derived,
+            texts: vec![
+                (SubtitleFormat::Vtt, ByteRange::new(0, 50)),
+                (SubtitleFormat::Srt, ByteRange::new(50, 40)),
+            ],
+            encoding: "windows-1252".into(),
+            cues: 3,
+            note: Some("n".into()),
+        })),
+        ..sample_content()
+    };
+    check(&ContentV1(content.clone()), "e8e64e060b4f21d1");
+    let entry = Entry {
+        kind: EntryKind::File(Box::new(content)),
+        ..sample_entry()
+    };
+    let log = LogRecord {
+        seq: Seq(3),
+        change: Change::Put(Box::new(entry)),
+    };
+    check(&log, "06bb84167e85bf75");
+    assert_eq!(encode(&log).unwrap()[2], 3);
 }
 
 #[test]

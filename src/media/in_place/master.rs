@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::media::playlist::{self, Form, MasterUris, track_name};
+use crate::media::playlist::{self, Form, MasterUris, Rendition, track_name};
 use crate::model::{InPlace, Track, TrackKind, Views};
 
 /// Sound of a rendition.
@@ -15,7 +15,13 @@ enum Source<'a> {
 
 /// For players that choose among all streams of a transport stream, the video's playlist is all
 /// there is. For browsers, which take one stream of sound, the others are renditions.
-pub fn master(views: &Views, film: &InPlace, form: Form, uris: &MasterUris) -> String {
+pub(in crate::media) fn master(
+    views: &Views,
+    film: &InPlace,
+    subtitles: &[Rendition<'_>],
+    form: Form,
+    uris: &MasterUris,
+) -> String {
     let mut text = "#EXTM3U\n#EXT-X-VERSION:4\n".to_owned();
     if views.independent_segments {
         text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
@@ -23,6 +29,7 @@ pub fn master(views: &Views, film: &InPlace, form: Form, uris: &MasterUris) -> S
     let inside = film.inside as usize;
     let sound = views.tracks.get(1..inside).unwrap_or_default();
     let mut renditions = String::new();
+    let texts = playlist::subtitle_group(subtitles);
     let beside: Vec<usize> = match form {
         Form::Fmp4 => (inside..views.tracks.len()).collect(),
         Form::Transport => Vec::new(),
@@ -48,7 +55,7 @@ pub fn master(views: &Views, film: &InPlace, form: Form, uris: &MasterUris) -> S
             .iter()
             .map(|&index| Form::Transport.rates(views, index));
         let most = most.fold((0, 0), |most, one| (most.0.max(one.0), most.1.max(one.1)));
-        variant(&mut text, views, &played, most, Some(group), uris);
+        variant(&mut text, views, &played, most, (Some(group), texts), uris);
     }
     let codecs: Vec<&str> = sound.iter().map(|track| track.codec.as_str()).collect();
     let browsers: Vec<&str> = codecs
@@ -64,9 +71,9 @@ pub fn master(views: &Views, film: &InPlace, form: Form, uris: &MasterUris) -> S
     };
     let adds = group.is_none() || named.iter().any(|codec| !is_for_browsers(codec));
     if adds {
-        variant(&mut text, views, &named, (0, 0), None, uris);
+        variant(&mut text, views, &named, (0, 0), (None, texts), uris);
     }
-    playlist::subtitle_media(&mut renditions, &views.subtitles, form, uris);
+    playlist::subtitle_media(&mut renditions, subtitles, form, uris);
     text.push_str(&renditions);
     text
 }
@@ -112,7 +119,7 @@ fn variant(
     views: &Views,
     sound: &[&str],
     (peak, average): (u64, u64),
-    group: Option<&str>,
+    (group, subtitles): (Option<&str>, &str),
     uris: &MasterUris,
 ) {
     let Some(track) = views.tracks.first() else {
@@ -129,9 +136,7 @@ fn variant(
     if let Some(group) = group {
         let _infallible = write!(text, ",AUDIO=\"{group}\"");
     }
-    if !views.subtitles.is_empty() {
-        text.push_str(",SUBTITLES=\"subtitles\"");
-    }
+    text.push_str(subtitles);
     let _infallible = writeln!(
         text,
         ",CLOSED-CAPTIONS=NONE\n{}",

@@ -17,7 +17,7 @@ mod sound;
 mod tables;
 
 pub(super) use make::make;
-pub use master::master;
+pub(super) use master::master;
 pub use pick::Picker;
 pub use scan::Refusal;
 

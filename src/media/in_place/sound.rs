@@ -74,7 +74,7 @@ pub fn make(
         }
     }
     made.iter_mut()
-        .for_each(|one| timeline::normalise(&mut one.collected));
+        .for_each(|one| timeline::normalise(&mut one.collected, one.movie.timescale));
     let pairs: Vec<_> = made
         .iter()
         .map(|one| (one.movie.timescale, &one.collected))
