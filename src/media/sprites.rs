@@ -83,6 +83,7 @@ fn try_make(
     let samples = &video.collected.samples;
     let keys: Vec<usize> = (0..samples.len())
         .filter(|&index| samples[index].is_key() && samples[index].size > 0)
+        .filter(|&index| stands_alone(video, index))
         .collect();
     let origin = f64::from(film.origin_seconds());
     let shown = times.bounds(samples, &keys).into_iter();
@@ -175,41 +176,95 @@ fn choose(keys: &[Chosen], duration: f64, bytes: impl Fn(&Chosen) -> u64) -> Vec
 
 /// A film of these key frames, one a second, in a file without a name.
 fn write_frames(job: &Job, video: &Made, chosen: &[Chosen]) -> Result<Option<File>, MediaError> {
-    let Some(head) = init::write(&video.movie, &video.collected.track) else {
+    let collected = &video.collected;
+    let Some(head) = init::write(&video.movie, &collected.track) else {
         return Ok(None);
     };
-    let (content, derived) = (File::open(&job.source)?, File::open(&job.derived)?);
-    let timescale = video.collected.track.timescale;
+    let frames = Frames {
+        content: File::open(&job.source)?,
+        derived: File::open(&job.derived)?,
+        video,
+    };
+    let second = u64::from(collected.track.timescale);
     let mut file = BufWriter::new(unnamed_file(&job.derived, ".frames")?);
     file.write_all(&head)?;
-    let mut data = Vec::new();
     for (number, one) in (0_u32..).zip(chosen) {
-        let sample = video.collected.samples[one.sample];
-        data.resize(sample.size as usize, 0);
-        match video.collected.places[one.sample] {
-            Place::Content(at) => content.read_exact_at(&mut data, at)?,
-            Place::Derived(at) => derived.read_exact_at(&mut data, at)?,
-            Place::Split {
-                derived: head,
-                missing,
-                content: at,
-            } => {
-                let (front, back) = data.split_at_mut(missing as usize);
-                derived.read_exact_at(front, head)?;
-                content.read_exact_at(back, at)?;
-            }
+        let mut data = frames.read(one.sample)?;
+        if is_hevc(video) {
+            start_afresh(&mut data, collected.description.nal_length);
         }
         let alone = Sample {
-            duration: timescale,
+            size: u32::try_from(data.len()).unwrap_or(u32::MAX),
+            duration: collected.track.timescale,
             composition: 0,
-            ..sample
+            ..collected.samples[one.sample]
         };
-        let at = u64::from(number) * u64::from(timescale);
+        let at = u64::from(number) * second;
         file.write_all(&header::write(&[alone], at, number + 1))?;
         file.write_all(&data)?;
     }
     let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
     Ok(Some(file))
+}
+
+fn is_hevc(video: &Made) -> bool {
+    let codec = &video.collected.description.codec;
+    codec.starts_with("hvc1") || codec.starts_with("hev1")
+}
+
+/// Whether a key frame can be decoded behind any other. H.264's recovery points cannot: by the numbers
+/// of their pictures a decoder puts them out in another order, or not at all.
+fn stands_alone(video: &Made, sample: usize) -> bool {
+    let collected = &video.collected;
+    !collected.description.codec.starts_with("avc1")
+        || collected.dependent_keys.binary_search(&sample).is_err()
+}
+
+/// Makes HEVC's CRA pictures BLA ones (table 7-1: 21 and 16), which have the same head and begin a
+/// sequence: in a row, the numbers of CRA pictures say nothing of their order.
+fn start_afresh(sample: &mut [u8], length_bytes: usize) {
+    const CRA: u8 = 21;
+    const BLA: u8 = 16;
+    let mut at = 0;
+    while let Some(length) = sample.get(at..at + length_bytes) {
+        let length = length
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        let Some(first) = sample.get_mut(at + length_bytes) else {
+            return;
+        };
+        if *first >> 1 & 0x3f == CRA {
+            *first = *first & 0x81 | BLA << 1;
+        }
+        at = at.saturating_add(length_bytes).saturating_add(length);
+    }
+}
+
+struct Frames<'a> {
+    content: File,
+    derived: File,
+    video: &'a Made,
+}
+
+impl Frames<'_> {
+    fn read(&self, sample: usize) -> io::Result<Vec<u8>> {
+        let collected = &self.video.collected;
+        let mut data = vec![0; collected.samples[sample].size as usize];
+        match collected.places[sample] {
+            Place::Content(at) => self.content.read_exact_at(&mut data, at)?,
+            Place::Derived(at) => self.derived.read_exact_at(&mut data, at)?,
+            Place::Split {
+                derived,
+                missing,
+                content,
+            } => {
+                let (front, back) = data.split_at_mut(missing as usize);
+                self.derived.read_exact_at(front, derived)?;
+                self.content.read_exact_at(back, content)?;
+            }
+        }
+        Ok(data)
+    }
 }
 
 /// JPEG pictures one behind the other. Within one, `FF D9` stands at its end only.

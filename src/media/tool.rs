@@ -261,7 +261,9 @@ fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<St
             list.extend(["-skip_frame", "nokey", "-ss", &at].map(str::to_owned));
         }
         // What it makes smoother is smaller than a pixel here, and costs a third of the time.
-        Task::Sprites { .. } => list.extend(["-skip_loop_filter", "all"].map(str::to_owned)),
+        Task::Sprites { .. } => {
+            list.extend(["-skip_loop_filter", "all"].map(str::to_owned));
+        }
         _ => {}
     }
     list.extend(input(container));
@@ -344,7 +346,7 @@ fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<St
         } => {
             // A frame that cannot be decoded is the one before, and moves no other from its place.
             let filter = format!(
-                "fps=1:start_time=0,scale=w={width}:h=trunc({width}/dar/2)*2,setsar=1,tile={columns}x{rows}"
+                "fps=1:start_time=0:eof_action=pass,scale=w={width}:h=trunc({width}/dar/2)*2,setsar=1,tile={columns}x{rows}"
             );
             add(&["-map", "0:v", "-an", "-vf", &filter, "-pix_fmt", "yuvj420p"]);
             add(&["-c:v", "mjpeg", "-q:v", "5", "-f", "mjpeg", "pipe:1"]);

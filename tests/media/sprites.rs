@@ -133,11 +133,6 @@ fn a_cue_names_the_picture_that_the_film_shows_then() {
     let wide = [&h264[..], &["-vf", "setsar=16/11"]].concat();
     check_pictures(&film("anamorphic.mp4", "352x288", &wide), 90);
     #[rustfmt::skip]
-    check_pictures(&film("open.ts", "320x180", &[
-        "-c:v", "libx264", "-preset", "superfast", "-bf", "3", "-g", "30",
-        "-x264-params", "open-gop=1:scenecut=0",
-    ]), 90);
-    #[rustfmt::skip]
     check_pictures(&film("hevc.mkv", "320x180", &[
         "-c:v", "libx265", "-preset", "ultrafast",
         "-x265-params", "log-level=error:keyint=30:min-keyint=30:bframes=3:open-gop=1",
@@ -171,7 +166,19 @@ fn a_cue_names_the_picture_that_the_film_shows_then() {
 }
 
 #[test]
-fn a_short_film_and_one_without_pictures_have_none() {
+fn a_film_that_is_short_or_has_no_such_pictures_has_none() {
+    // Recovery points of H.264 would come out of a decoder in another order.
+    let directory = tempfile::tempdir().unwrap();
+    #[rustfmt::skip]
+    let open = made(directory.path(), "open.ts", "320x180", &[
+        "-c:v", "libx264", "-preset", "superfast", "-bf", "3", "-g", "30",
+        "-x264-params", "open-gop=1:scenecut=0",
+    ]);
+    assert!(
+        !build(&open)
+            .files("")
+            .contains(&"thumbnails.vtt".to_owned())
+    );
     for name in ["main.mkv", "song.m4a"] {
         let built = build(&film(name));
         assert!(
