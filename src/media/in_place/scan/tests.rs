@@ -93,7 +93,7 @@ impl Film {
     }
 
     fn picture(&mut self, number: u64, time: u64) {
-        let unit: &[u8] = if number % GROUP == 0 {
+        let unit: &[u8] = if number.is_multiple_of(GROUP) {
             &[0x65, 0x88]
         } else {
             &[0x41, 0x9a]
@@ -113,7 +113,7 @@ impl Film {
     fn play(&mut self, pictures: u64, from: u64, program: &Program) {
         for number in 0..pictures {
             let time = (from + number * FRAME) & ((1 << 33) - 1);
-            if number % GROUP == 0 {
+            if number.is_multiple_of(GROUP) {
                 self.tables(program);
             }
             self.picture(number, time);
