@@ -55,6 +55,9 @@ fn ffmpeg(program: &Path, film: &Film, url: &str, from: f64) -> String {
     let complaints = String::from_utf8_lossy(&output.stderr);
     let why = if complaints.contains("support hardware accelerated AV1") {
         Some("no decoder for AV1")
+    } else if !shows && frames(0) > 0.0 {
+        // It drops the key frame that the segment begins with, and waits for another.
+        Some("behind a seek it begins late")
     } else if !shows || !sounds || !output.status.success() {
         Some("it shows nothing")
     } else if !complaints.is_empty() && !film.may_complain {
