@@ -26,6 +26,9 @@ pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
     if found.outcome == "ready" && !found.independent_segments {
         notes.push("segments do not start with independent frames: browsers may not seek".into());
     }
+    if found.in_place {
+        notes.push("segments are ranges of the file: MPEG-TS with all its sound inside".into());
+    }
     if !found.subtitles.is_empty() {
         notes.push(format!("subtitles: {}", found.subtitles.join(", ")));
     }

@@ -74,6 +74,9 @@ pub(super) fn describe(file: &FileInfo, urls: Option<&UrlInfo>) -> String {
     if file.segments > 0 {
         facts.push(count(u64::from(file.segments), "segment"));
     }
+    if let Some(derived) = file.derived {
+        facts.push(format!("{} beside it", size(derived)));
+    }
     if !file.subtitles.is_empty() {
         let keys: Vec<_> = file
             .subtitles

@@ -144,6 +144,7 @@ fn film() -> FileInfo {
         bitrate: Some(1_260_000),
         codecs: vec!["avc1.640028".to_owned(), "mp4a.40.2".to_owned()],
         segments: 1702,
+        derived: Some(12_288),
         subtitles: vec![],
         created: 0,
         modified: 0,
@@ -160,7 +161,7 @@ fn a_file_is_described_with_its_facts() {
         "1920x1080",
         "1.2 Mb/s",
         "avc1.640028, mp4a.40.2",
-        "1702 segments",
+        "1702 segments  12.0 KiB beside it",
         "id 00ff",
     ] {
         assert!(text.contains(part), "{part} is not in {text}");

@@ -16,6 +16,7 @@ use super::collect::{Bytes, Collected, Collector, DerivedWriter};
 use super::error::{MediaError, MediaErrorKind};
 use super::film::{Film, Made};
 use super::fmp4::{self, Movie, MovieTrack};
+use super::in_place::{self, Refusal};
 use super::plan::{CutPolicy, TenPasses};
 use super::probe;
 use super::search::Search;
@@ -121,9 +122,23 @@ impl Job {
             Ok(selection) => selection,
             Err(reason) => return Ok(BuildOutcome::Unsupported(reason)),
         };
+        let source = file.try_clone()?;
         let mut search = Search::new(file)?;
         let mut derived = DerivedWriter::create(&self.derived)?;
         let mut notes = selection.notes.clone();
+        if container == Container::MpegTs && selection.video.is_some() {
+            let of = (&source, &mut search);
+            match in_place::make(self, of, &probe, &selection, &mut derived, progress)? {
+                Ok((views, ten_passes)) => {
+                    derived.finish()?;
+                    progress(search.source_len());
+                    return Ok(BuildOutcome::Ready(Box::new(views), ten_passes));
+                }
+                Err(Refusal(reason)) => {
+                    notes.push(format!("its segments are copies of it: {reason}"));
+                }
+            }
+        }
         let tracks =
             match self.collect(container, &selection, &mut search, &mut derived, progress)? {
                 Ok(tracks) => tracks,
@@ -273,7 +288,7 @@ impl Job {
     }
 
     /// One run of the muxer; the inner error says in words why its output is no use.
-    fn pass(
+    pub(super) fn pass(
         &self,
         container: Container,
         task: &Task,

@@ -14,7 +14,7 @@ use super::timeline::{self, Cut, Times};
 use super::{header, init, language, playlist, transport};
 
 /// Layout of generated headers and of the map.
-const LAYOUT: u16 = 1;
+pub const LAYOUT: u16 = 1;
 /// A mapped end that lies this much before the announced one is worth a note, in seconds.
 const MISSING_SECONDS: f64 = 2.0;
 
@@ -169,12 +169,13 @@ impl Film {
             note: (!notes.is_empty()).then(|| notes.join("; ")),
             added,
             files: Vec::new(),
+            in_place: None,
         })
     }
 }
 
 /// Longest segment in seconds.
-fn playlist_target(tracks: &[Track]) -> f64 {
+pub fn playlist_target(tracks: &[Track]) -> f64 {
     tracks
         .iter()
         .flat_map(|track| {
@@ -192,7 +193,7 @@ fn bytes_of(made: &Made) -> u64 {
     samples.map(|sample| u64::from(sample.size)).sum()
 }
 
-fn describe_track(made: &Made, cuts: &[Cut], map: &mut Vec<u8>) -> Result<Track, MediaError> {
+pub fn describe_track(made: &Made, cuts: &[Cut], map: &mut Vec<u8>) -> Result<Track, MediaError> {
     let collected = &made.collected;
     let mut segments = Vec::with_capacity(cuts.len());
     let mut frames = Vec::new();
@@ -242,7 +243,7 @@ fn describe_track(made: &Made, cuts: &[Cut], map: &mut Vec<u8>) -> Result<Track,
     })
 }
 
-fn describe_more(made: &Made, cuts: &[Cut], track: &Track) -> AddedTrack {
+pub fn describe_more(made: &Made, cuts: &[Cut], track: &Track) -> AddedTrack {
     let samples = |cut: &Cut| &made.collected.samples[cut.samples.clone()];
     let sizes = cuts
         .iter()
@@ -264,6 +265,15 @@ fn describe_more(made: &Made, cuts: &[Cut], track: &Track) -> AddedTrack {
     }
 }
 
+/// VIDEO-RANGE.
+pub fn range(video: &Stream) -> &'static str {
+    match video.color_transfer.as_str() {
+        "smpte2084" => "PQ",
+        "arib-std-b67" => "HLG",
+        _ => "SDR",
+    }
+}
+
 fn track_kind(made: &Made) -> TrackKind {
     let description = &made.collected.description;
     if &made.collected.track.handler == b"vide" {
@@ -271,12 +281,7 @@ fn track_kind(made: &Made) -> TrackKind {
             width: description.width,
             height: description.height,
             millihertz: made.stream.millihertz(),
-            range: match made.stream.color_transfer.as_str() {
-                "smpte2084" => "PQ",
-                "arib-std-b67" => "HLG",
-                _ => "SDR",
-            }
-            .to_owned(),
+            range: range(&made.stream).to_owned(),
         }
     } else {
         TrackKind::Audio {

@@ -5,10 +5,12 @@
 //! `build` leads: `sniff` and `gate` look at the bytes, `probe` asks the tool, `select` chooses
 //! streams, `tool` runs the muxer, `fmp4` reads what it writes, `collect` and `search` find each
 //! sample's bytes, `film` with `timeline` and `plan` cuts, `record`, `header` and `init` describe segments,
+//! `in_place` serves films that are transport streams from ranges of them,
 //! `subtitle` and `beside` bring texts and whole files, `transport` muxes MPEG-TS. `views` and `playlist` then answer from [`crate::model::Views`] alone.
 
 pub mod build;
 pub mod error;
+pub mod in_place;
 pub mod name;
 pub mod opening;
 pub mod plan;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::iframes;
+use super::{iframes, in_place};
 use crate::model::{SegmentInfo, Subtitle, Track, TrackKind, Views};
 
 /// What surrounds the URI of each media playlist in the multivariant one.
@@ -36,9 +36,21 @@ impl Form {
     /// Whether a track has segments of this form.
     #[must_use]
     pub fn has(self, views: &Views, track: usize) -> bool {
+        if let Some(film) = &views.in_place {
+            let is_beside = track >= film.inside as usize && self == Self::Fmp4;
+            return track == 0 || is_beside;
+        }
         match self {
             Self::Fmp4 => true,
             Self::Transport => !views.transport_sizes(track).is_empty(),
+        }
+    }
+    /// What segments really are: a film that is a transport stream has no others.
+    #[must_use]
+    pub fn of_segments(self, views: &Views) -> Self {
+        match views.in_place {
+            Some(_) => Self::Transport,
+            None => self,
         }
     }
     /// From a playlist's directory to that of the subtitles'.
@@ -56,7 +68,7 @@ impl Form {
         }
     }
     /// Bits a second of a track, at most and on average.
-    fn rates(self, views: &Views, index: usize) -> (u64, u64) {
+    pub(super) fn rates(self, views: &Views, index: usize) -> (u64, u64) {
         let track = &views.tracks[index];
         match self {
             Self::Fmp4 => (track.peak_bits, track.average_bits),
@@ -132,6 +144,9 @@ fn audio_groups(views: &Views, form: Form) -> Vec<(String, Vec<usize>)> {
 /// §4.3.4: the multivariant playlist.
 #[must_use]
 pub fn master(views: &Views, form: Form, uris: &MasterUris) -> String {
+    if let Some(film) = &views.in_place {
+        return in_place::master(views, film, form, uris);
+    }
     let mut text = format!("#EXTM3U\n#EXT-X-VERSION:{}\n", form.version());
     if views.independent_segments {
         text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
@@ -184,7 +199,12 @@ fn audio_media(text: &mut String, views: &Views, group: &str, tracks: &[usize], 
     }
 }
 
-fn subtitle_media(text: &mut String, subtitles: &[Subtitle], form: Form, uris: &MasterUris) {
+pub(super) fn subtitle_media(
+    text: &mut String,
+    subtitles: &[Subtitle],
+    form: Form,
+    uris: &MasterUris,
+) {
     let default = subtitles
         .iter()
         .position(|subtitle| subtitle.default && !subtitle.forced);
@@ -239,12 +259,31 @@ fn variant(
             codecs.push(codec);
         }
     }
+    stream_inf(text, track, (peak, average), &codecs.join(","));
+    if let Some((name, _)) = group {
+        let _infallible = write!(text, ",AUDIO=\"{name}\"");
+    }
+    if !views.subtitles.is_empty() {
+        text.push_str(",SUBTITLES=\"subtitles\"");
+    }
+    if is_video {
+        text.push_str(",CLOSED-CAPTIONS=NONE");
+    }
+    let _infallible = writeln!(text, "\n{}", uri(uris, &track_name(views, lead)));
+}
+
+/// §4.3.4.2, up to what names groups.
+pub(super) fn stream_inf(
+    text: &mut String,
+    track: &Track,
+    (peak, average): (u64, u64),
+    codecs: &str,
+) {
     let _infallible = write!(
         text,
-        "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\"",
+        "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{codecs}\"",
         peak.max(1),
         average.max(1),
-        codecs.join(",")
     );
     if let TrackKind::Video {
         width,
@@ -264,16 +303,6 @@ fn variant(
         }
         let _infallible = write!(text, ",VIDEO-RANGE={range}");
     }
-    if let Some((name, _)) = group {
-        let _infallible = write!(text, ",AUDIO=\"{name}\"");
-    }
-    if !views.subtitles.is_empty() {
-        text.push_str(",SUBTITLES=\"subtitles\"");
-    }
-    if is_video {
-        text.push_str(",CLOSED-CAPTIONS=NONE");
-    }
-    let _infallible = writeln!(text, "\n{}", uri(uris, &track_name(views, lead)));
 }
 
 pub(super) fn uri(uris: &MasterUris, name: &str) -> String {
@@ -282,10 +311,10 @@ pub(super) fn uri(uris: &MasterUris, name: &str) -> String {
 
 /// Gives each rendition of a group its own NAME.
 #[derive(Default)]
-struct Names(Vec<String>);
+pub(super) struct Names(Vec<String>);
 
 impl Names {
-    fn unique(&mut self, title: &str, otherwise: &str, index: usize) -> String {
+    pub(super) fn unique(&mut self, title: &str, otherwise: &str, index: usize) -> String {
         let base = [title, otherwise]
             .into_iter()
             .find(|text| !text.is_empty())
@@ -325,6 +354,7 @@ pub fn track(views: &Views, form: Form, index: usize) -> Option<String> {
         return None;
     }
     let name = track_name(views, index);
+    let form = form.of_segments(views);
     let mut text = head(views, form);
     if views.independent_segments {
         text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");

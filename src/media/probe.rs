@@ -27,6 +27,8 @@ pub struct Probe {
 pub struct Format {
     /// Seconds.
     pub duration: Option<String>,
+    /// Seconds: the least time stamp of all streams.
+    pub start_time: Option<String>,
 }
 
 impl Format {
@@ -36,11 +38,22 @@ impl Format {
         let seconds = self.duration.as_ref()?.parse::<f64>().ok()?;
         (seconds.is_finite() && seconds > 0.0).then_some(seconds)
     }
+    /// The least time stamp in 1/90000 s: a tick is 11 of the microseconds that are said.
+    #[must_use]
+    pub fn start_ticks(&self) -> Option<i64> {
+        ticks(self.start_time.as_ref()?)
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Stream {
     pub index: u32,
+    /// The container's own number, hexadecimal.
+    #[serde(default)]
+    pub id: String,
+    /// Seconds.
+    #[serde(default)]
+    pub start_time: String,
     #[serde(default)]
     pub codec_type: String,
     #[serde(default)]
@@ -52,6 +65,14 @@ pub struct Stream {
     pub avg_frame_rate: String,
     #[serde(default)]
     pub channels: u16,
+    /// Pixels.
+    #[serde(default)]
+    pub width: u32,
+    #[serde(default)]
+    pub height: u32,
+    /// Hertz.
+    #[serde(default)]
+    pub sample_rate: String,
     #[serde(default)]
     pub disposition: HashMap<String, u8>,
     #[serde(default)]
@@ -80,6 +101,16 @@ impl Stream {
     #[must_use]
     pub fn is_audio(&self) -> bool {
         self.codec_type == "audio"
+    }
+    /// Its first time stamp in 1/90000 s.
+    #[must_use]
+    pub fn start_ticks(&self) -> Option<i64> {
+        ticks(&self.start_time)
+    }
+    /// PID of a stream of a transport stream.
+    #[must_use]
+    pub fn pid(&self) -> Option<u16> {
+        u16::from_str_radix(self.id.strip_prefix("0x")?, 16).ok()
     }
     /// Whether it is text; PGS, VobSub and DVB subtitles are pictures.
     #[must_use]
@@ -144,6 +175,11 @@ impl Stream {
             _ => 0,
         }
     }
+}
+
+fn ticks(seconds: &str) -> Option<i64> {
+    let seconds = seconds.parse::<f64>().ok()?;
+    (seconds.is_finite() && seconds.abs() < 1e6).then(|| (seconds * 90_000.0).round() as i64)
 }
 
 /// The tool's answer, or in words why it could not read the file.

@@ -10,7 +10,7 @@ use crate::model::TrackKind;
 use super::build::{BuildOutcome, build_views};
 use super::error::MediaError;
 use super::plan::{CutPolicy, TenPasses};
-use super::playlist;
+use super::playlist::{self, Form};
 use super::tool::MediaTool;
 use super::views::{self, MappedSegment, Piece, ViewBody, ViewNode};
 
@@ -28,6 +28,8 @@ pub struct PlanReport {
     /// Seconds.
     pub duration: f64,
     pub independent_segments: bool,
+    /// Whether segments are ranges of the file.
+    pub in_place: bool,
     pub tracks: Vec<TrackReport>,
     pub subtitles: Vec<String>,
     /// Of all samples of all tracks, in per cent: found in the file, and stored beside it.
@@ -96,6 +98,7 @@ fn describe(
         note: None,
         duration: 0.0,
         independent_segments: false,
+        in_place: false,
         tracks: Vec::new(),
         subtitles: Vec::new(),
         mapped_percent: 0.0,
@@ -126,6 +129,7 @@ fn describe(
     report.note.clone_from(&views.note);
     report.duration = views.duration_ms as f64 / 1000.0;
     report.independent_segments = views.independent_segments;
+    report.in_place = views.in_place.is_some();
     report.subtitles = views
         .subtitles
         .iter()
@@ -177,12 +181,24 @@ fn describe_track(
             duration: f64::from(segment.duration) / timescale,
             size: segment.size,
         });
-        let path = format!("{name}/{:05}.m4s", number + 1);
+        let extension = match Form::Fmp4.of_segments(views) {
+            Form::Fmp4 => "m4s",
+            Form::Transport => "ts",
+        };
+        let path = format!("{name}/{:05}.{extension}", number + 1);
         let Some(ViewNode::File(file)) = views::find(views, &path) else {
             continue;
         };
-        let ViewBody::Mapped(MappedSegment { frame, .. }) = file.body else {
-            continue;
+        let frame = match file.body {
+            ViewBody::Mapped(MappedSegment { frame, .. })
+            | ViewBody::Transport(MappedSegment { frame, .. }) => frame,
+            ViewBody::InPlace(_) => {
+                let film = views.in_place.as_ref();
+                report.mapped += film.and_then(|film| film.of_file(segment)).unwrap_or(0);
+                report.ranges += 1;
+                continue;
+            }
+            ViewBody::Inline(_) | ViewBody::Derived(_) => continue,
         };
         if frame_at != Some(frame) {
             frame_bytes.resize(usize::try_from(frame.len).unwrap_or(0), 0);

@@ -48,6 +48,9 @@ pub enum ViewBody {
     Mapped(MappedSegment),
     /// A segment as MPEG-TS: [`transport`] says how to mux it.
     Transport(MappedSegment),
+    /// A segment, by its number from 0, that is a range of the file:
+    /// [`super::in_place::segment`] says how it is put together.
+    InPlace(usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +89,8 @@ impl Piece {
 
 const MASTER: &str = "master.m3u8";
 const INIT: &str = "init.mp4";
+/// Ticks of time stamps in a second.
+const CLOCK: u64 = 90_000;
 /// The directory of the same film as MPEG-TS.
 const TRANSPORT: &str = "ts";
 
@@ -104,6 +109,9 @@ pub fn entries(views: &Views, directory: &str) -> Option<Vec<ViewEntry>> {
         return Some(below);
     }
     if let Some(index) = track_index(views, directory) {
+        if Form::Fmp4.of_segments(views) == Form::Transport {
+            return segment_entries(views, index);
+        }
         let track = &views.tracks[index];
         let mut list = vec![file(INIT.to_owned(), track.init.len() as u64)];
         let segments = track.segments.iter().enumerate();
@@ -142,9 +150,17 @@ fn transport_entries(views: &Views, directory: &str) -> Option<Vec<ViewEntry>> {
         return Some(playlists(views, Form::Transport));
     }
     let index = track_index(views, directory)?;
-    let sizes = views.transport_sizes(index).iter().enumerate();
-    let list: Vec<ViewEntry> = sizes
-        .map(|(number, size)| file(segment_name(number, "ts"), *size))
+    let is_there = Form::Transport.has(views, index);
+    is_there.then(|| segment_entries(views, index)).flatten()
+}
+
+/// Segments of a track as MPEG-TS, where it has them.
+fn segment_entries(views: &Views, index: usize) -> Option<Vec<ViewEntry>> {
+    let list: Vec<ViewEntry> = (0..)
+        .map_while(|number| {
+            let size = transport_segment(views, index, number)?.size;
+            Some(file(segment_name(number, "ts"), size))
+        })
         .collect();
     (!list.is_empty()).then_some(list)
 }
@@ -256,12 +272,22 @@ fn find_transport(views: &Views, path: &str) -> Option<ViewNode> {
                 .map(|_| ViewNode::Directory),
         };
     };
-    let track = track_index(views, directory)?;
-    let segment = segment_number(name, "ts")?;
-    Some(ViewNode::File(ViewFile {
-        size: *views.transport_sizes(track).get(segment)?,
-        body: ViewBody::Transport(mapped(views, track, segment)?),
-    }))
+    let track = track_index(views, directory).filter(|&index| Form::Transport.has(views, index))?;
+    transport_segment(views, track, segment_number(name, "ts")?).map(ViewNode::File)
+}
+
+/// Segment `number` of a track as MPEG-TS.
+fn transport_segment(views: &Views, track: usize, number: usize) -> Option<ViewFile> {
+    if views.in_place.is_some() && track == 0 {
+        return Some(ViewFile {
+            size: views.tracks[track].segments.get(number)?.size,
+            body: ViewBody::InPlace(number),
+        });
+    }
+    Some(ViewFile {
+        size: *views.transport_sizes(track).get(number)?,
+        body: ViewBody::Transport(mapped(views, track, number)?),
+    })
 }
 
 fn master(views: &Views, form: Form) -> ViewNode {
@@ -272,7 +298,8 @@ fn find_in_root(views: &Views, name: &str) -> Option<ViewNode> {
     if name == MASTER {
         return Some(master(views, Form::Fmp4));
     }
-    let known = track_index(views, name).or(subtitle_index(views, name));
+    let track = track_index(views, name).filter(|&index| Form::Fmp4.has(views, index));
+    let known = track.or(subtitle_index(views, name));
     if known.is_some() || directories(views).contains(&name) {
         return Some(ViewNode::Directory);
     }
@@ -293,6 +320,9 @@ fn find_in_root(views: &Views, name: &str) -> Option<ViewNode> {
 
 fn find_in_track(views: &Views, index: usize, name: &str) -> Option<ViewFile> {
     let track = &views.tracks[index];
+    if Form::Fmp4.of_segments(views) == Form::Transport {
+        return transport_segment(views, index, segment_number(name, "ts")?);
+    }
     if name == INIT {
         return Some(ViewFile {
             size: track.init.len() as u64,
@@ -404,10 +434,12 @@ pub fn transport(
         .transport_sizes(track)
         .split_at_checked(segment)
         .ok_or(MapError("no such segment"))?;
+    let origin = u64::from(views.origin_seconds) * CLOCK;
     let position = Position {
         segment: segment as u64,
         bytes_before: before.iter().fold(0, |sum, size| size.saturating_add(sum)),
         decode_time: decoded.decode_time,
+        shift: views.clock_at_zero().wrapping_sub(origin),
     };
     let layout = Layout::new(&views.tracks[track], &decoded.samples, position)?;
     if rest.first() == Some(&layout.size()) {

@@ -59,6 +59,9 @@ pub struct FileInfo {
     pub codecs: Vec<String>,
     /// Video segments (audio segments where there is no video).
     pub segments: u32,
+    /// Bytes that are stored beside the file: what of its views is not a range of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub derived: Option<u64>,
     pub subtitles: Vec<SubtitleInfo>,
     /// Seconds since 1970.
     pub created: i64,

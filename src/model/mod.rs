@@ -4,6 +4,7 @@ mod cache_stats;
 mod entry;
 mod error;
 mod ids;
+mod in_place;
 mod info;
 mod keys;
 mod name;
@@ -20,6 +21,7 @@ pub use entry::{
 };
 pub use error::{ErrorKind, FsError, FsResult};
 pub use ids::{BlobId, Digest, EntryId, Ino, LibraryId, PackId, Seq, WriterId};
+pub use in_place::{InPlace, TS_PACKET};
 pub use info::{FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo};
 pub use keys::{KeyAndValue, KeyStore, KeyStoreError};
 pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};

@@ -1,15 +1,18 @@
 //! How [`ViewsState`] stands in records. What the first release wrote is variant 2; views that know
-//! more are a variant behind all others, and make the record that holds them one of schema 2.
+//! more are variants behind all others, and make the record that holds them one of a newer schema.
 
 use serde::{Deserialize, Serialize};
 
 use super::entry::ViewsState;
+use super::in_place::InPlace;
 use super::views::{AddedFile, AddedTrack, Subtitle, Track, Views};
 use super::{Blob, ByteRange, Change, Digest, Entry, EntryKind, FileContent};
 
 /// Newest schema of records that hold a [`ViewsState`], and the oldest that is read.
-pub const VIEWS_SCHEMA: u16 = 2;
+pub const VIEWS_SCHEMA: u16 = 3;
 pub const OLDEST_VIEWS_SCHEMA: u16 = 1;
+/// Of records with added tracks and files.
+const ADDED_SCHEMA: u16 = 2;
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum StoredViewsState {
@@ -19,6 +22,9 @@ pub(super) enum StoredViewsState {
     Unsupported(String),
     Unreadable(String),
     ReadyV2(Box<ViewsV2>),
+    /// Not written by any release.
+    Reserved,
+    InPlace(Box<ViewsV3>),
 }
 
 /// Frozen.
@@ -44,9 +50,16 @@ pub(super) struct ViewsV2 {
     files: Vec<AddedFile>,
 }
 
+/// Frozen.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ViewsV3 {
+    second: ViewsV2,
+    in_place: InPlace,
+}
+
 impl ViewsV1 {
-    fn with(self, added: Vec<AddedTrack>, files: Vec<AddedFile>) -> ViewsState {
-        ViewsState::Ready(Box::new(Views {
+    fn with(self, added: Vec<AddedTrack>, files: Vec<AddedFile>) -> Views {
+        Views {
             derived: self.derived,
             map: self.map,
             map_digest: self.map_digest,
@@ -59,19 +72,31 @@ impl ViewsV1 {
             note: self.note,
             added,
             files,
-        }))
+            in_place: None,
+        }
     }
+}
+
+fn ready(views: Views) -> ViewsState {
+    ViewsState::Ready(Box::new(views))
 }
 
 impl From<StoredViewsState> for ViewsState {
     fn from(stored: StoredViewsState) -> Self {
         match stored {
-            StoredViewsState::Pending => Self::Pending,
+            StoredViewsState::Pending | StoredViewsState::Reserved => Self::Pending,
             StoredViewsState::NotMedia => Self::NotMedia,
-            StoredViewsState::Ready(views) => views.with(Vec::new(), Vec::new()),
+            StoredViewsState::Ready(views) => ready(views.with(Vec::new(), Vec::new())),
             StoredViewsState::Unsupported(reason) => Self::Unsupported(reason),
             StoredViewsState::Unreadable(reason) => Self::Unreadable(reason),
-            StoredViewsState::ReadyV2(views) => views.first.with(views.added, views.files),
+            StoredViewsState::ReadyV2(views) => ready(views.first.with(views.added, views.files)),
+            StoredViewsState::InPlace(views) => {
+                let second = views.second;
+                ready(Views {
+                    in_place: Some(views.in_place),
+                    ..second.first.with(second.added, second.files)
+                })
+            }
         }
     }
 }
@@ -84,7 +109,7 @@ impl From<ViewsState> for StoredViewsState {
             ViewsState::Unsupported(reason) => Self::Unsupported(reason),
             ViewsState::Unreadable(reason) => Self::Unreadable(reason),
             ViewsState::Ready(views) => {
-                let (added, files) = (views.added, views.files);
+                let (added, files, in_place) = (views.added, views.files, views.in_place);
                 let first = ViewsV1 {
                     derived: views.derived,
                     map: views.map,
@@ -97,14 +122,17 @@ impl From<ViewsState> for StoredViewsState {
                     subtitles: views.subtitles,
                     note: views.note,
                 };
-                if added.is_empty() && files.is_empty() {
-                    Self::Ready(Box::new(first))
-                } else {
-                    Self::ReadyV2(Box::new(ViewsV2 {
-                        first,
-                        added,
-                        files,
-                    }))
+                if in_place.is_none() && added.is_empty() && files.is_empty() {
+                    return Self::Ready(Box::new(first));
+                }
+                let second = ViewsV2 {
+                    first,
+                    added,
+                    files,
+                };
+                match in_place {
+                    None => Self::ReadyV2(Box::new(second)),
+                    Some(in_place) => Self::InPlace(Box::new(ViewsV3 { second, in_place })),
                 }
             }
         }
@@ -117,8 +145,9 @@ impl ViewsState {
     #[must_use]
     pub fn schema(&self) -> u16 {
         match self {
+            Self::Ready(views) if views.in_place.is_some() => VIEWS_SCHEMA,
             Self::Ready(views) if !(views.added.is_empty() && views.files.is_empty()) => {
-                VIEWS_SCHEMA
+                ADDED_SCHEMA
             }
             _ => OLDEST_VIEWS_SCHEMA,
         }

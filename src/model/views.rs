@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blob, ByteRange, Digest};
+use super::{Blob, ByteRange, Digest, InPlace};
 
 /// The views of one version of a file. How they are stored: `stored_views`.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Views {
     pub added: Vec<AddedTrack>,
     /// Whole files in the derived blob; none in what the first release made.
     pub files: Vec<AddedFile>,
+    /// Of a film whose segments are ranges of the file; its first track is the video.
+    pub in_place: Option<InPlace>,
 }
 
 /// A whole file in the derived blob. Frozen as version 2.
@@ -68,6 +70,14 @@ impl Views {
     pub fn transport_sizes(&self, track: usize) -> &[u64] {
         let added = self.added.get(track);
         added.map_or(&[], |added| &added.transport_sizes)
+    }
+
+    /// What stands in time stamps of MPEG-TS and in X-TIMESTAMP-MAP at the film's zero, in 1/90000 s.
+    #[must_use]
+    pub fn clock_at_zero(&self) -> u64 {
+        const CLOCK: u64 = 90_000;
+        let origin = u64::from(self.origin_seconds) * CLOCK;
+        self.in_place.as_ref().map_or(origin, |film| film.zero)
     }
 
     /// Whether every derived byte stands in an acknowledged pack, so that a manifest may name it.

@@ -59,6 +59,7 @@ impl Inner {
             bitrate: None,
             codecs: Vec::new(),
             segments: 0,
+            derived: None,
             subtitles: Vec::new(),
             created: entry.attributes.created.seconds,
             modified: entry.attributes.mtime.seconds,
@@ -189,6 +190,7 @@ fn describe_views(info: &mut FileInfo, views: &Views, size: u64) {
     info.segments = views.tracks.first().map_or(0, |track| {
         u32::try_from(track.segments.len()).unwrap_or(u32::MAX)
     });
+    info.derived = Some(views.derived.len);
     info.resolution = views.tracks.iter().find_map(|track| match track.kind {
         TrackKind::Video { width, height, .. } => Some((width, height)),
         TrackKind::Audio { .. } => None,

@@ -7,6 +7,7 @@ use tokio::sync::OnceCell;
 use super::follow::follow_view;
 use super::views::ViewedFile;
 use crate::ingest::extents::ExtentList;
+use crate::media::in_place::{self, Picker};
 use crate::media::transport::Layout;
 use crate::media::views::{self, MapError, MappedSegment, Piece, ViewBody, ViewFile};
 use crate::model::{
@@ -37,6 +38,8 @@ enum Body {
     Joined(Vec<Piece>),
     /// Muxed from all its samples, which are these pieces.
     Muxed(Layout, Vec<Piece>),
+    /// Packets of the file, which are these pieces, some of them left out.
+    Picked(Picker, Vec<Piece>),
 }
 
 impl OpenView {
@@ -71,6 +74,12 @@ impl OpenView {
                 let muxed = layout.mux(&part, &data.joined()).map_err(corrupt)?;
                 let skip = offset - part.output.offset;
                 Ok(self::part(&Bytes::from(muxed), skip, range.len).into())
+            }
+            Body::Picked(picker, pieces) => {
+                let part = picker.part(range);
+                let data = self.join(reader, opened, pieces, part.data).await?;
+                let picked = Bytes::from(picker.pick(&part, &data.joined()));
+                Ok(self::part(&picked, offset - part.start, range.len).into())
             }
         }
     }
@@ -147,6 +156,12 @@ impl OpenView {
                     .map(Body::Joined)
                     .map_err(corrupt)
             }
+            ViewBody::InPlace(number) => in_place::segment(known, *number)
+                .map(|(picker, pieces)| match picker {
+                    Some(picker) => Body::Picked(picker, pieces),
+                    None => Body::Joined(pieces),
+                })
+                .map_err(corrupt),
             ViewBody::Transport(mapped) => {
                 let frame = self.frame(reader, mapped).await?;
                 views::transport(known, mapped.track, mapped.segment, &frame)

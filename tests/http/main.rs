@@ -12,6 +12,7 @@
 mod client;
 mod daemon;
 mod film;
+mod in_place;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

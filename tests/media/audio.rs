@@ -87,7 +87,7 @@ fn each_such_stream_gets_one_rendition_in_sync_with_the_picture() {
     let films: [(&str, &[(&str, usize)]); 5] = [
         ("hevc.mkv", &[("ac-3", 0), ("mp4a.40.2", 0)]),
         ("old.avi", &[("mp4a.6B", 0), ("mp4a.40.2", 0)]),
-        ("mpeg2.ts", &[("mp4a.6B", 0), ("mp4a.40.2", 0)]),
+        ("padded-mpeg2.ts", &[("mp4a.6B", 0), ("mp4a.40.2", 0)]),
         ("phone.mov", &[("mp4a.40.2", 0)]),
         (
             "bluray.mkv",

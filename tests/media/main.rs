@@ -8,6 +8,7 @@ mod beside;
 mod check;
 mod confined;
 mod films;
+mod in_place;
 mod sample;
 mod support;
 mod transport;

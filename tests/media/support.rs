@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tgfs::media::build::{BuildOutcome, build_views};
 use tgfs::media::error::MediaError;
+use tgfs::media::in_place;
 use tgfs::media::plan::CutPolicy;
 use tgfs::media::tool::{Ffmpeg, MediaTool};
 use tgfs::media::views::{self, Piece, ViewBody, ViewKind, ViewNode};
@@ -117,6 +118,17 @@ impl Built {
                     .into_iter()
                     .flat_map(read_piece)
                     .collect()
+            }
+            ViewBody::InPlace(number) => {
+                let (picker, pieces) = in_place::segment(&self.views, number).unwrap();
+                let data: Vec<u8> = pieces.into_iter().flat_map(read_piece).collect();
+                match picker {
+                    None => data,
+                    Some(picker) => {
+                        let part = picker.part(ByteRange::new(0, file.size));
+                        picker.pick(&part, &data)
+                    }
+                }
             }
             ViewBody::Transport(mapped) => {
                 let frame = read_range(&derived, mapped.frame);

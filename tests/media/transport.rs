@@ -179,13 +179,13 @@ fn packets_are_those_of_the_source() {
     packets_equal("bluray.mkv", &[("audio-4", "0:a:2", "", "")]);
     packets_equal("song.mp3", &[("audio-1", "0:a:0", "", "")]);
     // A film that is in a transport stream already has its own delimiters and parameter sets.
-    packets_equal("dvb.ts", &[("video", "0:v:0", AVC.1, AVC.1)]);
-    packets_equal("opengop.ts", &[("video", "0:v:0", AVC.1, AVC.1)]);
+    packets_equal("padded-dvb.ts", &[("video", "0:v:0", AVC.1, AVC.1)]);
+    packets_equal("padded-opengop.ts", &[("video", "0:v:0", AVC.1, AVC.1)]);
 }
 
 #[test]
 fn frames_and_their_times_are_those_of_the_film() {
-    for name in ["main.mkv", "delay.mkv", "opengop.ts", "hevc.mkv"] {
+    for name in ["main.mkv", "delay.mkv", "padded-opengop.ts", "hevc.mkv"] {
         let built = build(&film(name));
         let root = built.lay_out();
         let master = root.join("ts/master.m3u8");
@@ -293,42 +293,61 @@ fn pictures(input: &Path, seek: &[&str], rest: &[&str]) -> Vec<(f64, String)> {
 /// ffmpeg 5.1 finds no frame at all behind a seek in MP4 segments.
 #[test]
 fn ffmpeg_seeks_to_the_frame() {
-    for name in ["main.mkv", "opengop.ts", "hevc.mkv"] {
-        let built = build(&film(name));
-        let root = built.lay_out();
-        let master = root.join("ts/master.m3u8");
-        let all = pictures(&master, &[], &[]);
-        // Where ffmpeg counts `-ss` from.
-        let start = Command::new("ffprobe")
-            .args([
-                "-v",
-                "error",
-                "-show_entries",
-                "format=start_time",
-                "-of",
-                "csv=p=0",
-            ])
-            .arg(&master)
-            .output()
-            .unwrap();
-        let start: f64 = String::from_utf8(start.stdout)
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap();
-        let mut state = 20_261_124_u64;
-        for _ in 0..10 {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            // Between two pictures, so that rounding decides nothing.
-            let picture = usize::try_from(state >> 33).unwrap() % (all.len() - 2) + 1;
-            let second = (all[picture - 1].0 + all[picture].0) / 2.0 - start;
-            let seek = format!("{second:.4}");
-            let found = pictures(&master, &["-ss", &seek], &["-frames:v", "1"]);
-            assert_eq!(found.len(), 1, "{name}: nothing behind {second} s");
-            assert_eq!(found[0].1, all[picture].1, "{name}: at {second} s");
-        }
+    for name in ["main.mkv", "padded-opengop.ts", "hevc.mkv"] {
+        seeks_are_to_the_frame(name, 0);
+    }
+}
+
+/// The same where segments are ranges of the film.
+#[test]
+fn ffmpeg_seeks_to_the_frame_in_films_that_are_transport_streams() {
+    // Where sound is what comes first, this ffmpeg drops the first key frame: so it does in the file.
+    #[rustfmt::skip]
+    let names = [
+        ("dvb.ts", 0), ("plain.ts", 0), ("opengop.ts", 0), ("mpeg2.ts", 12), ("dolby.ts", 12), ("hevc.ts", 0),
+        ("tracks.ts", 0), ("late.ts", 0), ("wrap.ts", 0), ("programs.ts", 0), ("disc.m2ts", 0),
+    ];
+    for (name, from) in names {
+        seeks_are_to_the_frame(name, from);
+    }
+}
+
+/// Ten places, none before picture `from`.
+fn seeks_are_to_the_frame(name: &str, from: usize) {
+    let built = build(&film(name));
+    let root = built.lay_out();
+    let master = root.join("ts/master.m3u8");
+    let all = pictures(&master, &[], &[]);
+    // Where ffmpeg counts `-ss` from.
+    let start = Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-show_entries",
+            "format=start_time",
+            "-of",
+            "csv=p=0",
+        ])
+        .arg(&master)
+        .output()
+        .unwrap();
+    let start: f64 = String::from_utf8(start.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let mut state = 20_261_124_u64;
+    for _ in 0..10 {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        // Between two pictures, so that rounding decides nothing.
+        let picture = from + usize::try_from(state >> 33).unwrap() % (all.len() - from - 2) + 1;
+        let second = (all[picture - 1].0 + all[picture].0) / 2.0 - start;
+        let seek = format!("{second:.4}");
+        let found = pictures(&master, &["-ss", &seek], &["-frames:v", "1"]);
+        assert_eq!(found.len(), 1, "{name}: nothing behind {second} s");
+        assert_eq!(found[0].1, all[picture].1, "{name}: at {second} s");
     }
 }
 

@@ -63,6 +63,25 @@ fn a_stored_film_is_the_file_that_was_copied() {
 }
 
 #[test]
+fn segments_of_a_transport_stream_are_ranges_of_it() {
+    need("getfattr", "attr");
+    let test = mount();
+    test.run(r#"ffmpeg -nostdin -v error -i "$OUT/source.mkv" -c copy "$OUT/source.ts"; cp "$OUT/source.ts" film.ts"#);
+    test.wait_for_state("film.ts", &["stored"]);
+    let wait = "for i in $(seq 300); do test -e .hls/film.ts/master.m3u8 && break; sleep 0.1; done";
+    test.run(&format!(
+        r#"{SAME_PACKETS} {wait}
+        cd .hls/film.ts
+        for form in . ts; do
+            for part in $(grep -v '^#' $form/video.m3u8); do tail -c +377 $form/$part; done | cmp - "$OUT/source.ts"
+            test "$(stat -c %s $form/video/00001.ts)" = "$(wc -c < $form/video/00001.ts)"
+            same "$OUT/source.ts" $form/master.m3u8
+        done
+        ! test -e video/init.mp4"#
+    ));
+}
+
+#[test]
 fn views_lie_beside_the_tree_and_go_with_their_file() {
     need("getfattr", "attr");
     let test = mount();

@@ -10,6 +10,7 @@
 mod daemon;
 #[path = "../http/film.rs"]
 mod film;
+mod in_place;
 #[path = "../mount/material.rs"]
 mod material;
 mod mpv;

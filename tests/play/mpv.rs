@@ -31,7 +31,7 @@ fn mpv_in_time(arguments: &[&str]) -> String {
 }
 
 /// Each decoded frame becomes a picture in `directory`.
-fn frames(directory: &Path, arguments: &[&str]) -> usize {
+pub fn frames(directory: &Path, arguments: &[&str]) -> usize {
     let pictures = format!("--vo-image-outdir={}", directory.display());
     let to_pictures = [
         "--ao=null",

@@ -109,6 +109,7 @@ impl Scripted {
             bitrate: Some(8_000_000),
             codecs: vec!["avc1.640028".to_owned(), "mp4a.40.2".to_owned()],
             segments: 2,
+            derived: None,
             subtitles: vec![SubtitleInfo {
                 key: "eng".to_owned(),
                 language: "en".to_owned(),

@@ -5,8 +5,8 @@ use super::*;
 use crate::codec::{Record, decode, encode};
 use crate::index::record::*;
 use crate::model::{
-    AddedFile, AddedTrack, AdoptedAddress, ByteRange, LogRecord, Purpose, SegmentInfo, Subtitle,
-    SubtitleFormat, TelegramAddress, Track, TrackKind, Views,
+    AddedFile, AddedTrack, AdoptedAddress, ByteRange, InPlace, LogRecord, Purpose, SegmentInfo,
+    Subtitle, SubtitleFormat, TelegramAddress, Track, TrackKind, Views,
 };
 
 fn id(byte: u8) -> EntryId {
@@ -103,6 +103,7 @@ fn sample_views() -> Views {
         note: Some("n".into()),
         added: Vec::new(),
         files: Vec::new(),
+        in_place: None,
     }
 }
 fn with_views(views: Views) -> FileContent {
@@ -254,6 +255,23 @@ fn views_keep_their_bytes() {
     // A release that knows schema 1 only says so, instead of calling it damage.
     let schemas = [encode(&log).unwrap()[2], encode(&record).unwrap()[2]];
     assert_eq!(schemas, [2, 2]);
+}
+
+#[test]
+fn segments_in_place_keep_their_bytes() {
+    let mut views = sample_views();
+    views.in_place = Some(InPlace {
+        offset: 188,
+        stride: 188,
+        tables: vec![0x47, 1, 2],
+        counters: vec![0x21],
+        kept: vec![0x100],
+        inside: 1,
+        zero: 126_000,
+    });
+    let content = ContentV1(with_views(views));
+    check(&content, "f3626b9278cd23c8");
+    assert_eq!(encode(&content).unwrap()[2], 3);
 }
 
 #[test]

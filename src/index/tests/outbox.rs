@@ -90,6 +90,7 @@ fn views_in_the_spool() -> Views {
         note: None,
         added: Vec::new(),
         files: Vec::new(),
+        in_place: None,
     }
 }
 

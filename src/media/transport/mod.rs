@@ -15,6 +15,7 @@ use crate::model::{ByteRange, Track};
 use super::fmp4::Sample;
 use super::record::MapError;
 use elementary::Elementary;
+pub use packet::checksum;
 use packet::{PACKET, Stamps};
 
 /// Time stamps are a multiple of 0.1 ms, which both their clock of 90 kHz and microseconds hold
@@ -64,6 +65,8 @@ pub struct Position {
     pub bytes_before: u64,
     /// Ticks of the track's timescale.
     pub decode_time: u64,
+    /// What is added to the clock of 90 kHz, which goes round.
+    pub shift: u64,
 }
 
 /// A part of a segment that is muxed at once.
@@ -83,6 +86,7 @@ pub fn size(init: &[u8], timescale: u32, samples: &[Sample]) -> Option<u64> {
         segment: 0,
         bytes_before: 0,
         decode_time: 0,
+        shift: 0,
     };
     let elementary = Elementary::of(init)?;
     let fits = samples.iter().all(|sample| elementary.takes(sample.size));
@@ -108,7 +112,8 @@ impl Layout {
         let to_clock = |ticks: u64| {
             let scaled = u128::from(ticks) * u128::from(STEPS) + u128::from(timescale / 2);
             let steps = u64::try_from(scaled / u128::from(timescale)).unwrap_or(u64::MAX);
-            steps.saturating_mul(TICKS_OF_STEP)
+            let ticks = steps.saturating_mul(TICKS_OF_STEP);
+            ticks.wrapping_add(position.shift)
         };
         let mut list: Vec<Pes> = Vec::new();
         let (mut at, mut offset, mut before, mut first) = (position.decode_time, 0, 0, 0);

@@ -80,7 +80,7 @@ fn table_packet(pid: u16, counter: u64, section: &[u8]) -> Vec<u8> {
 }
 
 /// Annex A.
-fn checksum(bytes: &[u8]) -> u32 {
+pub fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |sum, byte| {
         (0..8).fold(sum ^ u32::from(*byte) << 24, |sum, _| {
             sum << 1 ^ if sum >> 31 == 1 { 0x04c1_1db7 } else { 0 }
@@ -137,7 +137,7 @@ fn time_stamp(mark: u8, time: u64) -> [u8; 5] {
 
 /// §2.4.3.5: length, flags, and the clock of 33 bits in 1/90000 s.
 fn clock_field(decode: u64, is_key: bool) -> [u8; CLOCK_FIELD] {
-    let clock = decode.saturating_sub(CLOCK_LEAD);
+    let clock = decode.wrapping_sub(CLOCK_LEAD);
     let bits = |shift: u32| (clock >> shift & 0xff) as u8;
     let random_access = if is_key { 0x40 } else { 0 };
     [

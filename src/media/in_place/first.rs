@@ -1,0 +1,85 @@
+//! Which packet ffmpeg makes first of a film: what it counts EXTINF from when it seeks.
+//!
+//! It hands out a PES packet when that is whole: by its announced length, or when the next one of
+//! its stream starts. Pictures are held back until the next one begins.
+
+use std::collections::BTreeMap;
+
+use super::packet::{self, Packet};
+use super::pictures::Coding;
+use super::tables::Program;
+
+/// Streams that are watched at most: more than any program has.
+const MAX_STREAMS: usize = 64;
+/// PES packets of each that are watched.
+const WATCHED: usize = 2;
+/// Bytes of the film that are watched: far more than a group of pictures.
+const WATCHED_BYTES: u64 = 256 << 20;
+
+/// The first PES packets of each stream.
+#[derive(Debug, Default)]
+pub struct FirstPacket {
+    streams: BTreeMap<u16, Vec<Pes>>,
+}
+
+#[derive(Debug)]
+struct Pes {
+    /// Of 33 bits.
+    time: Option<u64>,
+    /// Bytes that it still lacks, where it announces its length.
+    missing: Option<usize>,
+    /// Where in the file it was whole.
+    whole_at: Option<u64>,
+}
+
+impl FirstPacket {
+    pub fn take(&mut self, offset: u64, packet: &Packet<'_>) {
+        if offset > WATCHED_BYTES {
+            return;
+        }
+        if !self.streams.contains_key(&packet.pid) {
+            if !packet.starts || self.streams.len() == MAX_STREAMS {
+                return;
+            }
+            self.streams.insert(packet.pid, Vec::new());
+        }
+        let Some(list) = self.streams.get_mut(&packet.pid) else {
+            return;
+        };
+        if packet.starts {
+            if let Some(last) = list.last_mut() {
+                last.whole_at.get_or_insert(offset);
+            }
+            if list.len() < WATCHED
+                && let Some(header) = packet::pes_header(packet.payload)
+            {
+                list.push(Pes {
+                    time: header.decode,
+                    missing: header.total,
+                    whole_at: None,
+                });
+            }
+        }
+        let Some(last) = list.last_mut().filter(|last| last.whole_at.is_none()) else {
+            return;
+        };
+        if let Some(missing) = &mut last.missing {
+            *missing = missing.saturating_sub(packet.payload.len());
+            if *missing == 0 {
+                last.whole_at = Some(offset);
+            }
+        }
+    }
+
+    /// Decoding time of the first packet of any stream of `program`.
+    pub fn time(&self, program: &Program) -> Option<u64> {
+        let streams = program.streams.iter();
+        let packets = streams.filter_map(|stream| {
+            let list = self.streams.get(&stream.pid)?;
+            let held = usize::from(Coding::of(stream.kind).is_some());
+            let at = list.get(held).or(list.first())?.whole_at;
+            Some((at.unwrap_or(u64::MAX), list.first()?.time?))
+        });
+        packets.min().map(|(_, time)| time)
+    }
+}
