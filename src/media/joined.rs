@@ -175,7 +175,7 @@ fn segment(views: &Views, one: &Joined) -> Option<ViewFile> {
     let (_, whole) = texts.find(|(format, _)| *format == SubtitleFormat::Vtt)?;
     let skip = (cue::HEAD.len() as u64).min(whole.len);
     let cues = crate::model::ByteRange::new(whole.offset + skip, whole.len - skip);
-    let head = cue::segment_head(views.zero());
+    let head = cue::segment_head(views.clock_at_zero());
     Some(ViewFile {
         size: head.len() as u64 + cues.len,
         body: ViewBody::Pieces(vec![

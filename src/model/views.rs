@@ -64,19 +64,10 @@ pub struct AddedTrack {
     pub first_pictures: Vec<u64>,
 }
 
-/// Ticks a second of MPEG's clock, on which WebVTT says where its zero is.
+/// Ticks a second of MPEG's clock.
 pub const MPEG_CLOCK: u64 = 90_000;
 
 impl Views {
-    /// Where the film's zero stands on the clock of its segments, in 1/90000 s.
-    #[must_use]
-    pub fn zero(&self) -> u64 {
-        match &self.in_place {
-            Some(film) => film.zero,
-            None => u64::from(self.origin_seconds) * MPEG_CLOCK,
-        }
-    }
-
     /// Bytes of each segment of a track as MPEG-TS; empty where there are none.
     #[must_use]
     pub fn transport_sizes(&self, track: usize) -> &[u64] {
@@ -87,8 +78,7 @@ impl Views {
     /// What stands in time stamps of MPEG-TS and in X-TIMESTAMP-MAP at the film's zero, in 1/90000 s.
     #[must_use]
     pub fn clock_at_zero(&self) -> u64 {
-        const CLOCK: u64 = 90_000;
-        let origin = u64::from(self.origin_seconds) * CLOCK;
+        let origin = u64::from(self.origin_seconds) * MPEG_CLOCK;
         self.in_place.as_ref().map_or(origin, |film| film.zero)
     }
 
