@@ -175,13 +175,14 @@ impl Shared {
                 }
             }
             Lane::Views => {
-                let ViewsState::Ready(views) = &content.views else {
-                    return None;
+                let views = match &content.views {
+                    ViewsState::Ready(views) if views.derived.id == blob.id => (**views).clone(),
+                    _ => self
+                        .remakes
+                        .made(of.id, content.version)
+                        .filter(|views| views.derived.id == blob.id)?,
                 };
-                if views.derived.id != blob.id {
-                    return None;
-                }
-                let (views, derived) = (views.clone(), Arc::clone(file));
+                let derived = Arc::clone(file);
                 let looking =
                     tokio::task::spawn_blocking(move || openings::of_derived(&views, &derived));
                 // Without them a player waits a little.

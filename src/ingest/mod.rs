@@ -1,5 +1,5 @@
 //! The write path from a sealed file to the remote: bytes first (`content`), views beside it
-//! (`views`), each step recorded so that a start goes on where the last run ended.
+//! (`views`), and views made again behind both (`remake`), each step recorded so that a start goes on where the last run ended.
 //!
 //! Which files are unfinished is never stored twice: the index knows what no acknowledged manifest
 //! holds, and that is what a start submits again. Finished parts of a step (packs of a blob) are
@@ -17,6 +17,8 @@ mod owners;
 mod pace;
 mod packer;
 mod progress;
+mod remake;
+mod remakes;
 mod sending;
 mod views;
 
@@ -30,6 +32,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::codec::{self, Kind, Record};
 use crate::index::Index;
+use crate::media::compat::Compat;
 use crate::media::plan::CutPolicy;
 use crate::media::tool::MediaTool;
 use crate::model::{
@@ -48,6 +51,8 @@ use owners::{Owner, Owners};
 use packer::Packer;
 use progress::Notes;
 use publisher::Publisher;
+use remakes::Remakes;
+pub use remakes::Wish;
 use sending::Sending;
 
 /// Files that are mapped side by side: mapping is bound by CPU, and there may be two cores.
@@ -67,6 +72,7 @@ pub struct IngestSettings {
     /// Bytes of a full pack while little waits.
     pub pack_bytes: u64,
     pub cuts: CutPolicy,
+    pub compat: Compat,
 }
 
 /// Whether files are worked on, or only looked at.
@@ -109,6 +115,7 @@ struct Shared {
     owners: Mutex<Owners>,
     jobs: Arc<Jobs>,
     notes: Notes,
+    remakes: Remakes,
     packer: Packer,
     sending: Sending,
     /// Blobs that nobody owns any more, to be deleted once the journal says so durably.
@@ -126,6 +133,7 @@ impl Ingest {
     /// `Io` when the index cannot be read.
     pub fn start(parts: IngestParts, settings: IngestSettings, workers: Workers) -> FsResult<Self> {
         let notes = Notes::open(&parts.index)?;
+        let remakes = Remakes::open(&parts.index)?;
         let outgoing = Arc::new(Outgoing::new(
             parts.remote,
             Arc::clone(parts.reader.cache()),
@@ -149,6 +157,7 @@ impl Ingest {
             owners: Mutex::default(),
             jobs,
             notes,
+            remakes,
             packer,
             sending: Sending::default(),
             orphans: Mutex::default(),
@@ -161,6 +170,7 @@ impl Ingest {
         if workers == Workers::Running {
             ingest.spawn_lane(Lane::Content, ingest.0.outgoing.workers());
             ingest.spawn_lane(Lane::Views, VIEWS_WORKERS);
+            ingest.spawn_remakes();
         }
         ingest.spawn_acknowledgements();
         ingest.spawn_reaper();
@@ -188,6 +198,9 @@ impl Ingest {
         // A stop in order is no attempt that ended the daemon.
         for id in self.0.jobs.ids() {
             self.0.notes.forget_attempts(id);
+        }
+        for id in self.0.remakes.ids() {
+            self.0.remakes.forget_starts(id);
         }
         // Else the next start sends it; so does it where nothing could go out.
         if self.0.index.standing().borrow().is_attached() {
@@ -244,6 +257,7 @@ impl Ingest {
         self.0.jobs.remove(id);
         self.0.notes.forget_job(id);
         self.0.notes.forget_attempts(id);
+        self.0.forget_remake(id, |_| true);
         self.changed();
     }
 
@@ -402,6 +416,7 @@ impl Ingest {
         tokio::spawn(async move {
             while let Some(shared) = weak.upgrade() {
                 let reaping = Arc::clone(&shared);
+                shared.release_copies();
                 let _ = tokio::task::spawn_blocking(move || reaping.reap()).await;
                 // Cancel safe: `Notify` keeps a notification that comes between two rounds.
                 let _ = tokio::time::timeout(SWEEP, shared.orphaned.notified()).await;

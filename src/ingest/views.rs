@@ -10,10 +10,9 @@ use super::Shared;
 use super::content::{Part, percent, slices_digest};
 use super::extents::ExtentList;
 use super::jobs::Lane;
-use crate::media::build::{BuildOutcome, build_views};
+use crate::media::build::{Account, BuildOutcome, build_views};
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::name::is_media_name;
-use crate::media::plan::TenPasses;
 use crate::model::{
     BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, ExtentSource, FileContent, FileState,
     FsError, FsResult, Views, ViewsState,
@@ -26,10 +25,16 @@ const LAST_ATTEMPT: u32 = 3;
 const COPY_BYTES: u64 = 4 << 20;
 
 /// The file that the media tool reads.
-struct Source {
+pub(super) struct Source {
     path: PathBuf,
     /// Removed when the step ends.
     temporary: bool,
+}
+
+impl Source {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Drop for Source {
@@ -54,16 +59,26 @@ impl Shared {
         if self.jobs.is_held(id) || matches!(content.state, FileState::Failed(_)) {
             return Ok(());
         }
+        // What was wanted for older bytes of it.
+        self.forget_remake(id, |version| version != content.version);
         match &content.views {
             ViewsState::Pending => {
                 let state = self.find_views(&entry, content).await?;
                 self.set_views(id, content.version, state)?;
+                self.wish_for_rendition(id);
                 drop(permit);
                 self.send_derived(id).await
             }
             ViewsState::Ready(views) if !views.is_durable() => {
                 drop(permit);
                 self.send_derived(id).await
+            }
+            ViewsState::Ready(_) => {
+                drop(permit);
+                match self.remakes.made(id, content.version) {
+                    Some(new) => self.send_remade(id, new).await,
+                    None => Ok(()),
+                }
             }
             _ => Ok(()),
         }
@@ -99,8 +114,8 @@ impl Shared {
         };
         let cuts = self.settings.load().cuts;
         match build_views(&self.tool, &source.path, &derived, &cuts, &progress).await {
-            Ok(BuildOutcome::Ready(views, ten_passes)) => {
-                tell_cuts(entry, &views, ten_passes);
+            Ok(BuildOutcome::Ready(views, account)) => {
+                tell_cuts(entry, &views, &account);
                 self.take_derived(entry, &derived, *views)
             }
             Ok(BuildOutcome::Unsupported(reason)) => Ok(ViewsState::Unsupported(reason)),
@@ -136,7 +151,12 @@ impl Shared {
     }
 
     /// The derived file joins the spool; the record beside it says whose it is.
-    fn take_derived(&self, entry: &Entry, path: &Path, views: Views) -> FsResult<ViewsState> {
+    pub(super) fn take_derived(
+        &self,
+        entry: &Entry,
+        path: &Path,
+        views: Views,
+    ) -> FsResult<ViewsState> {
         let id = views.derived.id;
         let state = ViewsState::Ready(Box::new(views));
         let mut record = entry.clone();
@@ -212,7 +232,11 @@ impl Shared {
     }
 
     /// The file as one plain file: the spool's own where it is that, else a copy.
-    async fn plain_file(&self, entry: &Entry, content: &FileContent) -> FsResult<Source> {
+    pub(super) async fn plain_file(
+        &self,
+        entry: &Entry,
+        content: &FileContent,
+    ) -> FsResult<Source> {
         if let [extent] = content.extents.as_slice()
             && let ExtentSource::Blob(blob) = extent.source
             && extent.offset == 0
@@ -263,20 +287,38 @@ impl Shared {
 }
 
 /// The figures that users of the older system look for.
-fn tell_cuts(entry: &Entry, views: &Views, ten_passes: Option<TenPasses>) {
+pub(super) fn tell_cuts(entry: &Entry, views: &Views, account: &Account) {
     let Some(track) = views.tracks.first() else {
         return;
     };
     let sizes = || track.segments.iter().map(|segment| segment.size);
     let (segments, total) = (track.segments.len() as u64, sizes().sum::<u64>());
+    let encoded = account.reencoded_segments.len() as u64;
+    for group in &account.reencoded {
+        tracing::info!(
+            file = %entry.name.display(),
+            start = group.start,
+            seconds = group.seconds,
+            before = group.before,
+            after = group.after,
+            ssim = group.likeness,
+            "encoded again: it was above MAX_CHUNK_SIZE"
+        );
+    }
     tracing::info!(
         file = %entry.name.display(),
         segments,
+        copied = segments - encoded.min(segments),
+        encoded,
         total,
         average = total / segments.max(1),
         largest = sizes().max().unwrap_or_default(),
-        older_rule_segments = ten_passes.map(|rule| rule.segments),
-        older_rule_encoded = ten_passes.map(|rule| rule.oversize),
-        "cut; every segment is copied"
+        older_rule_segments = account.ten_passes.map(|rule| rule.segments),
+        older_rule_encoded = account.ten_passes.map(|rule| rule.oversize),
+        "{}",
+        match encoded {
+            0 => "cut; every segment is copied",
+            _ => "cut; what was above MAX_CHUNK_SIZE is encoded again",
+        }
     );
 }

@@ -13,9 +13,11 @@ use crate::model::Views;
 use crate::process::CancelFlag;
 
 use super::collect::{Bytes, Collected, Collector, DerivedWriter};
+use super::compat::{self, Compat, RenditionOutcome};
 use super::error::{MediaError, MediaErrorKind};
-use super::film::{Film, Made};
+use super::film::{self, Film, Made};
 use super::fmp4::{self, Movie, MovieTrack};
+use super::oversize::{self, Reencoded};
 use super::plan::{CutPolicy, TenPasses};
 use super::probe;
 use super::search::Search;
@@ -30,15 +32,26 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// What a file turned out to be.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BuildOutcome {
-    /// The derived file is complete and on the disk; beside it, for comparison, what the older rule
-    /// would have cut.
-    Ready(Box<Views>, Option<TenPasses>),
+    /// The derived file is complete and on the disk.
+    Ready(Box<Views>, Box<Account>),
     /// Media that HLS cannot carry, for this reason.
     Unsupported(String),
     /// A media container that the tools cannot read, for this reason.
     Unreadable(String),
     /// No media container that we know.
     NotMedia,
+}
+
+/// What was done for the views beside copying.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Account {
+    /// For comparison, what the older rule would have cut.
+    pub ten_passes: Option<TenPasses>,
+    /// Groups of pictures that were encoded again.
+    pub reencoded: Vec<Reencoded>,
+    /// The leading track's segments with such groups, from 0.
+    pub reencoded_segments: Vec<usize>,
+    pub rendition: RenditionOutcome,
 }
 
 /// Builds the views of `source`, which must not change meanwhile, and writes their bytes into
@@ -54,6 +67,20 @@ pub async fn build_views(
     policy: &CutPolicy,
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<BuildOutcome, MediaError> {
+    build_views_for(tool, (source, derived), (policy, Compat::Off), progress).await
+}
+
+/// The same, with a rendition for browsers where `compat` asks for one: then progress is that of its
+/// encoding, which takes by far the longest.
+///
+/// # Errors
+/// As [`build_views`].
+pub async fn build_views_for(
+    tool: &Arc<dyn MediaTool>,
+    (source, derived): (&Path, &Path),
+    (policy, compat): (&CutPolicy, Compat),
+    progress: &(dyn Fn(u64) + Send + Sync),
+) -> Result<BuildOutcome, MediaError> {
     let (sender, mut receiver) = watch::channel(0);
     let cancel = CancelOnDrop(CancelFlag::default());
     let job = Job {
@@ -61,6 +88,7 @@ pub async fn build_views(
         source: source.to_path_buf(),
         derived: derived.to_path_buf(),
         policy: *policy,
+        compat,
         cancel: cancel.0.clone(),
     };
     let work = tokio::task::spawn_blocking(move || {
@@ -93,6 +121,7 @@ pub(super) struct Job {
     pub(super) source: PathBuf,
     pub(super) derived: PathBuf,
     pub(super) policy: CutPolicy,
+    pub(super) compat: Compat,
     pub(super) cancel: CancelFlag,
 }
 
@@ -124,12 +153,21 @@ impl Job {
         let mut search = Search::new(file)?;
         let mut derived = DerivedWriter::create(&self.derived)?;
         let mut notes = selection.notes.clone();
-        let tracks =
-            match self.collect(container, &selection, &mut search, &mut derived, progress)? {
+        let copying: &dyn Fn(u64) = match self.compat {
+            Compat::Off => progress,
+            Compat::With(_) => &|_| {},
+        };
+        let mut tracks =
+            match self.collect(container, &selection, &mut search, &mut derived, copying)? {
                 Ok(tracks) => tracks,
                 Err(reason) => return Ok(BuildOutcome::Unreadable(reason)),
             };
-        let film = Film::new(tracks, &self.policy);
+        let original = film::ten_passes_of(&tracks, &self.policy);
+        let reencoded = oversize::reencode(self, &mut tracks, &mut derived, &mut notes)?;
+        let mut film = Film::new(tracks, &self.policy);
+        let of = (container, &selection);
+        let into = (&mut search, &mut derived);
+        let rendition = compat::add(self, of, &mut film, into, &mut notes, progress)?;
         film.note_missing_end(probe.format.seconds(), &mut notes);
         let (subtitles, mut files) = subtitle::extract(
             self,
@@ -145,7 +183,13 @@ impl Job {
         let mut views = film.write(derived, notes)?;
         (views.subtitles, views.files) = (subtitles, files);
         progress(search.source_len());
-        Ok(BuildOutcome::Ready(Box::new(views), film.ten_passes()))
+        let account = Account {
+            ten_passes: original,
+            reencoded,
+            reencoded_segments: film.encoded_segments(),
+            rendition,
+        };
+        Ok(BuildOutcome::Ready(Box::new(views), Box::new(account)))
     }
 
     /// One pass for all tracks. Where that fails and something had to be encoded, one for what is
@@ -227,6 +271,7 @@ impl Job {
                     movie: movie.clone(),
                     collected,
                     stream: stream.clone(),
+                    encoded: Vec::new(),
                 })
                 .collect()
         }))
@@ -266,6 +311,7 @@ impl Job {
                     movie,
                     collected,
                     stream: audio.stream.clone(),
+                    encoded: Vec::new(),
                 }));
             }
         }

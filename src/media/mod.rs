@@ -5,9 +5,12 @@
 //! `build` leads: `sniff` and `gate` look at the bytes, `probe` asks the tool, `select` chooses
 //! streams, `tool` runs the muxer, `fmp4` reads what it writes, `collect` and `search` find each
 //! sample's bytes, `film` with `timeline` and `plan` cuts, `record`, `header` and `init` describe segments,
-//! `subtitle` and `beside` bring texts and whole files, `transport` muxes MPEG-TS. `views` and `playlist` then answer from [`crate::model::Views`] alone.
+//! `subtitle` and `beside` bring texts and whole files, `transport` muxes MPEG-TS. Of video, `oversize` encodes
+//! groups that are too large and `compat` a rendition for browsers, as `encode` says. `views` and `playlist` then answer from [`crate::model::Views`] alone.
 
 pub mod build;
+pub mod compat;
+pub mod encode;
 pub mod error;
 pub mod name;
 pub mod opening;
@@ -20,6 +23,7 @@ pub mod views;
 
 pub mod sniff;
 
+mod avc;
 mod beside;
 mod boxes;
 mod collect;
@@ -32,6 +36,7 @@ mod iframes;
 mod init;
 mod language;
 mod nal;
+pub mod oversize;
 mod probe;
 mod record;
 mod search;

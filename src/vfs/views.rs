@@ -86,7 +86,10 @@ impl Inner {
                 let node = self.tree.node(*file)?;
                 match viewed.node(path)? {
                     ViewNode::Directory => Ok(attributes::view_directory(&node, ino)),
-                    ViewNode::File(view) => Ok(attributes::view(&node, ino, view.size)),
+                    ViewNode::File(view) => {
+                        let making = viewed.views()?.derived.id;
+                        Ok(attributes::made_view(&node, ino, view.size, making))
+                    }
                 }
             }
             VirtualNode::Sidecar { film, key } => {

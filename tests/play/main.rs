@@ -8,6 +8,7 @@
 
 #[path = "../http/daemon.rs"]
 mod daemon;
+mod encoded;
 #[path = "../http/film.rs"]
 mod film;
 #[path = "../mount/material.rs"]

@@ -24,7 +24,7 @@ const YES: &str = "yes";
 /// Longest that VLC, which plays in real time, takes to show a few pictures.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn film(name: &str) -> PathBuf {
+pub fn film(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("films");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/media/make_films");
     let status = Command::new(script).arg(&directory).arg(name).status();
