@@ -90,18 +90,23 @@ impl Ingest {
     }
 }
 
+/// Views that a remake may take the place of.
+fn may_have_new(views: &ViewsState) -> bool {
+    matches!(views, ViewsState::Ready(_) | ViewsState::Unsupported(_))
+}
+
 impl Shared {
     /// Asks for a rendition where the settings want one and the views have none that browsers play.
     pub(super) fn wish_for_rendition(&self, id: EntryId) {
         let Ok(content) = self.tree.content(id) else {
             return;
         };
-        let (Compat::With(_), ViewsState::Ready(views)) =
-            (self.settings.load().compat, &content.views)
-        else {
-            return;
+        let is_wanted = match &content.views {
+            ViewsState::Ready(views) => compat::is_wanted(views),
+            ViewsState::Unsupported(reason) => compat::is_reason(reason),
+            _ => false,
         };
-        if compat::is_wanted(views) {
+        if is_wanted && self.settings.load().compat != Compat::Off {
             // Made from the copy here, while there is room for it.
             self.keep_copy(id, &content);
             self.remakes.ask(id, Wish::Rendition, content.version);
@@ -131,25 +136,30 @@ impl Shared {
         let EntryKind::File(content) = &entry.kind else {
             return Ok(Ended::Unwanted);
         };
-        let ViewsState::Ready(views) = &content.views else {
-            return Ok(Ended::Unwanted);
+        let (is_durable, has_rendition, seconds) = match &content.views {
+            ViewsState::Ready(views) => (
+                views.is_durable(),
+                compat::has_rendition(views),
+                views.duration_ms / 1000,
+            ),
+            ViewsState::Unsupported(reason) if compat::is_reason(reason) => (true, true, 0),
+            _ => return Ok(Ended::Unwanted),
         };
         if content.version != version || matches!(content.state, FileState::Failed(_)) {
             return Ok(Ended::Unwanted);
         }
-        let is_stored = content.is_durable()
-            && views.is_durable()
-            && self.index.is_published(id).unwrap_or(false);
+        let is_stored =
+            content.is_durable() && is_durable && self.index.is_published(id).unwrap_or(false);
         if !is_stored || self.jobs.is_held(id) {
             return Ok(Ended::Later(None));
         }
         let settings = self.settings.load_full();
         let compat = match wish {
             Wish::Rendition if settings.compat == Compat::Off => return Ok(Ended::Unwanted),
-            Wish::Asked if !compat::has_rendition(views) => Compat::Off,
+            Wish::Asked if !has_rendition => Compat::Off,
             Wish::Rendition | Wish::Asked => settings.compat,
         };
-        if compat != Compat::Off && self.spool.free() < RENDITION_BYTES * views.duration_ms / 1000 {
+        if compat != Compat::Off && self.spool.free() < RENDITION_BYTES * seconds {
             let why = "the spool has no room for a rendition in H.264".to_owned();
             return Ok(Ended::Later(Some(why)));
         }
@@ -168,7 +178,15 @@ impl Shared {
         }
         let path = self.spool.directory().join(format!("{id}.remade"));
         let files = (source.path(), path.as_path());
-        match self.build(&entry, files, compat).await {
+        let mut outcome = self.build(&entry, files, compat).await;
+        if let Ok(Some(BuildOutcome::Unsupported(reason))) = &outcome
+            && compat == Compat::Off
+            && settings.compat != Compat::Off
+            && compat::is_reason(reason)
+        {
+            outcome = self.build(&entry, files, settings.compat).await;
+        }
+        match outcome {
             Ok(None) => Ok(Ended::Unwanted),
             Ok(Some(BuildOutcome::Ready(new, account))) => {
                 self.take_remade(&entry, &path, *new, &account)
@@ -300,6 +318,13 @@ impl Shared {
         let updated = self.tree.update(id, |entry| {
             if let EntryKind::File(content) = &mut entry.kind
                 && content.version == version
+                && let ViewsState::Unsupported(said) = &mut content.views
+            {
+                let first = said.split("; ").next().unwrap_or_default();
+                *said = format!("{first}; {note}");
+            }
+            if let EntryKind::File(content) = &mut entry.kind
+                && content.version == version
                 && let ViewsState::Ready(views) = &mut content.views
             {
                 let others = views.note.iter().flat_map(|note| note.split("; "));
@@ -340,7 +365,7 @@ impl Shared {
             let EntryKind::File(content) = &mut entry.kind else {
                 return Ok(false);
             };
-            if content.version != version || !matches!(content.views, ViewsState::Ready(_)) {
+            if content.version != version || !may_have_new(&content.views) {
                 return Ok(false);
             }
             content.views = ViewsState::Ready(Box::new(new.clone()));

@@ -73,7 +73,7 @@ impl Shared {
                 drop(permit);
                 self.send_derived(id).await
             }
-            ViewsState::Ready(_) => {
+            ViewsState::Ready(_) | ViewsState::Unsupported(_) => {
                 drop(permit);
                 match self.remakes.made(id, content.version) {
                     Some(new) => self.send_remade(id, new).await,

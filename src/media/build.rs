@@ -146,7 +146,7 @@ impl Job {
             Ok(probe) => probe,
             Err(reason) => return Ok(BuildOutcome::Unreadable(reason)),
         };
-        let selection = match select::select(&probe) {
+        let selection = match select::select(&probe, self.compat) {
             Ok(selection) => selection,
             Err(reason) => return Ok(BuildOutcome::Unsupported(reason)),
         };
@@ -157,17 +157,32 @@ impl Job {
             Compat::Off => progress,
             Compat::With(_) => &|_| {},
         };
-        let mut tracks =
-            match self.collect(container, &selection, &mut search, &mut derived, copying)? {
-                Ok(tracks) => tracks,
-                Err(reason) => return Ok(BuildOutcome::Unreadable(reason)),
-            };
+        let is_copied = selection.streams().next().is_some();
+        let collected = match is_copied {
+            true => self.collect(container, &selection, &mut search, &mut derived, copying)?,
+            // All there is has to be encoded.
+            false => Ok(Vec::new()),
+        };
+        let mut tracks = match collected {
+            Ok(tracks) => tracks,
+            Err(reason) => return Ok(BuildOutcome::Unreadable(reason)),
+        };
         let original = film::ten_passes_of(&tracks, &self.policy);
         let reencoded = oversize::reencode(self, &mut tracks, &mut derived, &mut notes)?;
         let mut film = Film::new(tracks, &self.policy);
         let of = (container, &selection);
         let into = (&mut search, &mut derived);
         let rendition = compat::add(self, of, &mut film, into, &mut notes, progress)?;
+        match (&rendition, &selection.foreign) {
+            (RenditionOutcome::Failed(reason), Some(_)) => {
+                return Ok(BuildOutcome::Unsupported(reason.clone()));
+            }
+            (RenditionOutcome::Made, Some(foreign)) => notes.push(format!(
+                "the video is a rendition in H.264: MP4 does not carry {}",
+                foreign.codec_name
+            )),
+            _ => {}
+        }
         film.note_missing_end(probe.format.seconds(), &mut notes);
         let (subtitles, mut files) = subtitle::extract(
             self,
@@ -177,7 +192,8 @@ impl Job {
             &mut derived,
             &mut notes,
         )?;
-        let of = (selection.video.as_ref(), selection.fonts.as_slice());
+        let video = selection.video.as_ref().or(selection.foreign.as_ref());
+        let of = (video, selection.fonts.as_slice());
         let made = beside::make(self, container, of, film.duration(), &mut derived)?;
         files.extend(made);
         let mut views = film.write(derived, notes)?;

@@ -13,7 +13,7 @@ use super::film::{Film, Made};
 use super::fmp4::{self, Movie, MovieTrack, Sample, Sink};
 use super::probe::{self, Stream};
 use super::search::Search;
-use super::select::Selection;
+use super::select::{NO_PLACE, Selection};
 use super::sniff::Container;
 use super::tool::Task;
 
@@ -21,6 +21,10 @@ use super::tool::Task;
 const MOST_BITS: u64 = 8_000_000;
 /// Per cent of the cap that the longest segment may take.
 const SHARE_OF_CAP: u64 = 85;
+/// Ticks a second of video that stands for no other track: every usual frame rate fits.
+const OWN_TIMESCALE: u32 = 90_000;
+/// Longest segment of such video in seconds: key frames come every six.
+const OWN_SECONDS: f64 = 12.0;
 /// Key frames are asked for this long before a border, in milliseconds: less than any frame lasts,
 /// and more than rounding takes.
 const KEY_LEAD: f64 = 4.0;
@@ -87,6 +91,12 @@ pub fn is_wanted(views: &Views) -> bool {
     codecs.peek().is_some() && !codecs.any(is_for_browsers)
 }
 
+/// Whether that is why a film has no views at all: MP4 does not carry its video, but H.264 it does.
+#[must_use]
+pub fn is_reason(reason: &str) -> bool {
+    reason.starts_with(NO_PLACE)
+}
+
 /// Whether a film has a rendition beside its video.
 #[must_use]
 pub fn has_rendition(views: &Views) -> bool {
@@ -108,12 +118,17 @@ pub(super) fn add(
     notes: &mut Vec<String>,
     progress: &dyn Fn(u64),
 ) -> Result<RenditionOutcome, MediaError> {
-    let (Compat::With(hardware), Some(video)) = (job.compat, &selection.video) else {
+    let Compat::With(hardware) = job.compat else {
         return Ok(RenditionOutcome::NotWanted);
     };
-    if film.video_codec().is_none_or(is_for_browsers) {
-        return Ok(RenditionOutcome::NotWanted);
-    }
+    let refused = film
+        .video_codec()
+        .is_some_and(|codec| !is_for_browsers(codec));
+    let video = match (&selection.foreign, &selection.video) {
+        (Some(foreign), _) => foreign,
+        (None, Some(video)) if refused => video,
+        (None, _) => return Ok(RenditionOutcome::NotWanted),
+    };
     let before = derived.len();
     let mut work = Work {
         job,
@@ -126,7 +141,7 @@ pub(super) fn add(
     };
     match work.rendition(film, hardware, notes)? {
         Ok(made) => {
-            film.add_video(made);
+            film.add_video(made, &job.policy);
             Ok(RenditionOutcome::Made)
         }
         Err(reason) => {
@@ -160,7 +175,9 @@ impl Work<'_> {
             extent: Extent::Trial,
             beside: self.beside(),
             keys: key_times(film),
-            timescale: film.timescale(),
+            timescale: film
+                .video_codec()
+                .map_or(OWN_TIMESCALE, |_| film.timescale()),
             rate: rate(film, self.job.policy.cap_bytes),
         };
         let is_bright = matches!(
@@ -348,10 +365,12 @@ fn key_times(film: &Film) -> Vec<u64> {
 /// So that the longest segment stays below the cap.
 fn rate(film: &Film, cap: u64) -> u64 {
     let bounds = film.bounds();
-    let longest = bounds
-        .windows(2)
-        .map(|pair| pair[1] - pair[0])
-        .fold(1.0, f64::max);
+    let lengths = bounds.windows(2).map(|pair| pair[1] - pair[0]);
+    let longest = match bounds.len() {
+        // Cut by its own key frames.
+        0 | 1 => OWN_SECONDS,
+        _ => lengths.fold(1.0, f64::max),
+    };
     let fitting = (cap * SHARE_OF_CAP / 100 * 8) as f64 / longest;
     match cap {
         0 => MOST_BITS,

@@ -143,6 +143,8 @@ const TONE_MAP: &str = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,
 const FIT: &str = "scale=w='min(1920,iw)':h='min(1080,ih)':force_original_aspect_ratio=decrease:force_divisible_by=2";
 /// Fields that are marked as such become one frame; others pass.
 const PROGRESSIVE: &str = "yadif=mode=send_frame:deint=interlaced";
+/// Where no other track says where borders are.
+const EVERY_SIX_SECONDS: &str = "expr:gte(t,n_forced*6)";
 /// Longest list of key frames, in bytes: an argument may have 128 KiB.
 const MAX_KEYS: usize = 100 << 10;
 /// Longest group of the rendition, in frames, where no border asks for a key frame.
@@ -210,8 +212,10 @@ impl Rendition {
             .iter()
             .map(|at| format!("{}.{:03}", at / 1000, at % 1000));
         let list = keys.collect::<Vec<_>>().join(",");
-        // More key frames than needed then, but those that are needed among them.
-        if list.is_empty() || list.len() > MAX_KEYS {
+        if list.is_empty() {
+            EVERY_SIX_SECONDS.to_owned()
+        } else if list.len() > MAX_KEYS {
+            // More key frames than needed then, but those that are needed among them.
             "source".to_owned()
         } else {
             list
@@ -295,6 +299,8 @@ mod tests {
             rate: 1,
         };
         assert_eq!(rendition.key_list(), "0.000,5.980,12.000");
+        rendition.keys = Vec::new();
+        assert!(rendition.key_list().starts_with("expr:"));
         rendition.keys = (0..20_000).map(|number| number * 6_000).collect();
         assert_eq!(rendition.key_list(), "source");
     }

@@ -124,11 +124,19 @@ impl Film {
     }
 
     /// One more video, of the same pictures: cut where the leading one is, at its own key frames.
-    pub fn add_video(&mut self, mut made: Made) {
+    pub fn add_video(&mut self, mut made: Made, policy: &CutPolicy) {
         timeline::normalise(&mut made.collected);
         let times = Times::new(&made.collected, made.movie.timescale, self.origin_seconds);
         let samples = &made.collected.samples;
-        let starts = times.cut_at_keys(samples, &self.bounds);
+        let starts = if self.bounds.is_empty() {
+            times.cut_video(samples, policy).starts
+        } else {
+            times.cut_at_keys(samples, &self.bounds)
+        };
+        if self.bounds.is_empty() {
+            self.bounds = times.bounds(samples, &starts);
+        }
+        self.duration = self.duration.max(times.end_seconds(self.origin_seconds));
         let begin = self.bounds.first().copied().unwrap_or(0.0);
         let cuts = times.segments(samples, &starts, begin);
         self.tracks.push((made, cuts));

@@ -313,7 +313,7 @@ impl Work<'_> {
         film: &Made,
         range: &Range<usize>,
         group: &Group,
-    ) -> Result<Result<(Vec<Sample>, Option<f64>), Refusal>, MediaError> {
+    ) -> Result<Tried, MediaError> {
         let task = Task::EncodeGroup(*group);
         let job = self.job;
         let output = job
@@ -390,6 +390,9 @@ impl Work<'_> {
         Ok(())
     }
 }
+
+/// The samples of a try, and how like the original they are.
+type Tried = Result<(Vec<Sample>, Option<f64>), Refusal>;
 
 /// Why a try does not count.
 enum Refusal {

@@ -123,6 +123,7 @@ fn describe(
         }
         BuildOutcome::Unsupported(reason) => {
             (report.outcome, report.reason) = ("unsupported", Some(reason.clone()));
+            report.wants_rendition = compat::is_reason(reason);
             return Ok(report);
         }
         BuildOutcome::Unreadable(reason) => {

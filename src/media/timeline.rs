@@ -170,17 +170,17 @@ impl Times {
         starts
     }
 
-    /// As [`Self::cut_at`], of a video: each segment starts with a key frame that is shown at its bound,
-    /// and a bound without one is passed over.
+    /// As [`Self::cut_at`], of a video: each segment starts with a key frame that is shown at its bound, or
+    /// is the first behind one between two frames. A bound without one is passed over.
     #[must_use]
     pub fn cut_at_keys(&self, samples: &[Sample], bounds: &[f64]) -> Vec<usize> {
         let mut starts = vec![0];
         let mut bounds = bounds.iter().skip(1).copied().peekable();
         for index in (1..samples.len()).filter(|&index| samples[index].is_key()) {
             let at = self.seconds(shown(&self.decode, samples, index));
-            let half = self.seconds(u64::from(samples[index].duration)) / 2.0;
-            while bounds.next_if(|bound| *bound < at - half).is_some() {}
-            if bounds.next_if(|bound| *bound <= at + half).is_some() {
+            let frame = self.seconds(u64::from(samples[index].duration));
+            while bounds.next_if(|bound| *bound < at - frame).is_some() {}
+            if bounds.next_if(|bound| *bound <= at + frame / 2.0).is_some() {
                 starts.push(index);
             }
         }

@@ -114,6 +114,26 @@ fn the_file_is_the_same(daemon: &Daemon, name: &str) {
     );
 }
 
+/// Stored without views at first; then the rendition is all there is.
+#[test]
+fn a_film_that_hls_cannot_carry_gets_it_by_encoding() {
+    let daemon = &Daemon::start_with(&[("TGFS_COMPAT_VIDEO", "on")]);
+    let id = take_in(daemon, "vp8sound.webm");
+    let url = format!("/playlist/local/{id}.m3u8");
+    let begun = Instant::now();
+    while get(daemon, &url).status != 200 {
+        assert!(begun.elapsed() < PATIENCE, "{}", daemon.run(&["status"]));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let seen = play_in_chromium(daemon, &id, &[]);
+    assert_eq!(seen["start"]["height"], 180, "{seen}");
+    // Asked for again: the views stay what they are.
+    daemon.run(&["retry", "/vp8sound.webm"]);
+    daemon.run(&["status", "--wait", "/vp8sound.webm"]);
+    assert!(master(daemon, &id).contains("avc1.64"));
+    the_file_is_the_same(daemon, "vp8sound.webm");
+}
+
 #[test]
 fn the_page_plays_across_what_was_encoded_again() {
     let daemon = &Daemon::start_with(&[("TGFS_OVERSIZE", "reencode"), ("MAX_CHUNK_SIZE", "3MiB")]);

@@ -128,7 +128,13 @@ pub fn check(built: &Built) {
 }
 
 fn has_video(built: &Built) -> bool {
-    matches!(built.views.tracks[0].kind, TrackKind::Video { .. })
+    video(built).is_some()
+}
+
+/// Number of the first track with a picture.
+fn video(built: &Built) -> Option<usize> {
+    let mut tracks = built.views.tracks.iter();
+    tracks.position(|track| matches!(track.kind, TrackKind::Video { .. }))
 }
 
 fn check_track(built: &Built, track: &Track, name: &str) {
@@ -189,10 +195,11 @@ fn check_track(built: &Built, track: &Track, name: &str) {
 
 /// Where the leading track is first shown, in ticks of `track`.
 fn begin(built: &Built, track: &Track) -> u64 {
-    let lead = if has_video(built) { "video" } else { "audio-1" };
-    let first = parse(&built.read(&format!("{lead}/00001.m4s"))).first_shown;
+    let lead = video(built).unwrap_or(0);
+    let name = playlist::track_name(&built.views, lead);
+    let first = parse(&built.read(&format!("{name}/00001.m4s"))).first_shown;
     let ticks = u128::from(first) * u128::from(track.timescale)
-        / u128::from(built.views.tracks[0].timescale);
+        / u128::from(built.views.tracks[lead].timescale);
     u64::try_from(ticks).unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! The rendition in H.264 of what browsers do not play.
 
-use tgfs::media::build::Account;
-use tgfs::media::compat::{Compat, Hardware, RenditionOutcome, is_wanted};
+use tgfs::media::build::{Account, BuildOutcome};
+use tgfs::media::compat::{Compat, Hardware, RenditionOutcome, is_reason, is_wanted};
 use tgfs::media::plan::CutPolicy;
 use tgfs::media::views;
 use tgfs::model::TrackKind;
@@ -167,5 +167,45 @@ fn what_browsers_play_gets_none() {
         assert_eq!(account.rendition, RenditionOutcome::NotWanted, "{name}");
         let plain = build(&film(name));
         assert_eq!(plain.views.map_digest, built.views.map_digest, "{name}");
+    }
+}
+
+/// MP4 does not carry VP8: without a rendition there is no HLS, with one the film is that.
+#[test]
+fn video_that_mp4_does_not_carry_is_encoded_whole() {
+    for (name, sound) in [("vp8sound.webm", true), ("vp8.webm", false)] {
+        let source = film(name);
+        let BuildOutcome::Unsupported(reason) = refused(&source) else {
+            panic!("{name}");
+        };
+        assert!(is_reason(&reason), "{name}: {reason}");
+        let (built, account) = build_compat(name, Hardware::None);
+        assert_eq!(account.rendition, RenditionOutcome::Made, "{name}");
+        check(&built);
+        assert!(built.views.note.as_ref().unwrap().contains("vp8"), "{name}");
+        let (own, other) = (pictures(&source), pictures(&built.join("video")));
+        assert_eq!(own.len(), other.len(), "{name}");
+        let master = built.text("master.m3u8");
+        assert_eq!(variants(&master)[0].0, "video.m3u8", "{name}");
+        assert_eq!(master.contains("TYPE=AUDIO"), sound, "{name}: {master}");
+        let seconds: f64 = durations(&built, "video.m3u8").iter().sum();
+        assert!(
+            (seconds * 30.0 - own.len() as f64).abs() < 3.0,
+            "{name}: {seconds} s"
+        );
+        if sound {
+            let (of_video, of_sound) = (
+                durations(&built, "video.m3u8"),
+                durations(&built, "audio-1.m3u8"),
+            );
+            assert_eq!(of_video.len(), of_sound.len(), "{name}");
+            let (video, audio) = (built.join("video"), built.join("audio-1"));
+            let apart = first_time(&video, "0") - first_time(&audio, "0");
+            let of_source = first_time(&source, "v:0") - first_time(&source, "a:0");
+            assert!(
+                (apart - of_source).abs() < 0.03,
+                "{name}: {apart} and {of_source}"
+            );
+        }
     }
 }
