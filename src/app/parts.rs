@@ -9,11 +9,14 @@ use anyhow::{Context as _, anyhow};
 use super::attach::{self, Attaching, Ends, Leftovers, Need};
 use super::store::{self, OpenStore};
 use crate::cache::{BlockCache, DiskLimits, DiskStore, Eviction, Tiers};
-use crate::config::{Config, Sidecars, Store, ViewsListing};
+use crate::config::{
+    CompatVideo, Config, HardwareAccel, OversizeVideo, Sidecars, Store, ViewsListing,
+};
 use crate::index::{Index, Owner};
 use crate::ingest::publisher::Publisher;
 use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
-use crate::media::plan::CutPolicy;
+use crate::media::compat::{Compat, Hardware};
+use crate::media::plan::{CutPolicy, Oversize};
 use crate::media::tool::Ffmpeg;
 use crate::process::Launcher;
 use crate::read::{AheadLimits, Reader};
@@ -283,6 +286,16 @@ pub fn ingest_settings(config: &Config) -> IngestSettings {
     IngestSettings {
         pack_bytes: config.pack_size,
         cuts: cut_policy(config),
+        compat: match config.media.compat {
+            CompatVideo::Off => Compat::Off,
+            CompatVideo::On => Compat::With(match config.media.hardware {
+                HardwareAccel::None => Hardware::None,
+                HardwareAccel::Nvidia => Hardware::Nvidia,
+                HardwareAccel::Intel => Hardware::Intel,
+                HardwareAccel::Vaapi => Hardware::Vaapi,
+                HardwareAccel::Auto => Hardware::Any,
+            }),
+        },
     }
 }
 
@@ -292,6 +305,10 @@ pub fn cut_policy(config: &Config) -> CutPolicy {
         min_seconds: config.media.min_segment.as_secs_f64(),
         max_seconds: config.media.max_segment.as_secs_f64(),
         cap_bytes: config.media.max_segment_size,
+        oversize: match config.media.oversize {
+            OversizeVideo::Keep => Oversize::Keep,
+            OversizeVideo::Reencode => Oversize::Reencode,
+        },
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::parts::cut_policy;
-use crate::config::Config;
-use crate::control::{PlanCuts, PlanReport, PlanTenPasses, PlanTrack};
+use crate::config::{CompatVideo, Config};
+use crate::control::{
+    PlanCuts, PlanReport, PlanSegmentKind, PlanSegments, PlanTenPasses, PlanTrack,
+};
 use crate::media::report::{self, TrackReport};
 use crate::media::tool::{Ffmpeg, MediaTool};
 use crate::process::Launcher;
@@ -22,6 +24,7 @@ pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
         .await
         .with_context(|| file.display().to_string())?;
     let cuts = cuts(&found);
+    let kinds = kinds(&found);
     let mut notes: Vec<String> = found.reason.into_iter().chain(found.note).collect();
     if found.outcome == "ready" && !found.independent_segments {
         notes.push("segments do not start with independent frames: browsers may not seek".into());
@@ -32,6 +35,12 @@ pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
     if !found.subtitles.is_empty() {
         notes.push(format!("subtitles: {}", found.subtitles.join(", ")));
     }
+    if config.media.compat == CompatVideo::On && found.wants_rendition {
+        notes.push(
+            "a rendition in H.264 for browsers would be encoded behind that (TGFS_COMPAT_VIDEO)"
+                .into(),
+        );
+    }
     Ok(PlanReport {
         file: file.to_path_buf(),
         size: found.file_size,
@@ -39,6 +48,7 @@ pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
         duration: (found.duration > 0.0).then_some(found.duration),
         tracks: found.tracks.iter().map(track).collect(),
         cuts,
+        segments: kinds,
         derived_bytes: found.derived_size,
         notes,
     })
@@ -50,8 +60,8 @@ fn cuts(found: &report::PlanReport) -> Option<PlanCuts> {
     let total = sizes().map(|segment| segment.size).sum::<u64>();
     (segments > 0).then(|| PlanCuts {
         segments,
-        copied: segments,
-        reencoded: 0,
+        copied: segments - found.reencoded_segments.len() as u64,
+        reencoded: found.reencoded_segments.len() as u64,
         total,
         average: total / segments,
         largest: sizes().map(|segment| segment.size).max().unwrap_or(0),
@@ -62,6 +72,35 @@ fn cuts(found: &report::PlanReport) -> Option<PlanCuts> {
             reencoded_percent: 100.0 * rule.oversize_seconds / found.duration.max(f64::EPSILON),
         }),
     })
+}
+
+/// Where the bytes of the leading track's segments come from, neighbours of one kind together.
+fn kinds(found: &report::PlanReport) -> Vec<PlanSegments> {
+    let mut list: Vec<PlanSegments> = Vec::new();
+    let segments = found
+        .tracks
+        .iter()
+        .take(1)
+        .flat_map(|track| &track.segments);
+    for (number, segment) in segments.enumerate() {
+        let kind = if found.reencoded_segments.contains(&number) {
+            PlanSegmentKind::Reencoded
+        } else if segment.derived == 0 {
+            PlanSegmentKind::Mapped
+        } else {
+            PlanSegmentKind::Derived
+        };
+        let number = number as u64 + 1;
+        match list.last_mut().filter(|last| last.kind == kind) {
+            Some(last) => last.last = number,
+            None => list.push(PlanSegments {
+                kind,
+                first: number,
+                last: number,
+            }),
+        }
+    }
+    list
 }
 
 fn track(found: &TrackReport) -> PlanTrack {

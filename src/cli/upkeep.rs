@@ -12,7 +12,8 @@ use super::output::{self, Align, Format, age, count, play_time, printable, size}
 use super::session::{Session, StateNeed, answers_of, check_state};
 use crate::app::{self, Claim};
 use crate::control::{
-    Cleaned, Depth, PlanCuts, PlanReport, PlanTrack, Request, Response, Stat, StatUnit, Verified,
+    Cleaned, Depth, PlanCuts, PlanReport, PlanSegments, PlanTrack, Request, Response, Stat,
+    StatUnit, Verified,
 };
 
 pub(super) const fn depth(deep: bool) -> Depth {
@@ -73,6 +74,9 @@ pub(super) fn plan_text(plan: &PlanReport) -> String {
     if let Some(cuts) = &plan.cuts {
         text.push_str(&cuts_text(cuts));
     }
+    if !plan.segments.is_empty() {
+        text.push_str(&segments_text(&plan.segments));
+    }
     match plan.derived_bytes {
         0 => text.push_str("kept as it is; nothing is stored beside it\n"),
         bytes => text.push_str(&format!("stored beside the file: {}\n", size(bytes))),
@@ -102,6 +106,23 @@ fn cuts_text(cuts: &PlanCuts) -> String {
         ));
     }
     text
+}
+
+/// `1-4 mapped, 5 encoded again`, the first of many.
+fn segments_text(segments: &[PlanSegments]) -> String {
+    const MOST: usize = 24;
+    let shown = segments.iter().take(MOST).map(|part| {
+        let numbers = match part.last - part.first {
+            0 => part.first.to_string(),
+            _ => format!("{}-{}", part.first, part.last),
+        };
+        format!("{numbers} {}", part.kind.as_str())
+    });
+    let more = match segments.len() > MOST {
+        true => ", …",
+        false => "",
+    };
+    format!("segments: {}{more}\n", shown.collect::<Vec<_>>().join(", "))
 }
 
 pub(super) async fn stats(context: &Context) -> Outcome {

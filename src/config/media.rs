@@ -14,9 +14,54 @@ pub struct MediaConfig {
     pub max_segment: Duration,
     /// Bytes that a segment should stay below.
     pub max_segment_size: u64,
+    pub oversize: OversizeVideo,
+    pub compat: CompatVideo,
+    pub hardware: HardwareAccel,
     /// Threads of each decoder and encoder; `None`: as ffmpeg likes.
     pub threads: Option<NonZeroU16>,
 }
+
+/// What becomes of a segment above the cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OversizeVideo {
+    #[default]
+    Keep,
+    Reencode,
+}
+
+/// Whether video that browsers do not play is encoded for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CompatVideo {
+    #[default]
+    Off,
+    On,
+}
+
+/// What encodes where it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HardwareAccel {
+    #[default]
+    None,
+    Nvidia,
+    Intel,
+    Vaapi,
+    /// Whichever works.
+    Auto,
+}
+
+/// With the names that ffmpeg has for the same things.
+const HARDWARE: [(&str, HardwareAccel); 10] = [
+    ("none", HardwareAccel::None),
+    ("off", HardwareAccel::None),
+    ("software", HardwareAccel::None),
+    ("nvidia", HardwareAccel::Nvidia),
+    ("cuda", HardwareAccel::Nvidia),
+    ("nvenc", HardwareAccel::Nvidia),
+    ("intel", HardwareAccel::Intel),
+    ("qsv", HardwareAccel::Intel),
+    ("vaapi", HardwareAccel::Vaapi),
+    ("auto", HardwareAccel::Auto),
+];
 
 impl MediaConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
@@ -36,7 +81,21 @@ impl MediaConfig {
         if threads > MAX_THREADS {
             reader.problem("FFMPEG_THREADS", "must lie between 0 and 64");
         }
+        let oversize = [
+            ("keep", OversizeVideo::Keep),
+            ("reencode", OversizeVideo::Reencode),
+        ];
         Self {
+            oversize: reader
+                .choice("TGFS_OVERSIZE", &oversize)
+                .unwrap_or_default(),
+            compat: match reader.is_on("TGFS_COMPAT_VIDEO") {
+                true => CompatVideo::On,
+                false => CompatVideo::Off,
+            },
+            hardware: reader
+                .choice("FFMPEG_HARDWARE_ACCEL", &HARDWARE)
+                .unwrap_or_default(),
             min_segment,
             max_segment,
             max_segment_size: max_segment_size.unwrap_or_default(),

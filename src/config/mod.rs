@@ -23,7 +23,7 @@ use arc_swap::ArcSwap;
 
 pub use bots::Bot;
 pub use layers::{FlagValue, Inputs, Source};
-pub use media::MediaConfig;
+pub use media::{CompatVideo, HardwareAccel, MediaConfig, OversizeVideo};
 pub use quantity::{parse_duration, parse_size};
 pub use report::{Reloaded, Row};
 pub use resolve::{Loaded, load, reload};

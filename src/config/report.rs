@@ -133,6 +133,12 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
             "MAX_CHUNK_SIZE",
             media.max_segment_size != others_media.max_segment_size,
         ),
+        ("TGFS_OVERSIZE", media.oversize != others_media.oversize),
+        ("TGFS_COMPAT_VIDEO", media.compat != others_media.compat),
+        (
+            "FFMPEG_HARDWARE_ACCEL",
+            media.hardware != others_media.hardware,
+        ),
         ("FFMPEG_THREADS", media.threads != others_media.threads),
         ("TGFS_PACK_SIZE", one.pack_size != other.pack_size),
         ("TGFS_KEEP_DELETED", one.keep_deleted != other.keep_deleted),

@@ -149,7 +149,7 @@ impl Reader<'_> {
         self.parsed(name, |text| text.parse().map_err(|_| wrong(text)))
     }
 
-    fn is_on(&mut self, name: &str) -> bool {
+    pub(super) fn is_on(&mut self, name: &str) -> bool {
         let parse = |text: &str| match text.to_ascii_lowercase().as_str() {
             "on" | "true" | "yes" | "1" => Ok(true),
             "off" | "false" | "no" | "0" => Ok(false),
@@ -159,7 +159,7 @@ impl Reader<'_> {
     }
 
     /// The place of the value among `words`, in any case.
-    fn choice<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+    pub(super) fn choice<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
         self.parsed(name, |text| {
             let found = words
                 .iter()

@@ -200,10 +200,10 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("MIN_SEGMENT_DURATION", Unit::Duration, Fixed("2s"), Live, "shortest segment aimed for"),
     Setting::new("MAX_SEGMENT_DURATION", Unit::Duration, Fixed("30s"), Live, "longest segment, unless key frames lie further apart"),
     Setting::new("MAX_CHUNK_SIZE", Size, Fixed("15MiB"), Live, "segment size that cuts try to stay below"),
-    Setting::new("TGFS_OVERSIZE", Choice(&["keep", "reencode"]), Fixed("keep"), NotYet, "what becomes of segments above MAX_CHUNK_SIZE"),
-    Setting::new("TGFS_COMPAT_VIDEO", Switch, Fixed("off"), NotYet, "a second rendition for players that cannot decode the first"),
+    Setting::new("TGFS_OVERSIZE", Choice(&["keep", "reencode"]), Fixed("keep"), Live, "what becomes of a segment above MAX_CHUNK_SIZE: `keep` copies it all the same, `reencode` encodes its video anew (H.264 only)"),
+    Setting::new("TGFS_COMPAT_VIDEO", Switch, Fixed("off"), Live, "video that browsers do not play (HEVC, MPEG-2, MPEG-4, VC-1) gets a rendition in H.264, once the film is stored; `tgfs retry` for films from before"),
     Setting::new("FFMPEG_THREADS", Count, Computed("ffmpeg's own choice"), AtStart, "threads of each decoder and encoder of ffmpeg; copying needs none; 0 = ffmpeg's own choice"),
-    Setting::new("FFMPEG_HARDWARE_ACCEL", Text, Fixed("auto"), NotYet, "hardware for re-encoding; this release re-encodes no video"),
+    Setting::new("FFMPEG_HARDWARE_ACCEL", Choice(&["nvidia", "intel", "vaapi", "none", "auto"]), Unset, Live, "what encodes that rendition; where a trial of one second fails, software does; `auto` tries all; unset: software"),
     // Store
     Setting::new("TGFS_PACK_SIZE", Size, Fixed("64MiB"), Live, "bytes of one object in the store"),
     Setting::new("TGFS_KEEP_DELETED", Unit::Duration, Fixed("24h"), Live, "time between a delete and the removal of its packs"),

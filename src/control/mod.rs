@@ -14,8 +14,8 @@ pub use client::{Connection, connect};
 pub use service::{Operations, Service};
 pub use socket::{SocketError, bind, serve, socket_path};
 pub use wire::{
-    Cleaned, DaemonInfo, Depth, PlanCuts, PlanReport, PlanTenPasses, PlanTrack, Request, Response,
-    Stat, StatUnit, UploadsAtStop, UrlInfo, Verified, Wait, WirePath,
+    Cleaned, DaemonInfo, Depth, PlanCuts, PlanReport, PlanSegmentKind, PlanSegments, PlanTenPasses,
+    PlanTrack, Request, Response, Stat, StatUnit, UploadsAtStop, UrlInfo, Verified, Wait, WirePath,
 };
 
 /// Answers that may wait between whoever makes them and whoever prints them.

@@ -210,10 +210,43 @@ pub struct PlanReport {
     pub tracks: Vec<PlanTrack>,
     /// Of the leading track.
     pub cuts: Option<PlanCuts>,
+    /// Of the leading track: where its segments' bytes come from.
+    #[serde(default)]
+    pub segments: Vec<PlanSegments>,
     /// Bytes that would be made beside the file: packed audio, samples that do not map, the map.
     pub derived_bytes: u64,
     /// Why there would be no HLS, or what would be left out.
     pub notes: Vec<String>,
+}
+
+/// Segments from `first` to `last`, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanSegments {
+    pub kind: PlanSegmentKind,
+    pub first: u64,
+    pub last: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlanSegmentKind {
+    /// Ranges of the file alone.
+    Mapped,
+    /// Some bytes of it, or all, are stored beside the file.
+    Derived,
+    /// Some frames are encoded again, to be smaller.
+    Reencoded,
+}
+
+impl PlanSegmentKind {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mapped => "mapped",
+            Self::Derived => "derived",
+            Self::Reencoded => "encoded again",
+        }
+    }
 }
 
 /// How a film is cut, and how the older system would have cut it. Sizes are bytes.

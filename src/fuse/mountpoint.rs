@@ -13,7 +13,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::unistd::{AccessFlags, access};
 
 use super::mount::MountError;
-use crate::process::{CancelFlag, Job, Launcher, Limits, Spawner};
+use crate::process::{CancelFlag, Devices, Job, Launcher, Limits, Priority, Spawner};
 
 /// Source of our mounts in `/proc/self/mountinfo` and `df`. Ours are found by it: the type is
 /// `fuse` or `fuse.tgfs`, depending on who mounted.
@@ -165,6 +165,8 @@ fn detach_with_fusermount(path: &Path) -> io::Result<()> {
             wall: FUSERMOUNT_TIME,
             memory: FUSERMOUNT_MEMORY_BYTES,
         },
+        priority: Priority::Usual,
+        devices: Devices::None,
         cancel: CancelFlag::default(),
     };
     let (exit, _) = Spawner::new(Launcher::Direct)

@@ -16,7 +16,7 @@ use crate::failpoint;
 use crate::media::name::is_media_name;
 use crate::model::{
     Blob, BlobId, ByteRange, Digest, EntryId, EntryKind, ErrorKind, Extent, ExtentSource,
-    FileState, FsError, FsResult, PackRef, PackSlice, ViewsState,
+    FileContent, FileState, FsError, FsResult, PackRef, PackSlice, Views, ViewsState,
 };
 use crate::remote::{PackInput, RemoteError};
 use crate::spool::SpoolFile;
@@ -175,20 +175,29 @@ impl Shared {
                 }
             }
             Lane::Views => {
-                if content.views.derived()?.id != blob.id {
-                    return None;
-                }
-                let ViewsState::Ready(views) = &content.views else {
+                let Some(views) = self.views_of(of.id, content, blob.id) else {
                     // Texts, all of which a player wants at its start.
                     let all = vec![ByteRange::new(0, blob.len)];
-                    return Some(self.outgoing.openings.of_ranges(&file.path, all));
+                    let is_current = content.views.derived()?.id == blob.id;
+                    return is_current.then(|| self.outgoing.openings.of_ranges(&file.path, all));
                 };
-                let (views, derived) = (views.clone(), Arc::clone(file));
+                let derived = Arc::clone(file);
                 let looking =
                     tokio::task::spawn_blocking(move || openings::of_derived(&views, &derived));
                 // Without them a player waits a little.
                 let ranges = looking.await.unwrap_or_default();
                 Some(self.outgoing.openings.of_ranges(&file.path, ranges))
+            }
+        }
+    }
+
+    /// The views that a derived blob is of: the file's, or those that are made again.
+    fn views_of(&self, id: EntryId, content: &FileContent, blob: BlobId) -> Option<Views> {
+        match &content.views {
+            ViewsState::Ready(views) if views.derived.id == blob => Some((**views).clone()),
+            _ => {
+                let made = self.remakes.made(id, content.version);
+                made.filter(|views| views.derived.id == blob)
             }
         }
     }

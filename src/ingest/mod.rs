@@ -1,5 +1,5 @@
 //! The write path from a sealed file to the remote: bytes first (`content`), views beside it
-//! (`views`), each step recorded so that a start goes on where the last run ended.
+//! (`views`), and views made again behind both (`remake`), each step recorded so that a start goes on where the last run ended.
 //!
 //! Which files are unfinished is never stored twice: the index knows what no acknowledged manifest
 //! holds, and that is what a start submits again. Finished parts of a step (packs of a blob) are
@@ -18,6 +18,8 @@ mod owners;
 mod pace;
 mod packer;
 mod progress;
+mod remake;
+mod remakes;
 mod sending;
 mod views;
 
@@ -31,6 +33,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::codec::{self, Kind, Record};
 use crate::index::Index;
+use crate::media::compat::Compat;
 use crate::media::plan::CutPolicy;
 use crate::media::tool::MediaTool;
 use crate::model::{
@@ -49,6 +52,8 @@ use owners::{Owner, Owners};
 use packer::Packer;
 use progress::Notes;
 use publisher::Publisher;
+use remakes::Remakes;
+pub use remakes::Wish;
 use sending::Sending;
 
 /// Files that are mapped side by side: mapping is bound by CPU, and there may be two cores.
@@ -68,6 +73,7 @@ pub struct IngestSettings {
     /// Bytes of a full pack while little waits.
     pub pack_bytes: u64,
     pub cuts: CutPolicy,
+    pub compat: Compat,
 }
 
 /// Whether files are worked on, or only looked at.
@@ -110,6 +116,7 @@ struct Shared {
     owners: Mutex<Owners>,
     jobs: Arc<Jobs>,
     notes: Notes,
+    remakes: Remakes,
     packer: Packer,
     sending: Sending,
     /// Blobs that nobody owns any more, to be deleted once the journal says so durably.
@@ -127,6 +134,7 @@ impl Ingest {
     /// `Io` when the index cannot be read.
     pub fn start(parts: IngestParts, settings: IngestSettings, workers: Workers) -> FsResult<Self> {
         let notes = Notes::open(&parts.index)?;
+        let remakes = Remakes::open(&parts.index)?;
         let outgoing = Arc::new(Outgoing::new(
             parts.remote,
             Arc::clone(parts.reader.cache()),
@@ -150,6 +158,7 @@ impl Ingest {
             owners: Mutex::default(),
             jobs,
             notes,
+            remakes,
             packer,
             sending: Sending::default(),
             orphans: Mutex::default(),
@@ -162,6 +171,7 @@ impl Ingest {
         if workers == Workers::Running {
             ingest.spawn_lane(Lane::Content, ingest.0.outgoing.workers());
             ingest.spawn_lane(Lane::Views, VIEWS_WORKERS);
+            ingest.spawn_remakes();
         }
         ingest.spawn_acknowledgements();
         ingest.spawn_reaper();
@@ -189,6 +199,9 @@ impl Ingest {
         // A stop in order is no attempt that ended the daemon.
         for id in self.0.jobs.ids() {
             self.0.notes.forget_attempts(id);
+        }
+        for id in self.0.remakes.ids() {
+            self.0.remakes.forget_starts(id);
         }
         // Else the next start sends it; so does it where nothing could go out.
         if self.0.index.standing().borrow().is_attached() {
@@ -245,6 +258,7 @@ impl Ingest {
         self.0.jobs.remove(id);
         self.0.notes.forget_job(id);
         self.0.notes.forget_attempts(id);
+        self.0.forget_remake(id, |_| true);
         self.changed();
     }
 
@@ -408,6 +422,7 @@ impl Ingest {
         tokio::spawn(async move {
             while let Some(shared) = weak.upgrade() {
                 let reaping = Arc::clone(&shared);
+                shared.release_copies();
                 let _ = tokio::task::spawn_blocking(move || reaping.reap()).await;
                 // Cancel safe: `Notify` keeps a notification that comes between two rounds.
                 let _ = tokio::time::timeout(SWEEP, shared.orphaned.notified()).await;

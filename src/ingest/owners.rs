@@ -7,6 +7,8 @@ use crate::model::{BlobId, EntryId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Owner {
     Entry(EntryId),
+    /// Views of this file that are made again.
+    Remake(EntryId),
     /// An answer in flight, by its handle's number.
     Handle(u64),
 }

@@ -119,7 +119,7 @@ fn decode_attempts(row: &[u8]) -> Option<(u64, u32)> {
     ))
 }
 
-fn io(error: crate::index::IndexError) -> FsError {
+pub(super) fn io(error: crate::index::IndexError) -> FsError {
     FsError::new(
         ErrorKind::Io,
         format!("the index in the state directory: {error}"),

@@ -11,11 +11,10 @@ use super::Shared;
 use super::content::{Part, percent, slices_digest};
 use super::extents::ExtentList;
 use super::jobs::Lane;
-use crate::media::build::{BuildOutcome, build_views};
+use crate::media::build::{Account, BuildOutcome, build_views};
 use crate::media::captions::is_captions_name;
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::name::is_media_name;
-use crate::media::plan::TenPasses;
 use crate::model::{
     BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
     FileState, FsError, FsResult, Views, ViewsState,
@@ -56,16 +55,26 @@ impl Shared {
         if self.jobs.is_held(id) || matches!(content.state, FileState::Failed(_)) {
             return Ok(());
         }
+        // What was wanted for older bytes of it.
+        self.forget_remake(id, |version| version != content.version);
         match &content.views {
             ViewsState::Pending => {
                 let state = self.find_views(&entry, content).await?;
                 self.set_views(id, content.version, state)?;
+                self.wish_for_rendition(id);
                 drop(permit);
                 self.send_derived(id).await
             }
             views if !views.is_durable() => {
                 drop(permit);
                 self.send_derived(id).await
+            }
+            ViewsState::Ready(_) | ViewsState::Unsupported(_) => {
+                drop(permit);
+                match self.remakes.made(id, content.version) {
+                    Some(new) => self.send_remade(id, new).await,
+                    None => Ok(()),
+                }
             }
             _ => Ok(()),
         }
@@ -104,8 +113,8 @@ impl Shared {
         };
         let cuts = self.settings.load().cuts;
         match build_views(&self.tool, &source.path, &derived, &cuts, &progress).await {
-            Ok(BuildOutcome::Ready(views, ten_passes)) => {
-                tell_cuts(entry, &views, ten_passes);
+            Ok(BuildOutcome::Ready(views, account)) => {
+                tell_cuts(entry, &views, &account);
                 self.take_derived(entry, &derived, ViewsState::Ready(views))
             }
             Ok(BuildOutcome::Unsupported(reason)) => Ok(ViewsState::Unsupported(reason)),
@@ -284,20 +293,38 @@ impl Shared {
 }
 
 /// The figures that users of the older system look for.
-fn tell_cuts(entry: &Entry, views: &Views, ten_passes: Option<TenPasses>) {
+pub(super) fn tell_cuts(entry: &Entry, views: &Views, account: &Account) {
     let Some(track) = views.tracks.first() else {
         return;
     };
     let sizes = || track.segments.iter().map(|segment| segment.size);
     let (segments, total) = (track.segments.len() as u64, sizes().sum::<u64>());
+    let encoded = account.reencoded_segments.len() as u64;
+    for group in &account.reencoded {
+        tracing::info!(
+            file = %entry.name.display(),
+            start = group.start,
+            seconds = group.seconds,
+            before = group.before,
+            after = group.after,
+            ssim = group.likeness,
+            "encoded again: it was above MAX_CHUNK_SIZE"
+        );
+    }
     tracing::info!(
         file = %entry.name.display(),
         segments,
+        copied = segments - encoded.min(segments),
+        encoded,
         total,
         average = total / segments.max(1),
         largest = sizes().max().unwrap_or_default(),
-        older_rule_segments = ten_passes.map(|rule| rule.segments),
-        older_rule_encoded = ten_passes.map(|rule| rule.oversize),
-        "cut; every segment is copied"
+        older_rule_segments = account.ten_passes.map(|rule| rule.segments),
+        older_rule_encoded = account.ten_passes.map(|rule| rule.oversize),
+        "{}",
+        match encoded {
+            0 => "cut; every segment is copied",
+            _ => "cut; what was above MAX_CHUNK_SIZE is encoded again",
+        }
     );
 }

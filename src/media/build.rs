@@ -13,10 +13,12 @@ use crate::model::Views;
 use crate::process::CancelFlag;
 
 use super::collect::{Bytes, Collected, Collector, DerivedWriter};
+use super::compat::{self, Compat, RenditionOutcome};
 use super::error::{MediaError, MediaErrorKind};
-use super::film::{Film, Made};
+use super::film::{self, Film, Made};
 use super::fmp4::{self, Movie, MovieTrack};
 use super::in_place::{self, Refusal};
+use super::oversize::{self, Reencoded};
 use super::plan::{CutPolicy, TenPasses};
 use super::probe;
 use super::search::Search;
@@ -31,15 +33,26 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// What a file turned out to be.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BuildOutcome {
-    /// The derived file is complete and on the disk; beside it, for comparison, what the older rule
-    /// would have cut.
-    Ready(Box<Views>, Option<TenPasses>),
+    /// The derived file is complete and on the disk.
+    Ready(Box<Views>, Box<Account>),
     /// Media that HLS cannot carry, for this reason.
     Unsupported(String),
     /// A media container that the tools cannot read, for this reason.
     Unreadable(String),
     /// No media container that we know.
     NotMedia,
+}
+
+/// What was done for the views beside copying.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Account {
+    /// For comparison, what the older rule would have cut.
+    pub ten_passes: Option<TenPasses>,
+    /// Groups of pictures that were encoded again.
+    pub reencoded: Vec<Reencoded>,
+    /// The leading track's segments with such groups, from 0.
+    pub reencoded_segments: Vec<usize>,
+    pub rendition: RenditionOutcome,
 }
 
 /// Builds the views of `source`, which must not change meanwhile, and writes their bytes into
@@ -55,6 +68,20 @@ pub async fn build_views(
     policy: &CutPolicy,
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<BuildOutcome, MediaError> {
+    build_views_for(tool, (source, derived), (policy, Compat::Off), progress).await
+}
+
+/// The same, with a rendition for browsers where `compat` asks for one: then progress is that of its
+/// encoding, which takes by far the longest.
+///
+/// # Errors
+/// As [`build_views`].
+pub async fn build_views_for(
+    tool: &Arc<dyn MediaTool>,
+    (source, derived): (&Path, &Path),
+    (policy, compat): (&CutPolicy, Compat),
+    progress: &(dyn Fn(u64) + Send + Sync),
+) -> Result<BuildOutcome, MediaError> {
     let (sender, mut receiver) = watch::channel(0);
     let cancel = CancelOnDrop(CancelFlag::default());
     let job = Job {
@@ -62,6 +89,7 @@ pub async fn build_views(
         source: source.to_path_buf(),
         derived: derived.to_path_buf(),
         policy: *policy,
+        compat,
         cancel: cancel.0.clone(),
     };
     let work = tokio::task::spawn_blocking(move || {
@@ -94,6 +122,7 @@ pub(super) struct Job {
     pub(super) source: PathBuf,
     pub(super) derived: PathBuf,
     pub(super) policy: CutPolicy,
+    pub(super) compat: Compat,
     pub(super) cancel: CancelFlag,
 }
 
@@ -118,7 +147,7 @@ impl Job {
             Ok(probe) => probe,
             Err(reason) => return Ok(BuildOutcome::Unreadable(reason)),
         };
-        let selection = match select::select(&probe) {
+        let mut selection = match select::select(&probe, self.compat) {
             Ok(selection) => selection,
             Err(reason) => return Ok(BuildOutcome::Unsupported(reason)),
         };
@@ -126,25 +155,58 @@ impl Job {
         let mut search = Search::new(file)?;
         let mut derived = DerivedWriter::create(&self.derived)?;
         let mut notes = selection.notes.clone();
-        if container == Container::MpegTs && selection.video.is_some() {
+        let is_stream = container == Container::MpegTs;
+        if is_stream && self.compat != Compat::Off {
+            // The rendition then is all the video: beside it, the original would be a copy of the film.
+            selection.foreign = selection.foreign.or(selection.video.take());
+        }
+        if is_stream && selection.video.is_some() {
             let of = (&source, &mut search);
             match in_place::make(self, of, &probe, &selection, &mut derived, progress)? {
                 Ok((views, ten_passes)) => {
                     derived.finish()?;
                     progress(search.source_len());
-                    return Ok(BuildOutcome::Ready(Box::new(views), ten_passes));
+                    let account = Account {
+                        ten_passes,
+                        ..Account::default()
+                    };
+                    return Ok(BuildOutcome::Ready(Box::new(views), Box::new(account)));
                 }
                 Err(Refusal(reason)) => {
                     notes.push(format!("its segments are copies of it: {reason}"));
                 }
             }
         }
-        let tracks =
-            match self.collect(container, &selection, &mut search, &mut derived, progress)? {
-                Ok(tracks) => tracks,
-                Err(reason) => return Ok(BuildOutcome::Unreadable(reason)),
-            };
-        let film = Film::new(tracks, &self.policy);
+        let copying: &dyn Fn(u64) = match self.compat {
+            Compat::Off => progress,
+            Compat::With(_) => &|_| {},
+        };
+        let is_copied = selection.streams().next().is_some();
+        let collected = match is_copied {
+            true => self.collect(container, &selection, &mut search, &mut derived, copying)?,
+            // All there is has to be encoded.
+            false => Ok(Vec::new()),
+        };
+        let mut tracks = match collected {
+            Ok(tracks) => tracks,
+            Err(reason) => return Ok(BuildOutcome::Unreadable(reason)),
+        };
+        let original = film::ten_passes_of(&tracks, &self.policy);
+        let reencoded = oversize::reencode(self, &mut tracks, &mut derived, &mut notes)?;
+        let mut film = Film::new(tracks, &self.policy);
+        let of = (container, &selection);
+        let into = (&mut search, &mut derived);
+        let rendition = compat::add(self, of, &mut film, into, &mut notes, progress)?;
+        match (&rendition, &selection.foreign) {
+            (RenditionOutcome::Failed(reason), Some(_)) => {
+                return Ok(BuildOutcome::Unsupported(reason.clone()));
+            }
+            (RenditionOutcome::Made, Some(foreign)) => notes.push(format!(
+                "the video is a rendition in H.264, the file has it in {}",
+                foreign.codec_name
+            )),
+            _ => {}
+        }
         film.note_missing_end(probe.format.seconds(container), &mut notes);
         let (subtitles, mut files) = subtitle::extract(
             self,
@@ -154,14 +216,21 @@ impl Job {
             &mut derived,
             &mut notes,
         )?;
-        let of = (selection.video.as_ref(), selection.fonts.as_slice());
+        let video = selection.video.as_ref().or(selection.foreign.as_ref());
+        let of = (video, selection.fonts.as_slice());
         let made = beside::make(self, container, of, film.duration(), &mut derived)?;
         files.extend(made);
         files.extend(sprites::make(self, &film, &mut derived)?);
         let mut views = film.write(derived, notes)?;
         (views.subtitles, views.files) = (subtitles, files);
         progress(search.source_len());
-        Ok(BuildOutcome::Ready(Box::new(views), film.ten_passes()))
+        let account = Account {
+            ten_passes: original,
+            reencoded,
+            reencoded_segments: film.encoded_segments(),
+            rendition,
+        };
+        Ok(BuildOutcome::Ready(Box::new(views), Box::new(account)))
     }
 
     /// One pass for all tracks. Where that fails and something had to be encoded, one for what is
@@ -243,6 +312,7 @@ impl Job {
                     movie: movie.clone(),
                     collected,
                     stream: stream.clone(),
+                    encoded: Vec::new(),
                 })
                 .collect()
         }))
@@ -282,6 +352,7 @@ impl Job {
                     movie,
                     collected,
                     stream: audio.stream.clone(),
+                    encoded: Vec::new(),
                 }));
             }
         }

@@ -75,6 +75,13 @@ impl DerivedWriter {
         self.len += io::copy(file, &mut self.file)?;
         Ok(at)
     }
+    /// Hands everything to the system, so that other handles of the file read it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn pass_on(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
     /// Writes everything out, down to the disk.
     ///
     /// # Errors
@@ -95,6 +102,8 @@ pub enum Bytes {
     Packed,
     /// Packed whatever it takes: bytes that are not in the source.
     Made,
+    /// The same, of the only track of its pass: nothing has to wait aside.
+    MadeAlone,
 }
 
 enum Store {
@@ -112,6 +121,7 @@ struct Open {
     next_decode_time: u64,
     /// Key frames that need frames before them (open groups of pictures), by number.
     dependent_keys: Vec<usize>,
+    brings_sets: bool,
     cursor: Cursor,
     kind: Bytes,
     store: Store,
@@ -127,6 +137,8 @@ pub struct Collected {
     /// Ticks, as the muxer counts.
     pub first_decode_time: u64,
     pub dependent_keys: Vec<usize>,
+    /// Whether a key frame brings parameter sets of its own.
+    pub brings_sets: bool,
 }
 
 /// The sink of one pass.
@@ -194,6 +206,7 @@ impl<'a> Collector<'a> {
                 places,
                 first_decode_time: open.first_decode_time.unwrap_or(0),
                 dependent_keys: open.dependent_keys,
+                brings_sets: open.brings_sets,
             });
         }
         Ok(Some((movie, tracks)))
@@ -216,7 +229,10 @@ impl<'a> Collector<'a> {
             }
             return Ok(());
         }
-        let place = place(self.search, self.derived, &mut open.cursor, data)?;
+        let place = match open.kind {
+            Bytes::MadeAlone => Place::Derived(self.derived.append(data)?),
+            _ => place(self.search, self.derived, &mut open.cursor, data)?,
+        };
         if let Store::Placed(places) = &mut open.store {
             places.push(place);
         }
@@ -302,7 +318,7 @@ impl Sink for Collector<'_> {
         for (index, track) in movie.tracks.iter().enumerate() {
             let kind = (self.policy)(index, track);
             let store = match kind {
-                Bytes::Mapped => Store::Placed(Vec::new()),
+                Bytes::Mapped | Bytes::MadeAlone => Store::Placed(Vec::new()),
                 Bytes::Packed | Bytes::Made => Store::Spilled(self.create_spill(index)?),
             };
             let description = init::describe(track).ok_or_else(|| {
@@ -319,6 +335,7 @@ impl Sink for Collector<'_> {
                 first_decode_time: None,
                 next_decode_time: 0,
                 dependent_keys: Vec::new(),
+                brings_sets: false,
                 cursor: Cursor::default(),
                 kind,
                 store,
@@ -361,8 +378,11 @@ impl Sink for Collector<'_> {
             ));
         }
         let open = self.tracks.get_mut(track).ok_or_else(unknown_track)?;
-        if sample.is_key() && !nal::is_independent(&open.description, data) {
-            open.dependent_keys.push(open.samples.len());
+        if sample.is_key() {
+            if !nal::is_independent(&open.description, data) {
+                open.dependent_keys.push(open.samples.len());
+            }
+            open.brings_sets |= nal::brings_sets(&open.description, data);
         }
         open.samples.push(sample);
         open.bytes += data.len() as u64;

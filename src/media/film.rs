@@ -23,6 +23,8 @@ pub struct Made {
     pub movie: Movie,
     pub collected: Collected,
     pub stream: Stream,
+    /// Ranges of samples that are not the source's own.
+    pub encoded: Vec<std::ops::Range<usize>>,
 }
 
 /// All tracks, cut.
@@ -33,8 +35,20 @@ pub struct Film {
     duration: f64,
     /// Seconds on the tracks' time line where each segment of the leading track starts.
     bounds: Vec<f64>,
-    /// Of a film with a picture.
-    ten_passes: Option<TenPasses>,
+}
+
+/// What the older system would have made of tracks that are as the source has them.
+pub fn ten_passes_of(made: &[Made], policy: &CutPolicy) -> Option<TenPasses> {
+    let (lead, others) = made.split_first()?;
+    if &lead.collected.track.handler != b"vide" {
+        return None;
+    }
+    let origin = timeline::origin(&[(lead.movie.timescale, &lead.collected)]);
+    let times = Times::new(&lead.collected, lead.movie.timescale, origin);
+    let groups = times.cut_video(&lead.collected.samples, policy).groups;
+    let seconds = times.end_seconds(origin).max(1.0);
+    let beside: u64 = others.iter().map(bytes_of).sum();
+    plan::ten_passes(&groups, beside as f64 / seconds, policy)
 }
 
 impl Film {
@@ -47,7 +61,6 @@ impl Film {
             .collect();
         let origin_seconds = timeline::origin(&pairs);
         let mut bounds = Vec::new();
-        let mut groups = Vec::new();
         let mut duration: f64 = 0.0;
         let mut tracks = Vec::new();
         for track in made {
@@ -56,9 +69,7 @@ impl Film {
             let starts = if !bounds.is_empty() {
                 times.cut_at(samples, &bounds)
             } else if &track.collected.track.handler == b"vide" {
-                let cuts = times.cut_video(samples, policy);
-                groups = cuts.groups;
-                cuts.starts
+                times.cut_video(samples, policy).starts
             } else {
                 times.cut_evenly(samples, policy)
             };
@@ -70,24 +81,65 @@ impl Film {
             duration = duration.max(times.end_seconds(origin_seconds));
             tracks.push((track, cuts));
         }
-        let beside: u64 = tracks
-            .iter()
-            .skip(1)
-            .map(|(track, _)| bytes_of(track))
-            .sum();
-        let ten_passes = plan::ten_passes(&groups, beside as f64 / duration.max(1.0), policy);
         Self {
             origin_seconds,
             tracks,
             duration,
             bounds,
-            ten_passes,
         }
     }
 
-    /// What the older system would have made of it.
-    pub const fn ten_passes(&self) -> Option<TenPasses> {
-        self.ten_passes
+    /// Numbers of the leading track's segments that hold frames encoded again, from 0.
+    pub fn encoded_segments(&self) -> Vec<usize> {
+        let Some((made, cuts)) = self.tracks.first() else {
+            return Vec::new();
+        };
+        let overlaps = |cut: &Cut| {
+            let mut ranges = made.encoded.iter();
+            ranges.any(|range| range.start < cut.samples.end && cut.samples.start < range.end)
+        };
+        let numbered = cuts.iter().enumerate();
+        numbered
+            .filter(|(_, cut)| overlaps(cut))
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// Of the leading track, where that is video.
+    pub fn video_codec(&self) -> Option<&str> {
+        let (made, _) = self.tracks.first()?;
+        let is_video = &made.collected.track.handler == b"vide";
+        is_video.then_some(made.collected.description.codec.as_str())
+    }
+
+    /// Ticks a second of the leading track.
+    pub fn timescale(&self) -> u32 {
+        let first = self.tracks.first();
+        first.map_or(1000, |(made, _)| made.collected.track.timescale)
+    }
+
+    /// Seconds, with the origin: starts of the leading track's segments.
+    pub fn borders(&self) -> &[f64] {
+        &self.bounds
+    }
+
+    /// One more video, of the same pictures: cut where the leading one is, at its own key frames.
+    pub fn add_video(&mut self, mut made: Made, policy: &CutPolicy) {
+        timeline::normalise(&mut made.collected, made.movie.timescale);
+        let times = Times::new(&made.collected, made.movie.timescale, self.origin_seconds);
+        let samples = &made.collected.samples;
+        let starts = if self.bounds.is_empty() {
+            times.cut_video(samples, policy).starts
+        } else {
+            times.cut_at_keys(samples, &self.bounds)
+        };
+        if self.bounds.is_empty() {
+            self.bounds = times.bounds(samples, &starts);
+        }
+        self.duration = self.duration.max(times.end_seconds(self.origin_seconds));
+        let begin = self.bounds.first().copied().unwrap_or(0.0);
+        let cuts = times.segments(samples, &starts, begin);
+        self.tracks.push((made, cuts));
     }
 
     /// The video track, with the times of its samples.

@@ -7,10 +7,13 @@
 //! sample's bytes, `film` with `timeline` and `plan` cuts, `record`, `header` and `init` describe segments,
 //! `in_place` serves films that are transport streams from ranges of them,
 //! `subtitle` and `beside` bring texts and whole files, `sprites` pictures for scrubbing; `captions` reads subtitle files of the user's
-//! and `joined` shows them in a film's views, `transport` muxes MPEG-TS. `views` and `playlist` then answer from [`crate::model::Views`] alone.
+//! and `joined` shows them in a film's views, `transport` muxes MPEG-TS. Of video, `oversize` encodes
+//! groups that are too large and `compat` a rendition for browsers, as `encode` says. `views` and `playlist` then answer from [`crate::model::Views`] alone.
 
 pub mod build;
 pub mod captions;
+pub mod compat;
+pub mod encode;
 pub mod error;
 pub mod in_place;
 pub mod joined;
@@ -25,6 +28,7 @@ pub mod views;
 
 pub mod sniff;
 
+mod avc;
 mod beside;
 mod boxes;
 mod collect;
@@ -38,6 +42,7 @@ mod iframes;
 mod init;
 mod language;
 mod nal;
+pub mod oversize;
 mod probe;
 mod record;
 mod search;

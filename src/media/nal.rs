@@ -6,6 +6,8 @@ use super::init::Description;
 
 /// H.264 (table 7-1): coded slice of an IDR picture.
 const AVC_IDR: u8 = 5;
+/// The same: sequence and picture parameter sets.
+const AVC_SETS: std::ops::RangeInclusive<u8> = 7..=8;
 /// HEVC (table 7-1): BLA and IDR pictures; 21, CRA, may be followed by pictures that need earlier ones.
 const HEVC_INDEPENDENT: std::ops::RangeInclusive<u8> = 16..=20;
 
@@ -25,6 +27,15 @@ pub fn is_independent(description: &Description, sample: &[u8]) -> bool {
         // MPEG-2, MPEG-4 and VC-1 do not say it where it would be cheap to see.
         !codec.starts_with("mp4v") && !codec.starts_with("vc-1")
     }
+}
+
+/// Whether a key frame of H.264 has parameter sets among its units.
+#[must_use]
+pub fn brings_sets(description: &Description, sample: &[u8]) -> bool {
+    description.codec.starts_with("avc1")
+        && any_unit(sample, description.nal_length, |first| {
+            AVC_SETS.contains(&(first & 0x1f))
+        })
 }
 
 fn any_unit(sample: &[u8], length_bytes: usize, wanted: impl Fn(u8) -> bool) -> bool {

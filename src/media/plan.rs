@@ -12,6 +12,17 @@ pub struct CutPolicy {
     pub max_seconds: f64,
     /// Bytes of a segment that are passed only where one group is larger.
     pub cap_bytes: u64,
+    pub oversize: Oversize,
+}
+
+/// What becomes of a group that is larger than the cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Oversize {
+    /// It is a segment all the same: segments may span packs.
+    #[default]
+    Keep,
+    /// It is encoded again, smaller.
+    Reencode,
 }
 
 impl Default for CutPolicy {
@@ -20,6 +31,7 @@ impl Default for CutPolicy {
             min_seconds: 2.0,
             max_seconds: 12.0,
             cap_bytes: 15 << 20,
+            oversize: Oversize::Keep,
         }
     }
 }

@@ -92,7 +92,7 @@ fn has_video(views: &Views) -> bool {
     kinds.any(|kind| matches!(kind, TrackKind::Video { .. }))
 }
 
-/// Names of a track's playlist and directory: `video`, `audio-1`, …
+/// Names of a track's playlist and directory: `video`, `video-2`, `audio-1`, …
 #[must_use]
 pub fn track_name(views: &Views, index: usize) -> String {
     let is_audio = |track: &Track| matches!(track.kind, TrackKind::Audio { .. });
@@ -101,9 +101,12 @@ pub fn track_name(views: &Views, index: usize) -> String {
             .iter()
             .filter(|track| is_audio(track))
             .count();
-        format!("audio-{number}")
-    } else {
-        "video".to_owned()
+        return format!("audio-{number}");
+    }
+    let before = views.tracks.iter().take(index);
+    match before.filter(|track| !is_audio(track)).count() {
+        0 => "video".to_owned(),
+        others => format!("video-{}", others + 1),
     }
 }
 
@@ -165,16 +168,21 @@ pub fn master_with(views: &Views, joined: &[Joined], form: Form, uris: &MasterUr
         audio_media(&mut renditions, views, group, tracks, uris);
     }
     subtitle_media(&mut renditions, &subtitles, form, uris);
-    let video = views
-        .tracks
-        .iter()
-        .position(|track| matches!(track.kind, TrackKind::Video { .. }));
     let beside = subtitle_group(&subtitles);
     let mut add = |lead, group| variant(&mut text, views, form, (lead, group, beside), uris);
-    match video {
-        Some(video) if groups.is_empty() => add(video, None),
-        Some(video) => groups.iter().for_each(|group| add(video, Some(group))),
-        None => groups.iter().for_each(|group| add(group.1[0], Some(group))),
+    if has_video(views) {
+        // The film's own first: a rendition is for those who cannot play that.
+        let is_video = |track: &Track| matches!(track.kind, TrackKind::Video { .. });
+        let tracks = views.tracks.iter().enumerate();
+        let videos = tracks.filter(|(index, track)| is_video(track) && form.has(views, *index));
+        for (video, _) in videos {
+            if groups.is_empty() {
+                add(video, None);
+            }
+            groups.iter().for_each(|group| add(video, Some(group)));
+        }
+    } else {
+        groups.iter().for_each(|group| add(group.1[0], Some(group)));
     }
     if form == Form::Fmp4 {
         iframes::variant(&mut text, views, uris);

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::model::TrackKind;
 
 use super::build::{BuildOutcome, build_views};
+use super::compat;
 use super::error::MediaError;
 use super::plan::{CutPolicy, TenPasses};
 use super::playlist::{self, Form};
@@ -40,6 +41,10 @@ pub struct PlanReport {
     pub map_size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ten_passes: Option<TenPasses>,
+    /// The leading track's segments with frames that are encoded again, from 0.
+    pub reencoded_segments: Vec<usize>,
+    /// Whether browsers play none of its video.
+    pub wants_rendition: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -64,6 +69,8 @@ pub struct SegmentReport {
     /// Seconds.
     pub duration: f64,
     pub size: u64,
+    /// Bytes of its samples that are stored beside the file.
+    pub derived: u64,
 }
 
 /// Builds the views of `source` into `scratch`, describes them, and removes `scratch` again.
@@ -106,14 +113,20 @@ fn describe(
         derived_size: 0,
         map_size: 0,
         ten_passes: None,
+        reencoded_segments: Vec::new(),
+        wants_rendition: false,
     };
     let views = match outcome {
-        BuildOutcome::Ready(views, ten_passes) => {
-            report.ten_passes = *ten_passes;
+        BuildOutcome::Ready(views, account) => {
+            report.ten_passes = account.ten_passes;
+            report
+                .reencoded_segments
+                .clone_from(&account.reencoded_segments);
             views
         }
         BuildOutcome::Unsupported(reason) => {
             (report.outcome, report.reason) = ("unsupported", Some(reason.clone()));
+            report.wants_rendition = compat::is_reason(reason);
             return Ok(report);
         }
         BuildOutcome::Unreadable(reason) => {
@@ -126,6 +139,7 @@ fn describe(
         }
     };
     let derived = std::fs::File::open(derived)?;
+    report.wants_rendition = compat::is_wanted(views);
     report.note.clone_from(&views.note);
     report.duration = views.duration_ms as f64 / 1000.0;
     report.independent_segments = views.independent_segments;
@@ -180,6 +194,7 @@ fn describe_track(
         report.segments.push(SegmentReport {
             duration: f64::from(segment.duration) / timescale,
             size: segment.size,
+            derived: 0,
         });
         let extension = match Form::Fmp4.of_segments(views) {
             Form::Fmp4 => "m4s",
@@ -218,6 +233,7 @@ fn describe_track(
                 Piece::Derived(range) => {
                     report.derived += range.len;
                     report.ranges += 1;
+                    report.segments[number].derived += range.len;
                 }
             }
         }

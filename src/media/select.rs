@@ -1,6 +1,7 @@
 //! Which streams of a source become tracks, decided before the pass: one stream that MP4 cannot
 //! carry would make all of it fail.
 
+use super::compat::Compat;
 use super::probe::{Probe, Stream};
 use super::sniff::Container;
 use super::tool::{Pick, Way};
@@ -14,10 +15,15 @@ const MAX_FONTS: usize = 64;
 /// Subtitles of text, and of pictures, that are taken of one film.
 const MAX_SUBTITLES: usize = 64;
 
+/// What is said of a film whose video MP4 does not carry.
+pub const NO_PLACE: &str = "no HLS: codec";
+
 /// The streams to work on.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     pub video: Option<Stream>,
+    /// Video that MP4 does not carry, of a film that gets it encoded.
+    pub foreign: Option<Stream>,
     /// In the source's order.
     pub audio: Vec<Audio>,
     pub subtitles: Vec<Stream>,
@@ -73,7 +79,7 @@ impl Selection {
 
 /// # Errors
 /// In words, when HLS cannot carry the film.
-pub fn select(probe: &Probe) -> Result<Selection, String> {
+pub fn select(probe: &Probe, compat: Compat) -> Result<Selection, String> {
     let mut selection = Selection::default();
     let is_video = |stream: &&Stream| stream.is_video();
     let mut videos = probe.streams.iter().filter(is_video);
@@ -97,10 +103,14 @@ pub fn select(probe: &Probe) -> Result<Selection, String> {
             .filter(move |&stream| wanted(stream))
     };
     if let Some(video) = video {
-        if !video.fits_mp4() {
-            return Err(format!("no HLS: codec {}", codec_name(video)));
+        let video = (*video).clone();
+        match compat {
+            _ if video.fits_mp4() => selection.video = Some(video),
+            Compat::With(_) if !video.codec_name.is_empty() => selection.foreign = Some(video),
+            Compat::With(_) | Compat::Off => {
+                return Err(format!("{NO_PLACE} {}", codec_name(&video)));
+            }
         }
-        selection.video = Some(video.clone());
     }
     let videos = of(Stream::is_video).count();
     if videos > 1 {
@@ -138,7 +148,8 @@ pub fn select(probe: &Probe) -> Result<Selection, String> {
     selection.subtitles = most(Stream::is_text_subtitle, MAX_SUBTITLES);
     selection.bitmaps = most(Stream::is_bitmap_subtitle, MAX_SUBTITLES);
     selection.fonts = most(Stream::is_font, MAX_FONTS);
-    if selection.video.is_none() && selection.audio.is_empty() {
+    let has_video = selection.video.is_some() || selection.foreign.is_some();
+    if !has_video && selection.audio.is_empty() {
         return Err("no HLS: it has neither video nor audio".to_owned());
     }
     Ok(selection)
@@ -180,7 +191,7 @@ mod tests {
     fn one_programme_of_a_multiplex_is_chosen() {
         let mut probe: Probe = serde_json::from_str(MULTIPLEX).unwrap();
         let chosen = |probe: &Probe| {
-            let selection = select(probe).unwrap();
+            let selection = select(probe, Compat::Off).unwrap();
             let streams: Vec<u32> = selection.streams().map(|stream| stream.index).collect();
             (streams, selection.notes)
         };

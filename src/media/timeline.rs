@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::collect::Collected;
 use super::fmp4::Sample;
+use super::header;
 use super::plan::{self, CutPolicy, Group};
 
 /// The least origin in seconds: more than any usual pre-roll and reordering delay.
@@ -166,10 +167,7 @@ impl Times {
             let start = shown(&self.decode, samples, key);
             groups.push(Group {
                 seconds: self.seconds(end.saturating_sub(start)),
-                bytes: samples[key..next.unwrap_or(samples.len())]
-                    .iter()
-                    .map(|sample| u64::from(sample.size))
-                    .sum(),
+                bytes: segment_bytes(&samples[key..next.unwrap_or(samples.len())]),
             });
         }
         let starts = plan::choose(&groups, policy).into_iter();
@@ -194,6 +192,23 @@ impl Times {
                 index += 1;
             }
             if index < samples.len() && starts.last().is_some_and(|last| *last < index) {
+                starts.push(index);
+            }
+        }
+        starts
+    }
+
+    /// As [`Self::cut_at`], of a video: each segment starts with a key frame that is shown at its bound, or
+    /// is the first behind one between two frames. A bound without one is passed over.
+    #[must_use]
+    pub fn cut_at_keys(&self, samples: &[Sample], bounds: &[f64]) -> Vec<usize> {
+        let mut starts = vec![0];
+        let mut bounds = bounds.iter().skip(1).copied().peekable();
+        for index in (1..samples.len()).filter(|&index| samples[index].is_key()) {
+            let at = self.seconds(shown(&self.decode, samples, index));
+            let frame = self.seconds(u64::from(samples[index].duration));
+            while bounds.next_if(|bound| *bound < at - frame).is_some() {}
+            if bounds.next_if(|bound| *bound <= at + frame / 2.0).is_some() {
                 starts.push(index);
             }
         }
@@ -235,6 +250,12 @@ impl Times {
         }
         cuts
     }
+}
+
+/// Of a segment of these samples alone.
+fn segment_bytes(samples: &[Sample]) -> u64 {
+    let data: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
+    header::size(samples) + data
 }
 
 /// Presentation time of a sample in ticks; composition offsets are not negative here.

@@ -8,8 +8,11 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::process::{CancelFlag, Exit, INPUT_PATH, Job, Launcher, Limits, Running, Spawner};
+use crate::process::{
+    CancelFlag, Devices, Exit, INPUT_PATH, Job, Launcher, Limits, Priority, Running, Spawner,
+};
 
+use super::encode::{self, Encoder};
 use super::error::MediaError;
 use super::select::AAC_CHANNELS;
 use super::sniff::Container;
@@ -22,6 +25,13 @@ const WALL: Duration = Duration::from_secs(6 * 3600);
 /// libraries alone map 1 GiB.
 const MEMORY: u64 = 4 << 30;
 
+/// So many times longer may be silent what only runs when nothing else does.
+const LOW_PRIORITY: u32 = 10;
+/// The longest run of encoding: two hours of 4K take a night on two cores, at the priority that it has.
+const ENCODE_WALL: Duration = Duration::from_secs(72 * 3600);
+/// And its address space: frames of 4K that wait for the encoder, and an arena a thread.
+const ENCODE_MEMORY: u64 = 16 << 30;
+
 /// One thing to do with a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
@@ -31,6 +41,10 @@ pub enum Task {
     Remux(Vec<Pick>, Lead),
     /// One audio stream as AAC, stereo, in a fragmented MP4.
     EncodeAudio(u32),
+    /// A group of pictures in its file, as another in a fragmented MP4.
+    EncodeGroup(encode::Group),
+    /// A video stream as H.264, in a fragmented MP4.
+    EncodeVideo(encode::Rendition),
     /// These streams, unchanged, into a small Matroska file: first so many of text, then bitmaps.
     CopySubtitles(Vec<u32>, usize),
     /// The n-th stream of such a file as text.
@@ -183,9 +197,28 @@ impl MediaTool for Ffmpeg {
                 .collect(),
             input: Some(source.to_path_buf()),
             limits: Limits {
-                stall: self.stall,
-                wall: WALL,
-                memory: MEMORY,
+                stall: match task {
+                    Task::EncodeVideo(_) => self.stall * LOW_PRIORITY,
+                    _ => self.stall,
+                },
+                wall: match task {
+                    Task::EncodeVideo(_) => ENCODE_WALL,
+                    _ => WALL,
+                },
+                memory: match task {
+                    Task::EncodeVideo(_) | Task::EncodeGroup(_) => ENCODE_MEMORY,
+                    _ => MEMORY,
+                },
+            },
+            priority: match task {
+                Task::EncodeVideo(_) => Priority::Low,
+                _ => Priority::Usual,
+            },
+            devices: match task {
+                Task::EncodeVideo(rendition) if rendition.encoder != Encoder::Software => {
+                    Devices::Graphics
+                }
+                _ => Devices::None,
             },
             cancel: cancel.clone(),
         };
@@ -243,6 +276,8 @@ const SHORT_FRAGMENTS: [&str; 2] = ["-frag_duration", "5000000"];
 /// A line of progress on stderr every few seconds: a pass for subtitles writes next to nothing, and
 /// must not look as if it hung.
 const PROGRESS: [&str; 4] = ["-progress", "pipe:2", "-stats_period", "5"];
+/// The same where the last lines matter, of the few that are kept.
+const SLOW_PROGRESS: [&str; 5] = ["-nostats", "-progress", "pipe:2", "-stats_period", "20"];
 
 fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<String> {
     let mut list = Vec::new();
@@ -256,6 +291,9 @@ fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<St
         Task::Attachment(stream) => {
             list.extend([format!("-dump_attachment:{stream}"), "pipe:1".to_owned()]);
         }
+        // What turns the picture stands in the track's header, and stays there.
+        Task::EncodeGroup(_) => list.push("-noautorotate".to_owned()),
+        Task::EncodeVideo(rendition) => list.extend(rendition.before_input()),
         Task::Picture(_, millis) => {
             let at = format!("{}.{:03}", millis / 1000, millis % 1000);
             list.extend(["-skip_frame", "nokey", "-ss", &at].map(str::to_owned));
@@ -308,6 +346,21 @@ fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<St
             threads.iter().for_each(|count| add(&["-threads", count]));
             add(&SHORT_FRAGMENTS);
             add(&FRAGMENTED_MP4);
+        }
+        Task::EncodeGroup(_) | Task::EncodeVideo(_) => {
+            let options = match task {
+                Task::EncodeGroup(group) => group.arguments(),
+                Task::EncodeVideo(rendition) => rendition.arguments(),
+                _ => Vec::new(),
+            };
+            options.iter().for_each(|option| add(&[option]));
+            add(&WITHOUT_METADATA);
+            threads.iter().for_each(|count| add(&["-threads", count]));
+            add(&SLOW_PROGRESS);
+            add(&FRAGMENTED_MP4);
+            if let Task::EncodeVideo(rendition) = task {
+                rendition.behind().iter().for_each(|option| add(&[option]));
+            }
         }
         Task::CopySubtitles(streams, texts) => {
             for stream in streams {

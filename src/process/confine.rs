@@ -21,10 +21,12 @@ use landlock::{
     RulesetCreatedAttr,
 };
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, User, geteuid, setgid, setgroups, setuid};
 use serde::{Deserialize, Serialize};
+
+use super::Devices;
 
 /// Exit status when confinement itself failed; the program was not started.
 pub const CONFINE_FAILED: u8 = 125;
@@ -42,6 +44,21 @@ const SYSTEM_DIRECTORIES: [&str; 7] = [
 ];
 /// Devices that programs expect to be able to read.
 const DEVICES: [&str; 2] = ["/dev/null", "/dev/urandom"];
+/// Graphics processors, with what their drivers ask of the system.
+const GRAPHICS: [&str; 8] = [
+    "/dev/dri",
+    "/dev/nvidia0",
+    "/dev/nvidiactl",
+    "/dev/nvidia-uvm",
+    "/dev/nvidia-uvm-tools",
+    "/dev/nvidia-modeset",
+    "/sys",
+    "/proc/driver/nvidia",
+];
+/// Open files of a program that uses those.
+const MAX_GRAPHICS_FILES: u64 = 512;
+/// What `nice` adds: little is left beside anything else that wants to run.
+const NICENESS: &str = "15";
 /// The uid and gid of `nobody` where the system has no such user.
 const NOBODY: u32 = 65534;
 
@@ -51,6 +68,11 @@ pub struct Spec {
     pub input: Input,
     /// Bytes of address space.
     pub memory: u64,
+    /// What starts the program so that it takes only what others leave.
+    #[serde(default)]
+    pub nice: Option<PathBuf>,
+    #[serde(default)]
+    pub devices: Devices,
 }
 
 /// Where the input is.
@@ -76,7 +98,14 @@ pub fn confine_main(args: &[OsString]) -> ExitCode {
     let message = match parse(args) {
         Ok((spec, program, rest)) => match restrict(&spec, Path::new(program)) {
             Ok(()) => {
-                let error = Command::new(program)
+                let mut command = match &spec.nice {
+                    Some(nice) => Command::new(nice),
+                    None => Command::new(program),
+                };
+                if spec.nice.is_some() {
+                    command.args(["-n", NICENESS]).arg(program);
+                }
+                let error = command
                     .args(rest)
                     .env_clear()
                     .env("LC_ALL", "C")
@@ -117,25 +146,34 @@ fn restrict(spec: &Spec, program: &Path) -> Result<(), String> {
         ),
     };
     prctl::set_no_new_privs().map_err(|error| format!("no_new_privs: {error}"))?;
+    let (files, memory) = match spec.devices {
+        Devices::None => (MAX_OPEN_FILES, spec.memory),
+        // A driver maps all memory of its processor.
+        Devices::Graphics => (MAX_GRAPHICS_FILES, RLIM_INFINITY),
+    };
     for (resource, limit) in [
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_FSIZE, 0),
-        (Resource::RLIMIT_NOFILE, MAX_OPEN_FILES),
-        (Resource::RLIMIT_AS, spec.memory),
+        (Resource::RLIMIT_NOFILE, files),
+        (Resource::RLIMIT_AS, memory),
     ] {
         setrlimit(resource, limit, limit).map_err(|error| format!("{resource:?}: {error}"))?;
     }
-    restrict_files(input.as_ref().map(|(_, file)| file), program)
+    restrict_files(input.as_ref().map(|(_, file)| file), program, spec.devices)
         .map_err(|error| format!("landlock: {error}"))?;
     if geteuid().is_root() {
-        drop_root(input.as_ref().map(|(metadata, _)| metadata))
+        drop_root(input.as_ref().map(|(metadata, _)| metadata), spec.devices)
             .map_err(|error| format!("changing the user: {error}"))?;
     }
     // Behind the change of user, which clears it.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| format!("pdeathsig: {error}"))
 }
 
-fn restrict_files(input: Option<&File>, program: &Path) -> Result<(), landlock::RulesetError> {
+fn restrict_files(
+    input: Option<&File>,
+    program: &Path,
+    devices: Devices,
+) -> Result<(), landlock::RulesetError> {
     let abi = ABI::V4;
     let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let mut rules = Ruleset::default()
@@ -160,17 +198,51 @@ fn restrict_files(input: Option<&File>, program: &Path) -> Result<(), landlock::
             rules = rules.add_rule(PathBeneath::new(fd, AccessFs::ReadFile))?;
         }
     }
+    let graphics: &[&str] = match devices {
+        Devices::None => &[],
+        Devices::Graphics => &GRAPHICS,
+    };
+    for path in graphics {
+        if let Ok(fd) = PathFd::new(path) {
+            let access = if Path::new(path).is_dir() {
+                AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir
+            } else {
+                AccessFs::ReadFile | AccessFs::WriteFile
+            };
+            rules = rules.add_rule(PathBeneath::new(fd, access))?;
+        }
+    }
     if let Some(file) = input {
         rules = rules.add_rule(PathBeneath::new(file, AccessFs::ReadFile))?;
     }
     rules.restrict_self().map(|_status| ())
 }
 
-fn drop_root(input: Option<&Metadata>) -> nix::Result<()> {
+fn drop_root(input: Option<&Metadata>, devices: Devices) -> nix::Result<()> {
     let (uid, gid) = user_for(input);
-    setgroups(&[])?;
+    let groups = match devices {
+        Devices::None => Vec::new(),
+        Devices::Graphics => groups_of_graphics(),
+    };
+    setgroups(&groups)?;
     setgid(gid)?;
     setuid(uid)
+}
+
+/// Groups that may use the render nodes, e.g. `render`.
+fn groups_of_graphics() -> Vec<Gid> {
+    let nodes = std::fs::read_dir("/dev/dri")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let owners = nodes.filter_map(|node| node.metadata().ok());
+    let mut groups: Vec<u32> = owners
+        .map(|found| found.gid())
+        .filter(|gid| *gid != 0)
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups.into_iter().map(Gid::from_raw).collect()
 }
 
 /// See the module's head: the least user who can still open the input.

@@ -56,6 +56,24 @@ pub struct Limits {
     pub memory: u64,
 }
 
+/// How much a job may hold up others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    #[default]
+    Usual,
+    /// It takes only what nobody else wants.
+    Low,
+}
+
+/// Which devices a job may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub enum Devices {
+    #[default]
+    None,
+    /// Graphics processors, which want much address space too.
+    Graphics,
+}
+
 /// Tells a job to stop, from another thread.
 #[derive(Debug, Clone, Default)]
 pub struct CancelFlag(Arc<AtomicBool>);
@@ -79,6 +97,8 @@ pub struct Job {
     /// The only file that it may read besides the system's libraries; see [`INPUT_PATH`].
     pub input: Option<PathBuf>,
     pub limits: Limits,
+    pub priority: Priority,
+    pub devices: Devices,
     pub cancel: CancelFlag,
 }
 
@@ -180,6 +200,11 @@ impl Spawner {
                         None => confine::Input::None,
                     },
                     memory: job.limits.memory,
+                    nice: match job.priority {
+                        Priority::Usual => None,
+                        Priority::Low => find_program(Path::new("nice")).ok(),
+                    },
+                    devices: job.devices,
                 };
                 let mut command = Command::new(launcher);
                 command

@@ -12,6 +12,8 @@ fn shell(script: &str) -> Job {
             wall: Duration::from_secs(60),
             memory: 1 << 30,
         },
+        priority: Priority::Usual,
+        devices: Devices::None,
         cancel: CancelFlag::default(),
     }
 }

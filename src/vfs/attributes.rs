@@ -5,7 +5,9 @@ use super::types::{Attr, Caller, Existing, FileKind, HandleId, SetAttr, SetIdBit
 use super::virtual_tree::VirtualNode;
 use super::{Inner, Target, Vfs};
 use crate::index::{Node, NodeKind};
-use crate::model::{Attributes, Entry, EntryKind, ErrorKind, FsError, FsResult, Ino, Timestamp};
+use crate::model::{
+    Attributes, BlobId, Entry, EntryKind, ErrorKind, FsError, FsResult, Ino, Timestamp,
+};
 
 /// Linux allows at most 64 KiB an attribute (`XATTR_SIZE_MAX`); all of a file's go into one record
 /// of the manifest, so they stay far smaller here.
@@ -64,6 +66,16 @@ pub(super) fn view(node: &Node, ino: Ino, size: u64) -> Attr {
         size,
         readable(node.attributes.mode),
     )
+}
+
+/// The same for what is made anew with other bytes: the part of its second tells one making from the
+/// next, or the kernel would go on with the pages it has where the size is the same.
+pub(super) fn made_view(node: &Node, ino: Ino, size: u64, making: BlobId) -> Attr {
+    let mut attr = view(node, ino, size);
+    let hash = blake3::hash(making.as_bytes());
+    let number = u32::from_le_bytes([0, 1, 2, 3].map(|at| hash.as_bytes()[at]));
+    attr.mtime.nanos = number % 1_000_000_000;
+    attr
 }
 
 pub(super) fn generated(owner: &Node, ino: Ino, size: u64, mode: u32) -> Attr {

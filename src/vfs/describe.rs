@@ -1,8 +1,8 @@
 //! What people see of a file: its state, its facts, its slug.
 
 use super::Inner;
-use crate::ingest::JobProgress;
 use crate::ingest::policy::{NamePolicy, name_policy};
+use crate::ingest::{JobProgress, Wish};
 use crate::media::views::THUMBNAILS;
 use crate::model::{
     Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsError, FsResult,
@@ -29,6 +29,7 @@ impl Inner {
             (FileState::Stored, true) if self.ingest.progress(entry.id).is_none() => {
                 match content.views {
                     ViewsState::Unreadable(_) => PublicState::Plain,
+                    _ if self.is_remade_on_request(entry.id) => PublicState::Ingesting,
                     _ => PublicState::Stored,
                 }
             }
@@ -36,6 +37,12 @@ impl Inner {
             (_, false) => PublicState::Ingesting,
             (_, true) => PublicState::Uploading,
         }
+    }
+
+    /// Whoever asked for new views waits for them; for a rendition nobody does.
+    fn is_remade_on_request(&self, id: EntryId) -> bool {
+        let remaking = self.ingest.remaking(id);
+        remaking.is_some_and(|(wish, _)| wish == Wish::Asked)
     }
 
     pub(super) fn describe(&self, entry: &Entry, path: &TreePath) -> FsResult<FileInfo> {
@@ -52,7 +59,8 @@ impl Inner {
             progress: if state.is_final() {
                 100
             } else {
-                job.as_ref().map_or(0, |job| job.percent)
+                let remade = || self.ingest.remaking(entry.id).map(|(_, progress)| progress);
+                job.clone().or_else(remade).map_or(0, |job| job.percent)
             },
             error: error_text(content, job.as_ref()),
             duration: None,

@@ -101,7 +101,10 @@ impl Inner {
         let owner = self.tree.node(seen.file.entry.id)?;
         Ok(match &seen.node {
             ViewNode::Directory => attributes::view_directory(&owner, ino),
-            ViewNode::File(view) => attributes::view(&owner, ino, view.size),
+            ViewNode::File(view) => {
+                let making = seen.file.derived()?.id;
+                attributes::made_view(&owner, ino, view.size, making)
+            }
         })
     }
 

@@ -251,8 +251,33 @@ impl Vfs {
                 age_seconds: age(entry.attributes.ctime),
             });
         }
+        for id in self.0.ingest.remakes() {
+            jobs.extend(self.remake_job(id, &jobs)?);
+        }
         jobs.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(jobs)
+    }
+
+    /// Views that are made again, unless the file is listed already.
+    fn remake_job(&self, id: EntryId, listed: &[JobInfo]) -> FsResult<Option<JobInfo>> {
+        let (Some((_, progress)), Ok(entry)) = (self.0.ingest.remaking(id), self.0.tree.entry(id))
+        else {
+            return Ok(None);
+        };
+        let info = self.0.describe(&entry, &self.0.tree.path_of(id)?)?;
+        if listed.iter().any(|job| job.id == info.id) {
+            return Ok(None);
+        }
+        Ok(Some(JobInfo {
+            id: info.id,
+            path: info.path,
+            state: info.state,
+            step: progress.step.to_owned(),
+            progress: progress.percent,
+            error: progress.error,
+            spool_bytes: 0,
+            age_seconds: age(entry.attributes.ctime),
+        }))
     }
 
     /// What would be lost with the local disk. A file manager's own leavings do not count.
@@ -364,14 +389,15 @@ impl Vfs {
         }
     }
 
-    /// Ingests a failed, quarantined or temp-named file.
+    /// Ingests a failed, quarantined or temp-named file; of one that has views, makes them anew, as
+    /// this release and the settings have them, while the old ones stay.
     ///
     /// # Errors
     /// `NotFound`, `IsDirectory`, `ReadOnly`, or `Io`.
     pub fn retry(&self, path: &TreePath) -> FsResult<()> {
         self.0.require_writable()?;
         let id = self.0.tree.resolve(path)?.id;
-        self.0.tree.update(id, |entry| match &mut entry.kind {
+        let (_, remade) = self.0.tree.update(id, |entry| match &mut entry.kind {
             EntryKind::Directory => Err(ErrorKind::IsDirectory.into()),
             EntryKind::File(content) => {
                 if matches!(content.state, FileState::Failed(_)) {
@@ -388,9 +414,13 @@ impl Vfs {
                 {
                     content.views = ViewsState::Pending;
                 }
-                Ok(())
+                let has_views = matches!(content.views, ViewsState::Ready(_));
+                Ok(has_views.then_some(content.version))
             }
         })?;
+        if let Some(version) = remade {
+            self.0.ingest.remake(id, version);
+        }
         self.0.ingest.retry(id);
         Ok(())
     }

@@ -14,12 +14,18 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+    /// With these settings in its environment.
+    #[allow(dead_code)] // Each test binary uses its part of it.
+    pub fn start_with(settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("tgfs-http-")
             .tempdir()
             .unwrap();
         let mut child = command(directory.path())
             .args(["serve", "--http", "127.0.0.1:0"])
+            .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

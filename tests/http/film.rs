@@ -1,11 +1,20 @@
 //! The film that players are given.
 #![allow(dead_code)] // Each test binary uses its part of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub const SECONDS: usize = 20;
 pub const FRAMES: usize = 25 * SECONDS;
+
+/// A film of `scripts/media/make_films`.
+pub fn prepared(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("films");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/media/make_films");
+    let status = Command::new(script).arg(&directory).arg(name).status();
+    assert!(status.unwrap().success(), "make_films {name}");
+    directory.join(name)
+}
 
 /// [`SECONDS`] of 25 frames with two audio and two subtitle tracks.
 pub fn make(path: &Path) {

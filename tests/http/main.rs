@@ -11,6 +11,7 @@
 
 mod client;
 mod daemon;
+mod encoded;
 mod film;
 mod in_place;
 mod joined;
@@ -230,14 +231,13 @@ fn subtitles_come_by_language(daemon: &Daemon) {
 }
 
 /// By the strictest reader that is known.
-fn hls_parser_accepts_every_playlist(daemon: &Daemon) {
+fn hls_parser_accepts_every_playlist(daemon: &Daemon, id: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new("node")
         .arg(root.join("tests/browser/playlists.mjs"))
         .arg(format!(
-            "http://{}/playlist/local/{}.m3u8",
-            daemon.address(),
-            id(daemon)
+            "http://{}/playlist/local/{id}.m3u8",
+            daemon.address()
         ))
         .output()
         .expect("node is missing: `apt-get install nodejs npm chromium`");
@@ -252,8 +252,20 @@ fn hls_parser_accepts_every_playlist(daemon: &Daemon) {
 #[test]
 fn the_page_plays_the_film_in_chromium() {
     let daemon = &daemon_with_film();
+    hls_parser_accepts_every_playlist(daemon, &id(daemon));
+    let seen = play_in_chromium(daemon, &id(daemon), &[]);
+    assert_eq!(
+        seen["start"]["audio"].as_array().unwrap().len(),
+        2,
+        "{seen}"
+    );
+    assert_eq!(seen["cues"].as_array().unwrap().len(), 2, "{seen}");
+    assert!(seen.to_string().contains("Español"), "{seen}");
+}
+
+/// Plays a file through the page; what was seen, when all was as it should be.
+fn play_in_chromium(daemon: &Daemon, id: &str, options: &[&str]) -> serde_json::Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    hls_parser_accepts_every_playlist(daemon);
     assert!(
         root.join("ui/node_modules/playwright-core").is_dir()
             && get(daemon, "/hls.min.js").status == 200,
@@ -263,9 +275,10 @@ fn the_page_plays_the_film_in_chromium() {
     let output = Command::new("node")
         .arg(root.join("tests/browser/play.mjs"))
         .arg(format!("http://{}/", daemon.address()))
-        .arg(id(daemon))
+        .arg(id)
         .arg("--shots")
         .arg(&shots)
+        .args(options)
         .output()
         .expect("node is missing: `apt-get install nodejs npm chromium`");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -274,12 +287,5 @@ fn the_page_plays_the_film_in_chromium() {
         "{said}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let seen: serde_json::Value = serde_json::from_str(&said).unwrap();
-    assert_eq!(
-        seen["start"]["audio"].as_array().unwrap().len(),
-        2,
-        "{said}"
-    );
-    assert_eq!(seen["cues"].as_array().unwrap().len(), 2, "{said}");
-    assert!(said.contains("Español"), "{said}");
+    serde_json::from_str(&said).unwrap()
 }

@@ -15,6 +15,7 @@ mod material;
 mod names;
 mod reads;
 mod recovery;
+mod remakes;
 #[path = "../media/sample.rs"]
 mod sample;
 mod sidecars;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use tgfs::media::playlist;
 use tgfs::model::{Track, TrackKind};
 
 use super::support::Built;
@@ -116,12 +117,7 @@ pub fn check(built: &Built) {
     }
     assert_eq!(targets.len(), 1, "one target duration for all [6.2.4]");
     for (index, track) in views.tracks.iter().enumerate() {
-        let video = matches!(track.kind, TrackKind::Video { .. });
-        let name = if video {
-            "video".to_owned()
-        } else {
-            format!("audio-{}", index + usize::from(!has_video(built)))
-        };
+        let name = playlist::track_name(views, index);
         check_track(built, track, &name);
     }
     check_rates(built, &master);
@@ -132,7 +128,13 @@ pub fn check(built: &Built) {
 }
 
 fn has_video(built: &Built) -> bool {
-    matches!(built.views.tracks[0].kind, TrackKind::Video { .. })
+    video(built).is_some()
+}
+
+/// Number of the first track with a picture.
+fn video(built: &Built) -> Option<usize> {
+    let mut tracks = built.views.tracks.iter();
+    tracks.position(|track| matches!(track.kind, TrackKind::Video { .. }))
 }
 
 fn check_track(built: &Built, track: &Track, name: &str) {
@@ -193,28 +195,31 @@ fn check_track(built: &Built, track: &Track, name: &str) {
 
 /// Where the leading track is first shown, in ticks of `track`.
 fn begin(built: &Built, track: &Track) -> u64 {
-    let lead = if has_video(built) { "video" } else { "audio-1" };
-    let first = parse(&built.read(&format!("{lead}/00001.m4s"))).first_shown;
+    let lead = video(built).unwrap_or(0);
+    let name = playlist::track_name(&built.views, lead);
+    let first = parse(&built.read(&format!("{name}/00001.m4s"))).first_shown;
     let ticks = u128::from(first) * u128::from(track.timescale)
-        / u128::from(built.views.tracks[0].timescale);
+        / u128::from(built.views.tracks[lead].timescale);
     u64::try_from(ticks).unwrap()
 }
 
 fn check_rates(built: &Built, master: &str) {
-    for line in master
-        .lines()
-        .filter(|line| line.starts_with("#EXT-X-STREAM-INF"))
-    {
+    let lines: Vec<&str> = master.lines().collect();
+    let variants = lines.windows(2).map(|pair| (pair[0], pair[1]));
+    for (line, uri) in variants.filter(|(line, _)| line.starts_with("#EXT-X-STREAM-INF")) {
         let value = |key: &str| -> u64 {
             let rest = &line[line.find(key).unwrap() + key.len()..];
             rest.split(',').next().unwrap().parse().unwrap()
         };
         let (peak, average) = (value("BANDWIDTH="), value("AVERAGE-BANDWIDTH="));
         assert!(peak >= average && average > 0, "{line}");
-        assert!(
-            peak >= built.views.tracks[0].peak_bits || !has_video(built),
-            "{line}"
-        );
+        let tracks = (0..built.views.tracks.len())
+            .map(|index| (playlist::track_name(&built.views, index), index));
+        let lead = tracks
+            .into_iter()
+            .find(|(name, _)| uri == format!("{name}.m3u8"));
+        let (_, lead) = lead.unwrap_or_else(|| panic!("no track for {uri}"));
+        assert!(peak >= built.views.tracks[lead].peak_bits, "{line}");
         assert_eq!(has_video(built), line.contains("RESOLUTION="), "{line}");
     }
 }

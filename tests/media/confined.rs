@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tgfs::media::tool::{Ffmpeg, MediaTool};
-use tgfs::process::{CancelFlag, INPUT_PATH, Job, Launcher, Limits, Spawner};
+use tgfs::process::{CancelFlag, Devices, INPUT_PATH, Job, Launcher, Limits, Priority, Spawner};
 
 use super::support::*;
 
@@ -25,6 +25,8 @@ fn job(program: &str, args: &[&str], input: Option<PathBuf>) -> Job {
             wall: Duration::from_secs(60),
             memory: 4 << 30,
         },
+        priority: Priority::Usual,
+        devices: Devices::None,
         cancel: CancelFlag::default(),
     }
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use tgfs::media::build::{BuildOutcome, build_views};
+use tgfs::media::build::{Account, BuildOutcome, build_views, build_views_for};
+use tgfs::media::compat::Compat;
 use tgfs::media::error::MediaError;
 use tgfs::media::in_place;
 use tgfs::media::plan::CutPolicy;
@@ -89,6 +90,66 @@ pub fn build_with(tool: &Arc<dyn MediaTool>, source: &Path) -> Built {
         }
         other => panic!("{}: {other:?}", source.display()),
     }
+}
+
+/// With settings of its own, and what was done beside copying.
+pub fn build_as(source: &Path, policy: &CutPolicy, compat: Compat) -> (Built, Account) {
+    let directory = tempfile::tempdir().unwrap();
+    let derived = directory.path().join("derived");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let tool = tool();
+    let files = (source, derived.as_path());
+    let building = build_views_for(&tool, files, (policy, compat), &|_| {});
+    let BuildOutcome::Ready(views, account) = runtime.block_on(building).unwrap() else {
+        panic!("{}", source.display());
+    };
+    let left = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, 1, "files left behind");
+    let built = Built {
+        source: source.to_path_buf(),
+        views: *views,
+        directory,
+    };
+    (built, *account)
+}
+
+/// When each picture is shown, in ticks of 1/90000 s, and its digest.
+pub fn pictures(input: &Path) -> Vec<(i64, String)> {
+    let (text, complaints) = ffmpeg(&[
+        "-copyts",
+        "-i",
+        input.to_str().unwrap(),
+        "-map",
+        "0:v:0",
+        "-vsync",
+        "0",
+        "-enc_time_base",
+        "1/90000",
+        "-f",
+        "framemd5",
+        "-",
+    ]);
+    assert_eq!(complaints, "", "{}", input.display());
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+            (fields[2].parse().unwrap(), fields[5].to_owned())
+        })
+        .collect()
+}
+
+/// Init and segments of a track as MPEG-TS in one file.
+pub fn join_transport(built: &Built, track: &str) -> PathBuf {
+    let path = built.directory.path().join(format!("{track}.ts"));
+    let mut file = File::create(&path).unwrap();
+    for part in built.files(&format!("ts/{track}")) {
+        file.write_all(&built.read(&part)).unwrap();
+    }
+    path
 }
 
 pub fn build(source: &Path) -> Built {

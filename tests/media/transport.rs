@@ -1,9 +1,8 @@
 //! The same film as MPEG-TS: what comes out of it is what is in the file, its packets are in order,
 //! and ffmpeg 5.1 seeks in it.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use tgfs::media::views::{self, ViewBody, ViewNode};
@@ -12,16 +11,6 @@ use tgfs::model::{ByteRange, TrackKind};
 use super::support::*;
 
 const PACKET: usize = 188;
-
-/// All segments of a track in one file.
-fn join(built: &Built, track: &str) -> PathBuf {
-    let path = built.directory.path().join(format!("{track}.ts"));
-    let mut file = File::create(&path).unwrap();
-    for part in built.files(&format!("ts/{track}")) {
-        file.write_all(&built.read(&part)).unwrap();
-    }
-    path
-}
 
 /// What a packet says of itself.
 struct Packet<'a> {
@@ -132,7 +121,7 @@ fn packets_equal(name: &str, tracks: &[(&str, &str, &str, &str)]) -> Built {
         } else {
             "0:a:0"
         };
-        let found = packets(&join(&built, track), kind, of_transport);
+        let found = packets(&join_transport(&built, track), kind, of_transport);
         assert!(!expected.is_empty());
         assert_eq!(
             found.len(),
@@ -207,7 +196,10 @@ fn frames_and_their_times_are_those_of_the_film() {
             }
         }
         let delay = |video: f64, audio: f64| audio - video;
-        let (video, audio) = (join(&built, "video"), join(&built, "audio-1"));
+        let (video, audio) = (
+            join_transport(&built, "video"),
+            join_transport(&built, "audio-1"),
+        );
         let served = delay(first_time(&video, "v:0"), first_time(&audio, "a:0"));
         let source = delay(
             first_time(&built.source, "v:0"),

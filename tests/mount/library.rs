@@ -9,6 +9,7 @@ use tgfs::cache::{BlockCache, DiskLimits, DiskStore, Eviction, Tiers};
 use tgfs::index::{Index, IndexError, OpenReport, Owner};
 use tgfs::ingest::publisher::Publisher;
 use tgfs::ingest::{Ingest, IngestParts, IngestSettings, Workers};
+use tgfs::media::compat::Compat;
 use tgfs::media::plan::CutPolicy;
 use tgfs::media::tool::Ffmpeg;
 use tgfs::process::Launcher;
@@ -179,6 +180,7 @@ impl Library {
         let settings = IngestSettings {
             pack_bytes: with.pack_bytes,
             cuts: CutPolicy::default(),
+            compat: Compat::Off,
         };
         let ingest = Ingest::start(parts, settings, Workers::Running).unwrap();
         let parts = VfsParts {

@@ -11,6 +11,7 @@
 mod client;
 #[path = "../http/daemon.rs"]
 mod daemon;
+mod encoded;
 mod faithful;
 #[path = "../http/film.rs"]
 mod film;

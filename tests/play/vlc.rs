@@ -108,7 +108,7 @@ impl Drop for Vlc {
 }
 
 /// VLC refuses to run as root.
-fn command(home: &TempDir) -> Command {
+pub fn command(home: &TempDir) -> Command {
     if !nix::unistd::geteuid().is_root() {
         return Command::new("cvlc");
     }

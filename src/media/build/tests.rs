@@ -218,6 +218,7 @@ fn a_failed_pass_leaves_nothing() {
             source: path,
             derived: directory.path().join("derived"),
             policy: CutPolicy::default(),
+            compat: Compat::Off,
             cancel: CancelFlag::default(),
         };
         if let Err(error) = job.run(&|_| {}) {

@@ -147,6 +147,7 @@ fn rendition(
             channels,
             ..stream.clone()
         },
+        encoded: Vec::new(),
     }))
 }
 

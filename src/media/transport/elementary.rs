@@ -2,6 +2,7 @@
 //! unit delimiters and parameter sets (ITU-T H.264 annex B; H.222.0 §2.14 wants delimiters), AAC
 //! with ADTS headers (ISO/IEC 14496-3 §1.A.2), other audio as it is.
 
+use crate::media::avc as sets;
 use crate::media::boxes::{self, BoxAt, be16, be32};
 use crate::media::esds;
 
@@ -182,6 +183,12 @@ impl Elementary {
 fn pictures(coding: Coding, parameter_sets: &[u8], sample: &[u8], output: &mut Vec<u8>) {
     let kinds = || units(sample).filter_map(|unit| unit.first().map(|first| coding.kind(*first)));
     let brings_sets = kinds().any(|kind| coding.is_parameter_set(kind));
+    // Of several, those of this picture: some players take each set for a new beginning.
+    let own = match coding {
+        Coding::Avc if !brings_sets => sets::sets_for(parameter_sets, units(sample)),
+        _ => None,
+    };
+    let parameter_sets = own.as_deref().unwrap_or(parameter_sets);
     let mut missing: &[u8] = if brings_sets { &[] } else { parameter_sets };
     if !kinds().next().is_some_and(|kind| coding.is_delimiter(kind)) {
         output.extend_from_slice(coding.delimiter());

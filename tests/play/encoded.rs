@@ -1,0 +1,48 @@
+//! Across parts that were encoded again, players must play as if nothing was.
+
+use std::process::Stdio;
+
+use crate::daemon::Daemon;
+use crate::film::prepared;
+use crate::material::need;
+use crate::vlc;
+
+/// What VLC's decoder complains of while it plays the whole, in real time.
+fn complaints(url: &str) -> Vec<String> {
+    need("cvlc", "vlc-bin vlc-plugin-base");
+    let home = tempfile::tempdir().unwrap();
+    let output = vlc::command(&home)
+        .args(["-I", "dummy", "-vv", "--play-and-exit", "--no-audio"])
+        .args(["--vout=dummy", url])
+        .env("HOME", home.path())
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("using video decoder module"), "{said}");
+    // It says so of the first picture too.
+    let is_usual = |line: &str| line.contains("Reinit context");
+    let is_complaint = |line: &&str| {
+        !is_usual(line)
+            && (line.contains("[h264 @")
+                || line.contains("decoder error")
+                || line.contains("avcodec error"))
+    };
+    said.lines()
+        .filter(is_complaint)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn vlc_decodes_across_encoded_parts() {
+    let daemon = Daemon::start_with(&[("TGFS_OVERSIZE", "reencode"), ("MAX_CHUNK_SIZE", "3MiB")]);
+    let path = prepared("large.mkv");
+    daemon.run(&["upload", "--to", "/", path.to_str().unwrap()]);
+    daemon.run(&["status", "--wait", "/large.mkv"]);
+    let url = format!("http://{}/playlist/local/large.m3u8", daemon.address());
+    assert_eq!(complaints(&url), [""; 0]);
+    let transport = format!("{url}?container=ts");
+    assert_eq!(complaints(&transport), [""; 0]);
+}
