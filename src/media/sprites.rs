@@ -226,7 +226,10 @@ fn start_afresh(sample: &mut [u8], length_bytes: usize) {
     const CRA: u8 = 21;
     const BLA: u8 = 16;
     let mut at = 0;
-    while let Some(length) = sample.get(at..at + length_bytes) {
+    while let Some(length) = sample
+        .get(at..at.saturating_add(length_bytes))
+        .filter(|length| !length.is_empty())
+    {
         let length = length
             .iter()
             .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
@@ -258,7 +261,9 @@ impl Frames<'_> {
                 missing,
                 content,
             } => {
-                let (front, back) = data.split_at_mut(missing as usize);
+                let (front, back) = data
+                    .split_at_mut_checked(missing as usize)
+                    .ok_or(io::ErrorKind::InvalidData)?;
                 self.derived.read_exact_at(front, derived)?;
                 self.content.read_exact_at(back, content)?;
             }
