@@ -225,7 +225,7 @@ fn stands_alone(video: &Made, sample: usize) -> bool {
 fn start_afresh(sample: &mut [u8], length_bytes: usize) {
     const CRA: u8 = 21;
     const BLA: u8 = 16;
-    let mut at = 0;
+    let mut at = 0_usize;
     while let Some(length) = sample
         .get(at..at.saturating_add(length_bytes))
         .filter(|length| !length.is_empty())
