@@ -29,7 +29,7 @@ use super::{cue, header, init};
 const SHORTEST: f64 = 60.0;
 /// Seconds between pictures, where the film has key frames and is no longer than it may be.
 const INTERVAL: f64 = 10.0;
-/// Most pictures of one film: a picture costs 10 to 20 ms, see MEDIA.md.
+/// Most pictures of one film: a picture of 1080p costs 10 ms, see MEDIA.md.
 const MAX_PICTURES: usize = 240;
 /// Most bytes of the key frames that are decoded: those of 240 pictures in 4K.
 const MAX_SOURCE: u64 = 256 << 20;
