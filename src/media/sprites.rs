@@ -213,11 +213,11 @@ fn is_hevc(video: &Made) -> bool {
 }
 
 /// Whether a key frame can be decoded behind any other. H.264's recovery points cannot: by the numbers
-/// of their pictures a decoder puts them out in another order, or not at all.
+/// of their pictures a decoder puts them out in another order, or not at all. MPEG-2, MPEG-4 and VC-1
+/// do not say which of theirs can.
 fn stands_alone(video: &Made, sample: usize) -> bool {
     let collected = &video.collected;
-    !collected.description.codec.starts_with("avc1")
-        || collected.dependent_keys.binary_search(&sample).is_err()
+    is_hevc(video) || collected.dependent_keys.binary_search(&sample).is_err()
 }
 
 /// Makes HEVC's CRA pictures BLA ones (table 7-1: 21 and 16), which have the same head and begin a
