@@ -29,7 +29,7 @@ use super::{cue, header, init};
 const SHORTEST: f64 = 60.0;
 /// Seconds between pictures, where the film has key frames and is no longer than it may be.
 const INTERVAL: f64 = 10.0;
-/// Most pictures of one film: a picture costs 10 to 20 ms, see MEDIA.md.
+/// Most pictures of one film: a picture of 1080p costs 10 ms, see MEDIA.md.
 const MAX_PICTURES: usize = 240;
 /// Most bytes of the key frames that are decoded: those of 240 pictures in 4K.
 const MAX_SOURCE: u64 = 256 << 20;
@@ -213,11 +213,11 @@ fn is_hevc(video: &Made) -> bool {
 }
 
 /// Whether a key frame can be decoded behind any other. H.264's recovery points cannot: by the numbers
-/// of their pictures a decoder puts them out in another order, or not at all.
+/// of their pictures a decoder puts them out in another order, or not at all. MPEG-2, MPEG-4 and VC-1
+/// do not say which of theirs can.
 fn stands_alone(video: &Made, sample: usize) -> bool {
     let collected = &video.collected;
-    !collected.description.codec.starts_with("avc1")
-        || collected.dependent_keys.binary_search(&sample).is_err()
+    is_hevc(video) || collected.dependent_keys.binary_search(&sample).is_err()
 }
 
 /// Makes HEVC's CRA pictures BLA ones (table 7-1: 21 and 16), which have the same head and begin a
@@ -225,8 +225,11 @@ fn stands_alone(video: &Made, sample: usize) -> bool {
 fn start_afresh(sample: &mut [u8], length_bytes: usize) {
     const CRA: u8 = 21;
     const BLA: u8 = 16;
-    let mut at = 0;
-    while let Some(length) = sample.get(at..at + length_bytes) {
+    let mut at = 0_usize;
+    while let Some(length) = sample
+        .get(at..at.saturating_add(length_bytes))
+        .filter(|length| !length.is_empty())
+    {
         let length = length
             .iter()
             .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
@@ -258,7 +261,9 @@ impl Frames<'_> {
                 missing,
                 content,
             } => {
-                let (front, back) = data.split_at_mut(missing as usize);
+                let (front, back) = data
+                    .split_at_mut_checked(missing as usize)
+                    .ok_or(io::ErrorKind::InvalidData)?;
                 self.derived.read_exact_at(front, derived)?;
                 self.content.read_exact_at(back, content)?;
             }

@@ -137,19 +137,6 @@ fn a_cue_names_the_picture_that_the_film_shows_then() {
         "-c:v", "libx265", "-preset", "ultrafast",
         "-x265-params", "log-level=error:keyint=30:min-keyint=30:bframes=3:open-gop=1",
     ]), 90);
-    let mpeg2 = [
-        "-c:v",
-        "mpeg2video",
-        "-b:v",
-        "1M",
-        "-bf",
-        "2",
-        "-g",
-        "15",
-        "-r",
-        "25",
-    ];
-    check_pictures(&film("mpeg2.ts", "320x180", &mpeg2), 90);
     let vp9 = [
         "-c:v",
         "libvpx-vp9",
