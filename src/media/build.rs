@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::model::Views;
-use crate::process::CancelFlag;
+use crate::process::{CancelFlag, Exit};
 
 use super::collect::{Bytes, Collected, Collector, DerivedWriter};
 use super::compat::{self, Compat, RenditionOutcome};
@@ -155,14 +155,17 @@ impl Job {
         let mut search = Search::new(file)?;
         let mut derived = DerivedWriter::create(&self.derived)?;
         let mut notes = selection.notes.clone();
-        let is_stream = container == Container::MpegTs;
-        if is_stream && self.compat != Compat::Off {
-            // The rendition then is all the video: beside it, the original would be a copy of the film.
-            selection.foreign = selection.foreign.or(selection.video.take());
-        }
-        if is_stream && selection.video.is_some() {
+        if container == Container::MpegTs && selection.video.is_some() {
+            let before = derived.len();
             let of = (&source, &mut search);
             match in_place::make(self, of, &probe, &selection, &mut derived, progress)? {
+                Ok((views, _)) if self.compat != Compat::Off && compat::is_wanted(&views) => {
+                    // The rendition will be all the video: the original beside it would be a copy
+                    // of the film.
+                    selection.foreign = selection.video.take();
+                    derived.cut_to(before)?;
+                    search.restart();
+                }
                 Ok((views, ten_passes)) => {
                     derived.finish()?;
                     progress(search.source_len());
@@ -369,12 +372,30 @@ impl Job {
         policy: &dyn Fn(usize, &MovieTrack) -> Bytes,
         progress: &dyn Fn(u64),
     ) -> Result<Result<(Movie, Vec<Collected>), String>, MediaError> {
+        let mut collector = Collector::new(search, derived, self.derived.clone(), policy, progress);
+        let exit = match self.mux(container, task, &mut collector, "ffmpeg cannot remux it")? {
+            Ok(exit) => exit,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        Ok(collector
+            .finish()?
+            .ok_or_else(|| probe::first_line(&exit.stderr, "it holds not one whole frame")))
+    }
+
+    /// Runs the tool and gives its fragments to `sink`; the inner error says why they are no use:
+    /// what the tool complains of, else `otherwise`.
+    pub(super) fn mux(
+        &self,
+        container: Container,
+        task: &Task,
+        sink: &mut impl fmp4::Sink,
+        otherwise: &str,
+    ) -> Result<Result<Exit, String>, MediaError> {
         let output = self
             .tool
             .start(&self.source, container, task, &self.cancel)?;
         let mut output = BufReader::with_capacity(1 << 20, output);
-        let mut collector = Collector::new(search, derived, self.derived.clone(), policy, progress);
-        let read = fmp4::read(&mut output, &mut collector);
+        let read = fmp4::read(&mut output, sink);
         let exit = output.into_inner().finish();
         // Our own trouble first: a full disk makes the tool fail too, with a broken pipe.
         if let Err(error) = &read
@@ -386,15 +407,10 @@ impl Job {
         probe::check_ran(&exit)?;
         // Its output is cut off then, so what reading said does not matter.
         if !exit.is_success() {
-            return Ok(Err(probe::first_line(
-                &exit.stderr,
-                "ffmpeg cannot remux it",
-            )));
+            return Ok(Err(probe::first_line(&exit.stderr, otherwise)));
         }
         read?;
-        Ok(collector
-            .finish()?
-            .ok_or_else(|| probe::first_line(&exit.stderr, "it holds not one whole frame")))
+        Ok(Ok(exit))
     }
 }
 

@@ -10,7 +10,7 @@ use super::collect::{Bytes, Collected, Collector, DerivedWriter};
 use super::encode::{Encoder, Extent, Rendition, Tones};
 use super::error::{MediaError, MediaErrorKind};
 use super::film::{Film, Made};
-use super::fmp4::{self, Movie, MovieTrack, Sample, Sink};
+use super::fmp4::{Movie, MovieTrack, Sample, Sink};
 use super::probe::{self, Stream};
 use super::search::Search;
 use super::select::{NO_PLACE, Selection};
@@ -275,10 +275,6 @@ impl Work<'_> {
     ) -> Result<Result<Made, String>, MediaError> {
         let job = self.job;
         let task = Task::EncodeVideo(rendition.clone());
-        let output = job
-            .tool
-            .start(&job.source, self.container, &task, &job.cancel)?;
-        let mut output = std::io::BufReader::with_capacity(1 << 20, output);
         let policy = |_: usize, _: &MovieTrack| Bytes::MadeAlone;
         let len = self.search.source_len();
         let collector = Collector::new(
@@ -295,22 +291,11 @@ impl Work<'_> {
             len,
             progress: self.progress,
         };
-        let read = fmp4::read(&mut output, &mut timed);
-        let exit = output.into_inner().finish();
-        if let Err(error) = &read
-            && error.is_retryable()
+        if let Err(reason) =
+            job.mux(self.container, &task, &mut timed, "ffmpeg cannot encode it")?
         {
-            return Err(error.clone());
+            return Ok(Err(reason));
         }
-        let exit = exit?;
-        probe::check_ran(&exit)?;
-        if !exit.is_success() {
-            return Ok(Err(probe::first_line(
-                &exit.stderr,
-                "ffmpeg cannot encode it",
-            )));
-        }
-        read?;
         let nothing = || Ok(Err("ffmpeg encoded not one frame".to_owned()));
         let Some((movie, tracks)) = timed.collector.finish()? else {
             return nothing();

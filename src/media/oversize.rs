@@ -99,10 +99,7 @@ pub(super) fn reencode(
     }
     film.encoded = done.iter().map(|group| group.samples.clone()).collect();
     if let Some(reason) = kept.first() {
-        notes.push(match kept.len() {
-            1 => format!("a part above MAX_CHUNK_SIZE is kept as it is: {reason}"),
-            count => format!("{count} parts above MAX_CHUNK_SIZE are kept as they are: {reason}"),
-        });
+        notes.push(note_of(kept.len(), reason));
     }
     Ok(done)
 }
@@ -125,6 +122,14 @@ fn groups(samples: &[Sample]) -> Vec<Range<usize>> {
 }
 
 /// Bytes of a segment of these.
+/// What is said of so many groups that stay as they are.
+pub(super) fn note_of(kept: usize, reason: &str) -> String {
+    match kept {
+        1 => format!("a part above MAX_CHUNK_SIZE is kept as it is: {reason}"),
+        count => format!("{count} parts above MAX_CHUNK_SIZE are kept as they are: {reason}"),
+    }
+}
+
 fn bytes_of(samples: &[Sample]) -> u64 {
     let data: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
     header::size(samples) + data

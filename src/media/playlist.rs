@@ -203,14 +203,7 @@ fn audio_media(text: &mut String, views: &Views, group: &str, tracks: &[usize], 
         let track = &views.tracks[index];
         let name = names.unique(&track.title, &track.language, place);
         let flag = if place == default { "YES" } else { "NO" };
-        let _infallible = write!(
-            text,
-            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{group}\",NAME=\"{name}\",LANGUAGE=\"{}\",DEFAULT={flag},AUTOSELECT=YES",
-            track.language
-        );
-        if let TrackKind::Audio { channels, .. } = track.kind {
-            let _infallible = write!(text, ",CHANNELS=\"{channels}\"");
-        }
+        audio_line(text, (group, &name, flag), track);
         let _infallible = writeln!(text, ",URI=\"{}\"", uri(uris, &track_name(views, index)));
     }
 }
@@ -242,6 +235,22 @@ fn renditions_of<'a>(views: &'a Views, joined: &'a [Joined]) -> Vec<Rendition<'a
         subtitle: &one.subtitle,
     });
     own.chain(joined).collect()
+}
+
+/// Up to the address of its playlist. `flag` is DEFAULT: `YES` once in a group.
+pub(super) fn audio_line(
+    text: &mut String,
+    (group, name, flag): (&str, &str, &str),
+    track: &Track,
+) {
+    let _infallible = write!(
+        text,
+        "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{group}\",NAME=\"{name}\",LANGUAGE=\"{}\",DEFAULT={flag},AUTOSELECT=YES",
+        track.language
+    );
+    if let TrackKind::Audio { channels, .. } = track.kind {
+        let _infallible = write!(text, ",CHANNELS=\"{channels}\"");
+    }
 }
 
 /// What a variant says of them.

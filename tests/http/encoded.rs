@@ -31,11 +31,11 @@ fn master(daemon: &Daemon, id: &str) -> String {
     reply.text()
 }
 
-/// Waits until the film has a rendition; the steps that were shown meanwhile, each with the film's state.
+/// Waits until the film has a rendition in H.264; the steps that were shown meanwhile, each with the film's state.
 fn wait_for_rendition(daemon: &Daemon, id: &str) -> Vec<(String, String)> {
     let begun = Instant::now();
     let mut steps = Vec::new();
-    while !master(daemon, id).contains("/video-2.m3u8") {
+    while !master(daemon, id).contains("avc1.64") {
         let status = daemon.run(&["status", "--json"]);
         let status: serde_json::Value = serde_json::from_str(&status).unwrap();
         for job in status["jobs"].as_array().unwrap() {
@@ -80,7 +80,9 @@ fn video_that_browsers_refuse_plays_in_chromium() {
         assert!(steps.contains(&encoding), "{name}: {steps:?}");
         daemon.run(&["status", "--wait"]);
         let after = master(daemon, &id);
-        assert!(after.contains("avc1.64"), "{after}");
+        // Beside the ranges of a transport stream, the original would be a copy of it.
+        let is_beside = after.contains("/video-2.m3u8");
+        assert_eq!(is_beside, name == "hevc.mkv", "{after}");
         let uris: Vec<&str> = after
             .lines()
             .filter(|line| line.starts_with("http"))

@@ -4,7 +4,7 @@ use tgfs::media::build::{Account, BuildOutcome};
 use tgfs::media::compat::{Compat, Hardware, RenditionOutcome, is_reason, is_wanted};
 use tgfs::media::plan::CutPolicy;
 use tgfs::media::views;
-use tgfs::model::TrackKind;
+use tgfs::model::{Track, TrackKind};
 
 use super::check::check;
 use super::support::*;
@@ -36,7 +36,7 @@ fn variants(master: &str) -> Vec<(String, String)> {
 
 #[test]
 fn a_rendition_follows_the_film_segment_by_segment() {
-    for (name, has_transport) in [("hevc.mkv", true), ("mpeg2.ts", false), ("old.avi", false)] {
+    for (name, has_transport) in [("hevc.mkv", true), ("old.avi", false)] {
         let source = film(name);
         let plain = build(&source);
         assert!(is_wanted(&plain.views), "{name}");
@@ -168,6 +168,44 @@ fn what_browsers_play_gets_none() {
         let plain = build(&film(name));
         assert_eq!(plain.views.map_digest, built.views.map_digest, "{name}");
     }
+}
+
+/// Beside ranges of it, a rendition would bring a copy of the film; so it is all there is, and what browsers
+/// play stays ranges.
+#[test]
+fn a_transport_stream_becomes_its_rendition() {
+    let plain = build(&film("mpeg2.ts"));
+    assert!(plain.views.in_place.is_some() && is_wanted(&plain.views));
+    let (built, account) = build_compat("mpeg2.ts", Hardware::None);
+    assert_eq!(account.rendition, RenditionOutcome::Made);
+    assert!(built.views.in_place.is_none());
+    let videos: Vec<&Track> = built
+        .views
+        .tracks
+        .iter()
+        .filter(|track| matches!(track.kind, TrackKind::Video { .. }))
+        .collect();
+    assert_eq!(videos.len(), 1);
+    assert!(
+        videos[0].codec.starts_with("avc1.64"),
+        "{}",
+        videos[0].codec
+    );
+    let note = built.views.note.as_deref().unwrap_or_default();
+    assert!(note.contains("the file has it in mpeg2video"), "{note}");
+    check(&built);
+    let (of_film, of_rendition) = (
+        pictures(&film("mpeg2.ts")).len(),
+        pictures(&built.join("video")).len(),
+    );
+    assert!(
+        of_film.abs_diff(of_rendition) <= 1,
+        "{of_film} {of_rendition}"
+    );
+
+    let (built, account) = build_compat("dvb.ts", Hardware::None);
+    assert_eq!(account.rendition, RenditionOutcome::NotWanted);
+    assert!(built.views.in_place.is_some());
 }
 
 /// MP4 does not carry VP8: without a rendition there is no HLS, with one the film is that.

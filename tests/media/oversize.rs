@@ -153,7 +153,8 @@ fn edit_lists_and_smaller_caps_change_no_time() {
 fn what_has_no_place_for_it_is_kept_and_says_so() {
     for (name, cap, why) in [
         ("hevc.mkv", 100 << 10, "only H.264"),
-        ("dvb.ts", 1 << 20, "parameter sets"),
+        ("dvb.ts", 1 << 20, "a range of the file"),
+        ("padded-dvb.ts", 1 << 20, "parameter sets"),
         ("old.avi", 50 << 10, "only H.264"),
     ] {
         let (kept, _) = build_with_cap(name, Oversize::Keep, cap);

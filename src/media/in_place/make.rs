@@ -9,7 +9,8 @@ use crate::media::build::Job;
 use crate::media::collect::DerivedWriter;
 use crate::media::error::MediaError;
 use crate::media::film::{self, Film};
-use crate::media::plan::{self, Group, TenPasses};
+use crate::media::oversize;
+use crate::media::plan::{self, Group, Oversize, TenPasses};
 use crate::media::probe::{Probe, Stream};
 use crate::media::search::Search;
 use crate::media::select::Selection;
@@ -68,6 +69,11 @@ pub(in crate::media) fn make(
     let cuts: Vec<usize> = plan::choose(&groups, &job.policy);
     let line = line(&found, &cuts, zero);
     let mut notes = selection.notes.clone();
+    let cap = job.policy.cap_bytes;
+    let large = groups.iter().filter(|group| group.bytes > cap).count();
+    if job.policy.oversize == Oversize::Reencode && cap > 0 && large > 0 {
+        notes.push(oversize::note_of(large, "it is a range of the file"));
+    }
     let renditions = sound::make(
         job,
         search,

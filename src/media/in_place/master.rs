@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::media::playlist::{self, Form, MasterUris, Rendition, track_name};
-use crate::model::{InPlace, Track, TrackKind, Views};
+use crate::model::{InPlace, Track, Views};
 
 /// Sound of a rendition.
 enum Source<'a> {
@@ -98,14 +98,7 @@ fn list(text: &mut String, views: &Views, group: &str, all: &[Source<'_>], uris:
         let track = track(source);
         let name = names.unique(&track.title, &track.language, place);
         let flag = if place == default { "YES" } else { "NO" };
-        let _infallible = write!(
-            text,
-            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{group}\",NAME=\"{name}\",LANGUAGE=\"{}\",DEFAULT={flag},AUTOSELECT=YES",
-            track.language
-        );
-        if let TrackKind::Audio { channels, .. } = track.kind {
-            let _infallible = write!(text, ",CHANNELS=\"{channels}\"");
-        }
+        playlist::audio_line(text, (group, &name, flag), &track);
         if let Source::Beside(index) = source {
             let uri = playlist::uri(uris, &track_name(views, *index));
             let _infallible = write!(text, ",URI=\"{uri}\"");
