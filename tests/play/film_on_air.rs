@@ -19,6 +19,8 @@ pub struct Film {
     pub error: Option<String>,
     pub has_picture: bool,
     pub has_sound: bool,
+    /// Whether its segments are ranges of the file, with all sound in them.
+    pub is_in_place: bool,
     /// Whether decoders may complain: of damage, or of pictures that a seek leaves behind.
     pub may_complain: bool,
     pub is_damaged: bool,
@@ -58,6 +60,7 @@ impl Film {
             has_views,
             error: listed["error"].as_str().map(str::to_owned),
             has_picture: picture.is_some(),
+            is_in_place: lead.contains(".ts"),
             has_sound: sound.is_some(),
             may_complain: matches!(source.says, Says::Damaged(_) | Says::Lacks(_)),
             is_damaged: matches!(source.says, Says::Damaged(_)),
