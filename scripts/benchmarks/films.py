@@ -114,8 +114,8 @@ def views(run):
     said = subprocess.run([f"{run.programs}/tgfs", "plan", "--json", film], check=True, capture_output=True, text=True)
     plan = json.loads(said.stdout)
     plan = plan[0] if isinstance(plan, list) else plan
-    sound = sum(track["derived"] for track in plan["tracks"] if track["kind"] == "audio")
-    picture = [track for track in plan["tracks"] if track["kind"] == "video"]
+    sound = sum(track["derived"] for track in plan["tracks"] if track["kind"].startswith("audio"))
+    picture = [track for track in plan["tracks"] if track["kind"].startswith("video")]
     beside = plan["derived_bytes"] - sound
     return [{"MB": plan["size"] / 1e6, "video mapped %": 100 * sum(track["mapped"] for track in picture) /
              sum(track["mapped"] + track["derived"] for track in picture), "audio MB": sound / 1e6,

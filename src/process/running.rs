@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
@@ -16,6 +17,9 @@ use super::{CancelFlag, Limits, ProcessError};
 /// Bytes of standard error that are kept; the rest is read and dropped (a damaged film makes
 /// ffmpeg print thousands of lines).
 const MAX_STDERR: usize = 16 * 1024;
+/// Bytes of the pipe that output comes through: the most that the kernel gives everybody. With its usual
+/// 64 KiB, tool and reader mostly wake each other.
+const PIPE_BYTES: i32 = 1 << 20;
 /// How often limits are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -114,6 +118,10 @@ impl Running {
             }),
             ended: Condvar::new(),
         });
+        if let Some(stdout) = &child.stdout {
+            // A smaller one only takes longer.
+            let _ = fcntl(stdout, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
+        }
         let stderr = child.stderr.take().map(|pipe| {
             let shared = Arc::clone(&shared);
             std::thread::spawn(move || collect_stderr(pipe, &shared))
