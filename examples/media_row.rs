@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::sys::resource::{Usage, UsageWho, getrusage};
-use tgfs::media::plan::CutPolicy;
-use tgfs::media::report::plan_report;
+use tgfs::media::build::cuts::CutPolicy;
+use tgfs::media::build::report::plan_report;
 use tgfs::media::tool::{Ffmpeg, MediaTool};
 use tgfs::process::Launcher;
 

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use tgfs::media::plan::{CutPolicy, Group, choose};
+use tgfs::media::build::cuts::{CutPolicy, Group, choose};
 
 const ROUNDS: usize = 21;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
 
 use crate::control::Response;
-use crate::media::name::is_media_name;
+use crate::media::inspect::name::is_media_name;
 use crate::model::{ErrorKind, FsError, Name, TreePath};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{ForeignDocument, Reach, Remote, RemoteError, fetch_table};

@@ -15,8 +15,8 @@ use crate::config::{
 use crate::index::{Index, Owner};
 use crate::ingest::publisher::Publisher;
 use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
-use crate::media::compat::{Compat, Hardware};
-use crate::media::plan::{CutPolicy, Oversize};
+use crate::media::build::cuts::{CutPolicy, Oversize};
+use crate::media::build::rendition::{Compat, Hardware};
 use crate::media::tool::Ffmpeg;
 use crate::process::Launcher;
 use crate::read::{AheadLimits, Reader};

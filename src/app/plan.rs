@@ -10,7 +10,7 @@ use crate::config::{CompatVideo, Config};
 use crate::control::{
     PlanCuts, PlanReport, PlanSegmentKind, PlanSegments, PlanTenPasses, PlanTrack,
 };
-use crate::media::report::{self, TrackReport};
+use crate::media::build::report::{self, TrackReport};
 use crate::media::tool::{Ffmpeg, MediaTool};
 use crate::process::Launcher;
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::Shared;
-use crate::media::captions::{self, Read};
+use crate::media::subtitles::{self, Read};
 use crate::model::{
     Blob, BlobId, Captions, Entry, ErrorKind, FileContent, FsError, FsResult, ViewsState,
 };
@@ -24,7 +24,7 @@ impl Shared {
         if content.size == 0 {
             return refused("the file is empty");
         }
-        if content.size > captions::MAX_FILE {
+        if content.size > subtitles::MAX_FILE {
             return refused("the file is larger than subtitles ever are");
         }
         let source = match self.plain_file(entry, content).await {
@@ -35,7 +35,7 @@ impl Shared {
         let name = entry.name.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let bytes = std::fs::read(path)?;
-            Ok::<_, std::io::Error>(captions::read(&name, &bytes))
+            Ok::<_, std::io::Error>(subtitles::read(&name, &bytes))
         });
         let read = match reading.await {
             Ok(read) => read?,

@@ -13,7 +13,7 @@ use super::openings::{self, Opening};
 use super::outgoing::{split, total};
 use super::packer::SHARED_BELOW_BYTES;
 use crate::failpoint;
-use crate::media::name::is_media_name;
+use crate::media::inspect::name::is_media_name;
 use crate::model::{
     Blob, BlobId, ByteRange, Digest, EntryId, EntryKind, ErrorKind, Extent, ExtentSource,
     FileContent, FileState, FsError, FsResult, PackRef, PackSlice, Views, ViewsState,

@@ -33,8 +33,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::codec::{self, Kind, Record};
 use crate::index::Index;
-use crate::media::compat::Compat;
-use crate::media::plan::CutPolicy;
+use crate::media::build::cuts::CutPolicy;
+use crate::media::build::rendition::Compat;
 use crate::media::tool::MediaTool;
 use crate::model::{
     BlobId, Entry, EntryId, EntryKind, ErrorKind, ExtentSource, FileContent, FsError, FsResult,

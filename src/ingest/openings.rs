@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::media::opening::opening_ranges;
-use crate::media::views::{Piece, assemble};
+use crate::media::hls::views::{Piece, assemble};
+use crate::media::inspect::opening::opening_ranges;
 use crate::model::{ByteRange, Views};
 use crate::remote::PackInput;
 use crate::spool::SpoolFile;

@@ -12,8 +12,8 @@ use super::owners::Owner;
 use super::remakes::Wish;
 use super::views::tell_cuts;
 use super::{Ingest, LANE_POLL, Shared, needed_blobs};
+use crate::media::build::rendition::{self, Compat, RenditionOutcome};
 use crate::media::build::{Account, BuildOutcome, build_views_for};
-use crate::media::compat::{self, Compat, RenditionOutcome};
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::model::{
     ByteRange, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileState, FsError, FsResult,
@@ -102,8 +102,8 @@ impl Shared {
             return;
         };
         let is_wanted = match &content.views {
-            ViewsState::Ready(views) => compat::is_wanted(views),
-            ViewsState::Unsupported(reason) => compat::is_reason(reason),
+            ViewsState::Ready(views) => rendition::is_wanted(views),
+            ViewsState::Unsupported(reason) => rendition::is_reason(reason),
             _ => false,
         };
         if is_wanted && self.settings.load().compat != Compat::Off {
@@ -139,10 +139,10 @@ impl Shared {
         let (is_durable, has_rendition, seconds) = match &content.views {
             ViewsState::Ready(views) => (
                 views.is_durable(),
-                compat::has_rendition(views),
+                rendition::has_rendition(views),
                 views.duration_ms / 1000,
             ),
-            ViewsState::Unsupported(reason) if compat::is_reason(reason) => (true, true, 0),
+            ViewsState::Unsupported(reason) if rendition::is_reason(reason) => (true, true, 0),
             _ => return Ok(Ended::Unwanted),
         };
         if content.version != version || matches!(content.state, FileState::Failed(_)) {
@@ -182,7 +182,7 @@ impl Shared {
         if let Ok(Some(BuildOutcome::Unsupported(reason))) = &outcome
             && compat == Compat::Off
             && settings.compat != Compat::Off
-            && compat::is_reason(reason)
+            && rendition::is_reason(reason)
         {
             outcome = self.build(&entry, files, settings.compat).await;
         }

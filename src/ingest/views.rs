@@ -12,9 +12,9 @@ use super::content::{Part, percent, slices_digest};
 use super::extents::ExtentList;
 use super::jobs::Lane;
 use crate::media::build::{Account, BuildOutcome, build_views};
-use crate::media::captions::is_captions_name;
 use crate::media::error::{MediaError, MediaErrorKind};
-use crate::media::name::is_media_name;
+use crate::media::inspect::name::is_media_name;
+use crate::media::subtitles::is_captions_name;
 use crate::model::{
     BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
     FileState, FsError, FsResult, Views, ViewsState,

@@ -11,42 +11,13 @@
 //! groups that are too large and `compat` a rendition for browsers, as `encode` says. `views` and `playlist` then answer from [`crate::model::Views`] alone.
 
 pub mod build;
-pub mod captions;
-pub mod compat;
-pub mod encode;
 pub mod error;
+pub mod hls;
 pub mod in_place;
-pub mod joined;
-pub mod name;
-pub mod opening;
-pub mod plan;
-pub mod playlist;
-pub mod report;
+pub mod inspect;
+pub mod subtitles;
 pub mod tool;
 pub mod transport;
-pub mod views;
 
-pub mod sniff;
-
-mod avc;
-mod beside;
-mod boxes;
-mod collect;
-mod cue;
-mod esds;
-mod film;
-mod fmp4;
-mod gate;
-mod header;
-mod iframes;
-mod init;
-mod language;
-mod nal;
-pub mod oversize;
-mod probe;
-mod record;
-mod search;
-mod select;
-mod sprites;
-mod subtitle;
-mod timeline;
+mod map;
+mod mp4;

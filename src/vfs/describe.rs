@@ -3,7 +3,7 @@
 use super::Inner;
 use crate::ingest::policy::{NamePolicy, name_policy};
 use crate::ingest::{JobProgress, Wish};
-use crate::media::views::THUMBNAILS;
+use crate::media::hls::views::THUMBNAILS;
 use crate::model::{
     Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsError, FsResult,
     Name, PublicState, Subtitle, SubtitleInfo, Timestamp, TrackKind, TreePath, Views, ViewsState,

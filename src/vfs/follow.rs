@@ -4,7 +4,7 @@
 use super::Inner;
 use super::files::needed;
 use super::open::FileHandle;
-use crate::media::views::Piece;
+use crate::media::hls::views::Piece;
 use crate::model::{Blob, BlobId, ByteRange, Extent, ExtentSource, FileContent};
 use crate::read::{Follower, Reach, Reader, Reading};
 

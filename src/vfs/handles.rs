@@ -9,7 +9,7 @@ use super::types::{Access, Caller, Existing, HandleId, Lasting, Mutability, Open
 use super::virtual_tree::VirtualNode;
 use super::{Target, Vfs, signals};
 use crate::index::NodeKind;
-use crate::media::name::is_media_name;
+use crate::media::inspect::name::is_media_name;
 use crate::model::{ErrorKind, FsError, FsResult};
 use crate::read::{Follower, Leaving};
 

@@ -11,10 +11,10 @@ use super::types::{Attr, FileKind, Lasting};
 use super::views::{ViewedFile, VirtualChild};
 use super::virtual_tree::VirtualNode;
 use crate::index::{Child, ChildKind};
-use crate::media::captions::is_captions_name;
-use crate::media::joined::{self, Found, Joined};
-use crate::media::name::is_media_name;
-use crate::media::views::{ViewEntry, ViewKind, ViewNode};
+use crate::media::hls::external_subtitles::{self, Found, Joined};
+use crate::media::hls::views::{ViewEntry, ViewKind, ViewNode};
+use crate::media::inspect::name::is_media_name;
+use crate::media::subtitles::is_captions_name;
 use crate::model::{
     Digest, Entry, EntryId, EntryKind, ErrorKind, FsResult, Ino, SubtitleInfo, ViewsState,
 };
@@ -53,9 +53,9 @@ impl Inner {
             true => Lasting::Changes,
             false => Lasting::AsLongAsTheMap,
         };
-        if joined::concerns(path) {
+        if external_subtitles::concerns(path) {
             let company = self.company(&file.entry)?;
-            match joined::find(views, &company.joined, path) {
+            match external_subtitles::find(views, &company.joined, path) {
                 Some(Found::OfFilm(node)) => {
                     let tag = match is_master {
                         true => format!("{tag}-{}", company.fingerprint()),
@@ -114,15 +114,15 @@ impl Inner {
         film: EntryId,
         path: &str,
     ) -> FsResult<Vec<(u64, VirtualChild)>> {
-        if !joined::concerns(path) {
+        if !external_subtitles::concerns(path) {
             return Ok(Vec::new());
         }
         let file = self.viewed(film)?;
         let company = self.company(&file.entry)?;
         let views = file.views()?;
         let found = match path {
-            "" => joined::entries(views, &company.joined),
-            _ => joined::entries_in(views, &company.joined, path).unwrap_or_default(),
+            "" => external_subtitles::entries(views, &company.joined),
+            _ => external_subtitles::entries_in(views, &company.joined, path).unwrap_or_default(),
         };
         let below = |entry: ViewEntry| {
             let path = match path {
@@ -218,7 +218,7 @@ impl Inner {
             EntryKind::Directory => None,
         });
         Ok(Company {
-            joined: joined::join(views, stem, read.collect()),
+            joined: external_subtitles::join(views, stem, read.collect()),
             entries,
         })
     }

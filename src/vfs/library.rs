@@ -18,7 +18,7 @@ use super::{Inner, PAGE, Target, Vfs, attributes};
 use crate::cache::Dropped;
 use crate::index::ChildKind;
 use crate::ingest::policy::{NamePolicy, name_policy};
-use crate::media::captions::is_captions_name;
+use crate::media::subtitles::is_captions_name;
 use crate::model::{
     CacheStats, Digest, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState,
     FsError, FsResult, Ino, JobInfo, PendingInfo, PublicState, TreePath, Views, ViewsState,

@@ -7,7 +7,7 @@ use super::types::{DirEntry, FileKind};
 use super::virtual_tree::{HLS_NAME, Marker, VirtualNode};
 use super::{Inner, PAGE, Target, Vfs};
 use crate::index::{Child, ChildKind, Node};
-use crate::media::name::is_media_name;
+use crate::media::inspect::name::is_media_name;
 use crate::model::{EntryId, ErrorKind, FsResult, Ino, Name};
 use crate::tree;
 

@@ -5,8 +5,8 @@ use super::virtual_tree::{HLS_NAME, VirtualNode};
 use super::{Inner, Target, Vfs};
 use crate::index::{ChildKind, Node};
 use crate::ingest::policy::{NamePolicy, name_policy};
-use crate::media::captions::is_captions_name;
-use crate::media::name::is_media_name;
+use crate::media::inspect::name::is_media_name;
+use crate::media::subtitles::is_captions_name;
 use crate::model::{
     Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Ino, Name,
 };

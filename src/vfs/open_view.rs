@@ -7,9 +7,9 @@ use tokio::sync::OnceCell;
 use super::follow::follow_view;
 use super::views::ViewedFile;
 use crate::ingest::extents::ExtentList;
+use crate::media::hls::views::{self, MapError, MappedSegment, Piece, ViewBody, ViewFile};
 use crate::media::in_place::{self, Picker};
 use crate::media::transport::Layout;
-use crate::media::views::{self, MapError, MappedSegment, Piece, ViewBody, ViewFile};
 use crate::model::{
     Blob, ByteRange, ErrorKind, Extent, ExtentSource, FileContent, FsError, FsResult, Pieces,
 };

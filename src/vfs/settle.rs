@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::Vfs;
 use super::draft::Draft;
 use crate::ingest::policy::{NamePolicy, name_policy};
-use crate::media::captions::is_captions_name;
-use crate::media::name::is_media_name;
+use crate::media::inspect::name::is_media_name;
+use crate::media::subtitles::is_captions_name;
 use crate::model::{EntryId, EntryKind, ErrorKind, FileState, FsResult, ViewsState};
 
 /// How long the settling task sleeps when nothing waits.

@@ -10,8 +10,8 @@ use super::types::{Attr, FileKind, Lasting};
 use super::virtual_tree::{Marker, VirtualNode};
 use super::{Inner, attributes};
 use crate::index::{ChildKind, NodeKind};
-use crate::media::name::is_media_name;
-use crate::media::views::{self, ViewFile, ViewNode};
+use crate::media::hls::views::{self, ViewFile, ViewNode};
+use crate::media::inspect::name::is_media_name;
 use crate::model::{
     Blob, Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Name, Purpose,
     Views, ViewsState,

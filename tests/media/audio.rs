@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tgfs::media::error::MediaError;
-use tgfs::media::sniff::Container;
+use tgfs::media::inspect::sniff::Container;
 use tgfs::media::tool::{Ffmpeg, MediaTool, Pick, Task, ToolOutput, Way};
 use tgfs::model::TrackKind;
 use tgfs::process::{CancelFlag, Launcher};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tgfs::media::playlist;
+use tgfs::media::hls::playlist;
 use tgfs::model::{Track, TrackKind};
 
 use super::support::Built;

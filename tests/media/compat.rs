@@ -1,9 +1,9 @@
 //! The rendition in H.264 of what browsers do not play.
 
+use tgfs::media::build::cuts::CutPolicy;
+use tgfs::media::build::rendition::{Compat, Hardware, RenditionOutcome, is_reason, is_wanted};
 use tgfs::media::build::{Account, BuildOutcome};
-use tgfs::media::compat::{Compat, Hardware, RenditionOutcome, is_reason, is_wanted};
-use tgfs::media::plan::CutPolicy;
-use tgfs::media::views;
+use tgfs::media::hls::views;
 use tgfs::model::{Track, TrackKind};
 
 use super::check::check;

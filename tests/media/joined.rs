@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tgfs::media::captions;
-use tgfs::media::joined::{self, Found, Joined};
-use tgfs::media::views::{Piece, ViewBody};
+use tgfs::media::hls::external_subtitles::{self, Found, Joined};
+use tgfs::media::hls::views::{Piece, ViewBody};
+use tgfs::media::subtitles;
 use tgfs::model::{Blob, BlobId, Captions, EntryId, Name};
 
 use super::support::*;
@@ -66,9 +66,9 @@ fn shown_at(segment: &str) -> f64 {
     origin / 90_000.0 + seconds
 }
 
-fn drop_beside(built: &Built, bytes: &[u8]) -> (Vec<Joined>, captions::Read) {
+fn drop_beside(built: &Built, bytes: &[u8]) -> (Vec<Joined>, subtitles::Read) {
     let name = Name::new("film.eng.srt").unwrap();
-    let read = captions::read(&name, bytes).unwrap();
+    let read = subtitles::read(&name, bytes).unwrap();
     let texts = Captions {
         derived: Blob {
             id: BlobId::random(),
@@ -82,13 +82,13 @@ fn drop_beside(built: &Built, bytes: &[u8]) -> (Vec<Joined>, captions::Read) {
         note: None,
     };
     let files = vec![(EntryId::ROOT, name, &texts)];
-    (joined::join(&built.views, b"film", files), read)
+    (external_subtitles::join(&built.views, b"film", files), read)
 }
 
 fn joined_segment(built: &Built, bytes: &[u8]) -> String {
     let (list, read) = drop_beside(built, bytes);
     let path = format!("{}/00001.vtt", list[0].name);
-    let Some(Found::OfFile(_, view)) = joined::find(&built.views, &list, &path) else {
+    let Some(Found::OfFile(_, view)) = external_subtitles::find(&built.views, &list, &path) else {
         panic!("no {path}");
     };
     let ViewBody::Pieces(pieces) = view.body else {
@@ -152,8 +152,8 @@ fn the_playlist_of_a_joined_file_lasts_as_long_as_the_film() {
     let built = build(&super::support::film("main.mkv"));
     let (list, _) = drop_beside(&built, CUE.as_bytes());
     let path = format!("{}.m3u8", list[0].name);
-    let Some(Found::OfFilm(tgfs::media::views::ViewNode::File(file))) =
-        joined::find(&built.views, &list, &path)
+    let Some(Found::OfFilm(tgfs::media::hls::views::ViewNode::File(file))) =
+        external_subtitles::find(&built.views, &list, &path)
     else {
         panic!("no {path}");
     };

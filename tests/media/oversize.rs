@@ -1,8 +1,8 @@
 //! Groups of pictures above the cap, encoded again: players must not notice, and all else stays as it is.
 
 use tgfs::media::build::Account;
-use tgfs::media::compat::Compat;
-use tgfs::media::plan::{CutPolicy, Oversize};
+use tgfs::media::build::cuts::{CutPolicy, Oversize};
+use tgfs::media::build::rendition::Compat;
 use tgfs::model::Views;
 
 use super::check::check;

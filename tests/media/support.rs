@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use tgfs::media::build::cuts::CutPolicy;
+use tgfs::media::build::rendition::Compat;
 use tgfs::media::build::{Account, BuildOutcome, build_views, build_views_for};
-use tgfs::media::compat::Compat;
 use tgfs::media::error::MediaError;
+use tgfs::media::hls::views::{self, Piece, ViewBody, ViewKind, ViewNode};
 use tgfs::media::in_place;
-use tgfs::media::plan::CutPolicy;
 use tgfs::media::tool::{Ffmpeg, MediaTool};
-use tgfs::media::views::{self, Piece, ViewBody, ViewKind, ViewNode};
 use tgfs::model::{ByteRange, Views};
 use tgfs::process::Launcher;
 

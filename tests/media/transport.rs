@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use tgfs::media::views::{self, ViewBody, ViewNode};
+use tgfs::media::hls::views::{self, ViewBody, ViewNode};
 use tgfs::model::{ByteRange, TrackKind};
 
 use super::support::*;

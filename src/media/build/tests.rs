@@ -3,11 +3,12 @@
 use std::io::Cursor;
 use std::sync::Mutex;
 
-use crate::media::boxes;
-use crate::media::fmp4::Sample;
+use crate::media::hls::views::{self, Piece};
+use crate::media::map;
+use crate::media::mp4::boxes;
+use crate::media::mp4::fragments::Sample;
+use crate::media::mp4::segment_header;
 use crate::media::tool::ToolOutput;
-use crate::media::views::{self, Piece};
-use crate::media::{header, record};
 use crate::process::Exit;
 
 use super::*;
@@ -143,7 +144,7 @@ fn film() -> (Vec<u8>, Vec<u8>) {
         .into_iter()
         .enumerate()
     {
-        stream.extend(header::write(samples, time, 1));
+        stream.extend(segment_header::write(samples, time, 1));
         for (index, sample) in (0_u8..).zip(samples) {
             let data = picture(*sample, index + 10 * u8::try_from(number).unwrap());
             stream.extend(&data);
@@ -178,7 +179,7 @@ fn times_are_never_negative_and_holes_stay() {
         "five pictures, none beside another: {pieces:?}"
     );
     assert!(matches!(pieces[1], Piece::Content(range) if range.offset == 7 && range.len == 100));
-    let segment = record::decode_segment(&derived[range], 0).unwrap();
+    let segment = map::decode_segment(&derived[range], 0).unwrap();
     let offsets: Vec<i32> = segment
         .samples
         .iter()

@@ -6,16 +6,19 @@ use super::pictures::Start;
 use super::scan::{self, Key, Refusal, Scan};
 use super::{sound, tables};
 use crate::media::build::Job;
-use crate::media::collect::DerivedWriter;
+use crate::media::build::collect::DerivedWriter;
+use crate::media::build::cuts::{self, Group, Oversize, TenPasses};
+use crate::media::build::film::{self, Film};
+use crate::media::build::oversize;
+use crate::media::build::search::Search;
+use crate::media::build::{attachments, subtitle_streams};
 use crate::media::error::MediaError;
-use crate::media::film::{self, Film};
-use crate::media::oversize;
-use crate::media::plan::{self, Group, Oversize, TenPasses};
-use crate::media::probe::{Probe, Stream};
-use crate::media::search::Search;
-use crate::media::select::Selection;
-use crate::media::sniff::Container;
-use crate::media::{beside, language, playlist, record, subtitle};
+use crate::media::hls::playlist;
+use crate::media::inspect::language;
+use crate::media::inspect::probe::{Probe, Stream};
+use crate::media::inspect::select::Selection;
+use crate::media::inspect::sniff::Container;
+use crate::media::map;
 use crate::model::{
     AddedTrack, Blob, BlobId, ByteRange, Digest, InPlace, SegmentInfo, TS_PACKET, Track, TrackKind,
     Views,
@@ -40,7 +43,7 @@ pub struct Line {
 ///
 /// # Errors
 /// When it could not be found out.
-pub(in crate::media) fn make(
+pub fn make(
     job: &Job,
     (file, search): (&File, &mut Search),
     probe: &Probe,
@@ -66,7 +69,7 @@ pub(in crate::media) fn make(
         return Ok(Err(Refusal("its table of streams is too large")));
     };
     let groups = groups(&found);
-    let cuts: Vec<usize> = plan::choose(&groups, &job.policy);
+    let cuts: Vec<usize> = cuts::choose(&groups, &job.policy);
     let line = line(&found, &cuts, zero);
     let mut notes = selection.notes.clone();
     let cap = job.policy.cap_bytes;
@@ -86,10 +89,11 @@ pub(in crate::media) fn make(
     let film = Film::new(Vec::new(), &job.policy);
     let bitmaps = (selection.subtitles.as_slice(), selection.bitmaps.as_slice());
     let container = Container::MpegTs;
-    let (_, mut files) = subtitle::extract(job, container, bitmaps, &film, derived, &mut notes)?;
+    let (_, mut files) =
+        subtitle_streams::extract(job, container, bitmaps, &film, derived, &mut notes)?;
     let duration = line.seconds(found.shown_until);
     let of = (Some(video), selection.fonts.as_slice());
-    files.extend(beside::make(job, container, of, duration, derived)?);
+    files.extend(attachments::make(job, container, of, duration, derived)?);
 
     let mut tracks = vec![video_track(video, &found, &cuts, tables.len() as u64)];
     tracks.extend(audio.iter().map(|(stream, _)| sound::track(stream)));
@@ -103,7 +107,7 @@ pub(in crate::media) fn make(
         zero: u64::try_from(zero.rem_euclid(CLOCK_ROUND)).unwrap_or(0),
     };
     let mut added = vec![AddedTrack::default(); tracks.len()];
-    let mut map = record::MAP_MAGIC.to_vec();
+    let mut map = map::MAP_MAGIC.to_vec();
     for (made, cuts) in &renditions.made {
         let track = film::describe_track(made, cuts, &mut map)?;
         added.push(film::describe_more(made, cuts, &track));
@@ -137,7 +141,7 @@ pub(in crate::media) fn make(
         files,
         in_place: Some(in_place),
     };
-    Ok(Ok((views, plan::ten_passes(&groups, 0.0, &job.policy))))
+    Ok(Ok((views, cuts::ten_passes(&groups, 0.0, &job.policy))))
 }
 
 impl Line {

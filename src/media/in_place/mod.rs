@@ -8,7 +8,6 @@
 
 mod first;
 mod make;
-mod master;
 mod packet;
 mod pick;
 mod pictures;
@@ -16,15 +15,14 @@ mod scan;
 mod sound;
 mod tables;
 
-pub(super) use make::make;
-pub(super) use master::master;
+pub use make::make;
 pub use pick::Picker;
 pub use scan::Refusal;
 
 use bytes::Bytes;
 
-use super::record::MapError;
-use super::views::Piece;
+use super::hls::views::Piece;
+use super::map::MapError;
 use crate::model::{InPlace, SegmentInfo, Views};
 
 /// How segment `number` of a film whose segments are ranges is put together: the pieces of a plain

@@ -10,10 +10,10 @@ use crate::model::ByteRange;
 /// How a segment is made of the file's packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picker {
-    pub(super) tables: Bytes,
-    pub(super) stride: u16,
+    pub tables: Bytes,
+    pub stride: u16,
     /// Ascending; empty: all.
-    pub(super) kept: Vec<u16>,
+    pub kept: Vec<u16>,
 }
 
 /// A part of a segment that is made at once.

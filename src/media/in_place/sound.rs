@@ -5,17 +5,17 @@
 use super::make::Line;
 use super::scan::Scan;
 use super::tables::Program;
+use crate::media::build::collect::{Bytes, DerivedWriter};
+use crate::media::build::film::Made;
+use crate::media::build::search::Search;
+use crate::media::build::timeline::{self, Cut, Times};
 use crate::media::build::{Job, outlived};
-use crate::media::collect::{Bytes, DerivedWriter};
 use crate::media::error::MediaError;
-use crate::media::film::Made;
-use crate::media::fmp4::MovieTrack;
-use crate::media::language;
-use crate::media::probe::{Probe, Stream};
-use crate::media::search::Search;
-use crate::media::select::AAC_CHANNELS;
-use crate::media::sniff::Container;
-use crate::media::timeline::{self, Cut, Times};
+use crate::media::inspect::language;
+use crate::media::inspect::probe::{Probe, Stream};
+use crate::media::inspect::select::AAC_CHANNELS;
+use crate::media::inspect::sniff::Container;
+use crate::media::mp4::fragments::MovieTrack;
 use crate::media::tool::{Lead, Pick, Task, Way};
 use crate::model::{Track, TrackKind};
 

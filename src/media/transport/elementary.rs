@@ -2,9 +2,9 @@
 //! unit delimiters and parameter sets (ITU-T H.264 annex B; H.222.0 §2.14 wants delimiters), AAC
 //! with ADTS headers (ISO/IEC 14496-3 §1.A.2), other audio as it is.
 
-use crate::media::avc as sets;
-use crate::media::boxes::{self, BoxAt, be16, be32};
-use crate::media::esds;
+use crate::media::mp4::avc as sets;
+use crate::media::mp4::boxes::{self, BoxAt, be16, be32};
+use crate::media::mp4::esds;
 
 /// Before each NAL unit, as long as the length that stands there in MP4.
 const START_CODE: [u8; 4] = [0, 0, 0, 1];

@@ -12,8 +12,8 @@ use std::ops::Range;
 
 use crate::model::{ByteRange, Track};
 
-use super::fmp4::Sample;
-use super::record::MapError;
+use super::map::MapError;
+use super::mp4::fragments::Sample;
 use elementary::Elementary;
 pub use packet::checksum;
 use packet::{PACKET, Stamps};

@@ -4,32 +4,11 @@
 //! From the wire up: [`connection`] (one socket), [`lane`] and [`lanes`] (as many as help), [`bot`]
 //! (sign-in, keys, health).
 
-mod adopt;
-mod bot;
-mod call_error;
-mod caption;
-mod connection;
-mod crew;
-mod dispatch;
-mod file_calls;
-mod handshake;
-mod lane;
-mod lanes;
-mod library;
-mod locations;
-mod log;
-mod measure;
-mod pace;
-mod parts;
-mod posts;
-mod probe;
-mod read;
-mod server;
-mod sign_in;
-mod spare;
-mod trial;
-mod walk;
-mod write;
+mod bots;
+mod channel;
+mod check;
+mod mtproto;
+mod packs;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -39,13 +18,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use self::crew::Crew;
-use self::dispatch::Dispatches;
-use self::locations::Locations;
-use self::log::LogMap;
-use self::pace::Paces;
-use self::read::{Readers, Stored};
-use self::write::{Desks, PACKS_A_BOT};
+use super::telegram::bots::Crew;
+use super::telegram::bots::rate_limit::Paces;
+use super::telegram::channel::log::LogMap;
+use super::telegram::packs::download::{Readers, Stored};
+use super::telegram::packs::locations::Locations;
+use super::telegram::packs::pending_posts::Dispatches;
+use super::telegram::packs::upload::{Desks, PACKS_A_BOT};
 use super::{
     Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
     Outlook, Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
@@ -54,11 +33,11 @@ use crate::model::{
     ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress, Timestamp,
 };
 
-pub use crew::{ChannelInfo, ChannelKind, Right, Rights, SlowMode};
-pub use measure::{BotMeasured, Figures, Measured, OldPosts};
-pub use probe::{Access, BotProbe, ChannelProbe, Probe, Probed, Wait};
-pub use server::{Server, ServerKey};
-pub use trial::Trial;
+pub use super::telegram::bots::{ChannelInfo, ChannelKind, Right, Rights, SlowMode};
+pub use super::telegram::check::measure::{BotMeasured, Figures, Measured, OldPosts};
+pub use super::telegram::check::probe::{Access, BotProbe, ChannelProbe, Probe, Probed, Wait};
+pub use super::telegram::check::round_trip::Trial;
+pub use super::telegram::mtproto::data_centres::{Server, ServerKey};
 
 /// A text that never reaches a log: a token, the hash of the application.
 #[derive(Clone, PartialEq, Eq)]

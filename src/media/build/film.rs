@@ -1,0 +1,355 @@
+//! A film whose tracks are all collected: cut into segments, and written as map and [`Views`].
+
+use crate::model::{
+    AddedTrack, Blob, BlobId, ByteRange, Digest, SegmentInfo, Track, TrackKind, Views,
+};
+
+use super::collect::{Collected, DerivedWriter};
+use super::cuts::{self, CutPolicy, TenPasses};
+use super::timeline::{self, Cut, Times};
+use crate::media::error::{MediaError, MediaErrorKind};
+use crate::media::hls::playlist;
+use crate::media::inspect::language;
+use crate::media::inspect::probe::Stream;
+use crate::media::map::{self, SegmentSource};
+use crate::media::mp4::fragments::{self, Movie};
+use crate::media::mp4::{init, segment_header};
+use crate::media::transport;
+
+/// Layout of generated headers and of the map.
+pub const LAYOUT: u16 = 1;
+/// A mapped end that lies this much before the announced one is worth a note, in seconds.
+const MISSING_SECONDS: f64 = 2.0;
+
+/// A track with what surrounds it.
+pub struct Made {
+    pub movie: Movie,
+    pub collected: Collected,
+    pub stream: Stream,
+    /// Ranges of samples that are not the source's own.
+    pub encoded: Vec<std::ops::Range<usize>>,
+}
+
+/// All tracks, cut.
+pub struct Film {
+    origin_seconds: u32,
+    tracks: Vec<(Made, Vec<Cut>)>,
+    /// Seconds.
+    duration: f64,
+    /// Seconds on the tracks' time line where each segment of the leading track starts.
+    bounds: Vec<f64>,
+}
+
+/// What the older system would have made of tracks that are as the source has them.
+pub fn ten_passes_of(made: &[Made], policy: &CutPolicy) -> Option<TenPasses> {
+    let (lead, others) = made.split_first()?;
+    if &lead.collected.track.handler != b"vide" {
+        return None;
+    }
+    let origin = timeline::origin(&[(lead.movie.timescale, &lead.collected)]);
+    let times = Times::new(&lead.collected, lead.movie.timescale, origin);
+    let groups = times.cut_video(&lead.collected.samples, policy).groups;
+    let seconds = times.end_seconds(origin).max(1.0);
+    let beside: u64 = others.iter().map(bytes_of).sum();
+    cuts::ten_passes(&groups, beside as f64 / seconds, policy)
+}
+
+impl Film {
+    pub fn new(mut made: Vec<Made>, policy: &CutPolicy) -> Self {
+        made.iter_mut()
+            .for_each(|track| timeline::normalise(&mut track.collected, track.movie.timescale));
+        let pairs: Vec<(u32, &Collected)> = made
+            .iter()
+            .map(|track| (track.movie.timescale, &track.collected))
+            .collect();
+        let origin_seconds = timeline::origin(&pairs);
+        let mut bounds = Vec::new();
+        let mut duration: f64 = 0.0;
+        let mut tracks = Vec::new();
+        for track in made {
+            let times = Times::new(&track.collected, track.movie.timescale, origin_seconds);
+            let samples = &track.collected.samples;
+            let starts = if !bounds.is_empty() {
+                times.cut_at(samples, &bounds)
+            } else if &track.collected.track.handler == b"vide" {
+                times.cut_video(samples, policy).starts
+            } else {
+                times.cut_evenly(samples, policy)
+            };
+            if bounds.is_empty() {
+                bounds = times.bounds(samples, &starts);
+            }
+            let begin = bounds.first().copied().unwrap_or(0.0);
+            let cuts = times.segments(samples, &starts, begin);
+            duration = duration.max(times.end_seconds(origin_seconds));
+            tracks.push((track, cuts));
+        }
+        Self {
+            origin_seconds,
+            tracks,
+            duration,
+            bounds,
+        }
+    }
+
+    /// Numbers of the leading track's segments that hold frames encoded again, from 0.
+    pub fn encoded_segments(&self) -> Vec<usize> {
+        let Some((made, cuts)) = self.tracks.first() else {
+            return Vec::new();
+        };
+        let overlaps = |cut: &Cut| {
+            let mut ranges = made.encoded.iter();
+            ranges.any(|range| range.start < cut.samples.end && cut.samples.start < range.end)
+        };
+        let numbered = cuts.iter().enumerate();
+        numbered
+            .filter(|(_, cut)| overlaps(cut))
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// Of the leading track, where that is video.
+    pub fn video_codec(&self) -> Option<&str> {
+        let (made, _) = self.tracks.first()?;
+        let is_video = &made.collected.track.handler == b"vide";
+        is_video.then_some(made.collected.description.codec.as_str())
+    }
+
+    /// Ticks a second of the leading track.
+    pub fn timescale(&self) -> u32 {
+        let first = self.tracks.first();
+        first.map_or(1000, |(made, _)| made.collected.track.timescale)
+    }
+
+    /// Seconds, with the origin: starts of the leading track's segments.
+    pub fn borders(&self) -> &[f64] {
+        &self.bounds
+    }
+
+    /// One more video, of the same pictures: cut where the leading one is, at its own key frames.
+    pub fn add_video(&mut self, mut made: Made, policy: &CutPolicy) {
+        timeline::normalise(&mut made.collected, made.movie.timescale);
+        let times = Times::new(&made.collected, made.movie.timescale, self.origin_seconds);
+        let samples = &made.collected.samples;
+        let starts = if self.bounds.is_empty() {
+            times.cut_video(samples, policy).starts
+        } else {
+            times.cut_at_keys(samples, &self.bounds)
+        };
+        if self.bounds.is_empty() {
+            self.bounds = times.bounds(samples, &starts);
+        }
+        self.duration = self.duration.max(times.end_seconds(self.origin_seconds));
+        let begin = self.bounds.first().copied().unwrap_or(0.0);
+        let cuts = times.segments(samples, &starts, begin);
+        self.tracks.push((made, cuts));
+    }
+
+    /// The video track, with the times of its samples.
+    pub fn video(&self) -> Option<(&Made, Times)> {
+        let mut tracks = self.tracks.iter().map(|(made, _)| made);
+        let made = tracks.find(|made| &made.collected.track.handler == b"vide")?;
+        let (collected, timescale) = (&made.collected, made.movie.timescale);
+        Some((made, Times::new(collected, timescale, self.origin_seconds)))
+    }
+
+    /// Seconds.
+    pub const fn duration(&self) -> f64 {
+        self.duration
+    }
+    pub const fn origin_seconds(&self) -> u32 {
+        self.origin_seconds
+    }
+    /// Seconds, with the origin: starts of the leading track's segments, and the end.
+    pub fn bounds(&self) -> Vec<f64> {
+        let end = self.duration + f64::from(self.origin_seconds);
+        self.bounds.iter().copied().chain([end]).collect()
+    }
+
+    /// Files cut short still announce their whole length.
+    pub fn note_missing_end(&self, announced: Option<f64>, notes: &mut Vec<String>) {
+        // Bitmap subtitles without an end make a film of 4294967 s.
+        const LONGEST: f64 = 30.0 * 24.0 * 3600.0;
+        if let Some(announced) = announced.filter(|seconds| *seconds < LONGEST)
+            && self.duration + MISSING_SECONDS < announced
+        {
+            notes.push(format!(
+                "the file is damaged: {:.0} of {announced:.0} seconds can be played",
+                self.duration
+            ));
+        }
+    }
+
+    fn is_independent(&self) -> bool {
+        self.tracks.iter().all(|(track, cuts)| {
+            let dependent = &track.collected.dependent_keys;
+            let samples = &track.collected.samples;
+            let video = &track.collected.track.handler == b"vide";
+            cuts.iter().all(|cut| {
+                let first = cut.samples.start;
+                dependent.binary_search(&first).is_err()
+                    && (!video || samples.get(first).is_some_and(fragments::Sample::is_key))
+            })
+        })
+    }
+
+    /// Writes the map and ends the derived file.
+    pub fn write(
+        &self,
+        mut derived: DerivedWriter,
+        notes: Vec<String>,
+    ) -> Result<Views, MediaError> {
+        let mut map = map::MAP_MAGIC.to_vec();
+        let mut tracks = Vec::new();
+        let mut added = Vec::new();
+        for (made, cuts) in &self.tracks {
+            let track = describe_track(made, cuts, &mut map)?;
+            added.push(describe_more(made, cuts, &track));
+            tracks.push(track);
+        }
+        let target = playlist_target(&tracks);
+        for track in &mut tracks {
+            (track.peak_bits, track.average_bits) =
+                playlist::rates(&track.segments, track.timescale, target);
+        }
+        let offset = derived.append(&map)?;
+        let len = derived.finish()?;
+        Ok(Views {
+            derived: Blob {
+                id: BlobId::random(),
+                len,
+                digest: None,
+                slices: Vec::new(),
+            },
+            map: ByteRange::new(offset, map.len() as u64),
+            map_digest: Digest::of(&map),
+            layout: LAYOUT,
+            origin_seconds: self.origin_seconds,
+            duration_ms: (self.duration.max(0.0) * 1000.0).round() as u64,
+            independent_segments: self.is_independent(),
+            tracks,
+            subtitles: Vec::new(),
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
+            added,
+            files: Vec::new(),
+            in_place: None,
+        })
+    }
+}
+
+/// Longest segment in seconds.
+pub fn playlist_target(tracks: &[Track]) -> f64 {
+    tracks
+        .iter()
+        .flat_map(|track| {
+            let timescale = f64::from(track.timescale.max(1));
+            track
+                .segments
+                .iter()
+                .map(move |segment| f64::from(segment.duration) / timescale)
+        })
+        .fold(1.0, f64::max)
+}
+
+fn bytes_of(made: &Made) -> u64 {
+    let samples = made.collected.samples.iter();
+    samples.map(|sample| u64::from(sample.size)).sum()
+}
+
+pub fn describe_track(made: &Made, cuts: &[Cut], map: &mut Vec<u8>) -> Result<Track, MediaError> {
+    let collected = &made.collected;
+    let mut segments = Vec::with_capacity(cuts.len());
+    let mut frames = Vec::new();
+    for group in cuts.chunks(map::SEGMENTS_PER_FRAME) {
+        let sources: Vec<SegmentSource<'_>> = group
+            .iter()
+            .map(|cut| SegmentSource {
+                decode_time: cut.decode_time,
+                samples: &collected.samples[cut.samples.clone()],
+                places: &collected.places[cut.samples.clone()],
+            })
+            .collect();
+        let frame = map::encode_frame(&sources)?;
+        let count = u32::try_from(group.len()).unwrap_or(u32::MAX);
+        frames.push((ByteRange::new(map.len() as u64, frame.len() as u64), count));
+        map.extend(frame);
+        segments.extend(group.iter().zip(&sources).map(|(cut, source)| {
+            SegmentInfo {
+                duration: cut.duration,
+                size: segment_header::size(source.samples)
+                    + source
+                        .samples
+                        .iter()
+                        .map(|sample| u64::from(sample.size))
+                        .sum::<u64>(),
+            }
+        }));
+    }
+    let init = init::write(&made.movie, &collected.track).ok_or_else(|| {
+        MediaError::new(
+            MediaErrorKind::Protocol,
+            "ffmpeg wrote a movie header that cannot be read",
+        )
+    })?;
+    Ok(Track {
+        kind: track_kind(made),
+        codec: collected.description.codec.clone(),
+        timescale: collected.track.timescale,
+        init,
+        language: language::bcp47(made.stream.tag("language")),
+        title: language::clean_title(made.stream.tag("title")),
+        default: made.stream.has("default"),
+        peak_bits: 0,
+        average_bits: 0,
+        segments,
+        frames,
+    })
+}
+
+pub fn describe_more(made: &Made, cuts: &[Cut], track: &Track) -> AddedTrack {
+    let samples = |cut: &Cut| &made.collected.samples[cut.samples.clone()];
+    let sizes = cuts
+        .iter()
+        .map(|cut| transport::size(&track.init, track.timescale, samples(cut)));
+    let first_pictures = match track.kind {
+        TrackKind::Audio { .. } => Vec::new(),
+        TrackKind::Video { .. } => cuts
+            .iter()
+            .map(|cut| {
+                let first = samples(cut).first().filter(|sample| sample.is_key())?;
+                Some(segment_header::size(samples(cut)) + u64::from(first.size))
+            })
+            .collect::<Option<_>>()
+            .unwrap_or_default(),
+    };
+    AddedTrack {
+        transport_sizes: sizes.collect::<Option<_>>().unwrap_or_default(),
+        first_pictures,
+    }
+}
+
+/// VIDEO-RANGE.
+pub fn range(video: &Stream) -> &'static str {
+    match video.color_transfer.as_str() {
+        "smpte2084" => "PQ",
+        "arib-std-b67" => "HLG",
+        _ => "SDR",
+    }
+}
+
+fn track_kind(made: &Made) -> TrackKind {
+    let description = &made.collected.description;
+    if &made.collected.track.handler == b"vide" {
+        TrackKind::Video {
+            width: description.width,
+            height: description.height,
+            millihertz: made.stream.millihertz(),
+            range: range(&made.stream).to_owned(),
+        }
+    } else {
+        TrackKind::Audio {
+            channels: made.stream.channels.max(1),
+            sample_rate: description.sample_rate,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Text subtitles: taken out of the source once, kept as SubRip, WebVTT and (where the source is
+//! ASS) ASS, and cut into WebVTT segments at the borders of the leading track's segments.
+//!
+//! Their times come from the same input options as the copying pass, so they count from the same
+//! zero; WebVTT segments name it by X-TIMESTAMP-MAP (RFC 8216 §3.5).
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use crate::model::{AddedFile, ByteRange, MPEG_CLOCK, Subtitle, SubtitleFormat};
+
+use super::Job;
+use super::attachments;
+use super::collect::{DerivedWriter, unnamed_file};
+use super::film::Film;
+use crate::media::error::MediaError;
+use crate::media::inspect::language;
+use crate::media::inspect::probe::{self, Stream};
+use crate::media::inspect::sniff::Container;
+use crate::media::subtitles::webvtt::{self, Cue, parse_cues, write_cues};
+use crate::media::tool::{Task, TextFormat};
+
+/// Most bytes of all text streams of a film; a season's worth of karaoke takes 20 MB.
+const MAX_STREAMS: u64 = 128 << 20;
+/// Most bytes of one text.
+const MAX_TEXT: u64 = 32 << 20;
+
+/// The subtitles of `streams`, their bytes appended to `derived`. A stream that cannot be read is
+/// missed and noted; the film plays without it.
+pub fn extract(
+    job: &Job,
+    container: Container,
+    (streams, bitmaps): (&[Stream], &[Stream]),
+    film: &Film,
+    derived: &mut DerivedWriter,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<Subtitle>, Vec<AddedFile>), MediaError> {
+    if streams.is_empty() && bitmaps.is_empty() {
+        return Ok(Default::default());
+    }
+    let mut bitmaps = bitmaps;
+    let mut copied = copy(job, container, streams, bitmaps)?;
+    if copied.is_none() && !bitmaps.is_empty() {
+        notes.push("its bitmap subtitles are in the file only".to_owned());
+        bitmaps = &[];
+        if !streams.is_empty() {
+            copied = copy(job, container, streams, bitmaps)?;
+        }
+    }
+    let Some(file) = copied else {
+        if !streams.is_empty() {
+            notes.push("its subtitles cannot be read".to_owned());
+        }
+        return Ok(Default::default());
+    };
+    // The file has no name, but we can open it again by its number.
+    let small = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let mut subtitles: Vec<Subtitle> = Vec::new();
+    for (number, stream) in (0_u32..).zip(streams) {
+        match extract_one(job, &small, number, stream, film, derived)? {
+            Some(mut subtitle) => {
+                subtitle.key = unique_key(&subtitle, stream, &subtitles);
+                subtitles.push(subtitle);
+            }
+            None => notes.push(format!("subtitle stream {} has no text", stream.index)),
+        }
+    }
+    let mut files: Vec<AddedFile> = Vec::new();
+    for (number, stream) in (0_u32..).skip(streams.len()).zip(bitmaps) {
+        match attachments::bitmap(job, &small, number, stream, &files, derived)? {
+            Some(file) => files.push(file),
+            None => notes.push(format!("subtitle stream {} is empty", stream.index)),
+        }
+    }
+    Ok((subtitles, files))
+}
+
+/// All subtitles in a small file without a name, so that the film is read once for them.
+fn copy(
+    job: &Job,
+    container: Container,
+    texts: &[Stream],
+    bitmaps: &[Stream],
+) -> Result<Option<File>, MediaError> {
+    let all = texts.iter().chain(bitmaps);
+    let task = Task::CopySubtitles(all.map(|stream| stream.index).collect(), texts.len());
+    let limit = MAX_STREAMS + attachments::MAX_BITMAPS * bitmaps.len() as u64;
+    let mut file = unnamed_file(&job.derived, ".subtitles")?;
+    let complete = fetch(job, &job.source, container, &task, limit, &mut file)?;
+    Ok(complete.then_some(file))
+}
+
+/// Runs `task` and writes at most `limit` bytes of its output; false when it failed.
+pub fn fetch(
+    job: &Job,
+    source: &Path,
+    container: Container,
+    task: &Task,
+    limit: u64,
+    into: &mut impl io::Write,
+) -> Result<bool, MediaError> {
+    let mut output = job.tool.start(source, container, task, &job.cancel)?;
+    let count = io::copy(&mut (&mut output).take(limit.saturating_add(1)), into)?;
+    if count > limit {
+        return Ok(false);
+    }
+    let exit = output.finish()?;
+    probe::check_ran(&exit)?;
+    into.flush()?;
+    Ok(exit.is_success())
+}
+
+fn extract_one(
+    job: &Job,
+    streams: &Path,
+    number: u32,
+    stream: &Stream,
+    film: &Film,
+    derived: &mut DerivedWriter,
+) -> Result<Option<Subtitle>, MediaError> {
+    let fetch_text = |format| -> Result<Option<Vec<u8>>, MediaError> {
+        let mut text = Vec::new();
+        let task = Task::SubtitleText(number, format);
+        let complete = fetch(
+            job,
+            streams,
+            Container::Matroska,
+            &task,
+            MAX_TEXT,
+            &mut text,
+        )?;
+        Ok(complete.then_some(text))
+    };
+    let Some(vtt) = fetch_text(TextFormat::WebVtt)? else {
+        return Ok(None);
+    };
+    let cues = parse_cues(&String::from_utf8_lossy(&vtt));
+    if cues.is_empty() {
+        return Ok(None);
+    }
+    let mut texts = Vec::new();
+    if let Some(srt) = fetch_text(TextFormat::Srt)? {
+        texts.push((SubtitleFormat::Srt, append(derived, &srt)?));
+    }
+    let whole = write_cues(webvtt::HEAD.to_owned(), cues.iter());
+    texts.push((SubtitleFormat::Vtt, append(derived, whole.as_bytes())?));
+    if matches!(stream.codec_name.as_str(), "ass" | "ssa")
+        && let Some(ass) = fetch_text(TextFormat::Ass)?
+    {
+        texts.push((SubtitleFormat::Ass, append(derived, &ass)?));
+    }
+    let mut segments = Vec::new();
+    for text in write_segments(&cues, &film.bounds(), film.origin_seconds()) {
+        segments.push(append(derived, text.as_bytes())?);
+    }
+    let title = language::clean_title(stream.tag("title"));
+    let says = |word: &str| {
+        title
+            .to_lowercase()
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|part| part == word)
+    };
+    Ok(Some(Subtitle {
+        key: String::new(),
+        language: language::of_stream(stream.tag("language"), &title),
+        default: stream.has("default"),
+        forced: stream.has("forced") || says("forced"),
+        hearing_impaired: stream.has("hearing_impaired") || says("sdh"),
+        title,
+        texts,
+        segments,
+    }))
+}
+
+fn append(derived: &mut DerivedWriter, bytes: &[u8]) -> io::Result<ByteRange> {
+    let at = derived.append(bytes)?;
+    Ok(ByteRange::new(at, bytes.len() as u64))
+}
+
+/// `eng`, `spa.forced`, `eng.sdh`, then `eng.2`: as media libraries read the names of sidecars.
+fn unique_key(subtitle: &Subtitle, stream: &Stream, others: &[Subtitle]) -> String {
+    let mut base = match language::three_letters(stream.tag("language")) {
+        unknown if unknown == language::UNDETERMINED => language::three_letters(&subtitle.language),
+        said => said,
+    };
+    if subtitle.forced {
+        base.push_str(".forced");
+    }
+    if subtitle.hearing_impaired {
+        base.push_str(".sdh");
+    }
+    let taken = |key: &str| others.iter().any(|other| other.key == key);
+    let mut key = base.clone();
+    let mut number = 2;
+    while taken(&key) {
+        key = format!("{base}.{number}");
+        number += 1;
+    }
+    key
+}
+
+/// A segment between each two bounds (seconds, with the origin). A cue stands in every segment that
+/// it is shown in, the same each time; a segment without cues is a header.
+fn write_segments(cues: &[Cue], bounds: &[f64], origin_seconds: u32) -> Vec<String> {
+    let head = webvtt::segment_head(u64::from(origin_seconds) * MPEG_CLOCK);
+    let millis =
+        |bound: f64| ((bound - f64::from(origin_seconds)).max(0.0) * 1000.0).round() as u64;
+    let count = bounds.len().saturating_sub(1);
+    (0..count)
+        .map(|number| {
+            // Nothing is lost before the first picture or behind the last.
+            let from = if number == 0 {
+                0
+            } else {
+                millis(bounds[number])
+            };
+            let until = if number + 1 == count {
+                u64::MAX
+            } else {
+                millis(bounds[number + 1])
+            };
+            // Sorted by start, so what starts later can be left out at once.
+            let end = cues.partition_point(|cue| cue.start < until);
+            write_cues(
+                head.clone(),
+                cues[..end].iter().filter(|cue| cue.end > from),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "WEBVTT\n\n00:01.250 --> 00:03.500\nfirst\nline --> two\n\nNOTE nothing\n\n1\n01:00:00.000 --> 01:00:02.000 align:start\nlast\n\n00:05.000 --> 00:04.000\nbackwards\n";
+
+    #[test]
+    fn cues_are_read_and_written() {
+        let cues = parse_cues(TEXT);
+        assert_eq!(cues.len(), 2);
+        assert_eq!((cues[0].start, cues[0].end), (1250, 3500));
+        assert_eq!(cues[0].text, "first\nline --&gt; two");
+        assert_eq!(cues[1].settings, "align:start");
+        assert_eq!(parse_cues(&write_cues(String::new(), cues.iter())), cues);
+    }
+
+    #[test]
+    fn a_cue_stands_in_each_segment_that_shows_it() {
+        let cue = |start, end| Cue {
+            start,
+            end,
+            settings: String::new(),
+            text: format!("{start}"),
+        };
+        let cues = [
+            cue(0, 500),
+            cue(5000, 13000),
+            cue(6000, 7000),
+            cue(12000, 12500),
+            cue(90_000, 91_000),
+        ];
+        let parts = write_segments(&cues, &[10.0, 16.0, 22.0, 28.0], 10);
+        let shown: Vec<Vec<u64>> =
+            parts
+                .iter()
+                .map(|part| {
+                    assert!(part.starts_with(
+                        "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:900000,LOCAL:00:00:00.000\n\n"
+                    ));
+                    parse_cues(part).iter().map(|cue| cue.start).collect()
+                })
+                .collect();
+        assert_eq!(
+            shown,
+            [vec![0, 5000], vec![5000, 6000], vec![5000, 12000, 90_000]]
+        );
+    }
+}

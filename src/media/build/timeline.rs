@@ -1,0 +1,268 @@
+//! Times of samples and segments. All tracks share one origin: the source's zero lies
+//! `origin_seconds` into every track, so that no time is negative and no track needs an edit list
+//! (players apply none between renditions). A whole number of seconds is exact in any timescale.
+
+use std::ops::Range;
+
+use super::collect::Collected;
+use super::cuts::{self, CutPolicy, Group};
+use crate::media::mp4::fragments::Sample;
+use crate::media::mp4::segment_header;
+
+/// The least origin in seconds: more than any usual pre-roll and reordering delay.
+const LEAST_ORIGIN: u32 = 10;
+/// What ffmpeg counts in, a second.
+const MICROSECONDS: u32 = 1_000_000;
+/// The beginning is moved by less than a second divided by this.
+const STEPS_A_SECOND: u32 = 500;
+/// Samples at the end among which the last one shown is looked for.
+const REORDER_DEPTH: usize = 32;
+
+/// A track's samples on the common time line.
+#[derive(Debug)]
+pub struct Times {
+    timescale: u32,
+    /// Decoding time of each sample in ticks, and of the end.
+    decode: Vec<u64>,
+    /// Presentation time where the last picture ends.
+    end: u64,
+}
+
+/// One segment of a track.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    pub samples: Range<usize>,
+    /// Ticks.
+    pub decode_time: u64,
+    /// Ticks, for EXTINF.
+    pub duration: u32,
+}
+
+/// How a video track is cut, and from what.
+#[derive(Debug)]
+pub struct VideoCuts {
+    /// First sample of each segment.
+    pub starts: Vec<usize>,
+    pub groups: Vec<Group>,
+}
+
+/// Start of the first sample on the source's time line, in ticks, by the muxer's edit list.
+fn start_ticks(track: &Collected, movie_timescale: u32) -> i64 {
+    let timescale = i128::from(track.track.timescale);
+    let empty = i128::from(track.track.empty_edit) * timescale / i128::from(movie_timescale);
+    let start = i128::from(track.first_decode_time) + empty - i128::from(track.track.media_time);
+    i64::try_from(start).unwrap_or(0)
+}
+
+/// Makes composition offsets positive: with negative ones ffmpeg 5.1 shows the video late. And begins
+/// where a whole number of microseconds does, as ffmpeg counts: half of one, rounded in two ways, makes
+/// it drop the first key frame behind each seek.
+pub fn normalise(track: &mut Collected, movie_timescale: u32) {
+    let least = track.samples.iter().map(|sample| sample.composition).min();
+    if let Some(least) = least.filter(|least| *least < 0) {
+        decode_earlier(track, least.unsigned_abs());
+    }
+    // Sound is decoded when it is heard; a picture without an offset, too.
+    if track.samples.iter().all(|sample| sample.composition == 0) {
+        return;
+    }
+    let timescale = track.track.timescale;
+    let step = timescale / greatest_common_divisor(timescale, MICROSECONDS);
+    let beyond = start_ticks(track, movie_timescale).rem_euclid(i64::from(step.max(1)));
+    // A step of many ticks, of an odd timescale, would be seen.
+    if step <= timescale / STEPS_A_SECOND {
+        decode_earlier(track, u32::try_from(beyond).unwrap_or(0));
+    }
+}
+
+/// Ticks by which all samples are decoded earlier, and shown when they were.
+fn decode_earlier(track: &mut Collected, ticks: u32) {
+    for sample in &mut track.samples {
+        sample.composition = sample.composition.saturating_add_unsigned(ticks);
+    }
+    track.track.media_time = track.track.media_time.saturating_add(i64::from(ticks));
+}
+
+const fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// The common origin in seconds of tracks, each with the timescale of its movie.
+#[must_use]
+pub fn origin(tracks: &[(u32, &Collected)]) -> u32 {
+    let needed = tracks.iter().map(|(movie_timescale, track)| {
+        let start = start_ticks(track, *movie_timescale);
+        let before = start.min(0).unsigned_abs();
+        let seconds = before.div_ceil(u64::from(track.track.timescale));
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    });
+    needed.max().unwrap_or(0).max(LEAST_ORIGIN)
+}
+
+impl Times {
+    #[must_use]
+    pub fn new(track: &Collected, movie_timescale: u32, origin_seconds: u32) -> Self {
+        let timescale = track.track.timescale;
+        let origin = i64::from(origin_seconds) * i64::from(timescale);
+        let start = start_ticks(track, movie_timescale).saturating_add(origin);
+        let mut at = u64::try_from(start).unwrap_or(0);
+        let mut decode = Vec::with_capacity(track.samples.len() + 1);
+        for sample in &track.samples {
+            decode.push(at);
+            at = at.saturating_add(u64::from(sample.duration));
+        }
+        decode.push(at);
+        let first = track.samples.len().saturating_sub(REORDER_DEPTH);
+        let end = (first..track.samples.len())
+            .map(|index| {
+                shown(&decode, &track.samples, index) + u64::from(track.samples[index].duration)
+            })
+            .max()
+            .unwrap_or(at);
+        Self {
+            timescale,
+            decode,
+            end,
+        }
+    }
+
+    fn seconds(&self, ticks: u64) -> f64 {
+        // 2^53 ticks are exact: 28 years at 10 MHz.
+        ticks as f64 / f64::from(self.timescale)
+    }
+
+    /// Seconds that the track lasts, without the origin.
+    #[must_use]
+    pub fn end_seconds(&self, origin_seconds: u32) -> f64 {
+        self.seconds(self.end) - f64::from(origin_seconds)
+    }
+
+    /// Seconds where each segment that starts with sample `starts[n]` is first shown.
+    #[must_use]
+    pub fn bounds(&self, samples: &[Sample], starts: &[usize]) -> Vec<f64> {
+        starts
+            .iter()
+            .map(|&index| self.seconds(shown(&self.decode, samples, index)))
+            .collect()
+    }
+
+    /// The segments of a video track.
+    #[must_use]
+    pub fn cut_video(&self, samples: &[Sample], policy: &CutPolicy) -> VideoCuts {
+        let mut keys: Vec<usize> = (0..samples.len())
+            .filter(|&index| samples[index].is_key())
+            .collect();
+        // What stands before the first key frame belongs to the first segment.
+        match keys.first_mut() {
+            Some(first) => *first = 0,
+            None => keys.push(0),
+        }
+        let mut groups = Vec::with_capacity(keys.len());
+        for (number, &key) in keys.iter().enumerate() {
+            let next = keys.get(number + 1).copied();
+            let end = next.map_or(self.end, |next| shown(&self.decode, samples, next));
+            let start = shown(&self.decode, samples, key);
+            groups.push(Group {
+                seconds: self.seconds(end.saturating_sub(start)),
+                bytes: segment_bytes(&samples[key..next.unwrap_or(samples.len())]),
+            });
+        }
+        let starts = cuts::choose(&groups, policy).into_iter();
+        VideoCuts {
+            starts: starts.map(|group| keys[group]).collect(),
+            groups,
+        }
+    }
+
+    /// First samples of the segments of a track that follows `bounds` (seconds): each starts with
+    /// the sample nearest to its bound. Bounds without samples between them share a segment.
+    #[must_use]
+    pub fn cut_at(&self, samples: &[Sample], bounds: &[f64]) -> Vec<usize> {
+        let mut starts = vec![0];
+        let mut index = 0;
+        for bound in bounds.iter().skip(1) {
+            while index < samples.len() {
+                let half = self.seconds(u64::from(samples[index].duration)) / 2.0;
+                if self.seconds(shown(&self.decode, samples, index)) >= bound - half {
+                    break;
+                }
+                index += 1;
+            }
+            if index < samples.len() && starts.last().is_some_and(|last| *last < index) {
+                starts.push(index);
+            }
+        }
+        starts
+    }
+
+    /// As [`Self::cut_at`], of a video: each segment starts with a key frame that is shown at its bound, or
+    /// is the first behind one between two frames. A bound without one is passed over.
+    #[must_use]
+    pub fn cut_at_keys(&self, samples: &[Sample], bounds: &[f64]) -> Vec<usize> {
+        let mut starts = vec![0];
+        let mut bounds = bounds.iter().skip(1).copied().peekable();
+        for index in (1..samples.len()).filter(|&index| samples[index].is_key()) {
+            let at = self.seconds(shown(&self.decode, samples, index));
+            let frame = self.seconds(u64::from(samples[index].duration));
+            while bounds.next_if(|bound| *bound < at - frame).is_some() {}
+            if bounds.next_if(|bound| *bound <= at + frame / 2.0).is_some() {
+                starts.push(index);
+            }
+        }
+        starts
+    }
+
+    /// First samples of the segments of a track that leads, but has no key frames to mind.
+    #[must_use]
+    pub fn cut_evenly(&self, samples: &[Sample], policy: &CutPolicy) -> Vec<usize> {
+        let mut starts = vec![0];
+        let mut last = self.seconds(shown(&self.decode, samples, 0));
+        for index in 1..samples.len() {
+            let now = self.seconds(shown(&self.decode, samples, index));
+            if now - last >= policy.target_seconds() {
+                starts.push(index);
+                last = now;
+            }
+        }
+        starts
+    }
+
+    /// The segments that start with these samples. Each lasts until the next one is shown, so that
+    /// durations never drift; the first counts from `begin` seconds, where the film starts.
+    #[must_use]
+    pub fn segments(&self, samples: &[Sample], starts: &[usize], begin: f64) -> Vec<Cut> {
+        let begin = (begin * f64::from(self.timescale)).round() as u64;
+        let mut from = begin;
+        let mut cuts = Vec::with_capacity(starts.len());
+        for (number, &start) in starts.iter().enumerate() {
+            let next = starts.get(number + 1).copied();
+            let until = next.map_or(self.end, |next| shown(&self.decode, samples, next));
+            let duration = u32::try_from(until.saturating_sub(from)).unwrap_or(u32::MAX);
+            cuts.push(Cut {
+                samples: start..next.unwrap_or(samples.len()),
+                decode_time: self.decode.get(start).copied().unwrap_or(0),
+                duration: duration.max(1),
+            });
+            from = until.max(from);
+        }
+        cuts
+    }
+}
+
+/// Of a segment of these samples alone.
+fn segment_bytes(samples: &[Sample]) -> u64 {
+    let data: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
+    segment_header::size(samples) + data
+}
+
+/// Presentation time of a sample in ticks; composition offsets are not negative here.
+fn shown(decode: &[u64], samples: &[Sample], index: usize) -> u64 {
+    let at = decode.get(index).copied().unwrap_or(0);
+    let offset = samples
+        .get(index)
+        .map_or(0, |sample| i64::from(sample.composition));
+    at.saturating_add_signed(offset)
+}

@@ -1,0 +1,353 @@
+//! Reads the fragmented MP4 that the muxer writes into a pipe, box by box and sample by sample:
+//! memory is one `moov` or `moof` and one sample.
+//!
+//! ISO/IEC 14496-12: `moov` §8.2.1, `elst` §8.6.6, `trex` §8.8.3, `moof` §8.8.4, `tfhd` §8.8.7,
+//! `trun` §8.8.8, `tfdt` §8.8.12.
+
+use std::io::{self, Read};
+
+use super::boxes::{self, BoxAt, be32, be64};
+use crate::media::error::{MediaError, MediaErrorKind};
+
+/// Largest `moov` or `moof` that is read: 64 MiB are a fragment of 4 million samples.
+const MAX_METADATA_BOX: u64 = 64 << 20;
+/// Largest sample: an 8K intra frame is below 64 MiB.
+const MAX_SAMPLE: u32 = 256 << 20;
+/// Most samples of a run that describes none of them singly: an hour of the shortest audio frames.
+const MAX_UNIFORM_SAMPLES: u32 = 1 << 21;
+/// Bit of the sample flags: not a key frame (§8.8.3.1).
+pub const NON_SYNC: u32 = 0x1_0000;
+
+/// One sample as the muxer describes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sample {
+    pub size: u32,
+    /// Ticks.
+    pub duration: u32,
+    /// Composition minus decoding time in ticks.
+    pub composition: i32,
+    pub flags: u32,
+}
+
+impl Sample {
+    #[must_use]
+    pub const fn is_key(&self) -> bool {
+        self.flags & NON_SYNC == 0
+    }
+}
+
+/// A track as `moov` describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovieTrack {
+    pub id: u32,
+    /// Ticks a second.
+    pub timescale: u32,
+    /// `vide` or `soun`.
+    pub handler: [u8; 4],
+    /// The whole `trak` box.
+    pub trak: Vec<u8>,
+    /// Its `trex` box.
+    pub trex: Vec<u8>,
+    /// Empty edits at the start, in ticks of the movie.
+    pub empty_edit: i64,
+    /// Where the first non-empty edit starts, in ticks of the track.
+    pub media_time: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Movie {
+    /// Ticks a second.
+    pub timescale: u32,
+    /// The whole `mvhd` box.
+    pub mvhd: Vec<u8>,
+    pub tracks: Vec<MovieTrack>,
+}
+
+/// Receives what the stream holds.
+pub trait Sink {
+    /// Once, before anything else.
+    ///
+    /// # Errors
+    /// Stops the stream.
+    fn movie(&mut self, movie: Movie) -> Result<(), MediaError>;
+    /// A fragment of `track` (its place in `Movie::tracks`) starts at `decode_time` ticks.
+    ///
+    /// # Errors
+    /// Stops the stream.
+    fn fragment(&mut self, track: usize, decode_time: u64) -> Result<(), MediaError>;
+    /// The next sample of the track whose fragment started last before it in the same order.
+    ///
+    /// # Errors
+    /// Stops the stream.
+    fn sample(&mut self, track: usize, sample: Sample, data: &[u8]) -> Result<(), MediaError>;
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Defaults {
+    duration: u32,
+    size: u32,
+    flags: u32,
+}
+
+struct TrackState {
+    id: u32,
+    defaults: Defaults,
+}
+
+fn broken(what: &str) -> MediaError {
+    MediaError::new(
+        MediaErrorKind::Protocol,
+        format!("ffmpeg wrote an MP4 stream that cannot be read: {what}"),
+    )
+}
+
+/// Reads `input` to its end. Whether the stream was complete is for the tool's exit status to say.
+///
+/// # Errors
+/// When the stream is no fragmented MP4, reading fails, or the sink refuses.
+pub fn read(input: &mut impl Read, sink: &mut impl Sink) -> Result<(), MediaError> {
+    let mut tracks: Vec<TrackState> = Vec::new();
+    let mut pending: Vec<(usize, u64, Vec<Sample>)> = Vec::new();
+    let mut sample_buffer = Vec::new();
+    while let Some((kind, body_size)) = read_header(input)? {
+        match &kind {
+            b"moov" => {
+                let body = read_body(input, body_size)?;
+                let (movie, states) = parse_moov(&body).ok_or_else(|| broken("moov"))?;
+                tracks = states;
+                sink.movie(movie)?;
+            }
+            b"moof" => {
+                let body = read_body(input, body_size)?;
+                pending.extend(parse_moof(&body, &tracks).ok_or_else(|| broken("moof"))?);
+            }
+            b"mdat" => {
+                let mut left = body_size;
+                for (track, decode_time, samples) in pending.drain(..) {
+                    sink.fragment(track, decode_time)?;
+                    for sample in samples {
+                        let data = read_sample(input, &mut sample_buffer, sample.size, &mut left)?;
+                        sink.sample(track, sample, data)?;
+                    }
+                }
+                skip(input, left)?;
+            }
+            _ => skip(input, body_size)?,
+        }
+    }
+    Ok(())
+}
+
+fn read_header(input: &mut impl Read) -> Result<Option<([u8; 4], u64)>, MediaError> {
+    let mut header = [0; 16];
+    let mut filled = 0;
+    while filled < 8 {
+        match input.read(&mut header[filled..8])? {
+            0 if filled == 0 => return Ok(None),
+            0 => return Err(broken("it ends within a box header")),
+            count => filled += count,
+        }
+    }
+    if be32(&header, 0) == Some(1) {
+        input.read_exact(&mut header[8..])?;
+    }
+    let (size, header_size) = boxes::box_size(&header).ok_or_else(|| broken("box header"))?;
+    let body = size
+        .checked_sub(header_size as u64)
+        .ok_or_else(|| broken("a box smaller than its header"))?;
+    Ok(Some(([header[4], header[5], header[6], header[7]], body)))
+}
+
+fn read_body(input: &mut impl Read, size: u64) -> Result<Vec<u8>, MediaError> {
+    if size > MAX_METADATA_BOX {
+        return Err(broken("a metadata box of more than 64 MiB"));
+    }
+    let mut body = Vec::new();
+    input.take(size).read_to_end(&mut body)?;
+    if body.len() as u64 == size {
+        Ok(body)
+    } else {
+        Err(broken("it ends within a box"))
+    }
+}
+
+fn read_sample<'a>(
+    input: &mut impl Read,
+    buffer: &'a mut Vec<u8>,
+    size: u32,
+    left: &mut u64,
+) -> Result<&'a [u8], MediaError> {
+    if size > MAX_SAMPLE || u64::from(size) > *left {
+        return Err(broken("a sample that is larger than its data"));
+    }
+    *left -= u64::from(size);
+    let size = size as usize;
+    if buffer.len() < size {
+        buffer.resize(size, 0);
+    }
+    input.read_exact(&mut buffer[..size])?;
+    Ok(&buffer[..size])
+}
+
+fn skip(input: &mut impl Read, count: u64) -> Result<(), MediaError> {
+    io::copy(&mut input.take(count), &mut io::sink())?;
+    Ok(())
+}
+
+fn parse_moov(moov: &[u8]) -> Option<(Movie, Vec<TrackState>)> {
+    let mvhd = boxes::find(moov, &[b"mvhd"])?;
+    let timescale = be32(mvhd.body, if mvhd.body.first()? == &1 { 20 } else { 12 })?;
+    let mvex = boxes::find(moov, &[b"mvex"])?;
+    let mut tracks = Vec::new();
+    let mut states = Vec::new();
+    for trak in boxes::iterate(moov).filter(|found| &found.kind == b"trak") {
+        let tkhd = boxes::find(trak.body, &[b"tkhd"])?.body;
+        let id = be32(tkhd, if tkhd.first()? == &1 { 20 } else { 12 })?;
+        let trex = boxes::iterate(mvex.body)
+            .find(|found| &found.kind == b"trex" && be32(found.body, 4) == Some(id))?;
+        let (track, state) = parse_trak(&trak, &trex, id)?;
+        tracks.push(track);
+        states.push(state);
+    }
+    let movie = Movie {
+        timescale: timescale.max(1),
+        mvhd: mvhd.whole.to_vec(),
+        tracks,
+    };
+    Some((movie, states))
+}
+
+fn parse_trak(trak: &BoxAt<'_>, trex: &BoxAt<'_>, id: u32) -> Option<(MovieTrack, TrackState)> {
+    let mdhd = boxes::find(trak.body, &[b"mdia", b"mdhd"])?.body;
+    let timescale = be32(mdhd, if mdhd.first()? == &1 { 20 } else { 12 })?;
+    let hdlr = boxes::find(trak.body, &[b"mdia", b"hdlr"])?.body;
+    let (empty_edit, media_time) = match boxes::find(trak.body, &[b"edts", b"elst"]) {
+        Some(elst) => parse_elst(elst.body)?,
+        None => (0, 0),
+    };
+    let defaults = Defaults {
+        duration: be32(trex.body, 12)?,
+        size: be32(trex.body, 16)?,
+        flags: be32(trex.body, 20)?,
+    };
+    let track = MovieTrack {
+        id,
+        timescale: timescale.max(1),
+        handler: hdlr.get(8..12)?.try_into().ok()?,
+        trak: trak.whole.to_vec(),
+        trex: trex.whole.to_vec(),
+        empty_edit,
+        media_time,
+    };
+    Some((track, TrackState { id, defaults }))
+}
+
+/// The sum of empty edits, and the media time of the first edit that is not empty.
+fn parse_elst(body: &[u8]) -> Option<(i64, i64)> {
+    let wide = body.first()? == &1;
+    let entry_size = if wide { 20 } else { 12 };
+    let (mut empty, mut start) = (0_i64, None);
+    for index in 0..be32(body, 4)? as usize {
+        let at = 8 + index * entry_size;
+        let (duration, media_time) = if wide {
+            (
+                be64(body, at)?.cast_signed(),
+                be64(body, at + 8)?.cast_signed(),
+            )
+        } else {
+            (
+                i64::from(be32(body, at)?),
+                i64::from(be32(body, at + 4)?.cast_signed()),
+            )
+        };
+        if media_time < 0 {
+            empty = empty.saturating_add(duration);
+        } else if start.is_none() {
+            start = Some(media_time);
+        }
+    }
+    Some((empty, start.unwrap_or(0)))
+}
+
+type Fragment = (usize, u64, Vec<Sample>);
+
+fn parse_moof(moof: &[u8], tracks: &[TrackState]) -> Option<Vec<Fragment>> {
+    boxes::iterate(moof)
+        .filter(|found| &found.kind == b"traf")
+        .map(|traf| parse_traf(traf.body, tracks))
+        .collect()
+}
+
+fn parse_traf(traf: &[u8], tracks: &[TrackState]) -> Option<Fragment> {
+    let tfhd = boxes::find(traf, &[b"tfhd"])?.body;
+    let flags = be32(tfhd, 0)? & 0x00ff_ffff;
+    let id = be32(tfhd, 4)?;
+    let track = tracks.iter().position(|track| track.id == id)?;
+    let mut defaults = tracks[track].defaults;
+    let mut at = 8;
+    if flags & 0x1 != 0 {
+        at += 8;
+    }
+    if flags & 0x2 != 0 {
+        at += 4;
+    }
+    for (bit, value) in [
+        (0x8, &mut defaults.duration),
+        (0x10, &mut defaults.size),
+        (0x20, &mut defaults.flags),
+    ] {
+        if flags & bit != 0 {
+            *value = be32(tfhd, at)?;
+            at += 4;
+        }
+    }
+    let tfdt = boxes::find(traf, &[b"tfdt"])?.body;
+    let decode_time = if tfdt.first()? == &1 {
+        be64(tfdt, 4)?
+    } else {
+        u64::from(be32(tfdt, 4)?)
+    };
+    let mut samples = Vec::new();
+    for trun in boxes::iterate(traf).filter(|found| &found.kind == b"trun") {
+        parse_trun(trun.body, defaults, &mut samples)?;
+    }
+    Some((track, decode_time, samples))
+}
+
+fn parse_trun(trun: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Option<()> {
+    let flags = be32(trun, 0)? & 0x00ff_ffff;
+    let count = be32(trun, 4)?;
+    // Without per-sample fields 12 bytes could announce four billion samples.
+    if flags & 0xf00 == 0 && count > MAX_UNIFORM_SAMPLES {
+        return None;
+    }
+    let mut at = 8;
+    if flags & 0x1 != 0 {
+        at += 4;
+    }
+    let mut first_flags = None;
+    if flags & 0x4 != 0 {
+        first_flags = Some(be32(trun, at)?);
+        at += 4;
+    }
+    for _ in 0..count {
+        let mut field = |bit: u32, default: u32| {
+            if flags & bit == 0 {
+                return Some(default);
+            }
+            at += 4;
+            be32(trun, at - 4)
+        };
+        let duration = field(0x100, defaults.duration)?;
+        let size = field(0x200, defaults.size)?;
+        let sample_flags = field(0x400, first_flags.take().unwrap_or(defaults.flags))?;
+        let composition = field(0x800, 0)?.cast_signed();
+        samples.push(Sample {
+            size,
+            duration,
+            composition,
+            flags: sample_flags,
+        });
+    }
+    Some(())
+}

@@ -1,0 +1,227 @@
+//! `init.mp4` of a track, and what its sample description says: the RFC 6381 codec string, size,
+//! channels. Descriptions are copied as the muxer wrote them.
+//!
+//! Codec strings: RFC 6381 §3.3 (avc1), ISO/IEC 14496-15 annex E (hvc1), the AV1 and VP9 ISOBMFF
+//! bindings, ISO/IEC 14496-1 §7.2.6 (esds).
+
+use super::boxes::{self, be16, be32};
+use super::esds;
+use super::fragments::{Movie, MovieTrack};
+use super::segment_header::TRACK_ID;
+
+/// What a track's sample description says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// RFC 6381.
+    pub codec: String,
+    /// Pixels; 0 for audio.
+    pub width: u32,
+    pub height: u32,
+    /// 0 for video.
+    pub channels: u16,
+    /// Hertz; 0 for video.
+    pub sample_rate: u32,
+    /// Bytes of the length before each NAL unit, where samples are made of them.
+    pub nal_length: usize,
+}
+
+/// `ftyp` and a `moov` of this one track without edit list: times are absolute, see `timeline`.
+#[must_use]
+pub fn write(movie: &Movie, track: &MovieTrack) -> Option<Vec<u8>> {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    for child in boxes::iterate(track.trak.get(8..)?).filter(|child| &child.kind != b"edts") {
+        let mut child_bytes = child.whole.to_vec();
+        match &child.kind {
+            b"tkhd" => {
+                let at = 8 + if child.body.first()? == &1 { 20 } else { 12 };
+                child_bytes
+                    .get_mut(at..at + 4)?
+                    .copy_from_slice(&TRACK_ID.to_be_bytes());
+            }
+            b"mdia" => rename_hevc(&mut child_bytes),
+            _ => {}
+        }
+        parts.push(child_bytes);
+    }
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    let mut trex = track.trex.clone();
+    trex.get_mut(12..16)?
+        .copy_from_slice(&TRACK_ID.to_be_bytes());
+    let mvex = boxes::write(b"mvex", &[&trex]);
+    let moov = boxes::write(
+        b"moov",
+        &[&movie.mvhd, &boxes::write(b"trak", &parts), &mvex],
+    );
+    let mut init = boxes::write(b"ftyp", &[b"iso6\0\0\x02\0iso6cmfcmp41"]);
+    init.extend(moov);
+    Some(init)
+}
+
+/// Apple's players take HEVC only as `hvc1` (parameter sets in the description); ffmpeg writes
+/// `hev1`. They may be renamed where the description has all three kinds of sets.
+fn rename_hevc(mdia: &mut [u8]) {
+    let Some(entry) = boxes::find(mdia, &[b"mdia", b"minf", b"stbl", b"stsd"])
+        .and_then(|stsd| boxes::iterate(stsd.body.get(8..)?).next())
+        .filter(|entry| &entry.kind == b"hev1")
+    else {
+        return;
+    };
+    let complete = entry
+        .body
+        .get(VISUAL_FIELDS..)
+        .and_then(|children| boxes::find(children, &[b"hvcC"]))
+        .is_some_and(|hvcc| has_parameter_sets(hvcc.body));
+    if !complete {
+        return;
+    }
+    // Offset arithmetic on the borrowed entry: its bytes are a part of `mdia`.
+    let at = entry.whole.as_ptr().addr() - mdia.as_ptr().addr() + 4;
+    mdia[at..at + 4].copy_from_slice(b"hvc1");
+}
+
+fn has_parameter_sets(hvcc: &[u8]) -> bool {
+    let mut seen = [false; 3];
+    let mut at = 23;
+    for _ in 0..hvcc.get(22).copied().unwrap_or(0) {
+        let Some(kind) = hvcc.get(at).map(|byte| byte & 0x3f) else {
+            return false;
+        };
+        let units = be16(hvcc, at + 1).unwrap_or(0);
+        at += 3;
+        if let (32..=34, true) = (kind, units > 0) {
+            seen[usize::from(kind - 32)] = true;
+        }
+        for _ in 0..units {
+            at += 2 + usize::from(be16(hvcc, at).unwrap_or(0));
+        }
+    }
+    seen == [true; 3]
+}
+
+/// Bytes of a visual sample entry before its child boxes.
+const VISUAL_FIELDS: usize = 78;
+/// Bytes of an audio sample entry before its child boxes.
+const AUDIO_FIELDS: usize = 28;
+
+/// Reads the first sample description of `trak`.
+#[must_use]
+pub fn describe(track: &MovieTrack) -> Option<Description> {
+    let stsd = boxes::find(&track.trak, &[b"trak", b"mdia", b"minf", b"stbl", b"stsd"])?;
+    let entry = boxes::iterate(stsd.body.get(8..)?).next()?;
+    let video = &track.handler == b"vide";
+    let children = entry
+        .body
+        .get(if video { VISUAL_FIELDS } else { AUDIO_FIELDS }..)?;
+    let child = |kind: &[u8; 4]| boxes::find(children, &[kind]).map(|found| found.body);
+    let nal_length = match &entry.kind {
+        b"avc1" | b"avc3" => child(b"avcC")?.get(4)? & 3,
+        b"hev1" | b"hvc1" => child(b"hvcC")?.get(21)? & 3,
+        _ => 0,
+    };
+    let codec = match &entry.kind {
+        b"avc1" | b"avc3" => avc(child(b"avcC")?)?,
+        b"hev1" | b"hvc1" => hevc(&entry.kind, child(b"hvcC")?)?,
+        b"av01" => av1(child(b"av1C")?)?,
+        b"vp09" => vp9(child(b"vpcC")?)?,
+        b"mp4a" | b"mp4v" => mpeg4(&entry.kind, child(b"esds")?)?,
+        b"Opus" => "opus".to_owned(),
+        other => String::from_utf8_lossy(other).trim().to_owned(),
+    };
+    let (width, height) = if video {
+        (be16(entry.body, 24)?, be16(entry.body, 26)?)
+    } else {
+        (0, 0)
+    };
+    let (channels, sample_rate) = if video {
+        (0, 0)
+    } else {
+        (be16(entry.body, 16)?, be32(entry.body, 24)? >> 16)
+    };
+    Some(Description {
+        codec,
+        width: width.into(),
+        height: height.into(),
+        channels,
+        sample_rate,
+        nal_length: usize::from(nal_length) + 1,
+    })
+}
+
+fn avc(avcc: &[u8]) -> Option<String> {
+    let [profile, constraints, level] = avcc.get(1..4)? else {
+        return None;
+    };
+    Some(format!("avc1.{profile:02x}{constraints:02x}{level:02x}"))
+}
+
+fn hevc(entry: &[u8; 4], hvcc: &[u8]) -> Option<String> {
+    // As `rename_hevc` leaves it.
+    let name = match entry {
+        b"hev1" if !has_parameter_sets(hvcc) => "hev1",
+        _ => "hvc1",
+    };
+    let general = *hvcc.get(1)?;
+    let space = ["", "A", "B", "C"][usize::from(general >> 6)];
+    let tier = if general & 0x20 == 0 { 'L' } else { 'H' };
+    let compatibility = be32(hvcc, 2)?.reverse_bits();
+    let constraints = hvcc.get(6..12)?;
+    let used = constraints
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    let constraints: String = constraints[..used]
+        .iter()
+        .map(|byte| format!(".{byte:X}"))
+        .collect();
+    let level = *hvcc.get(12)?;
+    Some(format!(
+        "{name}.{space}{}.{compatibility:X}.{tier}{level}{constraints}",
+        general & 0x1f
+    ))
+}
+
+fn av1(av1c: &[u8]) -> Option<String> {
+    let (first, second) = (*av1c.get(1)?, *av1c.get(2)?);
+    let tier = if second & 0x80 == 0 { 'M' } else { 'H' };
+    let depth = match (second & 0x40 != 0, second & 0x20 != 0) {
+        (false, _) => 8,
+        (true, false) => 10,
+        (true, true) => 12,
+    };
+    Some(format!(
+        "av01.{}.{:02}{tier}.{depth:02}",
+        first >> 5,
+        first & 0x1f
+    ))
+}
+
+fn vp9(vpcc: &[u8]) -> Option<String> {
+    let [profile, level, depth] = vpcc.get(4..7)? else {
+        return None;
+    };
+    // ffmpeg writes level 0 where it does not know; no player accepts that.
+    let level = if *level == 0 { 10 } else { *level };
+    Some(format!("vp09.{profile:02}.{level:02}.{:02}", depth >> 4))
+}
+
+/// `mp4a.40.2` and its like: object type, and for MPEG-4 audio its own object type.
+fn mpeg4(entry: &[u8; 4], esds: &[u8]) -> Option<String> {
+    let entry = String::from_utf8_lossy(entry);
+    let found = esds::parse(esds)?;
+    let object_type = found.object_type;
+    if entry == "mp4v" {
+        return Some(format!("mp4v.{object_type:02x}"));
+    }
+    if object_type != 0x40 {
+        return Some(format!("mp4a.{object_type:02X}"));
+    }
+    let Some(config) = found.config else {
+        return Some("mp4a.40.2".to_owned());
+    };
+    let config = be16(config, 0)?;
+    let audio_type = match config >> 11 {
+        31 => 32 + (config >> 5 & 0x3f),
+        audio_type => audio_type,
+    };
+    Some(format!("mp4a.40.{audio_type}"))
+}

@@ -1,0 +1,97 @@
+//! From bytes to text: what a byte order mark says, else UTF-8 where it is that, else what the bytes
+//! look like.
+
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+
+/// Of so many characters at most one may be a control character: else it is no text.
+const CONTROLS_ONE_IN: usize = 50;
+/// Bytes that are looked at to tell UTF-16 without a mark.
+const LOOK: usize = 4096;
+
+/// The text, and the name of its encoding. `language` is what the file's name says (BCP-47): it
+/// decides between encodings that look alike.
+pub fn decode(bytes: &[u8], language: &str) -> Result<(String, &'static str), String> {
+    let encoding = match Encoding::for_bom(bytes) {
+        Some((encoding, _)) => encoding,
+        None => without_mark(bytes, language),
+    };
+    let (text, _, _) = encoding.decode(bytes);
+    let controls = text
+        .chars()
+        .filter(|&c| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{c}'))
+        .count();
+    if controls * CONTROLS_ONE_IN > text.len() {
+        return Err("the file is no text".to_owned());
+    }
+    Ok((text.into_owned(), encoding.name()))
+}
+
+fn without_mark(bytes: &[u8], language: &str) -> &'static Encoding {
+    // Letters of most scripts leave every second byte of UTF-16 in a narrow range; times and line
+    // ends, of which subtitles are full, have a zero there.
+    let look = &bytes[..bytes.len().min(LOOK) & !1];
+    let zeros = |parity: usize| {
+        let of = look.iter().skip(parity).step_by(2);
+        of.filter(|&&byte| byte == 0).count()
+    };
+    let (even, odd) = (zeros(0), zeros(1));
+    if (even + odd) * 8 > look.len() {
+        return if even > odd { UTF_16BE } else { UTF_16LE };
+    }
+    if std::str::from_utf8(bytes).is_ok() {
+        return UTF_8;
+    }
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
+    detector.feed(bytes, true);
+    detector.guess(domain(language), Utf8Detection::Deny)
+}
+
+/// The top level domain where a language is at home, which the detector takes as a hint.
+fn domain(language: &str) -> Option<&'static [u8]> {
+    let (primary, rest) = language.split_once('-').unwrap_or((language, ""));
+    let known: &[u8] = match primary {
+        "ar" => b"eg",
+        "bs" => b"ba",
+        "cs" => b"cz",
+        "da" => b"dk",
+        "el" => b"gr",
+        "et" => b"ee",
+        "fa" => b"ir",
+        "he" => b"il",
+        "ja" => b"jp",
+        "ko" => b"kr",
+        "sl" => b"si",
+        "sq" => b"al",
+        "sr" => b"rs",
+        "sv" => b"se",
+        "uk" => b"ua",
+        "vi" => b"vn",
+        "zh" if rest.eq_ignore_ascii_case("Hant") || rest.eq_ignore_ascii_case("TW") => b"tw",
+        "zh" if rest.eq_ignore_ascii_case("HK") => b"hk",
+        "zh" => b"cn",
+        // The same letters.
+        "bg" => b"bg",
+        "de" => b"de",
+        "es" => b"es",
+        "fi" => b"fi",
+        "fr" => b"fr",
+        "hr" => b"hr",
+        "hu" => b"hu",
+        "it" => b"it",
+        "lt" => b"lt",
+        "lv" => b"lv",
+        "mk" => b"mk",
+        "nl" => b"nl",
+        "no" | "nb" | "nn" => b"no",
+        "pl" => b"pl",
+        "pt" => b"pt",
+        "ro" => b"ro",
+        "ru" => b"ru",
+        "sk" => b"sk",
+        "th" => b"th",
+        "tr" => b"tr",
+        _ => return None,
+    };
+    Some(known)
+}

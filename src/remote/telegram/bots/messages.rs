@@ -1,0 +1,354 @@
+//! Posts of a channel: what is sent, found, changed and removed, one bot's call each.
+
+use grammers_tl_types::{Serializable, enums, functions, types};
+
+use super::bot::Bot;
+use crate::remote::telegram::mtproto::call_error::CallError;
+
+/// Most ids in one call (`channels.getMessages`, `channels.deleteMessages`).
+pub const IDS_AT_ONCE: usize = 100;
+/// Most characters of a caption (<https://core.telegram.org/api/config>, `caption_length_limit_default`).
+pub const CAPTION_LIMIT: usize = 1024;
+
+/// A channel as one bot addresses it: the access hash is the bot's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Door {
+    pub channel: i64,
+    pub hash: i64,
+}
+
+impl Door {
+    fn peer(self) -> enums::InputPeer {
+        types::InputPeerChannel {
+            channel_id: self.channel,
+            access_hash: self.hash,
+        }
+        .into()
+    }
+    pub fn channel(self) -> enums::InputChannel {
+        types::InputChannel {
+            channel_id: self.channel,
+            access_hash: self.hash,
+        }
+        .into()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post {
+    pub id: i32,
+    /// Seconds since 1970.
+    pub date: i32,
+    /// Text, or caption of the document.
+    pub text: String,
+    pub document: Option<Document>,
+}
+
+/// A post's document as one bot may read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    pub id: i64,
+    /// Of this bot, and for a while.
+    pub access_hash: i64,
+    pub reference: Vec<u8>,
+    /// Bytes.
+    pub size: u64,
+    pub dc: i32,
+    pub name: String,
+    pub mime: String,
+}
+
+/// A file whose parts are uploaded, to be sent or to replace another.
+#[derive(Debug, Clone)]
+pub struct Uploaded {
+    pub file: enums::InputFile,
+    pub name: String,
+}
+
+impl Uploaded {
+    fn media(&self) -> enums::InputMedia {
+        types::InputMediaUploadedDocument {
+            nosound_video: false,
+            // Else the service may make a video of it, with other bytes.
+            force_file: true,
+            spoiler: false,
+            file: self.file.clone(),
+            thumb: None,
+            mime_type: "application/octet-stream".into(),
+            attributes: vec![
+                types::DocumentAttributeFilename {
+                    file_name: self.name.clone(),
+                }
+                .into(),
+            ],
+            stickers: None,
+            video_cover: None,
+            video_timestamp: None,
+            ttl_seconds: None,
+        }
+        .into()
+    }
+}
+
+/// `messages.sendMedia`. The same `random_id` by the same bot makes no second post.
+pub async fn send_document(
+    bot: &Bot,
+    door: Door,
+    uploaded: &Uploaded,
+    caption: &str,
+    random_id: i64,
+) -> Result<Post, CallError> {
+    let request = functions::messages::SendMedia {
+        silent: true,
+        background: false,
+        clear_draft: false,
+        noforwards: false,
+        update_stickersets_order: false,
+        invert_media: false,
+        allow_paid_floodskip: false,
+        peer: door.peer(),
+        reply_to: None,
+        media: uploaded.media(),
+        message: caption.to_owned(),
+        random_id,
+        reply_markup: None,
+        entities: None,
+        schedule_date: None,
+        schedule_repeat_period: None,
+        send_as: None,
+        quick_reply_shortcut: None,
+        effect: None,
+        allow_paid_stars: None,
+        suggested_post: None,
+    };
+    let updates = bot.post(&request).await?;
+    sent(bot, door, updates, random_id).await
+}
+
+/// `messages.sendMessage`.
+pub async fn send_text(
+    bot: &Bot,
+    door: Door,
+    text: &str,
+    random_id: i64,
+) -> Result<Post, CallError> {
+    let request = functions::messages::SendMessage {
+        no_webpage: true,
+        silent: true,
+        background: false,
+        clear_draft: false,
+        noforwards: false,
+        update_stickersets_order: false,
+        invert_media: false,
+        allow_paid_floodskip: false,
+        peer: door.peer(),
+        reply_to: None,
+        message: text.to_owned(),
+        random_id,
+        reply_markup: None,
+        entities: None,
+        schedule_date: None,
+        schedule_repeat_period: None,
+        send_as: None,
+        quick_reply_shortcut: None,
+        effect: None,
+        allow_paid_stars: None,
+        suggested_post: None,
+        rich_message: None,
+    };
+    let updates = bot.post(&request).await?;
+    sent(bot, door, updates, random_id).await
+}
+
+/// The post that an answer tells of; asked for by its id where only that is told.
+async fn sent(
+    bot: &Bot,
+    door: Door,
+    updates: enums::Updates,
+    random_id: i64,
+) -> Result<Post, CallError> {
+    let list = match updates {
+        enums::Updates::Updates(updates) => updates.updates,
+        enums::Updates::Combined(updates) => updates.updates,
+        enums::Updates::UpdateShort(update) => vec![update.update],
+        _ => Vec::new(),
+    };
+    let mut id = None;
+    for update in list {
+        match update {
+            enums::Update::NewChannelMessage(update) => {
+                if let Some(post) = Post::from_message(update.message) {
+                    return Ok(post);
+                }
+            }
+            enums::Update::MessageId(update) if update.random_id == random_id => {
+                id = Some(update.id);
+            }
+            _ => {}
+        }
+    }
+    let id = id.ok_or_else(|| CallError::Unexpected("the new post has no number".into()))?;
+    get(bot, door, &[id])
+        .await?
+        .pop()
+        .flatten()
+        .ok_or_else(|| CallError::Unexpected("the new post is not there".into()))
+}
+
+/// `messages.editMessage`: another text for a text post, or another document and caption.
+pub async fn edit(
+    bot: &Bot,
+    door: Door,
+    id: i32,
+    text: &str,
+    document: Option<&Uploaded>,
+) -> Result<(), CallError> {
+    let request = functions::messages::EditMessage {
+        no_webpage: true,
+        invert_media: false,
+        peer: door.peer(),
+        id,
+        message: Some(text.to_owned()),
+        media: document.map(Uploaded::media),
+        reply_markup: None,
+        entities: None,
+        schedule_date: None,
+        schedule_repeat_period: None,
+        quick_reply_shortcut_id: None,
+        rich_message: None,
+    };
+    match bot.post(&request).await {
+        Err(error) if error.is("MESSAGE_NOT_MODIFIED") => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// `messages.updatePinnedMessage`.
+pub async fn pin(bot: &Bot, door: Door, id: i32) -> Result<(), CallError> {
+    let request = functions::messages::UpdatePinnedMessage {
+        silent: true,
+        unpin: false,
+        pm_oneside: false,
+        peer: door.peer(),
+        id,
+    };
+    bot.post(&request).await.map(drop)
+}
+
+/// `channels.getMessages`, in the order of `ids` (at most [`IDS_AT_ONCE`]); `None` where there is no
+/// such post.
+pub async fn get(bot: &Bot, door: Door, ids: &[i32]) -> Result<Vec<Option<Post>>, CallError> {
+    let asked = ids
+        .iter()
+        .map(|id| types::InputMessageId { id: *id }.into());
+    let posts = fetch(bot, door, asked.collect()).await?;
+    Ok(ids
+        .iter()
+        .map(|id| posts.iter().find(|post| post.id == *id).cloned())
+        .collect())
+}
+
+/// The pinned post (`inputMessagePinned`).
+pub async fn pinned(bot: &Bot, door: Door) -> Result<Option<Post>, CallError> {
+    let posts = fetch(bot, door, vec![enums::InputMessage::Pinned]).await?;
+    Ok(posts.into_iter().next())
+}
+
+async fn fetch(
+    bot: &Bot,
+    door: Door,
+    id: Vec<enums::InputMessage>,
+) -> Result<Vec<Post>, CallError> {
+    let request = functions::channels::GetMessages {
+        channel: door.channel(),
+        id,
+    };
+    // Servers differ in which of the shapes they use.
+    let messages = match bot.call(&request).await? {
+        enums::messages::Messages::Messages(found) => found.messages,
+        enums::messages::Messages::Slice(found) => found.messages,
+        enums::messages::Messages::ChannelMessages(found) => found.messages,
+        enums::messages::Messages::NotModified(_) => {
+            return Err(CallError::Unexpected("posts not modified".into()));
+        }
+    };
+    Ok(messages
+        .into_iter()
+        .filter_map(Post::from_message)
+        .collect())
+}
+
+/// `channels.deleteMessages` (at most [`IDS_AT_ONCE`]). Which of them are gone, only [`get`] tells:
+/// the service leaves what is too old without an error.
+pub async fn delete(bot: &Bot, door: Door, ids: &[i32]) -> Result<(), CallError> {
+    let request = functions::channels::DeleteMessages {
+        channel: door.channel(),
+        id: ids.to_vec(),
+    };
+    bot.post(&request).await.map(drop)
+}
+
+impl Post {
+    /// `None` for what is no post: empty, or a note of the service.
+    fn from_message(message: enums::Message) -> Option<Self> {
+        let enums::Message::Message(message) = message else {
+            return None;
+        };
+        let document = match message.media {
+            Some(enums::MessageMedia::Document(media)) => {
+                media.document.and_then(Document::from_tl)
+            }
+            _ => None,
+        };
+        Some(Self {
+            id: message.id,
+            date: message.date,
+            text: message.message,
+            document,
+        })
+    }
+}
+
+impl Document {
+    fn from_tl(document: enums::Document) -> Option<Self> {
+        let enums::Document::Document(document) = document else {
+            return None;
+        };
+        let name = document
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                enums::DocumentAttribute::Filename(named) => Some(named.file_name.clone()),
+                _ => None,
+            });
+        Some(Self {
+            id: document.id,
+            access_hash: document.access_hash,
+            reference: document.file_reference,
+            size: u64::try_from(document.size).ok()?,
+            dc: document.dc_id,
+            name: name.unwrap_or_default(),
+            mime: document.mime_type,
+        })
+    }
+    /// `upload.getFile` for a range of it.
+    pub fn request(&self, offset: u64, limit: u64) -> Vec<u8> {
+        functions::upload::GetFile {
+            precise: false,
+            cdn_supported: false,
+            location: self.location(),
+            offset: i64::try_from(offset).unwrap_or(i64::MAX),
+            limit: i32::try_from(limit).unwrap_or(i32::MAX),
+        }
+        .to_bytes()
+    }
+    fn location(&self) -> enums::InputFileLocation {
+        types::InputDocumentFileLocation {
+            id: self.id,
+            access_hash: self.access_hash,
+            file_reference: self.reference.clone(),
+            thumb_size: String::new(),
+        }
+        .into()
+    }
+}

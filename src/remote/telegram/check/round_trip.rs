@@ -1,0 +1,163 @@
+//! One small document posted, read back by its bot and by another one, and deleted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::probe::Probe;
+use crate::model::LibraryId;
+use crate::remote::RemoteError;
+use crate::remote::telegram::bots::Member;
+use crate::remote::telegram::bots::bot::{Bot, CALL_LIMIT};
+use crate::remote::telegram::bots::messages::{self, Door, Post};
+use crate::remote::telegram::bots::rate_limit::Turn;
+use crate::remote::telegram::channel::caption::{Body, Caption};
+use crate::remote::telegram::mtproto::call_error::CallError;
+use crate::remote::telegram::mtproto::connection_pool::Purpose;
+use crate::remote::telegram::packs::get_file::file_bytes;
+use crate::remote::telegram::packs::parts::{Source, Stopped, Upload, random_id};
+
+/// Bytes of a probe: the smallest range that can be asked for.
+const PROBE_BYTES: usize = 4096;
+const STEP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What became of a probe.
+#[derive(Debug)]
+pub enum Trial {
+    /// Numbers of the bots that read it; afterwards it was deleted.
+    Passed { read_by: Vec<u32> },
+    /// The error's `op` is the step that failed.
+    Failed(RemoteError),
+}
+
+/// The text of a probe: it belongs to no library.
+pub fn probe_text() -> String {
+    Caption {
+        library: LibraryId::from_bytes([0; 16]),
+        home: 0,
+        body: Body::Probe,
+    }
+    .to_string()
+}
+
+impl Probe {
+    pub async fn trial(
+        &self,
+        member: &Arc<Member>,
+        door: Door,
+        other: Option<(Arc<Member>, Door)>,
+    ) -> Trial {
+        let mut bytes = vec![0; PROBE_BYTES];
+        if let Err(error) = getrandom::fill(&mut bytes) {
+            let error = CallError::Unexpected(error.to_string());
+            return Trial::Failed(error.into_remote("make a probe"));
+        }
+        let bytes = Bytes::from(bytes);
+        let post = match self.post_probe(member, door, &bytes).await {
+            Ok(post) => post.id,
+            Err(error) => return Trial::Failed(error),
+        };
+        let mut read_by = Vec::new();
+        let mut failed = None;
+        for (reader, door) in std::iter::once((Arc::clone(member), door)).chain(other) {
+            let number = reader.bot.number;
+            let step = format!("read the probe back with bot {number}");
+            let read = self
+                .patiently(&reader, &step, STEP_PATIENCE, || {
+                    read_post(&reader.bot, door, post)
+                })
+                .await;
+            match read {
+                Ok(read) if read == bytes => read_by.push(number),
+                Ok(_) => {
+                    let error = CallError::Unexpected("other bytes came back".into());
+                    failed.get_or_insert(error.into_remote(step));
+                }
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        if let Err(error) = self.delete(member, door, post).await {
+            failed.get_or_insert(error);
+        }
+        match failed {
+            Some(error) => Trial::Failed(error),
+            None => Trial::Passed { read_by },
+        }
+    }
+
+    async fn post_probe(
+        &self,
+        member: &Arc<Member>,
+        door: Door,
+        bytes: &Bytes,
+    ) -> Result<Post, RemoteError> {
+        let step = "post a probe";
+        let mut upload = Upload::new(bytes, "probe.tgfs".into())?;
+        match upload.send(&member.bot, bytes).await {
+            Ok(()) => {}
+            Err(Stopped::Failed(mut error)) => {
+                error.op = step.to_owned();
+                return Err(error);
+            }
+            Err(Stopped::Wait(wait)) => {
+                let flood = format!("FLOOD_WAIT_{}", wait.as_secs());
+                return Err(CallError::rpc(420, &flood).into_remote(step));
+            }
+        }
+        self.post(member, door, &upload, bytes).await
+    }
+
+    /// Posts a document that calls itself a probe.
+    pub async fn post(
+        &self,
+        member: &Arc<Member>,
+        door: Door,
+        upload: &Upload,
+        source: &dyn Source,
+    ) -> Result<Post, RemoteError> {
+        let file = &upload.finished(source);
+        let text = &probe_text();
+        let random_id = random_id()?;
+        self.paces.turn(door.channel, Turn::Log).await;
+        self.patiently(member, "post a probe", STEP_PATIENCE, || {
+            messages::send_document(&member.bot, door, file, text, random_id)
+        })
+        .await
+    }
+
+    pub async fn delete(
+        &self,
+        member: &Arc<Member>,
+        door: Door,
+        post: i32,
+    ) -> Result<(), RemoteError> {
+        let gone = || async {
+            messages::delete(&member.bot, door, &[post]).await?;
+            let after = messages::get(&member.bot, door, &[post]).await?;
+            match after.into_iter().flatten().next() {
+                None => Ok(()),
+                Some(_) => Err(CallError::Unexpected("it is still there".into())),
+            }
+        };
+        self.patiently(member, "delete the probe", STEP_PATIENCE, gone)
+            .await
+    }
+}
+
+async fn read_post(bot: &Bot, door: Door, post: i32) -> Result<Bytes, CallError> {
+    let found = messages::get(bot, door, &[post]).await?;
+    let document = found.into_iter().flatten().find_map(|post| post.document);
+    let document = document.ok_or_else(|| CallError::rpc(400, "MESSAGE_ID_INVALID"))?;
+    let request = Bytes::from(document.request(0, PROBE_BYTES as u64));
+    let sent = bot.send(
+        Some(document.dc),
+        Purpose::Read,
+        request,
+        document.size,
+        CALL_LIMIT,
+    );
+    file_bytes(sent.await?)
+}

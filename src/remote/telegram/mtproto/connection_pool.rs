@@ -1,0 +1,398 @@
+//! The lanes of one bot to one data centre for one purpose: as many as help, from one to eight.
+//!
+//! As Telegram's own clients do it, the number follows what it brings: it doubles while the bytes a
+//! second grow with it, and falls when calls time out or the service asks to wait. The next run begins
+//! with as many as this one came to, so that a film that is opened then has them from its first second.
+
+use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::call_error::CallError;
+use super::reconnecting::{Lane, Target};
+use crate::model::KeyStore;
+
+/// Most lanes: what official clients open to a data centre; with 32 the service closes some.
+pub const MAX_LANES: usize = 8;
+/// Calls of 512 KiB in flight on one lane: 2 MiB, TDLib's budget for a connection, and enough for
+/// 40 MB/s at 50 ms.
+pub const WINDOW: usize = 4;
+/// Of these, calls that nobody waits for.
+const AHEAD_WINDOW: usize = WINDOW - 1;
+/// How long a number of lanes is tried before it is judged...
+const EPOCH: Duration = Duration::from_millis(200);
+/// ...after this, which new lanes take to connect and to fill their windows.
+const SETTLING: Duration = Duration::from_millis(400);
+/// Least calls in an epoch that say something.
+const EPOCH_CALLS: u32 = 6;
+/// A doubled number that does not bring this much more is taken back.
+const WORTH: f64 = 1.15;
+/// After that, how long until more are tried again.
+const CONTENT_FOR: Duration = Duration::from_secs(20);
+/// Calls whose times are remembered.
+const REMEMBERED: usize = 64;
+
+/// What a set of lanes is for; the numbers of lanes differ, and the waits that the service asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Small calls, which must not stand behind megabytes.
+    Control,
+    /// Small calls that make or change posts: over the lanes of `Control`, with waits of their own.
+    Post,
+    Read,
+    /// Reads that nobody waits for yet: over the lanes of `Read`, of which they leave some room.
+    Ahead,
+    Write,
+}
+
+impl Purpose {
+    /// Whose waits hold for it.
+    pub const fn health(self) -> Self {
+        match self {
+            Self::Ahead => Self::Read,
+            Self::Control | Self::Post | Self::Read | Self::Write => self,
+        }
+    }
+
+    /// Whose lanes it uses.
+    pub const fn lanes(self) -> Self {
+        match self {
+            Self::Control | Self::Post => Self::Control,
+            Self::Read | Self::Ahead => Self::Read,
+            Self::Write => Self::Write,
+        }
+    }
+}
+
+/// Where the number of lanes is kept from one run to the next.
+#[derive(Debug)]
+pub struct Memory {
+    pub keys: Arc<dyn KeyStore>,
+    pub row: String,
+}
+
+impl Memory {
+    fn recall(&self) -> usize {
+        let row = self.keys.get(self.row.as_bytes()).ok().flatten();
+        let count = row.and_then(|bytes| bytes.first().copied());
+        count.map_or(1, usize::from).clamp(1, MAX_LANES)
+    }
+
+    fn keep(&self, count: usize) {
+        let count = u8::try_from(count).unwrap_or(u8::MAX);
+        if let Err(error) = self.keys.put(self.row.as_bytes(), &[count]) {
+            // The next run begins with one.
+            tracing::debug!(%error, "the number of lanes cannot be kept");
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Lanes {
+    target: Target,
+    purpose: Purpose,
+    /// `None`: they begin with one.
+    memory: Option<Memory>,
+    lanes: RwLock<Vec<Arc<Lane>>>,
+    /// One permit a call that fits into the windows.
+    room: Semaphore,
+    /// One permit a call that nobody waits for: fewer, so that who waits finds room at once.
+    spare_room: Semaphore,
+    growth: Mutex<Growth>,
+    times: Mutex<Times>,
+}
+
+#[derive(Debug)]
+struct Growth {
+    since: Instant,
+    calls: u32,
+    bytes: u64,
+    /// Whether some call had to wait for room in this epoch: without, more lanes change nothing.
+    crowded: bool,
+    /// Lanes and bytes a second before the last growth.
+    before: Option<(usize, f64)>,
+    content_until: Option<Instant>,
+    /// Permits to take back from calls that end.
+    surplus: usize,
+}
+
+#[derive(Debug, Default)]
+struct Times {
+    recent: Vec<Duration>,
+    next: usize,
+}
+
+impl Lanes {
+    pub fn new(target: Target, purpose: Purpose, memory: Option<Memory>) -> Self {
+        let count = memory.as_ref().map_or(1, Memory::recall);
+        let lane = || Arc::new(Lane::new(target.clone()));
+        Self {
+            lanes: RwLock::new((0..count).map(|_| lane()).collect()),
+            target,
+            purpose,
+            memory,
+            room: Semaphore::new(count * WINDOW),
+            spare_room: Semaphore::new(count * AHEAD_WINDOW),
+            growth: Mutex::new(Growth {
+                since: Instant::now(),
+                calls: 0,
+                bytes: 0,
+                crowded: false,
+                before: None,
+                content_until: None,
+                surplus: 0,
+            }),
+            times: Mutex::default(),
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.lanes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+    /// The time that `part` (0 to 1) of the recent calls took at most.
+    pub fn usual(&self, part: f64) -> Option<Duration> {
+        let mut sorted = self.times().recent.clone();
+        if sorted.is_empty() {
+            return None;
+        }
+        sorted.sort_unstable();
+        let at = (sorted.len() - 1) as f64 * part.clamp(0.0, 1.0);
+        sorted.get(at.round() as usize).copied()
+    }
+
+    /// One call on the lane with the fewest. `bytes` is what it moves, in or out.
+    pub async fn call(
+        &self,
+        purpose: Purpose,
+        body: Bytes,
+        bytes: u64,
+        limit: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        let closed = || CallError::Disconnected("the lanes are closed".into());
+        let _spare = match purpose {
+            Purpose::Ahead => match self.spare_room.try_acquire() {
+                Ok(permit) => Some(permit),
+                Err(_) => {
+                    self.growth().crowded = true;
+                    Some(self.spare_room.acquire().await.map_err(|_| closed())?)
+                }
+            },
+            Purpose::Control | Purpose::Post | Purpose::Read | Purpose::Write => None,
+        };
+        let permit = match self.room.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => {
+                self.growth().crowded = true;
+                self.room.acquire().await.map_err(|_| closed())?
+            }
+        };
+        let Some(lane) = self.least_busy() else {
+            return Err(CallError::Disconnected("there is no lane".into()));
+        };
+        let started = Instant::now();
+        let outcome = lane.call(body, limit).await;
+        match &outcome {
+            Ok(_) => {
+                self.times().remember(started.elapsed());
+                self.judge(bytes);
+            }
+            Err(error) if error.wait().is_some() || matches!(error, CallError::TimedOut(_)) => {
+                self.shrink();
+            }
+            Err(_) => {}
+        }
+        let mut growth = self.growth();
+        if growth.surplus > 0 {
+            growth.surplus -= 1;
+            permit.forget();
+        }
+        drop(growth);
+        outcome
+    }
+
+    /// Whether a call of `purpose` would start at once. Where not, more lanes may help: that is noted.
+    pub fn has_room(&self, purpose: Purpose) -> bool {
+        let free = match purpose {
+            Purpose::Ahead => self.spare_room.available_permits() > 0,
+            Purpose::Control | Purpose::Post | Purpose::Read | Purpose::Write => true,
+        };
+        let free = free && self.room.available_permits() > 0;
+        if !free {
+            self.growth().crowded = true;
+        }
+        free
+    }
+
+    fn least_busy(&self) -> Option<Arc<Lane>> {
+        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        lanes.iter().min_by_key(|lane| lane.in_flight()).cloned()
+    }
+    fn growth(&self) -> MutexGuard<'_, Growth> {
+        self.growth.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call, and at the end of an epoch decides on the number of lanes.
+    fn judge(&self, bytes: u64) {
+        if self.purpose == Purpose::Control {
+            return;
+        }
+        let now = Instant::now();
+        let wanted = {
+            let mut growth = self.growth();
+            if now < growth.since {
+                return;
+            }
+            growth.calls += 1;
+            growth.bytes += bytes;
+            let elapsed = now - growth.since;
+            if elapsed < EPOCH || growth.calls < EPOCH_CALLS {
+                return;
+            }
+            let rate = growth.bytes as f64 / elapsed.as_secs_f64();
+            let wanted = growth.decide(self.count(), rate, now);
+            // A reader takes its bytes in bursts, and waits for one bot while another has nothing to
+            // do: the rate of a moment says more about it than about the lanes. More lanes are taken
+            // back when calls time out.
+            if self.purpose == Purpose::Read {
+                growth.before = None;
+            }
+            wanted
+        };
+        self.resize(wanted);
+    }
+
+    fn shrink(&self) {
+        let mut growth = self.growth();
+        let now = Instant::now();
+        // One reason is counted once, however many calls it met.
+        if growth
+            .content_until
+            .is_some_and(|until| until > now + CONTENT_FOR / 2)
+        {
+            return;
+        }
+        growth.content_until = Some(now + CONTENT_FOR);
+        growth.before = None;
+        growth.restart(now);
+        drop(growth);
+        self.resize((self.count() / 2).max(1));
+    }
+
+    fn resize(&self, wanted: usize) {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let wanted = wanted.clamp(1, MAX_LANES);
+        if wanted == lanes.len() {
+            return;
+        }
+        while lanes.len() < wanted {
+            lanes.push(Arc::new(Lane::new(self.target.clone())));
+            self.room.add_permits(WINDOW);
+            self.spare_room.add_permits(AHEAD_WINDOW);
+        }
+        // What is under way on a lane that goes holds it until it ends.
+        let surplus = lanes.len() - wanted;
+        lanes.truncate(wanted);
+        drop(lanes);
+        if let Some(memory) = &self.memory {
+            memory.keep(wanted);
+        }
+        if surplus > 0 {
+            // Those that are in use come back as too many, which `room` bounds all the same.
+            self.spare_room.forget_permits(surplus * AHEAD_WINDOW);
+            let mut growth = self.growth();
+            growth.surplus += surplus * WINDOW;
+            growth.surplus -= self.room.forget_permits(growth.surplus);
+        }
+    }
+}
+
+impl Growth {
+    fn restart(&mut self, now: Instant) {
+        self.since = now;
+        self.calls = 0;
+        self.bytes = 0;
+        self.crowded = false;
+    }
+
+    /// How many lanes there shall be, now that `lanes` moved `rate` bytes a second.
+    fn decide(&mut self, lanes: usize, rate: f64, now: Instant) -> usize {
+        let crowded = self.crowded;
+        self.restart(now);
+        if let Some((fewer, before)) = self.before.take()
+            && lanes > fewer
+            && rate < before * WORTH
+        {
+            self.content_until = Some(now + CONTENT_FOR);
+            return fewer;
+        }
+        let content = self.content_until.is_some_and(|until| now < until);
+        if content || !crowded || lanes >= MAX_LANES {
+            return lanes;
+        }
+        self.before = Some((lanes, rate));
+        self.since = now + SETTLING;
+        (lanes * 2).min(MAX_LANES)
+    }
+}
+
+impl Times {
+    fn remember(&mut self, time: Duration) {
+        if self.recent.len() < REMEMBERED {
+            self.recent.push(time);
+        } else if let Some(oldest) = self.recent.get_mut(self.next) {
+            *oldest = time;
+        }
+        self.next = (self.next + 1) % REMEMBERED;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn growth() -> Growth {
+        Growth {
+            since: Instant::now(),
+            calls: 0,
+            bytes: 0,
+            crowded: false,
+            before: None,
+            content_until: None,
+            surplus: 0,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lanes_double_while_they_help_and_fall_back_when_they_do_not() {
+        let mut growth = growth();
+        let mut lanes = 1;
+        // Eight megabytes a second a lane, up to four lanes.
+        let rate = |lanes: usize| lanes.min(4) as f64 * 8e6;
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            growth.crowded = true;
+            lanes = growth.decide(lanes, rate(lanes), Instant::now());
+            seen.push(lanes);
+        }
+        assert_eq!(seen, [2, 4, 8, 4, 4]);
+        tokio::time::advance(CONTENT_FOR).await;
+        growth.crowded = true;
+        assert_eq!(growth.decide(4, rate(4), Instant::now()), 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_crowd_there_is_no_growth() {
+        let mut growth = growth();
+        assert_eq!(growth.decide(1, 8e6, Instant::now()), 1);
+    }
+}

@@ -1,0 +1,184 @@
+//! A lane: one connection of one bot, made when it is needed and made again when it broke.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use grammers_tl_types::{self as tl, Deserializable, Serializable, enums, functions};
+use tokio::time::{Instant, timeout};
+
+use super::call_error::CallError;
+use super::connection::Connection;
+use super::data_centres::DataCentres;
+use super::handshake::Key;
+use crate::remote::telegram::ApiId;
+
+/// The first pause after a connection that could not be made; doubled up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Unanswered calls in a row after which a connection is made anew.
+const SILENT_CALLS: u32 = 3;
+/// For the first call of a connection.
+const INIT_LIMIT: Duration = Duration::from_secs(15);
+
+/// What a lane connects to, and as whom.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub centres: Arc<DataCentres>,
+    pub dc: i32,
+    pub key: Key,
+    pub api: ApiId,
+}
+
+#[derive(Debug)]
+pub struct Lane {
+    target: Target,
+    slot: tokio::sync::Mutex<Slot>,
+    in_flight: AtomicUsize,
+    silent: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    connection: Option<Arc<Connection>>,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl Lane {
+    pub fn new(target: Target) -> Self {
+        Self {
+            target,
+            slot: tokio::sync::Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+            silent: AtomicU32::new(0),
+        }
+    }
+
+    /// Calls under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// One call, within `limit` from the moment that the connection stands.
+    pub async fn call(&self, body: Bytes, limit: Duration) -> Result<Vec<u8>, CallError> {
+        let _turn = InFlight::begin(&self.in_flight);
+        let connection = self.connection().await?;
+        match timeout(limit, connection.call(body)).await {
+            Ok(answer) => {
+                self.silent.store(0, Ordering::Relaxed);
+                answer
+            }
+            Err(_) => {
+                if self.silent.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT_CALLS {
+                    self.silent.store(0, Ordering::Relaxed);
+                    self.disconnect(&connection).await;
+                }
+                Err(CallError::TimedOut(limit))
+            }
+        }
+    }
+
+    async fn disconnect(&self, broken: &Arc<Connection>) {
+        let mut slot = self.slot.lock().await;
+        if slot
+            .connection
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, broken))
+        {
+            slot.connection = None;
+        }
+    }
+
+    async fn connection(&self) -> Result<Arc<Connection>, CallError> {
+        let mut slot = self.slot.lock().await;
+        if let Some(connection) = &slot.connection
+            && connection.is_open()
+        {
+            return Ok(Arc::clone(connection));
+        }
+        slot.connection = None;
+        if let Some(not_before) = slot.not_before
+            && Instant::now() < not_before
+        {
+            return Err(CallError::Disconnected(
+                "the last try to connect failed; the next one waits".into(),
+            ));
+        }
+        match self.connect().await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *slot = Slot {
+                    connection: Some(Arc::clone(&connection)),
+                    failures: 0,
+                    not_before: None,
+                };
+                Ok(connection)
+            }
+            Err(error) => {
+                let pause = FIRST_PAUSE * 2_u32.saturating_pow(slot.failures.min(10));
+                slot.failures += 1;
+                slot.not_before = Some(Instant::now() + pause.min(LONGEST_PAUSE));
+                Err(error)
+            }
+        }
+    }
+
+    /// Connects and introduces us (`invokeWithLayer`, `initConnection`).
+    async fn connect(&self) -> Result<Connection, CallError> {
+        let centres = &self.target.centres;
+        let address = centres
+            .address(self.target.dc)
+            .map_err(|error| CallError::Disconnected(error.to_string()))?;
+        let connection = Connection::open(address, self.target.key).await?;
+        let introduction = functions::InvokeWithLayer {
+            layer: tl::LAYER,
+            query: functions::InitConnection {
+                api_id: self.target.api.id,
+                device_model: "tgfs".into(),
+                system_version: std::env::consts::OS.into(),
+                app_version: env!("CARGO_PKG_VERSION").into(),
+                system_lang_code: "en".into(),
+                lang_pack: String::new(),
+                lang_code: "en".into(),
+                proxy: None,
+                params: None,
+                query: functions::help::GetConfig {},
+            },
+        };
+        let answer = timeout(INIT_LIMIT, connection.call(introduction.to_bytes().into()))
+            .await
+            .unwrap_or(Err(CallError::TimedOut(INIT_LIMIT)))?;
+        let enums::Config::Config(config) = enums::Config::from_bytes(&answer)
+            .map_err(|error| CallError::Unexpected(error.to_string()))?;
+        centres.learn(config.dc_options.iter().filter_map(usable_address));
+        Ok(connection)
+    }
+}
+
+/// The address of a data centre for all purposes, over IPv4.
+fn usable_address(option: &enums::DcOption) -> Option<(i32, SocketAddr)> {
+    let enums::DcOption::Option(option) = option;
+    let special = option.ipv6 || option.media_only || option.tcpo_only || option.cdn;
+    let ip: IpAddr = option.ip_address.parse().ok()?;
+    let port = u16::try_from(option.port).ok()?;
+    (!special).then(|| (option.id, SocketAddr::new(ip, port)))
+}
+
+/// Counts a call, also when it is dropped.
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl<'a> InFlight<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

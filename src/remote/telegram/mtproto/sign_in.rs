@@ -1,0 +1,137 @@
+//! Signing a bot in (`auth.importBotAuthorization`), by grammers-client. It happens once in the life
+//! of a key; everything else goes over lanes of our own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grammers_client::{Client, InvocationError, SenderPool};
+use grammers_mtsender::{ConnectionParams, NoRetries};
+use grammers_session::storages::MemorySession;
+use grammers_session::types::DcOption;
+use grammers_session::{Session, SessionData};
+
+use super::call_error::CallError;
+use super::data_centres::DataCentres;
+use super::handshake::{self, Key};
+use crate::remote::telegram::{ApiId, Token};
+
+/// For one try: grammers itself has no time limit.
+const SIGN_IN_LIMIT: Duration = Duration::from_secs(30);
+/// A bot that is at home elsewhere is told so once.
+const TRIES: usize = 3;
+
+/// A bot that is signed in.
+#[derive(Debug)]
+pub struct SignedIn {
+    pub home: i32,
+    pub key: Key,
+    /// `@name` of the bot.
+    pub username: Option<String>,
+}
+
+/// Signs in with `key`, which `dc` knows. Where the bot is at home elsewhere, a key is agreed on
+/// there first: grammers' own exchange knows only the service's keys.
+pub async fn sign_in(
+    centres: &DataCentres,
+    api: &ApiId,
+    token: &Token,
+    dc: i32,
+    key: Key,
+) -> Result<SignedIn, CallError> {
+    let mut at = (dc, key);
+    let mut last = CallError::Unexpected("the bot moves between data centres".into());
+    for _ in 0..TRIES {
+        let session = Arc::new(session(centres, at.0, at.1)?);
+        match try_once(&session, api, token).await {
+            Ok(username) => {
+                return Ok(SignedIn {
+                    home: at.0,
+                    key: at.1,
+                    username,
+                });
+            }
+            Err(error) => {
+                let moved = session.home_dc_id().unwrap_or(at.0);
+                last = error;
+                if moved == at.0 {
+                    break;
+                }
+                let address = centres
+                    .address(moved)
+                    .map_err(|error| CallError::Disconnected(error.to_string()))?;
+                at = (moved, handshake::agree(&centres.server, address).await?);
+            }
+        }
+    }
+    Err(last)
+}
+
+/// A session that knows `dc` and the key for it.
+fn session(centres: &DataCentres, dc: i32, key: Key) -> Result<MemorySession, CallError> {
+    let mut data = SessionData {
+        home_dc: dc,
+        ..SessionData::default()
+    };
+    if !centres.is_service() {
+        data.dc_options.clear();
+    }
+    let address = centres
+        .address(dc)
+        .map_err(|error| CallError::Disconnected(error.to_string()))?;
+    let std::net::SocketAddr::V4(ipv4) = address else {
+        return Err(CallError::Disconnected("only IPv4 is used".into()));
+    };
+    let option = DcOption {
+        id: dc,
+        ipv4,
+        ipv6: std::net::SocketAddrV6::new(ipv4.ip().to_ipv6_mapped(), ipv4.port(), 0, 0),
+        auth_key: Some(key),
+    };
+    data.dc_options.insert(dc, option);
+    Ok(MemorySession::from(data))
+}
+
+async fn try_once(
+    session: &Arc<MemorySession>,
+    api: &ApiId,
+    token: &Token,
+) -> Result<Option<String>, CallError> {
+    let parameters = ConnectionParams {
+        retry_policy: Box::new(NoRetries),
+        ..ConnectionParams::default()
+    };
+    let SenderPool {
+        runner,
+        handle,
+        updates,
+    } = SenderPool::with_configuration(Arc::clone(session), api.id, parameters);
+    drop(updates);
+    let running = tokio::spawn(runner.run());
+    let quit = handle.thin.clone();
+    let client = Client::new(handle);
+    let signing = client.bot_sign_in(token.reveal(), api.hash.reveal());
+    let outcome = tokio::time::timeout(SIGN_IN_LIMIT, signing).await;
+    quit.quit();
+    running.abort();
+    match outcome {
+        Ok(Ok(user)) => Ok(user.username().map(str::to_owned)),
+        Ok(Err(error)) => Err(from_grammers(error)),
+        Err(_) => Err(CallError::TimedOut(SIGN_IN_LIMIT)),
+    }
+}
+
+fn from_grammers(error: InvocationError) -> CallError {
+    match error {
+        InvocationError::Rpc(rpc) => CallError::Rpc {
+            code: rpc.code,
+            name: rpc.name,
+            value: rpc.value,
+        },
+        InvocationError::Io(error) => {
+            CallError::Disconnected(format!("the connection broke: {error}"))
+        }
+        InvocationError::Dropped(_) => CallError::Disconnected("the connection ended".into()),
+        // The text of the rest holds names of types and numbers, never what was sent.
+        other => CallError::Disconnected(other.to_string()),
+    }
+}

@@ -1,0 +1,112 @@
+//! Where documents are for one bot: access hash and file reference. Volatile, asked for in batches,
+//! and asked for again when the service says that a reference is too old.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::remote::telegram::bots::Crew;
+use crate::remote::telegram::bots::bot::Bot;
+use crate::remote::telegram::bots::messages::{self, Document, IDS_AT_ONCE};
+use crate::remote::telegram::mtproto::call_error::CallError;
+
+/// Locations kept in each of two generations, about 200 bytes each.
+const GENERATION: usize = 20_000;
+/// Posts asked for before the one that is wanted; the rest of the batch lies behind it, where the
+/// next packs of the same film are.
+const BEFORE: i32 = 9;
+
+/// Held by who asks.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+/// Bot, channel, post.
+type Key = (i64, i64, i32);
+
+#[derive(Debug, Default)]
+pub struct Locations {
+    known: Mutex<Known>,
+    /// One question at a time a bot and channel: its answer serves those who wait.
+    asking: Mutex<HashMap<(i64, i64), Turn>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    young: HashMap<Key, Document>,
+    old: HashMap<Key, Document>,
+    /// Which bot posted what lately: reading back goes to another one.
+    writers: HashMap<(i64, i32), i64>,
+}
+
+impl Locations {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn keep(&self, bot: i64, channel: i64, post: i32, document: Option<Document>) {
+        let mut known = self.known();
+        let key = (bot, channel, post);
+        match document {
+            Some(document) => {
+                if known.young.len() >= GENERATION {
+                    known.old = std::mem::take(&mut known.young);
+                }
+                known.young.insert(key, document);
+            }
+            None => {
+                known.young.remove(&key);
+                known.old.remove(&key);
+            }
+        }
+    }
+
+    pub fn written_by(&self, channel: i64, post: i32, bot: i64) {
+        let mut known = self.known();
+        if known.writers.len() >= GENERATION {
+            known.writers.clear();
+        }
+        known.writers.insert((channel, post), bot);
+    }
+    pub fn writer(&self, channel: i64, post: i32) -> Option<i64> {
+        self.known().writers.get(&(channel, post)).copied()
+    }
+
+    pub fn get(&self, bot: i64, channel: i64, post: i32) -> Option<Document> {
+        let key = (bot, channel, post);
+        let mut known = self.known();
+        if let Some(document) = known.young.get(&key) {
+            return Some(document.clone());
+        }
+        let document = known.old.remove(&key)?;
+        known.young.insert(key, document.clone());
+        Some(document)
+    }
+
+    /// The document of a post, as `bot` reads it. `None`: there is no such post, or no document.
+    pub async fn find(
+        &self,
+        crew: &Crew,
+        bot: &Bot,
+        channel: i64,
+        post: i32,
+    ) -> Result<Option<Document>, CallError> {
+        if let Some(document) = self.get(bot.id, channel, post) {
+            return Ok(Some(document));
+        }
+        let turn = {
+            let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(asking.entry((bot.id, channel)).or_default())
+        };
+        let _turn = turn.lock().await;
+        if let Some(document) = self.get(bot.id, channel, post) {
+            return Ok(Some(document));
+        }
+        let door = crew.door(bot, channel).await?;
+        let first = post.saturating_sub(BEFORE).max(1);
+        let ids: Vec<i32> = (first..).take(IDS_AT_ONCE).collect();
+        for found in messages::get(bot, door, &ids).await?.into_iter().flatten() {
+            if let Some(document) = found.document {
+                self.keep(bot.id, channel, found.id, Some(document));
+            }
+        }
+        Ok(self.get(bot.id, channel, post))
+    }
+}

@@ -1,0 +1,238 @@
+//! A pack's bytes to the service in parts of 512 KiB, several in flight
+//! (<https://core.telegram.org/api/files#uploading-files>).
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use grammers_tl_types::{Identifiable, Serializable, functions, types};
+
+use crate::model::ByteRange;
+use crate::remote::retry::{Deadline, retry};
+use crate::remote::telegram::bots::bot::Bot;
+use crate::remote::telegram::bots::messages::Uploaded;
+use crate::remote::telegram::mtproto::call_error::CallError;
+use crate::remote::telegram::mtproto::connection_pool::{Purpose, WINDOW};
+use crate::remote::{RemoteError, RemoteErrorKind};
+
+/// Largest part that the service takes.
+pub const PART_BYTES: u64 = 512 * 1024;
+/// Files above it go by `upload.saveBigFilePart`.
+const BIG_BYTES: u64 = 10 * 1024 * 1024;
+/// For one part, from the moment it has room on a lane: at 100 KB/s it takes five seconds.
+pub const PART_LIMIT: Duration = Duration::from_secs(60);
+/// A part that takes so many times as long as most is sent again: the service forgets some...
+const LATE: u32 = 8;
+/// ...but not before this, and each time later: what is slow because much is under way gets no faster
+/// by more.
+const LEAST_LATE: Duration = Duration::from_secs(8);
+/// As long as nothing is known of how long parts take.
+const UNKNOWN_LATE: Duration = Duration::from_secs(20);
+/// How long one part is tried on one bot.
+const PART_PATIENCE: Duration = Duration::from_secs(180);
+/// A wait up to this long is waited out by the bot itself; above it the pack may go elsewhere.
+pub const SHORT_WAIT: Duration = Duration::from_secs(3);
+/// Parts under way above what the lanes have room for: without, they never know that more would help.
+const SPARE_PARTS: usize = 2;
+
+/// Where the bytes come from.
+#[async_trait::async_trait]
+pub trait Source: Send + Sync {
+    /// Bytes of all parts.
+    fn len(&self) -> u64;
+    async fn read(&self, range: ByteRange) -> Result<Bytes, RemoteError>;
+}
+
+#[async_trait::async_trait]
+impl Source for Bytes {
+    fn len(&self) -> u64 {
+        Self::len(self) as u64
+    }
+    async fn read(&self, range: ByteRange) -> Result<Bytes, RemoteError> {
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        let whole = range.end() <= Source::len(self);
+        if whole {
+            Ok(self.slice(at(range.offset)..at(range.end())))
+        } else {
+            Err(RemoteError::new(
+                RemoteErrorKind::Invalid,
+                "read what is to be sent",
+                "the range passes its end",
+            ))
+        }
+    }
+}
+
+/// One file on its way, for one bot: parts belong to who sent them.
+#[derive(Debug)]
+pub struct Upload {
+    file_id: i64,
+    name: String,
+    missing: BTreeSet<u32>,
+    parts: u32,
+}
+
+/// Why an upload stopped.
+#[derive(Debug)]
+pub enum Stopped {
+    /// The bot has to wait this long.
+    Wait(Duration),
+    Failed(RemoteError),
+}
+
+impl From<RemoteError> for Stopped {
+    fn from(error: RemoteError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Upload {
+    pub fn new(source: &dyn Source, name: String) -> Result<Self, RemoteError> {
+        let parts = u32::try_from(source.len().div_ceil(PART_BYTES).max(1)).map_err(|_| {
+            RemoteError::new(RemoteErrorKind::Invalid, "send a file", "it is too large")
+        })?;
+        Ok(Self {
+            file_id: random_id()?,
+            name,
+            missing: (0..parts).collect(),
+            parts,
+        })
+    }
+
+    /// The file, once all parts are there.
+    pub fn finished(&self, source: &dyn Source) -> Uploaded {
+        let parts = i32::try_from(self.parts).unwrap_or(i32::MAX);
+        let file = if source.len() > BIG_BYTES {
+            types::InputFileBig {
+                id: self.file_id,
+                parts,
+                name: self.name.clone(),
+            }
+            .into()
+        } else {
+            types::InputFile {
+                id: self.file_id,
+                parts,
+                name: self.name.clone(),
+                // Only checked when given; what was stored is read back anyway.
+                md5_checksum: String::new(),
+            }
+            .into()
+        };
+        Uploaded {
+            file,
+            name: self.name.clone(),
+        }
+    }
+
+    /// The service lost a part (`FILE_PART_X_MISSING`).
+    pub fn lost(&mut self, part: u32) {
+        if part < self.parts {
+            self.missing.insert(part);
+        } else {
+            self.missing = (0..self.parts).collect();
+        }
+    }
+
+    /// Sends what is missing. What was sent stays sent: calling it again goes on.
+    pub async fn send(&mut self, bot: &Bot, source: &dyn Source) -> Result<(), Stopped> {
+        let home = bot.home().await.map_err(|error| failed(bot, error))?;
+        let lanes = bot.known_lanes(home, Purpose::Write);
+        let side_by_side = lanes.map_or(WINDOW, |lanes| lanes.count() * WINDOW) + SPARE_PARTS;
+        let parts: Vec<u32> = self.missing.iter().copied().collect();
+        let this = &*self;
+        let mut sending = stream::iter(parts)
+            .map(|part| async move { (part, this.send_part(bot, source, part).await) })
+            .buffer_unordered(side_by_side);
+        let mut done = Vec::new();
+        let mut stopped = None;
+        while let Some((part, outcome)) = sending.next().await {
+            match outcome {
+                Ok(()) => done.push(part),
+                Err(reason) => {
+                    stopped = Some(reason);
+                    break;
+                }
+            }
+        }
+        drop(sending);
+        for part in done {
+            self.missing.remove(&part);
+        }
+        stopped.map_or(Ok(()), Err)
+    }
+
+    async fn send_part(&self, bot: &Bot, source: &dyn Source, part: u32) -> Result<(), Stopped> {
+        let offset = u64::from(part) * PART_BYTES;
+        let range = ByteRange::new(offset, PART_BYTES.min(source.len() - offset));
+        let bytes = source.read(range).await?;
+        let request = self.request(source, part, &bytes);
+        let tries = AtomicU32::new(0);
+        let attempt = || async {
+            let later = 2_u32.saturating_pow(tries.fetch_add(1, Ordering::Relaxed));
+            let limit = first_limit(bot).await.saturating_mul(later).min(PART_LIMIT);
+            let sent = bot.send(None, Purpose::Write, request.clone(), range.len, limit);
+            match sent.await {
+                Ok(_) => Ok(None),
+                Err(error) => match error.wait() {
+                    Some(wait) if wait > SHORT_WAIT => Ok(Some(wait)),
+                    _ => Err(failed(bot, error)),
+                },
+            }
+        };
+        match retry(Deadline::after(PART_PATIENCE), attempt).await? {
+            Some(wait) => Err(Stopped::Wait(wait)),
+            None => Ok(()),
+        }
+    }
+
+    /// The request with the bytes behind its other fields, written straight into place: a pack passes
+    /// here whole, and each copy of it costs.
+    pub fn request(&self, source: &dyn Source, part: u32, bytes: &Bytes) -> Bytes {
+        let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        let mut body = Vec::with_capacity(bytes.len() + 32);
+        if source.len() > BIG_BYTES {
+            functions::upload::SaveBigFilePart::CONSTRUCTOR_ID.serialize(&mut body);
+            self.file_id.serialize(&mut body);
+            number(part).serialize(&mut body);
+            number(self.parts).serialize(&mut body);
+        } else {
+            functions::upload::SaveFilePart::CONSTRUCTOR_ID.serialize(&mut body);
+            self.file_id.serialize(&mut body);
+            number(part).serialize(&mut body);
+        }
+        (&bytes[..]).serialize(&mut body);
+        body.into()
+    }
+}
+
+/// How long the first try of a part may take.
+async fn first_limit(bot: &Bot) -> Duration {
+    let lanes = match bot.home().await {
+        Ok(home) => bot.known_lanes(home, Purpose::Write),
+        Err(_) => None,
+    };
+    let usual = lanes.and_then(|lanes| lanes.usual(0.8));
+    usual.map_or(UNKNOWN_LATE, |usual| {
+        (usual * LATE).clamp(LEAST_LATE, PART_LIMIT)
+    })
+}
+
+fn failed(bot: &Bot, error: CallError) -> RemoteError {
+    error.into_remote(format!("send bytes with bot {}", bot.number))
+}
+
+/// What makes repeating a call harmless.
+pub fn random_id() -> Result<i64, RemoteError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        RemoteError::new(
+            RemoteErrorKind::Unavailable,
+            "make a random number",
+            error.to_string(),
+        )
+    })?;
+    Ok(i64::from_le_bytes(bytes))
+}

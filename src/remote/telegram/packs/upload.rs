@@ -1,0 +1,427 @@
+//! Packs out: each goes to the bot that is free soonest, and elsewhere when that one has to wait.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::parts::{SHORT_WAIT, Source, Stopped, Upload, random_id};
+use super::pending_posts::DispatchV1;
+use crate::model::{ByteRange, PackAddress, TelegramAddress, Timestamp};
+use crate::remote::retry::{Deadline, retry};
+use crate::remote::telegram::Shared;
+use crate::remote::telegram::bots::Member;
+use crate::remote::telegram::bots::bot::Bot;
+use crate::remote::telegram::bots::messages::{self, Door, Post};
+use crate::remote::telegram::bots::rate_limit::Turn;
+use crate::remote::telegram::channel::caption::{Body, Caption};
+use crate::remote::telegram::mtproto::call_error::CallError;
+use crate::remote::telegram::mtproto::connection_pool::Purpose;
+use crate::remote::{RemoteError, RemoteErrorKind, SealedPack};
+
+/// Packs of one bot side by side: one is sent while the other is posted and read back.
+pub const PACKS_A_BOT: usize = 2;
+/// How often a bot that is awaited is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long an answer to a post is asked for again before the channel is searched for the post.
+const REPLY_PATIENCE: Duration = Duration::from_secs(20);
+/// A wait to post that is longer sends the pack to another bot, which has to send all bytes again.
+const LONG_WAIT: Duration = Duration::from_secs(12);
+/// Parts that the service may lose of one file before it is begun anew.
+const MAX_LOST_PARTS: usize = 64;
+
+/// A post that is being made.
+#[derive(Debug, Clone, Copy)]
+pub struct Poster<'a> {
+    pub bot: &'a Bot,
+    pub door: Door,
+    /// Unlike that of any other post.
+    pub caption: &'a str,
+    /// For people, e.g. `post manifest 7`.
+    pub op: &'a str,
+    /// The highest number that was given in the channel before.
+    pub above: i32,
+}
+
+/// Packs under way a bot, by its place in the crew.
+#[derive(Debug)]
+pub struct Desks {
+    busy: Vec<AtomicUsize>,
+    freed: Notify,
+}
+
+impl Desks {
+    pub fn new(bots: usize) -> Self {
+        Self {
+            busy: (0..bots).map(|_| AtomicUsize::new(0)).collect(),
+            freed: Notify::new(),
+        }
+    }
+    pub fn busy(&self, place: usize) -> usize {
+        self.busy
+            .get(place)
+            .map_or(usize::MAX, |busy| busy.load(Ordering::Relaxed))
+    }
+    fn take(self: &Arc<Self>, place: usize) -> Desk {
+        if let Some(busy) = self.busy.get(place) {
+            busy.fetch_add(1, Ordering::Relaxed);
+        }
+        Desk {
+            desks: Arc::clone(self),
+            place,
+        }
+    }
+}
+
+/// A pack's place at a bot; given back when it is dropped.
+struct Desk {
+    desks: Arc<Desks>,
+    place: usize,
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        if let Some(busy) = self.desks.busy.get(self.place) {
+            busy.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.desks.freed.notify_waiters();
+    }
+}
+
+#[async_trait::async_trait]
+impl Source for SealedPack {
+    fn len(&self) -> u64 {
+        Self::len(self)
+    }
+    async fn read(&self, range: ByteRange) -> Result<Bytes, RemoteError> {
+        let op = format!("read pack {} from the spool", self.id);
+        let pack = self.clone();
+        let read = tokio::task::spawn_blocking(move || Self::read(&pack, range)).await;
+        let failed = |error: String| RemoteError::new(RemoteErrorKind::Invalid, op, error);
+        match read {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) => Err(failed(error.to_string()).with_source(error)),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+}
+
+impl Shared {
+    /// Posts a pack with whichever bot can soonest. Ends with an error when every bot failed at it;
+    /// waits that the service asks for are no failures.
+    pub async fn put_pack(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
+        if let Some(address) = self.find_dispatched(pack).await? {
+            return Ok(address);
+        }
+        let mut failed: HashSet<usize> = HashSet::new();
+        let mut last_error = None;
+        loop {
+            let Some((place, desk)) = self.free_bot(&failed).await else {
+                return Err(last_error.unwrap_or_else(|| {
+                    RemoteError::new(
+                        RemoteErrorKind::Denied,
+                        format!("put pack {}", pack.id),
+                        "there is no bot that may post",
+                    )
+                }));
+            };
+            let Some(member) = self.crew.members().get(place) else {
+                continue;
+            };
+            match self.put_with(member, pack).await {
+                Ok(address) => return Ok(address),
+                Err(Stopped::Wait(wait)) => {
+                    tracing::info!(
+                        bot = member.bot.number,
+                        ?wait,
+                        "told to wait; its pack goes elsewhere if that is sooner"
+                    );
+                    member.bot.set_aside(Purpose::Write, wait);
+                }
+                Err(Stopped::Failed(error)) => {
+                    if error.kind == RemoteErrorKind::Invalid {
+                        return Err(error);
+                    }
+                    failed.insert(place);
+                    // What may pass is told rather than what needs somebody's hand.
+                    if last_error
+                        .as_ref()
+                        .is_none_or(|last: &RemoteError| !last.is_retryable())
+                    {
+                        last_error = Some(error);
+                    }
+                }
+            }
+            drop(desk);
+        }
+    }
+
+    /// The bot that shall take the next pack, once one has room and need not wait; `None` when all
+    /// failed.
+    async fn free_bot(&self, failed: &HashSet<usize>) -> Option<(usize, Desk)> {
+        loop {
+            let freed = self.desks.freed.notified();
+            let members = self.crew.members();
+            if failed.len() >= members.len() {
+                return None;
+            }
+            let mut best: Option<(usize, usize)> = None;
+            let mut soonest = LOOK_AGAIN;
+            for (place, member) in members.iter().enumerate() {
+                if failed.contains(&place) {
+                    continue;
+                }
+                let wait = member
+                    .bot
+                    .aside(Purpose::Write)
+                    .max(member.bot.aside(Purpose::Post));
+                let busy = self.desks.busy(place);
+                if let Some(wait) = wait {
+                    soonest = soonest.min(wait);
+                } else if busy < PACKS_A_BOT && best.is_none_or(|(_, least)| busy < least) {
+                    best = Some((place, busy));
+                }
+            }
+            if let Some((place, _)) = best {
+                return Some((place, self.desks.take(place)));
+            }
+            // Whichever comes first; a wake-up that is missed costs half a second.
+            let _ = tokio::time::timeout(soonest, freed).await;
+        }
+    }
+
+    /// Whether another bot could take a pack now.
+    fn other_bot_is_free(&self, than: &Bot) -> bool {
+        self.crew
+            .members()
+            .iter()
+            .enumerate()
+            .any(|(place, member)| {
+                member.bot.id != than.id
+                    && self.desks.busy(place) < PACKS_A_BOT
+                    && member.bot.aside(Purpose::Write).is_none()
+                    && member.bot.aside(Purpose::Post).is_none()
+            })
+    }
+
+    async fn put_with(&self, member: &Member, pack: &SealedPack) -> Result<PackAddress, Stopped> {
+        let bot = &member.bot;
+        let op = || format!("put pack {} with bot {}", pack.id, bot.number);
+        let fail = |error: CallError| Stopped::Failed(error.into_remote(op()));
+        let channel = self.channel_for_packs(member).await?;
+        let door = self.crew.door(bot, channel).await.map_err(fail)?;
+        let name = format!("{}.tgfspack", pack.id);
+        let mut upload = Upload::new(pack, name)?;
+        self.send_parts(bot, pack, &mut upload).await?;
+        if self.newest(channel) == 0 {
+            self.upper_end(channel).await?;
+        }
+        let dispatch = DispatchV1 {
+            pack: pack.id,
+            bot: bot.id,
+            channel,
+            random_id: random_id()?,
+            above: self.newest(channel),
+            post: 0,
+            since: Timestamp::now(),
+        };
+        self.note(&dispatch).await?;
+        let caption = self.caption(Body::Pack { id: pack.id })?.to_string();
+        let poster = Poster {
+            bot,
+            door,
+            caption: &caption,
+            op: &format!("post pack {}", pack.id),
+            above: dispatch.above,
+        };
+        self.paces.turn(channel, Turn::Pack).await;
+        let random_id = dispatch.random_id;
+        let post = self
+            .post_once(&poster, pack, &mut upload, random_id)
+            .await?;
+        let address = self.take_post(bot, channel, pack, &post)?;
+        self.note(&DispatchV1 {
+            post: post.id,
+            ..dispatch
+        })
+        .await?;
+        Ok(address)
+    }
+
+    /// All parts of a file to one bot, waiting where that is sooner than another bot would be.
+    pub async fn send_parts(
+        &self,
+        bot: &Bot,
+        source: &dyn Source,
+        upload: &mut Upload,
+    ) -> Result<(), Stopped> {
+        let begun = Instant::now();
+        loop {
+            match upload.send(bot, source).await {
+                Err(Stopped::Wait(wait)) => {
+                    bot.set_aside(Purpose::Write, wait);
+                    // Elsewhere the pack begins anew, which takes about as long as it took so far.
+                    let again = begun.elapsed().max(SHORT_WAIT);
+                    if wait > again && self.other_bot_is_free(bot) {
+                        return Err(Stopped::Wait(wait));
+                    }
+                    tokio::time::sleep(wait).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Makes a post, once, however often the answer is lost: the same `random_id` makes no second one,
+    /// and a post that was made without our hearing of it is found by its text.
+    pub async fn post_once(
+        &self,
+        poster: &Poster<'_>,
+        source: &dyn Source,
+        upload: &mut Upload,
+        random_id: i64,
+    ) -> Result<Post, Stopped> {
+        let Poster {
+            bot,
+            door,
+            caption,
+            op,
+            above,
+        } = *poster;
+        let failed = |error: CallError| {
+            Stopped::Failed(error.into_remote(format!("{op} with bot {}", bot.number)))
+        };
+        let mut lost = 0;
+        let mut unanswered_since: Option<Instant> = None;
+        loop {
+            let uploaded = upload.finished(source);
+            let sent = messages::send_document(bot, door, &uploaded, caption, random_id).await;
+            let error = match sent {
+                Ok(post) => return Ok(post),
+                Err(error) => error,
+            };
+            if let Some(wait) = error.wait() {
+                let moves = wait > LONG_WAIT && unanswered_since.is_none();
+                if moves && self.other_bot_is_free(bot) {
+                    return Err(Stopped::Wait(wait));
+                }
+                tokio::time::sleep(wait).await;
+            } else if let CallError::Rpc { name, value, .. } = &error
+                && name == "FILE_PART_MISSING"
+                && lost < MAX_LOST_PARTS
+            {
+                lost += 1;
+                upload.lost(value.unwrap_or(u32::MAX));
+                self.send_parts(bot, source, upload).await?;
+            } else if error.is("RANDOM_ID_DUPLICATE") {
+                // It is there: an answer of before was lost.
+                let found = self.search(door.channel, above, |post| post.text == caption);
+                return found.await?.ok_or_else(|| failed(error));
+            } else if error.is_passing() {
+                let since = *unanswered_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > REPLY_PATIENCE {
+                    // Another bot may only send once it is certain that this one did not.
+                    let found = self.search(door.channel, above, |post| post.text == caption);
+                    return found.await?.ok_or_else(|| failed(error));
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            } else {
+                if error.is_missing_right() {
+                    self.crew.forget_door(bot, door.channel);
+                }
+                return Err(failed(error));
+            }
+        }
+    }
+
+    /// The first post above a number that `matches`, in everything up to now.
+    async fn search(
+        &self,
+        channel: i64,
+        above: i32,
+        matches: impl Fn(&Post) -> bool,
+    ) -> Result<Option<Post>, RemoteError> {
+        let end = retry(Deadline::None, || self.upper_end(channel)).await?;
+        let range = above.saturating_add(1)..end;
+        let found = retry(Deadline::None, || self.walk(channel, range.clone())).await?;
+        Ok(found.into_iter().find(matches))
+    }
+
+    /// A pack that an earlier try may have posted without hearing of it.
+    async fn find_dispatched(&self, pack: &SealedPack) -> Result<Option<PackAddress>, RemoteError> {
+        let Some(dispatch) = self.dispatches.get(pack.id)? else {
+            return Ok(None);
+        };
+        let Some(post) = self.search_dispatched(&dispatch).await? else {
+            return Ok(None);
+        };
+        let Some(member) = self.crew.members().first() else {
+            return Ok(None);
+        };
+        match self.take_post(&member.bot, dispatch.channel, pack, &post) {
+            Ok(address) => Ok(Some(address)),
+            Err(Stopped::Failed(error)) => Err(error),
+            Err(Stopped::Wait(_)) => Ok(None),
+        }
+    }
+
+    /// The post of a dispatch, looked for in everything that came after it began. `None`: there
+    /// surely is none.
+    async fn search_dispatched(&self, dispatch: &DispatchV1) -> Result<Option<Post>, RemoteError> {
+        let matches = |post: &Post| {
+            Caption::read(&post.text)
+                .is_some_and(|caption| caption.body == Body::Pack { id: dispatch.pack })
+        };
+        if dispatch.post != 0 {
+            let known = self.posts_at(dispatch.channel, &[dispatch.post]).await?;
+            if let Some(post) = known.into_iter().flatten().find(|post| matches(post)) {
+                return Ok(Some(post));
+            }
+        }
+        self.search(dispatch.channel, dispatch.above, matches).await
+    }
+
+    fn take_post(
+        &self,
+        bot: &Bot,
+        channel: i64,
+        pack: &SealedPack,
+        post: &Post,
+    ) -> Result<PackAddress, Stopped> {
+        let op = || format!("put pack {}", pack.id);
+        let document = post.document.as_ref().ok_or_else(|| {
+            RemoteError::new(RemoteErrorKind::Corrupt, op(), "its post holds no document")
+        })?;
+        if document.size != pack.len() {
+            let message = format!("its document has {} bytes", document.size);
+            return Err(RemoteError::new(RemoteErrorKind::Corrupt, op(), message).into());
+        }
+        self.see(channel, post.id);
+        self.locations
+            .keep(bot.id, channel, post.id, Some(document.clone()));
+        self.locations.written_by(channel, post.id, bot.id);
+        Ok(PackAddress::Telegram(TelegramAddress {
+            channel,
+            message: post.id,
+            document: document.id,
+            dc: document.dc,
+        }))
+    }
+
+    async fn note(&self, dispatch: &DispatchV1) -> Result<(), RemoteError> {
+        let dispatches = Arc::clone(&self.dispatches);
+        let dispatch = dispatch.clone();
+        let noted = tokio::task::spawn_blocking(move || dispatches.put(&dispatch)).await;
+        noted.unwrap_or_else(|error| {
+            Err(RemoteError::new(
+                RemoteErrorKind::Unavailable,
+                "note a pack",
+                error.to_string(),
+            ))
+        })
+    }
+}
