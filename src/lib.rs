@@ -32,6 +32,7 @@ pub mod process;
 pub mod read;
 pub mod remote;
 pub mod spool;
+pub mod sync;
 pub mod telemetry;
 pub mod tree;
 pub mod upkeep;

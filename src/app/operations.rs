@@ -1,7 +1,7 @@
 //! What only the composition root can do for the control socket.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -15,6 +15,7 @@ use crate::index::Index;
 use crate::model::{CacheStats, EntryId, Standing, TreePath};
 use crate::remote::Remote;
 use crate::spool::Spool;
+use crate::sync::MutexExt as _;
 use crate::telemetry::LevelSwitch;
 use crate::upkeep::{cleanup, verify};
 use crate::vfs::Vfs;
@@ -79,14 +80,11 @@ impl AppOperations {
     }
 
     pub fn set_faces(&self, faces: Faces) {
-        *self.faces.lock().unwrap_or_else(PoisonError::into_inner) = faces;
+        *self.faces.acquire() = faces;
     }
 
     fn faces(&self) -> Faces {
-        self.faces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.faces.acquire().clone()
     }
 
     fn public_url(&self) -> Option<String> {

@@ -2,12 +2,13 @@
 //! the remote, only not as fast as it can ask.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Key;
+use crate::sync::MutexExt as _;
 
 /// Waits before a block is asked for again, doubling with each failure in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -28,7 +29,7 @@ pub struct Failures(Mutex<HashMap<Key, Failure>>);
 
 impl Failures {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Failure>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.acquire()
     }
 
     /// When a block may be asked for again; `None`: now.

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
 use super::Key;
 use super::counters::Counters;
+use crate::sync::MutexExt as _;
 
 #[derive(Debug)]
 enum State {
@@ -58,7 +59,7 @@ impl HeldBlocks {
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.acquire()
     }
 
     /// Says that a block is wanted ahead.

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::sync::MutexExt as _;
 use crate::vfs::Vfs;
 
 use super::body::Cut;
@@ -291,7 +292,7 @@ struct Addresses(Mutex<HashMap<IpAddr, usize>>);
 impl Addresses {
     fn enter(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<Place> {
         let address = network_of(address);
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.acquire();
         let count = table.entry(address).or_insert(0);
         if *count >= limit && !address.is_loopback() {
             return None;
@@ -312,7 +313,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut table = self.table.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.0.acquire();
         if let Some(count) = table.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {

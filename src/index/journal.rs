@@ -13,6 +13,7 @@ use super::error::IndexError;
 use super::record::{JournalHeaderV1, JournalRecordV1};
 use crate::codec::{CodecError, decode, read_frame, write_frame};
 use crate::disk;
+use crate::sync::MutexExt as _;
 
 /// How long a change may wait for its fdatasync when nobody asks for it: many changes share one.
 const GROUP_COMMIT: Duration = Duration::from_millis(150);
@@ -59,7 +60,7 @@ struct SyncState {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.acquire()
 }
 
 fn file_name(number: u64) -> String {

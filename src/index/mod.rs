@@ -24,13 +24,15 @@ mod store;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::disk::DirectoryLock;
 use crate::failpoint;
 use crate::model::{
     Attributes, Change, EntryId, Ino, LibraryId, Name, Seq, StoreStatus, Timestamp,
 };
+use crate::sync::MutexExt as _;
+use crate::sync::RwLockExt as _;
 use change::{Origin, draft_changes};
 use draft::Draft;
 pub use error::IndexError;
@@ -203,13 +205,13 @@ impl Index {
 
 impl Shared {
     fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.acquire()
     }
     fn store(&self) -> RwLockReadGuard<'_, Option<Store>> {
-        self.store.read().unwrap_or_else(PoisonError::into_inner)
+        self.store.acquire_read()
     }
     fn store_mut(&self) -> RwLockWriteGuard<'_, Option<Store>> {
-        self.store.write().unwrap_or_else(PoisonError::into_inner)
+        self.store.acquire_write()
     }
 
     /// Runs `query` while no batch is applied: several reads see the rows of one moment.

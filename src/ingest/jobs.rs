@@ -2,13 +2,14 @@
 //! file (some 200 bytes), so the queue is bounded by what is in the spool.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::model::EntryId;
+use crate::sync::MutexExt as _;
 
 /// Waits before a failed step is tried again: doubling, so that a remote that is down is not
 /// hammered, and short enough that its return is noticed within a minute.
@@ -154,7 +155,7 @@ pub struct Jobs {
 
 impl Jobs {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.acquire()
     }
 
     fn notify(&self, lane: Lane) -> &Notify {

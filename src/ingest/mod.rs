@@ -25,7 +25,7 @@ mod views;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -43,6 +43,7 @@ use crate::model::{
 use crate::read::Reader;
 use crate::remote::Remote;
 use crate::spool::{Draining, Spool};
+use crate::sync::MutexExt as _;
 use crate::tree::Tree;
 pub use content::{blob_of_pack, slices_digest};
 pub use jobs::JobProgress;
@@ -355,7 +356,7 @@ impl Ingest {
 
 impl Shared {
     fn owners(&self) -> MutexGuard<'_, Owners> {
-        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owners.acquire()
     }
 
     fn set_owned(&self, owner: Owner, blobs: Vec<BlobId>) {
@@ -365,10 +366,7 @@ impl Shared {
 
     fn orphan(&self, blobs: Vec<BlobId>) {
         if !blobs.is_empty() {
-            self.orphans
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(blobs);
+            self.orphans.acquire().extend(blobs);
             self.orphaned.notify_one();
         }
     }
@@ -388,17 +386,13 @@ impl Shared {
 
     /// Deletes orphaned spool files, after the journal that made them so is on the disk.
     fn reap(&self) {
-        let orphans =
-            std::mem::take(&mut *self.orphans.lock().unwrap_or_else(PoisonError::into_inner));
+        let orphans = std::mem::take(&mut *self.orphans.acquire());
         if orphans.is_empty() {
             return;
         }
         if let Err(error) = self.tree.sync() {
             tracing::warn!(%error, "spool files are kept until the journal can be written");
-            self.orphans
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(orphans);
+            self.orphans.acquire().extend(orphans);
             return;
         }
         for blob in orphans {

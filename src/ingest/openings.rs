@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::media::hls::views::{Piece, assemble};
 use crate::media::inspect::opening::opening_ranges;
 use crate::model::{ByteRange, Views};
 use crate::remote::PackInput;
 use crate::spool::SpoolFile;
+use crate::sync::MutexExt as _;
 
 /// By spool file; one entry a blob that is being sent.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ pub struct Opening {
 
 impl Openings {
     fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Vec<ByteRange>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.acquire()
     }
 
     /// Looks into a film. One that cannot be read is opened in vain later too.

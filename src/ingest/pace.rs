@@ -1,9 +1,10 @@
 //! When the next manifest may go: a channel takes about 20 messages a minute, and most of them are
 //! for packs.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::sync::MutexExt as _;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -36,14 +37,14 @@ pub struct Wishes {
 
 impl Wishes {
     pub fn raise(&self, wish: Wish) {
-        let mut held = self.wish.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.wish.acquire();
         *held = (*held).max(Some(wish));
         drop(held);
         self.raised.notify_one();
     }
 
     fn take(&self, at_least: Wish) -> Option<Wish> {
-        let mut held = self.wish.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.wish.acquire();
         held.take_if(|wish| *wish >= at_least)
     }
 

@@ -1,7 +1,7 @@
 //! Sends what the remote's log does not hold yet, one manifest at a time, and acknowledges it
 //! when it was read back and no other writer's stands beside it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use crate::remote::{
     LogDecoder, LogEncoder, LogHeader, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind,
     is_superseded,
 };
+use crate::sync::MutexExt as _;
 
 /// Bytes of records in one manifest, roughly and before compression. It goes out early when this
 /// much can go.
@@ -129,11 +130,7 @@ impl Publisher {
 
     /// Ends publishing and lets go of index and remote: they can be closed when this returns.
     pub async fn stop(&self) {
-        let task = self
-            .task
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let task = self.task.acquire().take();
         if let Some(task) = task {
             task.abort();
             // Aborted is how it shall end; a panic was logged by its hook.
@@ -172,12 +169,7 @@ impl Publisher {
 impl Drop for Publisher {
     fn drop(&mut self) {
         // A manifest that is under way is taken for our own at the next start.
-        if let Some(task) = self
-            .task
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
+        if let Some(task) = self.task.acquire().take() {
             task.abort();
         }
     }

@@ -3,7 +3,7 @@
 //! rendition, never a file.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::jobs::JobProgress;
 use crate::index::{Index, Rows};
 use crate::model::{EntryId, FsResult, Views};
+use crate::sync::MutexExt as _;
 
 /// Waits before a remake is begun again that could not be done now.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -75,7 +76,7 @@ impl Remakes {
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<EntryId, Remake>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.acquire()
     }
 
     fn note(&self, id: EntryId, remake: &Remake) {

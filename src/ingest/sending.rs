@@ -1,11 +1,12 @@
 //! One sender a blob: files that share spooled bytes must not send them twice.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::OwnedMutexGuard;
 
 use crate::model::BlobId;
+use crate::sync::MutexExt as _;
 
 /// Blobs that are being sent; one entry a step that runs or waits.
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ impl Sending {
     }
 
     fn blobs(&self) -> std::sync::MutexGuard<'_, HashMap<BlobId, Arc<tokio::sync::Mutex<()>>>> {
-        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.blobs.acquire()
     }
 }
 

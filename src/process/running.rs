@@ -13,6 +13,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use super::{CancelFlag, Limits, ProcessError};
+use crate::sync::MutexExt as _;
 
 /// Bytes of standard error that are kept; the rest is read and dropped (a damaged film makes
 /// ffmpeg print thousands of lines).
@@ -66,7 +67,7 @@ struct Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Watched> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.acquire()
     }
     fn kill(&self, state: &Watched) {
         if state.alive {

@@ -5,7 +5,7 @@
 //! player asks for one segment after the other) it is parked for a while and taken up again.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +18,7 @@ use super::window::{FURTHEST_BACK, Step, Window};
 use crate::cache::{BlockCache, Held, Key};
 use crate::model::{BLOCK_BYTES, Blob, BlobId, BlockIndex, ByteRange, Extent, PackRef};
 use crate::spool::Spool;
+use crate::sync::MutexExt as _;
 
 /// What one of PRELOAD_SEGMENTS counts for where there are no segments: 10 s of a film of
 /// 6 Mbit/s, and more than a lane carries in a second.
@@ -433,7 +434,7 @@ fn drop_old(parked: &mut VecDeque<Parked>) {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.acquire()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::locate::{Place, locate};
 use crate::cache::BlockCache;
 use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, PackRef};
 use crate::spool::Spool;
+use crate::sync::MutexExt as _;
 
 /// Most blocks of a look, 10 MiB: ffprobe reads 5,000,000 bytes of a film that it finds odd, then its
 /// end and its tables, and the kernel up to 2 MiB more.
@@ -57,7 +58,7 @@ impl Glimpse {
         range: ByteRange,
         source: Source<'_>,
     ) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.acquire();
         if state.most == 0 || !cache.has_pins() {
             return;
         }

@@ -1,9 +1,10 @@
 //! What a remote keeps, kept in memory only.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::model::{KeyStore, KeyStoreError};
+use crate::sync::MutexExt as _;
 
 /// A [`KeyStore`] that is gone with the process: what a fresh state has.
 #[derive(Debug, Default)]
@@ -11,7 +12,7 @@ pub struct MemoryKeys(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
 
 impl MemoryKeys {
     fn rows(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.acquire()
     }
 }
 

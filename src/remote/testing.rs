@@ -5,7 +5,7 @@ mod distant;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use super::{
     Outlook, Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
+use crate::sync::MutexExt as _;
 
 pub use super::MemoryKeys;
 pub use distant::{Distance, DistantRemote, Traffic};
@@ -78,12 +79,12 @@ impl FaultyRemote {
     }
     /// The next `times` calls of `operation` meet `fault`.
     pub fn inject(&self, operation: Operation, fault: &Fault, times: usize) {
-        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = self.faults.acquire();
         faults.extend((0..times).map(|_| (operation, fault.clone())));
     }
     /// From now on nothing is broken any more.
     pub fn heal(&self) {
-        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = self.faults.acquire();
         faults.clear();
         self.healed.notify_waiters();
     }
@@ -99,13 +100,13 @@ impl FaultyRemote {
 
     /// What `list_log` was asked for, in order.
     pub fn lists(&self) -> Vec<(LogKind, u64)> {
-        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let lists = self.lists.acquire();
         lists.clone()
     }
 
     fn next(&self, operation: Operation) -> Option<Fault> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = self.faults.acquire();
         let at = faults.iter().position(|(of, _)| *of == operation)?;
         faults.remove(at).map(|(_, fault)| fault)
     }
@@ -218,10 +219,7 @@ impl Remote for FaultyRemote {
         .await
     }
     async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
-        self.lists
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((kind, after));
+        self.lists.acquire().push((kind, after));
         self.inner.list_log(kind, after).await
     }
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {

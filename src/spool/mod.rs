@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::disk;
 use crate::failpoint;
 use crate::model::{BlobId, EntryId};
+use crate::sync::MutexExt as _;
 
 /// Extension of the record beside each spool file.
 const RECORD_EXTENSION: &str = "entry";
@@ -200,7 +201,7 @@ impl Spool {
     }
 
     fn files(&self) -> MutexGuard<'_, HashMap<BlobId, Arc<SpoolFile>>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.acquire()
     }
 
     #[must_use]

@@ -4,13 +4,14 @@
 //! Reads take no lock: the index answers them from committed rows.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::index::{Child, ChildKind, Index, IndexError, Node, NodeKind};
 use crate::model::{
     Attributes, Change, Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Ino,
     Name, Timestamp, TreePath, XattrMap,
 };
+use crate::sync::MutexExt as _;
 
 /// Directories deeper than this are refused: a walk upwards must end.
 const MAX_DEPTH: usize = 512;
@@ -66,7 +67,7 @@ impl Tree {
     /// Held while a change is checked and committed.
     fn lock(&self) -> MutexGuard<'_, ()> {
         // The lock guards no data: a panic while it was held left nothing half done.
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.changing.acquire()
     }
 
     /// # Errors
@@ -386,7 +387,7 @@ impl Tree {
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recent.acquire()
     }
 
     /// Like [`Self::entry`], kept decoded for the next caller. Its state may lag behind an

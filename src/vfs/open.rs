@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
@@ -11,6 +11,7 @@ use super::open_view::OpenView;
 use super::types::{Access, HandleId};
 use crate::model::{Entry, EntryId, EntryKind, ErrorKind, FileContent, FsResult, Ino, PackId};
 use crate::read::Follower;
+use crate::sync::MutexExt as _;
 
 /// One file that is open, or was written a moment ago and is not sealed yet. All handles of an
 /// inode share it: the kernel has one page cache an inode, so readers see writes.
@@ -54,7 +55,7 @@ impl OpenState {
 
 impl OpenFile {
     pub fn state(&self) -> MutexGuard<'_, OpenState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.acquire()
     }
 }
 
@@ -125,11 +126,11 @@ pub struct OpenTable {
 
 impl OpenTable {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.acquire()
     }
 
     fn handles(&self) -> MutexGuard<'_, HashMap<HandleId, Arc<OpenKind>>> {
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+        self.handles.acquire()
     }
 
     fn register(&self, kind: OpenKind) -> HandleId {

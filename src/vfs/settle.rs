@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -15,6 +15,7 @@ use crate::ingest::policy::{NamePolicy, name_policy};
 use crate::media::inspect::name::is_media_name;
 use crate::media::subtitles::is_captions_name;
 use crate::model::{EntryId, EntryKind, ErrorKind, FileState, FsResult, ViewsState};
+use crate::sync::MutexExt as _;
 
 /// How long the settling task sleeps when nothing waits.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -46,7 +47,7 @@ impl Settler {
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<EntryId, Instant>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.acquire()
     }
 
     /// Starts or restarts the time of a file.

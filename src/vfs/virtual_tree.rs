@@ -3,10 +3,11 @@
 //! its file by itself.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::model::{EntryId, Ino, Name};
+use crate::sync::MutexExt as _;
 
 /// Name of the directory that mirrors the tree with views.
 pub const HLS_NAME: &[u8] = b".hls";
@@ -128,7 +129,7 @@ impl VirtualTable {
     /// Counts one lookup.
     pub fn remember(&self, node: VirtualNode) -> Ino {
         let ino = node.ino();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.acquire();
         known
             .entry(ino)
             .or_insert(Known { node, lookups: 0 })
@@ -137,35 +138,25 @@ impl VirtualTable {
     }
 
     pub fn get(&self, ino: Ino) -> Option<VirtualNode> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.acquire();
         known.get(&ino).map(|known| known.node.clone())
     }
 
     pub fn replace(&self, ino: Ino, by: EntryId) {
-        self.replaced
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(ino, by);
+        self.replaced.acquire().insert(ino, by);
     }
 
     pub fn replacement(&self, ino: Ino) -> Option<EntryId> {
-        self.replaced
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&ino)
-            .copied()
+        self.replaced.acquire().get(&ino).copied()
     }
 
     pub fn forget(&self, ino: Ino, count: u64) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.acquire();
         if let Some(entry) = known.get_mut(&ino) {
             entry.lookups = entry.lookups.saturating_sub(count);
             if entry.lookups == 0 {
                 known.remove(&ino);
-                self.replaced
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&ino);
+                self.replaced.acquire().remove(&ino);
             }
         }
     }
@@ -189,7 +180,7 @@ pub struct Ghosts {
 impl Ghosts {
     pub fn add(&self, parent: EntryId, names: Vec<Name>, film_went_to: Option<EntryId>) {
         let now = Instant::now();
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.list.acquire();
         list.retain(|ghost| ghost.until > now);
         let room = MAX_GHOSTS.saturating_sub(list.len());
         list.extend(names.into_iter().take(room).map(|name| Ghost {
@@ -202,20 +193,20 @@ impl Ghosts {
 
     pub fn contains(&self, parent: EntryId, name: &Name) -> bool {
         let now = Instant::now();
-        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = self.list.acquire();
         list.iter()
             .any(|g| g.parent == parent && g.name == *name && g.until > now)
     }
 
     /// Whether the film of this ghost went to `directory`.
     pub fn went_to(&self, parent: EntryId, name: &Name, directory: EntryId) -> bool {
-        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = self.list.acquire();
         list.iter()
             .any(|g| g.parent == parent && g.name == *name && g.film_went_to == Some(directory))
     }
 
     pub fn remove(&self, parent: EntryId, name: &Name) {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.list.acquire();
         list.retain(|g| g.parent != parent || g.name != *name);
     }
 }

@@ -20,6 +20,7 @@ use bytes::Bytes;
 
 use crate::disk::{DirectoryLock, LockError, make_private_directory};
 use crate::model::{PackId, TierStats};
+use crate::sync::MutexExt as _;
 use ledger::Ledger;
 pub use place::Item;
 use place::{Millis, Place, now};
@@ -150,7 +151,7 @@ pub struct DiskStore {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.acquire()
 }
 
 impl DiskStore {

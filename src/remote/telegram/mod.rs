@@ -12,7 +12,7 @@ mod packs;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,6 +32,7 @@ use super::{
 use crate::model::{
     ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress, Timestamp,
 };
+use crate::sync::MutexExt as _;
 
 pub use super::telegram::bots::{ChannelInfo, ChannelKind, Right, Rights, SlowMode};
 pub use super::telegram::check::measure::{BotMeasured, Figures, Measured, OldPosts};
@@ -187,13 +188,13 @@ struct Shared {
 
 impl Shared {
     fn newest_posts(&self) -> MutexGuard<'_, HashMap<i64, i32>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+        self.newest.acquire()
     }
     fn marked(&self) -> MutexGuard<'_, BTreeSet<i64>> {
-        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.marked.acquire()
     }
     fn warned(&self) -> MutexGuard<'_, BTreeSet<i64>> {
-        self.warned.lock().unwrap_or_else(PoisonError::into_inner)
+        self.warned.acquire()
     }
 }
 

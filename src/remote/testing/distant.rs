@@ -2,7 +2,7 @@
 //! a time each, and lanes that answer one after the other, each after a round trip.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use super::super::{
     Outlook, Remote, RemoteError, Removal, SealedPack, Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef, TelegramAddress};
+use crate::sync::MutexExt as _;
 
 /// Calls under way on one lane: while one answer comes, the next is asked for.
 const LANE_CALLS: usize = 2;
@@ -90,12 +91,12 @@ impl DistantRemote {
     }
 
     fn count(&self) -> std::sync::MutexGuard<'_, Traffic> {
-        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+        self.traffic.acquire()
     }
 
     /// When the lane that is free first has answered with `len` more bytes.
     fn answer_at(&self, len: u64) -> Instant {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes.acquire();
         let now = Instant::now();
         let takes = taking(len, self.distance.lane_bytes_per_second);
         match lanes.iter_mut().min() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use crate::remote::telegram::mtproto::handshake::{self, Key};
 use crate::remote::telegram::mtproto::reconnecting::Target;
 use crate::remote::telegram::mtproto::sign_in::sign_in;
 use crate::remote::telegram::{ApiId, Token};
+use crate::sync::MutexExt as _;
 
 /// For a call that moves few bytes.
 pub const CALL_LIMIT: Duration = Duration::from_secs(20);
@@ -175,7 +176,7 @@ impl Bot {
     }
 
     fn lanes_map(&self) -> MutexGuard<'_, HashMap<(i32, Purpose), Arc<Lanes>>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes.acquire()
     }
 
     fn key_name(&self, dc: i32) -> String {
@@ -325,7 +326,7 @@ impl Bot {
     }
 
     fn healths(&self) -> MutexGuard<'_, HashMap<Purpose, Health>> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+        self.health.acquire()
     }
 
     /// How long this bot shall be left alone; `None`: not at all.

@@ -6,7 +6,7 @@ pub mod rate_limit;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use grammers_tl_types::{Serializable, enums, functions, types};
@@ -20,6 +20,7 @@ use super::mtproto::data_centres::DataCentres;
 use super::{BotSettings, Publicity, Settings};
 use crate::model::KeyStore;
 use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::sync::MutexExt as _;
 
 /// What the Bot API puts before a channel's id.
 const BOT_API_OFFSET: i64 = 1_000_000_000_000;
@@ -227,11 +228,7 @@ impl Crew {
         let Some(username) = &info.username else {
             return;
         };
-        let is_new = self
-            .told_public
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(info.door.channel);
+        let is_new = self.told_public.acquire().insert(info.door.channel);
         if self.publicity == Publicity::Matters && is_new {
             tracing::warn!(
                 "channel @{username} is public: everybody can read what is stored there; make it private, or set TGFS_PASSPHRASE before the first upload"
@@ -293,10 +290,10 @@ impl Crew {
     }
 
     fn doors(&self) -> MutexGuard<'_, Doors> {
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+        self.doors.acquire()
     }
     fn named(&self) -> MutexGuard<'_, HashMap<String, i64>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+        self.names.acquire()
     }
 
     /// The channels that bots post to, each once, with the first of the errors of those that cannot

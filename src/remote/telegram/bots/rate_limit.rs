@@ -2,12 +2,13 @@
 //! flood wait; who stays below is never told to wait.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::remote::telegram::Pace;
+use crate::sync::MutexExt as _;
 
 /// Posts that are known to be tolerated in one channel in a minute, and at once.
 const PER_MINUTE: f64 = 20.0;
@@ -94,7 +95,7 @@ impl Paces {
     }
 
     fn buckets(&self) -> MutexGuard<'_, HashMap<i64, Bucket>> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buckets.acquire()
     }
 }
 

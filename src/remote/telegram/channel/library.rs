@@ -1,7 +1,7 @@
 //! Which library a set of channels holds, and what can be removed from them.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use crate::remote::telegram::mtproto::connection_pool::Purpose;
 use crate::remote::telegram::packs::parts::{Upload, random_id};
 use crate::remote::telegram::{Bound, Shared, Tombstones};
 use crate::remote::{LibraryMark, Outlook, RemoteError, RemoteErrorKind};
+use crate::sync::MutexExt as _;
 
 /// A channel shows about its last million posts; from here on a warning says so
 /// (docs/OPERATIONS.md).
@@ -34,7 +35,7 @@ type Found = (Caption, i32, Option<Bytes>);
 impl Shared {
     /// What was found or made; an error before.
     fn bound(&self) -> Result<Bound, RemoteError> {
-        let bound = *self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        let bound = *self.bound.acquire();
         bound.ok_or_else(|| {
             RemoteError::new(
                 RemoteErrorKind::Invalid,
@@ -47,7 +48,7 @@ impl Shared {
         Ok(self.bound()?.home)
     }
     pub fn library(&self) -> Option<LibraryId> {
-        let bound = *self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        let bound = *self.bound.acquire();
         bound.map(|bound| bound.library)
     }
     /// The post in the home channel that says which library this is; 0: not known.
@@ -62,7 +63,7 @@ impl Shared {
         self.bound().map_or(0, |bound| bound.home)
     }
     fn bind(&self, bound: Bound) {
-        *self.bound.lock().unwrap_or_else(PoisonError::into_inner) = Some(bound);
+        *self.bound.acquire() = Some(bound);
     }
 
     pub fn caption(&self, body: Body) -> Result<Caption, RemoteError> {

@@ -2,7 +2,7 @@
 //! 64 MiB a bot and a minute in all, and without provoking a wait: posts a minute are not tried out.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::remote::telegram::mtproto::connection_pool::{MAX_LANES, WINDOW};
 use crate::remote::telegram::mtproto::reconnecting::Lane;
 use crate::remote::telegram::packs::parts::{PART_BYTES, PART_LIMIT, Upload, random_id};
 use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::sync::MutexExt as _;
 
 /// For all bots together.
 const TIME: Duration = Duration::from_secs(60);
@@ -292,7 +293,7 @@ impl Rig {
                     return Ok(());
                 }
                 lane.call(body(part), PART_LIMIT).await?;
-                let mut arrived = arrived.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut arrived = arrived.acquire();
                 *arrived = (arrived.0 + 1, Instant::now());
             }
         };
@@ -307,7 +308,7 @@ impl Rig {
                     .unwrap_or_else(|_| Ok(Vec::new()))?,
             ),
         }
-        let (count, last) = *arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, last) = *arrived.acquire();
         let seconds = (last - begun).as_secs_f64();
         if count == 0 || seconds <= 0.0 {
             return Err(CallError::TimedOut(begun.elapsed()));

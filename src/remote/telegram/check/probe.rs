@@ -2,7 +2,7 @@
 //! read back and deleted. Needs no library, and changes none.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -18,6 +18,7 @@ use crate::remote::telegram::bots::{ChannelInfo, Crew, Member};
 use crate::remote::telegram::channel::caption::Caption;
 use crate::remote::telegram::mtproto::call_error::CallError;
 use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::sync::MutexExt as _;
 
 /// How long a sign-in is tried; a server that cannot be reached is reported after this.
 const SIGN_IN_PATIENCE: Duration = Duration::from_secs(15);
@@ -149,10 +150,7 @@ impl Probe {
 
     /// All waits that were met so far.
     pub fn waits(&self) -> Vec<Wait> {
-        self.waits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.waits.acquire().clone()
     }
 
     async fn sign_in(&self, member: &Arc<Member>) -> BotProbe {
@@ -327,7 +325,7 @@ impl Probe {
         let first = Mutex::new(None);
         let tell = |error: &RemoteError| {
             self.note(member, step, error);
-            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut first = first.acquire();
             first.get_or_insert_with(|| error.message.clone());
         };
         let attempt = || {
@@ -337,7 +335,7 @@ impl Probe {
         let outcome = retry_telling(Deadline::after(patience), &tell, attempt).await;
         outcome.map_err(|mut error| {
             self.note(member, step, &error);
-            let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let first = first.acquire().take();
             if let Some(first) = first.filter(|_| error.kind == RemoteErrorKind::Unavailable) {
                 error.message = first;
             }
@@ -352,10 +350,7 @@ impl Probe {
                 step: step.to_owned(),
                 wait,
             };
-            self.waits
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(met);
+            self.waits.acquire().push(met);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! with as many as this one came to, so that a film that is opened then has them from its first second.
 
 use std::sync::Arc;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,8 @@ use tokio::time::Instant;
 use super::call_error::CallError;
 use super::reconnecting::{Lane, Target};
 use crate::model::KeyStore;
+use crate::sync::MutexExt as _;
+use crate::sync::RwLockExt as _;
 
 /// Most lanes: what official clients open to a data centre; with 32 the service closes some.
 pub const MAX_LANES: usize = 8;
@@ -151,10 +153,7 @@ impl Lanes {
     }
 
     pub fn count(&self) -> usize {
-        self.lanes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.lanes.acquire_read().len()
     }
     /// The time that `part` (0 to 1) of the recent calls took at most.
     pub fn usual(&self, part: f64) -> Option<Duration> {
@@ -231,14 +230,14 @@ impl Lanes {
     }
 
     fn least_busy(&self) -> Option<Arc<Lane>> {
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        let lanes = self.lanes.acquire_read();
         lanes.iter().min_by_key(|lane| lane.in_flight()).cloned()
     }
     fn growth(&self) -> MutexGuard<'_, Growth> {
-        self.growth.lock().unwrap_or_else(PoisonError::into_inner)
+        self.growth.acquire()
     }
     fn times(&self) -> MutexGuard<'_, Times> {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+        self.times.acquire()
     }
 
     /// Counts a call, and at the end of an epoch decides on the number of lanes.
@@ -289,7 +288,7 @@ impl Lanes {
     }
 
     fn resize(&self, wanted: usize) {
-        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes.acquire_write();
         let wanted = wanted.clamp(1, MAX_LANES);
         if wanted == lanes.len() {
             return;

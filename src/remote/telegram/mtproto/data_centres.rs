@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use grammers_session::SessionData;
 use num_bigint::BigUint;
 use pkcs1::der::Decode;
 
 use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::sync::MutexExt as _;
 
 /// Object identifier of RSA keys in a `PUBLIC KEY` (RFC 8017, appendix A.1).
 const RSA_ENCRYPTION: spki::ObjectIdentifier =
@@ -100,10 +101,7 @@ impl DataCentres {
     }
 
     pub fn address(&self, dc: i32) -> Result<SocketAddr, RemoteError> {
-        let addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let addresses = self.addresses.acquire();
         addresses.get(&dc).copied().ok_or_else(|| {
             RemoteError::new(
                 RemoteErrorKind::Unavailable,
@@ -116,10 +114,7 @@ impl DataCentres {
     /// Takes addresses that the server told; what is known already stays, so that an answer cannot
     /// lead a test anywhere else.
     pub fn learn(&self, told: impl IntoIterator<Item = (i32, SocketAddr)>) {
-        let mut addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.addresses.acquire();
         for (dc, address) in told {
             addresses.entry(dc).or_insert(address);
         }

@@ -2,12 +2,13 @@
 //! and asked for again when the service says that a reference is too old.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::remote::telegram::bots::Crew;
 use crate::remote::telegram::bots::bot::Bot;
 use crate::remote::telegram::bots::messages::{self, Document, IDS_AT_ONCE};
 use crate::remote::telegram::mtproto::call_error::CallError;
+use crate::sync::MutexExt as _;
 
 /// Locations kept in each of two generations, about 200 bytes each.
 const GENERATION: usize = 20_000;
@@ -38,7 +39,7 @@ struct Known {
 
 impl Locations {
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.acquire()
     }
 
     pub fn keep(&self, bot: i64, channel: i64, post: i32, document: Option<Document>) {
@@ -92,7 +93,7 @@ impl Locations {
             return Ok(Some(document));
         }
         let turn = {
-            let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut asking = self.asking.acquire();
             Arc::clone(asking.entry((bot.id, channel)).or_default())
         };
         let _turn = turn.lock().await;
