@@ -4,12 +4,12 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use tgfs::media::build::cuts::{CutPolicy, Group, choose};
+use tgfs::media::build::cuts::{CutPolicy, PictureGroup, choose};
 
 const ROUNDS: usize = 21;
 
 /// Groups as a film has them: 0.5 to 4 s at about 8 Mbit/s, and now and then a long one.
-fn groups(count: usize) -> Vec<Group> {
+fn groups(count: usize) -> Vec<PictureGroup> {
     let mut state = 20_261_125_u64;
     let mut next = || {
         state = state
@@ -25,7 +25,7 @@ fn groups(count: usize) -> Vec<Group> {
                 0.5 + 3.5 * next()
             };
             let bytes = seconds * 1e6 * (0.5 + next());
-            Group {
+            PictureGroup {
                 seconds,
                 bytes: bytes as u64,
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
 
 use crate::control::Response;
-use crate::media::inspect::name::is_media_name;
+use crate::media::inspect::name::media_kind;
 use crate::model::{ErrorKind, FsError, Name, TreePath};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{ForeignDocument, Reach, Remote, RemoteError, fetch_table};
@@ -125,7 +125,7 @@ fn name_of(document: &ForeignDocument) -> Option<Name> {
         text.trim().to_owned()
     };
     let given = Name::new(clean(&document.name)).ok();
-    if let Some(name) = given.filter(|name| is_media_name(name).is_media()) {
+    if let Some(name) = given.filter(|name| media_kind(name).is_media()) {
         return Some(name);
     }
     let kind = document.mime.strip_prefix("video/")?;

@@ -304,7 +304,7 @@ pub fn cut_policy(config: &Config) -> CutPolicy {
     CutPolicy {
         min_seconds: config.media.min_segment.as_secs_f64(),
         max_seconds: config.media.max_segment.as_secs_f64(),
-        cap_bytes: config.media.max_segment_size,
+        max_chunk_bytes: config.media.max_chunk_bytes,
         oversize: match config.media.oversize {
             OversizeVideo::Keep => Oversize::Keep,
             OversizeVideo::Reencode => Oversize::Reencode,

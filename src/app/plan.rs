@@ -54,7 +54,7 @@ pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
     })
 }
 
-fn cuts(found: &report::PlanReport) -> Option<PlanCuts> {
+fn cuts(found: &report::FilmPlan) -> Option<PlanCuts> {
     let sizes = || found.tracks.iter().take(1).flat_map(|t| &t.segments);
     let segments = sizes().count() as u64;
     let total = sizes().map(|segment| segment.size).sum::<u64>();
@@ -75,7 +75,7 @@ fn cuts(found: &report::PlanReport) -> Option<PlanCuts> {
 }
 
 /// Where the bytes of the leading track's segments come from, neighbours of one kind together.
-fn kinds(found: &report::PlanReport) -> Vec<PlanSegments> {
+fn kinds(found: &report::FilmPlan) -> Vec<PlanSegments> {
     let mut list: Vec<PlanSegments> = Vec::new();
     let segments = found
         .tracks

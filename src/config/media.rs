@@ -13,7 +13,7 @@ pub struct MediaConfig {
     pub min_segment: Duration,
     pub max_segment: Duration,
     /// Bytes that a segment should stay below.
-    pub max_segment_size: u64,
+    pub max_chunk_bytes: u64,
     pub oversize: OversizeVideo,
     pub compat: CompatVideo,
     pub hardware: HardwareAccel,
@@ -73,8 +73,8 @@ impl MediaConfig {
                 "must not be above MAX_SEGMENT_DURATION",
             );
         }
-        let max_segment_size = reader.size("MAX_CHUNK_SIZE");
-        if max_segment_size == Some(0) {
+        let max_chunk_bytes = reader.size("MAX_CHUNK_SIZE");
+        if max_chunk_bytes == Some(0) {
             reader.problem("MAX_CHUNK_SIZE", "must be above 0");
         }
         let threads: u16 = reader.count("FFMPEG_THREADS", "0 to 64").unwrap_or(0);
@@ -98,7 +98,7 @@ impl MediaConfig {
                 .unwrap_or_default(),
             min_segment,
             max_segment,
-            max_segment_size: max_segment_size.unwrap_or_default(),
+            max_chunk_bytes: max_chunk_bytes.unwrap_or_default(),
             threads: NonZeroU16::new(threads),
         }
     }

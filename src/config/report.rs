@@ -131,7 +131,7 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
         ),
         (
             "MAX_CHUNK_SIZE",
-            media.max_segment_size != others_media.max_segment_size,
+            media.max_chunk_bytes != others_media.max_chunk_bytes,
         ),
         ("TGFS_OVERSIZE", media.oversize != others_media.oversize),
         ("TGFS_COMPAT_VIDEO", media.compat != others_media.compat),

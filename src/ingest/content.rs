@@ -13,7 +13,7 @@ use super::openings::{self, Opening};
 use super::outgoing::{split, total};
 use super::packer::SHARED_BELOW_BYTES;
 use crate::failpoint;
-use crate::media::inspect::name::is_media_name;
+use crate::media::inspect::name::media_kind;
 use crate::model::{
     Blob, BlobId, ByteRange, Digest, EntryId, EntryKind, ErrorKind, Extent, ExtentSource,
     FileContent, FileState, FsError, FsResult, PackRef, PackSlice, Views, ViewsState,
@@ -167,7 +167,7 @@ impl Shared {
             // A version that is an overlay opens with what is written in its own blob only in part;
             // who opens it first has it pinned.
             Lane::Content => {
-                let is_film = is_media_name(&entry.name).is_media();
+                let is_film = media_kind(&entry.name).is_media();
                 let is_whole = is_film && content.extents.len() == 1;
                 match is_whole {
                     true => Some(self.outgoing.openings.of_film(&file.path).await),

@@ -13,7 +13,7 @@ use super::remakes::Wish;
 use super::views::tell_cuts;
 use super::{Ingest, LANE_POLL, Shared, needed_blobs};
 use crate::media::build::rendition::{self, Compat, RenditionOutcome};
-use crate::media::build::{Account, BuildOutcome, build_views_for};
+use crate::media::build::{BuildOutcome, BuildReport, build_views_for};
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::model::{
     ByteRange, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileState, FsError, FsResult,
@@ -255,7 +255,7 @@ impl Shared {
         entry: &Entry,
         path: &Path,
         new: Views,
-        account: &Account,
+        account: &BuildReport,
     ) -> FsResult<Ended> {
         if let RenditionOutcome::Failed(reason) = &account.rendition {
             let _nothing_to_keep = std::fs::remove_file(path);

@@ -11,9 +11,9 @@ use super::Shared;
 use super::content::{Part, percent, slices_digest};
 use super::extents::ExtentList;
 use super::jobs::Lane;
-use crate::media::build::{Account, BuildOutcome, build_views};
+use crate::media::build::{BuildOutcome, BuildReport, build_views};
 use crate::media::error::{MediaError, MediaErrorKind};
-use crate::media::inspect::name::is_media_name;
+use crate::media::inspect::name::media_kind;
 use crate::media::subtitles::is_captions_name;
 use crate::model::{
     BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
@@ -84,7 +84,7 @@ impl Shared {
         if is_captions_name(&entry.name) {
             return self.find_captions(entry, content).await;
         }
-        if !is_media_name(&entry.name).is_media() {
+        if !media_kind(&entry.name).is_media() {
             return Ok(ViewsState::NotMedia);
         }
         if content.size == 0 {
@@ -293,7 +293,7 @@ impl Shared {
 }
 
 /// The figures that users of the older system look for.
-pub(super) fn tell_cuts(entry: &Entry, views: &Views, account: &Account) {
+pub(super) fn tell_cuts(entry: &Entry, views: &Views, account: &BuildReport) {
     let Some(track) = views.tracks.first() else {
         return;
     };

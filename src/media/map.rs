@@ -35,7 +35,7 @@ pub struct MapError(pub &'static str);
 
 /// Where a sample's bytes lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum SamplePlace {
     /// At this offset of the file.
     Content(u64),
     /// At this offset of the derived blob.
@@ -70,7 +70,7 @@ pub struct Segment {
 pub struct SegmentSource<'a> {
     pub decode_time: u64,
     pub samples: &'a [Sample],
-    pub places: &'a [Place],
+    pub places: &'a [SamplePlace],
 }
 
 /// # Errors
@@ -106,7 +106,13 @@ pub fn encode_frame(segments: &[SegmentSource<'_>]) -> std::io::Result<Vec<u8>> 
     zstd::bulk::compress(&raw, COMPRESSION)
 }
 
-fn put_place(column: &mut Vec<u8>, place: Place, size: u32, content: &mut u64, derived: &mut u64) {
+fn put_place(
+    column: &mut Vec<u8>,
+    place: SamplePlace,
+    size: u32,
+    content: &mut u64,
+    derived: &mut u64,
+) {
     let step = |end: &mut u64, start: u64, len: u64| {
         let distance = start.wrapping_sub(*end).cast_signed();
         *end = start.saturating_add(len);
@@ -114,9 +120,9 @@ fn put_place(column: &mut Vec<u8>, place: Place, size: u32, content: &mut u64, d
     };
     let size = u64::from(size);
     match place {
-        Place::Content(at) => put(column, step(content, at, size) << 2),
-        Place::Derived(at) => put(column, step(derived, at, size) << 2 | 1),
-        Place::Split {
+        SamplePlace::Content(at) => put(column, step(content, at, size) << 2),
+        SamplePlace::Derived(at) => put(column, step(derived, at, size) << 2 | 1),
+        SamplePlace::Split {
             derived: head,
             missing,
             content: at,
@@ -135,12 +141,12 @@ fn put_place(column: &mut Vec<u8>, place: Place, size: u32, content: &mut u64, d
 /// When the frame is damaged or has no such segment.
 pub fn decode_segment(frame: &[u8], index: usize) -> Result<Segment, MapError> {
     let raw = zstd::bulk::decompress(frame, MAX_FRAME).map_err(|_| MapError("compressed frame"))?;
-    let mut head = Reader(&raw);
+    let mut head = VarintReader(&raw);
     let count = head.number()?;
     if index as u64 >= count {
         return Err(MapError("no such segment"));
     }
-    let mut columns = [Reader(&[]); COLUMNS];
+    let mut columns = [VarintReader(&[]); COLUMNS];
     for column in &mut columns {
         *column = head.column()?;
     }
@@ -174,7 +180,7 @@ pub fn decode_segment(frame: &[u8], index: usize) -> Result<Segment, MapError> {
 }
 
 fn take_place(
-    column: &mut Reader<'_>,
+    column: &mut VarintReader<'_>,
     size: u32,
     content: &mut u64,
     derived: &mut u64,
@@ -236,9 +242,9 @@ const fn unzigzag(value: u64) -> i64 {
 }
 
 #[derive(Clone, Copy)]
-struct Reader<'a>(&'a [u8]);
+struct VarintReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> VarintReader<'a> {
     fn number(&mut self) -> Result<u64, MapError> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
@@ -257,11 +263,11 @@ impl<'a> Reader<'a> {
     fn signed(&mut self) -> Result<i64, MapError> {
         Ok(unzigzag(self.number()?))
     }
-    fn column(&mut self) -> Result<Reader<'a>, MapError> {
+    fn column(&mut self) -> Result<VarintReader<'a>, MapError> {
         let len = usize::try_from(self.number()?).map_err(|_| MapError("column"))?;
         let (column, rest) = self.0.split_at_checked(len).ok_or(MapError("column"))?;
         self.0 = rest;
-        Ok(Reader(column))
+        Ok(VarintReader(column))
     }
 }
 
@@ -287,10 +293,10 @@ mod tests {
             sample(8, 1 << 20),
         ];
         let places = [
-            Place::Content(1 << 40),
-            Place::Content((1 << 40) + 10),
-            Place::Content(0),
-            Place::Split {
+            SamplePlace::Content(1 << 40),
+            SamplePlace::Content((1 << 40) + 10),
+            SamplePlace::Content(0),
+            SamplePlace::Split {
                 derived: 7,
                 missing: 3,
                 content: 90,
@@ -306,7 +312,7 @@ mod tests {
             SegmentSource {
                 decode_time: 1 << 50,
                 samples: &second,
-                places: &[Place::Derived(10)],
+                places: &[SamplePlace::Derived(10)],
             },
         ])
         .unwrap();
@@ -331,7 +337,7 @@ mod tests {
         let good = encode_frame(&[SegmentSource {
             decode_time: 0,
             samples: &[sample(9, 0)],
-            places: &[Place::Content(5)],
+            places: &[SamplePlace::Content(5)],
         }])
         .unwrap();
         let raw = zstd::bulk::decompress(&good, 1000).unwrap();

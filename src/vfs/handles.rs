@@ -9,7 +9,7 @@ use super::types::{Access, Caller, Existing, HandleId, Lasting, Mutability, Open
 use super::virtual_tree::VirtualNode;
 use super::{Target, Vfs, signals};
 use crate::index::NodeKind;
-use crate::media::inspect::name::is_media_name;
+use crate::media::inspect::name::media_kind;
 use crate::model::{ErrorKind, FsError, FsResult};
 use crate::read::{Follower, Leaving};
 
@@ -48,7 +48,7 @@ impl Vfs {
                 let NodeKind::File { size } = node.kind else {
                     return Err(ErrorKind::IsDirectory.into());
                 };
-                let follower = match is_media_name(&node.name).is_media() {
+                let follower = match media_kind(&node.name).is_media() {
                     true => Follower::of_film(size),
                     false => Follower::new(Leaving::Ends),
                 };

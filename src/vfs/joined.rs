@@ -13,7 +13,7 @@ use super::virtual_tree::VirtualNode;
 use crate::index::{Child, ChildKind};
 use crate::media::hls::external_subtitles::{self, Found, Joined};
 use crate::media::hls::views::{ViewEntry, ViewKind, ViewNode};
-use crate::media::inspect::name::is_media_name;
+use crate::media::inspect::name::media_kind;
 use crate::media::subtitles::is_captions_name;
 use crate::model::{
     Digest, Entry, EntryId, EntryKind, ErrorKind, FsResult, Ino, SubtitleInfo, ViewsState,
@@ -183,7 +183,7 @@ impl Inner {
         let films: Vec<&Child> = beside
             .iter()
             .filter(is_file)
-            .filter(|child| child.id != film.id && is_media_name(&child.name).is_media())
+            .filter(|child| child.id != film.id && media_kind(&child.name).is_media())
             .collect();
         let stem_of = |child: &Child| child.name.split_extension().0.to_vec();
         if beside.len() > MAX_BESIDE || films.iter().any(|child| stem_of(child) == stem) {

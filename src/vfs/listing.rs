@@ -7,7 +7,7 @@ use super::types::{DirEntry, FileKind};
 use super::virtual_tree::{HLS_NAME, Marker, VirtualNode};
 use super::{Inner, PAGE, Target, Vfs};
 use crate::index::{Child, ChildKind, Node};
-use crate::media::inspect::name::is_media_name;
+use crate::media::inspect::name::media_kind;
 use crate::model::{EntryId, ErrorKind, FsResult, Ino, Name};
 use crate::tree;
 
@@ -167,7 +167,7 @@ impl Vfs {
         // The film that the cookie stands in is visited again, from its next sidecar on.
         let last = Ino((position / MAX_SIDECARS).saturating_sub(1));
         self.0.each_child(id, last, |child| {
-            if child.kind == ChildKind::Directory || !is_media_name(&child.name).is_media() {
+            if child.kind == ChildKind::Directory || !media_kind(&child.name).is_media() {
                 return Ok(ControlFlow::Continue(()));
             }
             let sidecars = self.0.sidecars(child.id)?;

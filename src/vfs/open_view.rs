@@ -9,7 +9,7 @@ use super::views::ViewedFile;
 use crate::ingest::extents::ExtentList;
 use crate::media::hls::views::{self, MapError, MappedSegment, Piece, ViewBody, ViewFile};
 use crate::media::in_place::{self, Picker};
-use crate::media::transport::Layout;
+use crate::media::transport::SegmentLayout;
 use crate::model::{
     Blob, ByteRange, ErrorKind, Extent, ExtentSource, FileContent, FsError, FsResult, Pieces,
 };
@@ -37,7 +37,7 @@ struct Opened {
 enum Body {
     Joined(Vec<Piece>),
     /// Muxed from all its samples, which are these pieces.
-    Muxed(Layout, Vec<Piece>),
+    Muxed(SegmentLayout, Vec<Piece>),
     /// Packets of the file, which are these pieces, some of them left out.
     Picked(Picker, Vec<Piece>),
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Vfs;
 use super::draft::Draft;
 use crate::ingest::policy::{NamePolicy, name_policy};
-use crate::media::inspect::name::is_media_name;
+use crate::media::inspect::name::media_kind;
 use crate::media::subtitles::is_captions_name;
 use crate::model::{EntryId, EntryKind, ErrorKind, FileState, FsResult, ViewsState};
 use crate::sync::MutexExt as _;
@@ -177,9 +177,9 @@ impl Vfs {
         // A new name may make media of what was none, and the other way round.
         let renamed = match content.views {
             ViewsState::NotMedia => {
-                is_media_name(&entry.name).is_media() || is_captions_name(&entry.name)
+                media_kind(&entry.name).is_media() || is_captions_name(&entry.name)
             }
-            ViewsState::Captions(_) => is_media_name(&entry.name).is_media(),
+            ViewsState::Captions(_) => media_kind(&entry.name).is_media(),
             _ => false,
         };
         if renamed {

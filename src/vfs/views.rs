@@ -11,7 +11,7 @@ use super::virtual_tree::{Marker, VirtualNode};
 use super::{Inner, attributes};
 use crate::index::{ChildKind, NodeKind};
 use crate::media::hls::views::{self, ViewFile, ViewNode};
-use crate::media::inspect::name::is_media_name;
+use crate::media::inspect::name::media_kind;
 use crate::model::{
     Blob, Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Name, Purpose,
     Views, ViewsState,
@@ -241,7 +241,7 @@ impl Inner {
             let (stem, _) = child.name.split_extension();
             let fits =
                 name.as_bytes().starts_with(stem) && name.as_bytes().get(stem.len()) == Some(&b'.');
-            if child.kind == ChildKind::File && fits && is_media_name(&child.name).is_media() {
+            if child.kind == ChildKind::File && fits && media_kind(&child.name).is_media() {
                 let mut sidecars = self.sidecars(child.id)?.into_iter();
                 if let Some(found) = sidecars.find(|s| s.name == name.as_bytes()) {
                     return Ok(ControlFlow::Break(found.node));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use tgfs::media::error::MediaError;
 use tgfs::media::inspect::sniff::Container;
-use tgfs::media::tool::{Ffmpeg, MediaTool, Pick, Task, ToolOutput, Way};
+use tgfs::media::tool::{Ffmpeg, MediaTool, Pick, StreamConversion, Task, ToolOutput};
 use tgfs::model::TrackKind;
 use tgfs::process::{CancelFlag, Launcher};
 
@@ -37,11 +37,13 @@ impl MediaTool for Watched {
         let mut task = task.clone();
         if let Task::Remux(picks, _) = &mut task
             && self.refuses_encoding
-            && picks.iter().any(|pick| pick.way == Way::Encoded)
+            && picks
+                .iter()
+                .any(|pick| pick.way == StreamConversion::Encoded)
         {
             picks.push(Pick {
                 stream: 77,
-                way: Way::Copied,
+                way: StreamConversion::Copied,
             });
         }
         self.inner.start(source, container, &task, cancel)

@@ -2,14 +2,14 @@
 
 use tgfs::media::build::cuts::CutPolicy;
 use tgfs::media::build::rendition::{Compat, Hardware, RenditionOutcome, is_reason, is_wanted};
-use tgfs::media::build::{Account, BuildOutcome};
+use tgfs::media::build::{BuildOutcome, BuildReport};
 use tgfs::media::hls::views;
 use tgfs::model::{Track, TrackKind};
 
 use super::check::check;
 use super::support::*;
 
-fn build_compat(name: &str, hardware: Hardware) -> (Built, Account) {
+fn build_compat(name: &str, hardware: Hardware) -> (Built, BuildReport) {
     build_as(&film(name), &CutPolicy::default(), Compat::With(hardware))
 }
 

@@ -1,6 +1,6 @@
 //! Groups of pictures above the cap, encoded again: players must not notice, and all else stays as it is.
 
-use tgfs::media::build::Account;
+use tgfs::media::build::BuildReport;
 use tgfs::media::build::cuts::{CutPolicy, Oversize};
 use tgfs::media::build::rendition::Compat;
 use tgfs::model::Views;
@@ -10,15 +10,15 @@ use super::support::*;
 
 const CAP: u64 = 3 << 20;
 
-fn policy(oversize: Oversize, cap_bytes: u64) -> CutPolicy {
+fn policy(oversize: Oversize, max_chunk_bytes: u64) -> CutPolicy {
     CutPolicy {
-        cap_bytes,
+        max_chunk_bytes,
         oversize,
         ..CutPolicy::default()
     }
 }
 
-fn build_with_cap(name: &str, oversize: Oversize, cap: u64) -> (Built, Account) {
+fn build_with_cap(name: &str, oversize: Oversize, cap: u64) -> (Built, BuildReport) {
     build_as(&film(name), &policy(oversize, cap), Compat::Off)
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tgfs::media::build::cuts::CutPolicy;
 use tgfs::media::build::rendition::Compat;
-use tgfs::media::build::{Account, BuildOutcome, build_views, build_views_for};
+use tgfs::media::build::{BuildOutcome, BuildReport, build_views, build_views_for};
 use tgfs::media::error::MediaError;
 use tgfs::media::hls::views::{self, Piece, ViewBody, ViewKind, ViewNode};
 use tgfs::media::in_place;
@@ -93,7 +93,7 @@ pub fn build_with(tool: &Arc<dyn MediaTool>, source: &Path) -> Built {
 }
 
 /// With settings of its own, and what was done beside copying.
-pub fn build_as(source: &Path, policy: &CutPolicy, compat: Compat) -> (Built, Account) {
+pub fn build_as(source: &Path, policy: &CutPolicy, compat: Compat) -> (Built, BuildReport) {
     let directory = tempfile::tempdir().unwrap();
     let derived = directory.path().join("derived");
     let runtime = tokio::runtime::Builder::new_current_thread()

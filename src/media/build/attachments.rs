@@ -10,7 +10,7 @@ use super::subtitle_streams::fetch;
 use super::{Job, outlived};
 use crate::media::error::MediaError;
 use crate::media::inspect::language;
-use crate::media::inspect::probe::Stream;
+use crate::media::inspect::probe::ProbedStream;
 use crate::media::inspect::sniff::Container;
 use crate::media::tool::{BitmapFormat, Task};
 
@@ -29,7 +29,7 @@ const MAX_FONT_NAME: usize = 100;
 pub fn make(
     job: &Job,
     container: Container,
-    (video, fonts): (Option<&Stream>, &[Stream]),
+    (video, fonts): (Option<&ProbedStream>, &[ProbedStream]),
     duration: f64,
     derived: &mut DerivedWriter,
 ) -> Result<Vec<AddedFile>, MediaError> {
@@ -67,7 +67,7 @@ pub fn bitmap(
     job: &Job,
     small: &std::path::Path,
     number: u32,
-    stream: &Stream,
+    stream: &ProbedStream,
     others: &[AddedFile],
     derived: &mut DerivedWriter,
 ) -> Result<Option<AddedFile>, MediaError> {
@@ -131,7 +131,7 @@ impl io::Write for DerivedWriter {
 }
 
 /// The name that the film gives a font, as one that is harmless in a path.
-fn font_name(font: &Stream) -> String {
+fn font_name(font: &ProbedStream) -> String {
     let given = font.tag("filename");
     let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
     let name: String = last
@@ -155,9 +155,9 @@ mod tests {
     #[test]
     fn names_of_fonts_leave_no_directory() {
         let name = |given: &str| {
-            let mut font = Stream {
+            let mut font = ProbedStream {
                 index: 7,
-                ..Stream::default()
+                ..ProbedStream::default()
             };
             font.tags.insert("filename".into(), given.into());
             font_name(&font)

@@ -9,9 +9,9 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::search::{Cursor, Found, Search};
+use super::search::{Cursor, SampleLocation, Search};
 use crate::media::error::{MediaError, MediaErrorKind};
-use crate::media::map::Place;
+use crate::media::map::SamplePlace;
 use crate::media::mp4::fragments::{Movie, MovieTrack, Sample, Sink};
 use crate::media::mp4::init::{self, Description};
 use crate::media::mp4::nal;
@@ -95,7 +95,7 @@ impl DerivedWriter {
 
 /// What is to happen to a track's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bytes {
+pub enum SampleBytes {
     /// Found in the source, or stored sample by sample.
     Mapped,
     /// Packed, unless that takes too much.
@@ -106,13 +106,13 @@ pub enum Bytes {
     MadeAlone,
 }
 
-enum Store {
-    Placed(Vec<Place>),
+enum SampleStore {
+    Placed(Vec<SamplePlace>),
     /// In a file that has no name any more.
     Spilled(BufWriter<File>),
 }
 
-struct Open {
+struct OpenTrack {
     track: MovieTrack,
     description: Description,
     samples: Vec<Sample>,
@@ -123,8 +123,8 @@ struct Open {
     dependent_keys: Vec<usize>,
     brings_sets: bool,
     cursor: Cursor,
-    kind: Bytes,
-    store: Store,
+    kind: SampleBytes,
+    store: SampleStore,
 }
 
 /// A track whose bytes all have their place.
@@ -133,7 +133,7 @@ pub struct Collected {
     pub track: MovieTrack,
     pub description: Description,
     pub samples: Vec<Sample>,
-    pub places: Vec<Place>,
+    pub places: Vec<SamplePlace>,
     /// Ticks, as the muxer counts.
     pub first_decode_time: u64,
     pub dependent_keys: Vec<usize>,
@@ -147,9 +147,9 @@ pub struct Collector<'a> {
     derived: &'a mut DerivedWriter,
     spill_path: PathBuf,
     progress: &'a dyn Fn(u64),
-    policy: &'a dyn Fn(usize, &MovieTrack) -> Bytes,
+    policy: &'a dyn Fn(usize, &MovieTrack) -> SampleBytes,
     movie: Option<Movie>,
-    tracks: Vec<Open>,
+    tracks: Vec<OpenTrack>,
     done: u64,
     samples: usize,
 }
@@ -161,7 +161,7 @@ impl<'a> Collector<'a> {
         search: &'a mut Search,
         derived: &'a mut DerivedWriter,
         spill_path: PathBuf,
-        policy: &'a dyn Fn(usize, &MovieTrack) -> Bytes,
+        policy: &'a dyn Fn(usize, &MovieTrack) -> SampleBytes,
         progress: &'a dyn Fn(u64),
     ) -> Self {
         Self {
@@ -188,8 +188,8 @@ impl<'a> Collector<'a> {
         let mut tracks = Vec::new();
         for open in self.tracks {
             let places = match open.store {
-                Store::Placed(places) => places,
-                Store::Spilled(spill) => pack(spill, &open.samples, self.derived)?,
+                SampleStore::Placed(places) => places,
+                SampleStore::Spilled(spill) => pack(spill, &open.samples, self.derived)?,
             };
             tracing::debug!(
                 codec = open.description.codec,
@@ -222,18 +222,18 @@ impl<'a> Collector<'a> {
         let Some(open) = self.tracks.get_mut(index) else {
             return Err(unknown_track());
         };
-        if let Store::Spilled(spill) = &mut open.store {
+        if let SampleStore::Spilled(spill) = &mut open.store {
             spill.write_all(data)?;
-            if open.kind == Bytes::Packed && open.bytes > share {
+            if open.kind == SampleBytes::Packed && open.bytes > share {
                 replay(open, self.search, self.derived)?;
             }
             return Ok(());
         }
         let place = match open.kind {
-            Bytes::MadeAlone => Place::Derived(self.derived.append(data)?),
+            SampleBytes::MadeAlone => SamplePlace::Derived(self.derived.append(data)?),
             _ => place(self.search, self.derived, &mut open.cursor, data)?,
         };
-        if let Store::Placed(places) = &mut open.store {
+        if let SampleStore::Placed(places) = &mut open.store {
             places.push(place);
         }
         Ok(())
@@ -252,21 +252,26 @@ fn place(
     derived: &mut DerivedWriter,
     cursor: &mut Cursor,
     data: &[u8],
-) -> io::Result<Place> {
+) -> io::Result<SamplePlace> {
     Ok(match search.locate(cursor, data)? {
-        Found::Whole(at) => Place::Content(at),
-        Found::Tail { missing, at } => Place::Split {
+        SampleLocation::Whole(at) => SamplePlace::Content(at),
+        SampleLocation::Tail { missing, at } => SamplePlace::Split {
             derived: derived.append(&data[..missing])?,
             missing: u32::try_from(missing).unwrap_or(u32::MAX),
             content: at,
         },
-        Found::Nowhere => Place::Derived(derived.append(data)?),
+        SampleLocation::Nowhere => SamplePlace::Derived(derived.append(data)?),
     })
 }
 
 /// Reads a spill again, sample by sample, and searches for each.
-fn replay(open: &mut Open, search: &mut Search, derived: &mut DerivedWriter) -> io::Result<()> {
-    let Store::Spilled(spill) = std::mem::replace(&mut open.store, Store::Placed(Vec::new()))
+fn replay(
+    open: &mut OpenTrack,
+    search: &mut Search,
+    derived: &mut DerivedWriter,
+) -> io::Result<()> {
+    let SampleStore::Spilled(spill) =
+        std::mem::replace(&mut open.store, SampleStore::Placed(Vec::new()))
     else {
         return Ok(());
     };
@@ -280,7 +285,7 @@ fn replay(open: &mut Open, search: &mut Search, derived: &mut DerivedWriter) -> 
         file.read_exact(&mut data)?;
         places.push(place(search, derived, &mut open.cursor, &data)?);
     }
-    open.store = Store::Placed(places);
+    open.store = SampleStore::Placed(places);
     Ok(())
 }
 
@@ -288,27 +293,27 @@ fn pack(
     spill: BufWriter<File>,
     samples: &[Sample],
     derived: &mut DerivedWriter,
-) -> io::Result<Vec<Place>> {
+) -> io::Result<Vec<SamplePlace>> {
     let mut file = spill.into_inner().map_err(io::IntoInnerError::into_error)?;
     let mut at = derived.append_file(&mut file)?;
     Ok(samples
         .iter()
         .map(|sample| {
-            let place = Place::Derived(at);
+            let place = SamplePlace::Derived(at);
             at += u64::from(sample.size);
             place
         })
         .collect())
 }
 
-fn mapped_bytes(samples: &[Sample], places: &[Place]) -> u64 {
+fn mapped_bytes(samples: &[Sample], places: &[SamplePlace]) -> u64 {
     samples
         .iter()
         .zip(places)
         .map(|(sample, place)| match place {
-            Place::Content(_) => u64::from(sample.size),
-            Place::Derived(_) => 0,
-            Place::Split { missing, .. } => u64::from(sample.size.saturating_sub(*missing)),
+            SamplePlace::Content(_) => u64::from(sample.size),
+            SamplePlace::Derived(_) => 0,
+            SamplePlace::Split { missing, .. } => u64::from(sample.size.saturating_sub(*missing)),
         })
         .sum()
 }
@@ -318,8 +323,10 @@ impl Sink for Collector<'_> {
         for (index, track) in movie.tracks.iter().enumerate() {
             let kind = (self.policy)(index, track);
             let store = match kind {
-                Bytes::Mapped | Bytes::MadeAlone => Store::Placed(Vec::new()),
-                Bytes::Packed | Bytes::Made => Store::Spilled(self.create_spill(index)?),
+                SampleBytes::Mapped | SampleBytes::MadeAlone => SampleStore::Placed(Vec::new()),
+                SampleBytes::Packed | SampleBytes::Made => {
+                    SampleStore::Spilled(self.create_spill(index)?)
+                }
             };
             let description = init::describe(track).ok_or_else(|| {
                 MediaError::new(
@@ -327,7 +334,7 @@ impl Sink for Collector<'_> {
                     "ffmpeg wrote a sample description that cannot be read",
                 )
             })?;
-            self.tracks.push(Open {
+            self.tracks.push(OpenTrack {
                 track: track.clone(),
                 description,
                 samples: Vec::new(),
@@ -363,8 +370,8 @@ impl Sink for Collector<'_> {
         open.next_decode_time = decode_time;
         self.search
             .prune(self.tracks.iter().filter_map(|open| match &open.store {
-                Store::Placed(_) => Some(&open.cursor),
-                Store::Spilled(_) => None,
+                SampleStore::Placed(_) => Some(&open.cursor),
+                SampleStore::Spilled(_) => None,
             }));
         Ok(())
     }

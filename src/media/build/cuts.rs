@@ -11,7 +11,7 @@ pub struct CutPolicy {
     /// Seconds; not passed, unless one group is longer.
     pub max_seconds: f64,
     /// Bytes of a segment that are passed only where one group is larger.
-    pub cap_bytes: u64,
+    pub max_chunk_bytes: u64,
     pub oversize: Oversize,
 }
 
@@ -30,7 +30,7 @@ impl Default for CutPolicy {
         Self {
             min_seconds: 2.0,
             max_seconds: 12.0,
-            cap_bytes: 15 << 20,
+            max_chunk_bytes: 15 << 20,
             oversize: Oversize::Keep,
         }
     }
@@ -52,7 +52,7 @@ impl CutPolicy {
 
 /// A group of pictures: a key frame and what follows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Group {
+pub struct PictureGroup {
     pub seconds: f64,
     pub bytes: u64,
 }
@@ -76,17 +76,18 @@ pub struct TenPasses {
 /// That rule on the same groups, without copying anything. `beside` is the bytes a second of the
 /// other tracks, which lie in the same pieces. `None` without a cap.
 #[must_use]
-pub fn ten_passes(groups: &[Group], beside: f64, policy: &CutPolicy) -> Option<TenPasses> {
-    if policy.cap_bytes == 0 || groups.is_empty() {
+pub fn ten_passes(groups: &[PictureGroup], beside: f64, policy: &CutPolicy) -> Option<TenPasses> {
+    if policy.max_chunk_bytes == 0 || groups.is_empty() {
         return None;
     }
-    let tries = TEN_DURATIONS.map(|seconds| one_pass(groups, beside, policy.cap_bytes, seconds));
+    let tries =
+        TEN_DURATIONS.map(|seconds| one_pass(groups, beside, policy.max_chunk_bytes, seconds));
     // Of equals the first.
     tries.into_iter().min_by_key(|tried| tried.oversize)
 }
 
 /// As ffmpeg's segment muxer does it: piece n ends at the first key frame from n durations on.
-fn one_pass(groups: &[Group], beside: f64, cap: u64, seconds: f64) -> TenPasses {
+fn one_pass(groups: &[PictureGroup], beside: f64, cap: u64, seconds: f64) -> TenPasses {
     let mut tried = TenPasses {
         seconds,
         segments: 0,
@@ -95,7 +96,7 @@ fn one_pass(groups: &[Group], beside: f64, cap: u64, seconds: f64) -> TenPasses 
     };
     let (mut at, mut piece) = (
         0.0,
-        Group {
+        PictureGroup {
             seconds: 0.0,
             bytes: 0,
         },
@@ -111,7 +112,7 @@ fn one_pass(groups: &[Group], beside: f64, cap: u64, seconds: f64) -> TenPasses 
                 tried.oversize += 1;
                 tried.oversize_seconds += piece.seconds;
             }
-            piece = Group {
+            piece = PictureGroup {
                 seconds: 0.0,
                 bytes: 0,
             };
@@ -127,7 +128,7 @@ const SHORT_COST: f64 = 10.0;
 
 /// The first group of each segment, ascending, starting with 0; empty for no groups.
 #[must_use]
-pub fn choose(groups: &[Group], policy: &CutPolicy) -> Vec<usize> {
+pub fn choose(groups: &[PictureGroup], policy: &CutPolicy) -> Vec<usize> {
     let count = groups.len();
     // best[n]: least cost of the first n groups, and where their last segment starts.
     let mut best = vec![(f64::INFINITY, 0); count + 1];
@@ -163,8 +164,8 @@ fn segment_cost(seconds: f64, bytes: u64, policy: &CutPolicy) -> f64 {
     if seconds < policy.min_seconds {
         cost += SHORT_COST;
     }
-    if policy.cap_bytes > 0 && bytes > policy.cap_bytes {
-        let caps = bytes / policy.cap_bytes;
+    if policy.max_chunk_bytes > 0 && bytes > policy.max_chunk_bytes {
+        let caps = bytes / policy.max_chunk_bytes;
         cost += OVERSIZE_COST * f64::from(u32::try_from(caps).unwrap_or(u32::MAX));
     }
     cost
@@ -174,9 +175,9 @@ fn segment_cost(seconds: f64, bytes: u64, policy: &CutPolicy) -> f64 {
 mod tests {
     use super::*;
 
-    fn groups(list: &[(f64, u64)]) -> Vec<Group> {
+    fn groups(list: &[(f64, u64)]) -> Vec<PictureGroup> {
         list.iter()
-            .map(|&(seconds, bytes)| Group { seconds, bytes })
+            .map(|&(seconds, bytes)| PictureGroup { seconds, bytes })
             .collect()
     }
 
@@ -204,7 +205,7 @@ mod tests {
                 &list,
                 0.0,
                 &CutPolicy {
-                    cap_bytes: 0,
+                    max_chunk_bytes: 0,
                     ..policy
                 }
             ),

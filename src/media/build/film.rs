@@ -6,11 +6,11 @@ use crate::model::{
 
 use super::collect::{Collected, DerivedWriter};
 use super::cuts::{self, CutPolicy, TenPasses};
-use super::timeline::{self, Cut, Times};
+use super::timeline::{self, SegmentCut, TrackTimes};
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::hls::playlist;
 use crate::media::inspect::language;
-use crate::media::inspect::probe::Stream;
+use crate::media::inspect::probe::ProbedStream;
 use crate::media::map::{self, SegmentSource};
 use crate::media::mp4::fragments::{self, Movie};
 use crate::media::mp4::{init, segment_header};
@@ -22,10 +22,10 @@ pub const LAYOUT: u16 = 1;
 const MISSING_SECONDS: f64 = 2.0;
 
 /// A track with what surrounds it.
-pub struct Made {
+pub struct MadeTrack {
     pub movie: Movie,
     pub collected: Collected,
-    pub stream: Stream,
+    pub stream: ProbedStream,
     /// Ranges of samples that are not the source's own.
     pub encoded: Vec<std::ops::Range<usize>>,
 }
@@ -33,7 +33,7 @@ pub struct Made {
 /// All tracks, cut.
 pub struct Film {
     origin_seconds: u32,
-    tracks: Vec<(Made, Vec<Cut>)>,
+    tracks: Vec<(MadeTrack, Vec<SegmentCut>)>,
     /// Seconds.
     duration: f64,
     /// Seconds on the tracks' time line where each segment of the leading track starts.
@@ -41,13 +41,13 @@ pub struct Film {
 }
 
 /// What the older system would have made of tracks that are as the source has them.
-pub fn ten_passes_of(made: &[Made], policy: &CutPolicy) -> Option<TenPasses> {
+pub fn ten_passes_of(made: &[MadeTrack], policy: &CutPolicy) -> Option<TenPasses> {
     let (lead, others) = made.split_first()?;
     if &lead.collected.track.handler != b"vide" {
         return None;
     }
     let origin = timeline::origin(&[(lead.movie.timescale, &lead.collected)]);
-    let times = Times::new(&lead.collected, lead.movie.timescale, origin);
+    let times = TrackTimes::new(&lead.collected, lead.movie.timescale, origin);
     let groups = times.cut_video(&lead.collected.samples, policy).groups;
     let seconds = times.end_seconds(origin).max(1.0);
     let beside: u64 = others.iter().map(bytes_of).sum();
@@ -55,7 +55,7 @@ pub fn ten_passes_of(made: &[Made], policy: &CutPolicy) -> Option<TenPasses> {
 }
 
 impl Film {
-    pub fn new(mut made: Vec<Made>, policy: &CutPolicy) -> Self {
+    pub fn new(mut made: Vec<MadeTrack>, policy: &CutPolicy) -> Self {
         made.iter_mut()
             .for_each(|track| timeline::normalise(&mut track.collected, track.movie.timescale));
         let pairs: Vec<(u32, &Collected)> = made
@@ -67,7 +67,7 @@ impl Film {
         let mut duration: f64 = 0.0;
         let mut tracks = Vec::new();
         for track in made {
-            let times = Times::new(&track.collected, track.movie.timescale, origin_seconds);
+            let times = TrackTimes::new(&track.collected, track.movie.timescale, origin_seconds);
             let samples = &track.collected.samples;
             let starts = if !bounds.is_empty() {
                 times.cut_at(samples, &bounds)
@@ -97,7 +97,7 @@ impl Film {
         let Some((made, cuts)) = self.tracks.first() else {
             return Vec::new();
         };
-        let overlaps = |cut: &Cut| {
+        let overlaps = |cut: &SegmentCut| {
             let mut ranges = made.encoded.iter();
             ranges.any(|range| range.start < cut.samples.end && cut.samples.start < range.end)
         };
@@ -127,9 +127,9 @@ impl Film {
     }
 
     /// One more video, of the same pictures: cut where the leading one is, at its own key frames.
-    pub fn add_video(&mut self, mut made: Made, policy: &CutPolicy) {
+    pub fn add_video(&mut self, mut made: MadeTrack, policy: &CutPolicy) {
         timeline::normalise(&mut made.collected, made.movie.timescale);
-        let times = Times::new(&made.collected, made.movie.timescale, self.origin_seconds);
+        let times = TrackTimes::new(&made.collected, made.movie.timescale, self.origin_seconds);
         let samples = &made.collected.samples;
         let starts = if self.bounds.is_empty() {
             times.cut_video(samples, policy).starts
@@ -146,11 +146,14 @@ impl Film {
     }
 
     /// The video track, with the times of its samples.
-    pub fn video(&self) -> Option<(&Made, Times)> {
+    pub fn video(&self) -> Option<(&MadeTrack, TrackTimes)> {
         let mut tracks = self.tracks.iter().map(|(made, _)| made);
         let made = tracks.find(|made| &made.collected.track.handler == b"vide")?;
         let (collected, timescale) = (&made.collected, made.movie.timescale);
-        Some((made, Times::new(collected, timescale, self.origin_seconds)))
+        Some((
+            made,
+            TrackTimes::new(collected, timescale, self.origin_seconds),
+        ))
     }
 
     /// Seconds.
@@ -251,12 +254,16 @@ pub fn playlist_target(tracks: &[Track]) -> f64 {
         .fold(1.0, f64::max)
 }
 
-fn bytes_of(made: &Made) -> u64 {
+fn bytes_of(made: &MadeTrack) -> u64 {
     let samples = made.collected.samples.iter();
     samples.map(|sample| u64::from(sample.size)).sum()
 }
 
-pub fn describe_track(made: &Made, cuts: &[Cut], map: &mut Vec<u8>) -> Result<Track, MediaError> {
+pub fn describe_track(
+    made: &MadeTrack,
+    cuts: &[SegmentCut],
+    map: &mut Vec<u8>,
+) -> Result<Track, MediaError> {
     let collected = &made.collected;
     let mut segments = Vec::with_capacity(cuts.len());
     let mut frames = Vec::new();
@@ -306,8 +313,8 @@ pub fn describe_track(made: &Made, cuts: &[Cut], map: &mut Vec<u8>) -> Result<Tr
     })
 }
 
-pub fn describe_more(made: &Made, cuts: &[Cut], track: &Track) -> AddedTrack {
-    let samples = |cut: &Cut| &made.collected.samples[cut.samples.clone()];
+pub fn describe_more(made: &MadeTrack, cuts: &[SegmentCut], track: &Track) -> AddedTrack {
+    let samples = |cut: &SegmentCut| &made.collected.samples[cut.samples.clone()];
     let sizes = cuts
         .iter()
         .map(|cut| transport::size(&track.init, track.timescale, samples(cut)));
@@ -329,7 +336,7 @@ pub fn describe_more(made: &Made, cuts: &[Cut], track: &Track) -> AddedTrack {
 }
 
 /// VIDEO-RANGE.
-pub fn range(video: &Stream) -> &'static str {
+pub fn range(video: &ProbedStream) -> &'static str {
     match video.color_transfer.as_str() {
         "smpte2084" => "PQ",
         "arib-std-b67" => "HLG",
@@ -337,7 +344,7 @@ pub fn range(video: &Stream) -> &'static str {
     }
 }
 
-fn track_kind(made: &Made) -> TrackKind {
+fn track_kind(made: &MadeTrack) -> TrackKind {
     let description = &made.collected.description;
     if &made.collected.track.handler == b"vide" {
         TrackKind::Video {

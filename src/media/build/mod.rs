@@ -25,20 +25,20 @@ use tokio::sync::watch;
 use crate::model::Views;
 use crate::process::{CancelFlag, Exit};
 
-use self::collect::{Bytes, Collected, Collector, DerivedWriter};
+use self::collect::{Collected, Collector, DerivedWriter, SampleBytes};
 use self::cuts::{CutPolicy, TenPasses};
-use self::film::{Film, Made};
+use self::film::{Film, MadeTrack};
 use self::oversize::Reencoded;
 use self::rendition::{Compat, RenditionOutcome};
 use self::search::Search;
 use super::error::{MediaError, MediaErrorKind};
-use super::in_place::{self, Refusal};
+use super::in_place::{self, InPlaceRefusal};
 use super::inspect::probe;
 use super::inspect::protection;
-use super::inspect::select::{self, Selection};
+use super::inspect::select::{self, StreamSelection};
 use super::inspect::sniff::{self, Container};
 use super::mp4::fragments::{self, Movie, MovieTrack};
-use super::tool::{Lead, MediaTool, Task, Way};
+use super::tool::{Lead, MediaTool, StreamConversion, Task};
 
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -47,7 +47,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, PartialEq)]
 pub enum BuildOutcome {
     /// The derived file is complete and on the disk.
-    Ready(Box<Views>, Box<Account>),
+    Ready(Box<Views>, Box<BuildReport>),
     /// Media that HLS cannot carry, for this reason.
     Unsupported(String),
     /// A media container that the tools cannot read, for this reason.
@@ -58,7 +58,7 @@ pub enum BuildOutcome {
 
 /// What was done for the views beside copying.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Account {
+pub struct BuildReport {
     /// For comparison, what the older rule would have cut.
     pub ten_passes: Option<TenPasses>,
     /// Groups of pictures that were encoded again.
@@ -182,13 +182,13 @@ impl Job {
                 Ok((views, ten_passes)) => {
                     derived.finish()?;
                     progress(search.source_len());
-                    let account = Account {
+                    let account = BuildReport {
                         ten_passes,
-                        ..Account::default()
+                        ..BuildReport::default()
                     };
                     return Ok(BuildOutcome::Ready(Box::new(views), Box::new(account)));
                 }
-                Err(Refusal(reason)) => {
+                Err(InPlaceRefusal(reason)) => {
                     notes.push(format!("its segments are copies of it: {reason}"));
                 }
             }
@@ -240,7 +240,7 @@ impl Job {
         let mut views = film.write(derived, notes)?;
         (views.subtitles, views.files) = (subtitles, files);
         progress(search.source_len());
-        let account = Account {
+        let account = BuildReport {
             ten_passes: original,
             reencoded,
             reencoded_segments: film.encoded_segments(),
@@ -254,16 +254,16 @@ impl Job {
     fn collect(
         &self,
         container: Container,
-        selection: &Selection,
+        selection: &StreamSelection,
         search: &mut Search,
         derived: &mut DerivedWriter,
         progress: &dyn Fn(u64),
-    ) -> Result<Result<Vec<Made>, String>, MediaError> {
+    ) -> Result<Result<Vec<MadeTrack>, String>, MediaError> {
         let before = derived.len();
         let encodes = selection
             .audio
             .iter()
-            .any(|audio| audio.way == Way::Encoded);
+            .any(|audio| audio.way == StreamConversion::Encoded);
         let all = self.collect_all(container, selection, search, derived, progress);
         let all = if encodes { outlived(all)? } else { all? };
         let mut made = match all {
@@ -272,7 +272,7 @@ impl Job {
                 if selection
                     .audio
                     .iter()
-                    .all(|audio| audio.way != Way::Encoded) =>
+                    .all(|audio| audio.way != StreamConversion::Encoded) =>
             {
                 return Ok(Err(reason));
             }
@@ -296,22 +296,22 @@ impl Job {
     fn collect_all(
         &self,
         container: Container,
-        selection: &Selection,
+        selection: &StreamSelection,
         search: &mut Search,
         derived: &mut DerivedWriter,
         progress: &dyn Fn(u64),
-    ) -> Result<Result<Vec<Made>, String>, MediaError> {
+    ) -> Result<Result<Vec<MadeTrack>, String>, MediaError> {
         let picks = selection.picks(container);
-        let ways: Vec<Way> = picks.iter().map(|pick| pick.way).collect();
+        let ways: Vec<StreamConversion> = picks.iter().map(|pick| pick.way).collect();
         let policy = |index: usize, track: &MovieTrack| {
-            if ways.get(index) == Some(&Way::Encoded) {
-                Bytes::Made
+            if ways.get(index) == Some(&StreamConversion::Encoded) {
+                SampleBytes::Made
             } else if &track.handler == b"soun" {
-                Bytes::Packed
+                SampleBytes::Packed
             } else if container.splits_frames() {
-                Bytes::Made
+                SampleBytes::Made
             } else {
-                Bytes::Mapped
+                SampleBytes::Mapped
             }
         };
         let lead = match selection.video {
@@ -324,7 +324,7 @@ impl Job {
             tracks
                 .into_iter()
                 .zip(selection.streams())
-                .map(|(collected, stream)| Made {
+                .map(|(collected, stream)| MadeTrack {
                     movie: movie.clone(),
                     collected,
                     stream: stream.clone(),
@@ -337,11 +337,11 @@ impl Job {
     fn collect_singly(
         &self,
         container: Container,
-        selection: &Selection,
+        selection: &StreamSelection,
         search: &mut Search,
         derived: &mut DerivedWriter,
         progress: &dyn Fn(u64),
-    ) -> Result<Result<Vec<Made>, String>, MediaError> {
+    ) -> Result<Result<Vec<MadeTrack>, String>, MediaError> {
         let copied = selection.only_copied();
         let mut copied_tracks = Vec::new();
         if copied.streams().next().is_some() {
@@ -351,20 +351,20 @@ impl Job {
             }
         }
         let mut copied_tracks = copied_tracks.into_iter();
-        let mut made: Vec<Made> = Vec::new();
+        let mut made: Vec<MadeTrack> = Vec::new();
         if selection.video.is_some() {
             made.extend(copied_tracks.next());
         }
         for audio in &selection.audio {
-            if audio.way != Way::Encoded {
+            if audio.way != StreamConversion::Encoded {
                 made.extend(copied_tracks.next());
                 continue;
             }
             let task = Task::EncodeAudio(audio.stream.index);
-            let policy = |_: usize, _: &MovieTrack| Bytes::Made;
+            let policy = |_: usize, _: &MovieTrack| SampleBytes::Made;
             let done = self.pass(container, &task, search, derived, &policy, &|_| {});
             if let Ok((movie, tracks)) = outlived(done)? {
-                made.extend(tracks.into_iter().next().map(|collected| Made {
+                made.extend(tracks.into_iter().next().map(|collected| MadeTrack {
                     movie,
                     collected,
                     stream: audio.stream.clone(),
@@ -382,7 +382,7 @@ impl Job {
         task: &Task,
         search: &mut Search,
         derived: &mut DerivedWriter,
-        policy: &dyn Fn(usize, &MovieTrack) -> Bytes,
+        policy: &dyn Fn(usize, &MovieTrack) -> SampleBytes,
         progress: &dyn Fn(u64),
     ) -> Result<Result<(Movie, Vec<Collected>), String>, MediaError> {
         let mut collector = Collector::new(search, derived, self.derived.clone(), policy, progress);

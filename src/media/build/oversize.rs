@@ -14,18 +14,18 @@ use std::path::{Path, PathBuf};
 use super::Job;
 use super::collect::{Collected, DerivedWriter};
 use super::cuts::Oversize;
-use super::film::Made;
+use super::film::MadeTrack;
 use super::timeline;
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::inspect::probe;
 use crate::media::inspect::sniff::Container;
-use crate::media::map::Place;
+use crate::media::map::SamplePlace;
 use crate::media::mp4::avc::{self, Sequence, Sets};
 use crate::media::mp4::fragments::{self, Movie, MovieTrack, Sample, Sink};
 use crate::media::mp4::init::{self, Description};
 use crate::media::mp4::{nal, segment_header};
 use crate::media::tool::Task;
-use crate::media::tool::encode::{Group, Order, likeness};
+use crate::media::tool::encode::{GroupTask, PictureOrder, likeness};
 
 /// Tries a group, each with a lower rate.
 const TRIES: u32 = 5;
@@ -55,11 +55,11 @@ pub struct Reencoded {
 /// Encodes what is too large of the first track, where it is video and that is asked for.
 pub fn reencode(
     job: &Job,
-    made: &mut [Made],
+    made: &mut [MadeTrack],
     derived: &mut DerivedWriter,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Reencoded>, MediaError> {
-    let cap = job.policy.cap_bytes;
+    let cap = job.policy.max_chunk_bytes;
     let Some(film) = made.first_mut() else {
         return Ok(Vec::new());
     };
@@ -76,9 +76,9 @@ pub fn reencode(
         return Ok(Vec::new());
     }
     let (mut done, mut kept) = (Vec::new(), Vec::new());
-    match Source::of(&film.collected) {
+    match FilmSets::of(&film.collected) {
         Ok(source) => {
-            let mut work = Work {
+            let mut work = GroupEncoder {
                 job,
                 source,
                 second: None,
@@ -156,14 +156,14 @@ fn take_sets(film: &mut Collected, sets: &Sets) -> Result<(), MediaError> {
 }
 
 /// What is known of the film before anything is encoded.
-struct Source {
+struct FilmSets {
     sets: Sets,
     sequence: Sequence,
     /// Number of the second parameter sets.
     id: u32,
 }
 
-impl Source {
+impl FilmSets {
     /// The reason is about all groups of the film.
     fn of(film: &Collected) -> Result<Self, String> {
         if !film.description.codec.starts_with("avc1") {
@@ -189,9 +189,9 @@ impl Source {
     }
 }
 
-struct Work<'a> {
+struct GroupEncoder<'a> {
     job: &'a Job,
-    source: Source,
+    source: FilmSets,
     /// The sets of what was encoded: the same for each group.
     second: Option<Sets>,
     derived: &'a mut DerivedWriter,
@@ -200,17 +200,17 @@ struct Work<'a> {
     input: File,
 }
 
-impl Drop for Work<'_> {
+impl Drop for GroupEncoder<'_> {
     fn drop(&mut self) {
         let _may_be_gone = std::fs::remove_file(&self.group_path);
     }
 }
 
-impl Work<'_> {
+impl GroupEncoder<'_> {
     /// The inner error says why the group is kept.
     fn encode(
         &mut self,
-        film: &mut Made,
+        film: &mut MadeTrack,
         range: Range<usize>,
     ) -> Result<Result<Reencoded, String>, MediaError> {
         let is_dependent = |at: usize| film.collected.dependent_keys.binary_search(&at).is_ok();
@@ -232,8 +232,8 @@ impl Work<'_> {
             .round()
             .max(1.0);
         let before = bytes_of(samples);
-        let fitting = (self.job.policy.cap_bytes * AIM / 100 * 8) as f64 * parts / seconds;
-        let mut group = Group {
+        let fitting = (self.job.policy.max_chunk_bytes * AIM / 100 * 8) as f64 * parts / seconds;
+        let mut group = GroupTask {
             timescale,
             rate: (fitting as u64).min((before as f64 * 8.0 / seconds) as u64),
             most: fitting as u64,
@@ -247,9 +247,9 @@ impl Work<'_> {
                 .iter()
                 .all(|sample| sample.composition == samples[0].composition)
             {
-                Order::AsShown
+                PictureOrder::AsShown
             } else {
-                Order::Reordered
+                PictureOrder::Reordered
             },
         };
         let mut refusal = String::new();
@@ -257,7 +257,7 @@ impl Work<'_> {
             let start = self.derived.len();
             let tried = match self.try_once(film, &range, &group) {
                 Err(error) if error.kind == MediaErrorKind::ToolStopped => {
-                    Err(Refusal::Unfit(error.to_string()))
+                    Err(GroupRefusal::Unfit(error.to_string()))
                 }
                 tried => tried?,
             };
@@ -279,7 +279,7 @@ impl Work<'_> {
                         likeness,
                     }));
                 }
-                Err(Refusal::TooLarge) => {
+                Err(GroupRefusal::TooLarge) => {
                     self.derived.cut_to(start)?;
                     "it does not become small enough".clone_into(&mut refusal);
                     for rate in [&mut group.most, &mut group.buffer] {
@@ -287,7 +287,7 @@ impl Work<'_> {
                     }
                     group.rate = (group.rate * LOWER / 100).min(group.most);
                 }
-                Err(Refusal::Unfit(reason)) => {
+                Err(GroupRefusal::Unfit(reason)) => {
                     self.derived.cut_to(start)?;
                     return Ok(Err(reason));
                 }
@@ -297,7 +297,7 @@ impl Work<'_> {
     }
 
     /// One segment of its own, behind the film's `init`.
-    fn write_group(&mut self, film: &Made, range: &Range<usize>) -> Result<(), MediaError> {
+    fn write_group(&mut self, film: &MadeTrack, range: &Range<usize>) -> Result<(), MediaError> {
         self.derived.pass_on()?;
         let derived = File::open(&self.job.derived)?;
         let samples = &film.collected.samples[range.clone()];
@@ -317,9 +317,9 @@ impl Work<'_> {
 
     fn try_once(
         &mut self,
-        film: &Made,
+        film: &MadeTrack,
         range: &Range<usize>,
-        group: &Group,
+        group: &GroupTask,
     ) -> Result<Tried, MediaError> {
         let task = Task::EncodeGroup(*group);
         let job = self.job;
@@ -349,28 +349,28 @@ impl Work<'_> {
                 .lines()
                 .rfind(|line| !line.trim().is_empty() && !line.contains('='));
             let reason = probe::first_line(said.unwrap_or_default(), "ffmpeg cannot encode it");
-            return Ok(Err(Refusal::Unfit(reason)));
+            return Ok(Err(GroupRefusal::Unfit(reason)));
         }
         read?;
         let old = &film.collected.samples[range.clone()];
         let Some(track) = track else {
-            return Ok(Err(Refusal::Unfit(
+            return Ok(Err(GroupRefusal::Unfit(
                 "ffmpeg encoded nothing of it".to_owned(),
             )));
         };
         if let Err(reason) = self.check_track(&film.collected, &track) {
-            return Ok(Err(Refusal::Unfit(reason)));
+            return Ok(Err(GroupRefusal::Unfit(reason)));
         }
         let Some(samples) = with_times_of(old, &samples) else {
             let reason = "its frames have other times when they are decoded".to_owned();
-            return Ok(Err(Refusal::Unfit(reason)));
+            return Ok(Err(GroupRefusal::Unfit(reason)));
         };
-        let cap = job.policy.cap_bytes;
+        let cap = job.policy.max_chunk_bytes;
         if groups(&samples)
             .iter()
             .any(|range| bytes_of(&samples[range.clone()]) > cap)
         {
-            return Ok(Err(Refusal::TooLarge));
+            return Ok(Err(GroupRefusal::TooLarge));
         }
         Ok(Ok((samples, likeness(&exit.stderr))))
     }
@@ -399,19 +399,24 @@ impl Work<'_> {
 }
 
 /// The samples of a try, and how like the original they are.
-type Tried = Result<(Vec<Sample>, Option<f64>), Refusal>;
+type Tried = Result<(Vec<Sample>, Option<f64>), GroupRefusal>;
 
 /// Why a try does not count.
-enum Refusal {
+enum GroupRefusal {
     TooLarge,
     Unfit(String),
 }
 
-fn read_sample(input: &File, derived: &File, place: Place, bytes: &mut [u8]) -> io::Result<()> {
+fn read_sample(
+    input: &File,
+    derived: &File,
+    place: SamplePlace,
+    bytes: &mut [u8],
+) -> io::Result<()> {
     match place {
-        Place::Content(at) => input.read_exact_at(bytes, at),
-        Place::Derived(at) => derived.read_exact_at(bytes, at),
-        Place::Split {
+        SamplePlace::Content(at) => input.read_exact_at(bytes, at),
+        SamplePlace::Derived(at) => derived.read_exact_at(bytes, at),
+        SamplePlace::Split {
             derived: head,
             missing,
             content,
@@ -512,7 +517,7 @@ fn shown(samples: &[Sample]) -> Vec<i64> {
 fn put(film: &mut Collected, range: &Range<usize>, samples: &[Sample], mut at: u64) {
     for (index, sample) in range.clone().zip(samples) {
         film.samples[index] = *sample;
-        film.places[index] = Place::Derived(at);
+        film.places[index] = SamplePlace::Derived(at);
         at += u64::from(sample.size);
     }
 }

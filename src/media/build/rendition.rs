@@ -5,17 +5,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{TrackKind, Views};
 
-use super::collect::{Bytes, Collected, Collector, DerivedWriter};
-use super::film::{Film, Made};
+use super::collect::{Collected, Collector, DerivedWriter, SampleBytes};
+use super::film::{Film, MadeTrack};
 use super::search::Search;
 use super::{Job, outlived};
 use crate::media::error::{MediaError, MediaErrorKind};
-use crate::media::inspect::probe::{self, Stream};
-use crate::media::inspect::select::{NO_PLACE, Selection};
+use crate::media::inspect::probe::{self, ProbedStream};
+use crate::media::inspect::select::{NO_PLACE, StreamSelection};
 use crate::media::inspect::sniff::Container;
 use crate::media::mp4::fragments::{Movie, MovieTrack, Sample, Sink};
 use crate::media::tool::Task;
-use crate::media::tool::encode::{Encoder, Extent, Rendition, Tones};
+use crate::media::tool::encode::{EncodeSpan, Encoder, RenditionTask, Tones};
 
 /// Most bits a second: what 1080p needs where much moves.
 const MOST_BITS: u64 = 8_000_000;
@@ -112,7 +112,7 @@ pub fn has_rendition(views: &Views) -> bool {
 /// Adds the rendition to `film` where that is asked for and makes sense.
 pub fn add(
     job: &Job,
-    (container, selection): (Container, &Selection),
+    (container, selection): (Container, &StreamSelection),
     film: &mut Film,
     (search, derived): (&mut Search, &mut DerivedWriter),
     notes: &mut Vec<String>,
@@ -130,7 +130,7 @@ pub fn add(
         (None, _) => return Ok(RenditionOutcome::NotWanted),
     };
     let before = derived.len();
-    let mut work = Work {
+    let mut work = RenditionMaker {
         job,
         container,
         video,
@@ -151,34 +151,34 @@ pub fn add(
     }
 }
 
-struct Work<'a> {
+struct RenditionMaker<'a> {
     job: &'a Job,
     container: Container,
-    video: &'a Stream,
-    selection: &'a Selection,
+    video: &'a ProbedStream,
+    selection: &'a StreamSelection,
     search: &'a mut Search,
     derived: &'a mut DerivedWriter,
     progress: &'a dyn Fn(u64),
 }
 
-impl Work<'_> {
+impl RenditionMaker<'_> {
     fn rendition(
         &mut self,
         film: &Film,
         hardware: Hardware,
         notes: &mut Vec<String>,
-    ) -> Result<Result<Made, String>, MediaError> {
-        let mut rendition = Rendition {
+    ) -> Result<Result<MadeTrack, String>, MediaError> {
+        let mut rendition = RenditionTask {
             stream: self.video.index,
             encoder: Encoder::Software,
             tones: Tones::Kept,
-            extent: Extent::Trial,
+            extent: EncodeSpan::Trial,
             beside: self.beside(),
             keys: key_times(film),
             timescale: film
                 .video_codec()
                 .map_or(OWN_TIMESCALE, |_| film.timescale()),
-            rate: rate(film, self.job.policy.cap_bytes),
+            rate: rate(film, self.job.policy.max_chunk_bytes),
         };
         let is_bright = matches!(
             self.video.color_transfer.as_str(),
@@ -199,7 +199,7 @@ impl Work<'_> {
             }
         }
         rendition.encoder = self.encoder(&rendition, hardware)?;
-        rendition.extent = Extent::Whole;
+        rendition.extent = EncodeSpan::Whole;
         let begun = self.derived.len();
         let first = outlived(self.encode(&rendition, film))?;
         if first.is_ok() || rendition.encoder == Encoder::Software {
@@ -226,9 +226,9 @@ impl Work<'_> {
     }
 
     /// The first that encodes a second of this very film.
-    fn encoder(&self, like: &Rendition, hardware: Hardware) -> Result<Encoder, MediaError> {
+    fn encoder(&self, like: &RenditionTask, hardware: Hardware) -> Result<Encoder, MediaError> {
         for &encoder in hardware.encoders() {
-            let trial = Rendition {
+            let trial = RenditionTask {
                 encoder,
                 ..like.clone()
             };
@@ -244,10 +244,10 @@ impl Work<'_> {
     }
 
     /// A second of it; the inner error says what ffmpeg did not like.
-    fn try_out(&self, trial: &Rendition) -> Result<Result<(), String>, MediaError> {
+    fn try_out(&self, trial: &RenditionTask) -> Result<Result<(), String>, MediaError> {
         let job = self.job;
-        let task = Task::EncodeVideo(Rendition {
-            extent: Extent::Trial,
+        let task = Task::EncodeVideo(RenditionTask {
+            extent: EncodeSpan::Trial,
             ..trial.clone()
         });
         let tried = || -> Result<Result<(), String>, MediaError> {
@@ -270,12 +270,12 @@ impl Work<'_> {
 
     fn encode(
         &mut self,
-        rendition: &Rendition,
+        rendition: &RenditionTask,
         film: &Film,
-    ) -> Result<Result<Made, String>, MediaError> {
+    ) -> Result<Result<MadeTrack, String>, MediaError> {
         let job = self.job;
         let task = Task::EncodeVideo(rendition.clone());
-        let policy = |_: usize, _: &MovieTrack| Bytes::MadeAlone;
+        let policy = |_: usize, _: &MovieTrack| SampleBytes::MadeAlone;
         let len = self.search.source_len();
         let collector = Collector::new(
             self.search,
@@ -320,10 +320,10 @@ impl Work<'_> {
     }
 
     /// Said to be of ordinary range: that is what H.264 with 8 bits is taken for.
-    fn made(&self, movie: Movie, collected: Collected) -> Made {
+    fn made(&self, movie: Movie, collected: Collected) -> MadeTrack {
         let mut stream = self.video.clone();
         stream.color_transfer.clear();
-        Made {
+        MadeTrack {
             movie,
             collected,
             stream,
@@ -332,7 +332,7 @@ impl Work<'_> {
     }
 }
 
-fn made_seconds(made: &Made) -> f64 {
+fn made_seconds(made: &MadeTrack) -> f64 {
     let samples = made.collected.samples.iter();
     let ticks: u64 = samples.map(|sample| u64::from(sample.duration)).sum();
     ticks as f64 / f64::from(made.collected.track.timescale)

@@ -17,7 +17,7 @@ use crate::media::tool::MediaTool;
 
 /// The plan for one file. Sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PlanReport {
+pub struct FilmPlan {
     pub file_size: u64,
     /// `ready`, `unsupported`, `unreadable` or `not media`.
     pub outcome: &'static str,
@@ -83,7 +83,7 @@ pub async fn plan_report(
     scratch: &Path,
     policy: &CutPolicy,
     progress: &(dyn Fn(u64) + Send + Sync),
-) -> Result<PlanReport, MediaError> {
+) -> Result<FilmPlan, MediaError> {
     let file_size = std::fs::metadata(source)?.len();
     let outcome = build_views(tool, source, scratch, policy, progress).await?;
     let report = describe(file_size, &outcome, scratch);
@@ -97,8 +97,8 @@ fn describe(
     file_size: u64,
     outcome: &BuildOutcome,
     derived: &Path,
-) -> Result<PlanReport, MediaError> {
-    let mut report = PlanReport {
+) -> Result<FilmPlan, MediaError> {
+    let mut report = FilmPlan {
         file_size,
         outcome: "ready",
         reason: None,

@@ -34,7 +34,7 @@ const BUDGET_BASE: u64 = 256 << 20;
 
 /// Where a sample's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum SampleLocation {
     /// Whole, at this offset.
     Whole(u64),
     /// All but the first `missing` bytes, at this offset.
@@ -46,14 +46,14 @@ pub enum Found {
 }
 
 /// Reads ranges of the source into one buffer.
-struct Source {
+struct SourceReader {
     file: File,
     len: u64,
     buffer: Vec<u8>,
     read_bytes: u64,
 }
 
-impl Source {
+impl SourceReader {
     /// At most `len` bytes; fewer only at the end of the file.
     fn at(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
@@ -153,7 +153,7 @@ impl Cursor {
 
 /// The search over one source file.
 pub struct Search {
-    source: Source,
+    source: SourceReader,
     claims: Claims,
     budget: u64,
 }
@@ -164,7 +164,7 @@ impl Search {
     pub fn new(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
         Ok(Self {
-            source: Source {
+            source: SourceReader {
                 file,
                 len,
                 buffer: Vec::new(),
@@ -194,9 +194,9 @@ impl Search {
     ///
     /// # Errors
     /// When the source cannot be read.
-    pub fn locate(&mut self, cursor: &mut Cursor, data: &[u8]) -> io::Result<Found> {
+    pub fn locate(&mut self, cursor: &mut Cursor, data: &[u8]) -> io::Result<SampleLocation> {
         if cursor.dead || data.is_empty() {
-            return Ok(Found::Nowhere);
+            return Ok(SampleLocation::Nowhere);
         }
         let stripped = cursor.stripped.len();
         if stripped > 0 && data.len() > stripped && data.starts_with(&cursor.stripped) {
@@ -207,7 +207,7 @@ impl Search {
             }
             if let Some(at) = at {
                 self.claim(cursor, at, tail.len());
-                return Ok(Found::Tail {
+                return Ok(SampleLocation::Tail {
                     missing: stripped,
                     at,
                 });
@@ -215,16 +215,16 @@ impl Search {
         }
         if let Some(at) = self.whole(cursor, data)? {
             self.claim(cursor, at, data.len());
-            return Ok(Found::Whole(at));
+            return Ok(SampleLocation::Whole(at));
         }
         if let Some((missing, at)) = self.tail(cursor, data)? {
             cursor.stripped = data[..missing].to_vec();
             self.claim(cursor, at, data.len() - missing);
-            return Ok(Found::Tail { missing, at });
+            return Ok(SampleLocation::Tail { missing, at });
         }
         cursor.fails += 1;
         cursor.dead = cursor.hits == 0 && cursor.fails >= FAILS_BEFORE_DEAD;
-        Ok(Found::Nowhere)
+        Ok(SampleLocation::Nowhere)
     }
 
     /// Forgets claims below every cursor, which no walk reaches again.
@@ -338,7 +338,12 @@ impl Search {
 }
 
 /// The first place of `data` that lies wholly within `from..to`, and how many bytes were looked at.
-fn scan(source: &mut Source, data: &[u8], from: u64, to: u64) -> io::Result<(Option<u64>, u64)> {
+fn scan(
+    source: &mut SourceReader,
+    data: &[u8],
+    from: u64,
+    to: u64,
+) -> io::Result<(Option<u64>, u64)> {
     let needle = data.len().min(NEEDLE);
     let finder = Finder::new(&data[..needle]);
     let to = to.min(source.len);

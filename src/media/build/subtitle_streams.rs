@@ -17,7 +17,7 @@ use super::collect::{DerivedWriter, unnamed_file};
 use super::film::Film;
 use crate::media::error::MediaError;
 use crate::media::inspect::language;
-use crate::media::inspect::probe::{self, Stream};
+use crate::media::inspect::probe::{self, ProbedStream};
 use crate::media::inspect::sniff::Container;
 use crate::media::subtitles::webvtt::{self, Cue, parse_cues, write_cues};
 use crate::media::tool::{Task, TextFormat};
@@ -32,7 +32,7 @@ const MAX_TEXT: u64 = 32 << 20;
 pub fn extract(
     job: &Job,
     container: Container,
-    (streams, bitmaps): (&[Stream], &[Stream]),
+    (streams, bitmaps): (&[ProbedStream], &[ProbedStream]),
     film: &Film,
     derived: &mut DerivedWriter,
     notes: &mut Vec<String>,
@@ -81,8 +81,8 @@ pub fn extract(
 fn copy(
     job: &Job,
     container: Container,
-    texts: &[Stream],
-    bitmaps: &[Stream],
+    texts: &[ProbedStream],
+    bitmaps: &[ProbedStream],
 ) -> Result<Option<File>, MediaError> {
     let all = texts.iter().chain(bitmaps);
     let task = Task::CopySubtitles(all.map(|stream| stream.index).collect(), texts.len());
@@ -116,7 +116,7 @@ fn extract_one(
     job: &Job,
     streams: &Path,
     number: u32,
-    stream: &Stream,
+    stream: &ProbedStream,
     film: &Film,
     derived: &mut DerivedWriter,
 ) -> Result<Option<Subtitle>, MediaError> {
@@ -180,7 +180,7 @@ fn append(derived: &mut DerivedWriter, bytes: &[u8]) -> io::Result<ByteRange> {
 }
 
 /// `eng`, `spa.forced`, `eng.sdh`, then `eng.2`: as media libraries read the names of sidecars.
-fn unique_key(subtitle: &Subtitle, stream: &Stream, others: &[Subtitle]) -> String {
+fn unique_key(subtitle: &Subtitle, stream: &ProbedStream, others: &[Subtitle]) -> String {
     let mut base = match language::three_letters(stream.tag("language")) {
         unknown if unknown == language::UNDETERMINED => language::three_letters(&subtitle.language),
         said => said,

@@ -15,12 +15,12 @@ use crate::model::{AddedFile, ByteRange, Purpose};
 
 use super::Job;
 use super::collect::{DerivedWriter, unnamed_file};
-use super::film::{Film, Made};
+use super::film::{Film, MadeTrack};
 use super::subtitle_streams::fetch;
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::hls::views::THUMBNAILS;
 use crate::media::inspect::sniff::Container;
-use crate::media::map::Place;
+use crate::media::map::SamplePlace;
 use crate::media::mp4::fragments::Sample;
 use crate::media::mp4::{init, segment_header};
 use crate::media::subtitles::webvtt;
@@ -176,7 +176,11 @@ fn choose(keys: &[Chosen], duration: f64, bytes: impl Fn(&Chosen) -> u64) -> Vec
 }
 
 /// A film of these key frames, one a second, in a file without a name.
-fn write_frames(job: &Job, video: &Made, chosen: &[Chosen]) -> Result<Option<File>, MediaError> {
+fn write_frames(
+    job: &Job,
+    video: &MadeTrack,
+    chosen: &[Chosen],
+) -> Result<Option<File>, MediaError> {
     let collected = &video.collected;
     let Some(head) = init::write(&video.movie, &collected.track) else {
         return Ok(None);
@@ -208,7 +212,7 @@ fn write_frames(job: &Job, video: &Made, chosen: &[Chosen]) -> Result<Option<Fil
     Ok(Some(file))
 }
 
-fn is_hevc(video: &Made) -> bool {
+fn is_hevc(video: &MadeTrack) -> bool {
     let codec = &video.collected.description.codec;
     codec.starts_with("hvc1") || codec.starts_with("hev1")
 }
@@ -216,7 +220,7 @@ fn is_hevc(video: &Made) -> bool {
 /// Whether a key frame can be decoded behind any other. H.264's recovery points cannot: by the numbers
 /// of their pictures a decoder puts them out in another order, or not at all. MPEG-2, MPEG-4 and VC-1
 /// do not say which of theirs can.
-fn stands_alone(video: &Made, sample: usize) -> bool {
+fn stands_alone(video: &MadeTrack, sample: usize) -> bool {
     let collected = &video.collected;
     is_hevc(video) || collected.dependent_keys.binary_search(&sample).is_err()
 }
@@ -247,7 +251,7 @@ fn start_afresh(sample: &mut [u8], length_bytes: usize) {
 struct Frames<'a> {
     content: File,
     derived: File,
-    video: &'a Made,
+    video: &'a MadeTrack,
 }
 
 impl Frames<'_> {
@@ -255,9 +259,9 @@ impl Frames<'_> {
         let collected = &self.video.collected;
         let mut data = vec![0; collected.samples[sample].size as usize];
         match collected.places[sample] {
-            Place::Content(at) => self.content.read_exact_at(&mut data, at)?,
-            Place::Derived(at) => self.derived.read_exact_at(&mut data, at)?,
-            Place::Split {
+            SamplePlace::Content(at) => self.content.read_exact_at(&mut data, at)?,
+            SamplePlace::Derived(at) => self.derived.read_exact_at(&mut data, at)?,
+            SamplePlace::Split {
                 derived,
                 missing,
                 content,

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::collect::Collected;
-use super::cuts::{self, CutPolicy, Group};
+use super::cuts::{self, CutPolicy, PictureGroup};
 use crate::media::mp4::fragments::Sample;
 use crate::media::mp4::segment_header;
 
@@ -20,7 +20,7 @@ const REORDER_DEPTH: usize = 32;
 
 /// A track's samples on the common time line.
 #[derive(Debug)]
-pub struct Times {
+pub struct TrackTimes {
     timescale: u32,
     /// Decoding time of each sample in ticks, and of the end.
     decode: Vec<u64>,
@@ -30,7 +30,7 @@ pub struct Times {
 
 /// One segment of a track.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cut {
+pub struct SegmentCut {
     pub samples: Range<usize>,
     /// Ticks.
     pub decode_time: u64,
@@ -43,7 +43,7 @@ pub struct Cut {
 pub struct VideoCuts {
     /// First sample of each segment.
     pub starts: Vec<usize>,
-    pub groups: Vec<Group>,
+    pub groups: Vec<PictureGroup>,
 }
 
 /// Start of the first sample on the source's time line, in ticks, by the muxer's edit list.
@@ -102,7 +102,7 @@ pub fn origin(tracks: &[(u32, &Collected)]) -> u32 {
     needed.max().unwrap_or(0).max(LEAST_ORIGIN)
 }
 
-impl Times {
+impl TrackTimes {
     #[must_use]
     pub fn new(track: &Collected, movie_timescale: u32, origin_seconds: u32) -> Self {
         let timescale = track.track.timescale;
@@ -165,7 +165,7 @@ impl Times {
             let next = keys.get(number + 1).copied();
             let end = next.map_or(self.end, |next| shown(&self.decode, samples, next));
             let start = shown(&self.decode, samples, key);
-            groups.push(Group {
+            groups.push(PictureGroup {
                 seconds: self.seconds(end.saturating_sub(start)),
                 bytes: segment_bytes(&samples[key..next.unwrap_or(samples.len())]),
             });
@@ -233,7 +233,7 @@ impl Times {
     /// The segments that start with these samples. Each lasts until the next one is shown, so that
     /// durations never drift; the first counts from `begin` seconds, where the film starts.
     #[must_use]
-    pub fn segments(&self, samples: &[Sample], starts: &[usize], begin: f64) -> Vec<Cut> {
+    pub fn segments(&self, samples: &[Sample], starts: &[usize], begin: f64) -> Vec<SegmentCut> {
         let begin = (begin * f64::from(self.timescale)).round() as u64;
         let mut from = begin;
         let mut cuts = Vec::with_capacity(starts.len());
@@ -241,7 +241,7 @@ impl Times {
             let next = starts.get(number + 1).copied();
             let until = next.map_or(self.end, |next| shown(&self.decode, samples, next));
             let duration = u32::try_from(until.saturating_sub(from)).unwrap_or(u32::MAX);
-            cuts.push(Cut {
+            cuts.push(SegmentCut {
                 samples: start..next.unwrap_or(samples.len()),
                 decode_time: self.decode.get(start).copied().unwrap_or(0),
                 duration: duration.max(1),

@@ -11,7 +11,7 @@ use super::playlist::{self, Form, MasterUris, subtitle_name, track_name};
 pub use crate::media::map::MapError;
 use crate::media::map::{self, Run, Segment};
 use crate::media::mp4::segment_header;
-use crate::media::transport::{Layout, Position};
+use crate::media::transport::{Position, SegmentLayout};
 
 /// One name in a directory of views.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -433,7 +433,7 @@ pub fn transport(
     track: usize,
     segment: usize,
     frame_bytes: &[u8],
-) -> Result<(Layout, Vec<Piece>), MapError> {
+) -> Result<(SegmentLayout, Vec<Piece>), MapError> {
     let (decoded, _) = decode(views, track, segment, frame_bytes)?;
     let (before, rest) = views
         .transport_sizes(track)
@@ -446,7 +446,7 @@ pub fn transport(
         decode_time: decoded.decode_time,
         shift: views.clock_at_zero().wrapping_sub(origin),
     };
-    let layout = Layout::new(&views.tracks[track], &decoded.samples, position)?;
+    let layout = SegmentLayout::new(&views.tracks[track], &decoded.samples, position)?;
     if rest.first() == Some(&layout.size()) {
         Ok((layout, samples(decoded).collect()))
     } else {

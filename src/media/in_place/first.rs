@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::packet::{self, Packet};
-use super::pictures::Coding;
-use super::tables::Program;
+use super::pictures::VideoCoding;
+use super::tables::ProgramMap;
 
 /// Streams that are watched at most: more than any program has.
 const MAX_STREAMS: usize = 64;
@@ -19,11 +19,11 @@ const WATCHED_BYTES: u64 = 256 << 20;
 /// The first PES packets of each stream.
 #[derive(Debug, Default)]
 pub struct FirstPacket {
-    streams: BTreeMap<u16, Vec<Pes>>,
+    streams: BTreeMap<u16, Vec<WatchedPes>>,
 }
 
 #[derive(Debug)]
-struct Pes {
+struct WatchedPes {
     /// Of 33 bits.
     time: Option<u64>,
     /// Bytes that it still lacks, where it announces its length.
@@ -53,7 +53,7 @@ impl FirstPacket {
             if list.len() < WATCHED
                 && let Some(header) = packet::pes_header(packet.payload)
             {
-                list.push(Pes {
+                list.push(WatchedPes {
                     time: header.decode,
                     missing: header.total,
                     whole_at: None,
@@ -72,11 +72,11 @@ impl FirstPacket {
     }
 
     /// Decoding time of the first packet of any stream of `program`.
-    pub fn time(&self, program: &Program) -> Option<u64> {
+    pub fn time(&self, program: &ProgramMap) -> Option<u64> {
         let streams = program.streams.iter();
         let packets = streams.filter_map(|stream| {
             let list = self.streams.get(&stream.pid)?;
-            let held = usize::from(Coding::of(stream.kind).is_some());
+            let held = usize::from(VideoCoding::of(stream.kind).is_some());
             let at = list.get(held).or(list.first())?.whole_at;
             Some((at.unwrap_or(u64::MAX), list.first()?.time?))
         });

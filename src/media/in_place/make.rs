@@ -3,11 +3,11 @@
 use std::fs::File;
 
 use super::pictures::Start;
-use super::scan::{self, Key, Refusal, Scan};
+use super::scan::{self, InPlaceRefusal, KeyFrame, TransportScan};
 use super::{sound, tables};
 use crate::media::build::Job;
 use crate::media::build::collect::DerivedWriter;
-use crate::media::build::cuts::{self, Group, Oversize, TenPasses};
+use crate::media::build::cuts::{self, Oversize, PictureGroup, TenPasses};
 use crate::media::build::film::{self, Film};
 use crate::media::build::oversize;
 use crate::media::build::search::Search;
@@ -15,8 +15,8 @@ use crate::media::build::{attachments, subtitle_streams};
 use crate::media::error::MediaError;
 use crate::media::hls::playlist;
 use crate::media::inspect::language;
-use crate::media::inspect::probe::{Probe, Stream};
-use crate::media::inspect::select::Selection;
+use crate::media::inspect::probe::{MediaProbe, ProbedStream};
+use crate::media::inspect::select::StreamSelection;
 use crate::media::inspect::sniff::Container;
 use crate::media::map;
 use crate::model::{
@@ -46,19 +46,19 @@ pub struct Line {
 pub fn make(
     job: &Job,
     (file, search): (&File, &mut Search),
-    probe: &Probe,
-    selection: &Selection,
+    probe: &MediaProbe,
+    selection: &StreamSelection,
     derived: &mut DerivedWriter,
     progress: &dyn Fn(u64),
-) -> Result<Result<(Views, Option<TenPasses>), Refusal>, MediaError> {
+) -> Result<Result<(Views, Option<TenPasses>), InPlaceRefusal>, MediaError> {
     let Some(video) = &selection.video else {
-        return Ok(Err(Refusal("it has no video")));
+        return Ok(Err(InPlaceRefusal("it has no video")));
     };
     let (Some(pid), Some(zero)) = (video.pid(), probe.format.start_ticks()) else {
-        return Ok(Err(Refusal("its start is not known")));
+        return Ok(Err(InPlaceRefusal("its start is not known")));
     };
     if !selection.subtitles.is_empty() {
-        return Ok(Err(Refusal("it has subtitles of text")));
+        return Ok(Err(InPlaceRefusal("it has subtitles of text")));
     }
     let found = match scan::scan(file, pid, &job.cancel, progress)? {
         Ok(found) => found,
@@ -66,13 +66,13 @@ pub fn make(
     };
     let audio = sound::inside(probe, &found.program);
     let Some((tables, kept)) = shell(&found, pid, &audio) else {
-        return Ok(Err(Refusal("its table of streams is too large")));
+        return Ok(Err(InPlaceRefusal("its table of streams is too large")));
     };
     let groups = groups(&found);
     let cuts: Vec<usize> = cuts::choose(&groups, &job.policy);
     let line = line(&found, &cuts, zero);
     let mut notes = selection.notes.clone();
-    let cap = job.policy.cap_bytes;
+    let cap = job.policy.max_chunk_bytes;
     let large = groups.iter().filter(|group| group.bytes > cap).count();
     if job.policy.oversize == Oversize::Reencode && cap > 0 && large > 0 {
         notes.push(oversize::note_of(large, "it is a range of the file"));
@@ -152,7 +152,11 @@ impl Line {
 }
 
 /// The tables of the segments, and the PIDs that are kept.
-fn shell(found: &Scan, video: u16, audio: &[(Stream, u8)]) -> Option<(Vec<u8>, Vec<u16>)> {
+fn shell(
+    found: &TransportScan,
+    video: u16,
+    audio: &[(ProbedStream, u8)],
+) -> Option<(Vec<u8>, Vec<u16>)> {
     if let Some((all, of_program)) = &found.sections {
         let mut packets = tables::packets(super::packet::PAT_PID, all);
         packets.extend(tables::packets(found.table_pid, of_program));
@@ -178,7 +182,7 @@ fn shell(found: &Scan, video: u16, audio: &[(Stream, u8)]) -> Option<(Vec<u8>, V
 }
 
 /// What lies between key frames; the first begins where the film does.
-fn groups(found: &Scan) -> Vec<Group> {
+fn groups(found: &TransportScan) -> Vec<PictureGroup> {
     let keys = &found.keys;
     let stride = u64::from(found.stride);
     (0..keys.len())
@@ -189,7 +193,7 @@ fn groups(found: &Scan) -> Vec<Group> {
                 .map_or((found.end, found.shown_until), |next| {
                     (next.offset, next.show)
                 });
-            Group {
+            PictureGroup {
                 seconds: (end - keys[number].show).max(0) as f64 / f64::from(CLOCK),
                 bytes: until.saturating_sub(from) / stride * TS_PACKET,
             }
@@ -197,11 +201,11 @@ fn groups(found: &Scan) -> Vec<Group> {
         .collect()
 }
 
-fn key(found: &Scan, cuts: &[usize], number: usize) -> Option<Key> {
+fn key(found: &TransportScan, cuts: &[usize], number: usize) -> Option<KeyFrame> {
     found.keys.get(*cuts.get(number)?).copied()
 }
 
-fn line(found: &Scan, cuts: &[usize], zero: i64) -> Line {
+fn line(found: &TransportScan, cuts: &[usize], zero: i64) -> Line {
     let base = i64::try_from(found.base).unwrap_or(0);
     // The shorter way round, as the zero lies near the first picture.
     let behind = (zero - base).rem_euclid(CLOCK_ROUND);
@@ -227,7 +231,7 @@ fn line(found: &Scan, cuts: &[usize], zero: i64) -> Line {
 /// ffmpeg before 8 adds EXTINF up to find a segment, from the first packet's decoding time, and
 /// drops a key frame that is decoded before the sum: so segments last from one decoding time to the
 /// next.
-fn segments(found: &Scan, cuts: &[usize], tables: u64) -> Vec<SegmentInfo> {
+fn segments(found: &TransportScan, cuts: &[usize], tables: u64) -> Vec<SegmentInfo> {
     let stride = u64::from(found.stride);
     let mut from = (0, found.first);
     (1..=cuts.len())
@@ -248,7 +252,7 @@ fn segments(found: &Scan, cuts: &[usize], tables: u64) -> Vec<SegmentInfo> {
 
 /// A plain film's own tables go on counting in its segments: a segment's copies repeat the last ones
 /// before it, which is what a packet sent twice may do (§2.4.3.3). Elsewhere ours are the only ones.
-fn counters(found: &Scan, cuts: &[usize], tables: usize) -> Vec<u8> {
+fn counters(found: &TransportScan, cuts: &[usize], tables: usize) -> Vec<u8> {
     let of_program = tables / TS_PACKET as usize - 1;
     (0..cuts.len())
         .map(|number| match (&found.sections, key(found, cuts, number)) {
@@ -258,13 +262,13 @@ fn counters(found: &Scan, cuts: &[usize], tables: usize) -> Vec<u8> {
         .collect()
 }
 
-fn is_independent(found: &Scan, cuts: &[usize]) -> bool {
+fn is_independent(found: &TransportScan, cuts: &[usize]) -> bool {
     let mut keys = cuts.iter().filter_map(|cut| found.keys.get(*cut));
     let starts_with_one = found.keys.first().is_some_and(|first| first.decode == 0);
     starts_with_one && keys.all(|key| key.start == Start::Independent)
 }
 
-fn video_track(video: &Stream, found: &Scan, cuts: &[usize], tables: u64) -> Track {
+fn video_track(video: &ProbedStream, found: &TransportScan, cuts: &[usize], tables: u64) -> Track {
     Track {
         kind: TrackKind::Video {
             width: video.width,

@@ -17,7 +17,7 @@ mod tables;
 
 pub use make::make;
 pub use pick::Picker;
-pub use scan::Refusal;
+pub use scan::InPlaceRefusal;
 
 use bytes::Bytes;
 

@@ -18,7 +18,7 @@ pub struct Picker {
 
 /// A part of a segment that is made at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct PickedPart {
     /// What must be read of the segment's packets in the file.
     pub data: ByteRange,
     /// Of the segment: where what comes out starts.
@@ -28,7 +28,7 @@ pub struct Part {
 impl Picker {
     /// What has to be made for `range` of the segment.
     #[must_use]
-    pub fn part(&self, range: ByteRange) -> Part {
+    pub fn part(&self, range: ByteRange) -> PickedPart {
         let (packet, tables) = (PACKET as u64, self.tables.len() as u64);
         let first = range.offset.saturating_sub(tables) / packet;
         let until = range.end().saturating_sub(tables).div_ceil(packet);
@@ -38,12 +38,12 @@ impl Picker {
             0 => 0,
             _ => tables + first * packet,
         };
-        Part { data, start }
+        PickedPart { data, start }
     }
 
     /// The bytes from `part.start` on, from those of `part.data`.
     #[must_use]
-    pub fn pick(&self, part: &Part, data: &[u8]) -> Vec<u8> {
+    pub fn pick(&self, part: &PickedPart, data: &[u8]) -> Vec<u8> {
         let mut output = Vec::with_capacity(data.len() + self.tables.len());
         if part.start == 0 {
             output.extend_from_slice(&self.tables);

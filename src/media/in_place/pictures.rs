@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 /// How pictures are coded, by the stream's kind in the program's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
+pub enum VideoCoding {
     /// MPEG-1 and MPEG-2.
     Mpeg,
     Mpeg4,
@@ -25,7 +25,7 @@ pub enum Start {
     Other,
 }
 
-impl Coding {
+impl VideoCoding {
     /// By ISO/IEC 13818-1 table 2-34, and what Blu-rays use.
     #[must_use]
     pub const fn of(kind: u8) -> Option<Self> {
@@ -245,34 +245,34 @@ mod tests {
         let delimiter: &[u8] = &[9, 0xf0];
         let set: &[u8] = &[0x67, 0x64, 0, 0x1e, 0xac];
         let idr = units_of(&[delimiter, set, &[0x68, 1], &[0x65, 0x88]]);
-        assert_eq!(Coding::Avc.start(&idr), Start::Independent);
-        assert_eq!(Coding::Avc.name(&idr).as_deref(), Some("avc1.64001e"));
+        assert_eq!(VideoCoding::Avc.start(&idr), Start::Independent);
+        assert_eq!(VideoCoding::Avc.name(&idr).as_deref(), Some("avc1.64001e"));
         let recovery = units_of(&[
             delimiter,
             set,
             &[6, 5, 2, 7, 7, 6, 1, 0xc4, 0x80],
             &[0x41, 1],
         ]);
-        assert_eq!(Coding::Avc.start(&recovery), Start::Key);
+        assert_eq!(VideoCoding::Avc.start(&recovery), Start::Key);
         let other = units_of(&[delimiter, &[6, 1, 1, 6, 0x80], &[0x41, 1], &[0x65, 1]]);
-        assert_eq!(Coding::Avc.start(&other), Start::Other);
+        assert_eq!(VideoCoding::Avc.start(&other), Start::Other);
         // The rest of a picture, then a key frame: no place to cut at.
         assert_eq!(
-            Coding::Avc.start(&[&[0x55, 3][..], &idr].concat()),
+            VideoCoding::Avc.start(&[&[0x55, 3][..], &idr].concat()),
             Start::Other
         );
         let mpeg = |closed: u8, kind: u8| {
             units_of(&[&[0xb3, 1], &[0xb8, 0, 8, 0, closed], &[0, 0, kind << 3, 0]])
         };
-        assert_eq!(Coding::Mpeg.start(&mpeg(0x40, 1)), Start::Independent);
-        assert_eq!(Coding::Mpeg.start(&mpeg(0, 1)), Start::Key);
-        assert_eq!(Coding::Mpeg.start(&mpeg(0x40, 2)), Start::Other);
+        assert_eq!(VideoCoding::Mpeg.start(&mpeg(0x40, 1)), Start::Independent);
+        assert_eq!(VideoCoding::Mpeg.start(&mpeg(0, 1)), Start::Key);
+        assert_eq!(VideoCoding::Mpeg.start(&mpeg(0x40, 2)), Start::Other);
         assert_eq!(
-            Coding::Hevc.start(&units_of(&[&[0x46, 1, 0x50], &[0x2a, 1]])),
+            VideoCoding::Hevc.start(&units_of(&[&[0x46, 1, 0x50], &[0x2a, 1]])),
             Start::Key
         );
         assert_eq!(
-            Coding::Hevc.start(&units_of(&[&[0x40, 1], &[0x26, 1]])),
+            VideoCoding::Hevc.start(&units_of(&[&[0x40, 1], &[0x26, 1]])),
             Start::Independent
         );
     }
@@ -282,7 +282,7 @@ mod tests {
         let set = [
             0x42, 1, 1, 2, 0x20, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x3f, 0xa0,
         ];
-        let name = Coding::Hevc.name(&units_of(&[&set]));
+        let name = VideoCoding::Hevc.name(&units_of(&[&set]));
         assert_eq!(name.as_deref(), Some("hvc1.2.4.L63.90"));
     }
 
@@ -304,11 +304,11 @@ mod tests {
                 })
                 .collect();
             for coding in [
-                Coding::Avc,
-                Coding::Hevc,
-                Coding::Mpeg,
-                Coding::Mpeg4,
-                Coding::Vc1,
+                VideoCoding::Avc,
+                VideoCoding::Hevc,
+                VideoCoding::Mpeg,
+                VideoCoding::Mpeg4,
+                VideoCoding::Vc1,
             ] {
                 let _ = (coding.start(&bytes), coding.name(&bytes));
             }

@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 
 use super::first::FirstPacket;
 use super::packet::{self, PACKET, PAT_PID, Packet};
-use super::pictures::{Coding, Start};
-use super::tables::{self, Program, Sections};
+use super::pictures::{Start, VideoCoding};
+use super::tables::{self, ProgramMap, Sections};
 use crate::process::CancelFlag;
 
 /// Packets read at a time: a megabyte.
@@ -27,11 +27,11 @@ const MAX_KEYS: usize = 700_000;
 
 /// Why a film's segments cannot be ranges of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal(pub &'static str);
+pub struct InPlaceRefusal(pub &'static str);
 
 /// A place to cut at. Times are 1/90000 s on the video's own line, which does not wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
+pub struct KeyFrame {
     /// Of its first packet in the file.
     pub offset: u64,
     pub show: i64,
@@ -43,18 +43,18 @@ pub struct Key {
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scan {
+pub struct TransportScan {
     /// Bytes from packet to packet.
     pub stride: u16,
     /// Behind the last whole packet.
     pub end: u64,
-    pub program: Program,
+    pub program: ProgramMap,
     pub table_pid: u16,
     /// Both tables, where they never change, fit a packet each and tell of this program alone.
     pub sections: Option<(Vec<u8>, Vec<u8>)>,
-    pub coding: Coding,
+    pub coding: VideoCoding,
     pub codec: String,
-    pub keys: Vec<Key>,
+    pub keys: Vec<KeyFrame>,
     /// Time of the first packet that ffmpeg makes of it.
     pub first: i64,
     /// Where the last picture ends.
@@ -69,18 +69,18 @@ struct Scanner {
     programs: Option<Vec<(u16, u16)>>,
     all_section: Vec<u8>,
     table_pid: Option<u16>,
-    program: Option<(Program, Vec<u8>)>,
+    program: Option<(ProgramMap, Vec<u8>)>,
     all: Sections,
     table: Sections,
     is_constant: bool,
     /// Counters of the tables: first and last.
     all_counters: Option<(u8, u8)>,
     table_counters: Option<(u8, u8)>,
-    coding: Option<Coding>,
+    coding: Option<VideoCoding>,
     codec: Option<String>,
     clock: Option<Clock>,
     picture: Option<Picture>,
-    keys: Vec<Key>,
+    keys: Vec<KeyFrame>,
     first: FirstPacket,
 }
 
@@ -112,12 +112,14 @@ pub fn scan(
     video: u16,
     cancel: &CancelFlag,
     progress: &dyn Fn(u64),
-) -> io::Result<Result<Scan, Refusal>> {
+) -> io::Result<Result<TransportScan, InPlaceRefusal>> {
     let len = file.metadata()?.len();
     let mut head = [0; 1024];
     let filled = file.read_at(&mut head, 0)?;
     let Some((stride, skip)) = stride(&head[..filled]) else {
-        return Ok(Err(Refusal("its packets do not start at its first byte")));
+        return Ok(Err(InPlaceRefusal(
+            "its packets do not start at its first byte",
+        )));
     };
     let mut scanner = Scanner::new(video);
     let mut buffer = vec![0; stride * READ_PACKETS];
@@ -128,7 +130,7 @@ pub fn scan(
         file.read_exact_at(&mut buffer[..part], scanner.offset)?;
         for bytes in buffer[..part].chunks_exact(stride) {
             let Some(packet) = packet::parse(&bytes[skip..]) else {
-                return Ok(Err(Refusal("packets are missing or damaged in it")));
+                return Ok(Err(InPlaceRefusal("packets are missing or damaged in it")));
             };
             if let Err(refusal) = scanner.take(&packet) {
                 return Ok(Err(refusal));
@@ -179,7 +181,7 @@ impl Scanner {
         }
     }
 
-    fn take(&mut self, packet: &Packet<'_>) -> Result<(), Refusal> {
+    fn take(&mut self, packet: &Packet<'_>) -> Result<(), InPlaceRefusal> {
         if packet.pid == PAT_PID {
             note(&mut self.all_counters, packet.counter);
             return match self.all.take(packet.starts, packet.payload) {
@@ -198,7 +200,7 @@ impl Scanner {
             };
         }
         if packet.scrambled && self.has(packet.pid) {
-            return Err(Refusal("it is encrypted"));
+            return Err(InPlaceRefusal("it is encrypted"));
         }
         if packet.pid != packet::NULL_PID {
             self.first.take(self.offset, packet);
@@ -217,7 +219,7 @@ impl Scanner {
                 .any(|s| s.pid == pid)
     }
 
-    fn take_all(&mut self, section: Vec<u8>) -> Result<(), Refusal> {
+    fn take_all(&mut self, section: Vec<u8>) -> Result<(), InPlaceRefusal> {
         let Some(programs) = tables::programs(&section) else {
             self.is_constant = false;
             return Ok(());
@@ -232,14 +234,14 @@ impl Scanner {
                 let own = self.table_pid;
                 let keeps = |list: &[(u16, u16)]| list.iter().any(|(_, pid)| Some(*pid) == own);
                 if own.is_some() && keeps(known) && !keeps(&programs) {
-                    return Err(Refusal("its programs change"));
+                    return Err(InPlaceRefusal("its programs change"));
                 }
             }
         }
         Ok(())
     }
 
-    fn take_table(&mut self, pid: u16, section: Vec<u8>) -> Result<(), Refusal> {
+    fn take_table(&mut self, pid: u16, section: Vec<u8>) -> Result<(), InPlaceRefusal> {
         let Some(program) = tables::program(&section) else {
             self.is_constant &= self.table_pid.is_none();
             return Ok(());
@@ -248,20 +250,22 @@ impl Scanner {
             Some((known, known_section)) => {
                 if *known_section != section {
                     self.is_constant = false;
-                    let shape = |program: &Program| -> Vec<(u8, u16)> {
+                    let shape = |program: &ProgramMap| -> Vec<(u8, u16)> {
                         program.streams.iter().map(|s| (s.kind, s.pid)).collect()
                     };
                     if shape(known) != shape(&program) || known.number != program.number {
-                        return Err(Refusal("its streams change"));
+                        return Err(InPlaceRefusal("its streams change"));
                     }
                 }
             }
             // Of several programs the one with the video.
             None => {
                 if let Some(stream) = program.streams.iter().find(|s| s.pid == self.video) {
-                    self.coding = Coding::of(stream.kind);
+                    self.coding = VideoCoding::of(stream.kind);
                     if self.coding.is_none() {
-                        return Err(Refusal("its video is of a kind that is not known here"));
+                        return Err(InPlaceRefusal(
+                            "its video is of a kind that is not known here",
+                        ));
                     }
                     self.table_pid = Some(pid);
                     self.program = Some((program, section));
@@ -271,7 +275,7 @@ impl Scanner {
         Ok(())
     }
 
-    fn take_video(&mut self, packet: &Packet<'_>) -> Result<(), Refusal> {
+    fn take_video(&mut self, packet: &Packet<'_>) -> Result<(), InPlaceRefusal> {
         if !packet.starts {
             if let Some(picture) = &mut self.picture {
                 picture.take(packet.payload);
@@ -298,7 +302,7 @@ impl Scanner {
         Ok(())
     }
 
-    fn end_picture(&mut self) -> Result<(), Refusal> {
+    fn end_picture(&mut self) -> Result<(), InPlaceRefusal> {
         let Some(picture) = self.picture.take() else {
             return Ok(());
         };
@@ -321,9 +325,11 @@ impl Scanner {
             return Ok(());
         }
         if self.keys.len() == MAX_KEYS {
-            return Err(Refusal("it has more key frames than a film can have"));
+            return Err(InPlaceRefusal(
+                "it has more key frames than a film can have",
+            ));
         }
-        self.keys.push(Key {
+        self.keys.push(KeyFrame {
             offset: picture.offset,
             show,
             decode,
@@ -336,26 +342,26 @@ impl Scanner {
         Ok(())
     }
 
-    fn finish(mut self, stride: usize, end: u64) -> Result<Scan, Refusal> {
+    fn finish(mut self, stride: usize, end: u64) -> Result<TransportScan, InPlaceRefusal> {
         self.end_picture()?;
-        let missing = Refusal("its program has no table that can be read");
+        let missing = InPlaceRefusal("its program has no table that can be read");
         let (Some((program, section)), Some(table_pid), Some(coding)) =
             (self.program, self.table_pid, self.coding)
         else {
             return Err(missing);
         };
         let (Some(clock), Some(codec)) = (self.clock, self.codec) else {
-            return Err(Refusal("no key frame is found in it"));
+            return Err(InPlaceRefusal("no key frame is found in it"));
         };
         if self.keys.is_empty() {
-            return Err(Refusal("no key frame is found in it"));
+            return Err(InPlaceRefusal("no key frame is found in it"));
         }
         let is_alone = self.programs.is_some_and(|programs| programs.len() == 1);
         let fits = tables::packets(PAT_PID, &self.all_section).len() == PACKET
             && tables::packets(table_pid, &section).len() == PACKET;
         let is_plain = stride == PACKET && self.is_constant && is_alone && fits;
         let first = self.first.time(&program);
-        Ok(Scan {
+        Ok(TransportScan {
             stride: u16::try_from(stride).unwrap_or(0),
             end,
             sections: is_plain.then_some((self.all_section, section)),
@@ -383,10 +389,14 @@ fn before(last: Option<u8>, counters: Option<(u8, u8)>) -> u8 {
 
 impl Clock {
     /// Presentation and decoding time on the line.
-    fn advance(clock: &mut Option<Self>, show: u64, decode: u64) -> Result<(i64, i64), Refusal> {
+    fn advance(
+        clock: &mut Option<Self>,
+        show: u64,
+        decode: u64,
+    ) -> Result<(i64, i64), InPlaceRefusal> {
         let delay = packet::step(decode, show);
         if !(-LONGEST_STEP_BACK..=LONGEST_GAP).contains(&delay) {
-            return Err(Refusal("its time stamps contradict each other"));
+            return Err(InPlaceRefusal("its time stamps contradict each other"));
         }
         let clock = clock.get_or_insert(Self {
             base: decode,
@@ -397,7 +407,7 @@ impl Clock {
         });
         let step = packet::step(clock.raw, decode);
         if !(-LONGEST_STEP_BACK..=LONGEST_GAP).contains(&step) {
-            return Err(Refusal("its time stamps jump"));
+            return Err(InPlaceRefusal("its time stamps jump"));
         }
         clock.raw = decode;
         clock.decode += step;

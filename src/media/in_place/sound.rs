@@ -3,20 +3,20 @@
 //! the others as renditions of their own.
 
 use super::make::Line;
-use super::scan::Scan;
-use super::tables::Program;
-use crate::media::build::collect::{Bytes, DerivedWriter};
-use crate::media::build::film::Made;
+use super::scan::TransportScan;
+use super::tables::ProgramMap;
+use crate::media::build::collect::{DerivedWriter, SampleBytes};
+use crate::media::build::film::MadeTrack;
 use crate::media::build::search::Search;
-use crate::media::build::timeline::{self, Cut, Times};
+use crate::media::build::timeline::{self, SegmentCut, TrackTimes};
 use crate::media::build::{Job, outlived};
 use crate::media::error::MediaError;
 use crate::media::inspect::language;
-use crate::media::inspect::probe::{Probe, Stream};
+use crate::media::inspect::probe::{MediaProbe, ProbedStream};
 use crate::media::inspect::select::AAC_CHANNELS;
 use crate::media::inspect::sniff::Container;
 use crate::media::mp4::fragments::MovieTrack;
-use crate::media::tool::{Lead, Pick, Task, Way};
+use crate::media::tool::{Lead, Pick, StreamConversion, Task};
 use crate::model::{Track, TrackKind};
 
 /// Audio tracks that a film gets beside it.
@@ -25,7 +25,7 @@ const MAX_RENDITIONS: usize = 16;
 const TAKEN_BY_BROWSERS: [u8; 3] = [0x03, 0x04, 0x0f];
 
 /// Audio streams of the program in the order of its table, each with its kind there.
-pub fn inside(probe: &Probe, program: &Program) -> Vec<(Stream, u8)> {
+pub fn inside(probe: &MediaProbe, program: &ProgramMap) -> Vec<(ProbedStream, u8)> {
     let known = |pid| {
         let mut streams = probe.streams.iter();
         streams.find(|stream| stream.is_audio() && stream.pid() == Some(pid))
@@ -38,7 +38,7 @@ pub fn inside(probe: &Probe, program: &Program) -> Vec<(Stream, u8)> {
 }
 
 /// Which of the audio inside browsers play: the first that they take, if they can.
-pub fn for_browsers(audio: &[(Stream, u8)]) -> Option<usize> {
+pub fn for_browsers(audio: &[(ProbedStream, u8)]) -> Option<usize> {
     let first = audio
         .iter()
         .position(|(_, kind)| TAKEN_BY_BROWSERS.contains(kind))?;
@@ -47,7 +47,7 @@ pub fn for_browsers(audio: &[(Stream, u8)]) -> Option<usize> {
 
 /// What was made, and the origin of its time line.
 pub struct Renditions {
-    pub made: Vec<(Made, Vec<Cut>)>,
+    pub made: Vec<(MadeTrack, Vec<SegmentCut>)>,
     pub origin_seconds: u32,
 }
 
@@ -55,8 +55,8 @@ pub struct Renditions {
 pub fn make(
     job: &Job,
     search: &mut Search,
-    found: &Scan,
-    audio: &[(Stream, u8)],
+    found: &TransportScan,
+    audio: &[(ProbedStream, u8)],
     (line, zero): (&Line, i64),
     derived: &mut DerivedWriter,
     notes: &mut Vec<String>,
@@ -85,8 +85,8 @@ pub fn make(
         .iter()
         .map(|start| start + f64::from(origin_seconds));
     let bounds: Vec<f64> = starts.collect();
-    let cut = |one: Made| {
-        let times = Times::new(&one.collected, one.movie.timescale, origin_seconds);
+    let cut = |one: MadeTrack| {
+        let times = TrackTimes::new(&one.collected, one.movie.timescale, origin_seconds);
         let samples = &one.collected.samples;
         let starts = times.cut_at(samples, &bounds);
         let begin = bounds.first().copied().unwrap_or(0.0).max(0.0);
@@ -102,24 +102,24 @@ pub fn make(
 fn rendition(
     job: &Job,
     search: &mut Search,
-    (stream, kind): (&Stream, u8),
+    (stream, kind): (&ProbedStream, u8),
     zero: i64,
     derived: &mut DerivedWriter,
-) -> Result<Option<Made>, MediaError> {
+) -> Result<Option<MadeTrack>, MediaError> {
     const AAC_WITH_ADTS: u8 = 0x0f;
     let before = derived.len();
     let is_aac = kind == AAC_WITH_ADTS && stream.codec_name == "aac";
     let way = if is_aac {
-        Way::CopiedFromAdts
+        StreamConversion::CopiedFromAdts
     } else {
-        Way::Encoded
+        StreamConversion::Encoded
     };
     let pick = Pick {
         stream: stream.index,
         way,
     };
     let task = Task::Remux(vec![pick], Lead::Audio);
-    let policy = |_: usize, _: &MovieTrack| Bytes::Made;
+    let policy = |_: usize, _: &MovieTrack| SampleBytes::Made;
     let done = job.pass(Container::MpegTs, &task, search, derived, &policy, &|_| {});
     let track = outlived(done)?.ok().and_then(|(movie, tracks)| {
         let collected = tracks.into_iter().next()?;
@@ -140,10 +140,10 @@ fn rendition(
     } else {
         AAC_CHANNELS
     };
-    Ok(Some(Made {
+    Ok(Some(MadeTrack {
         movie,
         collected,
-        stream: Stream {
+        stream: ProbedStream {
             channels,
             ..stream.clone()
         },
@@ -152,7 +152,7 @@ fn rendition(
 }
 
 /// How a stream inside the segments is listed.
-pub fn track(stream: &Stream) -> Track {
+pub fn track(stream: &ProbedStream) -> Track {
     Track {
         kind: TrackKind::Audio {
             channels: stream.channels,

@@ -14,16 +14,16 @@ const HEAD: usize = 4;
 
 /// One program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
+pub struct ProgramMap {
     pub number: u16,
     pub clock_pid: u16,
     pub descriptors: Vec<u8>,
-    pub streams: Vec<Stream>,
+    pub streams: Vec<ProgramEntry>,
 }
 
 /// One stream of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stream {
+pub struct ProgramEntry {
     pub kind: u8,
     pub pid: u16,
     pub descriptors: Vec<u8>,
@@ -90,7 +90,7 @@ pub fn programs(section: &[u8]) -> Option<Vec<(u16, u16)>> {
 
 /// The program that a section describes.
 #[must_use]
-pub fn program(section: &[u8]) -> Option<Program> {
+pub fn program(section: &[u8]) -> Option<ProgramMap> {
     let body = body(section, 2)?;
     let number = u16::from_be_bytes([section[3], section[4]]);
     let clock_pid = u16::from_be_bytes([body.first()? & 0x1f, *body.get(1)?]);
@@ -98,14 +98,14 @@ pub fn program(section: &[u8]) -> Option<Program> {
     let mut streams = Vec::new();
     while let [kind, high, low, more @ ..] = rest {
         let (found, behind) = described(more)?;
-        streams.push(Stream {
+        streams.push(ProgramEntry {
             kind: *kind,
             pid: u16::from_be_bytes([high & 0x1f, *low]),
             descriptors: found.to_vec(),
         });
         rest = behind;
     }
-    Some(Program {
+    Some(ProgramMap {
         number,
         clock_pid,
         descriptors: descriptors.to_vec(),
@@ -138,7 +138,7 @@ pub fn packets(pid: u16, section: &[u8]) -> Vec<u8> {
 /// The packets of a stream that has `program` alone, its table at `pid`; `None` where that is larger
 /// than a table can be.
 #[must_use]
-pub fn write(program: &Program, pid: u16) -> Option<Vec<u8>> {
+pub fn write(program: &ProgramMap, pid: u16) -> Option<Vec<u8>> {
     let [number_high, number_low] = program.number.to_be_bytes();
     let [pid_high, pid_low] = (0xe000 | pid).to_be_bytes();
     let all = section(0, 1, &[number_high, number_low, pid_high, pid_low])?;
@@ -178,18 +178,18 @@ fn section(table: u8, id: u16, body: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn sample() -> Program {
-        Program {
+    fn sample() -> ProgramMap {
+        ProgramMap {
             number: 7,
             clock_pid: 0x100,
             descriptors: b"\x05\x04HDMV".to_vec(),
             streams: vec![
-                Stream {
+                ProgramEntry {
                     kind: 0x1b,
                     pid: 0x100,
                     descriptors: Vec::new(),
                 },
-                Stream {
+                ProgramEntry {
                     kind: 0x81,
                     pid: 0x101,
                     descriptors: b"\x0a\x04eng\0".to_vec(),
@@ -214,7 +214,7 @@ mod tests {
     fn a_section_comes_in_pieces_and_damage_is_none() {
         let mut long = sample();
         long.streams = (0..40)
-            .map(|n| Stream {
+            .map(|n| ProgramEntry {
                 pid: 0x100 + n,
                 ..long.streams[1].clone()
             })
@@ -232,7 +232,7 @@ mod tests {
             });
         assert_eq!(program(&found.unwrap()), Some(long.clone()));
         long.streams = (0..400)
-            .map(|n| Stream {
+            .map(|n| ProgramEntry {
                 pid: n,
                 ..long.streams[1].clone()
             })

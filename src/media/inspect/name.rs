@@ -4,7 +4,7 @@ use crate::model::Name;
 
 /// What kind of file a name promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MediaName {
+pub enum MediaKind {
     Video,
     Audio,
     Other,
@@ -18,7 +18,7 @@ const AUDIO: [&str; 13] = [
     "mp3", "m4a", "m4b", "aac", "flac", "ogg", "oga", "opus", "wav", "mka", "ac3", "wma", "alac",
 ];
 
-impl MediaName {
+impl MediaKind {
     #[must_use]
     pub const fn is_media(self) -> bool {
         matches!(self, Self::Video | Self::Audio)
@@ -27,15 +27,15 @@ impl MediaName {
 
 /// By the extension, in any case.
 #[must_use]
-pub fn is_media_name(name: &Name) -> MediaName {
+pub fn media_kind(name: &Name) -> MediaKind {
     let (_, extension) = name.split_extension();
     let is = |known: &&str| known.as_bytes().eq_ignore_ascii_case(extension);
     if VIDEO.iter().any(is) {
-        MediaName::Video
+        MediaKind::Video
     } else if AUDIO.iter().any(is) {
-        MediaName::Audio
+        MediaKind::Audio
     } else {
-        MediaName::Other
+        MediaKind::Other
     }
 }
 
@@ -45,11 +45,11 @@ mod tests {
 
     #[test]
     fn extensions_count_in_any_case() {
-        let kind = |text: &str| is_media_name(&Name::new(text).unwrap());
-        assert_eq!(kind("Heat (1995).MKV"), MediaName::Video);
-        assert_eq!(kind("a.flac"), MediaName::Audio);
-        assert_eq!(kind("poster.jpg"), MediaName::Other);
-        assert_eq!(kind(".mkv"), MediaName::Other);
-        assert_eq!(kind("mkv"), MediaName::Other);
+        let kind = |text: &str| media_kind(&Name::new(text).unwrap());
+        assert_eq!(kind("Heat (1995).MKV"), MediaKind::Video);
+        assert_eq!(kind("a.flac"), MediaKind::Audio);
+        assert_eq!(kind("poster.jpg"), MediaKind::Other);
+        assert_eq!(kind(".mkv"), MediaKind::Other);
+        assert_eq!(kind("mkv"), MediaKind::Other);
     }
 }

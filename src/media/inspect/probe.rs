@@ -16,19 +16,19 @@ use crate::media::tool::{MediaTool, Task};
 const MAX_ANSWER: u64 = 8 << 20;
 
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Probe {
+pub struct MediaProbe {
     #[serde(default)]
-    pub streams: Vec<Stream>,
+    pub streams: Vec<ProbedStream>,
     /// Of a multiplex of transport streams; elsewhere there are none.
     #[serde(default)]
-    pub programs: Vec<Program>,
+    pub programs: Vec<ProbedProgram>,
     #[serde(default)]
-    pub format: Format,
+    pub format: ProbedFormat,
 }
 
 /// A channel of a multiplex.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Program {
+pub struct ProbedProgram {
     #[serde(default)]
     pub streams: Vec<ProgramStream>,
 }
@@ -38,21 +38,21 @@ pub struct ProgramStream {
     pub index: u32,
 }
 
-impl Program {
+impl ProbedProgram {
     fn has(&self, stream: u32) -> bool {
         self.streams.iter().any(|found| found.index == stream)
     }
 }
 
-impl Probe {
+impl MediaProbe {
     /// The streams that may belong together with this one: all but those of other programmes.
     #[must_use]
-    pub fn beside(&self, stream: u32) -> Vec<&Stream> {
+    pub fn beside(&self, stream: u32) -> Vec<&ProbedStream> {
         let of = |stream| {
             let programs = self.programs.iter();
             programs.filter(move |program| program.has(stream))
         };
-        let belongs = |other: &&Stream| {
+        let belongs = |other: &&ProbedStream| {
             of(stream).next().is_none()
                 || of(other.index).next().is_none()
                 || of(other.index).any(|program| program.has(stream))
@@ -62,14 +62,14 @@ impl Probe {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Format {
+pub struct ProbedFormat {
     /// Seconds: the least time stamp of all streams.
     pub start_time: Option<String>,
     /// Seconds.
     pub duration: Option<String>,
 }
 
-impl Format {
+impl ProbedFormat {
     /// Seconds from the first frame to the end, where the header says so.
     #[must_use]
     pub fn seconds(&self, container: Container) -> Option<f64> {
@@ -90,7 +90,7 @@ impl Format {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Stream {
+pub struct ProbedStream {
     pub index: u32,
     /// The container's own number, hexadecimal.
     #[serde(default)]
@@ -123,7 +123,7 @@ pub struct Stream {
     pub tags: HashMap<String, String>,
 }
 
-impl Stream {
+impl ProbedStream {
     #[must_use]
     pub fn has(&self, disposition: &str) -> bool {
         self.disposition
@@ -235,7 +235,7 @@ pub fn probe(
     source: &Path,
     container: Container,
     cancel: &CancelFlag,
-) -> Result<Result<Probe, String>, MediaError> {
+) -> Result<Result<MediaProbe, String>, MediaError> {
     let mut output = tool.start(source, container, &Task::Probe, cancel)?;
     let mut answer = Vec::new();
     (&mut output).take(MAX_ANSWER).read_to_end(&mut answer)?;
@@ -244,7 +244,7 @@ pub fn probe(
     if !exit.is_success() {
         return Ok(Err(first_line(&exit.stderr, "ffprobe cannot read it")));
     }
-    match serde_json::from_slice::<Probe>(&answer) {
+    match serde_json::from_slice::<MediaProbe>(&answer) {
         Ok(found) if found.streams.is_empty() => Ok(Err("it has no streams".to_owned())),
         Ok(found) => Ok(Ok(found)),
         Err(error) => Err(MediaError::new(
@@ -321,13 +321,13 @@ mod tests {
 
     #[test]
     fn a_film_that_starts_late_is_no_longer_for_it() {
-        let format = Format {
+        let format = ProbedFormat {
             start_time: Some("10.000000".to_owned()),
             duration: Some("15.500000".to_owned()),
         };
         assert_eq!(format.seconds(Container::Matroska), Some(5.5));
         assert_eq!(format.seconds(Container::Mp4), Some(5.5));
         assert_eq!(format.seconds(Container::MpegTs), Some(15.5));
-        assert_eq!(Format::default().seconds(Container::Avi), None);
+        assert_eq!(ProbedFormat::default().seconds(Container::Avi), None);
     }
 }

@@ -1,10 +1,10 @@
 //! Which streams of a source become tracks, decided before the pass: one stream that MP4 cannot
 //! carry would make all of it fail.
 
-use super::probe::{Probe, Stream};
+use super::probe::{MediaProbe, ProbedStream};
 use super::sniff::Container;
 use crate::media::build::rendition::Compat;
-use crate::media::tool::{Pick, Way};
+use crate::media::tool::{Pick, StreamConversion};
 
 /// Channels of what is encoded.
 pub const AAC_CHANNELS: u16 = 2;
@@ -20,16 +20,16 @@ pub const NO_PLACE: &str = "no HLS: codec";
 
 /// The streams to work on.
 #[derive(Debug, Clone, Default)]
-pub struct Selection {
-    pub video: Option<Stream>,
+pub struct StreamSelection {
+    pub video: Option<ProbedStream>,
     /// Video that MP4 does not carry, of a film that gets it encoded.
-    pub foreign: Option<Stream>,
+    pub foreign: Option<ProbedStream>,
     /// In the source's order.
     pub audio: Vec<Audio>,
-    pub subtitles: Vec<Stream>,
+    pub subtitles: Vec<ProbedStream>,
     /// Subtitles that are pictures.
-    pub bitmaps: Vec<Stream>,
-    pub fonts: Vec<Stream>,
+    pub bitmaps: Vec<ProbedStream>,
+    pub fonts: Vec<ProbedStream>,
     /// What a viewer will miss.
     pub notes: Vec<String>,
 }
@@ -38,19 +38,22 @@ pub struct Selection {
 #[derive(Debug, Clone)]
 pub struct Audio {
     /// With the channels that the track has.
-    pub stream: Stream,
-    pub way: Way,
+    pub stream: ProbedStream,
+    pub way: StreamConversion,
 }
 
-impl Selection {
+impl StreamSelection {
     /// The tracks of one pass, in order.
     #[must_use]
     pub fn picks(&self, container: Container) -> Vec<Pick> {
-        let video = self.video.iter().map(|video| (video.index, Way::Copied));
+        let video = self
+            .video
+            .iter()
+            .map(|video| (video.index, StreamConversion::Copied));
         let audio = self.audio.iter().map(|audio| {
             let is_adts = audio.stream.codec_name == "aac" && container.has_adts();
             let way = match audio.way {
-                Way::Copied if is_adts => Way::CopiedFromAdts,
+                StreamConversion::Copied if is_adts => StreamConversion::CopiedFromAdts,
                 way => way,
             };
             (audio.stream.index, way)
@@ -65,12 +68,14 @@ impl Selection {
     #[must_use]
     pub fn only_copied(&self) -> Self {
         let mut copied = self.clone();
-        copied.audio.retain(|audio| audio.way != Way::Encoded);
+        copied
+            .audio
+            .retain(|audio| audio.way != StreamConversion::Encoded);
         copied
     }
 
     /// The stream of each track of a pass.
-    pub fn streams(&self) -> impl Iterator<Item = &Stream> {
+    pub fn streams(&self) -> impl Iterator<Item = &ProbedStream> {
         self.video
             .iter()
             .chain(self.audio.iter().map(|audio| &audio.stream))
@@ -79,9 +84,9 @@ impl Selection {
 
 /// # Errors
 /// In words, when HLS cannot carry the film.
-pub fn select(probe: &Probe, compat: Compat) -> Result<Selection, String> {
-    let mut selection = Selection::default();
-    let is_video = |stream: &&Stream| stream.is_video();
+pub fn select(probe: &MediaProbe, compat: Compat) -> Result<StreamSelection, String> {
+    let mut selection = StreamSelection::default();
+    let is_video = |stream: &&ProbedStream| stream.is_video();
     let mut videos = probe.streams.iter().filter(is_video);
     let first = videos.clone().next();
     let video = videos.find(|stream| stream.has("default")).or(first);
@@ -96,7 +101,7 @@ pub fn select(probe: &Probe, compat: Compat) -> Result<Selection, String> {
             "{others} streams of other programmes are in the file only"
         ));
     }
-    let of = |wanted: fn(&Stream) -> bool| {
+    let of = |wanted: fn(&ProbedStream) -> bool| {
         streams
             .iter()
             .copied()
@@ -112,14 +117,14 @@ pub fn select(probe: &Probe, compat: Compat) -> Result<Selection, String> {
             }
         }
     }
-    let videos = of(Stream::is_video).count();
+    let videos = of(ProbedStream::is_video).count();
     if videos > 1 {
         selection.notes.push(format!(
             "{} more video tracks are in the file only",
             videos - 1
         ));
     }
-    for stream in of(Stream::is_audio) {
+    for stream in of(ProbedStream::is_audio) {
         if stream.codec_name.is_empty() || stream.channels == 0 {
             selection.notes.push(format!(
                 "audio stream {} has an unknown codec",
@@ -130,24 +135,24 @@ pub fn select(probe: &Probe, compat: Compat) -> Result<Selection, String> {
         if stream.fits_mp4() {
             selection.audio.push(Audio {
                 stream: stream.clone(),
-                way: Way::Copied,
+                way: StreamConversion::Copied,
             });
         }
         if !stream.is_for_browsers() {
             selection.audio.push(Audio {
-                stream: Stream {
+                stream: ProbedStream {
                     channels: AAC_CHANNELS,
                     ..stream.clone()
                 },
-                way: Way::Encoded,
+                way: StreamConversion::Encoded,
             });
         }
     }
     selection.audio.truncate(MAX_AUDIO);
     let most = |wanted, count| of(wanted).take(count).cloned().collect();
-    selection.subtitles = most(Stream::is_text_subtitle, MAX_SUBTITLES);
-    selection.bitmaps = most(Stream::is_bitmap_subtitle, MAX_SUBTITLES);
-    selection.fonts = most(Stream::is_font, MAX_FONTS);
+    selection.subtitles = most(ProbedStream::is_text_subtitle, MAX_SUBTITLES);
+    selection.bitmaps = most(ProbedStream::is_bitmap_subtitle, MAX_SUBTITLES);
+    selection.fonts = most(ProbedStream::is_font, MAX_FONTS);
     let has_video = selection.video.is_some() || selection.foreign.is_some();
     if !has_video && selection.audio.is_empty() {
         return Err("no HLS: it has neither video nor audio".to_owned());
@@ -155,7 +160,7 @@ pub fn select(probe: &Probe, compat: Compat) -> Result<Selection, String> {
     Ok(selection)
 }
 
-fn codec_name(stream: &Stream) -> String {
+fn codec_name(stream: &ProbedStream) -> String {
     let name: String = stream
         .codec_name
         .chars()
@@ -189,8 +194,8 @@ mod tests {
 
     #[test]
     fn one_programme_of_a_multiplex_is_chosen() {
-        let mut probe: Probe = serde_json::from_str(MULTIPLEX).unwrap();
-        let chosen = |probe: &Probe| {
+        let mut probe: MediaProbe = serde_json::from_str(MULTIPLEX).unwrap();
+        let chosen = |probe: &MediaProbe| {
             let selection = select(probe, Compat::Off).unwrap();
             let streams: Vec<u32> = selection.streams().map(|stream| stream.index).collect();
             (streams, selection.notes)

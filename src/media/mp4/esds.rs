@@ -2,7 +2,7 @@
 
 /// What it says of the coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Coding<'a> {
+pub struct DecoderConfig<'a> {
     /// Table 5: 0x40 is MPEG-4 audio.
     pub object_type: u8,
     /// Bytes for the decoder, e.g. an AudioSpecificConfig; cut off where the box ends.
@@ -11,7 +11,7 @@ pub struct Coding<'a> {
 
 /// Reads the body of an `esds` box.
 #[must_use]
-pub fn parse(esds: &[u8]) -> Option<Coding<'_>> {
+pub fn parse(esds: &[u8]) -> Option<DecoderConfig<'_>> {
     // Version and flags of the box.
     let mut at = 4;
     loop {
@@ -25,7 +25,7 @@ pub fn parse(esds: &[u8]) -> Option<Coding<'_>> {
                 let config = descriptor(esds, at + 13)
                     .filter(|(tag, _)| *tag == 0x05)
                     .and_then(|(_, body)| esds.get(body..));
-                return Some(Coding {
+                return Some(DecoderConfig {
                     object_type,
                     config,
                 });

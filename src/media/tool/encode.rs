@@ -85,7 +85,7 @@ pub enum Tones {
 
 /// How much is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
+pub enum EncodeSpan {
     Whole,
     /// A second of it, to see whether it works.
     Trial,
@@ -93,12 +93,12 @@ pub enum Extent {
 
 /// A rendition of a whole stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendition {
+pub struct RenditionTask {
     /// Number in the source.
     pub stream: u32,
     pub encoder: Encoder,
     pub tones: Tones,
-    pub extent: Extent,
+    pub extent: EncodeSpan,
     /// Streams that the film's other tracks come from. They are read along: of some containers ffmpeg
     /// counts times from the first packet of the streams that it reads.
     pub beside: Vec<u32>,
@@ -112,7 +112,7 @@ pub struct Rendition {
 
 /// A group of pictures, alone in its file, encoded to take its own place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Group {
+pub struct GroupTask {
     /// Ticks a second.
     pub timescale: u32,
     /// Bits a second on average, and at most over `buffer` bits.
@@ -127,12 +127,12 @@ pub struct Group {
     pub references: u32,
     /// Number of the parameter sets.
     pub id: u32,
-    pub order: Order,
+    pub order: PictureOrder,
 }
 
 /// Whether pictures are decoded in the order in which they are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum PictureOrder {
     AsShown,
     Reordered,
 }
@@ -154,7 +154,7 @@ fn words(list: &[&str]) -> Vec<String> {
     list.iter().map(|word| (*word).to_owned()).collect()
 }
 
-impl Rendition {
+impl RenditionTask {
     /// Options before the input.
     #[must_use]
     pub fn before_input(&self) -> Vec<String> {
@@ -185,8 +185,8 @@ impl Rendition {
 
     fn limit(&self) -> Vec<String> {
         match self.extent {
-            Extent::Whole => Vec::new(),
-            Extent::Trial => words(&["-t", "1"]),
+            EncodeSpan::Whole => Vec::new(),
+            EncodeSpan::Trial => words(&["-t", "1"]),
         }
     }
 
@@ -223,7 +223,7 @@ impl Rendition {
     }
 }
 
-impl Group {
+impl GroupTask {
     /// Options behind the input, without the muxer's. What x264 says of the likeness to the original
     /// comes on standard error.
     #[must_use]
@@ -233,7 +233,7 @@ impl Group {
             77 => "main",
             _ => "high",
         };
-        let reordered = if self.order == Order::AsShown {
+        let reordered = if self.order == PictureOrder::AsShown {
             "0"
         } else {
             "2"
@@ -288,11 +288,11 @@ mod tests {
 
     #[test]
     fn a_list_of_keys_is_no_longer_than_an_argument_may_be() {
-        let mut rendition = Rendition {
+        let mut rendition = RenditionTask {
             stream: 0,
             encoder: Encoder::Software,
             tones: Tones::Kept,
-            extent: Extent::Whole,
+            extent: EncodeSpan::Whole,
             beside: Vec::new(),
             keys: vec![0, 5_980, 12_000],
             timescale: 1000,

@@ -44,9 +44,9 @@ pub enum Task {
     /// One audio stream as AAC, stereo, in a fragmented MP4.
     EncodeAudio(u32),
     /// A group of pictures in its file, as another in a fragmented MP4.
-    EncodeGroup(encode::Group),
+    EncodeGroup(encode::GroupTask),
     /// A video stream as H.264, in a fragmented MP4.
-    EncodeVideo(encode::Rendition),
+    EncodeVideo(encode::RenditionTask),
     /// These streams, unchanged, into a small Matroska file: first so many of text, then bitmaps.
     CopySubtitles(Vec<u32>, usize),
     /// The n-th stream of such a file as text.
@@ -69,7 +69,7 @@ pub enum Task {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pick {
     pub stream: u32,
-    pub way: Way,
+    pub way: StreamConversion,
 }
 
 /// What the fragments of a pass follow.
@@ -83,7 +83,7 @@ pub enum Lead {
 
 /// How a stream becomes a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum StreamConversion {
     /// As it is.
     Copied,
     /// As it is, with its ADTS headers taken off: MP4 has none.
@@ -324,9 +324,11 @@ fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<St
             add(&WITHOUT_METADATA);
             for (index, pick) in picks.iter().enumerate() {
                 match pick.way {
-                    Way::Copied => {}
-                    Way::CopiedFromAdts => add(&[&format!("-bsf:{index}"), "aac_adtstoasc"]),
-                    Way::Encoded => {
+                    StreamConversion::Copied => {}
+                    StreamConversion::CopiedFromAdts => {
+                        add(&[&format!("-bsf:{index}"), "aac_adtstoasc"])
+                    }
+                    StreamConversion::Encoded => {
                         add(&[&format!("-c:{index}"), "aac"]);
                         add(&[&format!("-ac:{index}"), &AAC_CHANNELS.to_string()]);
                         add(&[&format!("-b:{index}"), AAC_RATE]);

@@ -23,7 +23,7 @@ const AUDIO_FIELDS: usize = 28;
 pub enum Elementary {
     /// H.264 and HEVC.
     Pictures {
-        coding: Coding,
+        coding: PictureCoding,
         /// With start codes.
         parameter_sets: Vec<u8>,
     },
@@ -35,7 +35,7 @@ pub enum Elementary {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coding {
+pub enum PictureCoding {
     Avc,
     Hevc,
 }
@@ -50,7 +50,7 @@ pub struct Adts {
     channels: u8,
 }
 
-impl Coding {
+impl PictureCoding {
     const fn kind(self, first: u8) -> u8 {
         match self {
             Self::Avc => first & 0x1f,
@@ -106,8 +106,8 @@ impl Elementary {
             Self::Mpeg => 0x03,
             Self::Aac(_) => 0x0f,
             Self::Pictures { coding, .. } => match coding {
-                Coding::Avc => 0x1b,
-                Coding::Hevc => 0x24,
+                PictureCoding::Avc => 0x1b,
+                PictureCoding::Hevc => 0x24,
             },
             Self::Ac3 => 0x81,
             Self::EAc3 => 0x87,
@@ -121,7 +121,7 @@ impl Elementary {
             Self::Ac3 => Some(b"AC-3"),
             Self::EAc3 => Some(b"EAC3"),
             Self::Pictures {
-                coding: Coding::Hevc,
+                coding: PictureCoding::Hevc,
                 ..
             } => Some(b"HEVC"),
             _ => None,
@@ -180,12 +180,12 @@ impl Elementary {
 
 /// The NAL units of a sample, each with its start code. A length that cannot be (a damaged film)
 /// takes what is left.
-fn pictures(coding: Coding, parameter_sets: &[u8], sample: &[u8], output: &mut Vec<u8>) {
+fn pictures(coding: PictureCoding, parameter_sets: &[u8], sample: &[u8], output: &mut Vec<u8>) {
     let kinds = || units(sample).filter_map(|unit| unit.first().map(|first| coding.kind(*first)));
     let brings_sets = kinds().any(|kind| coding.is_parameter_set(kind));
     // Of several, those of this picture: some players take each set for a new beginning.
     let own = match coding {
-        Coding::Avc if !brings_sets => sets::sets_for(parameter_sets, units(sample)),
+        PictureCoding::Avc if !brings_sets => sets::sets_for(parameter_sets, units(sample)),
         _ => None,
     };
     let parameter_sets = own.as_deref().unwrap_or(parameter_sets);
@@ -266,7 +266,7 @@ fn avc(avcc: &[u8]) -> Option<Elementary> {
     for _ in 0..pictures {
         at = put_unit(avcc, at, &mut sets)?;
     }
-    bounded(Coding::Avc, sets)
+    bounded(PictureCoding::Avc, sets)
 }
 
 fn hevc(hvcc: &[u8]) -> Option<Elementary> {
@@ -288,10 +288,10 @@ fn hevc(hvcc: &[u8]) -> Option<Elementary> {
             }
         }
     }
-    bounded(Coding::Hevc, sets)
+    bounded(PictureCoding::Hevc, sets)
 }
 
-fn bounded(coding: Coding, parameter_sets: Vec<u8>) -> Option<Elementary> {
+fn bounded(coding: PictureCoding, parameter_sets: Vec<u8>) -> Option<Elementary> {
     (parameter_sets.len() <= MAX_PARAMETER_SETS).then_some(Elementary::Pictures {
         coding,
         parameter_sets,
@@ -324,7 +324,7 @@ mod tests {
 
     fn converted(sample: &[u8], is_key: bool) -> Vec<u8> {
         let elementary = Elementary::Pictures {
-            coding: Coding::Avc,
+            coding: PictureCoding::Avc,
             parameter_sets: SETS.to_vec(),
         };
         let mut output = Vec::new();

@@ -33,7 +33,7 @@ const AUDIO_SHARE: u64 = 11;
 
 /// One PES packet of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Pes {
+struct PesPlan {
     samples: Range<usize>,
     /// Of all samples' bytes in a row.
     data: ByteRange,
@@ -46,14 +46,14 @@ struct Pes {
 
 /// A segment before its bytes are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct SegmentLayout {
     elementary: Elementary,
     /// From 0.
     segment: u64,
     /// Packets of the stream before this segment.
     counter: u64,
     sizes: Vec<u32>,
-    list: Vec<Pes>,
+    list: Vec<PesPlan>,
 }
 
 /// Where a segment stands in its track.
@@ -71,7 +71,7 @@ pub struct Position {
 
 /// A part of a segment that is muxed at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct MuxedPart {
     list: Range<usize>,
     /// What must be read of all samples' bytes in a row.
     pub data: ByteRange,
@@ -90,10 +90,10 @@ pub fn size(init: &[u8], timescale: u32, samples: &[Sample]) -> Option<u64> {
     };
     let elementary = Elementary::of(init)?;
     let fits = samples.iter().all(|sample| elementary.takes(sample.size));
-    fits.then(|| Layout::with(elementary, timescale, samples, position).size())
+    fits.then(|| SegmentLayout::with(elementary, timescale, samples, position).size())
 }
 
-impl Layout {
+impl SegmentLayout {
     /// # Errors
     /// When the track cannot be carried, though the index has sizes for it.
     pub fn new(track: &Track, samples: &[Sample], position: Position) -> Result<Self, MapError> {
@@ -115,7 +115,7 @@ impl Layout {
             let ticks = steps.saturating_mul(TICKS_OF_STEP);
             ticks.wrapping_add(position.shift)
         };
-        let mut list: Vec<Pes> = Vec::new();
+        let mut list: Vec<PesPlan> = Vec::new();
         let (mut at, mut offset, mut before, mut first) = (position.decode_time, 0, 0, 0);
         while first < samples.len() {
             let end = if elementary.is_video() {
@@ -129,7 +129,7 @@ impl Layout {
             let grown = elementary.growth(is_key) * group.len();
             let header = packet::header_size(&elementary);
             let packets = packet::count(bytes + (header + grown) as u64);
-            list.push(Pes {
+            list.push(PesPlan {
                 samples: first..end,
                 data: ByteRange::new(offset, bytes),
                 before,
@@ -166,15 +166,15 @@ impl Layout {
 
     /// What has to be muxed for `range` of the segment.
     #[must_use]
-    pub fn part(&self, range: ByteRange) -> Part {
-        let start = |pes: &Pes| (TABLE_PACKETS + pes.before) * PACKET;
+    pub fn part(&self, range: ByteRange) -> MuxedPart {
+        let start = |pes: &PesPlan| (TABLE_PACKETS + pes.before) * PACKET;
         let after = self.list.partition_point(|pes| start(pes) < range.end());
-        let ends = |pes: &Pes| start(pes) + pes.packets * PACKET <= range.offset;
+        let ends = |pes: &PesPlan| start(pes) + pes.packets * PACKET <= range.offset;
         let first = self.list.partition_point(ends).min(after);
         let list = first..after;
         let (Some(head), Some(tail)) = (self.list.get(first), self.list[list.clone()].last())
         else {
-            return Part {
+            return MuxedPart {
                 list,
                 data: ByteRange::new(0, 0),
                 output: ByteRange::new(0, TABLE_PACKETS * PACKET),
@@ -183,7 +183,7 @@ impl Layout {
         // The tables come with the first packet.
         let begin = if first == 0 { 0 } else { start(head) };
         let end = start(tail) + tail.packets * PACKET;
-        Part {
+        MuxedPart {
             data: ByteRange::new(head.data.offset, tail.data.end() - head.data.offset),
             output: ByteRange::new(begin, end - begin),
             list,
@@ -194,7 +194,7 @@ impl Layout {
     ///
     /// # Errors
     /// When `data` is not what the map announces.
-    pub fn mux(&self, part: &Part, data: &[u8]) -> Result<Vec<u8>, MapError> {
+    pub fn mux(&self, part: &MuxedPart, data: &[u8]) -> Result<Vec<u8>, MapError> {
         let mut output = Vec::with_capacity(usize::try_from(part.output.len).unwrap_or(0));
         if part.output.offset == 0 {
             output.extend(packet::tables(&self.elementary, self.segment));

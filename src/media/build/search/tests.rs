@@ -37,11 +37,11 @@ fn interleaved_tracks_are_found_in_order() {
     for ((video_at, frame), (audio_at, packet)) in video.iter().zip(&audio) {
         assert_eq!(
             search.locate(&mut one, frame).unwrap(),
-            Found::Whole(*video_at)
+            SampleLocation::Whole(*video_at)
         );
         assert_eq!(
             search.locate(&mut two, packet).unwrap(),
-            Found::Whole(*audio_at)
+            SampleLocation::Whole(*audio_at)
         );
         search.prune([&one, &two].into_iter());
     }
@@ -67,7 +67,7 @@ fn stripped_headers_become_a_prefix() {
         let at = index as u64 * 303 + 3;
         assert_eq!(
             search.locate(&mut cursor, frame).unwrap(),
-            Found::Tail { missing: 2, at }
+            SampleLocation::Tail { missing: 2, at }
         );
     }
 }
@@ -79,7 +79,10 @@ fn samples_that_are_not_there_cost_a_bounded_amount() {
     let mut cursor = Cursor::default();
     for index in 0..500 {
         let sample = noise(700, 1000 + index);
-        assert_eq!(search.locate(&mut cursor, &sample).unwrap(), Found::Nowhere);
+        assert_eq!(
+            search.locate(&mut cursor, &sample).unwrap(),
+            SampleLocation::Nowhere
+        );
     }
     assert!(cursor.dead);
     assert!(search.read_bytes() < 100 * file.len() as u64);
@@ -93,7 +96,10 @@ fn chunks_in_another_order_are_found_within_the_budget() {
     let mut cursor = Cursor::default();
     for (index, frame) in frames.iter().enumerate() {
         let at = (29 - index as u64) * 500;
-        assert_eq!(search.locate(&mut cursor, frame).unwrap(), Found::Whole(at));
+        assert_eq!(
+            search.locate(&mut cursor, frame).unwrap(),
+            SampleLocation::Whole(at)
+        );
     }
 }
 
@@ -104,7 +110,7 @@ fn equal_samples_are_found_one_after_the_other() {
     for index in 0..30 {
         assert_eq!(
             search.locate(&mut cursor, &[5; 3]).unwrap(),
-            Found::Whole(index * 3)
+            SampleLocation::Whole(index * 3)
         );
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::*;
 use crate::media::in_place::packet::SYNC;
-use crate::media::in_place::tables::Stream;
+use crate::media::in_place::tables::ProgramEntry;
 
 const VIDEO: u16 = 0x100;
 const AUDIO: u16 = 0x101;
@@ -14,14 +14,14 @@ const FRAME: u64 = 3600;
 /// Pictures of a group.
 const GROUP: u64 = 12;
 
-fn program(streams: &[(u8, u16)]) -> Program {
-    Program {
+fn program(streams: &[(u8, u16)]) -> ProgramMap {
+    ProgramMap {
         number: 1,
         clock_pid: VIDEO,
         descriptors: Vec::new(),
         streams: streams
             .iter()
-            .map(|&(kind, pid)| Stream {
+            .map(|&(kind, pid)| ProgramEntry {
                 kind,
                 pid,
                 descriptors: Vec::new(),
@@ -65,7 +65,7 @@ impl Film {
         *counter = (*counter + 1) & 15;
     }
 
-    fn tables(&mut self, program: &Program) {
+    fn tables(&mut self, program: &ProgramMap) {
         let packets = tables::write(program, TABLE).unwrap();
         for (pid, packet) in [(PAT_PID, &packets[..PACKET]), (TABLE, &packets[PACKET..])] {
             self.packet(pid, true, &packet[4..]);
@@ -110,7 +110,7 @@ impl Film {
     }
 
     /// So many pictures with sound, tables before each group.
-    fn play(&mut self, pictures: u64, from: u64, program: &Program) {
+    fn play(&mut self, pictures: u64, from: u64, program: &ProgramMap) {
         for number in 0..pictures {
             let time = (from + number * FRAME) & ((1 << 33) - 1);
             if number.is_multiple_of(GROUP) {
@@ -122,7 +122,7 @@ impl Film {
     }
 }
 
-fn both() -> Program {
+fn both() -> ProgramMap {
     program(&[(0x1b, VIDEO), (0x0f, AUDIO)])
 }
 
@@ -132,7 +132,7 @@ fn sound_film() -> Vec<u8> {
     film.bytes
 }
 
-fn scanned(bytes: &[u8]) -> Result<Scan, Refusal> {
+fn scanned(bytes: &[u8]) -> Result<TransportScan, InPlaceRefusal> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     scan(&file, VIDEO, &CancelFlag::default(), &|_| {}).unwrap()
@@ -184,7 +184,7 @@ fn a_table_may_change_while_the_streams_stay() {
 #[test]
 fn what_is_not_sound_is_refused() {
     let refused = |bytes: &[u8], word: &str| match scanned(bytes) {
-        Err(Refusal(reason)) => assert!(reason.contains(word), "{reason}"),
+        Err(InPlaceRefusal(reason)) => assert!(reason.contains(word), "{reason}"),
         Ok(_) => panic!("taken, though {word}"),
     };
     let sound = sound_film();
