@@ -16,8 +16,8 @@ use std::time::Duration;
 use fuser::{FileHandle, INodeNo, OpenFlags, ReplyCreate, ReplyEmpty, ReplyEntry};
 use tokio::runtime::Handle;
 
+use super::config::Deadlines;
 use super::convert::{self, GENERATION, attr_ttl, entry_ttl, file_attr, ino, open_flags};
-use super::mount::Deadlines;
 use super::reply::{Refuse, finish, guarded};
 use crate::model::{ErrorKind, FsError, FsResult};
 use crate::vfs::{Attr, Caller, HandleId, Opened, Vfs};

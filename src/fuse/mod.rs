@@ -2,16 +2,18 @@
 //! Nothing is decided here. The promises of each operation stand in `docs/SEMANTICS.md`.
 
 mod adapter;
+mod config;
 mod convert;
 mod directory;
 mod dispatch;
 mod errno;
+mod error;
 mod mount;
 mod mountpoint;
 mod negotiation;
 mod reply;
 
-pub use mount::{
-    Deadlines, DetachOutcome, MountAccess, MountConfig, MountError, MountMode, Mounted, mount,
-};
+pub use config::{Deadlines, MountAccess, MountConfig, MountMode};
+pub use error::MountError;
+pub use mount::{DetachOutcome, Mounted, mount};
 pub use mountpoint::{clean_stale, detach, is_tgfs_mount};

@@ -16,7 +16,9 @@ use nix::unistd::geteuid;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::config::{MountAccess, MountConfig, MountMode};
 use super::dispatch::Adapter;
+use super::error::{FUSE_DEVICE, MountError};
 use super::mountpoint::{self, MOUNT_TABLE, MountLine, SOURCE_NAME};
 use crate::vfs::Vfs;
 
@@ -29,122 +31,6 @@ const READ_AHEAD_KIB: u32 = 1024;
 
 /// Changes of the mount table are announced; so often it is looked at without, in milliseconds.
 const TABLE_CHECK_MILLIS: u16 = 1000;
-
-/// The device that FUSE talks through.
-const FUSE_DEVICE: &str = "/dev/fuse";
-
-/// Who may use the mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MountAccess {
-    /// Only the user who mounted.
-    Owner,
-    /// All users, as far as modes and owners allow (`allow_other`).
-    Everyone,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MountMode {
-    ReadWrite,
-    ReadOnly,
-}
-
-/// When a request is answered with EIO at the latest. A backstop behind the deadlines of the
-/// layers below, so it is longer than those.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadlines {
-    pub read: Duration,
-    /// Of everything else that may wait: open, write, flush, truncate, copy.
-    pub write: Duration,
-}
-
-impl Deadlines {
-    /// What a layer below may need after its own deadline to give up in order.
-    const SLACK: Duration = Duration::from_secs(15);
-
-    /// The backstops behind the settings `TGFS_READ_DEADLINE` and `TGFS_WRITE_DEADLINE`.
-    #[must_use]
-    pub const fn behind(read: Duration, write: Duration) -> Self {
-        Self {
-            read: read.saturating_add(Self::SLACK),
-            write: write.saturating_add(Self::SLACK),
-        }
-    }
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self::behind(Duration::from_secs(30), Duration::from_secs(300))
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct MountConfig {
-    pub access: MountAccess,
-    pub mode: MountMode,
-    pub deadlines: Deadlines,
-    /// Directories that the daemon itself uses (state, spool, cache, local store): a mount must
-    /// neither hold one nor lie in one, or the daemon would wait for itself.
-    pub private: Vec<PathBuf>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum MountError {
-    #[error(
-        "{FUSE_DEVICE} is missing: load the module with `modprobe fuse`, or give the container `--device {FUSE_DEVICE} --cap-add SYS_ADMIN`"
-    )]
-    NoDevice,
-    #[error(
-        "{FUSE_DEVICE} may not be opened by this user: run `chmod 666 {FUSE_DEVICE}` as root, or mount as root"
-    )]
-    DeviceRefused,
-    #[error(
-        "other users can only be let in when /etc/fuse.conf has a line `user_allow_other`: add it, or leave --allow-other out"
-    )]
-    AllowOtherRefused,
-    #[error(
-        "fusermount3 is missing, and without it only root can mount: run `apt-get install fuse3` as root"
-    )]
-    NoFusermount,
-    #[error(
-        "mounting is not allowed here: give the container `--cap-add SYS_ADMIN`, and under AppArmor `--security-opt apparmor=unconfined`"
-    )]
-    NotAllowed,
-    #[error("{}: not a directory; choose an empty directory, or a path that does not exist yet", .0.display())]
-    NotADirectory(PathBuf),
-    #[error("{}: cannot be made: {error}; make it as root and give it to this user, or choose another directory", .mountpoint.display())]
-    CannotMake {
-        mountpoint: PathBuf,
-        error: io::Error,
-    },
-    #[error("{}: this user may not write to it, which mounting needs: it belongs to user {owner}; give it to this user with `chown` as root, or choose another directory", .mountpoint.display())]
-    NotWritable { mountpoint: PathBuf, owner: u32 },
-    #[error("{}: lies in the tgfs that is mounted on {}; choose a directory outside of it", .mountpoint.display(), .outer.display())]
-    InsideMount { mountpoint: PathBuf, outer: PathBuf },
-    #[error("{}: cannot be mounted on: {error}", .mountpoint.display())]
-    Unusable {
-        mountpoint: PathBuf,
-        error: io::Error,
-    },
-    #[error("{}: not empty; choose an empty directory, or one that does not exist yet", .0.display())]
-    NotEmpty(PathBuf),
-    #[error("{}: tgfs is mounted there already; `tgfs umount {}` ends it", .0.display(), .0.display())]
-    AlreadyMounted(PathBuf),
-    #[error("{}: holds, or lies in, {} that tgfs itself uses; choose another directory", .mountpoint.display(), .private.display())]
-    OverOwnFiles {
-        mountpoint: PathBuf,
-        private: PathBuf,
-    },
-    #[error("{}: cannot be unmounted: {error}; try `fusermount3 -uz {}`", .mountpoint.display(), .mountpoint.display())]
-    Detach {
-        mountpoint: PathBuf,
-        error: io::Error,
-    },
-    #[error("{}: cannot mount: {error}", .mountpoint.display())]
-    Failed {
-        mountpoint: PathBuf,
-        error: io::Error,
-    },
-}
 
 /// How an unmount ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

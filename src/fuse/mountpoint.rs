@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::unistd::{AccessFlags, access};
 
-use super::mount::MountError;
+use super::error::MountError;
 use crate::process::{CancelFlag, Devices, Job, Launcher, Limits, Priority, Spawner};
 
 /// Source of our mounts in `/proc/self/mountinfo` and `df`. Ours are found by it: the type is

@@ -1,6 +1,6 @@
 //! Arithmetic on a file's extents: what a write, a truncation or a hole does to the list. Pure.
 
-use crate::model::{Extent, ExtentSource};
+use crate::model::{Blob, Extent, ExtentSource, FileContent};
 
 /// The extents of a file that is being written; always without gaps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -141,6 +141,19 @@ fn push(extents: &mut Vec<Extent>, next: Extent) {
         return;
     }
     extents.push(next);
+}
+
+/// Returns the extents that make up a range of a file, and the blobs that they name.
+#[must_use]
+pub fn needed(content: &FileContent, offset: u64, len: u64) -> (Vec<Extent>, Vec<Blob>) {
+    let extents = ExtentList::new(content.extents.clone()).range(offset, len);
+    let named = |blob: &&Blob| {
+        extents
+            .iter()
+            .any(|e| e.source == ExtentSource::Blob(blob.id))
+    };
+    let blobs = content.blobs.iter().filter(named).cloned().collect();
+    (extents, blobs)
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! `stat`, `chmod`, `chown`, times and extended attributes.
 
+use super::attr::{of_attributes, real, without_set_id};
 use super::open::OpenState;
 use super::types::{Attr, Caller, Existing, FileKind, HandleId, SetAttr, SetIdBits, XattrMode};
 use super::virtual_tree::VirtualNode;
 use super::{Inner, Target, Vfs};
 use crate::index::{Node, NodeKind};
-use crate::model::{
-    Attributes, BlobId, Entry, EntryKind, ErrorKind, FsError, FsResult, Ino, Timestamp,
-};
+use crate::model::{Attributes, Entry, EntryKind, ErrorKind, FsError, FsResult, Ino, Timestamp};
 
 /// Linux allows at most 64 KiB an attribute (`XATTR_SIZE_MAX`); all of a file's go into one record
 /// of the manifest, so they stay far smaller here.
@@ -16,100 +15,6 @@ const MAX_XATTR_BYTES: usize = 4096;
 const MAX_XATTRS_BYTES: usize = 16 * 1024;
 /// Ours, computed; see CONTRACT.
 const OWN_PREFIX: &[u8] = b"user.tgfs.";
-
-fn base(node: &Node, ino: Ino, kind: FileKind, size: u64, mode: u32) -> Attr {
-    let attributes = &node.attributes;
-    Attr {
-        ino,
-        id: Some(node.id),
-        kind,
-        size,
-        blocks: 0,
-        mode,
-        nlink: if kind == FileKind::Directory { 2 } else { 1 },
-        uid: attributes.uid,
-        gid: attributes.gid,
-        atime: attributes.mtime,
-        mtime: attributes.mtime,
-        ctime: attributes.mtime,
-        created: attributes.created,
-    }
-}
-
-/// Read for all who may read the original.
-fn readable(mode: u32) -> u32 {
-    mode & 0o444
-}
-
-/// A directory in `/.hls`: search for all who may read.
-pub(super) fn mirror(node: &Node, ino: Ino) -> Attr {
-    base(
-        node,
-        ino,
-        FileKind::Directory,
-        0,
-        node.attributes.mode & 0o555,
-    )
-}
-
-pub(super) fn view_directory(node: &Node, ino: Ino) -> Attr {
-    let read = readable(node.attributes.mode);
-    base(node, ino, FileKind::Directory, 0, read | read >> 2)
-}
-
-/// A view has its file's times, so that libraries do not look at it again after a restart.
-pub(super) fn view(node: &Node, ino: Ino, size: u64) -> Attr {
-    base(
-        node,
-        ino,
-        FileKind::File,
-        size,
-        readable(node.attributes.mode),
-    )
-}
-
-/// The same for what is made anew with other bytes: the part of its second tells one making from the
-/// next, or the kernel would go on with the pages it has where the size is the same.
-pub(super) fn made_view(node: &Node, ino: Ino, size: u64, making: BlobId) -> Attr {
-    let mut attr = view(node, ino, size);
-    let hash = blake3::hash(making.as_bytes());
-    let number = u32::from_le_bytes([0, 1, 2, 3].map(|at| hash.as_bytes()[at]));
-    attr.mtime.nanos = number % 1_000_000_000;
-    attr
-}
-
-pub(super) fn generated(owner: &Node, ino: Ino, size: u64, mode: u32) -> Attr {
-    base(owner, ino, FileKind::File, size, mode)
-}
-
-/// `stat` of a stored file or directory.
-pub(super) fn real(node: &Node) -> Attr {
-    let (kind, size) = match node.kind {
-        NodeKind::Directory => (FileKind::Directory, 0),
-        NodeKind::File { size } => (FileKind::File, size),
-    };
-    let mut attr = of_attributes(&node.attributes, node.ino, kind, size);
-    attr.id = Some(node.id);
-    attr
-}
-
-fn of_attributes(attributes: &Attributes, ino: Ino, kind: FileKind, size: u64) -> Attr {
-    Attr {
-        ino,
-        id: None,
-        kind,
-        size,
-        blocks: size.div_ceil(512),
-        mode: attributes.mode,
-        nlink: if kind == FileKind::Directory { 2 } else { 1 },
-        uid: attributes.uid,
-        gid: attributes.gid,
-        atime: attributes.atime,
-        mtime: attributes.mtime,
-        ctime: attributes.ctime,
-        created: attributes.created,
-    }
-}
 
 /// `stat` of a file whose name is gone.
 fn unlinked(entry: &Entry) -> Attr {
@@ -133,12 +38,6 @@ fn overlay(attr: &mut Attr, state: &OpenState) {
             attr.ctime = modified;
         }
     }
-}
-
-pub(super) fn without_set_id(mode: u32) -> u32 {
-    // Set-group-id without group execute means mandatory locking, not privileges.
-    let group = if mode & 0o010 != 0 { 0o2000 } else { 0 };
-    mode & !(0o4000 | group)
 }
 
 impl Inner {

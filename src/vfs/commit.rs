@@ -1,26 +1,12 @@
 //! What makes written bytes a version of the file, and what lets go of them.
 
 use super::Inner;
-use super::draft::Draft;
+use super::draft::{Draft, take_over_slices};
 use super::open::{OpenFile, OpenState};
 use crate::failpoint;
 use crate::model::{
-    Blob, BlobId, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileState, FsResult,
-    Timestamp, ViewsState,
+    BlobId, Entry, EntryId, EntryKind, ErrorKind, FileState, FsResult, Timestamp, ViewsState,
 };
-
-/// Adds what `content` knows of where the same blobs stand: more of their bytes, or that a pack was
-/// moved.
-pub(super) fn take_over_slices(blobs: &mut [Blob], content: &FileContent) {
-    for blob in blobs {
-        if let Some(newer) = content.blob(blob.id)
-            && newer.slices.len() >= blob.slices.len()
-        {
-            blob.slices.clone_from(&newer.slices);
-            blob.digest = newer.digest;
-        }
-    }
-}
 
 impl Inner {
     /// Commits the draft of a file: its extents become the entry's, durable when this returns.

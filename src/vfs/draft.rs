@@ -218,6 +218,19 @@ impl Draft {
 
     /// Takes over slices that ingest found for the base's blobs while the draft was open.
     pub fn refresh_base(&mut self, content: &FileContent) {
-        super::commit::take_over_slices(&mut self.blobs, content);
+        take_over_slices(&mut self.blobs, content);
+    }
+}
+
+/// Adds what `content` knows of where the same blobs stand: more of their bytes, or that a pack was
+/// moved.
+pub(super) fn take_over_slices(blobs: &mut [Blob], content: &FileContent) {
+    for blob in blobs {
+        if let Some(newer) = content.blob(blob.id)
+            && newer.slices.len() >= blob.slices.len()
+        {
+            blob.slices.clone_from(&newer.slices);
+            blob.digest = newer.digest;
+        }
     }
 }

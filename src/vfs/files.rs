@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::draft::Draft;
 use super::open::{FileHandle, Marked, OpenFile, OpenKind, OpenState};
 use super::types::{HandleId, Mutability, SetIdBits};
-use super::{Inner, Target, Vfs, attributes};
-use crate::ingest::extents::ExtentList;
+use super::{Inner, Target, Vfs, attr};
+use crate::ingest::extents::{ExtentList, needed};
 use crate::model::{
-    Blob, ByteRange, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState,
-    FsError, FsResult, Pieces,
+    Blob, ByteRange, EntryId, EntryKind, ErrorKind, Extent, FileContent, FileState, FsError,
+    FsResult, Pieces,
 };
 
 /// Written bytes are pushed to the disk each time this many have come together, so that the wait
@@ -337,23 +337,12 @@ impl Inner {
             return Ok(());
         }
         let node = self.tree.node(file.id)?;
-        if attributes::without_set_id(node.attributes.mode) != node.attributes.mode {
+        if attr::without_set_id(node.attributes.mode) != node.attributes.mode {
             self.tree.update(file.id, |entry| {
-                entry.attributes.mode = attributes::without_set_id(entry.attributes.mode);
+                entry.attributes.mode = attr::without_set_id(entry.attributes.mode);
                 Ok(())
             })?;
         }
         Ok(())
     }
-}
-
-pub(super) fn needed(content: &FileContent, offset: u64, len: u64) -> (Vec<Extent>, Vec<Blob>) {
-    let extents = ExtentList::new(content.extents.clone()).range(offset, len);
-    let named = |blob: &&Blob| {
-        extents
-            .iter()
-            .any(|e| e.source == ExtentSource::Blob(blob.id))
-    };
-    let blobs = content.blobs.iter().filter(named).cloned().collect();
-    (extents, blobs)
 }

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use super::Inner;
-use super::attributes;
+use super::attr;
 use super::open::OpenKind;
 use super::open_view::OpenView;
 use super::types::{Attr, FileKind, Lasting};
-use super::views::{ViewedFile, VirtualChild};
+use super::viewed_file::ViewedFile;
+use super::views::VirtualChild;
 use super::virtual_tree::VirtualNode;
 use crate::index::{Child, ChildKind};
 use crate::media::hls::external_subtitles::{self, Found, Joined};
@@ -100,10 +101,10 @@ impl Inner {
     pub(super) fn attr_of_seen(&self, seen: &SeenView, ino: Ino) -> FsResult<Attr> {
         let owner = self.tree.node(seen.file.entry.id)?;
         Ok(match &seen.node {
-            ViewNode::Directory => attributes::view_directory(&owner, ino),
+            ViewNode::Directory => attr::view_directory(&owner, ino),
             ViewNode::File(view) => {
                 let making = seen.file.derived()?.id;
-                attributes::made_view(&owner, ino, view.size, making)
+                attr::made_view(&owner, ino, view.size, making)
             }
         })
     }

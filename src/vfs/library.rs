@@ -12,9 +12,9 @@ use super::open::OpenKind;
 use super::types::{
     Access, Attr, Caller, DirEntry, Existing, FileKind, Lasting, Resource, SpaceInfo,
 };
-use super::views::ViewedFile;
+use super::viewed_file::ViewedFile;
 use super::virtual_tree::VirtualNode;
-use super::{Inner, PAGE, Target, Vfs, attributes};
+use super::{Inner, PAGE, Target, Vfs, attr};
 use crate::cache::Dropped;
 use crate::index::ChildKind;
 use crate::ingest::policy::{NamePolicy, name_policy};
@@ -105,7 +105,7 @@ impl Vfs {
                 let blobs: Vec<_> = content.blobs.iter().map(|blob| blob.id).collect();
                 let attr = Attr {
                     size: content.size,
-                    ..attributes::real(&self.0.tree.node(node.id)?)
+                    ..attr::real(&self.0.tree.node(node.id)?)
                 };
                 let handle = self.0.open.open_other(OpenKind::Snapshot {
                     content,

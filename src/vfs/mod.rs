@@ -6,6 +6,7 @@
 //! it may be, `virtual_tree` and `views` what is computed.
 
 mod adopt;
+mod attr;
 mod attributes;
 mod commit;
 mod describe;
@@ -25,6 +26,7 @@ mod settle;
 mod signals;
 mod start;
 mod types;
+mod viewed_file;
 mod views;
 mod virtual_tree;
 

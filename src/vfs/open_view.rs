@@ -4,16 +4,16 @@
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use super::follow::follow_view;
-use super::views::ViewedFile;
-use crate::ingest::extents::ExtentList;
+use super::viewed_file::ViewedFile;
+use crate::ingest::extents::{ExtentList, needed};
 use crate::media::hls::views::{self, MapError, MappedSegment, Piece, ViewBody, ViewFile};
 use crate::media::in_place::{self, Picker};
 use crate::media::transport::SegmentLayout;
 use crate::model::{
-    Blob, ByteRange, ErrorKind, Extent, ExtentSource, FileContent, FsError, FsResult, Pieces,
+    Blob, BlobId, ByteRange, ErrorKind, Extent, ExtentSource, FileContent, FsError, FsResult,
+    Pieces,
 };
-use crate::read::{Follower, Leaving, Reader};
+use crate::read::{Follower, Leaving, Reach, Reader, Reading};
 
 /// A view that is open: fixed for the life of the handle.
 #[derive(Debug)]
@@ -209,4 +209,101 @@ fn part(bytes: &Bytes, skip: u64, take: u64) -> Bytes {
         .saturating_add(usize::try_from(take).unwrap_or(usize::MAX))
         .min(bytes.len());
     bytes.slice(from..to)
+}
+
+/// A read of a view, of which the pieces of `range` are needed: segments that are asked for one
+/// after the other are one stream through the file they are cut from.
+fn follow_view(
+    reader: &Reader,
+    follower: &Follower,
+    (content, derived): (&FileContent, &Blob),
+    pieces: &[Piece],
+    range: ByteRange,
+) {
+    let mut start = 0;
+    let (mut of_content, mut of_derived) = (None, None);
+    let mut reach = Reach::End;
+    for piece in pieces {
+        let end = start + piece.len();
+        let from = range.offset.max(start);
+        let to = range.end().min(end);
+        if from < to {
+            let part = |whole: &ByteRange| ByteRange::new(whole.offset + from - start, to - from);
+            match piece {
+                Piece::Literal(_) => {}
+                Piece::Content(whole) => widen(&mut of_content, part(whole)),
+                Piece::Derived(whole) => widen(&mut of_derived, part(whole)),
+            }
+        }
+        start = end;
+    }
+    if range.end() < start {
+        reach = Reach::Within;
+    }
+    match (of_content, of_derived) {
+        (Some(part), _) => follow_content(reader, follower, content, part, reach),
+        (None, Some(part)) => follow_derived(reader, follower, derived, part, reach),
+        (None, None) => {}
+    }
+}
+
+fn widen(covered: &mut Option<ByteRange>, part: ByteRange) {
+    *covered = Some(match *covered {
+        None => part,
+        Some(known) => {
+            let offset = known.offset.min(part.offset);
+            ByteRange::new(offset, known.end().max(part.end()) - offset)
+        }
+    });
+}
+
+pub(super) fn follow_content(
+    reader: &Reader,
+    follower: &Follower,
+    content: &FileContent,
+    range: ByteRange,
+    reach: Reach,
+) {
+    let reading = Reading {
+        of: first_blob(content),
+        range,
+        reach,
+    };
+    let source = |range: ByteRange| Some(needed(content, range.offset, range.len));
+    reader.follow(follower, reading, &source);
+}
+
+fn follow_derived(
+    reader: &Reader,
+    follower: &Follower,
+    derived: &Blob,
+    range: ByteRange,
+    reach: Reach,
+) {
+    let reading = Reading {
+        of: Some(derived.id),
+        range,
+        reach,
+    };
+    let source = |range: ByteRange| {
+        let len = range.end().min(derived.len).saturating_sub(range.offset);
+        let extent = Extent {
+            source: ExtentSource::Blob(derived.id),
+            offset: range.offset,
+            len,
+        };
+        (len > 0).then(|| (vec![extent], vec![derived.clone()]))
+    };
+    reader.follow(follower, reading, &source);
+}
+
+/// What tells a version's bytes from those of others.
+fn first_blob(content: &FileContent) -> Option<BlobId> {
+    content
+        .extents
+        .iter()
+        .find_map(|extent| match extent.source {
+            ExtentSource::Blob(id) => Some(id),
+            ExtentSource::Zeros => None,
+        })
 }

@@ -282,7 +282,7 @@ impl Inner {
             if current.version >= content.version {
                 return Ok(false);
             }
-            super::commit::take_over_slices(&mut content.blobs, current);
+            super::draft::take_over_slices(&mut content.blobs, current);
         }
         let at_hand = content.extents.iter().all(|extent| match extent.source {
             ExtentSource::Zeros => true,

@@ -7,55 +7,13 @@ use bytes::Bytes;
 
 use super::open_view::OpenView;
 use super::types::{Attr, FileKind, Lasting};
+use super::viewed_file::ViewedFile;
 use super::virtual_tree::{Marker, VirtualNode};
-use super::{Inner, attributes};
+use super::{Inner, attr};
 use crate::index::{ChildKind, NodeKind};
 use crate::media::hls::views::{self, ViewFile, ViewNode};
 use crate::media::inspect::name::media_kind;
-use crate::model::{
-    Blob, Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Name, Purpose,
-    Views, ViewsState,
-};
-
-/// A file together with its views.
-#[derive(Debug, Clone)]
-pub struct ViewedFile {
-    pub entry: Arc<Entry>,
-}
-
-impl ViewedFile {
-    pub fn content(&self) -> FsResult<&FileContent> {
-        match &self.entry.kind {
-            EntryKind::File(content) => Ok(content),
-            EntryKind::Directory => Err(ErrorKind::NotFound.into()),
-        }
-    }
-
-    pub fn views(&self) -> FsResult<&Views> {
-        match &self.content()?.views {
-            ViewsState::Ready(views) => Ok(views),
-            _ => Err(ErrorKind::NotFound.into()),
-        }
-    }
-
-    /// Of all views that are made of the film alone. A second build may find the same map and other
-    /// subtitle texts.
-    pub fn tag(&self) -> FsResult<String> {
-        let views = self.views()?;
-        Ok(format!("{}-{}", views.map_digest, views.derived.id))
-    }
-
-    /// The blob that was made of the file.
-    pub fn derived(&self) -> FsResult<&Blob> {
-        let derived = self.content()?.views.derived();
-        derived.ok_or_else(|| ErrorKind::NotFound.into())
-    }
-
-    /// The node at `path` below the file's view directory.
-    pub fn node(&self, path: &str) -> FsResult<ViewNode> {
-        views::find(self.views()?, path).ok_or_else(|| ErrorKind::NotFound.into())
-    }
-}
+use crate::model::{EntryId, ErrorKind, FsError, FsResult, Name, Purpose, ViewsState};
 
 /// A name in a virtual directory.
 #[derive(Debug, Clone)]
@@ -81,13 +39,13 @@ impl Inner {
             VirtualNode::Mirror(id) => {
                 let directory = self.tree.node(*id)?;
                 match directory.kind {
-                    NodeKind::Directory => Ok(attributes::mirror(&directory, ino)),
+                    NodeKind::Directory => Ok(attr::mirror(&directory, ino)),
                     NodeKind::File { .. } => Err(ErrorKind::NotFound.into()),
                 }
             }
             VirtualNode::Marker(marker) => {
                 let root = self.tree.node(EntryId::ROOT)?;
-                Ok(attributes::generated(
+                Ok(attr::generated(
                     &root,
                     ino,
                     marker.content().len() as u64,
@@ -99,18 +57,13 @@ impl Inner {
             }
             VirtualNode::Sidecar { film, key } => {
                 let view = self.sidecar_view(*film, key)?;
-                Ok(attributes::view(&self.tree.node(*film)?, ino, view.size))
+                Ok(attr::view(&self.tree.node(*film)?, ino, view.size))
             }
             VirtualNode::Ghost { parent, name } => {
                 if !self.ghosts.contains(*parent, name) {
                     return Err(ErrorKind::NotFound.into());
                 }
-                Ok(attributes::generated(
-                    &self.tree.node(*parent)?,
-                    ino,
-                    0,
-                    0o644,
-                ))
+                Ok(attr::generated(&self.tree.node(*parent)?, ino, 0, 0o644))
             }
         }
     }

@@ -1,0 +1,58 @@
+//! How to mount: who may use the mount, whether it may be written to, how long a request may take.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Who may use the mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountAccess {
+    /// Only the user who mounted.
+    Owner,
+    /// All users, as far as modes and owners allow (`allow_other`).
+    Everyone,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountMode {
+    ReadWrite,
+    ReadOnly,
+}
+
+/// When a request is answered with EIO at the latest. A backstop behind the deadlines of the
+/// layers below, so it is longer than those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    pub read: Duration,
+    /// Of everything else that may wait: open, write, flush, truncate, copy.
+    pub write: Duration,
+}
+
+impl Deadlines {
+    /// What a layer below may need after its own deadline to give up in order.
+    const SLACK: Duration = Duration::from_secs(15);
+
+    /// The backstops behind the settings `TGFS_READ_DEADLINE` and `TGFS_WRITE_DEADLINE`.
+    #[must_use]
+    pub const fn behind(read: Duration, write: Duration) -> Self {
+        Self {
+            read: read.saturating_add(Self::SLACK),
+            write: write.saturating_add(Self::SLACK),
+        }
+    }
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self::behind(Duration::from_secs(30), Duration::from_secs(300))
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct MountConfig {
+    pub access: MountAccess,
+    pub mode: MountMode,
+    pub deadlines: Deadlines,
+    /// Directories that the daemon itself uses (state, spool, cache, local store): a mount must
+    /// neither hold one nor lie in one, or the daemon would wait for itself.
+    pub private: Vec<PathBuf>,
+}

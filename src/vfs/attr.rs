@@ -1,0 +1,105 @@
+//! `stat` answers, made from stored attributes.
+
+use super::types::{Attr, FileKind};
+use crate::index::{Node, NodeKind};
+use crate::model::{Attributes, BlobId, Ino};
+
+fn base(node: &Node, ino: Ino, kind: FileKind, size: u64, mode: u32) -> Attr {
+    let attributes = &node.attributes;
+    Attr {
+        ino,
+        id: Some(node.id),
+        kind,
+        size,
+        blocks: 0,
+        mode,
+        nlink: if kind == FileKind::Directory { 2 } else { 1 },
+        uid: attributes.uid,
+        gid: attributes.gid,
+        atime: attributes.mtime,
+        mtime: attributes.mtime,
+        ctime: attributes.mtime,
+        created: attributes.created,
+    }
+}
+
+/// Read for all who may read the original.
+fn readable(mode: u32) -> u32 {
+    mode & 0o444
+}
+
+/// A directory in `/.hls`: search for all who may read.
+pub(super) fn mirror(node: &Node, ino: Ino) -> Attr {
+    base(
+        node,
+        ino,
+        FileKind::Directory,
+        0,
+        node.attributes.mode & 0o555,
+    )
+}
+
+pub(super) fn view_directory(node: &Node, ino: Ino) -> Attr {
+    let read = readable(node.attributes.mode);
+    base(node, ino, FileKind::Directory, 0, read | read >> 2)
+}
+
+/// A view has its file's times, so that libraries do not look at it again after a restart.
+pub(super) fn view(node: &Node, ino: Ino, size: u64) -> Attr {
+    base(
+        node,
+        ino,
+        FileKind::File,
+        size,
+        readable(node.attributes.mode),
+    )
+}
+
+/// The same for what is made anew with other bytes: the part of its second tells one making from the
+/// next, or the kernel would go on with the pages it has where the size is the same.
+pub(super) fn made_view(node: &Node, ino: Ino, size: u64, making: BlobId) -> Attr {
+    let mut attr = view(node, ino, size);
+    let hash = blake3::hash(making.as_bytes());
+    let number = u32::from_le_bytes([0, 1, 2, 3].map(|at| hash.as_bytes()[at]));
+    attr.mtime.nanos = number % 1_000_000_000;
+    attr
+}
+
+pub(super) fn generated(owner: &Node, ino: Ino, size: u64, mode: u32) -> Attr {
+    base(owner, ino, FileKind::File, size, mode)
+}
+
+/// `stat` of a stored file or directory.
+pub(super) fn real(node: &Node) -> Attr {
+    let (kind, size) = match node.kind {
+        NodeKind::Directory => (FileKind::Directory, 0),
+        NodeKind::File { size } => (FileKind::File, size),
+    };
+    let mut attr = of_attributes(&node.attributes, node.ino, kind, size);
+    attr.id = Some(node.id);
+    attr
+}
+
+pub(super) fn of_attributes(attributes: &Attributes, ino: Ino, kind: FileKind, size: u64) -> Attr {
+    Attr {
+        ino,
+        id: None,
+        kind,
+        size,
+        blocks: size.div_ceil(512),
+        mode: attributes.mode,
+        nlink: if kind == FileKind::Directory { 2 } else { 1 },
+        uid: attributes.uid,
+        gid: attributes.gid,
+        atime: attributes.atime,
+        mtime: attributes.mtime,
+        ctime: attributes.ctime,
+        created: attributes.created,
+    }
+}
+
+pub(super) fn without_set_id(mode: u32) -> u32 {
+    // Set-group-id without group execute means mandatory locking, not privileges.
+    let group = if mode & 0o010 != 0 { 0o2000 } else { 0 };
+    mode & !(0o4000 | group)
+}

@@ -1,0 +1,46 @@
+//! A file together with its views.
+
+use std::sync::Arc;
+
+use crate::media::hls::views::{self, ViewNode};
+use crate::model::{Blob, Entry, EntryKind, ErrorKind, FileContent, FsResult, Views, ViewsState};
+
+/// A file together with its views.
+#[derive(Debug, Clone)]
+pub struct ViewedFile {
+    pub entry: Arc<Entry>,
+}
+
+impl ViewedFile {
+    pub fn content(&self) -> FsResult<&FileContent> {
+        match &self.entry.kind {
+            EntryKind::File(content) => Ok(content),
+            EntryKind::Directory => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    pub fn views(&self) -> FsResult<&Views> {
+        match &self.content()?.views {
+            ViewsState::Ready(views) => Ok(views),
+            _ => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Of all views that are made of the film alone. A second build may find the same map and other
+    /// subtitle texts.
+    pub fn tag(&self) -> FsResult<String> {
+        let views = self.views()?;
+        Ok(format!("{}-{}", views.map_digest, views.derived.id))
+    }
+
+    /// The blob that was made of the file.
+    pub fn derived(&self) -> FsResult<&Blob> {
+        let derived = self.content()?.views.derived();
+        derived.ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    /// The node at `path` below the file's view directory.
+    pub fn node(&self, path: &str) -> FsResult<ViewNode> {
+        views::find(self.views()?, path).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+}
