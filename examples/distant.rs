@@ -20,7 +20,7 @@ use harness::TestMount;
 use library::LibrarySettings;
 use material::noise;
 use tgfs::fuse::MountMode;
-use tgfs::remote::Appetite;
+use tgfs::remote::WriteHints;
 use tgfs::remote::testing::Distance;
 
 const MIB: u64 = 1 << 20;
@@ -40,7 +40,7 @@ fn main() {
         pack_bytes: (mib * MIB / PACKS).max(MIB),
         read_deadline: Duration::from_secs(30),
         cache_bytes: 1 << 30,
-        appetite: Appetite {
+        write_hints: WriteHints {
             parallel_packs: 2 * bots,
             largest_pack: 512 * MIB,
             linger: Duration::from_secs(30),

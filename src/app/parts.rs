@@ -9,9 +9,7 @@ use anyhow::{Context as _, anyhow};
 use super::attach::{self, Attaching, Ends, Leftovers, Need};
 use super::store::{self, OpenStore};
 use crate::cache::{BlockCache, DiskLimits, DiskStore, Eviction, Tiers};
-use crate::config::{
-    CompatVideo, Config, HardwareAccel, OversizeVideo, Sidecars, Store, ViewsListing,
-};
+use crate::config::{CompatVideo, Config, HardwareAccel, OversizeVideo, Sidecars, ViewsListing};
 use crate::index::{Index, Owner};
 use crate::ingest::publisher::Publisher;
 use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
@@ -20,7 +18,7 @@ use crate::media::build::rendition::{Compat, Hardware};
 use crate::media::tool::Ffmpeg;
 use crate::process::Launcher;
 use crate::read::{AheadLimits, Reader};
-use crate::remote::{LockedRemote, Remote};
+use crate::remote::{Locality, LockedRemote, PackStore as _, Remote};
 use crate::spool::{Spool, SpoolConfig};
 use crate::tree::Tree;
 use crate::vfs::{self, HlsListing, Vfs, VfsParts, VfsSettings};
@@ -98,7 +96,7 @@ impl Parts {
             Arc::clone(&remote),
             config.cache.memory,
             config.read_deadline,
-            tiers(config),
+            tiers(config, &*remote),
         ));
         lend(&cache, &spool, config);
         let limits = AheadLimits {
@@ -151,7 +149,7 @@ impl Parts {
                 Purpose::Ingest | Purpose::Serve => Leftovers::TakeUp,
             },
         };
-        let attaching = tie(ends, config, purpose).await?;
+        let attaching = tie(ends, purpose).await?;
         Ok(Self {
             index,
             remote,
@@ -188,8 +186,8 @@ impl Parts {
 
 /// Begins to bring state and store in step, and takes up what the last run left: where the store
 /// answers soon, everything is done when this returns.
-async fn tie(ends: Ends, config: &Config, purpose: Purpose) -> anyhow::Result<Attaching> {
-    let is_near = matches!(config.store, Store::Local { .. });
+async fn tie(ends: Ends, purpose: Purpose) -> anyhow::Result<Attaching> {
+    let is_near = ends.store.remote.locality() == Locality::Near;
     if purpose == Purpose::Look && attach::is_known(&ends.index) && !is_near {
         return Ok(Attaching::none());
     }
@@ -206,8 +204,8 @@ async fn tie(ends: Ends, config: &Config, purpose: Purpose) -> anyhow::Result<At
 }
 
 /// The files below the memory cache. A directory that cannot be used costs speed and no more.
-fn tiers(config: &Config) -> Tiers {
-    if matches!(config.store, Store::Local { .. }) {
+fn tiers(config: &Config, remote: &dyn Remote) -> Tiers {
+    if remote.locality() == Locality::Near {
         // What it holds is on a disk already.
         return Tiers::default();
     }

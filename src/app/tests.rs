@@ -14,7 +14,7 @@ use crate::model::{ErrorKind, FsResult, Ino, Standing, StoreStatus, TreePath};
 use crate::process::Launcher;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
 use crate::remote::{
-    KdfCost, LocalRemote, LockedRemote, LogKind, Passphrases, Remote as _, RemoteErrorKind,
+    KdfCost, LocalRemote, LockedRemote, LogKind, LogStore as _, Passphrases, RemoteErrorKind,
 };
 use crate::vfs::{Access, Caller, SetIdBits, Vfs};
 

@@ -11,9 +11,9 @@ use super::counters::{Counters, count};
 use super::disk::{DiskStore, Item};
 use super::failures::Failures;
 use super::{Key, SharedError};
-use crate::model::{BlockIndex, PackAddress, PackId, PackRef};
+use crate::model::{BlockIndex, PackId, PackRef};
 use crate::remote::retry::{Deadline, retry};
-use crate::remote::{self, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency};
+use crate::remote::{self, Locality, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency};
 
 /// A block that failed just now is asked for again within this part of the deadline.
 const PAUSE_PART: u32 = 4;
@@ -32,12 +32,12 @@ pub struct Source {
     pub deadline: Duration,
 }
 
-/// What a local store holds is read from the disk already.
-pub const fn is_near(pack: &PackRef) -> bool {
-    matches!(pack.address, PackAddress::Local)
-}
-
 impl Source {
+    /// Whether the pack is on a disk of this machine already, so that caching it there gains nothing.
+    pub fn is_near(&self, pack: &PackRef) -> bool {
+        self.remote.locality_of(pack) == Locality::Near
+    }
+
     fn stores(&self) -> impl Iterator<Item = &Arc<DiskStore>> {
         self.pinned.iter().chain(&self.disk)
     }
@@ -128,7 +128,7 @@ impl Source {
         };
         // Side by side: the first block of a pack takes one round trip and not two.
         let (table, stored) = futures_util::future::try_join(self.table(pack), stored).await?;
-        let disk = self.disk.as_ref().filter(|_| !is_near(pack));
+        let disk = self.disk.as_ref().filter(|_| !self.is_near(pack));
         // A second reference makes decryption copy: only where somebody keeps it.
         let kept = disk.map(|_| stored.clone());
         let bytes = remote::open_block(pack, &table, block, stored, self.remote.cipher())
@@ -141,7 +141,7 @@ impl Source {
 
     /// A block that lies on the disk and is what it should be.
     async fn find_on_disk(&self, pack: &PackRef, block: BlockIndex) -> Option<Bytes> {
-        if is_near(pack) {
+        if self.is_near(pack) {
             return None;
         }
         let item = Item::Block(pack.id, block);
@@ -206,7 +206,7 @@ impl Source {
 
     async fn table_on_disk(&self, pack: &PackRef) -> Option<PackTable> {
         let item = Item::Table(pack.id);
-        if is_near(pack) {
+        if self.is_near(pack) {
             return None;
         }
         for store in self.stores().filter(|store| store.may_hold(item)) {

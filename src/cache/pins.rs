@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{DiskStore, Item, Selection};
-use super::fetch::{Source, is_near};
+use super::fetch::Source;
 use super::{BlockCache, Key};
 use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, PackId, PackRef};
 use crate::remote::{PackTable, SealedPack};
@@ -21,7 +21,7 @@ impl BlockCache {
     /// Whether blocks of a pack can be pinned: a local store is as near as what is pinned.
     #[must_use]
     pub fn pins(&self, pack: &PackRef) -> bool {
-        self.source.pinned.is_some() && !is_near(pack)
+        self.source.pinned.is_some() && !self.source.is_near(pack)
     }
 
     #[must_use]
@@ -41,7 +41,12 @@ impl BlockCache {
         sealed: &SealedPack,
         ranges: &[ByteRange],
     ) -> io::Result<()> {
-        let Some(pinned) = self.source.pinned.as_ref().filter(|_| !is_near(pack)) else {
+        let Some(pinned) = self
+            .source
+            .pinned
+            .as_ref()
+            .filter(|_| !self.source.is_near(pack))
+        else {
             return Ok(());
         };
         let mut blocks: Vec<u32> = ranges.iter().copied().flat_map(blocks_of).collect();
@@ -64,7 +69,7 @@ impl BlockCache {
             return;
         };
         let is_new = |(pack, block): &(PackRef, BlockIndex)| {
-            !is_near(pack) && !pinned.holds(Item::Block(pack.id, *block))
+            !self.source.is_near(pack) && !pinned.holds(Item::Block(pack.id, *block))
         };
         let blocks: Vec<_> = blocks.into_iter().filter(is_new).collect();
         if !blocks.is_empty() {

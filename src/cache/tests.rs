@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::model::{BLOCK_BYTES, ByteRange, KeyStore, LibraryId, PackAddress, TelegramAddress};
+use crate::model::{BLOCK_BYTES, ByteRange, KeyStore, LibraryId};
 use crate::remote::testing::{Fault, FaultyRemote, MemoryKeys, Operation};
 use crate::remote::{
-    Cipher, KdfCost, LibraryMark, LocalRemote, LockedRemote, PackInput, Passphrases, SealedPack,
-    store_pack,
+    Cipher, KdfCost, LibraryMark, LocalRemote, Locality, LockedRemote, PackInput, Passphrases,
+    SealedPack, store_pack,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -87,14 +87,8 @@ fn content(block: u8) -> Vec<u8> {
 impl Far {
     async fn new(blocks: u8) -> Self {
         let bytes: Vec<u8> = (0..blocks).flat_map(content).collect();
-        let (keep, remote, mut pack) = stored(&bytes).await;
-        let address = TelegramAddress {
-            channel: 1,
-            message: 2,
-            document: 3,
-            dc: 4,
-        };
-        pack.address = PackAddress::Telegram(address);
+        let (keep, remote, pack) = stored(&bytes).await;
+        remote.set_locality(Locality::Far);
         Self {
             directory: keep.path().join("cache"),
             keep,
@@ -274,8 +268,8 @@ async fn a_disk_without_room_or_that_fails_costs_nothing_but_speed() {
 
 #[tokio::test]
 async fn what_a_local_store_holds_is_not_kept_twice() {
-    let mut far = Far::new(1).await;
-    far.pack.address = PackAddress::Local;
+    let far = Far::new(1).await;
+    far.remote.set_locality(Locality::Near);
     let cache = far.cache();
     far.read(&cache, 0..1).await;
     cache.close().await;
@@ -351,6 +345,7 @@ async fn of_an_encrypted_pack_no_plain_byte_lies_on_the_disk() {
     let mut far = Far::new(1).await;
     let local = LocalRemote::open(&far.keep.path().join("encrypted")).unwrap();
     far.remote = FaultyRemote::new(Arc::new(local));
+    far.remote.set_locality(Locality::Far);
     let store: Arc<dyn Remote> = far.remote.clone();
     let keys: Arc<dyn KeyStore> = Arc::new(MemoryKeys::default());
     let life = |passphrase| -> Arc<dyn Remote> {
@@ -370,9 +365,7 @@ async fn of_an_encrypted_pack_no_plain_byte_lies_on_the_disk() {
         len: BLOCK_BYTES,
     };
     let sealed = SealedPack::seal(vec![input], locked.cipher()).unwrap();
-    let address = far.pack.address.clone();
     far.pack = store_pack(&locked, &sealed).await.unwrap();
-    far.pack.address = address;
     let cache = |remote| {
         let tiers = Tiers {
             disk: Some(DiskStore::open(far.limits()).unwrap()),

@@ -9,7 +9,7 @@ use super::openings::Openings;
 use crate::cache::BlockCache;
 use crate::failpoint;
 use crate::model::{BLOCK_BYTES, ByteRange, PackRef};
-use crate::remote::{self, Appetite, PackInput, Remote, RemoteError, SealedPack};
+use crate::remote::{self, PackInput, Remote, RemoteError, SealedPack, WriteHints};
 
 /// Packs that are sealed at a time: one reader of the spool's disk and one that digests keep ahead
 /// of any remote, and leave the other cores to those who play.
@@ -32,7 +32,7 @@ pub struct Slot<'a> {
 #[derive(Debug)]
 pub struct Outgoing {
     remote: Arc<dyn Remote>,
-    appetite: Appetite,
+    write_hints: WriteHints,
     slots: Semaphore,
     sealing: Semaphore,
     cache: Arc<BlockCache>,
@@ -43,11 +43,11 @@ pub struct Outgoing {
 impl Outgoing {
     #[must_use]
     pub fn new(remote: Arc<dyn Remote>, cache: Arc<BlockCache>) -> Self {
-        let appetite = remote.appetite();
+        let write_hints = remote.write_hints();
         Self {
             remote,
-            appetite,
-            slots: Semaphore::new(appetite.parallel_packs.max(1)),
+            write_hints,
+            slots: Semaphore::new(write_hints.parallel_packs.max(1)),
             sealing: Semaphore::new(SEALING),
             cache,
             openings: Arc::default(),
@@ -55,14 +55,14 @@ impl Outgoing {
     }
 
     #[must_use]
-    pub const fn appetite(&self) -> &Appetite {
-        &self.appetite
+    pub const fn write_hints(&self) -> &WriteHints {
+        &self.write_hints
     }
 
     /// Packs that the remote takes side by side.
     #[must_use]
     pub fn side_by_side(&self) -> usize {
-        self.appetite.parallel_packs.max(1)
+        self.write_hints.parallel_packs.max(1)
     }
 
     /// Files to work on side by side: enough that each slot has one though every file is one pack,
@@ -78,7 +78,7 @@ impl Outgoing {
     pub fn pack_bytes(&self, waiting: u64, smallest: u64) -> u64 {
         let smallest = smallest.max(1);
         let spread = waiting.div_ceil(self.side_by_side() as u64);
-        spread.clamp(smallest, smallest.max(self.appetite.largest_pack))
+        spread.clamp(smallest, smallest.max(self.write_hints.largest_pack))
     }
 
     /// How many bytes each pack of a file of `total` bytes takes: equal parts of about `size`, so
@@ -87,7 +87,7 @@ impl Outgoing {
     pub fn share(&self, total: u64, size: u64) -> u64 {
         let size = size.max(1);
         // `parallel_packs` is two for each of the remote's senders.
-        let senders = (self.appetite.parallel_packs as u64 / 2).max(1);
+        let senders = (self.write_hints.parallel_packs as u64 / 2).max(1);
         let count = total.div_ceil(size).max(1);
         let waves = ((count + (senders - 1) / 2) / senders).max(1) * senders;
         let even = if count > senders && total.div_ceil(waves) <= self.largest(size) {
@@ -102,7 +102,7 @@ impl Outgoing {
     }
 
     fn largest(&self, size: u64) -> u64 {
-        size.max(self.appetite.largest_pack)
+        size.max(self.write_hints.largest_pack)
     }
 
     /// Waits for a place among the packs that are sent side by side.
@@ -199,13 +199,13 @@ mod tests {
     fn outgoing(parallel_packs: usize, largest_pack: u64) -> Outgoing {
         let directory = tempfile::tempdir().unwrap();
         let local = LocalRemote::open(directory.path()).unwrap();
-        let appetite = Appetite {
+        let write_hints = WriteHints {
             parallel_packs,
             largest_pack,
             linger: Duration::from_secs(30),
             manifest_interval: Duration::from_secs(15),
         };
-        let remote: Arc<dyn Remote> = FaultyRemote::with_appetite(Arc::new(local), appetite);
+        let remote: Arc<dyn Remote> = FaultyRemote::with_write_hints(Arc::new(local), write_hints);
         let cache = BlockCache::new(Arc::clone(&remote), 1 << 20, Duration::from_secs(1));
         Outgoing::new(remote, Arc::new(cache))
     }

@@ -154,7 +154,7 @@ impl Haste {
 async fn collect(shared: Arc<Shared>, mut receiver: mpsc::UnboundedReceiver<Item>) {
     let mut haste = Haste::default();
     while let Some(first) = receiver.recv().await {
-        let closes = haste.closes(Instant::now(), shared.outgoing.appetite().linger);
+        let closes = haste.closes(Instant::now(), shared.outgoing.write_hints().linger);
         let mut bytes = first.bytes();
         let mut slices = first.inputs.len();
         let mut items = vec![first];

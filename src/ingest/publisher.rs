@@ -208,7 +208,7 @@ impl Work {
         let _ = standing.wait_for(StoreStatus::is_attached).await;
         drop(standing);
         let mut activity = self.index.activity();
-        let mut pace = Pace::new(self.remote.appetite().manifest_interval);
+        let mut pace = Pace::new(self.remote.write_hints().manifest_interval);
         let (mut round, mut wish) = (Round::All, Wish::Some);
         loop {
             let looked_at = activity.borrow_and_update().bytes;

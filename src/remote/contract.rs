@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::testing::{Fault, FaultyRemote, Operation};
 use super::*;
-use crate::model::{BLOCK_BYTES, BlockIndex};
+use bytes::Bytes;
+
+use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, LibraryId, WriterId};
 
 fn sample_bytes(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 % 251) as u8).collect()

@@ -8,11 +8,11 @@ use tokio::sync::OnceCell;
 
 use super::cipher::{LogForm, MasterKey, Wrap, log_form, open_log, seal_log};
 use super::{
-    Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Outlook, Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
+    Cipher, ForeignFiles, ForeignLayer, LibraryMark, LogLayer, LogObject, LogStore, PackLayer,
+    PackStore, Remote, RemoteError, RemoteErrorKind, SealedPack,
 };
 use crate::codec::CodecError;
-use crate::model::{ByteRange, LibraryId, PackAddress, PackRef};
+use crate::model::{LibraryId, PackAddress};
 
 /// Whether the library's mark holds the wrap that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl EncryptedRemote {
             let library = self.library.get().ok_or_else(|| {
                 RemoteError::new(
                     RemoteErrorKind::Invalid,
-                    format!("encrypt for {}", self.describe()),
+                    format!("encrypt for {}", self.inner.describe()),
                     "it holds no library yet",
                 )
             })?;
@@ -102,17 +102,13 @@ fn log_error(kind: RemoteErrorKind, object: LogObject, message: &str) -> RemoteE
 }
 
 #[async_trait::async_trait]
-impl Remote for EncryptedRemote {
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
-    fn appetite(&self) -> Appetite {
-        self.inner.appetite()
+impl PackLayer for EncryptedRemote {
+    fn inner_packs(&self) -> &dyn PackStore {
+        &*self.inner
     }
     fn cipher(&self) -> &Cipher {
         &self.cipher
     }
-
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         if !pack.table().is_encrypted() {
             return Err(RemoteError::new(
@@ -124,35 +120,12 @@ impl Remote for EncryptedRemote {
         self.keep_wrap().await?;
         self.inner.put(pack).await
     }
-    async fn get(
-        &self,
-        pack: &PackRef,
-        range: ByteRange,
-        urgency: Urgency,
-    ) -> Result<Bytes, RemoteError> {
-        self.inner.get(pack, range, urgency).await
-    }
-    async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
-        self.inner.size(pack).await
-    }
-    async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
-        self.inner.outlook(pack).await
-    }
-    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
-        self.inner.delete(pack).await
-    }
+}
 
-    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
-        self.inner.delete_unnamed(is_known).await
-    }
-    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
-        self.inner.foreign(place).await
-    }
-    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
-        self.inner.adopt(document).await
-    }
-    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
-        self.inner.library().await
+#[async_trait::async_trait]
+impl LogLayer for EncryptedRemote {
+    fn inner_log(&self) -> &dyn LogStore {
+        &*self.inner
     }
     async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
         self.inner.create_library(&self.mark(mark.id)).await?;
@@ -161,10 +134,6 @@ impl Remote for EncryptedRemote {
         let _ = self.kept.set(());
         Ok(())
     }
-    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
-        self.inner.update_library(mark).await
-    }
-
     async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
         self.keep_wrap().await?;
         let sealed = seal_log(&self.key, &self.wrap, object, &bytes).map_err(|_| {
@@ -175,9 +144,6 @@ impl Remote for EncryptedRemote {
             )
         })?;
         self.inner.append_log(object, sealed).await
-    }
-    async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
-        self.inner.list_log(kind, after).await
     }
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
         let bytes = self.inner.read_log(object).await?;
@@ -198,11 +164,11 @@ impl Remote for EncryptedRemote {
             LogForm::Plain => Ok(bytes),
         }
     }
-    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
-        self.inner.endorse_snapshot(snapshot).await
-    }
-    async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
-        self.inner.delete_log(object).await
+}
+
+impl ForeignLayer for EncryptedRemote {
+    fn inner_foreign(&self) -> &dyn ForeignFiles {
+        &*self.inner
     }
 }
 

@@ -1,13 +1,34 @@
 //! Files of others, in a place where a remote can read them.
 
 use super::{RemoteError, RemoteErrorKind};
-use crate::model::{TelegramAddress, Timestamp};
+use crate::model::{PackRef, TelegramAddress, Timestamp};
+
+/// Files that others put where a remote can read them. A store without such files keeps the
+/// defaults.
+#[async_trait::async_trait]
+pub trait ForeignFiles: std::fmt::Debug + Send + Sync + 'static {
+    /// Lists the files in a place (a channel, by id or `@name`).
+    ///
+    /// # Errors
+    /// [`RemoteErrorKind::Invalid`] when the store has no such places.
+    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
+        Err(no_such_places(place))
+    }
+
+    /// Makes a pack of such a file without copying its bytes, which are read once for their digests.
+    ///
+    /// # Errors
+    /// [`RemoteErrorKind::Invalid`] when the store has no such places.
+    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
+        Err(no_such_places(&document.name))
+    }
+}
 
 /// A file that somebody else put there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignDocument {
     pub address: TelegramAddress,
-    /// As it was given; may be empty.
+    /// As its sender gave it; may be empty.
     pub name: String,
     pub mime: String,
     /// The text beside it.
@@ -17,23 +38,23 @@ pub struct ForeignDocument {
     pub date: Timestamp,
 }
 
-/// What is in a place.
+/// The files in a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignDocuments {
-    /// In the order in which they came there.
+    /// In the order in which they were posted.
     pub documents: Vec<ForeignDocument>,
     pub reach: Reach,
 }
 
-/// How far the look went.
+/// How far the listing went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     Everything,
-    /// It ended where so many numbers in a row had no post: later ones are not known.
+    /// It ended after this many message numbers in a row without a post: later ones are not known.
     UpToAGap(u32),
 }
 
-pub fn no_such_places(name: &str) -> RemoteError {
+fn no_such_places(name: &str) -> RemoteError {
     RemoteError::new(
         RemoteErrorKind::Invalid,
         format!("take over {name}"),

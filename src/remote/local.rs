@@ -12,8 +12,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Appetite, Cipher, IsKnown, LibraryMark, LogKind, LogObject, Remote, RemoteError,
-    RemoteErrorKind, Removal, SealedPack, Urgency,
+    Cipher, ForeignFiles, IsKnown, LibraryMark, Locality, LogKind, LogObject, LogStore, PackStore,
+    RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency, WriteHints,
 };
 use crate::codec::{self, CodecError, Kind, Record};
 use crate::disk::{self, DirectoryLock, LockError};
@@ -188,13 +188,13 @@ fn parse_log_name(kind: LogKind, name: &str) -> Option<LogObject> {
 }
 
 #[async_trait::async_trait]
-impl Remote for LocalRemote {
-    fn describe(&self) -> String {
-        format!("local:{}", self.root.display())
+impl PackStore for LocalRemote {
+    fn locality(&self) -> Locality {
+        Locality::Near
     }
 
-    fn appetite(&self) -> Appetite {
-        Appetite {
+    fn write_hints(&self) -> WriteHints {
+        WriteHints {
             parallel_packs: 2,
             largest_pack: 0,
             linger: LINGER,
@@ -262,6 +262,15 @@ impl Remote for LocalRemote {
     async fn delete_unnamed(&self, _is_known: &IsKnown) -> Result<u64, RemoteError> {
         // Nothing notes what is on its way to a directory; verify counts what nobody names.
         Ok(0)
+    }
+}
+
+impl ForeignFiles for LocalRemote {}
+
+#[async_trait::async_trait]
+impl LogStore for LocalRemote {
+    fn describe(&self) -> String {
+        format!("local:{}", self.root.display())
     }
 
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {

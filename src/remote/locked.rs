@@ -11,10 +11,10 @@ use super::cipher::KdfCost;
 use super::retry::Deadline;
 use super::unlock::open_kept;
 use super::{
-    Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Outlook, Passphrases, Remote, RemoteError, Removal, SealedPack, Unlocked, Urgency, unlock,
+    Cipher, ForeignFiles, ForeignLayer, LogLayer, LogStore, PackLayer, PackStore, Passphrases,
+    Remote, RemoteError, Underlying, Unlocked, unlock,
 };
-use crate::model::{ByteRange, KeyStore, PackAddress, PackRef};
+use crate::model::KeyStore;
 
 /// Each call first opens the library's key, until one has succeeded; until then it answers what
 /// that says.
@@ -129,8 +129,14 @@ impl LockedRemote {
         }
     }
 
-    async fn remote(&self) -> Result<&Arc<dyn Remote>, RemoteError> {
-        Ok(&self.unlocked().await?.remote)
+    /// Returns one side of the remote, which is opened first where that has not succeeded yet.
+    fn opened<S: ?Sized + Sync>(&self, side: fn(&dyn Remote) -> &S) -> Underlying<'_, S> {
+        match self.unlocked.get() {
+            Some(unlocked) => Underlying::Ready(side(&*unlocked.remote)),
+            None => Underlying::Opening(Box::pin(async move {
+                Ok(side(&*self.unlocked().await?.remote))
+            })),
+        }
     }
 
     /// As [`Unlocked::settle`].
@@ -142,13 +148,12 @@ impl LockedRemote {
     }
 }
 
-#[async_trait::async_trait]
-impl Remote for LockedRemote {
-    fn describe(&self) -> String {
-        self.inner.describe()
+impl PackLayer for LockedRemote {
+    fn inner_packs(&self) -> &dyn PackStore {
+        &*self.inner
     }
-    fn appetite(&self) -> Appetite {
-        self.inner.appetite()
+    fn open_packs(&self) -> Underlying<'_, dyn PackStore> {
+        self.opened(|remote| remote)
     }
     /// Before the first answer only what is cached can be opened, with the key that was kept. What is
     /// sealed then with another key, or plainly, does not come back from the remote as it should.
@@ -158,58 +163,22 @@ impl Remote for LockedRemote {
             None => self.kept.get().unwrap_or(&Cipher::Plain),
         }
     }
+}
 
-    async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
-        self.remote().await?.put(pack).await
+impl LogLayer for LockedRemote {
+    fn inner_log(&self) -> &dyn LogStore {
+        &*self.inner
     }
-    async fn get(
-        &self,
-        pack: &PackRef,
-        range: ByteRange,
-        urgency: Urgency,
-    ) -> Result<Bytes, RemoteError> {
-        self.remote().await?.get(pack, range, urgency).await
+    fn open_log(&self) -> Underlying<'_, dyn LogStore> {
+        self.opened(|remote| remote)
     }
-    async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
-        self.remote().await?.size(pack).await
+}
+
+impl ForeignLayer for LockedRemote {
+    fn inner_foreign(&self) -> &dyn ForeignFiles {
+        &*self.inner
     }
-    async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
-        self.remote().await?.outlook(pack).await
-    }
-    async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
-        self.remote().await?.delete(pack).await
-    }
-    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
-        self.remote().await?.delete_unnamed(is_known).await
-    }
-    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
-        self.remote().await?.foreign(place).await
-    }
-    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
-        self.remote().await?.adopt(document).await
-    }
-    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
-        self.remote().await?.library().await
-    }
-    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
-        self.remote().await?.create_library(mark).await
-    }
-    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
-        self.remote().await?.update_library(mark).await
-    }
-    async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
-        self.remote().await?.append_log(object, bytes).await
-    }
-    async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
-        self.remote().await?.list_log(kind, after).await
-    }
-    async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
-        self.remote().await?.read_log(object).await
-    }
-    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
-        self.remote().await?.endorse_snapshot(snapshot).await
-    }
-    async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
-        self.remote().await?.delete_log(object).await
+    fn open_foreign(&self) -> Underlying<'_, dyn ForeignFiles> {
+        self.opened(|remote| remote)
     }
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use super::{
-    Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Outlook, Remote, RemoteError, Removal, SealedPack, Urgency,
+    ForeignFiles, ForeignLayer, IsKnown, Locality, LogLayer, LogStore, Outlook, PackLayer,
+    PackStore, Remote, RemoteError, Removal, Urgency,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
@@ -17,6 +17,13 @@ use crate::model::{ByteRange, PackAddress, PackRef};
 pub enum LogPlace {
     Old,
     New,
+}
+
+/// Whether a pack of a moving library has not been moved yet: only the old store gives out
+/// [`PackAddress::Local`].
+#[must_use]
+pub fn is_in_old_store(pack: &PackRef) -> bool {
+    pack.address == PackAddress::Local
 }
 
 #[derive(Debug)]
@@ -55,37 +62,22 @@ impl MovingRemote {
         &self.new
     }
 
-    fn of_log(&self) -> &Arc<dyn Remote> {
-        match self.log_place() {
-            LogPlace::Old => &self.old,
-            LogPlace::New => &self.new,
-        }
-    }
-
     fn of_pack(&self, pack: &PackRef) -> &Arc<dyn Remote> {
-        match pack.address {
-            PackAddress::Local => &self.old,
-            PackAddress::Telegram(_) | PackAddress::Adopted(_) => &self.new,
+        match is_in_old_store(pack) {
+            true => &self.old,
+            false => &self.new,
         }
     }
 }
 
 #[async_trait::async_trait]
-impl Remote for MovingRemote {
-    /// The place of the log: it makes a store the library's.
-    fn describe(&self) -> String {
-        self.of_log().describe()
+impl PackLayer for MovingRemote {
+    /// The cipher is of neither store: encryption stands above both.
+    fn inner_packs(&self) -> &dyn PackStore {
+        &*self.new
     }
-    fn appetite(&self) -> Appetite {
-        self.new.appetite()
-    }
-    /// Of neither: what encrypts stands above.
-    fn cipher(&self) -> &Cipher {
-        self.new.cipher()
-    }
-
-    async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
-        self.new.put(pack).await
+    fn locality_of(&self, pack: &PackRef) -> Locality {
+        self.of_pack(pack).locality_of(pack)
     }
     async fn get(
         &self,
@@ -107,36 +99,20 @@ impl Remote for MovingRemote {
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
         Ok(self.old.delete_unnamed(is_known).await? + self.new.delete_unnamed(is_known).await?)
     }
+}
 
-    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
-        self.new.foreign(place).await
+impl LogLayer for MovingRemote {
+    /// The store that has the log is the library's, also by name.
+    fn inner_log(&self) -> &dyn LogStore {
+        match self.log_place() {
+            LogPlace::Old => &*self.old,
+            LogPlace::New => &*self.new,
+        }
     }
-    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
-        self.new.adopt(document).await
-    }
+}
 
-    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
-        self.of_log().library().await
-    }
-    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
-        self.of_log().create_library(mark).await
-    }
-    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
-        self.of_log().update_library(mark).await
-    }
-    async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
-        self.of_log().append_log(object, bytes).await
-    }
-    async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
-        self.of_log().list_log(kind, after).await
-    }
-    async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
-        self.of_log().read_log(object).await
-    }
-    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
-        self.of_log().endorse_snapshot(snapshot).await
-    }
-    async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
-        self.of_log().delete_log(object).await
+impl ForeignLayer for MovingRemote {
+    fn inner_foreign(&self) -> &dyn ForeignFiles {
+        &*self.new
     }
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Outlook, Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
+    ForeignFiles, ForeignLayer, LibraryMark, Locality, LogKind, LogLayer, LogObject, LogStore,
+    PackLayer, PackStore, Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
+    WriteHints,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 use crate::sync::MutexExt as _;
@@ -54,21 +55,24 @@ pub struct FaultyRemote {
     puts: AtomicU64,
     lists: Mutex<Vec<(LogKind, u64)>>,
     healed: tokio::sync::Notify,
-    appetite: Appetite,
+    write_hints: WriteHints,
+    /// Replaces the inner remote's.
+    locality: Mutex<Option<Locality>>,
 }
 
 impl FaultyRemote {
     #[must_use]
     pub fn new(inner: Arc<dyn Remote>) -> Arc<Self> {
-        let appetite = inner.appetite();
-        Self::with_appetite(inner, appetite)
+        let hints = inner.write_hints();
+        Self::with_write_hints(inner, hints)
     }
 
     /// One that likes to be written to as a test wants it.
     #[must_use]
-    pub fn with_appetite(inner: Arc<dyn Remote>, appetite: Appetite) -> Arc<Self> {
+    pub fn with_write_hints(inner: Arc<dyn Remote>, write_hints: WriteHints) -> Arc<Self> {
         Arc::new(Self {
-            appetite,
+            write_hints,
+            locality: Mutex::default(),
             inner,
             faults: Mutex::new(VecDeque::new()),
             calls: AtomicU64::new(0),
@@ -76,6 +80,10 @@ impl FaultyRemote {
             lists: Mutex::default(),
             healed: tokio::sync::Notify::new(),
         })
+    }
+    /// From now on the remote claims to be there.
+    pub fn set_locality(&self, locality: Locality) {
+        *self.locality.acquire() = Some(locality);
     }
     /// The next `times` calls of `operation` meet `fault`.
     pub fn inject(&self, operation: Operation, fault: &Fault, times: usize) {
@@ -155,15 +163,20 @@ fn same<T>(value: T) -> T {
 }
 
 #[async_trait::async_trait]
-impl Remote for FaultyRemote {
-    fn describe(&self) -> String {
-        self.inner.describe()
+impl PackLayer for FaultyRemote {
+    fn inner_packs(&self) -> &dyn PackStore {
+        &*self.inner
     }
-    fn appetite(&self) -> Appetite {
-        self.appetite
+    fn locality(&self) -> Locality {
+        self.locality.acquire().unwrap_or(self.inner.locality())
     }
-    fn cipher(&self) -> &Cipher {
-        self.inner.cipher()
+    fn locality_of(&self, pack: &PackRef) -> Locality {
+        self.locality
+            .acquire()
+            .unwrap_or(self.inner.locality_of(pack))
+    }
+    fn write_hints(&self) -> WriteHints {
+        self.write_hints
     }
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         self.puts.fetch_add(1, Ordering::Relaxed);
@@ -178,25 +191,17 @@ impl Remote for FaultyRemote {
         self.meet(Operation::Get, self.inner.get(pack, range, urgency), flip)
             .await
     }
-    async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
-        self.inner.size(pack).await
-    }
-    async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
-        self.inner.outlook(pack).await
-    }
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         let deleting = self.inner.delete(pack);
         self.meet(Operation::Delete, deleting, |_| Removal::Left)
             .await
     }
-    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
-        self.inner.delete_unnamed(is_known).await
-    }
-    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
-        self.inner.foreign(place).await
-    }
-    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
-        self.inner.adopt(document).await
+}
+
+#[async_trait::async_trait]
+impl LogLayer for FaultyRemote {
+    fn inner_log(&self) -> &dyn LogStore {
+        &*self.inner
     }
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.meet(Operation::ReadLog, self.inner.library(), same)
@@ -226,10 +231,10 @@ impl Remote for FaultyRemote {
         self.meet(Operation::ReadLog, self.inner.read_log(object), flip)
             .await
     }
-    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
-        self.inner.endorse_snapshot(snapshot).await
-    }
-    async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
-        self.inner.delete_log(object).await
+}
+
+impl ForeignLayer for FaultyRemote {
+    fn inner_foreign(&self) -> &dyn ForeignFiles {
+        &*self.inner
     }
 }

@@ -17,13 +17,12 @@ use crate::index::{Index, IndexError};
 use crate::ingest::publisher::{PublishError, decode_all, encode_snapshot};
 use crate::ingest::slices_digest;
 use crate::model::{
-    Blob, BlockIndex, EntryId, EntryKind, ErrorKind, FsError, PackAddress, PackId, PackRef,
-    WriterId,
+    Blob, BlockIndex, EntryId, EntryKind, ErrorKind, FsError, PackId, PackRef, WriterId,
 };
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{
     LibraryMark, LogKind, MovingRemote, PackInput, Remote, RemoteError, RemoteErrorKind,
-    SealedPack, fetch_block, fetch_table, store_pack,
+    SealedPack, fetch_block, fetch_table, is_in_old_store, store_pack,
 };
 use crate::tree::Tree;
 
@@ -203,7 +202,10 @@ impl Mover {
             }
         }
         let dying = self.index.dying_packs(DYING_PACKS)?;
-        moved.dying = dying.iter().filter(|dying| is_old(&dying.pack)).count() as u64;
+        moved.dying = dying
+            .iter()
+            .filter(|dying| is_in_old_store(&dying.pack))
+            .count() as u64;
         Ok(moved)
     }
 
@@ -220,7 +222,7 @@ impl Mover {
                 let EntryKind::File(content) = &entry.kind else {
                     continue;
                 };
-                for pack in content.packs().into_iter().filter(is_old) {
+                for pack in content.packs().into_iter().filter(is_in_old_store) {
                     let stay = found.entry(pack.id).or_insert_with(|| Stay {
                         pack,
                         owners: Vec::new(),
@@ -318,8 +320,4 @@ fn rename_in(blob: &mut Blob, old: &PackRef, new: &PackRef) -> bool {
         blob.digest = Some(slices_digest(&blob.slices));
     }
     is_named
-}
-
-fn is_old(pack: &PackRef) -> bool {
-    pack.address == PackAddress::Local
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tgfs::remote::testing::{Distance, Fault, Operation};
-use tgfs::remote::{Appetite, RemoteErrorKind};
+use tgfs::remote::{RemoteErrorKind, WriteHints};
 use tgfs::vfs::{Access, Existing, SetIdBits};
 
 use crate::house::{ALWAYS, House, USER, path};
@@ -14,13 +14,13 @@ use crate::material::{need, noise};
 const MIB: usize = 1 << 20;
 const MB: u64 = 1_000_000;
 
-/// A channel with some bots, as `remote::Appetite` describes one.
+/// A channel with some bots, as `remote::WriteHints` describes one.
 fn channel(bots: usize) -> LibrarySettings {
     LibrarySettings {
         pack_bytes: 64 << 20,
         read_deadline: Duration::from_secs(30),
         cache_bytes: 256 << 20,
-        appetite: Appetite {
+        write_hints: WriteHints {
             parallel_packs: 2 * bots,
             largest_pack: 512 << 20,
             linger: Duration::from_secs(30),
@@ -124,7 +124,7 @@ fn many_middling_files_fill_grown_packs_instead_of_a_message_each() {
 fn a_film_that_is_removed_under_way_starts_no_more_packs() {
     let mut settings = channel(1);
     settings.pack_bytes = 4 << 20;
-    settings.appetite.largest_pack = 0;
+    settings.write_hints.largest_pack = 0;
     let house = House::with_leaping_clock(settings);
     house.write("film.bin", &noise(80 * MIB, 1)).unwrap();
     house.until_leaping("some packs are sent", Duration::from_secs(60), || {
@@ -243,8 +243,8 @@ fn a_cold_film_is_read_ahead_and_a_scan_of_heads_is_not() {
 fn a_player_that_asks_for_one_segment_after_the_other_finds_the_next_ones_there() {
     need("ffmpeg", "ffmpeg");
     let mut settings = channel(8);
-    settings.appetite.linger = Duration::from_millis(100);
-    settings.appetite.manifest_interval = Duration::from_millis(100);
+    settings.write_hints.linger = Duration::from_millis(100);
+    settings.write_hints.manifest_interval = Duration::from_millis(100);
     let mut house = House::with(settings);
     house.stored("film.mkv", &long_film());
     house.settled();

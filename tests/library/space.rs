@@ -17,7 +17,7 @@ fn small(spool_bytes: u64) -> House {
         pack_bytes: 256 << 10,
         ..LibrarySettings::default()
     };
-    settings.appetite.linger = Duration::from_millis(20);
+    settings.write_hints.linger = Duration::from_millis(20);
     House::with(settings)
 }
 

@@ -16,7 +16,7 @@ use tgfs::process::Launcher;
 use tgfs::read::{AheadLimits, Reader};
 use tgfs::remote::retry::Deadline;
 use tgfs::remote::testing::{Distance, DistantRemote, FaultyRemote, Traffic};
-use tgfs::remote::{Appetite, KdfCost, LocalRemote, Passphrases, Remote, unlock};
+use tgfs::remote::{KdfCost, LocalRemote, Passphrases, Remote, WriteHints, unlock};
 use tgfs::spool::{Spool, SpoolConfig};
 use tgfs::tree::Tree;
 use tgfs::upkeep::fill::{Claim, Patience, attach};
@@ -32,7 +32,7 @@ pub struct LibrarySettings {
     pub read_deadline: Duration,
     /// Of the remote's answers at start.
     pub attach_deadline: Duration,
-    pub appetite: Appetite,
+    pub write_hints: WriteHints,
     /// Puts the store as far away.
     pub distance: Option<Distance>,
     pub cache_bytes: u64,
@@ -54,7 +54,7 @@ impl Default for LibrarySettings {
             pack_bytes: 1024 * 1024,
             read_deadline: Duration::from_secs(5),
             attach_deadline: Duration::from_secs(30),
-            appetite: Appetite {
+            write_hints: WriteHints {
                 parallel_packs: 2,
                 largest_pack: 0,
                 linger: Duration::from_millis(200),
@@ -109,10 +109,10 @@ impl Library {
         let index = Arc::new(index);
         let local = LocalRemote::open(&root.join("store")).unwrap();
         let local: Arc<dyn Remote> = Arc::new(local);
-        let faulty = FaultyRemote::with_appetite(local, with.appetite);
+        let faulty = FaultyRemote::with_write_hints(local, with.write_hints);
         let distant = with
             .distance
-            .map(|distance| DistantRemote::new(faulty.clone(), distance, with.appetite));
+            .map(|distance| DistantRemote::new(faulty.clone(), distance, with.write_hints));
         let remote: Arc<dyn Remote> = match &distant {
             Some(distant) => distant.clone(),
             None => faulty.clone(),

@@ -2,7 +2,7 @@ use super::*;
 use crate::model::{PackAddress, PackSlice};
 use crate::remote::testing::{Distance, DistantRemote, Fault, FaultyRemote, Operation, Traffic};
 use crate::remote::{
-    Appetite, Cipher, LocalRemote, PackInput, Remote, RemoteErrorKind, SealedPack, store_pack,
+    Cipher, LocalRemote, PackInput, PackStore as _, Remote, RemoteErrorKind, SealedPack, store_pack,
 };
 use crate::spool::SpoolConfig;
 
@@ -45,8 +45,8 @@ impl Film {
             bots: 8,
             bot_bytes_per_second: u64::MAX,
         };
-        let appetite: Appetite = faulty.appetite();
-        let distant = DistantRemote::new(faulty.clone(), distance, appetite);
+        let write_hints = faulty.write_hints();
+        let distant = DistantRemote::new(faulty.clone(), distance, write_hints);
         let mut slices = Vec::new();
         let mut at = 0;
         let inner: Arc<dyn Remote> = faulty.clone();

@@ -1,11 +1,12 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::model::{BLOCK_BYTES, BlockIndex, WriterId};
+use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, PackRef, WriterId};
 use crate::remote::retry::Deadline;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
 use crate::remote::{
-    KdfCost, LocalRemote, PackInput, Passphrases, fetch_block, fetch_table, store_pack, unlock,
+    KdfCost, LocalRemote, LogKind, PackInput, Passphrases, fetch_block, fetch_table, store_pack,
+    unlock,
 };
 
 const BLOCK: usize = BLOCK_BYTES as usize;

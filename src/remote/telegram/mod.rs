@@ -26,8 +26,9 @@ use super::telegram::packs::locations::Locations;
 use super::telegram::packs::pending_posts::Dispatches;
 use super::telegram::packs::upload::{Desks, PACKS_A_BOT};
 use super::{
-    Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Outlook, Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
+    Cipher, ForeignDocument, ForeignDocuments, ForeignFiles, IsKnown, LibraryMark, Locality,
+    LogKind, LogObject, LogStore, Outlook, PackStore, RemoteError, RemoteErrorKind, Removal,
+    SealedPack, Urgency, WriteHints,
 };
 use crate::model::{
     ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress, Timestamp,
@@ -251,13 +252,13 @@ fn address(pack: &PackRef) -> Result<TelegramAddress, RemoteError> {
 }
 
 #[async_trait::async_trait]
-impl Remote for TelegramRemote {
-    fn describe(&self) -> String {
-        "telegram".to_owned()
+impl PackStore for TelegramRemote {
+    fn locality(&self) -> Locality {
+        Locality::Far
     }
 
-    fn appetite(&self) -> Appetite {
-        Appetite {
+    fn write_hints(&self) -> WriteHints {
+        WriteHints {
             parallel_packs: self.0.settings.bots.len() * PACKS_A_BOT,
             largest_pack: LARGEST_PACK,
             linger: LINGER,
@@ -306,7 +307,7 @@ impl Remote for TelegramRemote {
 
     async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
         match pack.address {
-            PackAddress::Adopted(adopted) => Ok(self.0.outlook_of_foreign(adopted.document)),
+            PackAddress::Adopted(adopted) => Ok(self.0.known_outlook(adopted.document)),
             _ => self.0.outlook_of(address(pack)?).await,
         }
     }
@@ -334,12 +335,22 @@ impl Remote for TelegramRemote {
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
         self.0.delete_unnamed(is_known).await
     }
+}
 
+#[async_trait::async_trait]
+impl ForeignFiles for TelegramRemote {
     async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
         self.0.foreign(place).await
     }
     async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
         self.0.adopt(document).await
+    }
+}
+
+#[async_trait::async_trait]
+impl LogStore for TelegramRemote {
+    fn describe(&self) -> String {
+        "telegram".to_owned()
     }
 
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {

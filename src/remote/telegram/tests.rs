@@ -11,7 +11,7 @@ use super::*;
 use crate::model::BlockIndex;
 use crate::remote::contract::{BLOCK, contract, sealed};
 use crate::remote::testing::MemoryKeys;
-use crate::remote::{fetch_block, fetch_table, store_pack};
+use crate::remote::{Remote, fetch_block, fetch_table, store_pack};
 
 struct Bench {
     sim: Sim,

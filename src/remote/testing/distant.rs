@@ -10,22 +10,14 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::super::{
-    Appetite, Cipher, ForeignDocument, ForeignDocuments, IsKnown, LibraryMark, LogKind, LogObject,
-    Outlook, Remote, RemoteError, Removal, SealedPack, Urgency,
+    ForeignFiles, ForeignLayer, Locality, LogKind, LogLayer, LogObject, LogStore, PackLayer,
+    PackStore, Remote, RemoteError, Removal, SealedPack, Urgency, WriteHints,
 };
-use crate::model::{ByteRange, PackAddress, PackRef, TelegramAddress};
+use crate::model::{ByteRange, PackAddress, PackRef};
 use crate::sync::MutexExt as _;
 
 /// Calls under way on one lane: while one answer comes, the next is asked for.
 const LANE_CALLS: usize = 2;
-
-/// Of each pack: what is below this goes by the pack's id.
-const FAR: TelegramAddress = TelegramAddress {
-    channel: 1,
-    message: 1,
-    document: 1,
-    dc: 1,
-};
 
 /// How far away and how wide a remote is.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +52,7 @@ pub struct Traffic {
 pub struct DistantRemote {
     inner: Arc<dyn Remote>,
     distance: Distance,
-    appetite: Appetite,
+    write_hints: WriteHints,
     bots: Semaphore,
     /// Calls under way on the lanes that nobody waits for.
     room: Semaphore,
@@ -72,11 +64,11 @@ pub struct DistantRemote {
 
 impl DistantRemote {
     #[must_use]
-    pub fn new(inner: Arc<dyn Remote>, distance: Distance, appetite: Appetite) -> Arc<Self> {
+    pub fn new(inner: Arc<dyn Remote>, distance: Distance, write_hints: WriteHints) -> Arc<Self> {
         Arc::new(Self {
             inner,
             distance,
-            appetite,
+            write_hints,
             bots: Semaphore::new(distance.bots.max(1)),
             room: Semaphore::new(distance.lanes.max(1) * LANE_CALLS),
             lanes: Mutex::new(vec![Instant::now(); distance.lanes.max(1)]),
@@ -115,15 +107,18 @@ fn taking(bytes: u64, bytes_per_second: u64) -> Duration {
 }
 
 #[async_trait::async_trait]
-impl Remote for DistantRemote {
-    fn describe(&self) -> String {
-        self.inner.describe()
+impl PackLayer for DistantRemote {
+    fn inner_packs(&self) -> &dyn PackStore {
+        &*self.inner
     }
-    fn appetite(&self) -> Appetite {
-        self.appetite
+    fn locality(&self) -> Locality {
+        Locality::Far
     }
-    fn cipher(&self) -> &Cipher {
-        self.inner.cipher()
+    fn locality_of(&self, _pack: &PackRef) -> Locality {
+        Locality::Far
+    }
+    fn write_hints(&self) -> WriteHints {
+        self.write_hints
     }
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         let given = self.given.fetch_add(1, Ordering::Relaxed) + 1;
@@ -140,8 +135,7 @@ impl Remote for DistantRemote {
         let put = self.inner.put(pack).await;
         drop(bot);
         self.given.fetch_sub(1, Ordering::Relaxed);
-        // What is far away is cached, and told from a local store by its address.
-        put.map(|_| PackAddress::Telegram(FAR))
+        put
     }
     async fn get(
         &self,
@@ -172,30 +166,16 @@ impl Remote for DistantRemote {
         tokio::time::sleep(self.distance.latency).await;
         self.inner.size(pack).await
     }
-    async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
-        self.inner.outlook(pack).await
-    }
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         tokio::time::sleep(self.distance.latency).await;
         self.inner.delete(pack).await
     }
-    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
-        self.inner.delete_unnamed(is_known).await
-    }
-    async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
-        self.inner.foreign(place).await
-    }
-    async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
-        self.inner.adopt(document).await
-    }
-    async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
-        self.inner.library().await
-    }
-    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
-        self.inner.create_library(mark).await
-    }
-    async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
-        self.inner.update_library(mark).await
+}
+
+#[async_trait::async_trait]
+impl LogLayer for DistantRemote {
+    fn inner_log(&self) -> &dyn LogStore {
+        &*self.inner
     }
     async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
         self.count().posts += 1;
@@ -210,10 +190,10 @@ impl Remote for DistantRemote {
         tokio::time::sleep(self.distance.latency).await;
         self.inner.read_log(object).await
     }
-    async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
-        self.inner.endorse_snapshot(snapshot).await
-    }
-    async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
-        self.inner.delete_log(object).await
+}
+
+impl ForeignLayer for DistantRemote {
+    fn inner_foreign(&self) -> &dyn ForeignFiles {
+        &*self.inner
     }
 }

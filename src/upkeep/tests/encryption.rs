@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::remote::retry::Deadline;
-use crate::remote::{KdfCost, Passphrases, RemoteError, unlock};
+use crate::remote::{KdfCost, LogStore as _, Passphrases, RemoteError, unlock};
 
 async fn unlocked(store: &Path, passphrase: Option<&str>) -> Result<Arc<dyn Remote>, RemoteError> {
     let (_, inner) = open_store(store);

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::remote::{
-    Appetite, Cipher, IsKnown, LibraryMark, LogPlace, MovingRemote, RemoteError, Removal, Urgency,
+    ForeignFiles, ForeignLayer, LibraryMark, LogLayer, LogPlace, LogStore, MovingRemote, PackLayer,
+    PackStore, RemoteError, Removal, Urgency,
 };
 use crate::tree::Tree;
 use crate::upkeep::moving::{Moved, Mover, move_log};
@@ -49,18 +50,9 @@ enum Kind {
 }
 
 #[async_trait::async_trait]
-impl Remote for Place {
-    fn describe(&self) -> String {
-        match self.kind {
-            Kind::Directory => self.inner.describe(),
-            Kind::Channel => "telegram".into(),
-        }
-    }
-    fn appetite(&self) -> Appetite {
-        self.inner.appetite()
-    }
-    fn cipher(&self) -> &Cipher {
-        self.inner.cipher()
+impl PackLayer for Place {
+    fn inner_packs(&self) -> &dyn PackStore {
+        &self.inner
     }
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         self.life.spend()?;
@@ -92,8 +84,18 @@ impl Remote for Place {
         self.life.spend()?;
         self.inner.delete(pack).await
     }
-    async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
-        self.inner.delete_unnamed(is_known).await
+}
+
+#[async_trait::async_trait]
+impl LogLayer for Place {
+    fn inner_log(&self) -> &dyn LogStore {
+        &self.inner
+    }
+    fn describe(&self) -> String {
+        match self.kind {
+            Kind::Directory => self.inner.describe(),
+            Kind::Channel => "telegram".into(),
+        }
     }
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.life.spend()?;
@@ -126,6 +128,12 @@ impl Remote for Place {
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
         self.life.spend()?;
         self.inner.delete_log(object).await
+    }
+}
+
+impl ForeignLayer for Place {
+    fn inner_foreign(&self) -> &dyn ForeignFiles {
+        &self.inner
     }
 }
 

@@ -361,11 +361,11 @@ impl Shared {
         if self.newest(post.channel) == 0 {
             self.upper_end(post.channel).await?;
         }
-        Ok(self.outlook_of_foreign(post))
+        Ok(self.known_outlook(post))
     }
 
     /// The same where we cannot post, as far as is known.
-    pub fn outlook_of_foreign(&self, post: TelegramAddress) -> Outlook {
+    pub fn known_outlook(&self, post: TelegramAddress) -> Outlook {
         let behind = self.newest(post.channel).saturating_sub(post.message);
         match behind >= VISIBLE_POSTS - EDGE_POSTS {
             true => Outlook::Fading,
