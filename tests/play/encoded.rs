@@ -1,4 +1,4 @@
-//! Across parts that were encoded again, players must play as if nothing was.
+//! Playback across re-encoded parts: players must show no gap and no error.
 
 use std::process::Stdio;
 
@@ -7,7 +7,7 @@ use crate::film::prepared;
 use crate::material::need;
 use crate::vlc;
 
-/// What VLC's decoder complains of while it plays the whole, in real time.
+/// Returns the complaints of VLC's decoder while it plays the whole film in real time.
 fn complaints(url: &str) -> Vec<String> {
     need("cvlc", "vlc-bin vlc-plugin-base");
     let home = tempfile::tempdir().unwrap();
@@ -21,7 +21,7 @@ fn complaints(url: &str) -> Vec<String> {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("using video decoder module"), "{said}");
-    // It says so of the first picture too.
+    // VLC reports this for the first picture as well.
     let is_usual = |line: &str| line.contains("Reinit context");
     let is_complaint = |line: &&str| {
         !is_usual(line)

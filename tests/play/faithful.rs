@@ -1,5 +1,5 @@
-//! What HLS gives of a film against the film itself: the same pictures and sound, at the same times, and
-//! the file byte for byte. All of it over HTTP.
+//! Comparison of a film with its HLS views: the same pictures and sound at the same times, and
+//! the file byte for byte, all over HTTP.
 
 use std::process::{Command, Stdio};
 
@@ -9,19 +9,19 @@ use crate::client;
 use crate::daemon::Daemon;
 use crate::film_on_air::Film;
 
-/// Seconds of one AAC frame at 48 kHz, and a millisecond that containers round to.
+/// Length of one AAC frame at 48 kHz plus the millisecond to which containers round, in seconds.
 const SOUND_FRAME: f64 = 1024.0 / 48_000.0 + 0.001;
-/// Seconds by which a picture may be shown early or late: containers round to a millisecond.
+/// Tolerance for the time of a picture, in seconds: containers round to a millisecond.
 const ROUNDED: f64 = 0.0015;
 
-/// How a stream of the source comes in HLS.
+/// Form of a source stream in HLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Comes {
-    /// Its packets are the same.
+    /// Packets are unchanged.
     Copied,
-    /// Its packets have no headers of their own any more; what is decoded is the same.
+    /// Packets lose their own headers; the decoded content is the same.
     Unpacked,
-    /// As AAC.
+    /// Encoded as AAC.
     Encoded,
 }
 
@@ -31,16 +31,16 @@ enum From {
     Hls,
 }
 
-/// A stream of the source and the playlist that has it.
+/// Source stream and the playlist that contains it.
 struct Track {
     stream: u64,
     comes: Comes,
     playlist: String,
-    /// The stream's number there.
+    /// Number of the stream in that playlist.
     place: u64,
 }
 
-/// All that is wrong, in words.
+/// Differences found, one sentence each.
 pub fn problems(daemon: &Daemon, film: &Film) -> Vec<String> {
     let mut problems = Vec::new();
     let mut expect = |holds: bool, what: String| {
@@ -113,7 +113,7 @@ pub fn problems(daemon: &Daemon, film: &Film) -> Vec<String> {
             format!("stream {} has no frames", track.stream),
         );
         let equal = was.iter().zip(is).take_while(|(was, is)| was == is).count();
-        // Packets of H.264 look otherwise in MP4, and damaged ones cannot be compared when decoded.
+        // H.264 packets differ in MP4, and damaged ones cannot be compared after decoding.
         let is_same = match film.is_damaged && film.has_headers() {
             true => was.len() == is.len(),
             false => was == is,
@@ -131,12 +131,12 @@ pub fn problems(daemon: &Daemon, film: &Film) -> Vec<String> {
     problems
 }
 
-/// The tracks that docs/MEDIA.md promises for this source, in order.
+/// Returns the tracks that docs/MEDIA.md promises for this source, in order.
 fn tracks(film: &Film) -> Vec<Track> {
     let source = film.source.to_str().unwrap();
     let said = ffprobe(&["-show_streams", "-show_programs", "-of", "json", source]);
     let said: Value = serde_json::from_str(&said).unwrap();
-    // Of a multiplex only the programme that is shown.
+    // A multiplex contributes only the program that is served.
     let program = &said["programs"][0]["streams"];
     let streams = match program.as_array().filter(|streams| !streams.is_empty()) {
         Some(streams) => streams,
@@ -185,7 +185,7 @@ fn tracks(film: &Film) -> Vec<Track> {
     tracks
 }
 
-/// Pictures and sound in the segments of a film that is a transport stream. Renditions beside them are in
+/// Compares pictures and sound in the segments of a transport stream. Its renditions are covered by
 /// `tests/media/in_place.rs`.
 fn inside(film: &Film, streams: &[Value]) -> Vec<Track> {
     let is_track =
@@ -212,7 +212,7 @@ fn is_picture(track: &Track) -> bool {
     track.playlist.ends_with("/video.m3u8") && track.place == 0
 }
 
-/// Stream and time of each packet.
+/// Returns stream and time of each packet.
 fn times(input: &str) -> Vec<(u64, f64)> {
     let text = ffprobe(&[
         "-show_entries",
@@ -245,14 +245,14 @@ fn ffprobe(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Digests of each track, from the source or from the playlists: of decoded pictures, and of packets.
+/// Returns digests of each track, of decoded pictures and of packets, from the source or the playlists.
 fn digests(film: &Film, from: From, tracks: &[&Track]) -> Vec<Vec<String>> {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin"]);
     for track in tracks {
-        // Silence that an encoder put in front is counted too.
+        // The encoder's priming silence is counted too.
         command.args(["-flags2", "+skip_manual"]);
-        // Pictures that an edit list hides are served all the same.
+        // Pictures hidden by an edit list are served as well.
         let is_mp4 = [".mp4", ".mov"].iter().any(|end| film.name.ends_with(end));
         if from == From::Source && is_mp4 && is_picture(track) {
             command.args(["-ignore_editlist", "1"]);
@@ -268,7 +268,7 @@ fn digests(film: &Film, from: From, tracks: &[&Track]) -> Vec<Vec<String>> {
             From::Hls => track.place,
         };
         command.args(["-map", &format!("{number}:{stream}")]);
-        // A decoder makes up for damage each time in another way.
+        // Decoders conceal damage differently each time.
         let is_decoded = is_picture(track) && !film.is_damaged;
         if track.comes == Comes::Copied && !is_decoded {
             command.args([&format!("-c:{number}"), "copy"]);

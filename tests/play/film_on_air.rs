@@ -1,4 +1,4 @@
-//! A film in a running daemon: its addresses, and what is known of it.
+//! A film in a running daemon, with its addresses and properties.
 
 use std::path::{Path, PathBuf};
 
@@ -10,34 +10,34 @@ use crate::sources::{Says, Source};
 
 pub struct Film {
     pub name: String,
-    /// The file that was given to the daemon.
+    /// File that was copied into the daemon.
     pub source: PathBuf,
-    /// Where programs may leave what they keep.
+    /// Scratch directory for programs.
     pub place: PathBuf,
     pub has_views: bool,
-    /// Why it has no views, or what is missing in them.
+    /// Reason why the film has no views, or what they lack.
     pub error: Option<String>,
     pub has_picture: bool,
     pub has_sound: bool,
-    /// Whether its segments are ranges of the file, with all sound in them.
+    /// True when segments are ranges of the file and carry all audio.
     pub is_in_place: bool,
-    /// Whether decoders may complain: of damage, or of pictures that a seek leaves behind.
+    /// True when decoders may complain: about damage, or about missing references after a seek.
     pub may_complain: bool,
     pub is_damaged: bool,
-    /// From the first picture to the end.
+    /// Duration from the first picture to the end.
     pub seconds: f64,
-    /// Pictures a second.
+    /// Frame rate, in frames per second.
     pub rate: f64,
-    /// The multivariant playlist, of MP4 segments and of MPEG-TS.
+    /// Multivariant playlists, for MP4 segments and for MPEG-TS.
     pub url: String,
     pub transport: Option<String>,
     pub master: String,
-    /// The playlist of a track is `{base}/{name}.m3u8`.
+    /// Base URL: the playlist of a track is `{base}/{name}.m3u8`.
     pub base: String,
 }
 
 impl Film {
-    /// What `list` says of a film with this source.
+    /// Reads the properties of a film from `tgfs list`.
     pub fn new(daemon: &Daemon, listed: &Value, source: &Source, file: &Path) -> Self {
         let id = listed["id"].as_str().unwrap();
         let has_views = listed["has_views"] == true;
@@ -73,12 +73,12 @@ impl Film {
         }
     }
 
-    /// Whether its frames have headers that MP4 has not.
+    /// Returns true for codecs whose frames carry headers that MP4 drops.
     pub fn has_headers(&self) -> bool {
         self.name.ends_with("ts")
     }
 
-    /// Where to seek to, in the second of two segments.
+    /// Seek target in seconds, in the second of two segments.
     pub fn middle(&self) -> f64 {
         self.seconds * 0.55
     }

@@ -1,4 +1,4 @@
-//! A film that is a transport stream, served from ranges of itself.
+//! Playback of a transport stream that is served as ranges of its file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::vlc::Vlc;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The film of the other tests as MPEG-TS, with sound that browsers do not play.
+/// Makes an MPEG-TS version of the common film, with audio that browsers do not play.
 fn make(daemon: &Daemon) -> PathBuf {
     let (whole, path) = (
         daemon.directory().join("whole.mkv"),
@@ -58,7 +58,7 @@ fn mpv_and_vlc_play_and_seek_in_ranges_of_a_transport_stream() {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         let frame = usize::try_from(state >> 33).unwrap() % (FRAMES - 2);
-        // mpv shows the first frame from there on.
+        // mpv shows the first frame at or after the seek target.
         let start = format!("--start={:.3}", (frame as f64 - 0.4) / 25.0 + delay);
         let directory = daemon.directory().join(format!("seek-{number}"));
         let only = ["--no-audio", "--sid=no", "--frames=1", &start, &transport];

@@ -1,4 +1,4 @@
-//! A film of ten hours, which is a minute 600 times.
+//! A film of ten hours: one minute, 600 times.
 
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
-//! Players that people have, as Debian packs them, on the URLs of a running daemon: frames are decoded,
-//! and each audio and subtitle track can be chosen; and what each player makes of each kind of film. The page
-//! in Chromium is in `tests/http`.
+//! Debian's players on the URLs of a running daemon: frames are decoded,
+//! each audio and subtitle track can be selected, and a table says which player plays which kind of film. The page
+//! in Chromium is tested in `tests/http`.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,7 +30,7 @@ mod vlc;
 
 use daemon::Daemon;
 
-/// A running daemon that has the film, and where it plays.
+/// Running daemon with the film, and the URLs at which it plays.
 struct Library {
     daemon: Daemon,
 }

@@ -1,5 +1,5 @@
-//! mpv. Debian 12's is built with ffmpeg 5.1, which reads no subtitles out of HLS and cannot seek in
-//! its MP4 segments: it gets subtitles by their own URLs, and seeks in the file.
+//! mpv. Debian 12's build uses ffmpeg 5.1, which reads no subtitles from HLS and cannot seek in
+//! MP4 segments. So subtitles are given by their own URLs, and seeks use the file.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,15 +8,15 @@ use crate::Library;
 use crate::film::{FRAMES, SECONDS};
 use crate::material::{need, said};
 
-/// Bytes before the samples of what mpv writes as 16 bit WAVE.
+/// Length of the header of 16-bit WAVE files that mpv writes, in bytes.
 const WAVE_HEAD_BYTES: usize = 44;
 
-/// Plays `arguments` to the end as fast as it can; what it said.
+/// Plays `arguments` to the end as fast as possible and returns the output.
 fn mpv(arguments: &[&str]) -> String {
     mpv_in_time(&[&["--untimed", "--ao-null-untimed=yes"], arguments].concat())
 }
 
-/// Plays `arguments` to the end; what it said.
+/// Plays `arguments` to the end and returns the output.
 fn mpv_in_time(arguments: &[&str]) -> String {
     need("mpv", "mpv");
     let output = Command::new("mpv")
@@ -30,7 +30,7 @@ fn mpv_in_time(arguments: &[&str]) -> String {
     text
 }
 
-/// Each decoded frame becomes a picture in `directory`.
+/// Writes each decoded frame as a picture into `directory`.
 pub fn frames(directory: &Path, arguments: &[&str]) -> usize {
     let pictures = format!("--vo-image-outdir={}", directory.display());
     let to_pictures = [
@@ -43,7 +43,7 @@ pub fn frames(directory: &Path, arguments: &[&str]) -> usize {
     std::fs::read_dir(directory).unwrap().count()
 }
 
-/// How often the sound of a 16 bit WAVE file passes zero.
+/// Counts the zero crossings in a 16-bit WAVE file.
 fn crossings(file: &Path) -> usize {
     let bytes = std::fs::read(file).unwrap();
     let samples: Vec<i16> = bytes[WAVE_HEAD_BYTES..]
@@ -75,7 +75,7 @@ fn mpv_plays_every_frame_and_seeks_in_the_file() {
     );
 }
 
-/// Ten places, each to the frame. MP4 segments give this mpv nothing behind a seek.
+/// Seeks to ten places, frame-exact. This mpv gets nothing from MP4 segments after a seek.
 #[test]
 fn mpv_seeks_to_the_frame_in_transport_streams() {
     let library = Library::with_film();
@@ -95,7 +95,7 @@ fn mpv_seeks_to_the_frame_in_transport_streams() {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        // Between two frames, so that rounding decides nothing: sound is first by half a frame.
+        // The target lies between two frames, so rounding cannot matter: audio starts half a frame earlier.
         let frame = usize::try_from(state >> 33).unwrap() % (FRAMES - 2);
         let start = format!("{:.3}", (frame as f64 + 0.1) / 25.0);
         let found = picture(format!("ts-{number}"), &start, &url);
@@ -120,7 +120,7 @@ fn mpv_lets_choose_each_track() {
         let sound = library.daemon.directory().join(format!("{track}.wav"));
         let playlist = library.playlist();
         let (aid, sid) = (format!("--aid={track}"), format!("--sid={track}"));
-        // Without a picture it prints the subtitles.
+        // mpv prints subtitles when video is off.
         let chosen = ["--vid=no", &aid, &sid, &english, &spanish, &playlist];
         let to_file = [
             "--ao=pcm",
@@ -130,7 +130,7 @@ fn mpv_lets_choose_each_track() {
         let said = mpv(&[&to_file[..], &chosen].concat());
         assert!(is_chosen(&said, language), "{said}");
         assert!(is_chosen(&said, &sid), "{said}");
-        // What is played faster than it is printed is not printed.
+        // mpv drops lines that it cannot print in time.
         let said = mpv_in_time(&[&["--ao=null", "--speed=8"], &chosen[..]].concat());
         assert!(said.contains(cue), "{said}");
         let (found, meant) = (crossings(&sound), 2 * hertz * SECONDS);
@@ -139,7 +139,7 @@ fn mpv_lets_choose_each_track() {
             "the tone of track {track} passes zero {found} times, not {meant}"
         );
     }
-    // The file itself has its subtitles inside.
+    // The file contains its own subtitles.
     let said = mpv_in_time(&[
         "--vid=no",
         "--ao=null",

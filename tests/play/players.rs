@@ -1,4 +1,4 @@
-//! What each player without a window makes of a film: yes, or no and why.
+//! Verdict of each headless player on a film: yes, or no with the reason.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -14,7 +14,7 @@ use crate::tools;
 use crate::vlc::Vlc;
 
 pub const YES: &str = "yes";
-/// Longest that VLC, which plays in real time, takes to show a few pictures.
+/// Longest time VLC, which plays in real time, needs to show a few pictures.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `yes`, or `no` with the reason.
@@ -33,8 +33,8 @@ fn run(program: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Whether it decodes three seconds of picture and sound, without a complaint where the film gives no
-/// reason to complain.
+/// Checks that the player decodes three seconds of picture and sound, without complaints unless the film
+/// gives a reason.
 fn ffmpeg(program: &Path, film: &Film, url: &str, from: f64) -> String {
     let from = format!("{from:.2}");
     let seek: &[&str] = if from == "0.00" { &[] } else { &["-ss", &from] };
@@ -44,7 +44,7 @@ fn ffmpeg(program: &Path, film: &Film, url: &str, from: f64) -> String {
         &[&input[..], &["-t", "3", "-f", "framemd5", "-"]].concat(),
     );
     let lines = String::from_utf8_lossy(&output.stdout);
-    // Streams are numbered in the order of the output, the picture first.
+    // Streams are numbered in output order, video first.
     let frames = |number: usize| {
         let stream = format!("{number},");
         let of = lines.lines().filter(|line| line.starts_with(&stream));
@@ -56,7 +56,7 @@ fn ffmpeg(program: &Path, film: &Film, url: &str, from: f64) -> String {
     let why = if complaints.contains("support hardware accelerated AV1") {
         Some("no decoder for AV1")
     } else if !shows && frames(0) > 0.0 {
-        // It drops the key frame that the segment begins with, and waits for another.
+        // ffmpeg 5.1 drops the segment's first key frame and waits for the next one.
         Some("behind a seek it begins late")
     } else if !shows || !sounds || !output.status.success() {
         Some("it shows nothing")
@@ -77,17 +77,17 @@ pub fn ffmpeg_5(film: &Film) -> String {
     ffmpeg(Path::new("ffmpeg"), film, &film.url, 0.0)
 }
 
-/// Behind a seek to so many seconds.
+/// Checks playback after a seek to `seconds`.
 pub fn ffmpeg_5_transport(film: &Film, url: &str, from: f64) -> String {
     ffmpeg(Path::new("ffmpeg"), film, url, from)
 }
 
-/// Behind a seek too.
+/// Checks playback from the start and after a seek.
 pub fn ffmpeg_8(film: &Film, from: f64) -> String {
     ffmpeg(&tools::ffmpeg_8(), film, &film.url, from)
 }
 
-/// Whether it makes pictures, or sound where there are none.
+/// Checks that the player shows pictures, or plays sound when the film has none.
 fn mpv(film: &Film, url: &str, seek: &[&str]) -> String {
     need("mpv", "mpv");
     let directory = tempfile::tempdir().unwrap();
@@ -106,7 +106,7 @@ fn mpv(film: &Film, url: &str, seek: &[&str]) -> String {
     let found = if film.has_picture {
         std::fs::read_dir(directory.path()).unwrap().count() == 30
     } else {
-        // A second of stereo.
+        // One second of stereo.
         sound.metadata().is_ok_and(|file| file.len() > 190_000)
     };
     cell(output.status.success() && found, "its decoder complains")
@@ -116,12 +116,12 @@ pub fn mpv_plain(film: &Film) -> String {
     mpv(film, &film.url, &[])
 }
 
-/// Behind a seek.
+/// Checks playback after a seek.
 pub fn mpv_transport(film: &Film, url: &str) -> String {
     mpv(film, url, &[&format!("--start={:.2}", film.middle())])
 }
 
-/// Whether VLC decodes picture and sound.
+/// Checks that VLC decodes picture and sound.
 pub fn vlc(film: &Film, url: &str) -> String {
     let mut vlc = Vlc::play(url);
     let begun = Instant::now();
@@ -135,13 +135,13 @@ pub fn vlc(film: &Film, url: &str) -> String {
     cell(false, "it shows nothing")
 }
 
-/// Whether GStreamer's discoverer, which starts all decoders, finds picture, sound and the length, and
-/// that one can seek.
+/// Checks that GStreamer's discoverer, which starts all decoders, finds video, audio and duration, and
+/// that the film is seekable.
 pub fn gstreamer(film: &Film) -> String {
     need("gst-discoverer-1.0", "gstreamer1.0-plugins-base-apps");
     let output = Command::new("gst-discoverer-1.0")
         .arg(&film.url)
-        // Nothing of it is kept in the home of who runs the tests.
+        // Keeps GStreamer's registry out of the user's home.
         .env("GST_REGISTRY", film.place.join("gstreamer"))
         .stdin(Stdio::null())
         .output()
@@ -177,7 +177,7 @@ fn seconds(clock: &str) -> f64 {
     parts.fold(0.0, |sum, part| sum * 60.0 + part)
 }
 
-/// Cells of hls.js and of Shaka Player for each film by name: one browser plays them one after the other.
+/// Returns the cells of hls.js and Shaka Player by film name. One browser plays all films in sequence.
 pub fn in_browser(page: &str, films: &[Film]) -> HashMap<String, [String; 2]> {
     need("chromium", "chromium");
     let player = |name: &str| tools::module(name).display().to_string();

@@ -1,5 +1,5 @@
-//! Seeks over HLS, to the frame, in a film whose frames come 24000 times in 1001 s: Matroska rounds their times
-//! to milliseconds, and nothing is a whole number of anything.
+//! Frame-exact seeks over HLS in a film of 24000/1001 frames per second. Matroska rounds the times
+//! to milliseconds, so no time is a whole number of frames.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use crate::tools;
 const RATE: f64 = 24_000.0 / 1001.0;
 const FRAMES: usize = 599;
 
-/// Digests of pictures from `seconds` on.
+/// Returns digests of the pictures from `seconds` on.
 fn pictures(program: &Path, input: &str, seconds: f64, count: usize) -> Vec<String> {
     let (from, count) = (format!("{seconds:.4}"), count.to_string());
     let mut command = Command::new(program);
@@ -52,7 +52,7 @@ fn both_ffmpegs_seek_to_the_frame_in_what_they_can_read() {
         (tools::ffmpeg_8(), url.clone()),
         ("ffmpeg".into(), format!("{url}?container=ts")),
     ];
-    // Between two frames, so that rounding decides nothing; every 53rd falls everywhere in segments.
+    // Targets lie between two frames, so rounding cannot matter. Every 53rd frame covers all positions in segments.
     for frame in (7..FRAMES - 2).step_by(53) {
         let seconds = (frame as f64 - 0.4) / RATE;
         for (program, url) in &ways {

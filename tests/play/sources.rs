@@ -1,5 +1,5 @@
-//! The films that players are given: short, one of each kind. All but the real samples are made here,
-//! from generated pictures and tones.
+//! Short films for the players, one of each kind. All but the real samples are generated here,
+//! from test pictures and tones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::material::Random;
 use crate::tools;
 
-/// Name of the film, what it is in words, how it comes about, and what its playlists must say.
+/// Film of the table: name, description, origin, and what its playlists must say.
 pub struct Source {
     pub name: &'static str,
     pub what: &'static str,
@@ -17,36 +17,36 @@ pub struct Source {
 }
 
 enum Made {
-    /// By ffmpeg from these arguments; `$WORD` stands for a part of [`PARTS`], other films for themselves.
+    /// Made by ffmpeg from these arguments. `$WORD` stands for a part of [`PARTS`]; names of films stand for their files.
     Ffmpeg(&'static str),
-    /// The first 60 % of another film.
+    /// First 60 % of another film.
     Cut(&'static str),
     /// Another film with twenty places of 300 bytes overwritten.
     Flipped(&'static str),
-    /// A file of a package of crates that the tests depend on for it.
+    /// File from a crate that is a dev-dependency for this purpose.
     Crate(&'static str),
-    /// A file of a package that `scripts/test` brings.
+    /// File from a package that `scripts/test` installs.
     Package(&'static str),
 }
 
-/// What must be in the film's playlists or its state, beyond what holds for all.
+/// Expectation about the film's playlists or state, beyond the rules for all films.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Says {
     Nothing,
-    /// Each of these words is in the multivariant playlist.
+    /// The multivariant playlist contains each of these words.
     Has(&'static [&'static str]),
-    /// This word is not; behind a seek pictures are missing that others point at.
+    /// The playlist lacks this word; after a seek, referenced pictures are missing.
     Lacks(&'static str),
-    /// It plays, and its error says this.
+    /// The film plays, and its error contains this text.
     Notes(&'static str),
-    /// It plays with complaints of decoders; where this is a text, its error says it.
+    /// The film plays with decoder complaints. Its error contains this text, if any.
     Damaged(Option<&'static str>),
-    /// There are no views, and this is part of the reason.
+    /// The film has no views, and the reason contains this text.
     NoViews(&'static str),
 }
 
-// All last ten seconds with a key frame each 2 s, so that they have two segments.
-/// Noise, so that pictures outweigh sound as in real films.
+// All films last ten seconds and have a key frame every 2 s, which gives two segments.
+/// Noise makes video larger than audio, as in real films.
 const PARTS: [(&str, &str); 4] = [
     (
         "$PICTURE",
@@ -70,7 +70,7 @@ const fn made(name: &'static str, what: &'static str, arguments: &'static str) -
     other(name, what, Made::Ffmpeg(arguments), Says::Nothing)
 }
 
-/// One that somebody else makes.
+/// Makes a source from a file of others.
 pub const fn plain(name: &'static str) -> Source {
     made(name, name, "")
 }
@@ -84,7 +84,7 @@ const fn other(name: &'static str, what: &'static str, made: Made, says: Says) -
     }
 }
 
-/// In an order in which each finds what it is made from.
+/// Films in dependency order: each is made from earlier ones.
 pub const SOURCES: &[Source] = &[
     made(
         "main.mkv",
@@ -264,7 +264,7 @@ pub const SOURCES: &[Source] = &[
     ),
 ];
 
-/// The film, made below `directory` with those it is made from before it.
+/// Makes the film and the films it depends on below `directory`.
 pub fn film(source: &Source, directory: &Path) -> PathBuf {
     let path = directory.join(source.name);
     match source.made {
@@ -290,7 +290,7 @@ pub fn film(source: &Source, directory: &Path) -> PathBuf {
     path
 }
 
-/// Runs ffmpeg in `directory`; bytes of what it makes depend on nothing but its version.
+/// Runs ffmpeg in `directory`. The output depends only on ffmpeg's version.
 pub fn ffmpeg(directory: &Path, arguments: &str, name: &str) {
     let mut line = format!("-y -v error {arguments} -threads 2 -fflags +bitexact -flags +bitexact");
     for (word, meaning) in PARTS {
@@ -314,7 +314,7 @@ pub fn ffmpeg(directory: &Path, arguments: &str, name: &str) {
     assert!(output.status.success(), "{name}: ffmpeg {line}: {said}");
 }
 
-/// A file of the package `matroska-demuxer`, where cargo unpacked it.
+/// Returns the path of a file of the crate `matroska-demuxer` in the unpacked sources.
 fn sample(name: &str) -> PathBuf {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home =

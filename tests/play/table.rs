@@ -1,7 +1,7 @@
-//! The table of sources and players in docs/MEDIA.md: each cell is what a player did just now, each film
-//! is compared with what HLS gives of it.
+//! The table of sources and players in docs/MEDIA.md. Each cell is the result of a player in this run, and each film
+//! is compared with its HLS views.
 //!
-//! `UPDATE_DOCS=1 cargo test --test play the_table` writes the table anew.
+//! `UPDATE_DOCS=1 cargo test --test play the_table` rewrites the table.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ const HEAD: [&str; 11] = [
     "Shaka",
 ];
 
-/// Gives all films to the daemon.
+/// Copies all films into the daemon.
 fn put_on_air(daemon: &Daemon) -> Vec<Film> {
     let directory = daemon.directory().join("films");
     std::fs::create_dir(&directory).unwrap();
@@ -49,7 +49,7 @@ fn put_on_air(daemon: &Daemon) -> Vec<Film> {
     SOURCES.iter().zip(&files).map(film).collect()
 }
 
-/// What is not as `source` says.
+/// Returns deviations from what `source` promises.
 fn check_words(source: &Source, film: &Film) -> Vec<String> {
     let error = film.error.as_deref().unwrap_or_default();
     let holds = match source.says {
@@ -66,7 +66,7 @@ fn check_words(source: &Source, film: &Film) -> Vec<String> {
     }
 }
 
-/// Cells of the players that need no browser, but VLC's.
+/// Returns the cells of all players that need no browser, except VLC's.
 fn cells(film: &Film) -> [String; 6] {
     let in_transport = |plays: fn(&Film, &str) -> String| match &film.transport {
         Some(url) => plays(film, url),
@@ -94,7 +94,7 @@ fn cells_of_vlc(film: &Film) -> [String; 2] {
 fn table(films: &[Film], page: &str) -> String {
     let shown: Vec<&Film> = films.iter().filter(|film| film.has_views).collect();
     let (browser, vlc, others) = std::thread::scope(|scope| {
-        // Two at a time: what plays at its own pace beside what takes all it gets.
+        // Two at a time: a player in real time runs beside one that uses all the CPU it gets.
         let paced = scope.spawn(|| {
             let browser = players::in_browser(page, films);
             let vlc: Vec<_> = shown.iter().map(|film| cells_of_vlc(film)).collect();

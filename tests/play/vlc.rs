@@ -1,5 +1,5 @@
-//! VLC, driven through its line interface. It plays in real time, so it is only watched for as long as
-//! it takes to choose each track.
+//! VLC, driven through its line interface. VLC plays in real time, so each run is only as long as
+//! the selection of each track takes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -12,7 +12,7 @@ use crate::Library;
 use crate::material::need;
 
 const PATIENCE: Duration = Duration::from_secs(40);
-/// Between two questions, so that VLC has time for its work.
+/// Pause between two commands, which leaves VLC time for its work.
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub struct Vlc {
@@ -52,7 +52,7 @@ impl Vlc {
         }
     }
 
-    /// What it answers to a command: the lines up to the one that ends it.
+    /// Sends a command and returns the lines of the answer.
     fn ask(&mut self, command: &str) -> Vec<String> {
         writeln!(self.commands, "{command}").unwrap();
         let name = command.split(' ').next().unwrap();
@@ -69,8 +69,8 @@ impl Vlc {
         }
     }
 
-    /// Chooses the track in `language` until it is the one that plays. `command` lists the tracks of a
-    /// kind, and with a number sets one.
+    /// Selects the track in `language` and waits until it plays. `command` lists the tracks of a
+    /// kind, and with a number selects one.
     fn choose(&mut self, command: &str, language: &str) {
         let begun = Instant::now();
         let wanted = format!("[{language}]");
@@ -90,7 +90,7 @@ impl Vlc {
         }
     }
 
-    /// A number of its statistics.
+    /// Returns one figure of VLC's statistics.
     pub fn counted(&mut self, what: &str) -> u64 {
         self.ask("stats")
             .iter()
@@ -119,7 +119,7 @@ pub fn command(home: &TempDir) -> Command {
     command
         .args([format!("--reuid={uid}"), format!("--regid={gid}")])
         .args(["--clear-groups", "cvlc"])
-        // What a child of ours may not enter, it must not stand in.
+        // The working directory must be one that the child may enter.
         .current_dir("/");
     command
 }
