@@ -10,8 +10,8 @@ use crate::config::{Config, Store};
 use crate::index::{Index, Owner};
 use crate::model::KeyStore;
 use crate::remote::telegram::{
-    Access, BotProbe, ChannelInfo, ChannelKind, ChannelProbe, Probe, Probed, Right, SlowMode,
-    Trial, Wait,
+    BotCheck, BotFinding, BotFindings, ChannelAccess, ChannelFinding, ChannelInfo, ChannelKind,
+    RequestedWait, Right, RoundTrip, SlowMode,
 };
 use crate::remote::{MemoryKeys, RemoteError, RemoteErrorKind};
 
@@ -112,7 +112,7 @@ pub async fn test_bots(config: &Config, test: Test) -> anyhow::Result<BotReport>
     };
     let settings = telegram::settings(telegram).map_err(anyhow::Error::msg)?;
     let (keys, index, mut notes) = keys(config).await;
-    let probe = Probe::new(&settings, &keys);
+    let probe = BotCheck::new(&settings, &keys);
     let probed = probe.run().await;
     let mut report = judge(&probed);
     if test == Test::Speed {
@@ -194,7 +194,7 @@ fn line(error: &RemoteError) -> String {
     }
 }
 
-fn judge(probed: &Probed) -> BotReport {
+fn judge(probed: &BotFindings) -> BotReport {
     let mut access = Vec::new();
     let mut bots = Vec::new();
     for bot in &probed.bots {
@@ -233,8 +233,8 @@ fn judge(probed: &Probed) -> BotReport {
     }
 }
 
-fn waits(met: Vec<Wait>) -> Vec<WaitLine> {
-    let line = |met: Wait| WaitLine {
+fn waits(met: Vec<RequestedWait>) -> Vec<WaitLine> {
+    let line = |met: RequestedWait| WaitLine {
         bot: met.bot,
         step: met.step,
         seconds: met.wait.as_secs(),
@@ -250,7 +250,7 @@ fn new_channel((channel, info): &(i64, ChannelInfo)) -> NewChannel {
     }
 }
 
-fn channel_line(channel: &ChannelProbe) -> ChannelLine {
+fn channel_line(channel: &ChannelFinding) -> ChannelLine {
     let info = channel.info.as_ref();
     ChannelLine {
         channel: chat_id(channel.channel),
@@ -261,7 +261,7 @@ fn channel_line(channel: &ChannelProbe) -> ChannelLine {
     }
 }
 
-fn access_line(bot: &BotProbe, access: &Access, probed: &Probed) -> AccessLine {
+fn access_line(bot: &BotFinding, access: &ChannelAccess, probed: &BotFindings) -> AccessLine {
     let own = bot.own.as_ref().is_ok_and(|own| *own == access.channel);
     let info = access.info.as_ref().ok();
     let has = |right: fn(&ChannelInfo) -> Right| info.is_some_and(|info| is_granted(right(info)));
@@ -280,8 +280,8 @@ fn access_line(bot: &BotProbe, access: &Access, probed: &Probed) -> AccessLine {
         edit: has(|info| info.rights.edit),
         delete: has(|info| info.rights.delete),
         pin: has(|info| info.rights.pin),
-        read_by: match &access.trial {
-            Some(Trial::Passed { read_by }) => read_by.clone(),
+        read_by: match &access.round_trip {
+            Some(RoundTrip::Passed { read_by }) => read_by.clone(),
             _ => Vec::new(),
         },
         problem: own.then(|| problem(access)).flatten(),
@@ -289,7 +289,7 @@ fn access_line(bot: &BotProbe, access: &Access, probed: &Probed) -> AccessLine {
 }
 
 /// What is missing in a bot's own channel.
-fn problem(access: &Access) -> Option<String> {
+fn problem(access: &ChannelAccess) -> Option<String> {
     let info = match &access.info {
         Ok(info) => info,
         Err(error) => return Some(error.message.clone()),
@@ -309,13 +309,13 @@ fn problem(access: &Access) -> Option<String> {
             missing.join(" and to ")
         ));
     }
-    match &access.trial {
-        Some(Trial::Failed(error)) => Some(line(error)),
+    match &access.round_trip {
+        Some(RoundTrip::Failed(error)) => Some(line(error)),
         _ => None,
     }
 }
 
-fn warnings(probed: &Probed) -> Vec<String> {
+fn warnings(probed: &BotFindings) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut libraries = probed
         .channels
@@ -366,7 +366,7 @@ fn warnings(probed: &Probed) -> Vec<String> {
                 "{name} has slow mode, which delays uploads: turn it off in the group's permissions"
             ));
         }
-        let pins = |bot: &BotProbe| {
+        let pins = |bot: &BotFinding| {
             let mut access = bot.access.iter();
             access.any(|access| {
                 let info = access.info.as_ref();
@@ -384,7 +384,7 @@ fn warnings(probed: &Probed) -> Vec<String> {
 }
 
 /// A channel that everybody can read, of a library that is not encrypted.
-fn in_the_open(channel: &ChannelProbe) -> Option<String> {
+fn in_the_open(channel: &ChannelFinding) -> Option<String> {
     let info = channel.info.as_ref()?;
     let username = info.username.as_ref()?;
     Some(format!(

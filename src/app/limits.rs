@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::remote::telegram::{Figures, Measured, OldPosts};
+use crate::remote::telegram::{BotSpeeds, Measured, OldPosts};
 
 /// The age from which posts count as old, hours.
 const OLD_HOURS: f64 = 48.0;
@@ -43,12 +43,12 @@ pub struct MeasuredLine {
 }
 
 pub fn limits(measured: &Measured) -> Limits {
-    let figures: Vec<Figures> = measured
+    let figures: Vec<BotSpeeds> = measured
         .bots
         .iter()
         .filter_map(|bot| bot.figures.as_ref().ok().copied())
         .collect();
-    let middle = |of: &dyn Fn(&Figures) -> f64| {
+    let middle = |of: &dyn Fn(&BotSpeeds) -> f64| {
         let mut values: Vec<f64> = figures.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().map(rounded)
@@ -61,7 +61,9 @@ pub fn limits(measured: &Measured) -> Limits {
     };
     Limits {
         latency_ms: middle(&|figures| figures.round_trip.as_secs_f64() * 1e3),
-        lane_mbytes_per_s: middle(&|figures| figures.lane_up.min(figures.lane_down) / 1e6),
+        lane_mbytes_per_s: middle(&|figures| {
+            figures.connection_up.min(figures.connection_down) / 1e6
+        }),
         bot_mbytes_per_s: middle(&|figures| figures.bot_up.min(figures.bot_down) / 1e6),
         delete_after_hours: old_posts
             .filter(|what| *what != "delete")
@@ -73,15 +75,15 @@ pub fn limits(measured: &Measured) -> Limits {
 pub fn lines(measured: &Measured) -> Vec<MeasuredLine> {
     let line = |bot: &crate::remote::telegram::BotMeasured| {
         let figures = bot.figures.as_ref().ok();
-        let rate = |of: fn(&Figures) -> f64| figures.map(|figures| rounded(of(figures) / 1e6));
+        let rate = |of: fn(&BotSpeeds) -> f64| figures.map(|figures| rounded(of(figures) / 1e6));
         MeasuredLine {
             bot: bot.bot,
             round_trip_ms: figures.map(|figures| rounded(figures.round_trip.as_secs_f64() * 1e3)),
-            lane_up: rate(|figures| figures.lane_up),
-            lane_down: rate(|figures| figures.lane_down),
+            lane_up: rate(|figures| figures.connection_up),
+            lane_down: rate(|figures| figures.connection_down),
             bot_up: rate(|figures| figures.bot_up),
             bot_down: rate(|figures| figures.bot_down),
-            connections: figures.map(|figures| figures.lanes),
+            connections: figures.map(|figures| figures.connections),
             problem: bot.figures.as_ref().err().map(ToString::to_string),
         }
     };

@@ -4,7 +4,8 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use crate::config::{self, Config, ServerConfig, Store, TelegramConfig};
 use crate::remote::telegram::{
-    ApiId, BotSettings, Hidden, Pace, Publicity, Server, ServerKey, Settings, Token, Tombstones,
+    ApiId, BotSettings, BotToken, HiddenText, Publicity, RateLimit, Server, ServerKey, Settings,
+    TombstonePolicy,
 };
 
 /// What is wrong with settings in ways that only the parts can tell; needs no network.
@@ -41,24 +42,24 @@ pub fn settings(telegram: &TelegramConfig) -> Result<Settings, String> {
     };
     let bots = telegram.bots.iter().map(|bot| BotSettings {
         number: bot.number,
-        token: Token::new(bot.token.expose()),
+        token: BotToken::new(bot.token.expose()),
         chat: bot.chat_id.clone(),
     });
     Ok(Settings {
         api: ApiId {
             id: telegram.api_id,
-            hash: Hidden::new(telegram.api_hash.expose()),
+            hash: HiddenText::new(telegram.api_hash.expose()),
         },
         server,
         bots: bots.collect(),
-        pace: match telegram.pace {
-            config::Pace::Gentle => Pace::Gentle,
-            config::Pace::Normal => Pace::Normal,
-            config::Pace::Fast => Pace::Fast,
+        rate_limit: match telegram.pace {
+            config::Pace::Gentle => RateLimit::Gentle,
+            config::Pace::Normal => RateLimit::Normal,
+            config::Pace::Fast => RateLimit::Fast,
         },
         tombstones: match telegram.tombstones {
-            config::Tombstones::Leave => Tombstones::Leave,
-            config::Tombstones::Write => Tombstones::Write,
+            config::Tombstones::Leave => TombstonePolicy::Leave,
+            config::Tombstones::Write => TombstonePolicy::Write,
         },
         rollover: telegram.rollover,
         publicity: Publicity::Matters,

@@ -18,13 +18,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::telegram::bots::Crew;
-use super::telegram::bots::rate_limit::Paces;
+use super::telegram::bots::Bots;
+use super::telegram::bots::rate_limit::RateLimiter;
 use super::telegram::channel::log::LogMap;
-use super::telegram::packs::download::{Readers, Stored};
+use super::telegram::packs::download::{Readers, StoredDocument};
 use super::telegram::packs::locations::Locations;
-use super::telegram::packs::pending_posts::Dispatches;
-use super::telegram::packs::upload::{Desks, PACKS_A_BOT};
+use super::telegram::packs::pending_posts::PendingPosts;
+use super::telegram::packs::upload::{PACKS_A_BOT, UploadSlots};
 use super::{
     Cipher, ForeignDocument, ForeignDocuments, ForeignFiles, IsKnown, LibraryMark, Locality,
     LogKind, LogObject, LogStore, Outlook, PackStore, RemoteError, RemoteErrorKind, Removal,
@@ -36,16 +36,18 @@ use crate::model::{
 use crate::sync::MutexExt as _;
 
 pub use super::telegram::bots::{ChannelInfo, ChannelKind, Right, Rights, SlowMode};
-pub use super::telegram::check::measure::{BotMeasured, Figures, Measured, OldPosts};
-pub use super::telegram::check::probe::{Access, BotProbe, ChannelProbe, Probe, Probed, Wait};
-pub use super::telegram::check::round_trip::Trial;
+pub use super::telegram::check::measure::{BotMeasured, BotSpeeds, Measured, OldPosts};
+pub use super::telegram::check::probe::{
+    BotCheck, BotFinding, BotFindings, ChannelAccess, ChannelFinding, RequestedWait,
+};
+pub use super::telegram::check::round_trip::RoundTrip;
 pub use super::telegram::mtproto::data_centres::{Server, ServerKey};
 
 /// A text that never reaches a log: a token, the hash of the application.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(Arc<str>);
+pub struct HiddenText(Arc<str>);
 
-impl Hidden {
+impl HiddenText {
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.into())
@@ -55,7 +57,7 @@ impl Hidden {
     }
 }
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for HiddenText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
     }
@@ -65,17 +67,17 @@ impl fmt::Debug for Hidden {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiId {
     pub id: i32,
-    pub hash: Hidden,
+    pub hash: HiddenText,
 }
 
 /// A bot's token as @BotFather gives it: its id, a colon, a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token(Hidden);
+pub struct BotToken(HiddenText);
 
-impl Token {
+impl BotToken {
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(Hidden::new(text))
+        Self(HiddenText::new(text))
     }
     fn reveal(&self) -> &str {
         self.0.reveal()
@@ -92,13 +94,13 @@ impl Token {
 pub struct BotSettings {
     /// The n of BOT_TOKEN_n.
     pub number: u32,
-    pub token: Token,
+    pub token: BotToken,
     pub chat: String,
 }
 
 /// How fast posts go to one channel (`TGFS_PACE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum RateLimit {
     /// Half of what is known to be tolerated.
     Gentle,
     /// 20 posts a minute.
@@ -109,7 +111,7 @@ pub enum Pace {
 
 /// What becomes of posts that are too old to be deleted (`TGFS_TOMBSTONE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tombstones {
+pub enum TombstonePolicy {
     /// They stay as they are, and are counted.
     Leave,
     /// Their bytes are replaced by a few, at most one post a minute.
@@ -123,8 +125,8 @@ pub struct Settings {
     pub server: Server,
     /// At least one; numbers and tokens are unique.
     pub bots: Vec<BotSettings>,
-    pub pace: Pace,
-    pub tombstones: Tombstones,
+    pub rate_limit: RateLimit,
+    pub tombstones: TombstonePolicy,
     /// Posts in a channel from which on it takes no more packs.
     pub rollover: u32,
     pub publicity: Publicity,
@@ -153,7 +155,7 @@ pub struct TelegramRemote(Arc<Shared>);
 
 /// Which library the channels hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Bound {
+struct BoundLibrary {
     library: LibraryId,
     /// The channel that holds the log.
     home: i64,
@@ -164,16 +166,16 @@ struct Bound {
 #[derive(Debug)]
 struct Shared {
     settings: Settings,
-    crew: Crew,
+    bots: Bots,
     keys: Arc<dyn KeyStore>,
-    paces: Paces,
-    desks: Arc<Desks>,
+    rate_limiter: RateLimiter,
+    slots: Arc<UploadSlots>,
     readers: Readers,
     locations: Locations,
-    dispatches: Arc<Dispatches>,
+    pending_posts: Arc<PendingPosts>,
     /// The highest number seen a channel.
     newest: Mutex<HashMap<i64, i32>>,
-    bound: Mutex<Option<Bound>>,
+    bound: Mutex<Option<BoundLibrary>>,
     /// Channels that are known to say whose they are.
     marked: Mutex<BTreeSet<i64>>,
     /// One channel is marked at a time.
@@ -188,7 +190,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn newest_posts(&self) -> MutexGuard<'_, HashMap<i64, i32>> {
+    fn newest_messages(&self) -> MutexGuard<'_, HashMap<i64, i32>> {
         self.newest.acquire()
     }
     fn marked(&self) -> MutexGuard<'_, BTreeSet<i64>> {
@@ -205,12 +207,12 @@ impl TelegramRemote {
     pub fn new(settings: Settings, keys: Arc<dyn KeyStore>) -> Self {
         let bots = settings.bots.len();
         Self(Arc::new(Shared {
-            crew: Crew::new(&settings, &keys),
-            paces: Paces::new(settings.pace),
-            desks: Arc::new(Desks::new(bots)),
+            bots: Bots::new(&settings, &keys),
+            rate_limiter: RateLimiter::new(settings.rate_limit),
+            slots: Arc::new(UploadSlots::new(bots)),
             readers: Readers::new(bots),
             locations: Locations::default(),
-            dispatches: Arc::new(Dispatches::new(&keys)),
+            pending_posts: Arc::new(PendingPosts::new(&keys)),
             newest: Mutex::default(),
             bound: Mutex::default(),
             marked: Mutex::default(),
@@ -231,9 +233,9 @@ impl TelegramRemote {
     /// it.
     fn warm(&self) {
         self.0.warming.call_once(|| {
-            for member in self.0.crew.members() {
+            for member in self.0.bots.members() {
                 let (shared, member) = (Arc::clone(&self.0), Arc::clone(member));
-                tokio::spawn(async move { shared.crew.warm(&member).await });
+                tokio::spawn(async move { shared.bots.warm(&member).await });
             }
         });
     }
@@ -284,7 +286,7 @@ impl PackStore for TelegramRemote {
         if let PackAddress::Adopted(adopted) = pack.address {
             return self.0.read_adopted(pack, adopted, range, urgency).await;
         }
-        let document = Stored {
+        let document = StoredDocument {
             address: address(pack)?,
             len: pack.len,
         };
@@ -320,15 +322,15 @@ impl PackStore for TelegramRemote {
         };
         let left = self
             .0
-            .delete_posts(address.channel, &[address.message])
+            .delete_messages(address.channel, &[address.message])
             .await?;
         if left == 0 {
             return Ok(Removal::Gone);
         }
         self.0.bury(address.channel, address.message).await?;
         Ok(match self.0.settings.tombstones {
-            Tombstones::Leave => Removal::Left,
-            Tombstones::Write => Removal::Gone,
+            TombstonePolicy::Leave => Removal::Left,
+            TombstonePolicy::Write => Removal::Gone,
         })
     }
 

@@ -38,7 +38,7 @@ impl Bench {
         let options = self.sim.options();
         let bots = (1..=options.bots).map(|number| BotSettings {
             number,
-            token: Token::new(&self.sim.token(telegram_sim::Bot(number))),
+            token: BotToken::new(&self.sim.token(telegram_sim::Bot(number))),
             chat: {
                 let channel = (number - 1) % options.channels + 1;
                 self.sim.chat_id(telegram_sim::Channel(channel)).to_string()
@@ -47,7 +47,7 @@ impl Bench {
         Settings {
             api: ApiId {
                 id: options.api_id,
-                hash: Hidden::new(&options.api_hash),
+                hash: HiddenText::new(&options.api_hash),
             },
             server: Server::Own {
                 dc: 2,
@@ -55,8 +55,8 @@ impl Bench {
                 key: ServerKey::from_pem(&self.sim.key_pem().unwrap()).unwrap(),
             },
             bots: bots.collect(),
-            pace: Pace::Fast,
-            tombstones: Tombstones::Leave,
+            rate_limit: RateLimit::Fast,
+            tombstones: TombstonePolicy::Leave,
             rollover: 500_000,
             publicity: Publicity::Matters,
         }

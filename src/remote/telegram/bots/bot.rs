@@ -1,4 +1,4 @@
-//! One bot: its keys, its sign-in, its lanes, and how it is doing.
+//! One bot: its keys, its sign-in, its pool, and how it is doing.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -11,12 +11,14 @@ use tokio::time::Instant;
 
 use crate::model::KeyStore;
 use crate::remote::telegram::mtproto::call_error::CallError;
-use crate::remote::telegram::mtproto::connection_pool::{Lanes, Memory, Purpose};
+use crate::remote::telegram::mtproto::connection_pool::{
+    CallPurpose, ConnectionPool, PoolSizeMemory,
+};
 use crate::remote::telegram::mtproto::data_centres::DataCentres;
-use crate::remote::telegram::mtproto::handshake::{self, Key};
-use crate::remote::telegram::mtproto::reconnecting::Target;
+use crate::remote::telegram::mtproto::handshake::{self, AuthKeyBytes};
+use crate::remote::telegram::mtproto::reconnecting::ConnectionTarget;
 use crate::remote::telegram::mtproto::sign_in::sign_in;
-use crate::remote::telegram::{ApiId, Token};
+use crate::remote::telegram::{ApiId, BotToken};
 use crate::sync::MutexExt as _;
 
 /// For a call that moves few bytes.
@@ -25,16 +27,16 @@ pub const CALL_LIMIT: Duration = Duration::from_secs(20);
 const FAILURES: u32 = 3;
 const FIRST_REST: Duration = Duration::from_secs(2);
 const LONGEST_REST: Duration = Duration::from_secs(30);
-/// Errors of a sign-in that no try mends are not asked about again for this long.
+/// ReadErrors of a sign-in that no try mends are not asked about again for this long.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-pub struct Bot {
+pub struct BotClient {
     /// The n of BOT_TOKEN_n: how a bot is named to people.
     pub number: u32,
     /// The token's public half.
     pub id: i64,
-    token: Token,
+    token: BotToken,
     api: ApiId,
     centres: Arc<DataCentres>,
     keys: Arc<dyn KeyStore>,
@@ -45,23 +47,23 @@ pub struct Bot {
     entering: tokio::sync::Mutex<HashMap<i32, types::auth::ExportedAuthorization>>,
     /// One sign-in at a time; the last one that was refused for good.
     signing: tokio::sync::Mutex<Option<(Instant, CallError)>>,
-    lanes: Mutex<HashMap<(i32, Purpose), Arc<Lanes>>>,
-    health: Mutex<HashMap<Purpose, Health>>,
+    pools: Mutex<HashMap<(i32, CallPurpose), Arc<ConnectionPool>>>,
+    health: Mutex<HashMap<CallPurpose, BotHealth>>,
 }
 
 /// How a bot is doing in one respect.
 #[derive(Debug, Default, Clone)]
-struct Health {
+struct BotHealth {
     failures: u32,
     /// It is left alone until then: it was told to wait, or it failed.
     aside_until: Option<Instant>,
     told: bool,
 }
 
-impl Bot {
+impl BotClient {
     pub fn new(
         number: u32,
-        token: Token,
+        token: BotToken,
         api: ApiId,
         centres: Arc<DataCentres>,
         keys: Arc<dyn KeyStore>,
@@ -78,7 +80,7 @@ impl Bot {
             home: AtomicI32::new(home),
             entering: tokio::sync::Mutex::default(),
             signing: tokio::sync::Mutex::default(),
-            lanes: Mutex::default(),
+            pools: Mutex::default(),
             health: Mutex::default(),
         }
     }
@@ -93,17 +95,17 @@ impl Bot {
 
     /// A small call to the bot's home, signed in again once where the service forgot the key.
     pub async fn call<R: RemoteCall>(&self, request: &R) -> Result<R::Return, CallError> {
-        self.call_for(Purpose::Control, request).await
+        self.call_for(CallPurpose::Control, request).await
     }
 
     /// The same for a call that makes or changes posts.
     pub async fn post<R: RemoteCall>(&self, request: &R) -> Result<R::Return, CallError> {
-        self.call_for(Purpose::Post, request).await
+        self.call_for(CallPurpose::Post, request).await
     }
 
     async fn call_for<R: RemoteCall>(
         &self,
-        purpose: Purpose,
+        purpose: CallPurpose,
         request: &R,
     ) -> Result<R::Return, CallError> {
         let body = request.to_bytes().into();
@@ -111,19 +113,19 @@ impl Bot {
         R::Return::from_bytes(&answer).map_err(|error| CallError::Unexpected(error.to_string()))
     }
 
-    /// One call over the lanes of `purpose`, to `dc` or home. Keeps the book of the bot's health.
+    /// One call over the pool of `purpose`, to `dc` or home. Keeps the book of the bot's health.
     pub async fn send(
         &self,
         dc: Option<i32>,
-        purpose: Purpose,
+        purpose: CallPurpose,
         body: Bytes,
         bytes: u64,
         limit: Duration,
     ) -> Result<Vec<u8>, CallError> {
         let home = self.home().await?;
         let dc = dc.unwrap_or(home);
-        let lanes = self.lanes(dc, purpose).await?;
-        let mut outcome = lanes.call(purpose, body.clone(), bytes, limit).await;
+        let pool = self.pool(dc, purpose).await?;
+        let mut outcome = pool.call(purpose, body.clone(), bytes, limit).await;
         if let Err(error) = &outcome
             && error.is_signed_out()
         {
@@ -131,43 +133,43 @@ impl Bot {
             if dc == home {
                 self.sign_in_again(home).await?;
             }
-            let lanes = self.lanes(dc, purpose).await?;
-            outcome = lanes.call(purpose, body, bytes, limit).await;
+            let pool = self.pool(dc, purpose).await?;
+            outcome = pool.call(purpose, body, bytes, limit).await;
         }
         self.note(purpose, outcome.as_ref().err());
         outcome
     }
 
-    /// The lanes to `dc` that exist.
-    pub fn known_lanes(&self, dc: i32, purpose: Purpose) -> Option<Arc<Lanes>> {
-        self.lanes_map().get(&(dc, purpose.lanes())).cloned()
+    /// The pool to `dc` that exist.
+    pub fn known_pool(&self, dc: i32, purpose: CallPurpose) -> Option<Arc<ConnectionPool>> {
+        self.pools().get(&(dc, purpose.pool_purpose())).cloned()
     }
 
-    async fn lanes(&self, dc: i32, purpose: Purpose) -> Result<Arc<Lanes>, CallError> {
-        if let Some(lanes) = self.known_lanes(dc, purpose) {
-            return Ok(lanes);
+    async fn pool(&self, dc: i32, purpose: CallPurpose) -> Result<Arc<ConnectionPool>, CallError> {
+        if let Some(pool) = self.known_pool(dc, purpose) {
+            return Ok(pool);
         }
         let target = self.target(dc).await?;
-        let purpose = purpose.lanes();
+        let purpose = purpose.pool_purpose();
         let name = match purpose {
-            Purpose::Read | Purpose::Ahead => Some("read"),
-            Purpose::Write => Some("write"),
-            Purpose::Control | Purpose::Post => None,
+            CallPurpose::Read | CallPurpose::Ahead => Some("read"),
+            CallPurpose::Write => Some("write"),
+            CallPurpose::Control | CallPurpose::Post => None,
         };
-        let memory = name.map(|name| Memory {
+        let memory = name.map(|name| PoolSizeMemory {
             keys: Arc::clone(&self.keys),
             row: format!("bot/{}/dc/{dc}/lanes/{name}", self.id),
         });
-        let mut lanes = self.lanes_map();
-        let made = lanes
+        let mut pools = self.pools();
+        let made = pools
             .entry((dc, purpose))
-            .or_insert_with(|| Arc::new(Lanes::new(target, purpose, memory)));
+            .or_insert_with(|| Arc::new(ConnectionPool::new(target, purpose, memory)));
         Ok(Arc::clone(made))
     }
 
-    /// What a lane of this bot to `dc` connects to.
-    pub async fn target(&self, dc: i32) -> Result<Target, CallError> {
-        Ok(Target {
+    /// What a connection of this bot to `dc` connects to.
+    pub async fn target(&self, dc: i32) -> Result<ConnectionTarget, CallError> {
+        Ok(ConnectionTarget {
             centres: Arc::clone(&self.centres),
             dc,
             key: self.key(dc).await?,
@@ -175,15 +177,15 @@ impl Bot {
         })
     }
 
-    fn lanes_map(&self) -> MutexGuard<'_, HashMap<(i32, Purpose), Arc<Lanes>>> {
-        self.lanes.acquire()
+    fn pools(&self) -> MutexGuard<'_, HashMap<(i32, CallPurpose), Arc<ConnectionPool>>> {
+        self.pools.acquire()
     }
 
     fn key_name(&self, dc: i32) -> String {
         format!("bot/{}/dc/{dc}/key", self.id)
     }
 
-    fn stored_key(&self, dc: i32) -> Option<Key> {
+    fn stored_key(&self, dc: i32) -> Option<AuthKeyBytes> {
         let stored = self.keys.get(self.key_name(dc).as_bytes());
         match stored {
             Ok(key) => key.and_then(|bytes| bytes.try_into().ok()),
@@ -202,7 +204,7 @@ impl Bot {
     }
 
     /// The key for `dc`, signed in: kept from before, or made now.
-    async fn key(&self, dc: i32) -> Result<Key, CallError> {
+    async fn key(&self, dc: i32) -> Result<AuthKeyBytes, CallError> {
         if let Some(key) = self.stored_key(dc) {
             return Ok(key);
         }
@@ -217,7 +219,7 @@ impl Bot {
 
     /// Takes the bot's authorization along to another data centre (`auth.exportAuthorization`,
     /// `auth.importAuthorization`), which holds files that it shall read.
-    async fn enter_foreign(&self, dc: i32) -> Result<Key, CallError> {
+    async fn enter_foreign(&self, dc: i32) -> Result<AuthKeyBytes, CallError> {
         let mut tickets = self.entering.lock().await;
         if let Some(key) = self.stored_key(dc) {
             return Ok(key);
@@ -233,7 +235,7 @@ impl Bot {
             }
         };
         let key = self.agree(dc).await?;
-        let target = Target {
+        let target = ConnectionTarget {
             centres: Arc::clone(&self.centres),
             dc,
             key,
@@ -243,8 +245,13 @@ impl Bot {
             id: exported.id,
             bytes: exported.bytes,
         };
-        let entered = Lanes::new(target, Purpose::Control, None)
-            .call(Purpose::Control, request.to_bytes().into(), 0, CALL_LIMIT)
+        let entered = ConnectionPool::new(target, CallPurpose::Control, None)
+            .call(
+                CallPurpose::Control,
+                request.to_bytes().into(),
+                0,
+                CALL_LIMIT,
+            )
             .await;
         // What the service has looked at is of no use any more.
         if !matches!(&entered, Err(error) if error.is_passing()) {
@@ -255,7 +262,7 @@ impl Bot {
         Ok(key)
     }
 
-    async fn agree(&self, dc: i32) -> Result<Key, CallError> {
+    async fn agree(&self, dc: i32) -> Result<AuthKeyBytes, CallError> {
         let address = self
             .centres
             .address(dc)
@@ -263,10 +270,10 @@ impl Bot {
         handshake::agree(&self.centres.server, address).await
     }
 
-    /// Drops a key that the server no longer takes, and the lanes that use it.
+    /// Drops a key that the server no longer takes, and the pool that use it.
     fn forget_key(&self, dc: i32, error: &CallError) {
         tracing::info!(bot = self.number, dc, %error, "the sign-in is no longer valid; it is made anew");
-        self.lanes_map().retain(|(at, _), _| *at != dc);
+        self.pools().retain(|(at, _), _| *at != dc);
         if error.is_key_unknown() || dc != self.home.load(Ordering::Relaxed) {
             let removed = self.keys.remove(self.key_name(dc).as_bytes());
             if let Err(error) = removed {
@@ -313,7 +320,7 @@ impl Bot {
         if let Some(username) = &signed.username {
             self.keep(&format!("bot/{}/name", self.id), username.as_bytes());
         }
-        self.lanes_map().clear();
+        self.pools().clear();
         self.home.store(signed.home, Ordering::Relaxed);
         tracing::info!(bot = self.number, dc = signed.home, "signed in");
         Ok(signed.home)
@@ -325,26 +332,26 @@ impl Bot {
         String::from_utf8(stored.ok()??).ok()
     }
 
-    fn healths(&self) -> MutexGuard<'_, HashMap<Purpose, Health>> {
+    fn healths(&self) -> MutexGuard<'_, HashMap<CallPurpose, BotHealth>> {
         self.health.acquire()
     }
 
     /// How long this bot shall be left alone; `None`: not at all.
-    pub fn aside(&self, purpose: Purpose) -> Option<Duration> {
+    pub fn aside(&self, purpose: CallPurpose) -> Option<Duration> {
         let until = self.healths().get(&purpose.health())?.aside_until?;
         let left = until.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 
     /// Leaves the bot alone for `wait`.
-    pub fn set_aside(&self, purpose: Purpose, wait: Duration) {
+    pub fn set_aside(&self, purpose: CallPurpose, wait: Duration) {
         let until = Instant::now() + wait;
         let mut healths = self.healths();
         let health = healths.entry(purpose.health()).or_default();
         health.aside_until = health.aside_until.max(Some(until));
     }
 
-    fn note(&self, purpose: Purpose, error: Option<&CallError>) {
+    fn note(&self, purpose: CallPurpose, error: Option<&CallError>) {
         let Some(error) = error else {
             let mut healths = self.healths();
             if let Some(health) = healths.get_mut(&purpose.health())
@@ -353,7 +360,7 @@ impl Bot {
                 if health.told {
                     tracing::info!(bot = self.number, "works again");
                 }
-                *health = Health::default();
+                *health = BotHealth::default();
             }
             return;
         };

@@ -2,7 +2,7 @@
 
 use grammers_tl_types::{Serializable, enums, functions, types};
 
-use super::bot::Bot;
+use super::bot::BotClient;
 use crate::remote::telegram::mtproto::call_error::CallError;
 
 /// Most ids in one call (`channels.getMessages`, `channels.deleteMessages`).
@@ -12,20 +12,20 @@ pub const CAPTION_LIMIT: usize = 1024;
 
 /// A channel as one bot addresses it: the access hash is the bot's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Door {
+pub struct ChannelPeer {
     pub channel: i64,
     pub hash: i64,
 }
 
-impl Door {
-    fn peer(self) -> enums::InputPeer {
+impl ChannelPeer {
+    fn input_peer(self) -> enums::InputPeer {
         types::InputPeerChannel {
             channel_id: self.channel,
             access_hash: self.hash,
         }
         .into()
     }
-    pub fn channel(self) -> enums::InputChannel {
+    pub fn input_channel(self) -> enums::InputChannel {
         types::InputChannel {
             channel_id: self.channel,
             access_hash: self.hash,
@@ -35,7 +35,7 @@ impl Door {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Post {
+pub struct ChannelMessage {
     pub id: i32,
     /// Seconds since 1970.
     pub date: i32,
@@ -60,12 +60,12 @@ pub struct Document {
 
 /// A file whose parts are uploaded, to be sent or to replace another.
 #[derive(Debug, Clone)]
-pub struct Uploaded {
+pub struct UploadedFile {
     pub file: enums::InputFile,
     pub name: String,
 }
 
-impl Uploaded {
+impl UploadedFile {
     fn media(&self) -> enums::InputMedia {
         types::InputMediaUploadedDocument {
             nosound_video: false,
@@ -92,12 +92,12 @@ impl Uploaded {
 
 /// `messages.sendMedia`. The same `random_id` by the same bot makes no second post.
 pub async fn send_document(
-    bot: &Bot,
-    door: Door,
-    uploaded: &Uploaded,
+    bot: &BotClient,
+    peer: ChannelPeer,
+    uploaded: &UploadedFile,
     caption: &str,
     random_id: i64,
-) -> Result<Post, CallError> {
+) -> Result<ChannelMessage, CallError> {
     let request = functions::messages::SendMedia {
         silent: true,
         background: false,
@@ -106,7 +106,7 @@ pub async fn send_document(
         update_stickersets_order: false,
         invert_media: false,
         allow_paid_floodskip: false,
-        peer: door.peer(),
+        peer: peer.input_peer(),
         reply_to: None,
         media: uploaded.media(),
         message: caption.to_owned(),
@@ -122,16 +122,16 @@ pub async fn send_document(
         suggested_post: None,
     };
     let updates = bot.post(&request).await?;
-    sent(bot, door, updates, random_id).await
+    sent(bot, peer, updates, random_id).await
 }
 
 /// `messages.sendMessage`.
 pub async fn send_text(
-    bot: &Bot,
-    door: Door,
+    bot: &BotClient,
+    peer: ChannelPeer,
     text: &str,
     random_id: i64,
-) -> Result<Post, CallError> {
+) -> Result<ChannelMessage, CallError> {
     let request = functions::messages::SendMessage {
         no_webpage: true,
         silent: true,
@@ -141,7 +141,7 @@ pub async fn send_text(
         update_stickersets_order: false,
         invert_media: false,
         allow_paid_floodskip: false,
-        peer: door.peer(),
+        peer: peer.input_peer(),
         reply_to: None,
         message: text.to_owned(),
         random_id,
@@ -157,16 +157,16 @@ pub async fn send_text(
         rich_message: None,
     };
     let updates = bot.post(&request).await?;
-    sent(bot, door, updates, random_id).await
+    sent(bot, peer, updates, random_id).await
 }
 
 /// The post that an answer tells of; asked for by its id where only that is told.
 async fn sent(
-    bot: &Bot,
-    door: Door,
+    bot: &BotClient,
+    peer: ChannelPeer,
     updates: enums::Updates,
     random_id: i64,
-) -> Result<Post, CallError> {
+) -> Result<ChannelMessage, CallError> {
     let list = match updates {
         enums::Updates::Updates(updates) => updates.updates,
         enums::Updates::Combined(updates) => updates.updates,
@@ -177,7 +177,7 @@ async fn sent(
     for update in list {
         match update {
             enums::Update::NewChannelMessage(update) => {
-                if let Some(post) = Post::from_message(update.message) {
+                if let Some(post) = ChannelMessage::from_message(update.message) {
                     return Ok(post);
                 }
             }
@@ -188,7 +188,7 @@ async fn sent(
         }
     }
     let id = id.ok_or_else(|| CallError::Unexpected("the new post has no number".into()))?;
-    get(bot, door, &[id])
+    get(bot, peer, &[id])
         .await?
         .pop()
         .flatten()
@@ -197,19 +197,19 @@ async fn sent(
 
 /// `messages.editMessage`: another text for a text post, or another document and caption.
 pub async fn edit(
-    bot: &Bot,
-    door: Door,
+    bot: &BotClient,
+    peer: ChannelPeer,
     id: i32,
     text: &str,
-    document: Option<&Uploaded>,
+    document: Option<&UploadedFile>,
 ) -> Result<(), CallError> {
     let request = functions::messages::EditMessage {
         no_webpage: true,
         invert_media: false,
-        peer: door.peer(),
+        peer: peer.input_peer(),
         id,
         message: Some(text.to_owned()),
-        media: document.map(Uploaded::media),
+        media: document.map(UploadedFile::media),
         reply_markup: None,
         entities: None,
         schedule_date: None,
@@ -224,12 +224,12 @@ pub async fn edit(
 }
 
 /// `messages.updatePinnedMessage`.
-pub async fn pin(bot: &Bot, door: Door, id: i32) -> Result<(), CallError> {
+pub async fn pin(bot: &BotClient, peer: ChannelPeer, id: i32) -> Result<(), CallError> {
     let request = functions::messages::UpdatePinnedMessage {
         silent: true,
         unpin: false,
         pm_oneside: false,
-        peer: door.peer(),
+        peer: peer.input_peer(),
         id,
     };
     bot.post(&request).await.map(drop)
@@ -237,11 +237,15 @@ pub async fn pin(bot: &Bot, door: Door, id: i32) -> Result<(), CallError> {
 
 /// `channels.getMessages`, in the order of `ids` (at most [`IDS_AT_ONCE`]); `None` where there is no
 /// such post.
-pub async fn get(bot: &Bot, door: Door, ids: &[i32]) -> Result<Vec<Option<Post>>, CallError> {
+pub async fn get(
+    bot: &BotClient,
+    peer: ChannelPeer,
+    ids: &[i32],
+) -> Result<Vec<Option<ChannelMessage>>, CallError> {
     let asked = ids
         .iter()
         .map(|id| types::InputMessageId { id: *id }.into());
-    let posts = fetch(bot, door, asked.collect()).await?;
+    let posts = fetch(bot, peer, asked.collect()).await?;
     Ok(ids
         .iter()
         .map(|id| posts.iter().find(|post| post.id == *id).cloned())
@@ -249,18 +253,21 @@ pub async fn get(bot: &Bot, door: Door, ids: &[i32]) -> Result<Vec<Option<Post>>
 }
 
 /// The pinned post (`inputMessagePinned`).
-pub async fn pinned(bot: &Bot, door: Door) -> Result<Option<Post>, CallError> {
-    let posts = fetch(bot, door, vec![enums::InputMessage::Pinned]).await?;
+pub async fn pinned(
+    bot: &BotClient,
+    peer: ChannelPeer,
+) -> Result<Option<ChannelMessage>, CallError> {
+    let posts = fetch(bot, peer, vec![enums::InputMessage::Pinned]).await?;
     Ok(posts.into_iter().next())
 }
 
 async fn fetch(
-    bot: &Bot,
-    door: Door,
+    bot: &BotClient,
+    peer: ChannelPeer,
     id: Vec<enums::InputMessage>,
-) -> Result<Vec<Post>, CallError> {
+) -> Result<Vec<ChannelMessage>, CallError> {
     let request = functions::channels::GetMessages {
-        channel: door.channel(),
+        channel: peer.input_channel(),
         id,
     };
     // Servers differ in which of the shapes they use.
@@ -274,21 +281,21 @@ async fn fetch(
     };
     Ok(messages
         .into_iter()
-        .filter_map(Post::from_message)
+        .filter_map(ChannelMessage::from_message)
         .collect())
 }
 
 /// `channels.deleteMessages` (at most [`IDS_AT_ONCE`]). Which of them are gone, only [`get`] tells:
 /// the service leaves what is too old without an error.
-pub async fn delete(bot: &Bot, door: Door, ids: &[i32]) -> Result<(), CallError> {
+pub async fn delete(bot: &BotClient, peer: ChannelPeer, ids: &[i32]) -> Result<(), CallError> {
     let request = functions::channels::DeleteMessages {
-        channel: door.channel(),
+        channel: peer.input_channel(),
         id: ids.to_vec(),
     };
     bot.post(&request).await.map(drop)
 }
 
-impl Post {
+impl ChannelMessage {
     /// `None` for what is no post: empty, or a note of the service.
     fn from_message(message: enums::Message) -> Option<Self> {
         let enums::Message::Message(message) = message else {

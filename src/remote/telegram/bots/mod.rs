@@ -12,10 +12,10 @@ use std::time::Duration;
 use grammers_tl_types::{Serializable, enums, functions, types};
 use tokio::time::Instant;
 
-use self::bot::{Bot, CALL_LIMIT};
-use self::messages::Door;
+use self::bot::{BotClient, CALL_LIMIT};
+use self::messages::ChannelPeer;
 use super::mtproto::call_error::CallError;
-use super::mtproto::connection_pool::Purpose;
+use super::mtproto::connection_pool::CallPurpose;
 use super::mtproto::data_centres::DataCentres;
 use super::{BotSettings, Publicity, Settings};
 use crate::model::KeyStore;
@@ -30,20 +30,20 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// One bot with what the settings say of it.
 #[derive(Debug)]
 pub struct Member {
-    pub bot: Bot,
+    pub bot: BotClient,
     /// CHAT_ID_n as written.
     pub chat: String,
 }
 
 /// A channel's access hash for a bot, or why it did not get in, and when.
-type Doors = HashMap<(i64, i64), Result<i64, (Instant, CallError)>>;
+type KnownPeers = HashMap<(i64, i64), Result<i64, (Instant, CallError)>>;
 
 #[derive(Debug)]
-pub struct Crew {
+pub struct Bots {
     members: Vec<Arc<Member>>,
     keys: Arc<dyn KeyStore>,
     /// By bot and channel; an error with the time when it was met.
-    doors: Mutex<Doors>,
+    peers: Mutex<KnownPeers>,
     /// Channel ids by `@name`.
     names: Mutex<HashMap<String, i64>>,
     turn: AtomicUsize,
@@ -76,7 +76,7 @@ impl Right {
 /// A channel as the service describes it to one bot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelInfo {
-    pub door: Door,
+    pub peer: ChannelPeer,
     pub title: String,
     /// Public channels have one: everybody can read them.
     pub username: Option<String>,
@@ -99,12 +99,12 @@ pub enum ChannelKind {
     Group,
 }
 
-impl Crew {
+impl Bots {
     pub fn new(settings: &Settings, keys: &Arc<dyn KeyStore>) -> Self {
         let centres = Arc::new(DataCentres::new(settings.server.clone()));
         let member = |bot: &BotSettings| {
             Arc::new(Member {
-                bot: Bot::new(
+                bot: BotClient::new(
                     bot.number,
                     bot.token.clone(),
                     settings.api.clone(),
@@ -117,7 +117,7 @@ impl Crew {
         Self {
             members: settings.bots.iter().map(member).collect(),
             keys: Arc::clone(keys),
-            doors: Mutex::default(),
+            peers: Mutex::default(),
             names: Mutex::default(),
             turn: AtomicUsize::new(0),
             publicity: settings.publicity,
@@ -136,7 +136,7 @@ impl Crew {
     }
 
     /// The id of any channel, `-100…` or `@name`.
-    pub async fn channel_named(&self, bot: &Bot, chat: &str) -> Result<i64, CallError> {
+    pub async fn channel_named(&self, bot: &BotClient, chat: &str) -> Result<i64, CallError> {
         let Some(name) = chat.strip_prefix('@') else {
             return bare_id(chat)
                 .ok_or_else(|| CallError::Misfit(format!("{chat} is no channel id")));
@@ -156,7 +156,7 @@ impl Crew {
         Ok(id)
     }
 
-    async fn resolve(&self, bot: &Bot, name: &str) -> Result<i64, CallError> {
+    async fn resolve(&self, bot: &BotClient, name: &str) -> Result<i64, CallError> {
         let request = functions::contacts::ResolveUsername {
             username: name.to_owned(),
             referer: None,
@@ -180,12 +180,12 @@ impl Crew {
 
     /// How `bot` addresses `channel`.
     ///
-    /// # Errors
+    /// # ReadErrors
     /// That it is not in there, as it was found at most a minute ago.
-    pub async fn door(&self, bot: &Bot, channel: i64) -> Result<Door, CallError> {
-        match self.doors().get(&(bot.id, channel)) {
+    pub async fn peer(&self, bot: &BotClient, channel: i64) -> Result<ChannelPeer, CallError> {
+        match self.peers().get(&(bot.id, channel)) {
             Some(Ok(hash)) => {
-                return Ok(Door {
+                return Ok(ChannelPeer {
                     channel,
                     hash: *hash,
                 });
@@ -193,13 +193,13 @@ impl Crew {
             Some(Err((at, error))) if at.elapsed() < ASK_AGAIN => return Err(error.clone()),
             _ => {}
         }
-        let row = door_row(bot, channel);
+        let row = peer_row(bot, channel);
         let kept = self.keys.get(row.as_bytes()).ok().flatten();
         if let Some(hash) = kept.and_then(|bytes| bytes.try_into().ok().map(i64::from_le_bytes)) {
-            self.doors().insert((bot.id, channel), Ok(hash));
-            return Ok(Door { channel, hash });
+            self.peers().insert((bot.id, channel), Ok(hash));
+            return Ok(ChannelPeer { channel, hash });
         }
-        self.look(bot, channel).await.map(|info| info.door)
+        self.look(bot, channel).await.map(|info| info.peer)
     }
 
     /// Makes what a bot's first read needs: the sign-in, the way into its channel, a lane.
@@ -214,7 +214,7 @@ impl Crew {
                 return Err(CallError::rpc(403, "CHAT_WRITE_FORBIDDEN"));
             }
             let ping = functions::Ping { ping_id: 1 }.to_bytes().into();
-            bot.send(None, Purpose::Read, ping, 0, CALL_LIMIT).await
+            bot.send(None, CallPurpose::Read, ping, 0, CALL_LIMIT).await
         };
         if let Err(error) = ready.await {
             let op = format!("get bot {} ready for channel {}", bot.number, member.chat);
@@ -228,7 +228,7 @@ impl Crew {
         let Some(username) = &info.username else {
             return;
         };
-        let is_new = self.told_public.acquire().insert(info.door.channel);
+        let is_new = self.told_public.acquire().insert(info.peer.channel);
         if self.publicity == Publicity::Matters && is_new {
             tracing::warn!(
                 "channel @{username} is public: everybody can read what is stored there; make it private, or set TGFS_PASSPHRASE before the first upload"
@@ -237,18 +237,18 @@ impl Crew {
     }
 
     /// Whether nothing is known that speaks against `bot` being in `channel`.
-    pub fn may_enter(&self, bot: &Bot, channel: i64) -> bool {
+    pub fn may_enter(&self, bot: &BotClient, channel: i64) -> bool {
         !matches!(
-            self.doors().get(&(bot.id, channel)),
+            self.peers().get(&(bot.id, channel)),
             Some(Err((at, _))) if at.elapsed() < ASK_AGAIN
         )
     }
 
     /// Asks the service about a channel (`channels.getChannels`; a member needs no hash for it).
-    pub async fn look(&self, bot: &Bot, channel: i64) -> Result<ChannelInfo, CallError> {
-        let nobody = Door { channel, hash: 0 };
+    pub async fn look(&self, bot: &BotClient, channel: i64) -> Result<ChannelInfo, CallError> {
+        let nobody = ChannelPeer { channel, hash: 0 };
         let request = functions::channels::GetChannels {
-            id: vec![nobody.channel()],
+            id: vec![nobody.input_channel()],
         };
         let outcome = match bot.call(&request).await {
             Ok(chats) => describe(chats, channel),
@@ -256,30 +256,30 @@ impl Crew {
         };
         match outcome {
             Ok(info) => {
-                self.remember(bot, channel, info.door.hash);
+                self.remember(bot, channel, info.peer.hash);
                 Ok(info)
             }
             Err(error) => {
                 if error.is_missing_right() {
                     let met = (Instant::now(), error.clone());
-                    self.doors().insert((bot.id, channel), Err(met));
+                    self.peers().insert((bot.id, channel), Err(met));
                 }
                 Err(error)
             }
         }
     }
 
-    /// A door that did not open is asked for anew the next time.
-    pub fn forget_door(&self, bot: &Bot, channel: i64) {
-        self.doors().remove(&(bot.id, channel));
-        if let Err(error) = self.keys.remove(door_row(bot, channel).as_bytes()) {
+    /// A peer that did not open is asked for anew the next time.
+    pub fn forget_peer(&self, bot: &BotClient, channel: i64) {
+        self.peers().remove(&(bot.id, channel));
+        if let Err(error) = self.keys.remove(peer_row(bot, channel).as_bytes()) {
             tracing::warn!(%error, "an access hash cannot be removed");
         }
     }
 
-    fn remember(&self, bot: &Bot, channel: i64, hash: i64) {
-        self.doors().insert((bot.id, channel), Ok(hash));
-        self.keep(&door_row(bot, channel), hash);
+    fn remember(&self, bot: &BotClient, channel: i64, hash: i64) {
+        self.peers().insert((bot.id, channel), Ok(hash));
+        self.keep(&peer_row(bot, channel), hash);
     }
 
     fn keep(&self, row: &str, number: i64) {
@@ -289,8 +289,8 @@ impl Crew {
         }
     }
 
-    fn doors(&self) -> MutexGuard<'_, Doors> {
-        self.doors.acquire()
+    fn peers(&self) -> MutexGuard<'_, KnownPeers> {
+        self.peers.acquire()
     }
     fn named(&self) -> MutexGuard<'_, HashMap<String, i64>> {
         self.names.acquire()
@@ -320,13 +320,13 @@ impl Crew {
     /// Tries `work` with one bot after the other, those that are not set aside first, until one can.
     /// For what any member of the channel may do.
     ///
-    /// # Errors
+    /// # ReadErrors
     /// What helps most to know: an error that passes before one that does not.
     pub async fn with_any<T, F>(
         &self,
         op: &str,
         channel: i64,
-        mut work: impl FnMut(Arc<Member>, Door) -> F,
+        mut work: impl FnMut(Arc<Member>, ChannelPeer) -> F,
     ) -> Result<T, RemoteError>
     where
         F: Future<Output = Result<T, CallError>>,
@@ -335,12 +335,12 @@ impl Crew {
         // Several calls side by side go to several bots.
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % members.len().max(1);
         members.rotate_left(turn);
-        members.sort_by_key(|member| member.bot.aside(Purpose::Control));
+        members.sort_by_key(|member| member.bot.aside(CallPurpose::Control));
         let mut passing = None;
         let mut lasting = None;
         for member in members {
             let bot = &member.bot;
-            if let Some(wait) = bot.aside(Purpose::Control) {
+            if let Some(wait) = bot.aside(CallPurpose::Control) {
                 let mut error = RemoteError::new(
                     RemoteErrorKind::RateLimited,
                     format!("{op} with bot {}", bot.number),
@@ -350,15 +350,15 @@ impl Crew {
                 passing.get_or_insert(error);
                 continue;
             }
-            let outcome = match self.door(bot, channel).await {
-                Ok(door) => work(Arc::clone(&member), door).await,
+            let outcome = match self.peer(bot, channel).await {
+                Ok(peer) => work(Arc::clone(&member), peer).await,
                 Err(error) => Err(error),
             };
             match outcome {
                 Ok(done) => return Ok(done),
                 Err(error) => {
                     if error.is_missing_right() {
-                        self.forget_door_hash(bot, channel, &error);
+                        self.forget_refused_peer(bot, channel, &error);
                     }
                     let slot = if error.is_passing() || error.wait().is_some() {
                         &mut passing
@@ -375,15 +375,15 @@ impl Crew {
     }
 
     /// A hash that the service does not take (any more) must not be used for ever.
-    fn forget_door_hash(&self, bot: &Bot, channel: i64, error: &CallError) {
-        let known = matches!(self.doors().get(&(bot.id, channel)), Some(Ok(_)));
+    fn forget_refused_peer(&self, bot: &BotClient, channel: i64, error: &CallError) {
+        let known = matches!(self.peers().get(&(bot.id, channel)), Some(Ok(_)));
         if known && (error.is("CHANNEL_INVALID") || error.is("CHANNEL_PRIVATE")) {
-            self.forget_door(bot, channel);
+            self.forget_peer(bot, channel);
         }
     }
 }
 
-fn door_row(bot: &Bot, channel: i64) -> String {
+fn peer_row(bot: &BotClient, channel: i64) -> String {
     format!("bot/{}/channel/{channel}", bot.id)
 }
 
@@ -415,7 +415,7 @@ fn describe(chats: enums::messages::Chats, wanted: i64) -> Result<ChannelInfo, C
     }
     let rights = rights(&channel);
     Ok(ChannelInfo {
-        door: Door {
+        peer: ChannelPeer {
             channel: channel.id,
             hash,
         },

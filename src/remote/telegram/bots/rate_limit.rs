@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::remote::telegram::Pace;
+use crate::remote::telegram::RateLimit;
 use crate::sync::MutexExt as _;
 
 /// Posts that are known to be tolerated in one channel in a minute, and at once.
@@ -18,13 +18,13 @@ const LOG_RESERVE: f64 = 4.0;
 
 /// Whose post it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum PostPriority {
     /// Manifests, snapshots, what belongs to them.
     Log,
     Pack,
 }
 
-impl Turn {
+impl PostPriority {
     /// Posts that must be left for others after this one.
     const fn leaves(self) -> f64 {
         match self {
@@ -36,7 +36,7 @@ impl Turn {
 
 /// A token bucket a channel.
 #[derive(Debug)]
-pub struct Paces {
+pub struct RateLimiter {
     /// Posts a second and at once; `None`: as fast as it goes.
     limit: Option<(f64, f64)>,
     buckets: Mutex<HashMap<i64, Bucket>>,
@@ -49,12 +49,12 @@ struct Bucket {
     at: Instant,
 }
 
-impl Paces {
-    pub fn new(pace: Pace) -> Self {
-        let part = match pace {
-            Pace::Gentle => Some(0.5),
-            Pace::Normal => Some(1.0),
-            Pace::Fast => None,
+impl RateLimiter {
+    pub fn new(rate_limit: RateLimit) -> Self {
+        let part = match rate_limit {
+            RateLimit::Gentle => Some(0.5),
+            RateLimit::Normal => Some(1.0),
+            RateLimit::Fast => None,
         };
         Self {
             limit: part.map(|part| (PER_MINUTE * part / 60.0, PER_MINUTE * part)),
@@ -64,7 +64,7 @@ impl Paces {
 
     /// Waits for a turn to post in `channel`. A turn that was given and not used is lost, which costs
     /// some seconds.
-    pub async fn turn(&self, channel: i64, turn: Turn) {
+    pub async fn turn(&self, channel: i64, turn: PostPriority) {
         loop {
             match self.take(channel, turn, Instant::now()) {
                 Ok(()) => return,
@@ -74,7 +74,7 @@ impl Paces {
     }
 
     /// Takes a token, or says when it may be worth to ask again.
-    fn take(&self, channel: i64, turn: Turn, now: Instant) -> Result<(), Instant> {
+    fn take(&self, channel: i64, turn: PostPriority, now: Instant) -> Result<(), Instant> {
         let Some((rate, burst)) = self.limit else {
             return Ok(());
         };
@@ -105,33 +105,33 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn twenty_at_once_then_one_each_three_seconds_with_some_kept_for_the_log() {
-        let paces = Paces::new(Pace::Normal);
+        let rate_limiter = RateLimiter::new(RateLimit::Normal);
         let begun = Instant::now();
         for _ in 0..16 {
-            paces.turn(1, Turn::Pack).await;
+            rate_limiter.turn(1, PostPriority::Pack).await;
         }
         assert_eq!(begun.elapsed(), Duration::ZERO);
         for _ in 0..4 {
-            paces.turn(1, Turn::Log).await;
+            rate_limiter.turn(1, PostPriority::Log).await;
         }
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        paces.turn(1, Turn::Log).await;
+        rate_limiter.turn(1, PostPriority::Log).await;
         assert!(begun.elapsed() >= Duration::from_millis(2900));
         // The reserve has to fill up again before a pack goes.
-        paces.turn(1, Turn::Pack).await;
+        rate_limiter.turn(1, PostPriority::Pack).await;
         assert!(begun.elapsed() >= Duration::from_secs(17));
         // Another channel has a bucket of its own.
         let before = Instant::now();
-        paces.turn(2, Turn::Pack).await;
+        rate_limiter.turn(2, PostPriority::Pack).await;
         assert_eq!(before.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn in_the_long_run_it_is_twenty_a_minute() {
-        let paces = Paces::new(Pace::Normal);
+        let rate_limiter = RateLimiter::new(RateLimit::Normal);
         let begun = Instant::now();
         for _ in 0..116 {
-            paces.turn(1, Turn::Pack).await;
+            rate_limiter.turn(1, PostPriority::Pack).await;
         }
         let minutes = begun.elapsed().as_secs_f64() / 60.0;
         assert!((4.9..5.1).contains(&minutes), "{minutes}");

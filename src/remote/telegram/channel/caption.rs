@@ -21,11 +21,11 @@ pub struct Caption {
     pub library: LibraryId,
     /// The channel that holds the library's log.
     pub home: i64,
-    pub body: Body,
+    pub body: CaptionBody,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Body {
+pub enum CaptionBody {
     /// Says which library a channel belongs to; pinned.
     Library {
         /// The wrapped key of an encrypted library.
@@ -78,10 +78,10 @@ impl fmt::Display for Caption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MARK)?;
         match &self.body {
-            Body::Library { .. } => f.write_str(" library")?,
-            Body::Pack { id } => write!(f, " pack id={id}")?,
-            Body::Table { id } => write!(f, " table id={id}")?,
-            Body::Log(piece) => {
+            CaptionBody::Library { .. } => f.write_str(" library")?,
+            CaptionBody::Pack { id } => write!(f, " pack id={id}")?,
+            CaptionBody::Table { id } => write!(f, " table id={id}")?,
+            CaptionBody::Log(piece) => {
                 let kind = match piece.object.kind {
                     LogKind::Manifest => "manifest",
                     LogKind::Snapshot => "snapshot",
@@ -95,11 +95,11 @@ impl fmt::Display for Caption {
                     }
                 }
             }
-            Body::Probe => f.write_str(" probe")?,
-            Body::Tombstone => f.write_str(" deleted")?,
+            CaptionBody::Probe => f.write_str(" probe")?,
+            CaptionBody::Tombstone => f.write_str(" deleted")?,
         }
         write!(f, " library={} home={}", self.library, self.home)?;
-        if let Body::Library { wrap: Some(wrap) } = &self.body {
+        if let CaptionBody::Library { wrap: Some(wrap) } = &self.body {
             f.write_str(" key=")?;
             wrap.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         }
@@ -124,21 +124,21 @@ impl Caption {
             found.map(|(_, value)| *value)
         };
         let body = match kind {
-            "library" => Body::Library {
+            "library" => CaptionBody::Library {
                 wrap: match text_of("key") {
                     Some(digits) => Some(from_hex(digits)?.into()),
                     None => None,
                 },
             },
-            "pack" => Body::Pack {
+            "pack" => CaptionBody::Pack {
                 id: parse(text_of("id"))?,
             },
-            "table" => Body::Table {
+            "table" => CaptionBody::Table {
                 id: parse(text_of("id"))?,
             },
-            "manifest" | "snapshot" => Body::Log(log_piece(kind, &text_of)?),
-            "probe" => Body::Probe,
-            "deleted" => Body::Tombstone,
+            "manifest" | "snapshot" => CaptionBody::Log(log_piece(kind, &text_of)?),
+            "probe" => CaptionBody::Probe,
+            "deleted" => CaptionBody::Tombstone,
             _ => return None,
         };
         Some(Self {
@@ -224,18 +224,18 @@ mod tests {
             manifest: 0,
         };
         [
-            Body::Library { wrap: None },
-            Body::Library {
+            CaptionBody::Library { wrap: None },
+            CaptionBody::Library {
                 wrap: Some(Bytes::from(vec![0xab; 200])),
             },
-            Body::Pack {
+            CaptionBody::Pack {
                 id: PackId::from_bytes([1; 16]),
             },
-            Body::Log(piece),
-            Body::Log(manifest),
-            Body::Probe,
-            Body::Tombstone,
-            Body::Table {
+            CaptionBody::Log(piece),
+            CaptionBody::Log(manifest),
+            CaptionBody::Probe,
+            CaptionBody::Tombstone,
+            CaptionBody::Table {
                 id: PackId::from_bytes([1; 16]),
             },
         ]

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::caption::{Body, Caption};
+use super::caption::{Caption, CaptionBody};
 use crate::model::{LibraryId, TelegramAddress};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::telegram::bots::Member;
-use crate::remote::telegram::bots::messages::{self, IDS_AT_ONCE, Post};
-use crate::remote::telegram::bots::rate_limit::Turn;
-use crate::remote::telegram::mtproto::connection_pool::Purpose;
-use crate::remote::telegram::packs::parts::{Upload, random_id};
-use crate::remote::telegram::{Bound, Shared, Tombstones};
+use crate::remote::telegram::bots::messages::{self, ChannelMessage, IDS_AT_ONCE};
+use crate::remote::telegram::bots::rate_limit::PostPriority;
+use crate::remote::telegram::mtproto::connection_pool::CallPurpose;
+use crate::remote::telegram::packs::parts::{FileUpload, random_id};
+use crate::remote::telegram::{BoundLibrary, Shared, TombstonePolicy};
 use crate::remote::{LibraryMark, Outlook, RemoteError, RemoteErrorKind};
 use crate::sync::MutexExt as _;
 
@@ -30,11 +30,11 @@ const PIN_PATIENCE: Duration = Duration::from_secs(90);
 const TOMBSTONE: &[u8] = b"tgfs: deleted";
 
 /// What a library's posts say, the post of its mark (0: none), and the wrapped key in it.
-type Found = (Caption, i32, Option<Bytes>);
+type FoundLibrary = (Caption, i32, Option<Bytes>);
 
 impl Shared {
     /// What was found or made; an error before.
-    fn bound(&self) -> Result<Bound, RemoteError> {
+    fn bound(&self) -> Result<BoundLibrary, RemoteError> {
         let bound = *self.bound.acquire();
         bound.ok_or_else(|| {
             RemoteError::new(
@@ -62,11 +62,11 @@ impl Shared {
     pub fn home_or_none(&self) -> i64 {
         self.bound().map_or(0, |bound| bound.home)
     }
-    fn bind(&self, bound: Bound) {
+    fn bind(&self, bound: BoundLibrary) {
         *self.bound.acquire() = Some(bound);
     }
 
-    pub fn caption(&self, body: Body) -> Result<Caption, RemoteError> {
+    pub fn caption(&self, body: CaptionBody) -> Result<Caption, RemoteError> {
         let bound = self.bound()?;
         Ok(Caption {
             library: bound.library,
@@ -78,10 +78,10 @@ impl Shared {
     /// Looks through the channels of all bots for the library that they hold. `None`: there surely is
     /// none in any of them.
     ///
-    /// # Errors
+    /// # ReadErrors
     /// [`RemoteErrorKind::Foreign`] when they hold two.
     pub async fn find_library(&self) -> Result<Option<LibraryMark>, RemoteError> {
-        let channels = self.crew.channels().await?;
+        let channels = self.bots.channels().await?;
         let mut found: Option<(i64, Caption)> = None;
         let mut silent = Vec::new();
         for channel in channels {
@@ -114,7 +114,7 @@ impl Shared {
         let Some((caption, mark, wrap)) = found else {
             return Ok(None);
         };
-        self.bind(Bound {
+        self.bind(BoundLibrary {
             library: caption.library,
             home: caption.home,
             mark,
@@ -128,7 +128,7 @@ impl Shared {
     /// A pin can be taken away by anybody who may pin: only the posts themselves say that there is
     /// nothing. Posts of another library can have been forwarded here, so that one counts which has
     /// its mark; with none, the newest.
-    async fn find_unpinned(&self, channels: &[i64]) -> Result<Option<Found>, RemoteError> {
+    async fn find_unpinned(&self, channels: &[i64]) -> Result<Option<FoundLibrary>, RemoteError> {
         let mut unmarked = None;
         for channel in channels {
             let end = self.upper_end(*channel).await?;
@@ -162,21 +162,21 @@ impl Shared {
             .await?
             .filter(|(_, found)| of_library(found));
         if let Some((_, caption)) = &candidate
-            && let Body::Log(piece) = &caption.body
+            && let CaptionBody::Log(piece) = &caption.body
         {
             let post = self
-                .posts_at(home, &[piece.mark.max(1)])
+                .messages_at(home, &[piece.mark.max(1)])
                 .await?
                 .pop()
                 .flatten();
-            let read = |post: Post| Some((post.id, Caption::read(&post.text)?));
+            let read = |post: ChannelMessage| Some((post.id, Caption::read(&post.text)?));
             candidate = post.and_then(read).filter(|(_, found)| of_library(found));
         }
         match candidate {
             Some((
                 post,
                 Caption {
-                    body: Body::Library { wrap },
+                    body: CaptionBody::Library { wrap },
                     ..
                 },
             )) => Ok((post, wrap)),
@@ -187,9 +187,9 @@ impl Shared {
     /// Looks for the mark among all posts of the home channel: what is pinned is somebody else's.
     async fn search_mark(&self, known: &Caption) -> Result<(i32, Option<Bytes>), RemoteError> {
         let end = self.upper_end(known.home).await?;
-        let ours = self.walk_ours(known.home, 1..end, known.library).await?;
+        let ours = self.scan_ours(known.home, 1..end, known.library).await?;
         let mark = ours.into_iter().rev().find_map(|(post, body)| match body {
-            Body::Library { wrap } => Some((post.id, wrap)),
+            CaptionBody::Library { wrap } => Some((post.id, wrap)),
             _ => None,
         });
         Ok(mark.unwrap_or((0, None)))
@@ -199,9 +199,9 @@ impl Shared {
     async fn pinned(&self, channel: i64) -> Result<Option<(i32, Caption)>, RemoteError> {
         let op = "read the pinned post";
         let pinned = self
-            .crew
-            .with_any(op, channel, |member, door| async move {
-                messages::pinned(&member.bot, door).await
+            .bots
+            .with_any(op, channel, |member, peer| async move {
+                messages::pinned(&member.bot, peer).await
             })
             .await?;
         Ok(pinned.and_then(|post| Some((post.id, Caption::read(&post.text)?))))
@@ -210,7 +210,7 @@ impl Shared {
     /// Makes the channels the place of a library: a pinned post in each says so. The log's home is
     /// the channel of the first bot.
     pub async fn make_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
-        let channels = self.crew.channels().await?;
+        let channels = self.bots.channels().await?;
         let home = *channels.first().ok_or_else(|| {
             RemoteError::new(
                 RemoteErrorKind::Invalid,
@@ -218,7 +218,7 @@ impl Shared {
                 "there is no channel",
             )
         })?;
-        let mut bound = Bound {
+        let mut bound = BoundLibrary {
             library: mark.id,
             home,
             mark: 0,
@@ -242,20 +242,20 @@ impl Shared {
         let bound = self.bound()?;
         if bound.mark == 0 {
             let post = self.mark(bound.home, bound, mark.wrap.clone()).await?;
-            self.bind(Bound {
+            self.bind(BoundLibrary {
                 mark: post,
                 ..bound
             });
             return Ok(());
         }
-        let body = Body::Library {
+        let body = CaptionBody::Library {
             wrap: mark.wrap.clone(),
         };
         let text = &self.caption(body)?.to_string();
-        self.paces.turn(bound.home, Turn::Log).await;
-        self.crew
-            .with_any(op, bound.home, |member, door| async move {
-                messages::edit(&member.bot, door, bound.mark, text, None).await
+        self.rate_limiter.turn(bound.home, PostPriority::Log).await;
+        self.bots
+            .with_any(op, bound.home, |member, peer| async move {
+                messages::edit(&member.bot, peer, bound.mark, text, None).await
             })
             .await
     }
@@ -264,22 +264,22 @@ impl Shared {
     async fn mark(
         &self,
         channel: i64,
-        bound: Bound,
+        bound: BoundLibrary,
         wrap: Option<Bytes>,
     ) -> Result<i32, RemoteError> {
         let text = &Caption {
             library: bound.library,
             home: bound.home,
-            body: Body::Library { wrap },
+            body: CaptionBody::Library { wrap },
         }
         .to_string();
         let random_id = random_id()?;
-        self.paces.turn(channel, Turn::Log).await;
+        self.rate_limiter.turn(channel, PostPriority::Log).await;
         let op = format!("post the library's mark in channel -100{channel}");
         let post = self
-            .crew
-            .with_any(&op, channel, |member, door| async move {
-                messages::send_text(&member.bot, door, text, random_id).await
+            .bots
+            .with_any(&op, channel, |member, peer| async move {
+                messages::send_text(&member.bot, peer, text, random_id).await
             })
             .await?;
         self.see(channel, post.id);
@@ -294,13 +294,13 @@ impl Shared {
     async fn pin_mark(&self, channel: i64, post: i32) {
         let pinning = || {
             let op = "pin the library's mark";
-            self.crew.with_any(op, channel, |member, door| async move {
-                messages::pin(&member.bot, door, post).await
+            self.bots.with_any(op, channel, |member, peer| async move {
+                messages::pin(&member.bot, peer, post).await
             })
         };
         let pinned = retry(Deadline::after(PIN_PATIENCE), pinning).await;
         if let Err(error) = pinned {
-            // It is found without, by walking through the channel.
+            // It is found without, by scanning through the channel.
             tracing::warn!(%error, "the library's mark is not pinned; give a bot the right to pin messages, which makes recovery quicker");
         }
         self.marked().insert(channel);
@@ -308,7 +308,11 @@ impl Shared {
 
     /// The mark in a channel where something else is pinned. That of the home channel must be found
     /// again and not made anew: it holds the key.
-    async fn known_mark(&self, channel: i64, bound: Bound) -> Result<Option<i32>, RemoteError> {
+    async fn known_mark(
+        &self,
+        channel: i64,
+        bound: BoundLibrary,
+    ) -> Result<Option<i32>, RemoteError> {
         if channel == bound.home && bound.mark != 0 {
             return Ok(Some(bound.mark));
         }
@@ -317,10 +321,10 @@ impl Shared {
             return Ok(None);
         };
         let post = i32::from_le_bytes(post);
-        let found = self.posts_at(channel, &[post]).await?.pop().flatten();
+        let found = self.messages_at(channel, &[post]).await?.pop().flatten();
         let caption = found.and_then(|post| Caption::read(&post.text));
         let is_mark = caption.is_some_and(|caption| {
-            caption.library == bound.library && matches!(caption.body, Body::Library { .. })
+            caption.library == bound.library && matches!(caption.body, CaptionBody::Library { .. })
         });
         Ok(is_mark.then_some(post))
     }
@@ -330,7 +334,7 @@ impl Shared {
         let bot = &member.bot;
         let op = format!("look for the channel of bot {}", bot.number);
         let own = self
-            .crew
+            .bots
             .channel_of(member)
             .await
             .map_err(|error| error.into_remote(op))?;
@@ -340,11 +344,11 @@ impl Shared {
         let limit = i32::try_from(self.settings.rollover).unwrap_or(i32::MAX);
         let mut chosen = own;
         if self.newest(own) >= limit {
-            let others = self.crew.channels().await?;
+            let others = self.bots.channels().await?;
             let mut others: Vec<i64> = others
                 .into_iter()
                 .filter(|channel| self.newest(*channel) < limit)
-                .filter(|channel| self.crew.may_enter(bot, *channel))
+                .filter(|channel| self.bots.may_enter(bot, *channel))
                 .collect();
             others.sort_by_key(|channel| self.newest(*channel));
             match others.first() {
@@ -416,20 +420,20 @@ impl Shared {
     }
 
     /// Removes posts. What the service keeps (posts older than 48 hours, for bots) is counted.
-    pub async fn delete_posts(&self, channel: i64, ids: &[i32]) -> Result<u64, RemoteError> {
+    pub async fn delete_messages(&self, channel: i64, ids: &[i32]) -> Result<u64, RemoteError> {
         let mut left = 0;
         for ids in ids.chunks(IDS_AT_ONCE) {
             let asked = self
-                .crew
-                .with_any("delete posts", channel, |member, door| async move {
-                    match messages::delete(&member.bot, door, ids).await {
+                .bots
+                .with_any("delete posts", channel, |member, peer| async move {
+                    match messages::delete(&member.bot, peer, ids).await {
                         // Too old, or another bot's: which of them stay is looked at below.
                         Err(error) if error.is("MESSAGE_DELETE_FORBIDDEN") => Ok(()),
                         outcome => outcome,
                     }
                 })
                 .await;
-            let after = self.posts_at(channel, ids).await?;
+            let after = self.messages_at(channel, ids).await?;
             let stay = after.iter().flatten().count() as u64;
             // An error with nothing left to delete is none.
             if stay > 0 {
@@ -443,7 +447,7 @@ impl Shared {
     /// Replaces what cannot be deleted any more by a few bytes, where that is asked for and it is not
     /// one bot's time that is needed for uploads.
     pub async fn bury(&self, channel: i64, post: i32) -> Result<(), RemoteError> {
-        if self.settings.tombstones == Tombstones::Leave {
+        if self.settings.tombstones == TombstonePolicy::Leave {
             return Ok(());
         }
         {
@@ -457,16 +461,16 @@ impl Shared {
             }
             *last = Some(tokio::time::Instant::now());
         }
-        let text = &self.caption(Body::Tombstone)?.to_string();
+        let text = &self.caption(CaptionBody::Tombstone)?.to_string();
         let bytes = &Bytes::from_static(TOMBSTONE);
-        self.paces.turn(channel, Turn::Log).await;
-        self.crew
-            .with_any("blank an old post", channel, |member, door| async move {
-                let upload = Upload::new(bytes, "deleted.tgfs".into());
+        self.rate_limiter.turn(channel, PostPriority::Log).await;
+        self.bots
+            .with_any("blank an old post", channel, |member, peer| async move {
+                let upload = FileUpload::new(bytes, "deleted.tgfs".into());
                 let mut upload = upload.map_err(|error| unexpected(&error))?;
                 match upload.send(&member.bot, bytes).await {
                     Ok(()) => {}
-                    Err(crate::remote::telegram::packs::parts::Stopped::Wait(wait)) => {
+                    Err(crate::remote::telegram::packs::parts::UploadStop::Wait(wait)) => {
                         let seconds = wait.as_secs();
                         return Err(
                             crate::remote::telegram::mtproto::call_error::CallError::rpc(
@@ -475,12 +479,12 @@ impl Shared {
                             ),
                         );
                     }
-                    Err(crate::remote::telegram::packs::parts::Stopped::Failed(error)) => {
+                    Err(crate::remote::telegram::packs::parts::UploadStop::Failed(error)) => {
                         return Err(unexpected(&error));
                     }
                 }
                 let file = upload.finished(bytes);
-                messages::edit(&member.bot, door, post, text, Some(&file)).await
+                messages::edit(&member.bot, peer, post, text, Some(&file)).await
             })
             .await
     }
@@ -488,15 +492,15 @@ impl Shared {
     /// Bots that may post now, the least busy first.
     pub fn posters(&self) -> Vec<Arc<Member>> {
         let mut members: Vec<(bool, usize, Arc<Member>)> = self
-            .crew
+            .bots
             .members()
             .iter()
             .enumerate()
             .map(|(place, member)| {
                 let bot = &member.bot;
-                let aside =
-                    bot.aside(Purpose::Post).is_some() || bot.aside(Purpose::Write).is_some();
-                (aside, self.desks.busy(place), Arc::clone(member))
+                let aside = bot.aside(CallPurpose::Post).is_some()
+                    || bot.aside(CallPurpose::Write).is_some();
+                (aside, self.slots.busy(place), Arc::clone(member))
             })
             .collect();
         members.sort_by_key(|(aside, busy, member)| (*aside, *busy, member.bot.number));

@@ -1,21 +1,21 @@
 //! The library's log in its home channel: manifests and snapshots are documents among the packs.
 //!
-//! What stands where is learned by walking through posts, from the newest place that is known to lie
+//! What stands where is learned by scanning through posts, from the newest place that is known to lie
 //! before what is looked for: the post of a manifest that this state sent, or the one that a pinned
-//! snapshot names. With nothing to begin from, the whole channel is walked.
+//! snapshot names. With nothing to begin from, the whole channel is scanned.
 
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 
-use super::caption::{Body, Caption, LogPiece};
+use super::caption::{Caption, CaptionBody, LogPiece};
 use crate::model::{ByteRange, TelegramAddress};
 use crate::remote::telegram::Shared;
-use crate::remote::telegram::bots::messages::{self, Post};
-use crate::remote::telegram::bots::rate_limit::Turn;
-use crate::remote::telegram::packs::download::Stored;
-use crate::remote::telegram::packs::parts::{Stopped, Upload, random_id};
-use crate::remote::telegram::packs::upload::Poster;
+use crate::remote::telegram::bots::messages::{self, ChannelMessage};
+use crate::remote::telegram::bots::rate_limit::PostPriority;
+use crate::remote::telegram::packs::download::StoredDocument;
+use crate::remote::telegram::packs::parts::{FileUpload, UploadStop, random_id};
+use crate::remote::telegram::packs::upload::DocumentPost;
 use crate::remote::{LogKind, LogObject, RemoteError, RemoteErrorKind, Urgency};
 
 /// Most bytes of one piece: the service takes 2,000 MiB, and a piece is begun anew when it fails.
@@ -28,21 +28,21 @@ const ROWS: &str = "log/";
 #[derive(Debug, Default)]
 pub struct LogMap {
     /// Posts with numbers in this range were looked at; `None`: nothing yet.
-    walked: Option<(i32, i32)>,
-    objects: BTreeMap<LogObject, Pieces>,
+    scanned: Option<(i32, i32)>,
+    objects: BTreeMap<LogObject, ObjectPieces>,
     /// The highest own post since the log was listed last: others' posts before it are below it.
     appended: i32,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Pieces {
+struct ObjectPieces {
     count: u32,
-    posts: BTreeMap<u32, Stored>,
+    posts: BTreeMap<u32, StoredDocument>,
     manifest: i32,
     before: i32,
 }
 
-impl Pieces {
+impl ObjectPieces {
     fn is_whole(&self) -> bool {
         self.count > 0 && self.posts.len() == self.count as usize
     }
@@ -56,7 +56,7 @@ impl Pieces {
 }
 
 impl LogMap {
-    fn add(&mut self, channel: i64, post: &Post, piece: &LogPiece) {
+    fn add(&mut self, channel: i64, post: &ChannelMessage, piece: &LogPiece) {
         let Some(document) = &post.document else {
             return;
         };
@@ -64,7 +64,7 @@ impl LogMap {
         pieces.count = piece.pieces;
         pieces.manifest = pieces.manifest.max(piece.manifest);
         pieces.before = pieces.before.max(piece.before);
-        let place = Stored {
+        let place = StoredDocument {
             address: TelegramAddress {
                 channel,
                 message: post.id,
@@ -86,7 +86,7 @@ impl LogMap {
         found.map(|(object, _)| *object).collect()
     }
 
-    fn newest_snapshot(&self) -> Option<&Pieces> {
+    fn newest_snapshot(&self) -> Option<&ObjectPieces> {
         let whole = self.whole(LogKind::Snapshot, 0);
         whole
             .iter()
@@ -103,7 +103,7 @@ impl Shared {
         let (before, mark, manifest) = match object.kind {
             LogKind::Manifest => (0, 0, 0),
             LogKind::Snapshot => {
-                let before = map.newest_snapshot().map_or(0, Pieces::last_post);
+                let before = map.newest_snapshot().map_or(0, ObjectPieces::last_post);
                 let covered = map
                     .objects
                     .iter()
@@ -151,7 +151,7 @@ impl Shared {
         home: i64,
         bytes: &Bytes,
         piece: &LogPiece,
-    ) -> Result<Post, RemoteError> {
+    ) -> Result<ChannelMessage, RemoteError> {
         let LogObject { kind, number, .. } = piece.object;
         let op = match kind {
             LogKind::Manifest => format!("post manifest {number}"),
@@ -161,7 +161,7 @@ impl Shared {
             LogKind::Manifest => format!("{number:020}-{}.tgfslog", piece.piece),
             LogKind::Snapshot => format!("{number:020}-{}.tgfssnapshot", piece.piece),
         };
-        self.post_ours(home, bytes, &name, Body::Log(*piece), &op)
+        self.post_ours(home, bytes, &name, CaptionBody::Log(*piece), &op)
             .await
     }
 
@@ -171,25 +171,25 @@ impl Shared {
         home: i64,
         bytes: &Bytes,
         name: &str,
-        body: Body,
+        body: CaptionBody,
         op: &str,
-    ) -> Result<Post, RemoteError> {
+    ) -> Result<ChannelMessage, RemoteError> {
         let caption = self.caption(body)?.to_string();
         let random_id = random_id()?;
-        self.paces.turn(home, Turn::Log).await;
+        self.rate_limiter.turn(home, PostPriority::Log).await;
         let mut last = None;
         for member in self.posters() {
             let bot = &member.bot;
             let attempt = async {
-                let door = match self.crew.door(bot, home).await {
-                    Ok(door) => door,
-                    Err(error) => return Err(Stopped::Failed(error.into_remote(op))),
+                let peer = match self.bots.peer(bot, home).await {
+                    Ok(peer) => peer,
+                    Err(error) => return Err(UploadStop::Failed(error.into_remote(op))),
                 };
-                let mut upload = Upload::new(bytes, name.to_owned())?;
+                let mut upload = FileUpload::new(bytes, name.to_owned())?;
                 self.send_parts(bot, bytes, &mut upload).await?;
-                let poster = Poster {
+                let poster = DocumentPost {
                     bot,
-                    door,
+                    peer,
                     caption: &caption,
                     op,
                     above: self.newest(home),
@@ -206,13 +206,13 @@ impl Shared {
                     }
                     return Ok(post);
                 }
-                Err(Stopped::Wait(wait)) => {
+                Err(UploadStop::Wait(wait)) => {
                     let message = "Telegram asks to wait";
                     let mut error = RemoteError::new(RemoteErrorKind::RateLimited, op, message);
                     error.retry_after = Some(wait);
                     last = Some(error);
                 }
-                Err(Stopped::Failed(error)) => {
+                Err(UploadStop::Failed(error)) => {
                     if last
                         .as_ref()
                         .is_none_or(|last: &RemoteError| !last.is_retryable())
@@ -237,12 +237,12 @@ impl Shared {
         match kind {
             LogKind::Snapshot => {
                 if map.newest_snapshot().is_none() && !self.follow_pins(home, &mut map).await? {
-                    self.walk_log(home, &mut map, 1).await?;
+                    self.scan_log(home, &mut map, 1).await?;
                 }
             }
             LogKind::Manifest => {
                 let from = self.post_before(after, &map)?;
-                self.walk_log(home, &mut map, from.max(1)).await?;
+                self.scan_log(home, &mut map, from.max(1)).await?;
             }
         }
         Ok(map.whole(kind, after))
@@ -263,7 +263,7 @@ impl Shared {
     }
 
     /// Looks at all posts from `from` to the newest that were not looked at.
-    async fn walk_log(&self, home: i64, map: &mut LogMap, from: i32) -> Result<(), RemoteError> {
+    async fn scan_log(&self, home: i64, map: &mut LogMap, from: i32) -> Result<(), RemoteError> {
         let library = self.library_or_none();
         // A post of our own that was made after the last look bounds what we have to know; without
         // one, others may have posted up to now.
@@ -272,7 +272,7 @@ impl Shared {
             appended => appended.saturating_add(1),
         };
         let mut ranges = Vec::new();
-        match map.walked {
+        match map.scanned {
             Some((first, last)) if from >= first => ranges.push(from.max(last)..end),
             Some((first, last)) => ranges.extend([from..first, last..end]),
             None => ranges.push(from..end),
@@ -281,16 +281,16 @@ impl Shared {
             if range.start >= range.end {
                 continue;
             }
-            for (post, body) in self.walk_ours(home, range, library).await? {
+            for (post, body) in self.scan_ours(home, range, library).await? {
                 self.see(home, post.id);
-                if let Body::Log(piece) = body {
+                if let CaptionBody::Log(piece) = body {
                     map.add(home, &post, &piece);
                 }
             }
         }
-        let first = map.walked.map_or(from, |(first, _)| first.min(from));
-        let last = map.walked.map_or(end, |(_, last)| last.max(end));
-        map.walked = Some((first, last));
+        let first = map.scanned.map_or(from, |(first, _)| first.min(from));
+        let last = map.scanned.map_or(end, |(_, last)| last.max(end));
+        map.scanned = Some((first, last));
         Ok(())
     }
 
@@ -298,9 +298,9 @@ impl Shared {
     async fn follow_pins(&self, home: i64, map: &mut LogMap) -> Result<bool, RemoteError> {
         let library = self.library();
         let pinned = self
-            .crew
-            .with_any("read the pinned post", home, |member, door| async move {
-                messages::pinned(&member.bot, door).await
+            .bots
+            .with_any("read the pinned post", home, |member, peer| async move {
+                messages::pinned(&member.bot, peer).await
             })
             .await?;
         let mut next = pinned;
@@ -309,7 +309,7 @@ impl Shared {
             let caption = Caption::read(&post.text);
             let Some(Caption {
                 library: of,
-                body: Body::Log(piece),
+                body: CaptionBody::Log(piece),
                 ..
             }) = caption
             else {
@@ -320,10 +320,10 @@ impl Shared {
             }
             map.add(home, &post, &piece);
             if piece.pieces > 1 && piece.first > 0 {
-                let of_it = self.walk(home, piece.first..post.id).await?;
+                let of_it = self.scan(home, piece.first..post.id).await?;
                 for post in of_it {
                     if let Some(Caption {
-                        body: Body::Log(other),
+                        body: CaptionBody::Log(other),
                         ..
                     }) = Caption::read(&post.text)
                         && other.object == piece.object
@@ -334,7 +334,11 @@ impl Shared {
             }
             found = true;
             if piece.before > 0 {
-                next = self.posts_at(home, &[piece.before]).await?.pop().flatten();
+                next = self
+                    .messages_at(home, &[piece.before])
+                    .await?
+                    .pop()
+                    .flatten();
             }
         }
         Ok(found)
@@ -383,15 +387,17 @@ impl Shared {
         let home = self.home()?;
         let post = {
             let map = self.log.lock().await;
-            map.objects.get(&snapshot).map_or(0, Pieces::last_post)
+            map.objects
+                .get(&snapshot)
+                .map_or(0, ObjectPieces::last_post)
         };
         if post == 0 {
             return Ok(());
         }
-        self.paces.turn(home, Turn::Log).await;
-        self.crew
-            .with_any("pin the snapshot", home, |member, door| async move {
-                messages::pin(&member.bot, door, post).await
+        self.rate_limiter.turn(home, PostPriority::Log).await;
+        self.bots
+            .with_any("pin the snapshot", home, |member, peer| async move {
+                messages::pin(&member.bot, peer, post).await
             })
             .await
     }
@@ -407,12 +413,12 @@ impl Shared {
             .values()
             .map(|place| place.address.message)
             .collect();
-        self.delete_posts(home, &ids).await?;
+        self.delete_messages(home, &ids).await?;
         map.objects.remove(&object);
         Ok(())
     }
 
-    /// Keeps where the newest own manifests are, so that the next start need not walk far.
+    /// Keeps where the newest own manifests are, so that the next start need not scan far.
     fn remember_manifest(&self, number: u64, post: i32) {
         let kept = || -> Result<(), crate::model::KeyStoreError> {
             let row = |number: u64| format!("{ROWS}{number:020}").into_bytes();

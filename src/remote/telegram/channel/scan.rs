@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::caption::{Body, Caption};
+use super::caption::{Caption, CaptionBody};
 use crate::model::LibraryId;
 use crate::remote::RemoteError;
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::telegram::Shared;
-use crate::remote::telegram::bots::messages::{self, IDS_AT_ONCE, Post};
-use crate::remote::telegram::bots::rate_limit::Turn;
+use crate::remote::telegram::bots::messages::{self, ChannelMessage, IDS_AT_ONCE};
+use crate::remote::telegram::bots::rate_limit::PostPriority;
 use crate::remote::telegram::packs::parts::random_id;
 
 /// How long a wait to delete a probe is waited out.
@@ -23,13 +23,13 @@ const BATCHES: usize = 8;
 impl Shared {
     /// The highest number that is known to have been given in `channel`; 0: none.
     pub fn newest(&self, channel: i64) -> i32 {
-        let newest = self.newest_posts();
+        let newest = self.newest_messages();
         newest.get(&channel).copied().unwrap_or(0)
     }
 
     /// Notes that a post with this number was there.
     pub fn see(&self, channel: i64, post: i32) {
-        let mut newest = self.newest_posts();
+        let mut newest = self.newest_messages();
         let highest = newest.entry(channel).or_default();
         *highest = (*highest).max(post);
     }
@@ -40,26 +40,26 @@ impl Shared {
         let text = &Caption {
             library: self.library_or_none(),
             home: self.home_or_none(),
-            body: Body::Probe,
+            body: CaptionBody::Probe,
         }
         .to_string();
         let random_id = random_id()?;
-        self.paces.turn(channel, Turn::Log).await;
+        self.rate_limiter.turn(channel, PostPriority::Log).await;
         let post = self
-            .crew
+            .bots
             .with_any(
                 "look how far a channel goes",
                 channel,
-                |member, door| async move {
-                    messages::send_text(&member.bot, door, text, random_id).await
+                |member, peer| async move {
+                    messages::send_text(&member.bot, peer, text, random_id).await
                 },
             )
             .await?;
         self.see(channel, post.id);
         let deleting = || {
             let op = "delete a probe";
-            self.crew.with_any(op, channel, |member, door| async move {
-                messages::delete(&member.bot, door, &[post.id]).await
+            self.bots.with_any(op, channel, |member, peer| async move {
+                messages::delete(&member.bot, peer, &[post.id]).await
             })
         };
         let deleted = retry(Deadline::after(DELETE_PATIENCE), deleting).await;
@@ -71,17 +71,17 @@ impl Shared {
     }
 
     /// Posts by number, `None` where there is none (any more). Any member of the channel asks.
-    pub async fn posts_at(
+    pub async fn messages_at(
         &self,
         channel: i64,
         ids: &[i32],
-    ) -> Result<Vec<Option<Post>>, RemoteError> {
-        self.crew
+    ) -> Result<Vec<Option<ChannelMessage>>, RemoteError> {
+        self.bots
             .with_any(
                 "read posts of a channel",
                 channel,
-                |member, door| async move {
-                    let found = messages::get(&member.bot, door, ids).await?;
+                |member, peer| async move {
+                    let found = messages::get(&member.bot, peer, ids).await?;
                     for post in found.iter().flatten() {
                         // What one bot was told spares it a question later.
                         if let Some(document) = &post.document {
@@ -97,10 +97,14 @@ impl Shared {
     }
 
     /// All posts with numbers in `range`, ascending.
-    pub async fn walk(&self, channel: i64, range: Range<i32>) -> Result<Vec<Post>, RemoteError> {
+    pub async fn scan(
+        &self,
+        channel: i64,
+        range: Range<i32>,
+    ) -> Result<Vec<ChannelMessage>, RemoteError> {
         let batches: Vec<Vec<i32>> = batches(&range).collect();
-        let found: Vec<Vec<Option<Post>>> = stream::iter(batches)
-            .map(|ids| async move { self.posts_at(channel, &ids).await })
+        let found: Vec<Vec<Option<ChannelMessage>>> = stream::iter(batches)
+            .map(|ids| async move { self.messages_at(channel, &ids).await })
             .buffered(BATCHES)
             .try_collect()
             .await?;
@@ -108,13 +112,13 @@ impl Shared {
     }
 
     /// Our posts of `library` in `range` with what they say, ascending.
-    pub async fn walk_ours(
+    pub async fn scan_ours(
         &self,
         channel: i64,
         range: Range<i32>,
         library: LibraryId,
-    ) -> Result<Vec<(Post, Body)>, RemoteError> {
-        let posts = self.walk(channel, range).await?;
+    ) -> Result<Vec<(ChannelMessage, CaptionBody)>, RemoteError> {
+        let posts = self.scan(channel, range).await?;
         let ours = posts.into_iter().filter_map(|post| {
             let caption = Caption::read(&post.text)?;
             (caption.library == library).then_some((post, caption.body))
@@ -132,14 +136,14 @@ impl Shared {
     ) -> Result<Option<Caption>, RemoteError> {
         let batches: Vec<Vec<i32>> = batches(&range).collect();
         let mut found = stream::iter(batches.into_iter().rev())
-            .map(|ids| async move { self.posts_at(channel, &ids).await })
+            .map(|ids| async move { self.messages_at(channel, &ids).await })
             .buffered(BATCHES);
         while let Some(posts) = found.next().await {
             let captions = posts?.into_iter().flatten().rev();
             let mut captions = captions.filter_map(|post| Caption::read(&post.text));
             // Probes say nothing: one may be left from before there was a library.
             let counts = |caption: &Caption| {
-                caption.body != Body::Probe && !passed.contains(&caption.library)
+                caption.body != CaptionBody::Probe && !passed.contains(&caption.library)
             };
             if let Some(caption) = captions.find(counts) {
                 return Ok(Some(caption));

@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use grammers_tl_types::{enums, functions};
 
-use super::round_trip::Trial;
+use super::round_trip::RoundTrip;
 use crate::model::{KeyStore, LibraryId};
 use crate::remote::retry::{Deadline, retry_telling};
 use crate::remote::telegram::Settings;
 use crate::remote::telegram::bots::messages;
-use crate::remote::telegram::bots::rate_limit::Paces;
-use crate::remote::telegram::bots::{ChannelInfo, Crew, Member};
+use crate::remote::telegram::bots::rate_limit::RateLimiter;
+use crate::remote::telegram::bots::{Bots, ChannelInfo, Member};
 use crate::remote::telegram::channel::caption::Caption;
 use crate::remote::telegram::mtproto::call_error::CallError;
 use crate::remote::{RemoteError, RemoteErrorKind};
@@ -31,15 +31,15 @@ const MOST_NEWS: usize = 20;
 
 /// All bots, apart from any library.
 #[derive(Debug)]
-pub struct Probe {
-    pub crew: Crew,
-    pub paces: Paces,
-    waits: Mutex<Vec<Wait>>,
+pub struct BotCheck {
+    pub bots: Bots,
+    pub rate_limiter: RateLimiter,
+    waits: Mutex<Vec<RequestedWait>>,
 }
 
 /// The service asked a bot to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wait {
+pub struct RequestedWait {
     pub bot: u32,
     /// What the bot was doing.
     pub step: String,
@@ -48,14 +48,14 @@ pub struct Wait {
 
 /// What was found; channels by their bare ids, in the order of the bots that post to them.
 #[derive(Debug)]
-pub struct Probed {
-    pub bots: Vec<BotProbe>,
-    pub channels: Vec<ChannelProbe>,
-    pub waits: Vec<Wait>,
+pub struct BotFindings {
+    pub bots: Vec<BotFinding>,
+    pub channels: Vec<ChannelFinding>,
+    pub waits: Vec<RequestedWait>,
 }
 
 #[derive(Debug)]
-pub struct BotProbe {
+pub struct BotFinding {
     pub number: u32,
     /// `@name`, without the sign.
     pub username: Option<String>,
@@ -65,23 +65,23 @@ pub struct BotProbe {
     pub chat: String,
     /// The channel that it posts to.
     pub own: Result<i64, RemoteError>,
-    /// One for each of [`Probed::channels`]; none where it could not sign in.
-    pub access: Vec<Access>,
+    /// One for each of [`BotFindings::channels`]; none where it could not sign in.
+    pub access: Vec<ChannelAccess>,
     /// Other channels that it was put into, as far as the service still tells.
     pub news: Vec<(i64, ChannelInfo)>,
 }
 
 /// One bot in one channel.
 #[derive(Debug)]
-pub struct Access {
+pub struct ChannelAccess {
     pub channel: i64,
     pub info: Result<ChannelInfo, RemoteError>,
     /// Only in its own channel.
-    pub trial: Option<Trial>,
+    pub round_trip: Option<RoundTrip>,
 }
 
 #[derive(Debug)]
-pub struct ChannelProbe {
+pub struct ChannelFinding {
     pub channel: i64,
     /// As the first bot sees it that is in there.
     pub info: Option<ChannelInfo>,
@@ -91,19 +91,19 @@ pub struct ChannelProbe {
     pub members: Vec<u32>,
 }
 
-impl Probe {
+impl BotCheck {
     #[must_use]
     pub fn new(settings: &Settings, keys: &Arc<dyn KeyStore>) -> Self {
         Self {
-            crew: Crew::new(settings, keys),
-            paces: Paces::new(settings.pace),
+            bots: Bots::new(settings, keys),
+            rate_limiter: RateLimiter::new(settings.rate_limit),
             waits: Mutex::default(),
         }
     }
 
     /// Tries everything, all bots side by side. What a bot cannot do stands in the result.
-    pub async fn run(&self) -> Probed {
-        let members = self.crew.members();
+    pub async fn run(&self) -> BotFindings {
+        let members = self.bots.members();
         let mut bots = join_all(members.iter().map(|member| self.sign_in(member))).await;
         let mut channels: Vec<i64> = Vec::new();
         for channel in bots.iter().filter_map(|bot| bot.own.as_ref().ok()) {
@@ -120,19 +120,19 @@ impl Probe {
             }
         });
         join_all(looks).await;
-        let trials = members
+        let round_trip = members
             .iter()
             .zip(&bots)
-            .map(|(member, bot)| self.own_trial(member, bot, &bots));
-        let trials = join_all(trials).await;
-        for (bot, trial) in bots.iter_mut().zip(trials) {
+            .map(|(member, bot)| self.own_round_trip(member, bot, &bots));
+        let round_trip = join_all(round_trip).await;
+        for (bot, round_trip) in bots.iter_mut().zip(round_trip) {
             let own = bot.own.as_ref().ok().copied();
             let access = bot
                 .access
                 .iter_mut()
                 .find(|access| Some(access.channel) == own);
             if let Some(access) = access {
-                access.trial = trial;
+                access.round_trip = round_trip;
             }
         }
         let channels = join_all(
@@ -141,7 +141,7 @@ impl Probe {
                 .map(|channel| self.describe(*channel, &bots)),
         )
         .await;
-        Probed {
+        BotFindings {
             bots,
             channels,
             waits: self.waits(),
@@ -149,11 +149,11 @@ impl Probe {
     }
 
     /// All waits that were met so far.
-    pub fn waits(&self) -> Vec<Wait> {
+    pub fn waits(&self) -> Vec<RequestedWait> {
         self.waits.acquire().clone()
     }
 
-    async fn sign_in(&self, member: &Arc<Member>) -> BotProbe {
+    async fn sign_in(&self, member: &Arc<Member>) -> BotFinding {
         let bot = &member.bot;
         let step = "sign in";
         let home = self
@@ -172,12 +172,12 @@ impl Probe {
             Ok(_) => {
                 let step = format!("look for the channel {}", member.chat);
                 self.patiently(member, &step, STEP_PATIENCE, || {
-                    self.crew.channel_of(member)
+                    self.bots.channel_of(member)
                 })
                 .await
             }
         };
-        BotProbe {
+        BotFinding {
             number: bot.number,
             username: bot.username(),
             home,
@@ -188,16 +188,16 @@ impl Probe {
         }
     }
 
-    async fn look(&self, member: &Arc<Member>, channel: i64) -> Access {
+    async fn look(&self, member: &Arc<Member>, channel: i64) -> ChannelAccess {
         let info = self
             .patiently(member, "look at the channel", STEP_PATIENCE, || {
-                self.crew.look(&member.bot, channel)
+                self.bots.look(&member.bot, channel)
             })
             .await;
-        Access {
+        ChannelAccess {
             channel,
             info,
-            trial: None,
+            round_trip: None,
         }
     }
 
@@ -244,7 +244,7 @@ impl Probe {
         let mut news = Vec::new();
         for channel in found {
             // It may have been put out again.
-            if let Ok(info) = self.crew.look(&member.bot, channel).await {
+            if let Ok(info) = self.bots.look(&member.bot, channel).await {
                 news.push((channel, info));
             }
         }
@@ -252,14 +252,14 @@ impl Probe {
     }
 
     /// Only where the bot is in its own channel.
-    async fn own_trial(
+    async fn own_round_trip(
         &self,
         member: &Arc<Member>,
-        bot: &BotProbe,
-        all: &[BotProbe],
-    ) -> Option<Trial> {
+        bot: &BotFinding,
+        all: &[BotFinding],
+    ) -> Option<RoundTrip> {
         let own = *bot.own.as_ref().ok()?;
-        let info_of = |bot: &BotProbe| {
+        let info_of = |bot: &BotFinding| {
             let access = bot.access.iter().find(|access| access.channel == own)?;
             access.info.as_ref().ok().cloned()
         };
@@ -268,14 +268,14 @@ impl Probe {
         let behind = all.iter().filter(|other| other.number > bot.number);
         let before = all.iter().filter(|other| other.number < bot.number);
         let other = behind.chain(before).find_map(|other| {
-            let member = self.crew.members().iter();
+            let member = self.bots.members().iter();
             let mut member = member.filter(|member| member.bot.number == other.number);
-            Some((Arc::clone(member.next()?), info_of(other)?.door))
+            Some((Arc::clone(member.next()?), info_of(other)?.peer))
         });
-        Some(self.trial(member, info.door, other).await)
+        Some(self.round_trip(member, info.peer, other).await)
     }
 
-    async fn describe(&self, channel: i64, bots: &[BotProbe]) -> ChannelProbe {
+    async fn describe(&self, channel: i64, bots: &[BotFinding]) -> ChannelFinding {
         let inside: Vec<(u32, &ChannelInfo)> = bots
             .iter()
             .filter_map(|bot| {
@@ -286,14 +286,14 @@ impl Probe {
         let mut library = None;
         if let Some((number, info)) = inside.first()
             && let Some(member) = self
-                .crew
+                .bots
                 .members()
                 .iter()
                 .find(|member| member.bot.number == *number)
         {
             let pinned = self
                 .patiently(member, "read the pinned post", STEP_PATIENCE, || {
-                    messages::pinned(&member.bot, info.door)
+                    messages::pinned(&member.bot, info.peer)
                 })
                 .await;
             let caption = pinned
@@ -302,7 +302,7 @@ impl Probe {
                 .and_then(|post| Caption::read(&post.text));
             library = caption.map(|caption| caption.library);
         }
-        ChannelProbe {
+        ChannelFinding {
             channel,
             info: inside.first().map(|(_, info)| (*info).clone()),
             library,
@@ -345,7 +345,7 @@ impl Probe {
 
     pub fn note(&self, member: &Member, step: &str, error: &RemoteError) {
         if let Some(wait) = error.retry_after {
-            let met = Wait {
+            let met = RequestedWait {
                 bot: member.bot.number,
                 step: step.to_owned(),
                 wait,

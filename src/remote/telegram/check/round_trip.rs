@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::probe::Probe;
+use super::probe::BotCheck;
 use crate::model::LibraryId;
 use crate::remote::RemoteError;
 use crate::remote::telegram::bots::Member;
-use crate::remote::telegram::bots::bot::{Bot, CALL_LIMIT};
-use crate::remote::telegram::bots::messages::{self, Door, Post};
-use crate::remote::telegram::bots::rate_limit::Turn;
-use crate::remote::telegram::channel::caption::{Body, Caption};
+use crate::remote::telegram::bots::bot::{BotClient, CALL_LIMIT};
+use crate::remote::telegram::bots::messages::{self, ChannelMessage, ChannelPeer};
+use crate::remote::telegram::bots::rate_limit::PostPriority;
+use crate::remote::telegram::channel::caption::{Caption, CaptionBody};
 use crate::remote::telegram::mtproto::call_error::CallError;
-use crate::remote::telegram::mtproto::connection_pool::Purpose;
+use crate::remote::telegram::mtproto::connection_pool::CallPurpose;
 use crate::remote::telegram::packs::get_file::file_bytes;
-use crate::remote::telegram::packs::parts::{Source, Stopped, Upload, random_id};
+use crate::remote::telegram::packs::parts::{FileUpload, PartSource, UploadStop, random_id};
 
 /// Bytes of a probe: the smallest range that can be asked for.
 const PROBE_BYTES: usize = 4096;
@@ -24,7 +24,7 @@ const STEP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What became of a probe.
 #[derive(Debug)]
-pub enum Trial {
+pub enum RoundTrip {
     /// Numbers of the bots that read it; afterwards it was deleted.
     Passed { read_by: Vec<u32> },
     /// The error's `op` is the step that failed.
@@ -36,36 +36,36 @@ pub fn probe_text() -> String {
     Caption {
         library: LibraryId::from_bytes([0; 16]),
         home: 0,
-        body: Body::Probe,
+        body: CaptionBody::Probe,
     }
     .to_string()
 }
 
-impl Probe {
-    pub async fn trial(
+impl BotCheck {
+    pub async fn round_trip(
         &self,
         member: &Arc<Member>,
-        door: Door,
-        other: Option<(Arc<Member>, Door)>,
-    ) -> Trial {
+        peer: ChannelPeer,
+        other: Option<(Arc<Member>, ChannelPeer)>,
+    ) -> RoundTrip {
         let mut bytes = vec![0; PROBE_BYTES];
         if let Err(error) = getrandom::fill(&mut bytes) {
             let error = CallError::Unexpected(error.to_string());
-            return Trial::Failed(error.into_remote("make a probe"));
+            return RoundTrip::Failed(error.into_remote("make a probe"));
         }
         let bytes = Bytes::from(bytes);
-        let post = match self.post_probe(member, door, &bytes).await {
+        let post = match self.post_probe(member, peer, &bytes).await {
             Ok(post) => post.id,
-            Err(error) => return Trial::Failed(error),
+            Err(error) => return RoundTrip::Failed(error),
         };
         let mut read_by = Vec::new();
         let mut failed = None;
-        for (reader, door) in std::iter::once((Arc::clone(member), door)).chain(other) {
+        for (reader, peer) in std::iter::once((Arc::clone(member), peer)).chain(other) {
             let number = reader.bot.number;
             let step = format!("read the probe back with bot {number}");
             let read = self
                 .patiently(&reader, &step, STEP_PATIENCE, || {
-                    read_post(&reader.bot, door, post)
+                    read_post(&reader.bot, peer, post)
                 })
                 .await;
             match read {
@@ -79,51 +79,53 @@ impl Probe {
                 }
             }
         }
-        if let Err(error) = self.delete(member, door, post).await {
+        if let Err(error) = self.delete(member, peer, post).await {
             failed.get_or_insert(error);
         }
         match failed {
-            Some(error) => Trial::Failed(error),
-            None => Trial::Passed { read_by },
+            Some(error) => RoundTrip::Failed(error),
+            None => RoundTrip::Passed { read_by },
         }
     }
 
     async fn post_probe(
         &self,
         member: &Arc<Member>,
-        door: Door,
+        peer: ChannelPeer,
         bytes: &Bytes,
-    ) -> Result<Post, RemoteError> {
+    ) -> Result<ChannelMessage, RemoteError> {
         let step = "post a probe";
-        let mut upload = Upload::new(bytes, "probe.tgfs".into())?;
+        let mut upload = FileUpload::new(bytes, "probe.tgfs".into())?;
         match upload.send(&member.bot, bytes).await {
             Ok(()) => {}
-            Err(Stopped::Failed(mut error)) => {
+            Err(UploadStop::Failed(mut error)) => {
                 error.op = step.to_owned();
                 return Err(error);
             }
-            Err(Stopped::Wait(wait)) => {
+            Err(UploadStop::Wait(wait)) => {
                 let flood = format!("FLOOD_WAIT_{}", wait.as_secs());
                 return Err(CallError::rpc(420, &flood).into_remote(step));
             }
         }
-        self.post(member, door, &upload, bytes).await
+        self.post(member, peer, &upload, bytes).await
     }
 
     /// Posts a document that calls itself a probe.
     pub async fn post(
         &self,
         member: &Arc<Member>,
-        door: Door,
-        upload: &Upload,
-        source: &dyn Source,
-    ) -> Result<Post, RemoteError> {
+        peer: ChannelPeer,
+        upload: &FileUpload,
+        source: &dyn PartSource,
+    ) -> Result<ChannelMessage, RemoteError> {
         let file = &upload.finished(source);
         let text = &probe_text();
         let random_id = random_id()?;
-        self.paces.turn(door.channel, Turn::Log).await;
+        self.rate_limiter
+            .turn(peer.channel, PostPriority::Log)
+            .await;
         self.patiently(member, "post a probe", STEP_PATIENCE, || {
-            messages::send_document(&member.bot, door, file, text, random_id)
+            messages::send_document(&member.bot, peer, file, text, random_id)
         })
         .await
     }
@@ -131,12 +133,12 @@ impl Probe {
     pub async fn delete(
         &self,
         member: &Arc<Member>,
-        door: Door,
+        peer: ChannelPeer,
         post: i32,
     ) -> Result<(), RemoteError> {
         let gone = || async {
-            messages::delete(&member.bot, door, &[post]).await?;
-            let after = messages::get(&member.bot, door, &[post]).await?;
+            messages::delete(&member.bot, peer, &[post]).await?;
+            let after = messages::get(&member.bot, peer, &[post]).await?;
             match after.into_iter().flatten().next() {
                 None => Ok(()),
                 Some(_) => Err(CallError::Unexpected("it is still there".into())),
@@ -147,14 +149,14 @@ impl Probe {
     }
 }
 
-async fn read_post(bot: &Bot, door: Door, post: i32) -> Result<Bytes, CallError> {
-    let found = messages::get(bot, door, &[post]).await?;
+async fn read_post(bot: &BotClient, peer: ChannelPeer, post: i32) -> Result<Bytes, CallError> {
+    let found = messages::get(bot, peer, &[post]).await?;
     let document = found.into_iter().flatten().find_map(|post| post.document);
     let document = document.ok_or_else(|| CallError::rpc(400, "MESSAGE_ID_INVALID"))?;
     let request = Bytes::from(document.request(0, PROBE_BYTES as u64));
     let sent = bot.send(
         Some(document.dc),
-        Purpose::Read,
+        CallPurpose::Read,
         request,
         document.size,
         CALL_LIMIT,

@@ -7,7 +7,7 @@ use crate::remote::{RemoteError, RemoteErrorKind};
 /// The service closes a connection that asks too often with this transport error, and names no
 /// time (<https://core.telegram.org/mtproto/mtproto-transports#transport-errors>).
 const TRANSPORT_FLOOD: i32 = -429;
-/// How long a lane rests after it.
+/// How long a connection rests after it.
 const TRANSPORT_FLOOD_WAIT: Duration = Duration::from_secs(5);
 /// The server does not know the authorization key.
 const KEY_UNKNOWN: i32 = -404;

@@ -33,7 +33,7 @@ const HEADER_SPACE: usize = mtp::MAX_TRANSPORT_HEADER_LEN
     + mtp::ENCRYPTED_PACKET_HEADER_LEN
     + mtp::PLAIN_PACKET_HEADER_LEN
     + mtp::MESSAGE_CONTAINER_HEADER_LEN;
-/// Calls that wait for their turn; callers above bound theirs with the lane's window.
+/// Calls that wait for their turn; callers above bound theirs with the connection's window.
 const QUEUE: usize = 32;
 /// Calls whose answers are awaited, abandoned ones included.
 const MAX_PENDING: usize = 64;
@@ -46,7 +46,7 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 
 /// A handle of a running connection; it ends when the handle is dropped.
 #[derive(Debug)]
-pub struct Connection {
+pub struct MtprotoConnection {
     calls: mpsc::Sender<Call>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -56,7 +56,7 @@ struct Call {
     reply: oneshot::Sender<Result<Vec<u8>, CallError>>,
 }
 
-impl Connection {
+impl MtprotoConnection {
     /// Connects with a key that was agreed on before.
     pub async fn open(address: SocketAddr, key: [u8; 256]) -> Result<Self, CallError> {
         let stream = connect(address).await?;
@@ -90,7 +90,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for MtprotoConnection {
     fn drop(&mut self) {
         self.task.abort();
     }

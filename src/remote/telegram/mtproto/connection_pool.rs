@@ -1,4 +1,4 @@
-//! The lanes of one bot to one data centre for one purpose: as many as help, from one to eight.
+//! The connections of one bot to one data centre for one purpose: as many as help, from one to eight.
 //!
 //! As Telegram's own clients do it, the number follows what it brings: it doubles while the bytes a
 //! second grow with it, and falls when calls time out or the service asks to wait. The next run begins
@@ -13,21 +13,21 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::call_error::CallError;
-use super::reconnecting::{Lane, Target};
+use super::reconnecting::{ConnectionTarget, ReconnectingConnection};
 use crate::model::KeyStore;
 use crate::sync::MutexExt as _;
 use crate::sync::RwLockExt as _;
 
-/// Most lanes: what official clients open to a data centre; with 32 the service closes some.
-pub const MAX_LANES: usize = 8;
-/// Calls of 512 KiB in flight on one lane: 2 MiB, TDLib's budget for a connection, and enough for
+/// Most connections: what official clients open to a data centre; with 32 the service closes some.
+pub const MAX_CONNECTIONS: usize = 8;
+/// Calls of 512 KiB in flight on one connection: 2 MiB, TDLib's budget for a connection, and enough for
 /// 40 MB/s at 50 ms.
 pub const WINDOW: usize = 4;
 /// Of these, calls that nobody waits for.
 const AHEAD_WINDOW: usize = WINDOW - 1;
-/// How long a number of lanes is tried before it is judged...
+/// How long a number of connections is tried before it is judged...
 const EPOCH: Duration = Duration::from_millis(200);
-/// ...after this, which new lanes take to connect and to fill their windows.
+/// ...after this, which new connections take to connect and to fill their windows.
 const SETTLING: Duration = Duration::from_millis(400);
 /// Least calls in an epoch that say something.
 const EPOCH_CALLS: u32 = 6;
@@ -38,20 +38,20 @@ const CONTENT_FOR: Duration = Duration::from_secs(20);
 /// Calls whose times are remembered.
 const REMEMBERED: usize = 64;
 
-/// What a set of lanes is for; the numbers of lanes differ, and the waits that the service asks for.
+/// What a set of connections is for; the numbers of connections differ, and the waits that the service asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Purpose {
+pub enum CallPurpose {
     /// Small calls, which must not stand behind megabytes.
     Control,
-    /// Small calls that make or change posts: over the lanes of `Control`, with waits of their own.
+    /// Small calls that make or change posts: over the connections of `Control`, with waits of their own.
     Post,
     Read,
-    /// Reads that nobody waits for yet: over the lanes of `Read`, of which they leave some room.
+    /// Reads that nobody waits for yet: over the connections of `Read`, of which they leave some room.
     Ahead,
     Write,
 }
 
-impl Purpose {
+impl CallPurpose {
     /// Whose waits hold for it.
     pub const fn health(self) -> Self {
         match self {
@@ -60,8 +60,8 @@ impl Purpose {
         }
     }
 
-    /// Whose lanes it uses.
-    pub const fn lanes(self) -> Self {
+    /// Returns the purpose whose connections serve it.
+    pub const fn pool_purpose(self) -> Self {
         match self {
             Self::Control | Self::Post => Self::Control,
             Self::Read | Self::Ahead => Self::Read,
@@ -70,52 +70,52 @@ impl Purpose {
     }
 }
 
-/// Where the number of lanes is kept from one run to the next.
+/// Where the number of connections is kept from one run to the next.
 #[derive(Debug)]
-pub struct Memory {
+pub struct PoolSizeMemory {
     pub keys: Arc<dyn KeyStore>,
     pub row: String,
 }
 
-impl Memory {
+impl PoolSizeMemory {
     fn recall(&self) -> usize {
         let row = self.keys.get(self.row.as_bytes()).ok().flatten();
         let count = row.and_then(|bytes| bytes.first().copied());
-        count.map_or(1, usize::from).clamp(1, MAX_LANES)
+        count.map_or(1, usize::from).clamp(1, MAX_CONNECTIONS)
     }
 
     fn keep(&self, count: usize) {
         let count = u8::try_from(count).unwrap_or(u8::MAX);
         if let Err(error) = self.keys.put(self.row.as_bytes(), &[count]) {
             // The next run begins with one.
-            tracing::debug!(%error, "the number of lanes cannot be kept");
+            tracing::debug!(%error, "the number of connections cannot be kept");
         }
     }
 }
 
 #[derive(Debug)]
-pub struct Lanes {
-    target: Target,
-    purpose: Purpose,
+pub struct ConnectionPool {
+    target: ConnectionTarget,
+    purpose: CallPurpose,
     /// `None`: they begin with one.
-    memory: Option<Memory>,
-    lanes: RwLock<Vec<Arc<Lane>>>,
+    memory: Option<PoolSizeMemory>,
+    connections: RwLock<Vec<Arc<ReconnectingConnection>>>,
     /// One permit a call that fits into the windows.
     room: Semaphore,
     /// One permit a call that nobody waits for: fewer, so that who waits finds room at once.
     spare_room: Semaphore,
-    growth: Mutex<Growth>,
-    times: Mutex<Times>,
+    growth: Mutex<PoolGrowth>,
+    times: Mutex<CallTimes>,
 }
 
 #[derive(Debug)]
-struct Growth {
+struct PoolGrowth {
     since: Instant,
     calls: u32,
     bytes: u64,
-    /// Whether some call had to wait for room in this epoch: without, more lanes change nothing.
+    /// Whether some call had to wait for room in this epoch: without, more connections change nothing.
     crowded: bool,
-    /// Lanes and bytes a second before the last growth.
+    /// ConnectionPool and bytes a second before the last growth.
     before: Option<(usize, f64)>,
     content_until: Option<Instant>,
     /// Permits to take back from calls that end.
@@ -123,23 +123,27 @@ struct Growth {
 }
 
 #[derive(Debug, Default)]
-struct Times {
+struct CallTimes {
     recent: Vec<Duration>,
     next: usize,
 }
 
-impl Lanes {
-    pub fn new(target: Target, purpose: Purpose, memory: Option<Memory>) -> Self {
-        let count = memory.as_ref().map_or(1, Memory::recall);
-        let lane = || Arc::new(Lane::new(target.clone()));
+impl ConnectionPool {
+    pub fn new(
+        target: ConnectionTarget,
+        purpose: CallPurpose,
+        memory: Option<PoolSizeMemory>,
+    ) -> Self {
+        let count = memory.as_ref().map_or(1, PoolSizeMemory::recall);
+        let connection = || Arc::new(ReconnectingConnection::new(target.clone()));
         Self {
-            lanes: RwLock::new((0..count).map(|_| lane()).collect()),
+            connections: RwLock::new((0..count).map(|_| connection()).collect()),
             target,
             purpose,
             memory,
             room: Semaphore::new(count * WINDOW),
             spare_room: Semaphore::new(count * AHEAD_WINDOW),
-            growth: Mutex::new(Growth {
+            growth: Mutex::new(PoolGrowth {
                 since: Instant::now(),
                 calls: 0,
                 bytes: 0,
@@ -153,7 +157,7 @@ impl Lanes {
     }
 
     pub fn count(&self) -> usize {
-        self.lanes.acquire_read().len()
+        self.connections.acquire_read().len()
     }
     /// The time that `part` (0 to 1) of the recent calls took at most.
     pub fn usual(&self, part: f64) -> Option<Duration> {
@@ -166,24 +170,26 @@ impl Lanes {
         sorted.get(at.round() as usize).copied()
     }
 
-    /// One call on the lane with the fewest. `bytes` is what it moves, in or out.
+    /// One call on the connection with the fewest. `bytes` is what it moves, in or out.
     pub async fn call(
         &self,
-        purpose: Purpose,
+        purpose: CallPurpose,
         body: Bytes,
         bytes: u64,
         limit: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        let closed = || CallError::Disconnected("the lanes are closed".into());
+        let closed = || CallError::Disconnected("the connections are closed".into());
         let _spare = match purpose {
-            Purpose::Ahead => match self.spare_room.try_acquire() {
+            CallPurpose::Ahead => match self.spare_room.try_acquire() {
                 Ok(permit) => Some(permit),
                 Err(_) => {
                     self.growth().crowded = true;
                     Some(self.spare_room.acquire().await.map_err(|_| closed())?)
                 }
             },
-            Purpose::Control | Purpose::Post | Purpose::Read | Purpose::Write => None,
+            CallPurpose::Control | CallPurpose::Post | CallPurpose::Read | CallPurpose::Write => {
+                None
+            }
         };
         let permit = match self.room.try_acquire() {
             Ok(permit) => permit,
@@ -192,11 +198,11 @@ impl Lanes {
                 self.room.acquire().await.map_err(|_| closed())?
             }
         };
-        let Some(lane) = self.least_busy() else {
-            return Err(CallError::Disconnected("there is no lane".into()));
+        let Some(connection) = self.least_busy() else {
+            return Err(CallError::Disconnected("there is no connection".into()));
         };
         let started = Instant::now();
-        let outcome = lane.call(body, limit).await;
+        let outcome = connection.call(body, limit).await;
         match &outcome {
             Ok(_) => {
                 self.times().remember(started.elapsed());
@@ -216,11 +222,13 @@ impl Lanes {
         outcome
     }
 
-    /// Whether a call of `purpose` would start at once. Where not, more lanes may help: that is noted.
-    pub fn has_room(&self, purpose: Purpose) -> bool {
+    /// Whether a call of `purpose` would start at once. Where not, more connections may help: that is noted.
+    pub fn has_room(&self, purpose: CallPurpose) -> bool {
         let free = match purpose {
-            Purpose::Ahead => self.spare_room.available_permits() > 0,
-            Purpose::Control | Purpose::Post | Purpose::Read | Purpose::Write => true,
+            CallPurpose::Ahead => self.spare_room.available_permits() > 0,
+            CallPurpose::Control | CallPurpose::Post | CallPurpose::Read | CallPurpose::Write => {
+                true
+            }
         };
         let free = free && self.room.available_permits() > 0;
         if !free {
@@ -229,20 +237,23 @@ impl Lanes {
         free
     }
 
-    fn least_busy(&self) -> Option<Arc<Lane>> {
-        let lanes = self.lanes.acquire_read();
-        lanes.iter().min_by_key(|lane| lane.in_flight()).cloned()
+    fn least_busy(&self) -> Option<Arc<ReconnectingConnection>> {
+        let connections = self.connections.acquire_read();
+        connections
+            .iter()
+            .min_by_key(|connection| connection.in_flight())
+            .cloned()
     }
-    fn growth(&self) -> MutexGuard<'_, Growth> {
+    fn growth(&self) -> MutexGuard<'_, PoolGrowth> {
         self.growth.acquire()
     }
-    fn times(&self) -> MutexGuard<'_, Times> {
+    fn times(&self) -> MutexGuard<'_, CallTimes> {
         self.times.acquire()
     }
 
-    /// Counts a call, and at the end of an epoch decides on the number of lanes.
+    /// Counts a call, and at the end of an epoch decides on the number of connections.
     fn judge(&self, bytes: u64) {
-        if self.purpose == Purpose::Control {
+        if self.purpose == CallPurpose::Control {
             return;
         }
         let now = Instant::now();
@@ -260,9 +271,9 @@ impl Lanes {
             let rate = growth.bytes as f64 / elapsed.as_secs_f64();
             let wanted = growth.decide(self.count(), rate, now);
             // A reader takes its bytes in bursts, and waits for one bot while another has nothing to
-            // do: the rate of a moment says more about it than about the lanes. More lanes are taken
+            // do: the rate of a moment says more about it than about the connections. More connections are taken
             // back when calls time out.
-            if self.purpose == Purpose::Read {
+            if self.purpose == CallPurpose::Read {
                 growth.before = None;
             }
             wanted
@@ -288,20 +299,20 @@ impl Lanes {
     }
 
     fn resize(&self, wanted: usize) {
-        let mut lanes = self.lanes.acquire_write();
-        let wanted = wanted.clamp(1, MAX_LANES);
-        if wanted == lanes.len() {
+        let mut connections = self.connections.acquire_write();
+        let wanted = wanted.clamp(1, MAX_CONNECTIONS);
+        if wanted == connections.len() {
             return;
         }
-        while lanes.len() < wanted {
-            lanes.push(Arc::new(Lane::new(self.target.clone())));
+        while connections.len() < wanted {
+            connections.push(Arc::new(ReconnectingConnection::new(self.target.clone())));
             self.room.add_permits(WINDOW);
             self.spare_room.add_permits(AHEAD_WINDOW);
         }
-        // What is under way on a lane that goes holds it until it ends.
-        let surplus = lanes.len() - wanted;
-        lanes.truncate(wanted);
-        drop(lanes);
+        // What is under way on a connection that goes holds it until it ends.
+        let surplus = connections.len() - wanted;
+        connections.truncate(wanted);
+        drop(connections);
         if let Some(memory) = &self.memory {
             memory.keep(wanted);
         }
@@ -315,7 +326,7 @@ impl Lanes {
     }
 }
 
-impl Growth {
+impl PoolGrowth {
     fn restart(&mut self, now: Instant) {
         self.since = now;
         self.calls = 0;
@@ -323,28 +334,28 @@ impl Growth {
         self.crowded = false;
     }
 
-    /// How many lanes there shall be, now that `lanes` moved `rate` bytes a second.
-    fn decide(&mut self, lanes: usize, rate: f64, now: Instant) -> usize {
+    /// How many connections there shall be, now that `connections` moved `rate` bytes a second.
+    fn decide(&mut self, connections: usize, rate: f64, now: Instant) -> usize {
         let crowded = self.crowded;
         self.restart(now);
         if let Some((fewer, before)) = self.before.take()
-            && lanes > fewer
+            && connections > fewer
             && rate < before * WORTH
         {
             self.content_until = Some(now + CONTENT_FOR);
             return fewer;
         }
         let content = self.content_until.is_some_and(|until| now < until);
-        if content || !crowded || lanes >= MAX_LANES {
-            return lanes;
+        if content || !crowded || connections >= MAX_CONNECTIONS {
+            return connections;
         }
-        self.before = Some((lanes, rate));
+        self.before = Some((connections, rate));
         self.since = now + SETTLING;
-        (lanes * 2).min(MAX_LANES)
+        (connections * 2).min(MAX_CONNECTIONS)
     }
 }
 
-impl Times {
+impl CallTimes {
     fn remember(&mut self, time: Duration) {
         if self.recent.len() < REMEMBERED {
             self.recent.push(time);
@@ -359,8 +370,8 @@ impl Times {
 mod tests {
     use super::*;
 
-    fn growth() -> Growth {
-        Growth {
+    fn growth() -> PoolGrowth {
+        PoolGrowth {
             since: Instant::now(),
             calls: 0,
             bytes: 0,
@@ -374,14 +385,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn lanes_double_while_they_help_and_fall_back_when_they_do_not() {
         let mut growth = growth();
-        let mut lanes = 1;
-        // Eight megabytes a second a lane, up to four lanes.
-        let rate = |lanes: usize| lanes.min(4) as f64 * 8e6;
+        let mut connections = 1;
+        // Eight megabytes a second a connection, up to four connections.
+        let rate = |connections: usize| connections.min(4) as f64 * 8e6;
         let mut seen = Vec::new();
         for _ in 0..5 {
             growth.crowded = true;
-            lanes = growth.decide(lanes, rate(lanes), Instant::now());
-            seen.push(lanes);
+            connections = growth.decide(connections, rate(connections), Instant::now());
+            seen.push(connections);
         }
         assert_eq!(seen, [2, 4, 8, 4, 4]);
         tokio::time::advance(CONTENT_FOR).await;

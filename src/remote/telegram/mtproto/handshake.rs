@@ -28,10 +28,10 @@ const PRIME_BITS: u64 = 2048;
 /// (<https://core.telegram.org/mtproto/auth_key>, checks on g_a and g_b).
 const SAFETY_BITS: u32 = 2048 - 64;
 
-pub type Key = [u8; 256];
+pub type AuthKeyBytes = [u8; 256];
 
 /// A new key, known to nobody but the server and us.
-pub async fn agree(server: &Server, address: SocketAddr) -> Result<Key, CallError> {
+pub async fn agree(server: &Server, address: SocketAddr) -> Result<AuthKeyBytes, CallError> {
     let work = async {
         let stream = connect(address).await?;
         let mut wire = Wire::new(stream, mtp::Plain::new());
@@ -57,7 +57,7 @@ fn unexpected(error: impl std::fmt::Display) -> CallError {
     CallError::Unexpected(error.to_string())
 }
 
-async fn agree_with_service(wire: &mut Wire<mtp::Plain>) -> Result<Key, CallError> {
+async fn agree_with_service(wire: &mut Wire<mtp::Plain>) -> Result<AuthKeyBytes, CallError> {
     let (request, state) = authentication::step1().map_err(unexpected)?;
     let answer = call(wire, &request).await?;
     let (request, state) = authentication::step2(state, answer).map_err(unexpected)?;
@@ -68,7 +68,10 @@ async fn agree_with_service(wire: &mut Wire<mtp::Plain>) -> Result<Key, CallErro
     Ok(finished.auth_key)
 }
 
-async fn agree_with_own(wire: &mut Wire<mtp::Plain>, key: &ServerKey) -> Result<Key, CallError> {
+async fn agree_with_own(
+    wire: &mut Wire<mtp::Plain>,
+    key: &ServerKey,
+) -> Result<AuthKeyBytes, CallError> {
     let rsa_key = rsa::Key::new(&key.modulus, &key.exponent)
         .ok_or_else(|| CallError::Unexpected("the server's key is no RSA key".into()))?;
     let fingerprint = fingerprint(key)?;
@@ -142,7 +145,7 @@ async fn finish(
     parameters: &types::ServerDhInnerData,
     offer: &types::ResPq,
     new_nonce: &[u8; 32],
-) -> Result<Key, CallError> {
+) -> Result<AuthKeyBytes, CallError> {
     let prime = BigUint::from_bytes_be(&parameters.dh_prime);
     let theirs = BigUint::from_bytes_be(&parameters.g_a);
     let base = u32::try_from(parameters.g).map_err(unexpected)?;
@@ -216,7 +219,7 @@ fn shortest(number: u64) -> Vec<u8> {
         .collect()
 }
 
-fn padded(number: &BigUint) -> Result<Key, CallError> {
+fn padded(number: &BigUint) -> Result<AuthKeyBytes, CallError> {
     let bytes = number.to_bytes_be();
     let mut key = [0; 256];
     let start = key

@@ -1,4 +1,4 @@
-//! A lane: one connection of one bot, made when it is needed and made again when it broke.
+//! A connection: one connection of one bot, made when it is needed and made again when it broke.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use grammers_tl_types::{self as tl, Deserializable, Serializable, enums, functio
 use tokio::time::{Instant, timeout};
 
 use super::call_error::CallError;
-use super::connection::Connection;
+use super::connection::MtprotoConnection;
 use super::data_centres::DataCentres;
-use super::handshake::Key;
+use super::handshake::AuthKeyBytes;
 use crate::remote::telegram::ApiId;
 
 /// The first pause after a connection that could not be made; doubled up to the longest.
@@ -23,32 +23,32 @@ const SILENT_CALLS: u32 = 3;
 /// For the first call of a connection.
 const INIT_LIMIT: Duration = Duration::from_secs(15);
 
-/// What a lane connects to, and as whom.
+/// What a connection connects to, and as whom.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub struct ConnectionTarget {
     pub centres: Arc<DataCentres>,
     pub dc: i32,
-    pub key: Key,
+    pub key: AuthKeyBytes,
     pub api: ApiId,
 }
 
 #[derive(Debug)]
-pub struct Lane {
-    target: Target,
-    slot: tokio::sync::Mutex<Slot>,
+pub struct ReconnectingConnection {
+    target: ConnectionTarget,
+    slot: tokio::sync::Mutex<ConnectionState>,
     in_flight: AtomicUsize,
     silent: AtomicU32,
 }
 
 #[derive(Debug, Default)]
-struct Slot {
-    connection: Option<Arc<Connection>>,
+struct ConnectionState {
+    connection: Option<Arc<MtprotoConnection>>,
     failures: u32,
     not_before: Option<Instant>,
 }
 
-impl Lane {
-    pub fn new(target: Target) -> Self {
+impl ReconnectingConnection {
+    pub fn new(target: ConnectionTarget) -> Self {
         Self {
             target,
             slot: tokio::sync::Mutex::default(),
@@ -81,7 +81,7 @@ impl Lane {
         }
     }
 
-    async fn disconnect(&self, broken: &Arc<Connection>) {
+    async fn disconnect(&self, broken: &Arc<MtprotoConnection>) {
         let mut slot = self.slot.lock().await;
         if slot
             .connection
@@ -92,7 +92,7 @@ impl Lane {
         }
     }
 
-    async fn connection(&self) -> Result<Arc<Connection>, CallError> {
+    async fn connection(&self) -> Result<Arc<MtprotoConnection>, CallError> {
         let mut slot = self.slot.lock().await;
         if let Some(connection) = &slot.connection
             && connection.is_open()
@@ -110,7 +110,7 @@ impl Lane {
         match self.connect().await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
-                *slot = Slot {
+                *slot = ConnectionState {
                     connection: Some(Arc::clone(&connection)),
                     failures: 0,
                     not_before: None,
@@ -127,12 +127,12 @@ impl Lane {
     }
 
     /// Connects and introduces us (`invokeWithLayer`, `initConnection`).
-    async fn connect(&self) -> Result<Connection, CallError> {
+    async fn connect(&self) -> Result<MtprotoConnection, CallError> {
         let centres = &self.target.centres;
         let address = centres
             .address(self.target.dc)
             .map_err(|error| CallError::Disconnected(error.to_string()))?;
-        let connection = Connection::open(address, self.target.key).await?;
+        let connection = MtprotoConnection::open(address, self.target.key).await?;
         let introduction = functions::InvokeWithLayer {
             layer: tl::LAYER,
             query: functions::InitConnection {

@@ -1,5 +1,5 @@
 //! Signing a bot in (`auth.importBotAuthorization`), by grammers-client. It happens once in the life
-//! of a key; everything else goes over lanes of our own.
+//! of a key; everything else goes over connections of our own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use grammers_session::{Session, SessionData};
 
 use super::call_error::CallError;
 use super::data_centres::DataCentres;
-use super::handshake::{self, Key};
-use crate::remote::telegram::{ApiId, Token};
+use super::handshake::{self, AuthKeyBytes};
+use crate::remote::telegram::{ApiId, BotToken};
 
 /// For one try: grammers itself has no time limit.
 const SIGN_IN_LIMIT: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ const TRIES: usize = 3;
 #[derive(Debug)]
 pub struct SignedIn {
     pub home: i32,
-    pub key: Key,
+    pub key: AuthKeyBytes,
     /// `@name` of the bot.
     pub username: Option<String>,
 }
@@ -34,9 +34,9 @@ pub struct SignedIn {
 pub async fn sign_in(
     centres: &DataCentres,
     api: &ApiId,
-    token: &Token,
+    token: &BotToken,
     dc: i32,
-    key: Key,
+    key: AuthKeyBytes,
 ) -> Result<SignedIn, CallError> {
     let mut at = (dc, key);
     let mut last = CallError::Unexpected("the bot moves between data centres".into());
@@ -67,7 +67,7 @@ pub async fn sign_in(
 }
 
 /// A session that knows `dc` and the key for it.
-fn session(centres: &DataCentres, dc: i32, key: Key) -> Result<MemorySession, CallError> {
+fn session(centres: &DataCentres, dc: i32, key: AuthKeyBytes) -> Result<MemorySession, CallError> {
     let mut data = SessionData {
         home_dc: dc,
         ..SessionData::default()
@@ -94,7 +94,7 @@ fn session(centres: &DataCentres, dc: i32, key: Key) -> Result<MemorySession, Ca
 async fn try_once(
     session: &Arc<MemorySession>,
     api: &ApiId,
-    token: &Token,
+    token: &BotToken,
 ) -> Result<Option<String>, CallError> {
     let parameters = ConnectionParams {
         retry_policy: Box::new(NoRetries),

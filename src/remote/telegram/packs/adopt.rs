@@ -4,15 +4,15 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::download::Stored;
+use super::download::StoredDocument;
 use crate::model::{
     AdoptedAddress, BLOCK_BYTES, ByteRange, Digest, PackAddress, PackId, PackRef, TelegramAddress,
     Timestamp,
 };
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::telegram::Shared;
-use crate::remote::telegram::bots::messages::Post;
-use crate::remote::telegram::channel::caption::{Body, Caption};
+use crate::remote::telegram::bots::messages::ChannelMessage;
+use crate::remote::telegram::channel::caption::{Caption, CaptionBody};
 use crate::remote::telegram::mtproto::call_error::CallError;
 use crate::remote::{
     ForeignDocument, ForeignDocuments, Reach, RemoteError, RemoteErrorKind, Urgency, tail_of_plain,
@@ -32,7 +32,7 @@ impl Shared {
     pub async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
         let channel = self.find_channel(place).await?;
         // Elsewhere we leave no trace: only a post of our own would tell how far the numbers go.
-        let ours = self.crew.channels().await?.contains(&channel);
+        let ours = self.bots.channels().await?.contains(&channel);
         let end = match ours {
             true => Some(self.upper_end(channel).await?),
             false => None,
@@ -45,7 +45,7 @@ impl Shared {
         };
         while !is_done(from, last) {
             let to = from.saturating_add(STEP).min(end.unwrap_or(i32::MAX));
-            for post in self.walk(channel, from..to).await? {
+            for post in self.scan(channel, from..to).await? {
                 last = post.id;
                 documents.extend(foreign_document(channel, post));
             }
@@ -63,11 +63,11 @@ impl Shared {
     /// A channel that some bot is in.
     async fn find_channel(&self, place: &str) -> Result<i64, RemoteError> {
         let mut first = None;
-        for member in self.crew.members() {
+        for member in self.bots.members() {
             let bot = &member.bot;
             let found = async {
-                let channel = self.crew.channel_named(bot, place).await?;
-                self.crew.look(bot, channel).await?;
+                let channel = self.bots.channel_named(bot, place).await?;
+                self.bots.look(bot, channel).await?;
                 Ok::<_, CallError>(channel)
             };
             match found.await {
@@ -94,7 +94,7 @@ impl Shared {
             "take over post {} of channel -100{}",
             address.message, address.channel
         );
-        let stored = Stored { address, len: size };
+        let stored = StoredDocument { address, len: size };
         let op = op.as_str();
         let digest = |block: u64| async move {
             let offset = block * BLOCK_BYTES;
@@ -114,7 +114,7 @@ impl Shared {
         let home = self.home()?;
         let (tail, name) = (&tail, &format!("{id}.tgfstable"));
         let post = retry(Deadline::after(BLOCK_PATIENCE), || {
-            self.post_ours(home, tail, name, Body::Table { id }, op)
+            self.post_ours(home, tail, name, CaptionBody::Table { id }, op)
         })
         .await?;
         let table = post.document.ok_or_else(|| {
@@ -160,7 +160,7 @@ impl Shared {
             let from = range.offset.max(begin);
             let to = range.end().min(begin + len);
             if from < to {
-                let stored = Stored { address, len };
+                let stored = StoredDocument { address, len };
                 let part = ByteRange::new(from - begin, to - from);
                 let bytes = self.read(&op, stored, part, urgency).await?;
                 if bytes.len() as u64 == range.len {
@@ -203,14 +203,16 @@ impl Shared {
 
     /// Bytes of the document at an address; `None` when it is not there any more.
     pub async fn size_at(&self, address: TelegramAddress) -> Result<Option<u64>, RemoteError> {
-        let posts = self.posts_at(address.channel, &[address.message]).await?;
+        let posts = self
+            .messages_at(address.channel, &[address.message])
+            .await?;
         let document = posts.into_iter().flatten().find_map(|post| post.document);
         let same = document.filter(|document| document.id == address.document);
         Ok(same.map(|document| document.size))
     }
 }
 
-fn foreign_document(channel: i64, post: Post) -> Option<ForeignDocument> {
+fn foreign_document(channel: i64, post: ChannelMessage) -> Option<ForeignDocument> {
     if Caption::read(&post.text).is_some() {
         return None;
     }

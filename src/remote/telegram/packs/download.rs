@@ -14,17 +14,17 @@ use super::get_file::{calls_for, file_bytes};
 use crate::model::{ByteRange, TelegramAddress};
 use crate::remote::telegram::Shared;
 use crate::remote::telegram::bots::Member;
-use crate::remote::telegram::bots::bot::Bot;
+use crate::remote::telegram::bots::bot::BotClient;
 use crate::remote::telegram::mtproto::call_error::CallError;
-use crate::remote::telegram::mtproto::connection_pool::{Purpose, WINDOW};
+use crate::remote::telegram::mtproto::connection_pool::{CallPurpose, WINDOW};
 use crate::remote::{RemoteError, RemoteErrorKind, Urgency};
 
-/// For one call, from the moment it has room on a lane.
+/// For one call, from the moment it has room on a connection.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
 /// Calls of one read side by side; a read is a block, so this is about tables and log objects.
 const SIDE_BY_SIDE: usize = 16;
 /// A call that takes this many times as long as most others is asked again elsewhere...
-const LATE: f64 = 1.5;
+const LATE_FACTOR: f64 = 1.5;
 /// ...where nobody waits for it yet, this many...
 const LATE_AHEAD: f64 = 3.0;
 /// ...but not before this: what is quick anyway needs no help.
@@ -48,7 +48,7 @@ const UNTRIED: Duration = Duration::from_millis(20);
 /// What reading keeps between calls.
 #[derive(Debug)]
 pub struct Readers {
-    /// Calls under way a bot, by its place in the crew.
+    /// Calls under way a bot, by its place in the bots.
     busy: Vec<AtomicUsize>,
     /// Second tries allowed, times [`CALLS_A_HEDGE`].
     allowance: AtomicI64,
@@ -83,12 +83,12 @@ impl Readers {
 }
 
 /// A call under way at a bot.
-struct Busy<'a> {
+struct ReaderCall<'a> {
     readers: &'a Readers,
     place: usize,
 }
 
-impl<'a> Busy<'a> {
+impl<'a> ReaderCall<'a> {
     fn begin(readers: &'a Readers, place: usize) -> Self {
         if let Some(count) = readers.busy.get(place) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -97,7 +97,7 @@ impl<'a> Busy<'a> {
     }
 }
 
-impl Drop for Busy<'_> {
+impl Drop for ReaderCall<'_> {
     fn drop(&mut self) {
         if let Some(count) = self.readers.busy.get(self.place) {
             count.fetch_sub(1, Ordering::Relaxed);
@@ -126,7 +126,7 @@ impl Hedges {
 
 /// A document in a channel.
 #[derive(Debug, Clone, Copy)]
-pub struct Stored {
+pub struct StoredDocument {
     pub address: TelegramAddress,
     /// Bytes.
     pub len: u64,
@@ -134,18 +134,18 @@ pub struct Stored {
 
 /// The call that reads from it.
 #[derive(Debug, Clone, Copy)]
-struct Wanted {
+struct FileRead {
     address: TelegramAddress,
     offset: u64,
     limit: u64,
     urgency: Urgency,
 }
 
-impl Wanted {
-    const fn purpose(self) -> Purpose {
+impl FileRead {
+    const fn purpose(self) -> CallPurpose {
         match self.urgency {
-            Urgency::Waited => Purpose::Read,
-            Urgency::Ahead => Purpose::Ahead,
+            Urgency::Waited => CallPurpose::Read,
+            Urgency::Ahead => CallPurpose::Ahead,
         }
     }
 }
@@ -155,17 +155,17 @@ impl Shared {
     pub async fn read(
         &self,
         op: &str,
-        document: Stored,
+        document: StoredDocument,
         range: ByteRange,
         urgency: Urgency,
     ) -> Result<Bytes, RemoteError> {
-        let Stored { address, len } = document;
+        let StoredDocument { address, len } = document;
         if range.end() > len {
             let message = "the range passes the end of the document";
             return Err(RemoteError::new(RemoteErrorKind::Corrupt, op, message));
         }
-        let calls: Vec<Wanted> = calls_for(range)
-            .map(|(offset, limit)| Wanted {
+        let calls: Vec<FileRead> = calls_for(range)
+            .map(|(offset, limit)| FileRead {
                 address,
                 offset,
                 limit,
@@ -195,10 +195,10 @@ impl Shared {
     }
 
     /// One call, with others elsewhere when it is late. The first answer counts.
-    async fn read_call(&self, op: &str, wanted: Wanted, len: u64) -> Result<Bytes, RemoteError> {
+    async fn read_call(&self, op: &str, wanted: FileRead, len: u64) -> Result<Bytes, RemoteError> {
         self.readers.earn();
         let order = self.readers_with_room(wanted).await;
-        let mut errors = Errors::default();
+        let mut errors = ReadErrors::default();
         let mut order = order.into_iter();
         let mut under_way = stream::FuturesUnordered::new();
         let mut late_at = None;
@@ -208,18 +208,18 @@ impl Shared {
                 let Some(place) = order.next() else {
                     return Err(errors.most_useful(op));
                 };
-                let member = self.crew.members().get(place);
+                let member = self.bots.members().get(place);
                 late_at = member.map(|member| Instant::now() + self.late(&member.bot, wanted));
                 under_way.push(self.read_from(place, wanted));
             }
             tokio::select! {
                 Some((place, outcome)) = under_way.next() => match outcome {
                     Ok(bytes) => return self.checked(op, wanted, len, bytes),
-                    Err(error) => errors.note(self.crew.members().get(place), error),
+                    Err(error) => errors.note(self.bots.members().get(place), error),
                 },
                 () = sleep_until(late_at) => {
                     late_at = hedges.next(Instant::now());
-                    // The same bot again where it is the only one: another lane may be quicker.
+                    // The same bot again where it is the only one: another connection may be quicker.
                     let place = order.next().or_else(|| self.only_reader(wanted.address));
                     if let Some(place) = place && (hedges.are_free() || self.readers.spend()) {
                         under_way.push(self.read_from(place, wanted));
@@ -232,7 +232,7 @@ impl Shared {
     fn checked(
         &self,
         op: &str,
-        wanted: Wanted,
+        wanted: FileRead,
         len: u64,
         bytes: Bytes,
     ) -> Result<Bytes, RemoteError> {
@@ -244,16 +244,16 @@ impl Shared {
         Err(RemoteError::new(RemoteErrorKind::Corrupt, op, message))
     }
 
-    async fn read_from(&self, place: usize, wanted: Wanted) -> (usize, Result<Bytes, CallError>) {
-        let _busy = Busy::begin(&self.readers, place);
-        let outcome = match self.crew.members().get(place) {
+    async fn read_from(&self, place: usize, wanted: FileRead) -> (usize, Result<Bytes, CallError>) {
+        let _busy = ReaderCall::begin(&self.readers, place);
+        let outcome = match self.bots.members().get(place) {
             Some(member) => self.read_with(member, wanted).await,
             None => Err(CallError::Disconnected("there is no such bot".into())),
         };
         (place, outcome)
     }
 
-    async fn read_with(&self, member: &Member, wanted: Wanted) -> Result<Bytes, CallError> {
+    async fn read_with(&self, member: &Member, wanted: FileRead) -> Result<Bytes, CallError> {
         let bot = &member.bot;
         let TelegramAddress {
             channel, message, ..
@@ -263,7 +263,7 @@ impl Shared {
         loop {
             let found = self
                 .locations
-                .find(&self.crew, bot, channel, message)
+                .find(&self.bots, bot, channel, message)
                 .await?;
             let document = found
                 .filter(|document| document.id == wanted.address.document)
@@ -287,7 +287,7 @@ impl Shared {
 
     /// The bots by promise, once the first of them has room. Until then a call belongs to nobody: one
     /// that stood in a queue would wait for its bot while another one has nothing to do.
-    async fn readers_with_room(&self, wanted: Wanted) -> Vec<usize> {
+    async fn readers_with_room(&self, wanted: FileRead) -> Vec<usize> {
         loop {
             let freed = self.readers.freed.notified();
             let mut order = self.readers_by_promise(wanted.address);
@@ -305,31 +305,32 @@ impl Shared {
             if able.is_empty() {
                 return order;
             }
-            // New lanes tell nobody; looking again costs less than it would gain.
+            // New connections tell nobody; looking again costs less than it would gain.
             let _ = tokio::time::timeout(LOOK_AGAIN, freed).await;
         }
     }
 
     /// Whether nothing speaks against asking a bot now.
     fn is_able(&self, place: usize, channel: i64) -> bool {
-        self.crew.members().get(place).is_some_and(|member| {
-            member.bot.aside(Purpose::Read).is_none() && self.crew.may_enter(&member.bot, channel)
+        self.bots.members().get(place).is_some_and(|member| {
+            member.bot.aside(CallPurpose::Read).is_none()
+                && self.bots.may_enter(&member.bot, channel)
         })
     }
 
-    fn has_room(&self, place: usize, wanted: Wanted) -> bool {
-        let member = self.crew.members().get(place);
-        let lanes = member.and_then(|member| {
+    fn has_room(&self, place: usize, wanted: FileRead) -> bool {
+        let member = self.bots.members().get(place);
+        let connections = member.and_then(|member| {
             let dc = wanted.address.dc;
-            member.bot.known_lanes(dc, Purpose::Read)
+            member.bot.known_pool(dc, CallPurpose::Read)
         });
-        // Without lanes yet, making them is the first call's.
-        lanes.is_none_or(|lanes| lanes.has_room(wanted.purpose()))
+        // Without connections yet, making them is the first call's.
+        connections.is_none_or(|connections| connections.has_room(wanted.purpose()))
     }
 
     /// The bots in the order in which they are likely to answer; those that must wait come last.
     fn readers_by_promise(&self, address: TelegramAddress) -> Vec<usize> {
-        let members = self.crew.members();
+        let members = self.bots.members();
         let writer = self.locations.writer(address.channel, address.message);
         let turn = self.readers.next.fetch_add(1, Ordering::Relaxed);
         let mut order: Vec<(u128, usize, usize)> = members
@@ -337,9 +338,11 @@ impl Shared {
             .enumerate()
             .map(|(place, member)| {
                 let bot = &member.bot;
-                let lanes = bot.known_lanes(address.dc, Purpose::Read);
-                let usual = lanes.as_ref().and_then(|lanes| lanes.usual(0.5));
-                let room = lanes.map_or(1, |lanes| lanes.count()) * WINDOW;
+                let connections = bot.known_pool(address.dc, CallPurpose::Read);
+                let usual = connections
+                    .as_ref()
+                    .and_then(|connections| connections.usual(0.5));
+                let room = connections.map_or(1, |connections| connections.count()) * WINDOW;
                 let busy = self
                     .readers
                     .busy
@@ -347,14 +350,14 @@ impl Shared {
                     .map_or(0, |busy| busy.load(Ordering::Relaxed));
                 let usual = usual.unwrap_or(UNTRIED).as_micros();
                 let mut cost = usual * (room + busy) as u128 / room as u128;
-                if let Some(wait) = bot.aside(Purpose::Read) {
+                if let Some(wait) = bot.aside(CallPurpose::Read) {
                     cost += wait.as_micros() + Duration::from_secs(60).as_micros();
                 }
                 // What one bot wrote another one reads, so that nothing rests on one bot's word.
                 if writer == Some(bot.id) {
                     cost += Duration::from_secs(1).as_micros();
                 }
-                if !self.crew.may_enter(bot, address.channel) {
+                if !self.bots.may_enter(bot, address.channel) {
                     cost += Duration::from_secs(3600).as_micros();
                 }
                 (
@@ -373,12 +376,12 @@ impl Shared {
     }
 
     /// After how long a call counts as late.
-    fn late(&self, bot: &Bot, wanted: Wanted) -> Duration {
+    fn late(&self, bot: &BotClient, wanted: FileRead) -> Duration {
         let usual = bot
-            .known_lanes(wanted.address.dc, Purpose::Read)
-            .and_then(|lanes| lanes.usual(0.8));
+            .known_pool(wanted.address.dc, CallPurpose::Read)
+            .and_then(|connections| connections.usual(0.8));
         let times = match wanted.urgency {
-            Urgency::Waited => LATE,
+            Urgency::Waited => LATE_FACTOR,
             Urgency::Ahead => LATE_AHEAD,
         };
         usual.map_or(UNKNOWN_LATE, |usual| usual.mul_f64(times).max(LEAST_LATE))
@@ -394,13 +397,13 @@ async fn sleep_until(at: Option<Instant>) {
 
 /// Of several bots' errors, the one to tell.
 #[derive(Default)]
-struct Errors {
+struct ReadErrors {
     passing: Option<(u32, CallError)>,
     missing: Option<(u32, CallError)>,
     lasting: Option<(u32, CallError)>,
 }
 
-impl Errors {
+impl ReadErrors {
     fn note(&mut self, member: Option<&Arc<Member>>, error: CallError) {
         let slot = if error.is("MESSAGE_ID_INVALID") {
             &mut self.missing

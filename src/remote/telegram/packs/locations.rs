@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::remote::telegram::bots::Crew;
-use crate::remote::telegram::bots::bot::Bot;
+use crate::remote::telegram::bots::Bots;
+use crate::remote::telegram::bots::bot::BotClient;
 use crate::remote::telegram::bots::messages::{self, Document, IDS_AT_ONCE};
 use crate::remote::telegram::mtproto::call_error::CallError;
 use crate::sync::MutexExt as _;
@@ -17,28 +17,28 @@ const GENERATION: usize = 20_000;
 const BEFORE: i32 = 9;
 
 /// Held by who asks.
-type Turn = Arc<tokio::sync::Mutex<()>>;
+type BatchLock = Arc<tokio::sync::Mutex<()>>;
 
-/// Bot, channel, post.
-type Key = (i64, i64, i32);
+/// BotClient, channel, post.
+type LocationKey = (i64, i64, i32);
 
 #[derive(Debug, Default)]
 pub struct Locations {
-    known: Mutex<Known>,
+    known: Mutex<KnownLocations>,
     /// One question at a time a bot and channel: its answer serves those who wait.
-    asking: Mutex<HashMap<(i64, i64), Turn>>,
+    asking: Mutex<HashMap<(i64, i64), BatchLock>>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    young: HashMap<Key, Document>,
-    old: HashMap<Key, Document>,
+struct KnownLocations {
+    young: HashMap<LocationKey, Document>,
+    old: HashMap<LocationKey, Document>,
     /// Which bot posted what lately: reading back goes to another one.
     writers: HashMap<(i64, i32), i64>,
 }
 
 impl Locations {
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownLocations> {
         self.known.acquire()
     }
 
@@ -84,8 +84,8 @@ impl Locations {
     /// The document of a post, as `bot` reads it. `None`: there is no such post, or no document.
     pub async fn find(
         &self,
-        crew: &Crew,
-        bot: &Bot,
+        bots: &Bots,
+        bot: &BotClient,
         channel: i64,
         post: i32,
     ) -> Result<Option<Document>, CallError> {
@@ -100,10 +100,10 @@ impl Locations {
         if let Some(document) = self.get(bot.id, channel, post) {
             return Ok(Some(document));
         }
-        let door = crew.door(bot, channel).await?;
+        let peer = bots.peer(bot, channel).await?;
         let first = post.saturating_sub(BEFORE).max(1);
         let ids: Vec<i32> = (first..).take(IDS_AT_ONCE).collect();
-        for found in messages::get(bot, door, &ids).await?.into_iter().flatten() {
+        for found in messages::get(bot, peer, &ids).await?.into_iter().flatten() {
             if let Some(document) = found.document {
                 self.keep(bot.id, channel, found.id, Some(document));
             }

@@ -11,20 +11,20 @@ use grammers_tl_types::{Identifiable, Serializable, functions, types};
 
 use crate::model::ByteRange;
 use crate::remote::retry::{Deadline, retry};
-use crate::remote::telegram::bots::bot::Bot;
-use crate::remote::telegram::bots::messages::Uploaded;
+use crate::remote::telegram::bots::bot::BotClient;
+use crate::remote::telegram::bots::messages::UploadedFile;
 use crate::remote::telegram::mtproto::call_error::CallError;
-use crate::remote::telegram::mtproto::connection_pool::{Purpose, WINDOW};
+use crate::remote::telegram::mtproto::connection_pool::{CallPurpose, WINDOW};
 use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// Largest part that the service takes.
 pub const PART_BYTES: u64 = 512 * 1024;
 /// Files above it go by `upload.saveBigFilePart`.
 const BIG_BYTES: u64 = 10 * 1024 * 1024;
-/// For one part, from the moment it has room on a lane: at 100 KB/s it takes five seconds.
+/// For one part, from the moment it has room on a connection: at 100 KB/s it takes five seconds.
 pub const PART_LIMIT: Duration = Duration::from_secs(60);
 /// A part that takes so many times as long as most is sent again: the service forgets some...
-const LATE: u32 = 8;
+const LATE_FACTOR: u32 = 8;
 /// ...but not before this, and each time later: what is slow because much is under way gets no faster
 /// by more.
 const LEAST_LATE: Duration = Duration::from_secs(8);
@@ -34,25 +34,25 @@ const UNKNOWN_LATE: Duration = Duration::from_secs(20);
 const PART_PATIENCE: Duration = Duration::from_secs(180);
 /// A wait up to this long is waited out by the bot itself; above it the pack may go elsewhere.
 pub const SHORT_WAIT: Duration = Duration::from_secs(3);
-/// Parts under way above what the lanes have room for: without, they never know that more would help.
+/// Parts under way above what the connections have room for: without, they never know that more would help.
 const SPARE_PARTS: usize = 2;
 
 /// Where the bytes come from.
 #[async_trait::async_trait]
-pub trait Source: Send + Sync {
+pub trait PartSource: Send + Sync {
     /// Bytes of all parts.
     fn len(&self) -> u64;
     async fn read(&self, range: ByteRange) -> Result<Bytes, RemoteError>;
 }
 
 #[async_trait::async_trait]
-impl Source for Bytes {
+impl PartSource for Bytes {
     fn len(&self) -> u64 {
         Self::len(self) as u64
     }
     async fn read(&self, range: ByteRange) -> Result<Bytes, RemoteError> {
         let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
-        let whole = range.end() <= Source::len(self);
+        let whole = range.end() <= PartSource::len(self);
         if whole {
             Ok(self.slice(at(range.offset)..at(range.end())))
         } else {
@@ -67,7 +67,7 @@ impl Source for Bytes {
 
 /// One file on its way, for one bot: parts belong to who sent them.
 #[derive(Debug)]
-pub struct Upload {
+pub struct FileUpload {
     file_id: i64,
     name: String,
     missing: BTreeSet<u32>,
@@ -76,20 +76,20 @@ pub struct Upload {
 
 /// Why an upload stopped.
 #[derive(Debug)]
-pub enum Stopped {
+pub enum UploadStop {
     /// The bot has to wait this long.
     Wait(Duration),
     Failed(RemoteError),
 }
 
-impl From<RemoteError> for Stopped {
+impl From<RemoteError> for UploadStop {
     fn from(error: RemoteError) -> Self {
         Self::Failed(error)
     }
 }
 
-impl Upload {
-    pub fn new(source: &dyn Source, name: String) -> Result<Self, RemoteError> {
+impl FileUpload {
+    pub fn new(source: &dyn PartSource, name: String) -> Result<Self, RemoteError> {
         let parts = u32::try_from(source.len().div_ceil(PART_BYTES).max(1)).map_err(|_| {
             RemoteError::new(RemoteErrorKind::Invalid, "send a file", "it is too large")
         })?;
@@ -102,7 +102,7 @@ impl Upload {
     }
 
     /// The file, once all parts are there.
-    pub fn finished(&self, source: &dyn Source) -> Uploaded {
+    pub fn finished(&self, source: &dyn PartSource) -> UploadedFile {
         let parts = i32::try_from(self.parts).unwrap_or(i32::MAX);
         let file = if source.len() > BIG_BYTES {
             types::InputFileBig {
@@ -121,7 +121,7 @@ impl Upload {
             }
             .into()
         };
-        Uploaded {
+        UploadedFile {
             file,
             name: self.name.clone(),
         }
@@ -137,10 +137,15 @@ impl Upload {
     }
 
     /// Sends what is missing. What was sent stays sent: calling it again goes on.
-    pub async fn send(&mut self, bot: &Bot, source: &dyn Source) -> Result<(), Stopped> {
+    pub async fn send(
+        &mut self,
+        bot: &BotClient,
+        source: &dyn PartSource,
+    ) -> Result<(), UploadStop> {
         let home = bot.home().await.map_err(|error| failed(bot, error))?;
-        let lanes = bot.known_lanes(home, Purpose::Write);
-        let side_by_side = lanes.map_or(WINDOW, |lanes| lanes.count() * WINDOW) + SPARE_PARTS;
+        let connections = bot.known_pool(home, CallPurpose::Write);
+        let side_by_side =
+            connections.map_or(WINDOW, |connections| connections.count() * WINDOW) + SPARE_PARTS;
         let parts: Vec<u32> = self.missing.iter().copied().collect();
         let this = &*self;
         let mut sending = stream::iter(parts)
@@ -164,7 +169,12 @@ impl Upload {
         stopped.map_or(Ok(()), Err)
     }
 
-    async fn send_part(&self, bot: &Bot, source: &dyn Source, part: u32) -> Result<(), Stopped> {
+    async fn send_part(
+        &self,
+        bot: &BotClient,
+        source: &dyn PartSource,
+        part: u32,
+    ) -> Result<(), UploadStop> {
         let offset = u64::from(part) * PART_BYTES;
         let range = ByteRange::new(offset, PART_BYTES.min(source.len() - offset));
         let bytes = source.read(range).await?;
@@ -173,7 +183,7 @@ impl Upload {
         let attempt = || async {
             let later = 2_u32.saturating_pow(tries.fetch_add(1, Ordering::Relaxed));
             let limit = first_limit(bot).await.saturating_mul(later).min(PART_LIMIT);
-            let sent = bot.send(None, Purpose::Write, request.clone(), range.len, limit);
+            let sent = bot.send(None, CallPurpose::Write, request.clone(), range.len, limit);
             match sent.await {
                 Ok(_) => Ok(None),
                 Err(error) => match error.wait() {
@@ -183,14 +193,14 @@ impl Upload {
             }
         };
         match retry(Deadline::after(PART_PATIENCE), attempt).await? {
-            Some(wait) => Err(Stopped::Wait(wait)),
+            Some(wait) => Err(UploadStop::Wait(wait)),
             None => Ok(()),
         }
     }
 
     /// The request with the bytes behind its other fields, written straight into place: a pack passes
     /// here whole, and each copy of it costs.
-    pub fn request(&self, source: &dyn Source, part: u32, bytes: &Bytes) -> Bytes {
+    pub fn request(&self, source: &dyn PartSource, part: u32, bytes: &Bytes) -> Bytes {
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let mut body = Vec::with_capacity(bytes.len() + 32);
         if source.len() > BIG_BYTES {
@@ -209,18 +219,18 @@ impl Upload {
 }
 
 /// How long the first try of a part may take.
-async fn first_limit(bot: &Bot) -> Duration {
-    let lanes = match bot.home().await {
-        Ok(home) => bot.known_lanes(home, Purpose::Write),
+async fn first_limit(bot: &BotClient) -> Duration {
+    let connections = match bot.home().await {
+        Ok(home) => bot.known_pool(home, CallPurpose::Write),
         Err(_) => None,
     };
-    let usual = lanes.and_then(|lanes| lanes.usual(0.8));
+    let usual = connections.and_then(|connections| connections.usual(0.8));
     usual.map_or(UNKNOWN_LATE, |usual| {
-        (usual * LATE).clamp(LEAST_LATE, PART_LIMIT)
+        (usual * LATE_FACTOR).clamp(LEAST_LATE, PART_LIMIT)
     })
 }
 
-fn failed(bot: &Bot, error: CallError) -> RemoteError {
+fn failed(bot: &BotClient, error: CallError) -> RemoteError {
     error.into_remote(format!("send bytes with bot {}", bot.number))
 }
 

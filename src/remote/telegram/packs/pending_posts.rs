@@ -13,7 +13,7 @@ const PREFIX: &[u8] = b"dispatch/";
 
 /// Version 1; frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DispatchV1 {
+pub struct PendingPostV1 {
     pub pack: PackId,
     pub bot: i64,
     pub channel: i64,
@@ -26,16 +26,16 @@ pub struct DispatchV1 {
     pub since: Timestamp,
 }
 
-impl Record for DispatchV1 {
+impl Record for PendingPostV1 {
     const KIND: Kind = Kind::Dispatch;
 }
 
 #[derive(Debug)]
-pub struct Dispatches {
+pub struct PendingPosts {
     keys: Arc<dyn KeyStore>,
 }
 
-impl Dispatches {
+impl PendingPosts {
     pub fn new(keys: &Arc<dyn KeyStore>) -> Self {
         Self {
             keys: Arc::clone(keys),
@@ -47,14 +47,14 @@ impl Dispatches {
     }
 
     /// Durable when it returns.
-    pub fn put(&self, dispatch: &DispatchV1) -> Result<(), RemoteError> {
-        let bytes = codec::encode(dispatch).map_err(|error| failed(error.to_string()))?;
+    pub fn put(&self, pending: &PendingPostV1) -> Result<(), RemoteError> {
+        let bytes = codec::encode(pending).map_err(|error| failed(error.to_string()))?;
         self.keys
-            .put(&Self::key(dispatch.pack), &bytes)
+            .put(&Self::key(pending.pack), &bytes)
             .map_err(|error| failed(error.to_string()))
     }
 
-    pub fn get(&self, pack: PackId) -> Result<Option<DispatchV1>, RemoteError> {
+    pub fn get(&self, pack: PackId) -> Result<Option<PendingPostV1>, RemoteError> {
         let bytes = self
             .keys
             .get(&Self::key(pack))
@@ -69,7 +69,7 @@ impl Dispatches {
             .map_err(|error| failed(error.to_string()))
     }
 
-    pub fn all(&self) -> Result<Vec<DispatchV1>, RemoteError> {
+    pub fn all(&self) -> Result<Vec<PendingPostV1>, RemoteError> {
         let rows = self
             .keys
             .scan(PREFIX)
@@ -97,7 +97,7 @@ mod tests {
     /// Frozen: a note of an older version must be read, or its post stays for ever.
     #[test]
     fn notes_keep_their_bytes() {
-        let dispatch = DispatchV1 {
+        let pending = PendingPostV1 {
             pack: PackId::from_bytes([1; 16]),
             bot: 2,
             channel: 3,
@@ -109,10 +109,10 @@ mod tests {
                 nanos: 8,
             },
         };
-        let bytes = codec::encode(&dispatch).unwrap();
+        let bytes = codec::encode(&pending).unwrap();
         assert_eq!(bytes[..4], [0xb7, 20, 1, 0]);
         let digest = blake3::hash(&bytes).to_hex();
         assert_eq!(&digest[..16], "cfc12ccae06a03ad");
-        assert_eq!(codec::decode::<DispatchV1>(&bytes).unwrap(), dispatch);
+        assert_eq!(codec::decode::<PendingPostV1>(&bytes).unwrap(), pending);
     }
 }

@@ -9,18 +9,18 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::parts::{SHORT_WAIT, Source, Stopped, Upload, random_id};
-use super::pending_posts::DispatchV1;
+use super::parts::{FileUpload, PartSource, SHORT_WAIT, UploadStop, random_id};
+use super::pending_posts::PendingPostV1;
 use crate::model::{ByteRange, PackAddress, TelegramAddress, Timestamp};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::telegram::Shared;
 use crate::remote::telegram::bots::Member;
-use crate::remote::telegram::bots::bot::Bot;
-use crate::remote::telegram::bots::messages::{self, Door, Post};
-use crate::remote::telegram::bots::rate_limit::Turn;
-use crate::remote::telegram::channel::caption::{Body, Caption};
+use crate::remote::telegram::bots::bot::BotClient;
+use crate::remote::telegram::bots::messages::{self, ChannelMessage, ChannelPeer};
+use crate::remote::telegram::bots::rate_limit::PostPriority;
+use crate::remote::telegram::channel::caption::{Caption, CaptionBody};
 use crate::remote::telegram::mtproto::call_error::CallError;
-use crate::remote::telegram::mtproto::connection_pool::Purpose;
+use crate::remote::telegram::mtproto::connection_pool::CallPurpose;
 use crate::remote::{RemoteError, RemoteErrorKind, SealedPack};
 
 /// Packs of one bot side by side: one is sent while the other is posted and read back.
@@ -36,9 +36,9 @@ const MAX_LOST_PARTS: usize = 64;
 
 /// A post that is being made.
 #[derive(Debug, Clone, Copy)]
-pub struct Poster<'a> {
-    pub bot: &'a Bot,
-    pub door: Door,
+pub struct DocumentPost<'a> {
+    pub bot: &'a BotClient,
+    pub peer: ChannelPeer,
     /// Unlike that of any other post.
     pub caption: &'a str,
     /// For people, e.g. `post manifest 7`.
@@ -47,14 +47,14 @@ pub struct Poster<'a> {
     pub above: i32,
 }
 
-/// Packs under way a bot, by its place in the crew.
+/// Packs under way a bot, by its place in the bots.
 #[derive(Debug)]
-pub struct Desks {
+pub struct UploadSlots {
     busy: Vec<AtomicUsize>,
     freed: Notify,
 }
 
-impl Desks {
+impl UploadSlots {
     pub fn new(bots: usize) -> Self {
         Self {
             busy: (0..bots).map(|_| AtomicUsize::new(0)).collect(),
@@ -66,34 +66,34 @@ impl Desks {
             .get(place)
             .map_or(usize::MAX, |busy| busy.load(Ordering::Relaxed))
     }
-    fn take(self: &Arc<Self>, place: usize) -> Desk {
+    fn take(self: &Arc<Self>, place: usize) -> UploadSlot {
         if let Some(busy) = self.busy.get(place) {
             busy.fetch_add(1, Ordering::Relaxed);
         }
-        Desk {
-            desks: Arc::clone(self),
+        UploadSlot {
+            slots: Arc::clone(self),
             place,
         }
     }
 }
 
 /// A pack's place at a bot; given back when it is dropped.
-struct Desk {
-    desks: Arc<Desks>,
+struct UploadSlot {
+    slots: Arc<UploadSlots>,
     place: usize,
 }
 
-impl Drop for Desk {
+impl Drop for UploadSlot {
     fn drop(&mut self) {
-        if let Some(busy) = self.desks.busy.get(self.place) {
+        if let Some(busy) = self.slots.busy.get(self.place) {
             busy.fetch_sub(1, Ordering::Relaxed);
         }
-        self.desks.freed.notify_waiters();
+        self.slots.freed.notify_waiters();
     }
 }
 
 #[async_trait::async_trait]
-impl Source for SealedPack {
+impl PartSource for SealedPack {
     fn len(&self) -> u64 {
         Self::len(self)
     }
@@ -114,13 +114,13 @@ impl Shared {
     /// Posts a pack with whichever bot can soonest. Ends with an error when every bot failed at it;
     /// waits that the service asks for are no failures.
     pub async fn put_pack(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
-        if let Some(address) = self.find_dispatched(pack).await? {
+        if let Some(address) = self.find_pending(pack).await? {
             return Ok(address);
         }
         let mut failed: HashSet<usize> = HashSet::new();
         let mut last_error = None;
         loop {
-            let Some((place, desk)) = self.free_bot(&failed).await else {
+            let Some((place, slot)) = self.free_bot(&failed).await else {
                 return Err(last_error.unwrap_or_else(|| {
                     RemoteError::new(
                         RemoteErrorKind::Denied,
@@ -129,20 +129,20 @@ impl Shared {
                     )
                 }));
             };
-            let Some(member) = self.crew.members().get(place) else {
+            let Some(member) = self.bots.members().get(place) else {
                 continue;
             };
             match self.put_with(member, pack).await {
                 Ok(address) => return Ok(address),
-                Err(Stopped::Wait(wait)) => {
+                Err(UploadStop::Wait(wait)) => {
                     tracing::info!(
                         bot = member.bot.number,
                         ?wait,
                         "told to wait; its pack goes elsewhere if that is sooner"
                     );
-                    member.bot.set_aside(Purpose::Write, wait);
+                    member.bot.set_aside(CallPurpose::Write, wait);
                 }
-                Err(Stopped::Failed(error)) => {
+                Err(UploadStop::Failed(error)) => {
                     if error.kind == RemoteErrorKind::Invalid {
                         return Err(error);
                     }
@@ -156,16 +156,16 @@ impl Shared {
                     }
                 }
             }
-            drop(desk);
+            drop(slot);
         }
     }
 
     /// The bot that shall take the next pack, once one has room and need not wait; `None` when all
     /// failed.
-    async fn free_bot(&self, failed: &HashSet<usize>) -> Option<(usize, Desk)> {
+    async fn free_bot(&self, failed: &HashSet<usize>) -> Option<(usize, UploadSlot)> {
         loop {
-            let freed = self.desks.freed.notified();
-            let members = self.crew.members();
+            let freed = self.slots.freed.notified();
+            let members = self.bots.members();
             if failed.len() >= members.len() {
                 return None;
             }
@@ -177,9 +177,9 @@ impl Shared {
                 }
                 let wait = member
                     .bot
-                    .aside(Purpose::Write)
-                    .max(member.bot.aside(Purpose::Post));
-                let busy = self.desks.busy(place);
+                    .aside(CallPurpose::Write)
+                    .max(member.bot.aside(CallPurpose::Post));
+                let busy = self.slots.busy(place);
                 if let Some(wait) = wait {
                     soonest = soonest.min(wait);
                 } else if busy < PACKS_A_BOT && best.is_none_or(|(_, least)| busy < least) {
@@ -187,7 +187,7 @@ impl Shared {
                 }
             }
             if let Some((place, _)) = best {
-                return Some((place, self.desks.take(place)));
+                return Some((place, self.slots.take(place)));
             }
             // Whichever comes first; a wake-up that is missed costs half a second.
             let _ = tokio::time::timeout(soonest, freed).await;
@@ -195,32 +195,36 @@ impl Shared {
     }
 
     /// Whether another bot could take a pack now.
-    fn other_bot_is_free(&self, than: &Bot) -> bool {
-        self.crew
+    fn other_bot_is_free(&self, than: &BotClient) -> bool {
+        self.bots
             .members()
             .iter()
             .enumerate()
             .any(|(place, member)| {
                 member.bot.id != than.id
-                    && self.desks.busy(place) < PACKS_A_BOT
-                    && member.bot.aside(Purpose::Write).is_none()
-                    && member.bot.aside(Purpose::Post).is_none()
+                    && self.slots.busy(place) < PACKS_A_BOT
+                    && member.bot.aside(CallPurpose::Write).is_none()
+                    && member.bot.aside(CallPurpose::Post).is_none()
             })
     }
 
-    async fn put_with(&self, member: &Member, pack: &SealedPack) -> Result<PackAddress, Stopped> {
+    async fn put_with(
+        &self,
+        member: &Member,
+        pack: &SealedPack,
+    ) -> Result<PackAddress, UploadStop> {
         let bot = &member.bot;
         let op = || format!("put pack {} with bot {}", pack.id, bot.number);
-        let fail = |error: CallError| Stopped::Failed(error.into_remote(op()));
+        let fail = |error: CallError| UploadStop::Failed(error.into_remote(op()));
         let channel = self.channel_for_packs(member).await?;
-        let door = self.crew.door(bot, channel).await.map_err(fail)?;
+        let peer = self.bots.peer(bot, channel).await.map_err(fail)?;
         let name = format!("{}.tgfspack", pack.id);
-        let mut upload = Upload::new(pack, name)?;
+        let mut upload = FileUpload::new(pack, name)?;
         self.send_parts(bot, pack, &mut upload).await?;
         if self.newest(channel) == 0 {
             self.upper_end(channel).await?;
         }
-        let dispatch = DispatchV1 {
+        let pending = PendingPostV1 {
             pack: pack.id,
             bot: bot.id,
             channel,
@@ -229,24 +233,24 @@ impl Shared {
             post: 0,
             since: Timestamp::now(),
         };
-        self.note(&dispatch).await?;
-        let caption = self.caption(Body::Pack { id: pack.id })?.to_string();
-        let poster = Poster {
+        self.note(&pending).await?;
+        let caption = self.caption(CaptionBody::Pack { id: pack.id })?.to_string();
+        let poster = DocumentPost {
             bot,
-            door,
+            peer,
             caption: &caption,
             op: &format!("post pack {}", pack.id),
-            above: dispatch.above,
+            above: pending.above,
         };
-        self.paces.turn(channel, Turn::Pack).await;
-        let random_id = dispatch.random_id;
+        self.rate_limiter.turn(channel, PostPriority::Pack).await;
+        let random_id = pending.random_id;
         let post = self
             .post_once(&poster, pack, &mut upload, random_id)
             .await?;
         let address = self.take_post(bot, channel, pack, &post)?;
-        self.note(&DispatchV1 {
+        self.note(&PendingPostV1 {
             post: post.id,
-            ..dispatch
+            ..pending
         })
         .await?;
         Ok(address)
@@ -255,19 +259,19 @@ impl Shared {
     /// All parts of a file to one bot, waiting where that is sooner than another bot would be.
     pub async fn send_parts(
         &self,
-        bot: &Bot,
-        source: &dyn Source,
-        upload: &mut Upload,
-    ) -> Result<(), Stopped> {
+        bot: &BotClient,
+        source: &dyn PartSource,
+        upload: &mut FileUpload,
+    ) -> Result<(), UploadStop> {
         let begun = Instant::now();
         loop {
             match upload.send(bot, source).await {
-                Err(Stopped::Wait(wait)) => {
-                    bot.set_aside(Purpose::Write, wait);
+                Err(UploadStop::Wait(wait)) => {
+                    bot.set_aside(CallPurpose::Write, wait);
                     // Elsewhere the pack begins anew, which takes about as long as it took so far.
                     let again = begun.elapsed().max(SHORT_WAIT);
                     if wait > again && self.other_bot_is_free(bot) {
-                        return Err(Stopped::Wait(wait));
+                        return Err(UploadStop::Wait(wait));
                     }
                     tokio::time::sleep(wait).await;
                 }
@@ -280,26 +284,26 @@ impl Shared {
     /// and a post that was made without our hearing of it is found by its text.
     pub async fn post_once(
         &self,
-        poster: &Poster<'_>,
-        source: &dyn Source,
-        upload: &mut Upload,
+        poster: &DocumentPost<'_>,
+        source: &dyn PartSource,
+        upload: &mut FileUpload,
         random_id: i64,
-    ) -> Result<Post, Stopped> {
-        let Poster {
+    ) -> Result<ChannelMessage, UploadStop> {
+        let DocumentPost {
             bot,
-            door,
+            peer,
             caption,
             op,
             above,
         } = *poster;
         let failed = |error: CallError| {
-            Stopped::Failed(error.into_remote(format!("{op} with bot {}", bot.number)))
+            UploadStop::Failed(error.into_remote(format!("{op} with bot {}", bot.number)))
         };
         let mut lost = 0;
         let mut unanswered_since: Option<Instant> = None;
         loop {
             let uploaded = upload.finished(source);
-            let sent = messages::send_document(bot, door, &uploaded, caption, random_id).await;
+            let sent = messages::send_document(bot, peer, &uploaded, caption, random_id).await;
             let error = match sent {
                 Ok(post) => return Ok(post),
                 Err(error) => error,
@@ -307,7 +311,7 @@ impl Shared {
             if let Some(wait) = error.wait() {
                 let moves = wait > LONG_WAIT && unanswered_since.is_none();
                 if moves && self.other_bot_is_free(bot) {
-                    return Err(Stopped::Wait(wait));
+                    return Err(UploadStop::Wait(wait));
                 }
                 tokio::time::sleep(wait).await;
             } else if let CallError::Rpc { name, value, .. } = &error
@@ -319,19 +323,19 @@ impl Shared {
                 self.send_parts(bot, source, upload).await?;
             } else if error.is("RANDOM_ID_DUPLICATE") {
                 // It is there: an answer of before was lost.
-                let found = self.search(door.channel, above, |post| post.text == caption);
+                let found = self.search(peer.channel, above, |post| post.text == caption);
                 return found.await?.ok_or_else(|| failed(error));
             } else if error.is_passing() {
                 let since = *unanswered_since.get_or_insert_with(Instant::now);
                 if since.elapsed() > REPLY_PATIENCE {
                     // Another bot may only send once it is certain that this one did not.
-                    let found = self.search(door.channel, above, |post| post.text == caption);
+                    let found = self.search(peer.channel, above, |post| post.text == caption);
                     return found.await?.ok_or_else(|| failed(error));
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             } else {
                 if error.is_missing_right() {
-                    self.crew.forget_door(bot, door.channel);
+                    self.bots.forget_peer(bot, peer.channel);
                 }
                 return Err(failed(error));
             }
@@ -343,55 +347,58 @@ impl Shared {
         &self,
         channel: i64,
         above: i32,
-        matches: impl Fn(&Post) -> bool,
-    ) -> Result<Option<Post>, RemoteError> {
+        matches: impl Fn(&ChannelMessage) -> bool,
+    ) -> Result<Option<ChannelMessage>, RemoteError> {
         let end = retry(Deadline::None, || self.upper_end(channel)).await?;
         let range = above.saturating_add(1)..end;
-        let found = retry(Deadline::None, || self.walk(channel, range.clone())).await?;
+        let found = retry(Deadline::None, || self.scan(channel, range.clone())).await?;
         Ok(found.into_iter().find(matches))
     }
 
     /// A pack that an earlier try may have posted without hearing of it.
-    async fn find_dispatched(&self, pack: &SealedPack) -> Result<Option<PackAddress>, RemoteError> {
-        let Some(dispatch) = self.dispatches.get(pack.id)? else {
+    async fn find_pending(&self, pack: &SealedPack) -> Result<Option<PackAddress>, RemoteError> {
+        let Some(pending) = self.pending_posts.get(pack.id)? else {
             return Ok(None);
         };
-        let Some(post) = self.search_dispatched(&dispatch).await? else {
+        let Some(post) = self.search_pending(&pending).await? else {
             return Ok(None);
         };
-        let Some(member) = self.crew.members().first() else {
+        let Some(member) = self.bots.members().first() else {
             return Ok(None);
         };
-        match self.take_post(&member.bot, dispatch.channel, pack, &post) {
+        match self.take_post(&member.bot, pending.channel, pack, &post) {
             Ok(address) => Ok(Some(address)),
-            Err(Stopped::Failed(error)) => Err(error),
-            Err(Stopped::Wait(_)) => Ok(None),
+            Err(UploadStop::Failed(error)) => Err(error),
+            Err(UploadStop::Wait(_)) => Ok(None),
         }
     }
 
-    /// The post of a dispatch, looked for in everything that came after it began. `None`: there
+    /// The post of a pending, looked for in everything that came after it began. `None`: there
     /// surely is none.
-    async fn search_dispatched(&self, dispatch: &DispatchV1) -> Result<Option<Post>, RemoteError> {
-        let matches = |post: &Post| {
+    async fn search_pending(
+        &self,
+        pending: &PendingPostV1,
+    ) -> Result<Option<ChannelMessage>, RemoteError> {
+        let matches = |post: &ChannelMessage| {
             Caption::read(&post.text)
-                .is_some_and(|caption| caption.body == Body::Pack { id: dispatch.pack })
+                .is_some_and(|caption| caption.body == CaptionBody::Pack { id: pending.pack })
         };
-        if dispatch.post != 0 {
-            let known = self.posts_at(dispatch.channel, &[dispatch.post]).await?;
+        if pending.post != 0 {
+            let known = self.messages_at(pending.channel, &[pending.post]).await?;
             if let Some(post) = known.into_iter().flatten().find(|post| matches(post)) {
                 return Ok(Some(post));
             }
         }
-        self.search(dispatch.channel, dispatch.above, matches).await
+        self.search(pending.channel, pending.above, matches).await
     }
 
     fn take_post(
         &self,
-        bot: &Bot,
+        bot: &BotClient,
         channel: i64,
         pack: &SealedPack,
-        post: &Post,
-    ) -> Result<PackAddress, Stopped> {
+        post: &ChannelMessage,
+    ) -> Result<PackAddress, UploadStop> {
         let op = || format!("put pack {}", pack.id);
         let document = post.document.as_ref().ok_or_else(|| {
             RemoteError::new(RemoteErrorKind::Corrupt, op(), "its post holds no document")
@@ -412,10 +419,10 @@ impl Shared {
         }))
     }
 
-    async fn note(&self, dispatch: &DispatchV1) -> Result<(), RemoteError> {
-        let dispatches = Arc::clone(&self.dispatches);
-        let dispatch = dispatch.clone();
-        let noted = tokio::task::spawn_blocking(move || dispatches.put(&dispatch)).await;
+    async fn note(&self, pending: &PendingPostV1) -> Result<(), RemoteError> {
+        let pending_posts = Arc::clone(&self.pending_posts);
+        let pending = pending.clone();
+        let noted = tokio::task::spawn_blocking(move || pending_posts.put(&pending)).await;
         noted.unwrap_or_else(|error| {
             Err(RemoteError::new(
                 RemoteErrorKind::Unavailable,

@@ -152,7 +152,7 @@ async fn a_sign_in_that_the_service_forgot_is_made_anew() {
 async fn a_wrong_token_is_told_by_the_bots_number_and_never_printed() {
     let bench = Bench::start(unlimited(1)).await;
     let mut settings = bench.settings();
-    settings.bots[0].token = Token::new("100000001:AAwrongwrongwrongwrongwrongwrongwro");
+    settings.bots[0].token = BotToken::new("100000001:AAwrongwrongwrongwrongwrongwrongwro");
     let remote = TelegramRemote::new(settings, Arc::new(MemoryKeys::default()));
     let error = remote.library().await.unwrap_err();
     let text = format!("{error} {error:?}");
