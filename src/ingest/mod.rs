@@ -9,7 +9,6 @@ pub mod extents;
 pub mod policy;
 pub mod publisher;
 
-mod captions;
 mod content;
 mod jobs;
 mod openings;
@@ -21,6 +20,7 @@ mod progress;
 mod remake;
 mod remakes;
 mod sending;
+mod subtitle_files;
 mod views;
 
 use std::collections::BTreeSet;

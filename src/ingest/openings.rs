@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::media::hls::views::{Piece, assemble};
+use crate::media::hls::view::Piece;
+use crate::media::hls::views::assemble;
 use crate::media::inspect::opening::opening_ranges;
 use crate::model::{ByteRange, Views};
 use crate::remote::PackInput;

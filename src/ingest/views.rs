@@ -14,7 +14,7 @@ use super::jobs::Lane;
 use crate::media::build::{BuildOutcome, BuildReport, build_views};
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::inspect::name::media_kind;
-use crate::media::subtitles::is_captions_name;
+use crate::media::subtitles::is_subtitle_name;
 use crate::model::{
     BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
     FileState, FsError, FsResult, Views, ViewsState,
@@ -81,8 +81,8 @@ impl Shared {
     }
 
     async fn find_views(&self, entry: &Entry, content: &FileContent) -> FsResult<ViewsState> {
-        if is_captions_name(&entry.name) {
-            return self.find_captions(entry, content).await;
+        if is_subtitle_name(&entry.name) {
+            return self.read_subtitle_file(entry, content).await;
         }
         if !media_kind(&entry.name).is_media() {
             return Ok(ViewsState::NotMedia);

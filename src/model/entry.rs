@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stored_views::StoredViewsState;
 use super::{
-    BlobId, ByteRange, Captions, Digest, EntryId, Ino, Name, PackId, Seq, Timestamp, Views,
+    BlobId, ByteRange, Digest, EntryId, Ino, Name, PackId, Seq, SubtitleTexts, Timestamp, Views,
 };
 
 /// Extended attributes of the user (`user.*`), by full name.
@@ -227,7 +227,7 @@ pub enum ViewsState {
     /// A media name on bytes that media tools cannot read (state `plain`).
     Unreadable(String),
     /// Subtitles, which join the playlist of the film that they lie beside.
-    Captions(Box<Captions>),
+    Subtitles(Box<SubtitleTexts>),
 }
 
 /// One change of the tree, absolute and by id: replaying it twice changes nothing.

@@ -1,7 +1,6 @@
 //! Ids, units and plain records: the words of the system as types. No I/O, no async.
 
 mod cache_stats;
-mod captions;
 mod entry;
 mod error;
 mod ids;
@@ -12,11 +11,11 @@ mod name;
 mod pieces;
 mod standing;
 mod stored_views;
+mod subtitle_texts;
 mod units;
 mod views;
 
 pub use cache_stats::{CacheStats, LATENCY_MILLIS, Latency, TierStats};
-pub use captions::Captions;
 pub use entry::{
     AdoptedAddress, Attributes, Blob, Change, Entry, EntryKind, Extent, ExtentSource, FileContent,
     FileState, LogRecord, PackAddress, PackRef, PackSlice, TelegramAddress, ViewsState, XattrMap,
@@ -30,6 +29,7 @@ pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};
 pub use pieces::Pieces;
 pub use standing::{Standing, StoreStatus};
 pub use stored_views::{OLDEST_VIEWS_SCHEMA, VIEWS_SCHEMA};
+pub use subtitle_texts::SubtitleTexts;
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
 pub use views::{
     AddedFile, AddedTrack, MPEG_CLOCK, Purpose, SegmentInfo, Subtitle, SubtitleFormat, Track,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::entry::ViewsState;
 use super::in_place::InPlace;
 use super::views::{AddedFile, AddedTrack, Subtitle, Track, Views};
-use super::{Blob, ByteRange, Captions, Change, Digest, Entry, EntryKind, FileContent};
+use super::{Blob, ByteRange, Change, Digest, Entry, EntryKind, FileContent, SubtitleTexts};
 
 /// Newest schema of records that hold a [`ViewsState`], and the oldest that is read.
 pub const VIEWS_SCHEMA: u16 = 3;
@@ -15,7 +15,7 @@ pub const OLDEST_VIEWS_SCHEMA: u16 = 1;
 /// Of records with added tracks and files.
 const ADDED_SCHEMA: u16 = 2;
 /// Of records with the texts of a subtitle file.
-const CAPTIONS_SCHEMA: u16 = 3;
+const SUBTITLES_SCHEMA: u16 = 3;
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum StoredViewsState {
@@ -25,7 +25,7 @@ pub(super) enum StoredViewsState {
     Unsupported(String),
     Unreadable(String),
     ReadyV2(Box<ViewsV2>),
-    Captions(Box<Captions>),
+    Subtitles(Box<SubtitleTexts>),
     InPlace(Box<ViewsV3>),
 }
 
@@ -92,7 +92,7 @@ impl From<StoredViewsState> for ViewsState {
             StoredViewsState::Unsupported(reason) => Self::Unsupported(reason),
             StoredViewsState::Unreadable(reason) => Self::Unreadable(reason),
             StoredViewsState::ReadyV2(views) => ready(views.first.with(views.added, views.files)),
-            StoredViewsState::Captions(captions) => Self::Captions(captions),
+            StoredViewsState::Subtitles(texts) => Self::Subtitles(texts),
             StoredViewsState::InPlace(views) => {
                 let second = views.second;
                 ready(Views {
@@ -111,7 +111,7 @@ impl From<ViewsState> for StoredViewsState {
             ViewsState::NotMedia => Self::NotMedia,
             ViewsState::Unsupported(reason) => Self::Unsupported(reason),
             ViewsState::Unreadable(reason) => Self::Unreadable(reason),
-            ViewsState::Captions(captions) => Self::Captions(captions),
+            ViewsState::Subtitles(texts) => Self::Subtitles(texts),
             ViewsState::Ready(views) => {
                 let (added, files, in_place) = (views.added, views.files, views.in_place);
                 let first = ViewsV1 {
@@ -153,7 +153,7 @@ impl ViewsState {
             Self::Ready(views) if !(views.added.is_empty() && views.files.is_empty()) => {
                 ADDED_SCHEMA
             }
-            Self::Captions(_) => CAPTIONS_SCHEMA,
+            Self::Subtitles(_) => SUBTITLES_SCHEMA,
             _ => OLDEST_VIEWS_SCHEMA,
         }
     }

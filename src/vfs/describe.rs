@@ -78,7 +78,7 @@ impl Inner {
         };
         if let ViewsState::Ready(views) = &content.views {
             describe_views(&mut info, views, content.size);
-            info.subtitles.extend(self.joined_subtitles(entry)?);
+            info.subtitles.extend(self.external_subtitles(entry)?);
             info.slug = Some(self.slug_of(entry)?);
         }
         Ok(info)
@@ -180,7 +180,7 @@ fn error_text(content: &FileContent, job: Option<&JobProgress>) -> Option<String
             Some(reason.clone())
         }
         (_, ViewsState::Ready(views)) if views.note.is_some() => views.note.clone(),
-        (_, ViewsState::Captions(captions)) => captions.note.clone(),
+        (_, ViewsState::Subtitles(captions)) => captions.note.clone(),
         _ => None,
     }
 }

@@ -18,7 +18,7 @@ use super::{Inner, PAGE, Target, Vfs, attr};
 use crate::cache::Dropped;
 use crate::index::ChildKind;
 use crate::ingest::policy::{NamePolicy, name_policy};
-use crate::media::subtitles::is_captions_name;
+use crate::media::subtitles::is_subtitle_name;
 use crate::model::{
     CacheStats, Digest, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState,
     FsError, FsResult, Ino, JobInfo, PendingInfo, PublicState, TreePath, Views, ViewsState,
@@ -405,7 +405,7 @@ impl Vfs {
                 }
                 // A release before this one took subtitle files for no media.
                 let is_older =
-                    matches!(content.views, ViewsState::NotMedia) && is_captions_name(&entry.name);
+                    matches!(content.views, ViewsState::NotMedia) && is_subtitle_name(&entry.name);
                 if is_older
                     || matches!(
                         content.views,

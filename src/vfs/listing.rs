@@ -235,7 +235,7 @@ impl Vfs {
                         });
                     }
                 }
-                for (cookie, child) in self.0.joined_children(*file, path)? {
+                for (cookie, child) in self.0.external_children(*file, path)? {
                     if flow.is_continue() && cookie > after {
                         let ino = child.node.ino();
                         let (name, kind) = (child.name, child.kind);

@@ -6,7 +6,7 @@ use super::{Inner, Target, Vfs};
 use crate::index::{ChildKind, Node};
 use crate::ingest::policy::{NamePolicy, name_policy};
 use crate::media::inspect::name::media_kind;
-use crate::media::subtitles::is_captions_name;
+use crate::media::subtitles::is_subtitle_name;
 use crate::model::{
     Entry, EntryId, EntryKind, ErrorKind, FileContent, FsError, FsResult, Ino, Name,
 };
@@ -352,7 +352,7 @@ impl Inner {
         let was = name_policy(old_name);
         let is = name_policy(&entry.name);
         let became_final = was != NamePolicy::Ingest && is == NamePolicy::Ingest;
-        let kind = |name: &Name| (media_kind(name).is_media(), is_captions_name(name));
+        let kind = |name: &Name| (media_kind(name).is_media(), is_subtitle_name(name));
         let media_changed = kind(old_name) != kind(&entry.name);
         if became_final && content.state == crate::model::FileState::Spooled || media_changed {
             self.settle.touch(entry.id);

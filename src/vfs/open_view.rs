@@ -6,7 +6,8 @@ use tokio::sync::OnceCell;
 
 use super::viewed_file::ViewedFile;
 use crate::ingest::extents::{ExtentList, needed};
-use crate::media::hls::views::{self, MapError, MappedSegment, Piece, ViewBody, ViewFile};
+use crate::media::hls::view::{MappedSegment, Piece, ViewBody, ViewFile};
+use crate::media::hls::views::{self, MapError};
 use crate::media::in_place::{self, Picker};
 use crate::media::transport::SegmentLayout;
 use crate::model::{

@@ -13,7 +13,7 @@ use super::Vfs;
 use super::draft::Draft;
 use crate::ingest::policy::{NamePolicy, name_policy};
 use crate::media::inspect::name::media_kind;
-use crate::media::subtitles::is_captions_name;
+use crate::media::subtitles::is_subtitle_name;
 use crate::model::{EntryId, EntryKind, ErrorKind, FileState, FsResult, ViewsState};
 use crate::sync::MutexExt as _;
 
@@ -177,9 +177,9 @@ impl Vfs {
         // A new name may make media of what was none, and the other way round.
         let renamed = match content.views {
             ViewsState::NotMedia => {
-                media_kind(&entry.name).is_media() || is_captions_name(&entry.name)
+                media_kind(&entry.name).is_media() || is_subtitle_name(&entry.name)
             }
-            ViewsState::Captions(_) => media_kind(&entry.name).is_media(),
+            ViewsState::Subtitles(_) => media_kind(&entry.name).is_media(),
             _ => false,
         };
         if renamed {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::media::hls::views::{self, ViewNode};
+use crate::media::hls::view::ViewNode;
+use crate::media::hls::views;
 use crate::model::{Blob, Entry, EntryKind, ErrorKind, FileContent, FsResult, Views, ViewsState};
 
 /// A file together with its views.

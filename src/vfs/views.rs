@@ -11,7 +11,8 @@ use super::viewed_file::ViewedFile;
 use super::virtual_tree::{Marker, VirtualNode};
 use super::{Inner, attr};
 use crate::index::{ChildKind, NodeKind};
-use crate::media::hls::views::{self, ViewFile, ViewNode};
+use crate::media::hls::view::{ViewFile, ViewKind, ViewNode};
+use crate::media::hls::views;
 use crate::media::inspect::name::media_kind;
 use crate::model::{EntryId, ErrorKind, FsError, FsResult, Name, Purpose, ViewsState};
 
@@ -114,7 +115,7 @@ impl Inner {
     /// The names of a file's view directory.
     pub(super) fn view_children(&self, file: EntryId, path: &str) -> FsResult<Vec<VirtualChild>> {
         let viewed = self.viewed(file)?;
-        // A directory of what joined has nothing else.
+        // A directory of an external subtitle has nothing else.
         let Some(found) = views::entries(viewed.views()?, path) else {
             return match self.seen_view(file, path)?.node {
                 ViewNode::Directory => Ok(Vec::new()),
@@ -133,8 +134,8 @@ impl Inner {
                     name: entry.name.into_bytes(),
                     node: VirtualNode::View { file, path },
                     kind: match entry.kind {
-                        views::ViewKind::Directory => FileKind::Directory,
-                        views::ViewKind::File(_) => FileKind::File,
+                        ViewKind::Directory => FileKind::Directory,
+                        ViewKind::File(_) => FileKind::File,
                     },
                 }
             })

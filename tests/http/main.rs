@@ -12,9 +12,9 @@
 mod client;
 mod daemon;
 mod encoded;
+mod external_subtitles;
 mod film;
 mod in_place;
-mod joined;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -5,9 +5,9 @@
 mod adoption;
 mod copies;
 mod encryption;
+mod external_subtitles;
 mod flow;
 mod house;
-mod joined;
 #[path = "../mount/library.rs"]
 mod library;
 #[path = "../mount/material.rs"]

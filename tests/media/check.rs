@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tgfs::media::hls::playlist;
+use tgfs::media::hls::tags;
 use tgfs::model::{Track, TrackKind};
 
 use super::support::Built;
@@ -117,7 +117,7 @@ pub fn check(built: &Built) {
     }
     assert_eq!(targets.len(), 1, "one target duration for all [6.2.4]");
     for (index, track) in views.tracks.iter().enumerate() {
-        let name = playlist::track_name(views, index);
+        let name = tags::track_name(views, index);
         check_track(built, track, &name);
     }
     check_rates(built, &master);
@@ -196,7 +196,7 @@ fn check_track(built: &Built, track: &Track, name: &str) {
 /// Where the leading track is first shown, in ticks of `track`.
 fn begin(built: &Built, track: &Track) -> u64 {
     let lead = video(built).unwrap_or(0);
-    let name = playlist::track_name(&built.views, lead);
+    let name = tags::track_name(&built.views, lead);
     let first = parse(&built.read(&format!("{name}/00001.m4s"))).first_shown;
     let ticks = u128::from(first) * u128::from(track.timescale)
         / u128::from(built.views.tracks[lead].timescale);
@@ -214,7 +214,7 @@ fn check_rates(built: &Built, master: &str) {
         let (peak, average) = (value("BANDWIDTH="), value("AVERAGE-BANDWIDTH="));
         assert!(peak >= average && average > 0, "{line}");
         let tracks = (0..built.views.tracks.len())
-            .map(|index| (playlist::track_name(&built.views, index), index));
+            .map(|index| (tags::track_name(&built.views, index), index));
         let lead = tracks
             .into_iter()
             .find(|(name, _)| uri == format!("{name}.m3u8"));

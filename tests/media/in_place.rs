@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tgfs::media::hls::views::{self, Piece, ViewBody, ViewNode};
+use tgfs::media::hls::view::{Piece, ViewBody, ViewNode};
+use tgfs::media::hls::views;
 use tgfs::media::in_place;
 use tgfs::model::{ByteRange, Purpose};
 

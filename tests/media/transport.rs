@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use tgfs::media::hls::views::{self, ViewBody, ViewNode};
+use tgfs::media::hls::view::{ViewBody, ViewNode};
+use tgfs::media::hls::views;
 use tgfs::model::{ByteRange, TrackKind};
 
 use super::support::*;

@@ -5,8 +5,8 @@ use super::*;
 use crate::codec::{Record, decode, encode};
 use crate::index::record::*;
 use crate::model::{
-    AddedFile, AddedTrack, AdoptedAddress, ByteRange, Captions, InPlace, LogRecord, Purpose,
-    SegmentInfo, Subtitle, SubtitleFormat, TelegramAddress, Track, TrackKind, Views,
+    AddedFile, AddedTrack, AdoptedAddress, ByteRange, InPlace, LogRecord, Purpose, SegmentInfo,
+    Subtitle, SubtitleFormat, SubtitleTexts, TelegramAddress, Track, TrackKind, Views,
 };
 
 fn id(byte: u8) -> EntryId {
@@ -277,7 +277,7 @@ fn segments_in_place_keep_their_bytes() {
 #[test]
 fn texts_of_a_subtitle_file_keep_their_bytes() {
     let content = FileContent {
-        views: ViewsState::Captions(Box::new(Captions {
+        views: ViewsState::Subtitles(Box::new(SubtitleTexts {
             derived: sample_views().derived,
             texts: vec![
                 (SubtitleFormat::Vtt, ByteRange::new(0, 50)),

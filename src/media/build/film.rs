@@ -8,7 +8,7 @@ use super::collect::{Collected, DerivedWriter};
 use super::cuts::{self, CutPolicy, TenPasses};
 use super::timeline::{self, SegmentCut, TrackTimes};
 use crate::media::error::{MediaError, MediaErrorKind};
-use crate::media::hls::playlist;
+use crate::media::hls::tags;
 use crate::media::inspect::language;
 use crate::media::inspect::probe::ProbedStream;
 use crate::media::map::{self, SegmentSource};
@@ -213,7 +213,7 @@ impl Film {
         let target = playlist_target(&tracks);
         for track in &mut tracks {
             (track.peak_bits, track.average_bits) =
-                playlist::rates(&track.segments, track.timescale, target);
+                tags::rates(&track.segments, track.timescale, target);
         }
         let offset = derived.append(&map)?;
         let len = derived.finish()?;

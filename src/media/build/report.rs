@@ -11,8 +11,9 @@ use super::cuts::{CutPolicy, TenPasses};
 use super::rendition;
 use super::{BuildOutcome, build_views};
 use crate::media::error::MediaError;
-use crate::media::hls::playlist::{self, Form};
-use crate::media::hls::views::{self, MappedSegment, Piece, ViewBody, ViewNode};
+use crate::media::hls::tags::{SegmentFormat, track_name};
+use crate::media::hls::view::{MappedSegment, Piece, ViewBody, ViewNode};
+use crate::media::hls::views;
 use crate::media::tool::MediaTool;
 
 /// The plan for one file. Sizes are bytes.
@@ -170,7 +171,7 @@ fn describe_track(
     use std::os::unix::fs::FileExt;
 
     let track = &views.tracks[index];
-    let name = playlist::track_name(views, index);
+    let name = track_name(views, index);
     let mut report = TrackReport {
         codec: track.codec.clone(),
         language: track.language.clone(),
@@ -196,9 +197,9 @@ fn describe_track(
             size: segment.size,
             derived: 0,
         });
-        let extension = match Form::Fmp4.of_segments(views) {
-            Form::Fmp4 => "m4s",
-            Form::Transport => "ts",
+        let extension = match SegmentFormat::Fmp4.of_segments(views) {
+            SegmentFormat::Fmp4 => "m4s",
+            SegmentFormat::MpegTs => "ts",
         };
         let path = format!("{name}/{:05}.{extension}", number + 1);
         let Some(ViewNode::File(file)) = views::find(views, &path) else {

@@ -3,7 +3,8 @@
 use std::io::Cursor;
 use std::sync::Mutex;
 
-use crate::media::hls::views::{self, Piece};
+use crate::media::hls::view::{MappedSegment, Piece, ViewBody, ViewNode};
+use crate::media::hls::views;
 use crate::media::map;
 use crate::media::mp4::boxes;
 use crate::media::mp4::fragments::Sample;
@@ -165,10 +166,10 @@ fn times_are_never_negative_and_holes_stay() {
     // 25 s of pre-roll and 40 ms of negative offsets do not fit into the usual 10 s.
     assert_eq!(views.origin_seconds, 26);
     let derived = std::fs::read(directory.path().join("derived")).unwrap();
-    let views::ViewNode::File(file) = views::find(&views, "video/00001.m4s").unwrap() else {
+    let ViewNode::File(file) = views::find(&views, "video/00001.m4s").unwrap() else {
         panic!("a directory");
     };
-    let views::ViewBody::Mapped(views::MappedSegment { frame, .. }) = file.body else {
+    let ViewBody::Mapped(MappedSegment { frame, .. }) = file.body else {
         panic!("{:?}", file.body);
     };
     let range = usize::try_from(frame.offset).unwrap()..usize::try_from(frame.end()).unwrap();

@@ -1,44 +1,35 @@
-//! Subtitle files of the user's in the views of the film that they lie beside: who comes and goes is
-//! the caller's to say, at each look; what it says of a text follows from that file alone.
+//! Views of the user's subtitle files, in the views of the film that they lie beside. The caller says
+//! at each look which files these are; everything else about a file follows from that file alone.
 //!
-//! Each is one segment as long as the film: subtitles may have segments of any length (RFC 8216
-//! §4.3.3.1, §6.2.4), so nothing of it needs to be cut, or cut again when the film changes.
+//! Each file is one segment as long as the film. Subtitle segments may have any length (RFC 8216
+//! §4.3.3.1, §6.2.4), so a file need not be cut, nor cut again when the film changes.
 
 use bytes::Bytes;
 
-use crate::model::{BlobId, Captions, EntryId, Name, Subtitle, SubtitleFormat, Views};
+use crate::model::{
+    BlobId, ByteRange, EntryId, Name, Subtitle, SubtitleFormat, SubtitleTexts, Views,
+};
 
-use super::playlist::{self, Form, MasterUris};
-use super::views::{Piece, ViewBody, ViewEntry, ViewFile, ViewKind, ViewNode};
+use super::playlist;
+use super::tags::{ExternalSubtitle, MasterUris, SegmentFormat};
+use super::view::{Piece, ViewBody, ViewEntry, ViewFile, ViewNode};
 use crate::media::subtitles::webvtt;
-use crate::media::subtitles::{self, CaptionsName};
+use crate::media::subtitles::{self, SubtitleFileName};
 
-const MASTERS: [(&str, Form); 2] = [
-    ("master.m3u8", Form::Fmp4),
-    ("ts/master.m3u8", Form::Transport),
+const MASTERS: [(&str, SegmentFormat); 2] = [
+    ("master.m3u8", SegmentFormat::Fmp4),
+    ("ts/master.m3u8", SegmentFormat::MpegTs),
 ];
-/// Of the playlists and directories here; those of the film's own subtitles have a number behind it.
+/// Prefix of playlists and directories. For the film's own subtitles a number follows.
 const PREFIX: &str = "sub-";
 const SEGMENT: &str = "00001.vtt";
-/// Hexadecimal digits of the texts' blob in a name: 64 bits tell all versions of all files apart.
+/// Hexadecimal digits of the texts' blob id in a name: 64 bits distinguish all versions of all files.
 const NAME_DIGITS: usize = 16;
 
-/// A subtitle file that joined a film.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Joined {
-    pub file: EntryId,
-    pub file_name: Name,
-    /// Its ranges are of the blob that was made of that file.
-    pub subtitle: Subtitle,
-    /// Of its playlist and directory. It names the texts for ever: whatever else joins or leaves,
-    /// and whatever the file becomes, an address with it never means other bytes.
-    pub name: String,
-}
-
-/// Whether a view at `path` may depend on what lies beside the film.
+/// Returns whether the view at `path` may depend on files beside the film.
 #[must_use]
 pub fn concerns(path: &str) -> bool {
-    let is_master = MASTERS.iter().any(|(master, _)| *master == path);
+    let is_master = MASTERS.iter().any(|(name, _)| *name == path);
     let is_text = || {
         let (_, extension) = path.rsplit_once('.').unwrap_or_default();
         !path.contains('/') && matches!(extension, "vtt" | "srt" | "ass")
@@ -46,28 +37,34 @@ pub fn concerns(path: &str) -> bool {
     path.is_empty() || is_master || path.starts_with(PREFIX) || is_text()
 }
 
-/// The files as what they are to the film of this stem, in the order of their names. Who does not
-/// begin with the stem is left out.
+/// A subtitle file in the directory of a film.
+pub struct FileBeside<'a> {
+    pub file: EntryId,
+    pub name: Name,
+    pub texts: &'a SubtitleTexts,
+}
+
+/// Returns the files whose names begin with the film's stem, in the order of their names.
 #[must_use]
-pub fn join(
+pub fn attach(
     views: &Views,
     film_stem: &[u8],
-    mut files: Vec<(EntryId, Name, &Captions)>,
-) -> Vec<Joined> {
-    files.sort_by(|(_, a, _), (_, b, _)| a.as_bytes().cmp(b.as_bytes()));
-    let mut list: Vec<Joined> = Vec::new();
-    for (file, file_name, texts) in files {
-        let Some(said) = CaptionsName::beside(film_stem, &file_name) else {
+    mut files: Vec<FileBeside<'_>>,
+) -> Vec<ExternalSubtitle> {
+    files.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    let mut list: Vec<ExternalSubtitle> = Vec::new();
+    for FileBeside { file, name, texts } in files {
+        let Some(said) = SubtitleFileName::beside(film_stem, &name) else {
             continue;
         };
         let key = subtitles::key(&said, |key| {
             let own = views.subtitles.iter();
-            let mut all = own.chain(list.iter().map(|joined| &joined.subtitle));
+            let mut all = own.chain(list.iter().map(|external| &external.subtitle));
             all.any(|other| other.key == key)
         });
-        list.push(Joined {
+        list.push(ExternalSubtitle {
             file,
-            file_name,
+            file_name: name,
             name: name_of(texts.derived.id),
             subtitle: Subtitle {
                 key,
@@ -90,91 +87,87 @@ fn name_of(texts: BlobId) -> String {
     format!("{PREFIX}{digits}")
 }
 
-/// What the joined files add to the film's own directory of views.
+/// Returns what the files add to the film's own directory of views.
 #[must_use]
-pub fn entries(views: &Views, joined: &[Joined]) -> Vec<ViewEntry> {
+pub fn entries(views: &Views, external: &[ExternalSubtitle]) -> Vec<ViewEntry> {
     let mut list = Vec::new();
-    let mut add = |name: String, kind| list.push(ViewEntry { name, kind });
-    for one in joined {
+    for one in external {
         let size = media(views, one).len() as u64;
-        add(format!("{}.m3u8", one.name), ViewKind::File(size));
-        add(one.name.clone(), ViewKind::Directory);
+        list.push(ViewEntry::file(format!("{}.m3u8", one.name), size));
+        list.push(ViewEntry::directory(one.name.clone()));
         for (format, range) in &one.subtitle.texts {
             let name = format!("{}.{}", one.subtitle.key, format.extension());
-            add(name, ViewKind::File(range.len));
+            list.push(ViewEntry::file(name, range.len));
         }
     }
     list
 }
 
-/// What lies in the directory of one.
+/// Returns the content of a file's directory; `None` if there is no such directory.
 #[must_use]
-pub fn entries_in(views: &Views, joined: &[Joined], directory: &str) -> Option<Vec<ViewEntry>> {
-    let one = joined.iter().find(|one| one.name == directory)?;
+pub fn entries_in(
+    views: &Views,
+    external: &[ExternalSubtitle],
+    directory: &str,
+) -> Option<Vec<ViewEntry>> {
+    let one = external.iter().find(|one| one.name == directory)?;
     let size = segment(views, one)?.size;
-    Some(vec![ViewEntry {
-        name: SEGMENT.to_owned(),
-        kind: ViewKind::File(size),
-    }])
+    Some(vec![ViewEntry::file(SEGMENT.to_owned(), size)])
 }
 
-/// A view that is there, or is what it is, because files joined.
+/// A view that exists because of the user's files, or whose content depends on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found<'a> {
-    /// Made of the film's records alone.
+pub enum ExternalView<'a> {
+    /// Made from the film's records alone.
     OfFilm(ViewNode),
-    /// Derived ranges in it are of the blob that was made of this file.
-    OfFile(&'a Joined, ViewFile),
+    /// Made from a file; derived ranges in it are of the blob that was derived from that file.
+    OfFile(&'a ExternalSubtitle, ViewFile),
 }
 
+/// Returns the view at `path`, if the user's files have a part in it.
 #[must_use]
-pub fn find<'a>(views: &Views, joined: &'a [Joined], path: &str) -> Option<Found<'a>> {
-    if joined.is_empty() {
+pub fn find<'a>(
+    views: &Views,
+    external: &'a [ExternalSubtitle],
+    path: &str,
+) -> Option<ExternalView<'a>> {
+    if external.is_empty() {
         return None;
     }
-    let master = MASTERS.into_iter().find(|(master, _)| *master == path);
-    if let Some((_, form)) = master {
-        let text = playlist::master_with(views, joined, form, &MasterUris::default());
-        return form.is_offered(views).then(|| Found::OfFilm(inline(text)));
+    let master = MASTERS.into_iter().find(|(name, _)| *name == path);
+    if let Some((_, format)) = master {
+        let text = playlist::master_with(views, external, format, &MasterUris::default());
+        return format
+            .is_offered(views)
+            .then(|| ExternalView::OfFilm(ViewNode::inline(text)));
     }
     if let Some((directory, name)) = path.split_once('/') {
-        let one = joined.iter().find(|one| one.name == directory)?;
+        let one = external.iter().find(|one| one.name == directory)?;
         return (name == SEGMENT)
             .then(|| segment(views, one))
             .flatten()
-            .map(|view| Found::OfFile(one, view));
+            .map(|view| ExternalView::OfFile(one, view));
     }
-    if joined.iter().any(|one| one.name == path) {
-        return Some(Found::OfFilm(ViewNode::Directory));
+    if external.iter().any(|one| one.name == path) {
+        return Some(ExternalView::OfFilm(ViewNode::Directory));
     }
     let (stem, extension) = path.rsplit_once('.')?;
     if extension == "m3u8" {
-        let one = joined.iter().find(|one| one.name == stem)?;
-        return Some(Found::OfFilm(inline(media(views, one))));
+        let one = external.iter().find(|one| one.name == stem)?;
+        return Some(ExternalView::OfFilm(ViewNode::inline(media(views, one))));
     }
-    let one = joined.iter().find(|one| one.subtitle.key == stem)?;
+    let one = external.iter().find(|one| one.subtitle.key == stem)?;
     let mut texts = one.subtitle.texts.iter();
     let (_, range) = texts.find(|(format, _)| format.extension() == extension)?;
-    let view = ViewFile {
-        size: range.len,
-        body: ViewBody::Derived(*range),
-    };
-    Some(Found::OfFile(one, view))
+    Some(ExternalView::OfFile(one, ViewFile::derived(*range)))
 }
 
-fn inline(text: String) -> ViewNode {
-    ViewNode::File(ViewFile {
-        size: text.len() as u64,
-        body: ViewBody::Inline(Bytes::from(text)),
-    })
-}
-
-/// The text as WebVTT, with another head: one that says where the film begins on its time line.
-fn segment(views: &Views, one: &Joined) -> Option<ViewFile> {
+/// Returns the segment: the text as WebVTT, with a head that maps its zero to the film's clock.
+fn segment(views: &Views, one: &ExternalSubtitle) -> Option<ViewFile> {
     let mut texts = one.subtitle.texts.iter();
     let (_, whole) = texts.find(|(format, _)| *format == SubtitleFormat::Vtt)?;
     let skip = (webvtt::HEAD.len() as u64).min(whole.len);
-    let cues = crate::model::ByteRange::new(whole.offset + skip, whole.len - skip);
+    let cues = ByteRange::new(whole.offset + skip, whole.len - skip);
     let head = webvtt::segment_head(views.clock_at_zero());
     Some(ViewFile {
         size: head.len() as u64 + cues.len,
@@ -185,8 +178,8 @@ fn segment(views: &Views, one: &Joined) -> Option<ViewFile> {
     })
 }
 
-/// The media playlist: one segment, as long as the film's leading track.
-fn media(views: &Views, one: &Joined) -> String {
+/// Writes the media playlist: one segment as long as the film's leading track.
+fn media(views: &Views, one: &ExternalSubtitle) -> String {
     let seconds = views.tracks.first().map_or(0.0, |lead| {
         let ticks: u64 = lead.segments.iter().map(|s| u64::from(s.duration)).sum();
         ticks as f64 / f64::from(lead.timescale.max(1))

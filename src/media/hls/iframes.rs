@@ -1,17 +1,19 @@
-//! The playlist of key frames, for players that show pictures while one scrubs. Each is the head of a
-//! segment with its first picture: a byte range, so nothing is stored for it. RFC 8216 §4.3.3.6.
+//! The I-frame playlist, which players use to show pictures while the user scrubs (RFC 8216
+//! §4.3.3.6). Each entry is a byte range of a segment, from its head to the end of its first picture,
+//! so nothing is stored for it.
 
 use std::fmt::Write as _;
 
 use crate::model::{TrackKind, Views};
 
-use super::playlist::{self, Form, MasterUris, track_name};
+use super::tags::{self, MasterUris, SegmentFormat, track_name};
 
 /// Name of the playlist, without its extension.
 pub const NAME: &str = "video-iframes";
 
-/// The video, and the bytes from the start of each of its segments to the end of the first picture;
-/// `None` where a segment does not start with a key frame, or an older release made the views.
+/// Returns the index of the video track, and for each of its segments the number of bytes from its
+/// start to the end of the first picture. `None` when a segment does not start with a key frame, or
+/// when an older release made the views.
 fn pictures(views: &Views) -> Option<(usize, &[u64])> {
     let is_video = |kind: &TrackKind| matches!(kind, TrackKind::Video { .. });
     let video = views
@@ -23,17 +25,17 @@ fn pictures(views: &Views) -> Option<(usize, &[u64])> {
         .then_some((video, found))
 }
 
-/// The media playlist.
+/// Writes the media playlist of key frames, if the film has one.
 #[must_use]
 pub fn media(views: &Views) -> Option<String> {
     let (video, pictures) = pictures(views)?;
     let track = &views.tracks[video];
     let name = track_name(views, video);
-    let mut text = playlist::head(views, Form::Fmp4);
+    let mut text = tags::head(views, SegmentFormat::Fmp4);
     text.push_str("#EXT-X-I-FRAMES-ONLY\n");
     let _infallible = writeln!(text, "#EXT-X-MAP:URI=\"{name}/init.mp4\"");
     for (number, (segment, bytes)) in track.segments.iter().zip(pictures).enumerate() {
-        playlist::extinf(&mut text, *segment, track.timescale);
+        tags::extinf(&mut text, *segment, track.timescale);
         let _infallible = writeln!(
             text,
             "#EXT-X-BYTERANGE:{bytes}@0\n{name}/{:05}.m4s",
@@ -44,7 +46,7 @@ pub fn media(views: &Views) -> Option<String> {
     Some(text)
 }
 
-/// §4.3.4.3: its line in the multivariant playlist.
+/// Appends the playlist's EXT-X-I-FRAME-STREAM-INF to a multivariant playlist (§4.3.4.3).
 pub fn variant(text: &mut String, views: &Views, uris: &MasterUris) {
     let Some((video, pictures)) = pictures(views) else {
         return;
@@ -63,5 +65,5 @@ pub fn variant(text: &mut String, views: &Views, uris: &MasterUris) {
     if let TrackKind::Video { width, height, .. } = &track.kind {
         let _infallible = write!(text, ",RESOLUTION={width}x{height}");
     }
-    let _infallible = writeln!(text, ",URI=\"{}\"", playlist::uri(uris, NAME));
+    let _infallible = writeln!(text, ",URI=\"{}\"", uris.of(NAME));
 }

@@ -1,7 +1,14 @@
-//! Answers a film's views from its map: playlists, segments, external subtitles.
+//! HLS views of a film, answered from its [`crate::model::Views`]: playlists, segments, subtitles.
+//!
+//! `view` describes one virtual file. `tags` writes the lines that playlists share; `playlist`,
+//! `ts_multivariant` and `iframes` write whole playlists with them. `views` lists and finds the
+//! virtual files of a film, and `external_subtitles` adds the user's subtitle files to them.
 
 pub mod external_subtitles;
-pub mod iframes;
 pub mod playlist;
-pub mod ts_multivariant;
+pub mod tags;
+pub mod view;
 pub mod views;
+
+mod iframes;
+mod ts_multivariant;

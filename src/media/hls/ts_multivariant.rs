@@ -1,25 +1,35 @@
-//! The multivariant playlist of a film whose segments are ranges of it.
+//! The multivariant playlist of a film that is a transport stream, whose segments are ranges of it.
 
 use std::fmt::Write as _;
 
-use super::playlist::{self, Form, MasterUris, Rendition, track_name};
+use super::tags::{self, AudioMedia, MasterUris, SegmentFormat, SubtitleRendition, track_name};
 use crate::model::{InPlace, Track, Views};
 
-/// Sound of a rendition.
-enum Source<'a> {
+/// Location of an audio rendition's samples.
+enum AudioPlace<'a> {
     /// In the segments of the video.
     Inside(&'a Track),
-    /// In a playlist of its own.
+    /// In a playlist of its own, by its index in `Views::tracks`.
     Beside(usize),
 }
 
-/// For players that choose among all streams of a transport stream, the video's playlist is all
-/// there is. For browsers, which take one stream of sound, the others are renditions.
+impl<'a> AudioPlace<'a> {
+    fn track(&self, views: &'a Views) -> &'a Track {
+        match self {
+            Self::Inside(track) => track,
+            Self::Beside(index) => &views.tracks[*index],
+        }
+    }
+}
+
+/// Writes the playlist. Players that choose among all streams of a transport stream get a variant
+/// with the video's playlist alone. Browsers take one audio stream, so they get a variant with the
+/// others as renditions.
 pub fn master(
     views: &Views,
     film: &InPlace,
-    subtitles: &[Rendition<'_>],
-    form: Form,
+    subtitles: &[SubtitleRendition<'_>],
+    format: SegmentFormat,
     uris: &MasterUris,
 ) -> String {
     let mut text = "#EXTM3U\n#EXT-X-VERSION:4\n".to_owned();
@@ -29,33 +39,34 @@ pub fn master(
     let inside = film.inside as usize;
     let sound = views.tracks.get(1..inside).unwrap_or_default();
     let mut renditions = String::new();
-    let texts = playlist::subtitle_group(subtitles);
-    let beside: Vec<usize> = match form {
-        Form::Fmp4 => (inside..views.tracks.len()).collect(),
-        Form::Transport => Vec::new(),
+    let texts = tags::subtitle_group(subtitles);
+    let beside: Vec<usize> = match format {
+        SegmentFormat::Fmp4 => (inside..views.tracks.len()).collect(),
+        SegmentFormat::MpegTs => Vec::new(),
     };
     let group = (!beside.is_empty()).then_some("audio");
     if let Some(group) = group {
-        let mut all: Vec<Source<'_>> = Vec::new();
-        // A rendition without an address is the one inside: hls.js plays that of a kind it knows.
+        let mut all: Vec<AudioPlace<'_>> = Vec::new();
+        // A rendition without a URI is the one inside: hls.js plays the stream whose codec it knows.
         if beside.len() < sound.len() {
             let played = sound.iter().find(|track| is_for_browsers(&track.codec));
-            all.extend(played.map(Source::Inside));
+            all.extend(played.map(AudioPlace::Inside));
         }
-        all.extend(beside.iter().map(|&index| Source::Beside(index)));
-        list(&mut renditions, views, group, &all, uris);
-        let played: Vec<&str> = all
-            .iter()
-            .map(|source| match source {
-                Source::Inside(track) => track.codec.as_str(),
-                Source::Beside(index) => views.tracks[*index].codec.as_str(),
-            })
-            .collect();
+        all.extend(beside.iter().map(|&index| AudioPlace::Beside(index)));
+        audio_media(&mut renditions, views, group, &all, uris);
         let most = beside
             .iter()
-            .map(|&index| Form::Transport.rates(views, index));
-        let most = most.fold((0, 0), |most, one| (most.0.max(one.0), most.1.max(one.1)));
-        variant(&mut text, views, &played, most, (Some(group), texts), uris);
+            .map(|&index| SegmentFormat::MpegTs.rates(views, index));
+        let variant = InPlaceVariant {
+            codecs: all
+                .iter()
+                .map(|place| place.track(views).codec.as_str())
+                .collect(),
+            audio_rates: most.fold((0, 0), |most, one| (most.0.max(one.0), most.1.max(one.1))),
+            group: Some(group),
+            subtitles: texts,
+        };
+        variant.write(&mut text, views, uris);
     }
     let codecs: Vec<&str> = sound.iter().map(|track| track.codec.as_str()).collect();
     let browsers: Vec<&str> = codecs
@@ -63,7 +74,7 @@ pub fn master(
         .copied()
         .filter(|codec| is_for_browsers(codec))
         .collect();
-    // Without renditions, sound that browsers do not know must not keep them from the rest.
+    // Without renditions, a codec that browsers do not know must not keep them from the others.
     let named = if group.is_none() && !browsers.is_empty() {
         browsers
     } else {
@@ -71,9 +82,15 @@ pub fn master(
     };
     let adds = group.is_none() || named.iter().any(|codec| !is_for_browsers(codec));
     if adds {
-        variant(&mut text, views, &named, (0, 0), (None, texts), uris);
+        let variant = InPlaceVariant {
+            codecs: named,
+            audio_rates: (0, 0),
+            group: None,
+            subtitles: texts,
+        };
+        variant.write(&mut text, views, uris);
     }
-    playlist::subtitle_media(&mut renditions, subtitles, form, uris);
+    tags::subtitle_media(&mut renditions, subtitles, format, uris);
     text.push_str(&renditions);
     text
 }
@@ -82,57 +99,68 @@ fn is_for_browsers(codec: &str) -> bool {
     matches!(codec, "mp4a.40.2" | "mp4a.40.34")
 }
 
-fn list(text: &mut String, views: &Views, group: &str, all: &[Source<'_>], uris: &MasterUris) {
-    let track = |source: &Source<'_>| -> Track {
-        match source {
-            Source::Inside(track) => (*track).clone(),
-            Source::Beside(index) => views.tracks[*index].clone(),
-        }
-    };
+/// Appends an EXT-X-MEDIA tag for each audio rendition; exactly one is the default.
+fn audio_media(
+    text: &mut String,
+    views: &Views,
+    group: &str,
+    all: &[AudioPlace<'_>],
+    uris: &MasterUris,
+) {
     let default = all
         .iter()
-        .position(|source| track(source).default)
+        .position(|place| place.track(views).default)
         .unwrap_or(0);
-    let mut names = playlist::Names::default();
-    for (place, source) in all.iter().enumerate() {
-        let track = track(source);
-        let name = names.unique(&track.title, &track.language, place);
-        let flag = if place == default { "YES" } else { "NO" };
-        playlist::audio_line(text, (group, &name, flag), &track);
-        if let Source::Beside(index) = source {
-            let uri = playlist::uri(uris, &track_name(views, *index));
-            let _infallible = write!(text, ",URI=\"{uri}\"");
+    let mut names = tags::UniqueNames::default();
+    for (position, place) in all.iter().enumerate() {
+        let track = place.track(views);
+        let media = AudioMedia {
+            group,
+            name: &names.unique(&track.title, &track.language, position),
+            default: position == default,
+            track,
+        };
+        media.write(text);
+        if let AudioPlace::Beside(index) = place {
+            let _infallible = write!(text, ",URI=\"{}\"", uris.of(&track_name(views, *index)));
         }
         text.push('\n');
     }
 }
 
-fn variant(
-    text: &mut String,
-    views: &Views,
-    sound: &[&str],
-    (peak, average): (u64, u64),
-    (group, subtitles): (Option<&str>, &str),
-    uris: &MasterUris,
-) {
-    let Some(track) = views.tracks.first() else {
-        return;
-    };
-    let mut codecs = vec![track.codec.as_str()];
-    for codec in sound {
-        if !codecs.contains(codec) {
-            codecs.push(codec);
+/// One EXT-X-STREAM-INF. Its URI is the video's playlist.
+struct InPlaceVariant<'a> {
+    /// Codecs of its audio.
+    codecs: Vec<&'a str>,
+    /// Peak and average of the audio that is not in the video's segments, in bits per second.
+    audio_rates: (u64, u64),
+    group: Option<&'a str>,
+    /// Attribute that refers to the subtitles; empty without any.
+    subtitles: &'static str,
+}
+
+impl InPlaceVariant<'_> {
+    fn write(&self, text: &mut String, views: &Views, uris: &MasterUris) {
+        let Some(track) = views.tracks.first() else {
+            return;
+        };
+        let mut codecs = vec![track.codec.as_str()];
+        for codec in &self.codecs {
+            if !codecs.contains(codec) {
+                codecs.push(codec);
+            }
         }
+        let (peak, average) = self.audio_rates;
+        let rates = (track.peak_bits + peak, track.average_bits + average);
+        tags::stream_inf(text, track, rates, &codecs.join(","));
+        if let Some(group) = self.group {
+            let _infallible = write!(text, ",AUDIO=\"{group}\"");
+        }
+        text.push_str(self.subtitles);
+        let _infallible = writeln!(
+            text,
+            ",CLOSED-CAPTIONS=NONE\n{}",
+            uris.of(&track_name(views, 0))
+        );
     }
-    let rates = (track.peak_bits + peak, track.average_bits + average);
-    playlist::stream_inf(text, track, rates, &codecs.join(","));
-    if let Some(group) = group {
-        let _infallible = write!(text, ",AUDIO=\"{group}\"");
-    }
-    text.push_str(subtitles);
-    let _infallible = writeln!(
-        text,
-        ",CLOSED-CAPTIONS=NONE\n{}",
-        playlist::uri(uris, &track_name(views, 0))
-    );
 }

@@ -1,105 +1,29 @@
-//! The virtual files made from [`Views`]: their names, exact sizes, and where their bytes lie.
-//! Nothing here reads anything; a segment's bytes need one frame of the map, which the caller
-//! brings.
+//! The virtual files of a film: their names, their exact sizes, and where their bytes lie. Nothing is
+//! read here; the bytes of a segment need one frame of the map, which the caller passes in.
 
 use bytes::Bytes;
 
 use crate::model::{ByteRange, SubtitleFormat, Track, Views};
 
-use super::iframes;
-use super::playlist::{self, Form, MasterUris, subtitle_name, track_name};
+use super::tags::{MasterUris, SegmentFormat, subtitle_name, track_name};
+use super::view::{MappedSegment, Piece, ViewBody, ViewEntry, ViewFile, ViewNode};
+use super::{iframes, playlist};
 pub use crate::media::map::MapError;
 use crate::media::map::{self, Run, Segment};
 use crate::media::mp4::segment_header;
 use crate::media::transport::{Position, SegmentLayout};
 
-/// One name in a directory of views.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ViewEntry {
-    pub name: String,
-    pub kind: ViewKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ViewKind {
-    Directory,
-    /// Of this many bytes.
-    File(u64),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ViewNode {
-    Directory,
-    File(ViewFile),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ViewFile {
-    pub size: u64,
-    pub body: ViewBody,
-}
-
-/// Where a view's bytes come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ViewBody {
-    Inline(Bytes),
-    /// These in a row.
-    Pieces(Vec<Piece>),
-    /// A range of the derived blob.
-    Derived(ByteRange),
-    /// A segment: [`assemble`] it from the map's frame.
-    Mapped(MappedSegment),
-    /// A segment as MPEG-TS: [`transport`] says how to mux it.
-    Transport(MappedSegment),
-    /// A segment, by its number from 0, that is a range of the file:
-    /// [`crate::media::in_place::segment`] says how it is put together.
-    InPlace(usize),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MappedSegment {
-    /// Number of the track in `Views::tracks`.
-    pub track: usize,
-    /// Number of the segment, from 0.
-    pub segment: usize,
-    /// The range of the map's frame in the derived blob.
-    pub frame: ByteRange,
-}
-
-/// A part of an assembled segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
-    Literal(Bytes),
-    /// A range of the file.
-    Content(ByteRange),
-    /// A range of the derived blob.
-    Derived(ByteRange),
-}
-
-impl Piece {
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        match self {
-            Self::Literal(bytes) => bytes.len() as u64,
-            Self::Content(range) | Self::Derived(range) => range.len,
-        }
-    }
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// The track of the small pictures for scrubbing, where a film has them.
+/// WebVTT track of the thumbnails, which players show while the user scrubs.
 pub const THUMBNAILS: &str = "thumbnails.vtt";
 const MASTER: &str = "master.m3u8";
 const INIT: &str = "init.mp4";
-/// Ticks of time stamps in a second.
+/// Ticks of MPEG's clock in a second.
 const CLOCK: u64 = 90_000;
-/// The directory of the same film as MPEG-TS.
+/// Directory of the same film as MPEG-TS.
 const TRANSPORT: &str = "ts";
 
-/// What lies in `directory`: empty for the film's own, `video`, `audio-1`, `sub-1`.
+/// Returns the content of `directory`: empty for the film's own, else e.g. `video`, `audio-1`, `sub-1`.
+/// `None` if there is no such directory.
 #[must_use]
 pub fn entries(views: &Views, directory: &str) -> Option<Vec<ViewEntry>> {
     let directory = directory.trim_matches('/');
@@ -114,14 +38,16 @@ pub fn entries(views: &Views, directory: &str) -> Option<Vec<ViewEntry>> {
         return Some(below);
     }
     if let Some(index) = track_index(views, directory) {
-        if Form::Fmp4.of_segments(views) == Form::Transport {
+        if SegmentFormat::Fmp4.of_segments(views) == SegmentFormat::MpegTs {
             return segment_entries(views, index);
         }
         let track = &views.tracks[index];
-        let mut list = vec![file(INIT.to_owned(), track.init.len() as u64)];
+        let mut list = vec![ViewEntry::file(INIT.to_owned(), track.init.len() as u64)];
         let segments = track.segments.iter().enumerate();
         list.extend(
-            segments.map(|(number, segment)| file(segment_name(number, "m4s"), segment.size)),
+            segments.map(|(number, segment)| {
+                ViewEntry::file(segment_name(number, "m4s"), segment.size)
+            }),
         );
         return Some(list);
     }
@@ -129,83 +55,69 @@ pub fn entries(views: &Views, directory: &str) -> Option<Vec<ViewEntry>> {
     let segments = subtitle.segments.iter().enumerate();
     Some(
         segments
-            .map(|(number, range)| file(segment_name(number, "vtt"), range.len))
+            .map(|(number, range)| ViewEntry::file(segment_name(number, "vtt"), range.len))
             .collect(),
     )
 }
 
-fn file(name: String, size: u64) -> ViewEntry {
-    ViewEntry {
-        name,
-        kind: ViewKind::File(size),
-    }
-}
-
-/// The path below `ts/`, where the film has that.
+/// Returns the path below `ts/`, if the film has such a directory.
 fn in_transport<'a>(views: &Views, path: &'a str) -> Option<&'a str> {
     let below = match path.strip_prefix(TRANSPORT)? {
         "" => "",
         rest => rest.strip_prefix('/')?,
     };
-    Form::Transport.is_offered(views).then_some(below)
+    SegmentFormat::MpegTs.is_offered(views).then_some(below)
 }
 
 fn transport_entries(views: &Views, directory: &str) -> Option<Vec<ViewEntry>> {
     if directory.is_empty() {
-        return Some(playlists(views, Form::Transport));
+        return Some(playlists(views, SegmentFormat::MpegTs));
     }
     let index = track_index(views, directory)?;
-    let is_there = Form::Transport.has(views, index);
+    let is_there = SegmentFormat::MpegTs.has(views, index);
     is_there.then(|| segment_entries(views, index)).flatten()
 }
 
-/// Segments of a track as MPEG-TS, where it has them.
+/// Returns the MPEG-TS segments of a track, if it has any.
 fn segment_entries(views: &Views, index: usize) -> Option<Vec<ViewEntry>> {
     let list: Vec<ViewEntry> = (0..)
         .map_while(|number| {
             let size = transport_segment(views, index, number)?.size;
-            Some(file(segment_name(number, "ts"), size))
+            Some(ViewEntry::file(segment_name(number, "ts"), size))
         })
         .collect();
     (!list.is_empty()).then_some(list)
 }
 
-/// The multivariant playlist, and each media playlist with its directory.
-fn playlists(views: &Views, form: Form) -> Vec<ViewEntry> {
+/// Returns the multivariant playlist, and each media playlist with its directory.
+fn playlists(views: &Views, format: SegmentFormat) -> Vec<ViewEntry> {
     let tracks = (0..views.tracks.len()).map(|index| track_name(views, index));
     let subtitles = (0..views.subtitles.len()).map(subtitle_name);
-    let master = playlist::master(views, form, &MasterUris::default());
-    let mut list = vec![file(MASTER.to_owned(), master.len() as u64)];
+    let master = playlist::master(views, format, &MasterUris::default());
+    let mut list = vec![ViewEntry::file(MASTER.to_owned(), master.len() as u64)];
     for name in tracks.chain(subtitles) {
-        let Some(text) = playlist::media(views, form, &name) else {
+        let Some(text) = playlist::media(views, format, &name) else {
             continue;
         };
-        list.push(file(format!("{name}.m3u8"), text.len() as u64));
-        list.push(directory(name));
+        list.push(ViewEntry::file(format!("{name}.m3u8"), text.len() as u64));
+        list.push(ViewEntry::directory(name));
     }
     list
 }
 
-fn directory(name: String) -> ViewEntry {
-    ViewEntry {
-        name,
-        kind: ViewKind::Directory,
-    }
-}
-
-/// Whole files of the derived blob in a directory.
+/// Returns the attachments (whole files in the derived blob) in a directory.
 fn in_directory(views: &Views, directory: &str) -> Vec<ViewEntry> {
     let of = |path: &str| path.rsplit_once('/').map_or("", |(above, _)| above) == directory;
     let files = views.files.iter().filter(|found| of(&found.path));
     files
         .map(|found| {
             let name = found.path.rsplit('/').next().unwrap_or_default();
-            file(name.to_owned(), found.range.len)
+            ViewEntry::file(name.to_owned(), found.range.len)
         })
         .collect()
 }
 
-/// The directories of such files.
+/// Returns the directories of attachments.
 fn directories(views: &Views) -> Vec<&str> {
     let paths = views.files.iter();
     let mut names: Vec<&str> = paths
@@ -217,20 +129,23 @@ fn directories(views: &Views) -> Vec<&str> {
 }
 
 fn root_entries(views: &Views) -> Vec<ViewEntry> {
-    let mut list = playlists(views, Form::Fmp4);
-    if Form::Transport.is_offered(views) {
-        list.push(directory(TRANSPORT.to_owned()));
+    let mut list = playlists(views, SegmentFormat::Fmp4);
+    if SegmentFormat::MpegTs.is_offered(views) {
+        list.push(ViewEntry::directory(TRANSPORT.to_owned()));
     }
-    if let Some(text) = playlist::media(views, Form::Fmp4, iframes::NAME) {
-        list.push(file(format!("{}.m3u8", iframes::NAME), text.len() as u64));
+    if let Some(text) = playlist::media(views, SegmentFormat::Fmp4, iframes::NAME) {
+        list.push(ViewEntry::file(
+            format!("{}.m3u8", iframes::NAME),
+            text.len() as u64,
+        ));
     }
     list.extend(in_directory(views, ""));
     for name in directories(views) {
-        list.push(directory(name.to_owned()));
+        list.push(ViewEntry::directory(name.to_owned()));
     }
     for subtitle in &views.subtitles {
         for (format, range) in &subtitle.texts {
-            list.push(file(
+            list.push(ViewEntry::file(
                 format!("{}.{}", subtitle.key, format.extension()),
                 range.len,
             ));
@@ -239,7 +154,7 @@ fn root_entries(views: &Views) -> Vec<ViewEntry> {
     list
 }
 
-/// The view at `path`, relative to the film's own directory; `None` when there is none.
+/// Returns the view at `path`, which is relative to the film's own directory; `None` if there is none.
 #[must_use]
 pub fn find(views: &Views, path: &str) -> Option<ViewNode> {
     let path = path.trim_matches('/');
@@ -247,7 +162,7 @@ pub fn find(views: &Views, path: &str) -> Option<ViewNode> {
         return find_transport(views, below);
     }
     if let Some(found) = views.files.iter().find(|file| file.path == path) {
-        return Some(derived(found.range));
+        return Some(ViewNode::derived(found.range));
     }
     match path.split_once('/') {
         None if path.is_empty() => Some(ViewNode::Directory),
@@ -258,7 +173,7 @@ pub fn find(views: &Views, path: &str) -> Option<ViewNode> {
             }
             let subtitle = &views.subtitles[subtitle_index(views, directory)?];
             let range = subtitle.segments.get(segment_number(name, "vtt")?)?;
-            Some(derived(*range))
+            Some(ViewNode::derived(*range))
         }
     }
 }
@@ -270,18 +185,19 @@ fn find_transport(views: &Views, path: &str) -> Option<ViewNode> {
     let Some((directory, name)) = path.split_once('/') else {
         let stem = path.strip_suffix(".m3u8");
         return match stem {
-            _ if path == MASTER => Some(master(views, Form::Transport)),
-            Some(stem) => playlist::media(views, Form::Transport, stem).map(inline),
+            _ if path == MASTER => Some(master(views, SegmentFormat::MpegTs)),
+            Some(stem) => playlist::media(views, SegmentFormat::MpegTs, stem).map(ViewNode::inline),
             None => track_index(views, path)
-                .filter(|&index| Form::Transport.has(views, index))
+                .filter(|&index| SegmentFormat::MpegTs.has(views, index))
                 .map(|_| ViewNode::Directory),
         };
     };
-    let track = track_index(views, directory).filter(|&index| Form::Transport.has(views, index))?;
+    let track =
+        track_index(views, directory).filter(|&index| SegmentFormat::MpegTs.has(views, index))?;
     transport_segment(views, track, segment_number(name, "ts")?).map(ViewNode::File)
 }
 
-/// Segment `number` of a track as MPEG-TS.
+/// Returns segment `number` of a track as MPEG-TS.
 fn transport_segment(views: &Views, track: usize, number: usize) -> Option<ViewFile> {
     if views.in_place.is_some() && track == 0 {
         return Some(ViewFile {
@@ -295,22 +211,22 @@ fn transport_segment(views: &Views, track: usize, number: usize) -> Option<ViewF
     })
 }
 
-fn master(views: &Views, form: Form) -> ViewNode {
-    inline(playlist::master(views, form, &MasterUris::default()))
+fn master(views: &Views, format: SegmentFormat) -> ViewNode {
+    ViewNode::inline(playlist::master(views, format, &MasterUris::default()))
 }
 
 fn find_in_root(views: &Views, name: &str) -> Option<ViewNode> {
     if name == MASTER {
-        return Some(master(views, Form::Fmp4));
+        return Some(master(views, SegmentFormat::Fmp4));
     }
-    let track = track_index(views, name).filter(|&index| Form::Fmp4.has(views, index));
+    let track = track_index(views, name).filter(|&index| SegmentFormat::Fmp4.has(views, index));
     let known = track.or(subtitle_index(views, name));
     if known.is_some() || directories(views).contains(&name) {
         return Some(ViewNode::Directory);
     }
     let (stem, extension) = name.rsplit_once('.')?;
     if extension == "m3u8" {
-        return playlist::media(views, Form::Fmp4, stem).map(inline);
+        return playlist::media(views, SegmentFormat::Fmp4, stem).map(ViewNode::inline);
     }
     let subtitle = views
         .subtitles
@@ -320,12 +236,12 @@ fn find_in_root(views: &Views, name: &str) -> Option<ViewNode> {
         .texts
         .iter()
         .find(|(format, _)| format.extension() == extension)
-        .map(|(_, range)| derived(*range))
+        .map(|(_, range)| ViewNode::derived(*range))
 }
 
 fn find_in_track(views: &Views, index: usize, name: &str) -> Option<ViewFile> {
     let track = &views.tracks[index];
-    if Form::Fmp4.of_segments(views) == Form::Transport {
+    if SegmentFormat::Fmp4.of_segments(views) == SegmentFormat::MpegTs {
         return transport_segment(views, index, segment_number(name, "ts")?);
     }
     if name == INIT {
@@ -351,20 +267,6 @@ fn mapped(views: &Views, track: usize, segment: usize) -> Option<MappedSegment> 
     })
 }
 
-fn inline(text: String) -> ViewNode {
-    ViewNode::File(ViewFile {
-        size: text.len() as u64,
-        body: ViewBody::Inline(Bytes::from(text)),
-    })
-}
-
-fn derived(range: ByteRange) -> ViewNode {
-    ViewNode::File(ViewFile {
-        size: range.len,
-        body: ViewBody::Derived(range),
-    })
-}
-
 fn track_index(views: &Views, name: &str) -> Option<usize> {
     (0..views.tracks.len()).find(|&index| track_name(views, index) == name)
 }
@@ -373,7 +275,7 @@ fn subtitle_index(views: &Views, name: &str) -> Option<usize> {
     (0..views.subtitles.len()).find(|&index| subtitle_name(index) == name)
 }
 
-/// Names count from 1, so that players and people agree on the first.
+/// Returns a segment's name. Names count from 1, `number` from 0.
 fn segment_name(number: usize, extension: &str) -> String {
     format!("{:05}.{extension}", number + 1)
 }
@@ -385,7 +287,8 @@ fn segment_number(name: &str, extension: &str) -> Option<usize> {
     (segment_name(number, extension) == name).then_some(number)
 }
 
-/// The frame that holds `segment`, in the derived blob, and the number of its first segment.
+/// Returns the range of the frame that holds `segment`, in the derived blob, and the number of the
+/// frame's first segment.
 fn frame_of(views: &Views, track: &Track, segment: usize) -> Option<(ByteRange, usize)> {
     let mut first = 0_usize;
     for (range, count) in &track.frames {
@@ -399,10 +302,10 @@ fn frame_of(views: &Views, track: &Track, segment: usize) -> Option<(ByteRange, 
     None
 }
 
-/// The bytes of a segment as pieces; their lengths sum up to the size that [`find`] announced.
+/// Returns the pieces of an fMP4 segment. The sum of their lengths is the size that [`find`] announced.
 ///
 /// # Errors
-/// When the frame is not what ingest wrote.
+/// When the frame is not the one that ingest wrote.
 pub fn assemble(
     views: &Views,
     track: usize,
@@ -424,10 +327,10 @@ pub fn assemble(
     }
 }
 
-/// How to mux a segment as MPEG-TS, and the pieces that all its samples are.
+/// Returns the layout of an MPEG-TS segment, and the pieces that hold its samples.
 ///
 /// # Errors
-/// When the frame is not what ingest wrote.
+/// When the frame is not the one that ingest wrote.
 pub fn transport(
     views: &Views,
     track: usize,
@@ -454,7 +357,7 @@ pub fn transport(
     }
 }
 
-/// A segment from its frame, and the size that the index has for it.
+/// Returns a segment, decoded from its frame, and the size that the index has for it.
 fn decode(
     views: &Views,
     track: usize,
@@ -479,7 +382,7 @@ fn samples(segment: Segment) -> impl Iterator<Item = Piece> {
     })
 }
 
-/// Ranges of the subtitle called `key` in `format`.
+/// Returns the range of the subtitle called `key` in `format`.
 #[must_use]
 pub fn subtitle_text(views: &Views, key: &str, format: SubtitleFormat) -> Option<ByteRange> {
     let subtitle = views

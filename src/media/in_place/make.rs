@@ -13,7 +13,7 @@ use crate::media::build::oversize;
 use crate::media::build::search::Search;
 use crate::media::build::{attachments, subtitle_streams};
 use crate::media::error::MediaError;
-use crate::media::hls::playlist;
+use crate::media::hls::tags;
 use crate::media::inspect::language;
 use crate::media::inspect::probe::{MediaProbe, ProbedStream};
 use crate::media::inspect::select::StreamSelection;
@@ -118,7 +118,7 @@ pub fn make(
     let target = film::playlist_target(&tracks);
     for track in &mut tracks {
         (track.peak_bits, track.average_bits) =
-            playlist::rates(&track.segments, track.timescale, target);
+            tags::rates(&track.segments, track.timescale, target);
     }
     let offset = derived.append(&map)?;
     let views = Views {

@@ -21,7 +21,7 @@ pub use scan::InPlaceRefusal;
 
 use bytes::Bytes;
 
-use super::hls::views::Piece;
+use super::hls::view::Piece;
 use super::map::MapError;
 use crate::model::{InPlace, SegmentInfo, Views};
 

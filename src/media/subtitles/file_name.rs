@@ -10,7 +10,7 @@ const EXTENSIONS: [&[u8]; 4] = [b"srt", b"vtt", b"ass", b"ssa"];
 
 /// Whether a name promises text subtitles, by the extension in any case.
 #[must_use]
-pub fn is_captions_name(name: &Name) -> bool {
+pub fn is_subtitle_name(name: &Name) -> bool {
     let (_, extension) = name.split_extension();
     EXTENSIONS
         .iter()
@@ -19,7 +19,7 @@ pub fn is_captions_name(name: &Name) -> bool {
 
 /// What the words say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaptionsName {
+pub struct SubtitleFileName {
     /// BCP-47, or `und`.
     pub language: String,
     pub title: String,
@@ -28,7 +28,7 @@ pub struct CaptionsName {
     pub hearing_impaired: bool,
 }
 
-impl CaptionsName {
+impl SubtitleFileName {
     /// Without knowing the film: the whole stem is taken for such words.
     #[must_use]
     pub fn of(name: &Name) -> Self {
@@ -88,7 +88,7 @@ impl CaptionsName {
 
 /// `eng`, `spa.forced`, `eng.sdh`, then `eng.2`: the name of a direct view that no other has.
 #[must_use]
-pub fn key(name: &CaptionsName, is_taken: impl Fn(&str) -> bool) -> String {
+pub fn key(name: &SubtitleFileName, is_taken: impl Fn(&str) -> bool) -> String {
     let mut base = language::three_letters(&name.language);
     if name.forced {
         base.push_str(".forced");

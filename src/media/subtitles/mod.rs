@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 
 use crate::model::{ByteRange, Name, SubtitleFormat};
 
-pub use self::file_name::{CaptionsName, is_captions_name, key};
+pub use self::file_name::{SubtitleFileName, is_subtitle_name, key};
 use self::webvtt::{Cue, write_cues};
 
 /// Most bytes of a subtitle file: a day of karaoke is below.
@@ -45,7 +45,7 @@ struct Parsed {
 /// # Errors
 /// Why it has no subtitles.
 pub fn read(name: &Name, bytes: &[u8]) -> Result<Read, String> {
-    let language = CaptionsName::of(name).language;
+    let language = SubtitleFileName::of(name).language;
     let (text, encoding) = encoding::decode(bytes, &language)?;
     let text = text
         .replace("\r\n", "\n")

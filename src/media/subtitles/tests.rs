@@ -224,7 +224,7 @@ fn what_has_no_subtitles_says_why() {
 
 #[test]
 fn names_say_language_and_flags() {
-    let said = |file: &str| CaptionsName::beside(b"Heat (1995)", &name(file));
+    let said = |file: &str| SubtitleFileName::beside(b"Heat (1995)", &name(file));
     // Language, default, forced, for the hard of hearing, title.
     for (file, expected) in [
         ("Heat (1995).srt", ("und", "", "")),
@@ -277,5 +277,5 @@ fn names_say_language_and_flags() {
     }
     assert_eq!(said("Heat (1995) 2.eng.srt"), None);
     assert_eq!(said("Heat.eng.srt"), None);
-    assert!(is_captions_name(&name("a.SRT")) && !is_captions_name(&name("a.sup")));
+    assert!(is_subtitle_name(&name("a.SRT")) && !is_subtitle_name(&name("a.sup")));
 }

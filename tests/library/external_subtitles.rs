@@ -248,7 +248,7 @@ fn what_cannot_be_read_is_stored_and_says_why() {
 }
 
 #[test]
-fn the_store_alone_brings_the_joined_back_and_a_look_reads_nothing_of_it() {
+fn the_store_alone_brings_external_subtitles_back_and_a_look_reads_nothing_of_it() {
     let mut house = with_film();
     house.stored(FRENCH, LATIN);
     house.stored(

@@ -1,5 +1,5 @@
-//! The texts of a user's subtitle file, beside its bytes: a small derived blob, for the playlist of
-//! the film that it lies beside.
+//! Reading a user's subtitle file: its texts become a small derived blob, which the film beside the
+//! file shows in its playlist.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -9,13 +9,16 @@ use std::path::Path;
 use super::Shared;
 use crate::media::subtitles::{self, Read};
 use crate::model::{
-    Blob, BlobId, Captions, Entry, ErrorKind, FileContent, FsError, FsResult, ViewsState,
+    Blob, BlobId, Entry, ErrorKind, FileContent, FsError, FsResult, SubtitleTexts, ViewsState,
 };
 
 impl Shared {
-    /// A file that is no subtitles, or has none that can be read, is stored all the same, with the
-    /// reason.
-    pub(super) async fn find_captions(
+    /// Reads the texts of a subtitle file. A file that cannot be read is stored all the same, with the
+    /// reason. Reasons are stored, so their texts are frozen.
+    ///
+    /// # Errors
+    /// When the file's bytes, or the spool, cannot be read or written.
+    pub(super) async fn read_subtitle_file(
         &self,
         entry: &Entry,
         content: &FileContent,
@@ -39,20 +42,20 @@ impl Shared {
         });
         let read = match reading.await {
             Ok(read) => read?,
-            // A reader that trips over a file must not do so again and again.
+            // The reader panicked: a retry would panic again.
             Err(_) => return refused("tgfs failed to read them"),
         };
         match read {
-            Ok(read) => self.keep_captions(entry, read).await,
+            Ok(read) => self.keep_texts(entry, read).await,
             Err(reason) => refused(&reason),
         }
     }
 
-    async fn keep_captions(&self, entry: &Entry, read: Read) -> FsResult<ViewsState> {
+    async fn keep_texts(&self, entry: &Entry, read: Read) -> FsResult<ViewsState> {
         let id = BlobId::random();
-        // One job makes them, so what a crash left under this name is written over.
+        // Only one job works on an entry, so a file of this name is left from a crash.
         let path = self.spool.directory().join(format!("{}.derived", entry.id));
-        let state = ViewsState::Captions(Box::new(Captions {
+        let state = ViewsState::Subtitles(Box::new(SubtitleTexts {
             derived: Blob {
                 id,
                 len: read.bytes.len() as u64,

@@ -1,5 +1,6 @@
-//! Subtitle files that lie beside a film, in its views. Which these are follows from the tree at each
-//! look, so a file joins when it is read, follows a rename, and leaves when it is removed.
+//! The user's subtitle files in the views of the film beside them. Which files these are is found in
+//! the tree at each look, so a file appears once it has been read, follows a rename, and disappears
+//! when it is removed.
 
 use std::sync::Arc;
 
@@ -12,39 +13,42 @@ use super::viewed_file::ViewedFile;
 use super::views::VirtualChild;
 use super::virtual_tree::VirtualNode;
 use crate::index::{Child, ChildKind};
-use crate::media::hls::external_subtitles::{self, Found, Joined};
-use crate::media::hls::views::{ViewEntry, ViewKind, ViewNode};
+use crate::media::hls::external_subtitles::{self, ExternalView, FileBeside};
+use crate::media::hls::tags::ExternalSubtitle;
+use crate::media::hls::view::{ViewEntry, ViewKind, ViewNode};
 use crate::media::inspect::name::media_kind;
-use crate::media::subtitles::is_captions_name;
+use crate::media::subtitles::is_subtitle_name;
 use crate::model::{
     Digest, Entry, EntryId, EntryKind, ErrorKind, FsResult, Ino, SubtitleInfo, ViewsState,
 };
 
-/// Names beside a film that are looked at: a film with more of them has no joined subtitles.
+/// Most names beside a film: one with more of them has no external subtitles.
 const MAX_BESIDE: usize = 1024;
-/// Cookies of what joined: behind all that the film itself has, and made from the name, so that they
-/// stay right while others come and go.
-const COOKIE_JOINED: u64 = 1 << 62;
+/// First directory cookie of external subtitles. It is above all cookies of the film's own views; the
+/// rest of a cookie comes from the name, so it stays valid while other files come and go.
+const COOKIE_EXTERNAL: u64 = 1 << 62;
 
-/// A view as it is now.
+/// A view at the moment of the look.
 pub struct SeenView {
-    /// The file that `node` is made of: the film, or a subtitle file that joined it.
+    /// The file that `node` is made from: the film, or a subtitle file beside it.
     pub file: ViewedFile,
     pub node: ViewNode,
-    /// Changes whenever the bytes do.
+    /// Validator that changes whenever the bytes do.
     pub tag: String,
     pub lasting: Lasting,
 }
 
-/// What joined a film, with the records that it is made of.
+/// The subtitle files beside a film.
 #[derive(Default)]
-struct Company {
-    joined: Vec<Joined>,
+struct SubtitlesBeside {
+    /// Those that have been read, as the film shows them.
+    external: Vec<ExternalSubtitle>,
+    /// Records of all of them.
     entries: Vec<Arc<Entry>>,
 }
 
 impl Inner {
-    /// The view at `path` of a film.
+    /// Returns the view at `path` of a film.
     pub(super) fn seen_view(&self, film: EntryId, path: &str) -> FsResult<SeenView> {
         let file = self.viewed(film)?;
         let views = file.views()?;
@@ -55,11 +59,11 @@ impl Inner {
             false => Lasting::AsLongAsTheMap,
         };
         if external_subtitles::concerns(path) {
-            let company = self.company(&file.entry)?;
-            match external_subtitles::find(views, &company.joined, path) {
-                Some(Found::OfFilm(node)) => {
+            let beside = self.subtitles_beside(&file.entry)?;
+            match external_subtitles::find(views, &beside.external, path) {
+                Some(ExternalView::OfFilm(node)) => {
                     let tag = match is_master {
-                        true => format!("{tag}-{}", company.fingerprint()),
+                        true => format!("{tag}-{}", beside.fingerprint()),
                         false => format!("{tag}-{path}"),
                     };
                     return Ok(SeenView {
@@ -69,8 +73,8 @@ impl Inner {
                         lasting,
                     });
                 }
-                Some(Found::OfFile(one, view)) => {
-                    let source = company.entry(one.file)?;
+                Some(ExternalView::OfFile(one, view)) => {
+                    let source = beside.entry(one.file)?;
                     let source = ViewedFile {
                         entry: Arc::clone(source),
                     };
@@ -97,7 +101,8 @@ impl Inner {
         })
     }
 
-    /// `stat` of a view: with the owner, mode and times of the file that it is made of.
+    /// Returns the attributes of a view, with the owner, mode and times of the file that it is made
+    /// from.
     pub(super) fn attr_of_seen(&self, seen: &SeenView, ino: Ino) -> FsResult<Attr> {
         let owner = self.tree.node(seen.file.entry.id)?;
         Ok(match &seen.node {
@@ -109,8 +114,8 @@ impl Inner {
         })
     }
 
-    /// What joined adds to a directory of a film's views, with cookies.
-    pub(super) fn joined_children(
+    /// Returns what external subtitles add to a directory of a film's views, each with its cookie.
+    pub(super) fn external_children(
         &self,
         film: EntryId,
         path: &str,
@@ -119,11 +124,11 @@ impl Inner {
             return Ok(Vec::new());
         }
         let file = self.viewed(film)?;
-        let company = self.company(&file.entry)?;
+        let beside = self.subtitles_beside(&file.entry)?;
         let views = file.views()?;
         let found = match path {
-            "" => external_subtitles::entries(views, &company.joined),
-            _ => external_subtitles::entries_in(views, &company.joined, path).unwrap_or_default(),
+            "" => external_subtitles::entries(views, &beside.external),
+            _ => external_subtitles::entries_in(views, &beside.external, path).unwrap_or_default(),
         };
         let below = |entry: ViewEntry| {
             let path = match path {
@@ -131,8 +136,8 @@ impl Inner {
                 _ => format!("{path}/{}", entry.name),
             };
             let node = VirtualNode::View { file: film, path };
-            // 61 bits of the number, which is made from the path.
-            let cookie = COOKIE_JOINED | (node.ino().0 & (COOKIE_JOINED - 1));
+            // The inode number is a hash of the path; 61 bits of it tell names apart.
+            let cookie = COOKIE_EXTERNAL | (node.ino().0 & (COOKIE_EXTERNAL - 1));
             let child = VirtualChild {
                 name: entry.name.into_bytes(),
                 node,
@@ -148,10 +153,10 @@ impl Inner {
         Ok(children)
     }
 
-    /// What joined a film, as people and programs are told.
-    pub(super) fn joined_subtitles(&self, film: &Entry) -> FsResult<Vec<SubtitleInfo>> {
-        let joined = self.company(film)?.joined.into_iter();
-        Ok(joined
+    /// Returns the external subtitles of a film as commands and HTTP list them.
+    pub(super) fn external_subtitles(&self, film: &Entry) -> FsResult<Vec<SubtitleInfo>> {
+        let external = self.subtitles_beside(film)?.external.into_iter();
+        Ok(external
             .map(|one| SubtitleInfo {
                 file: Some(one.file_name.display()),
                 ..super::describe::subtitle_info(&one.subtitle)
@@ -159,6 +164,7 @@ impl Inner {
             .collect())
     }
 
+    /// Returns what a handle on a view holds.
     pub(super) fn open_seen(seen: SeenView) -> FsResult<OpenKind> {
         match seen.node {
             ViewNode::File(view) => Ok(OpenKind::View(Arc::new(OpenView::new(seen.file, view)))),
@@ -166,14 +172,14 @@ impl Inner {
         }
     }
 
-    /// The subtitle files beside a film. None where another film has the same stem: whose they are
-    /// cannot be told then.
-    fn company(&self, film: &Entry) -> FsResult<Company> {
+    /// Returns the subtitle files beside a film; none if another film has the same stem, since nothing
+    /// tells which of them the files belong to.
+    fn subtitles_beside(&self, film: &Entry) -> FsResult<SubtitlesBeside> {
         let EntryKind::File(content) = &film.kind else {
-            return Ok(Company::default());
+            return Ok(SubtitlesBeside::default());
         };
         let ViewsState::Ready(views) = &content.views else {
-            return Ok(Company::default());
+            return Ok(SubtitlesBeside::default());
         };
         let (stem, _) = film.name.split_extension();
         let prefix = [stem, b"."].concat();
@@ -188,7 +194,7 @@ impl Inner {
             .collect();
         let stem_of = |child: &Child| child.name.split_extension().0.to_vec();
         if beside.len() > MAX_BESIDE || films.iter().any(|child| stem_of(child) == stem) {
-            return Ok(Company::default());
+            return Ok(SubtitlesBeside::default());
         }
         // `Heat.Cut.eng.srt` is `Heat.Cut.mkv`'s, not `Heat.mkv`'s.
         let longer: Vec<Vec<u8>> = films.iter().map(|child| stem_of(child)).collect();
@@ -201,31 +207,35 @@ impl Inner {
         let mut entries = Vec::new();
         let texts = beside.iter().filter(is_file);
         for child in texts
-            .filter(|child| is_captions_name(&child.name))
+            .filter(|child| is_subtitle_name(&child.name))
             .filter(is_ours)
         {
             match self.tree.recent_entry(child.id) {
                 Ok(entry) => entries.push(entry),
-                // Removed this very moment.
+                // It was removed since the directory was read.
                 Err(error) if error.kind == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
         let read = entries.iter().filter_map(|entry| match &entry.kind {
             EntryKind::File(content) => match &content.views {
-                ViewsState::Captions(texts) => Some((entry.id, entry.name.clone(), &**texts)),
+                ViewsState::Subtitles(texts) => Some(FileBeside {
+                    file: entry.id,
+                    name: entry.name.clone(),
+                    texts,
+                }),
                 _ => None,
             },
             EntryKind::Directory => None,
         });
-        Ok(Company {
-            joined: external_subtitles::join(views, stem, read.collect()),
+        Ok(SubtitlesBeside {
+            external: external_subtitles::attach(views, stem, read.collect()),
             entries,
         })
     }
 }
 
-impl Company {
+impl SubtitlesBeside {
     fn entry(&self, id: EntryId) -> FsResult<&Arc<Entry>> {
         let mut entries = self.entries.iter();
         entries
@@ -233,10 +243,10 @@ impl Company {
             .ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    /// Of all that stands in a multivariant playlist.
+    /// Returns a digest of everything that a multivariant playlist says of the files.
     fn fingerprint(&self) -> Digest {
         let mut text = String::new();
-        for one in &self.joined {
+        for one in &self.external {
             text.push_str(&format!("{} {:?}\n", one.name, one.subtitle));
         }
         Digest::of(text.as_bytes())

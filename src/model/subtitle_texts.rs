@@ -1,5 +1,5 @@
-//! What is made of a user's subtitle file, from its bytes alone: which film it belongs to follows
-//! from the tree, at each look.
+//! The texts derived from a user's subtitle file. They depend on its bytes alone; the tree tells at
+//! each look which film the file belongs to.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,25 +7,26 @@ use super::{Blob, ByteRange, SubtitleFormat, ViewsState};
 
 /// The texts of one version of a subtitle file. Frozen as version 3.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Captions {
+pub struct SubtitleTexts {
     /// The texts, in UTF-8.
     pub derived: Blob,
-    /// Each text as a range of the derived blob; the one as WebVTT comes first and is always there.
+    /// Each text as a range of the derived blob; WebVTT comes first and is always present.
     pub texts: Vec<(SubtitleFormat, ByteRange)>,
-    /// How the file was encoded, as the Encoding Standard calls it, e.g. `windows-1252`.
+    /// The file's encoding, by its name in the Encoding Standard, e.g. `windows-1252`.
     pub encoding: String,
     pub cues: u32,
-    /// What a viewer should know, e.g. that some cues could not be read.
+    /// Remark for viewers, e.g. that some cues could not be read.
     pub note: Option<String>,
 }
 
-impl Captions {
-    /// Whether every derived byte stands in an acknowledged pack, so that a manifest may name it.
+impl SubtitleTexts {
+    /// Returns whether every derived byte is in an acknowledged pack, so that a manifest may name it.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.derived.covers(ByteRange::new(0, self.derived.len))
     }
 
+    /// Returns the range of the text in `format`.
     #[must_use]
     pub fn text(&self, format: SubtitleFormat) -> Option<ByteRange> {
         let mut texts = self.texts.iter();
@@ -35,27 +36,28 @@ impl Captions {
     }
 }
 
-/// The derived blob, of whatever there is one.
 impl ViewsState {
+    /// Returns the derived blob, if the state has one.
     #[must_use]
     pub const fn derived(&self) -> Option<&Blob> {
         match self {
             Self::Ready(views) => Some(&views.derived),
-            Self::Captions(captions) => Some(&captions.derived),
+            Self::Subtitles(texts) => Some(&texts.derived),
             Self::Pending | Self::NotMedia | Self::Unsupported(_) | Self::Unreadable(_) => None,
         }
     }
 
+    /// Returns the derived blob for changes, if the state has one.
     #[must_use]
     pub const fn derived_mut(&mut self) -> Option<&mut Blob> {
         match self {
             Self::Ready(views) => Some(&mut views.derived),
-            Self::Captions(captions) => Some(&mut captions.derived),
+            Self::Subtitles(texts) => Some(&mut texts.derived),
             Self::Pending | Self::NotMedia | Self::Unsupported(_) | Self::Unreadable(_) => None,
         }
     }
 
-    /// Whether no derived byte is missing in the remote.
+    /// Returns whether the remote holds every derived byte.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         let derived = self.derived();

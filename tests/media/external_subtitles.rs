@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tgfs::media::hls::external_subtitles::{self, Found, Joined};
-use tgfs::media::hls::views::{Piece, ViewBody};
+use tgfs::media::hls::external_subtitles::{self, ExternalView, FileBeside};
+use tgfs::media::hls::tags::ExternalSubtitle;
+use tgfs::media::hls::view::{Piece, ViewBody, ViewNode};
 use tgfs::media::subtitles;
-use tgfs::model::{Blob, BlobId, Captions, EntryId, Name};
+use tgfs::model::{Blob, BlobId, EntryId, Name, SubtitleTexts};
 
 use super::support::*;
 
@@ -66,10 +67,10 @@ fn shown_at(segment: &str) -> f64 {
     origin / 90_000.0 + seconds
 }
 
-fn drop_beside(built: &Built, bytes: &[u8]) -> (Vec<Joined>, subtitles::Read) {
+fn drop_beside(built: &Built, bytes: &[u8]) -> (Vec<ExternalSubtitle>, subtitles::Read) {
     let name = Name::new("film.eng.srt").unwrap();
     let read = subtitles::read(&name, bytes).unwrap();
-    let texts = Captions {
+    let texts = SubtitleTexts {
         derived: Blob {
             id: BlobId::random(),
             len: read.bytes.len() as u64,
@@ -81,14 +82,22 @@ fn drop_beside(built: &Built, bytes: &[u8]) -> (Vec<Joined>, subtitles::Read) {
         cues: read.cues,
         note: None,
     };
-    let files = vec![(EntryId::ROOT, name, &texts)];
-    (external_subtitles::join(&built.views, b"film", files), read)
+    let files = vec![FileBeside {
+        file: EntryId::ROOT,
+        name,
+        texts: &texts,
+    }];
+    (
+        external_subtitles::attach(&built.views, b"film", files),
+        read,
+    )
 }
 
-fn joined_segment(built: &Built, bytes: &[u8]) -> String {
+fn external_segment(built: &Built, bytes: &[u8]) -> String {
     let (list, read) = drop_beside(built, bytes);
     let path = format!("{}/00001.vtt", list[0].name);
-    let Some(Found::OfFile(_, view)) = external_subtitles::find(&built.views, &list, &path) else {
+    let Some(ExternalView::OfFile(_, view)) = external_subtitles::find(&built.views, &list, &path)
+    else {
         panic!("no {path}");
     };
     let ViewBody::Pieces(pieces) = view.body else {
@@ -138,7 +147,7 @@ fn a_cue_is_shown_when_its_sound_is_heard() {
             assert!(shift.abs() < TOLERANCE, "{name}: {shift} s late");
         }
         // Beside it.
-        let shift = shown_at(&joined_segment(&built, CUE.as_bytes())) - heard;
+        let shift = shown_at(&external_segment(&built, CUE.as_bytes())) - heard;
         assert!(
             shift.abs() < TOLERANCE,
             "{name}: a file beside it is {shift} s late"
@@ -148,11 +157,11 @@ fn a_cue_is_shown_when_its_sound_is_heard() {
 
 /// The playlist lasts as long as the film, and no longer.
 #[test]
-fn the_playlist_of_a_joined_file_lasts_as_long_as_the_film() {
+fn the_playlist_of_an_external_file_lasts_as_long_as_the_film() {
     let built = build(&super::support::film("main.mkv"));
     let (list, _) = drop_beside(&built, CUE.as_bytes());
     let path = format!("{}.m3u8", list[0].name);
-    let Some(Found::OfFilm(tgfs::media::hls::views::ViewNode::File(file))) =
+    let Some(ExternalView::OfFilm(ViewNode::File(file))) =
         external_subtitles::find(&built.views, &list, &path)
     else {
         panic!("no {path}");
