@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use harness::TestMount;
 use library::LibrarySettings;
 use material::noise;
-use tgfs::fuse::MountMode;
+use tgfs::model::WriteMode;
 use tgfs::remote::WriteHints;
 use tgfs::remote::testing::Distance;
 
@@ -55,7 +55,7 @@ fn main() {
         }),
         ..LibrarySettings::default()
     };
-    let mut mount = TestMount::over(settings, MountMode::ReadWrite);
+    let mut mount = TestMount::over(settings, WriteMode::Writable);
     upload(&mount, mib, bots as u64 * rate);
     mount.restart();
     read(&mount, lanes * rate);

@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 use super::store::{Moving, OpenStore};
 use crate::index::Index;
 use crate::ingest::Ingest;
-use crate::model::Standing;
+use crate::model::{LibraryClaim, Standing};
 use crate::remote::retry::Deadline;
 use crate::remote::{LockedRemote, LogPlace, Remote};
 use crate::tree::Tree;
-use crate::upkeep::fill::{self, AttachError, AttachReport, Claim, Patience};
+use crate::upkeep::fill::{self, AttachError, AttachReport, Patience};
 use crate::upkeep::moving::{self, Mover};
 use crate::upkeep::spare::delete_spare_packs;
 use crate::vfs::{Resumed, Vfs};
@@ -266,7 +266,7 @@ impl Work {
                 "bots were added: new files go to Telegram, and those in the local store move there"
             );
         }
-        fill::attach(index, shared, Claim::Continue, patience).await
+        fill::attach(index, shared, LibraryClaim::Continue, patience).await
     }
 
     /// Until nothing is needed from the old store any more.

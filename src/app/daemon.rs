@@ -12,16 +12,15 @@ use tokio::task::JoinHandle;
 
 use super::operations::{AppOperations, Faces, ReloadInputs};
 use super::parts::{Parts, Purpose};
-use super::{Audience, DaemonOptions, MountOptions, Writing};
+use super::{DaemonOptions, MountOptions};
 use crate::cache::BlockCache;
-use crate::config::{Config, ConfigHandle, HttpBind, HttpTrust, PublicScheme};
+use crate::config::{Config, ConfigHandle, HttpBind, HttpTrust};
 use crate::control::{self, DaemonInfo, Operations as _, Service};
 use crate::fuse::{self, Mounted};
 use crate::http;
 use crate::index::Index;
 use crate::process::Launcher;
 use crate::upkeep::cleanup::{self, CleanupReport};
-use crate::vfs::WriteMode;
 
 /// How long open files in the mount may be used on after the stop began.
 const MOUNT_DRAIN: Duration = Duration::from_secs(5);
@@ -202,15 +201,8 @@ fn start_gateway(
     settings
         .public_domain
         .clone_from(&config.http.public_domain);
-    settings.public_scheme = match config.http.public_scheme {
-        PublicScheme::Https => http::Scheme::Https,
-        PublicScheme::AsServed if config.http.tls.is_some() => http::Scheme::Https,
-        PublicScheme::AsServed => http::Scheme::Http,
-    };
-    settings.tls = config.http.tls.as_ref().map(|files| http::TlsFiles {
-        certificates: files.certificate.clone(),
-        key: files.key.clone(),
-    });
+    settings.public_scheme = config.http.public_scheme;
+    settings.tls.clone_from(&config.http.tls);
     let vfs = parts.vfs.clone();
     Ok(tokio::spawn(async move {
         let shutdown = async move {
@@ -245,18 +237,10 @@ async fn start_socket(
 }
 
 fn start_mount(parts: &Parts, mount: &MountOptions, config: &Config) -> anyhow::Result<Mounted> {
-    if mount.writing == Writing::Refused {
-        parts.vfs.set_write_mode(WriteMode::ReadOnly);
-    }
+    parts.vfs.set_write_mode(mount.writing);
     let settings = fuse::MountConfig {
-        access: match mount.audience {
-            Audience::Owner => fuse::MountAccess::Owner,
-            Audience::Everyone => fuse::MountAccess::Everyone,
-        },
-        mode: match mount.writing {
-            Writing::Allowed => fuse::MountMode::ReadWrite,
-            Writing::Refused => fuse::MountMode::ReadOnly,
-        },
+        audience: mount.audience,
+        mode: mount.writing,
         deadlines: fuse::Deadlines::behind(config.read_deadline, config.write_deadline),
         private: config.own_directories(),
     };

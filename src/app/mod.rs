@@ -20,11 +20,12 @@ use std::time::Duration;
 use crate::config::{Config, ConfigHandle, Inputs};
 use crate::control::Service;
 use crate::index::Owner;
+use crate::model::{LibraryClaim, MountAudience, WriteMode};
 use crate::process::Launcher;
 use crate::remote::retry::Deadline;
 use crate::remote::{LockedRemote, Remote};
 use crate::telemetry::LevelSwitch;
-use crate::upkeep::fill::{self, Patience};
+use crate::upkeep::fill::Patience;
 use crate::upkeep::recover::Recovery;
 pub use bots::{AccessLine, BotLine, BotReport, Test, test_bots};
 pub use daemon::run_daemon;
@@ -54,30 +55,11 @@ pub struct DaemonOptions {
     pub log_level: LevelSwitch,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Writing {
-    Allowed,
-    Refused,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audience {
-    Owner,
-    Everyone,
-}
-
 #[derive(Debug, Clone)]
 pub struct MountOptions {
     pub mountpoint: PathBuf,
-    pub writing: Writing,
-    pub audience: Audience,
-}
-
-/// Whether `recover` may end another writer's claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    Keep,
-    TakeOver,
+    pub writing: WriteMode,
+    pub audience: MountAudience,
 }
 
 /// What `recover` brought back.
@@ -126,15 +108,11 @@ impl App {
 ///
 /// # Errors
 /// When a daemon runs, or the store cannot be read; the old index then stays in place.
-pub async fn recover(config: &Config, claim: Claim) -> anyhow::Result<Recovered> {
+pub async fn recover(config: &Config, claim: LibraryClaim) -> anyhow::Result<Recovered> {
     let recovery = Recovery::begin(&config.state_dir, Owner::of_process())?;
     let own = recovery.store_description();
     let remote = store::open_unmoved(config, &own, recovery.key_store())?;
     let shared: Arc<dyn Remote> = Arc::<LockedRemote>::clone(&remote);
-    let claim = match claim {
-        Claim::Keep => fill::Claim::Continue,
-        Claim::TakeOver => fill::Claim::TakeOver,
-    };
     let report = recovery
         .run(&shared, claim, Patience::Limited(RECOVER_PATIENCE))
         .await?;

@@ -9,10 +9,10 @@ use tokio::sync::mpsc::Sender;
 
 use super::parts::{self, Parts};
 use crate::cache::{BlockCache, Dropped};
-use crate::config::{self, ConfigHandle, Inputs, PublicScheme, Reloaded};
-use crate::control::{Cleaned, DaemonInfo, Depth, Operations, Response, Stat, StatUnit, Verified};
+use crate::config::{self, ConfigHandle, Inputs, Reloaded};
+use crate::control::{Cleaned, DaemonInfo, Operations, Response, Stat, StatUnit, Verified};
 use crate::index::Index;
-use crate::model::{CacheStats, EntryId, Standing, TreePath};
+use crate::model::{CacheStats, EntryId, PublicScheme, Standing, TreePath, VerifyDepth};
 use crate::remote::Remote;
 use crate::spool::Spool;
 use crate::sync::MutexExt as _;
@@ -243,15 +243,11 @@ impl Operations for AppOperations {
         dropped.map(cleaned).map_err(|error| error.to_string())
     }
 
-    async fn verify(&self, depth: Depth, out: &Sender<Response>) -> Result<Verified, String> {
+    async fn verify(&self, depth: VerifyDepth, out: &Sender<Response>) -> Result<Verified, String> {
         let status = self.vfs.store_status();
         if status.standing == Standing::Filling {
             return Err(status.explain().unwrap_or_default());
         }
-        let depth = match depth {
-            Depth::Packs => verify::Depth::Packs,
-            Depth::Blocks => verify::Depth::Blocks,
-        };
         let report = verify::verify(&self.index, &self.remote, depth, &mut |_| {})
             .await
             .map_err(|error| error.to_string())?;

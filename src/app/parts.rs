@@ -9,19 +9,18 @@ use anyhow::{Context as _, anyhow};
 use super::attach::{self, Attaching, Ends, Leftovers, Need};
 use super::store::{self, OpenStore};
 use crate::cache::{BlockCache, DiskLimits, DiskStore, Eviction, Tiers};
-use crate::config::{CompatVideo, Config, HardwareAccel, OversizeVideo, Sidecars, ViewsListing};
+use crate::config::Config;
 use crate::index::{Index, Owner};
 use crate::ingest::publisher::Publisher;
 use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
-use crate::media::build::cuts::{CutPolicy, Oversize};
-use crate::media::build::rendition::{Compat, Hardware};
+use crate::media::build::cuts::CutPolicy;
 use crate::media::tool::Ffmpeg;
 use crate::process::Launcher;
 use crate::read::{AheadLimits, Reader};
 use crate::remote::{Locality, LockedRemote, PackStore as _, Remote};
 use crate::spool::{Spool, SpoolConfig};
 use crate::tree::Tree;
-use crate::vfs::{self, HlsListing, Vfs, VfsParts, VfsSettings};
+use crate::vfs::{Vfs, VfsParts, VfsSettings};
 
 /// Free space that the spool leaves when no size is set.
 const SPOOL_LEAVES_FREE: u64 = 5 << 30;
@@ -284,16 +283,7 @@ pub fn ingest_settings(config: &Config) -> IngestSettings {
     IngestSettings {
         pack_bytes: config.pack_size,
         cuts: cut_policy(config),
-        compat: match config.media.compat {
-            CompatVideo::Off => Compat::Off,
-            CompatVideo::On => Compat::With(match config.media.hardware {
-                HardwareAccel::None => Hardware::None,
-                HardwareAccel::Nvidia => Hardware::Nvidia,
-                HardwareAccel::Intel => Hardware::Intel,
-                HardwareAccel::Vaapi => Hardware::Vaapi,
-                HardwareAccel::Auto => Hardware::Any,
-            }),
-        },
+        compat: config.media.compat,
     }
 }
 
@@ -303,10 +293,7 @@ pub fn cut_policy(config: &Config) -> CutPolicy {
         min_seconds: config.media.min_segment.as_secs_f64(),
         max_seconds: config.media.max_segment.as_secs_f64(),
         max_chunk_bytes: config.media.max_chunk_bytes,
-        oversize: match config.media.oversize {
-            OversizeVideo::Keep => Oversize::Keep,
-            OversizeVideo::Reencode => Oversize::Reencode,
-        },
+        oversize: config.media.oversize,
     }
 }
 
@@ -315,14 +302,8 @@ pub fn vfs_settings(config: &Config, base_url: &str) -> VfsSettings {
         settle: config.mount.settle,
         write_deadline: config.write_deadline,
         max_file_size: config.spool.max_file_size.unwrap_or(0),
-        hls_listing: match config.mount.views {
-            ViewsListing::Visible => HlsListing::Visible,
-            ViewsListing::Hidden => HlsListing::Hidden,
-        },
-        sidecars: match config.mount.sidecars {
-            Sidecars::Shown => vfs::Sidecars::On,
-            Sidecars::Absent => vfs::Sidecars::Off,
-        },
+        hls_listing: config.mount.hls_listing,
+        sidecars: config.mount.sidecars,
         base_url: base_url.to_owned(),
     }
 }

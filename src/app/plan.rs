@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::parts::cut_policy;
-use crate::config::{CompatVideo, Config};
+use crate::config::Config;
 use crate::control::{
     PlanCuts, PlanReport, PlanSegmentKind, PlanSegments, PlanTenPasses, PlanTrack,
 };
 use crate::media::build::report::{self, TrackReport};
 use crate::media::tool::{Ffmpeg, MediaTool};
+use crate::model::Compat;
 use crate::process::Launcher;
 
 /// # Errors
@@ -35,7 +36,7 @@ pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
     if !found.subtitles.is_empty() {
         notes.push(format!("subtitles: {}", found.subtitles.join(", ")));
     }
-    if config.media.compat == CompatVideo::On && found.wants_rendition {
+    if config.media.compat != Compat::Off && found.wants_rendition {
         notes.push(
             "a rendition in H.264 for browsers would be encoded behind that (TGFS_COMPAT_VIDEO)"
                 .into(),

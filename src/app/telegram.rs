@@ -2,10 +2,9 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
-use crate::config::{self, Config, ServerConfig, Store, TelegramConfig};
+use crate::config::{Config, ServerConfig, Store, TelegramConfig};
 use crate::remote::telegram::{
-    ApiId, BotSettings, BotToken, HiddenText, Publicity, RateLimit, Server, ServerKey, Settings,
-    TombstonePolicy,
+    ApiId, BotSettings, BotToken, HiddenText, Publicity, Server, ServerKey, Settings,
 };
 
 /// What is wrong with settings in ways that only the parts can tell; needs no network.
@@ -52,15 +51,8 @@ pub fn settings(telegram: &TelegramConfig) -> Result<Settings, String> {
         },
         server,
         bots: bots.collect(),
-        rate_limit: match telegram.pace {
-            config::Pace::Gentle => RateLimit::Gentle,
-            config::Pace::Normal => RateLimit::Normal,
-            config::Pace::Fast => RateLimit::Fast,
-        },
-        tombstones: match telegram.tombstones {
-            config::Tombstones::Leave => TombstonePolicy::Leave,
-            config::Tombstones::Write => TombstonePolicy::Write,
-        },
+        rate_limit: telegram.pace,
+        tombstones: telegram.tombstones,
         rollover: telegram.rollover,
         publicity: Publicity::Matters,
     })

@@ -12,10 +12,10 @@ use super::outcome::Outcome;
 use super::output::{self, Format};
 use super::paths;
 use super::session::{Session, StateNeed, check_state};
-use crate::app::{self, Audience, DaemonOptions, MountOptions, Writing};
+use crate::app::{self, DaemonOptions, MountOptions};
 use crate::config::{Config, Store, StoreOrigin};
 use crate::control::{DaemonInfo, Request, Response, UploadsAtStop};
-use crate::model::PendingInfo;
+use crate::model::{MountAudience, PendingInfo, WriteMode};
 
 /// How long a daemon may take to stop before its mount is taken away: it promises 30 s.
 const STOP_PATIENCE: Duration = Duration::from_secs(40);
@@ -27,12 +27,12 @@ pub(super) async fn mount(arguments: &MountArgs, context: &Context) -> Outcome {
     let options = MountOptions {
         mountpoint: paths::absolute(&arguments.mountpoint),
         writing: match arguments.read_only {
-            true => Writing::Refused,
-            false => Writing::Allowed,
+            true => WriteMode::ReadOnly,
+            false => WriteMode::Writable,
         },
         audience: match arguments.allow_other {
-            true => Audience::Everyone,
-            false => Audience::Owner,
+            true => MountAudience::Everyone,
+            false => MountAudience::Owner,
         },
     };
     run(Some(options), context).await

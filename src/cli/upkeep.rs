@@ -10,23 +10,24 @@ use super::files::told;
 use super::outcome::{Outcome, Unhappy};
 use super::output::{self, Align, Format, age, count, play_time, printable, size};
 use super::session::{Session, StateNeed, answers_of, check_state};
-use crate::app::{self, Claim};
+use crate::app;
 use crate::control::{
-    Cleaned, Depth, PlanCuts, PlanReport, PlanSegments, PlanTrack, Request, Response, Stat,
-    StatUnit, Verified,
+    Cleaned, PlanCuts, PlanReport, PlanSegments, PlanTrack, Request, Response, Stat, StatUnit,
+    Verified,
 };
+use crate::model::{LibraryClaim, VerifyDepth};
 
-pub(super) const fn depth(deep: bool) -> Depth {
+pub(super) const fn depth(deep: bool) -> VerifyDepth {
     match deep {
-        true => Depth::Blocks,
-        false => Depth::Packs,
+        true => VerifyDepth::Blocks,
+        false => VerifyDepth::Packs,
     }
 }
 
-pub(super) const fn claim(take_over: bool) -> Claim {
+pub(super) const fn claim(take_over: bool) -> LibraryClaim {
     match take_over {
-        true => Claim::TakeOver,
-        false => Claim::Keep,
+        true => LibraryClaim::TakeOver,
+        false => LibraryClaim::Continue,
     }
 }
 
@@ -209,7 +210,7 @@ fn cleaned_text(answer: &Response) -> Option<String> {
     Some(text)
 }
 
-pub(super) async fn verify(depth: Depth, context: &Context) -> Outcome {
+pub(super) async fn verify(depth: VerifyDepth, context: &Context) -> Outcome {
     let answers = answers_of(&context.config, |_| Ok(Request::Verify { depth })).await?;
     let text_of = |answer: &Response| match answer {
         Response::Finding { text } => Some(format!("{}\n", printable(text))),
@@ -254,7 +255,7 @@ struct RecoveredReport {
     old_index: Option<PathBuf>,
 }
 
-pub(super) async fn recover(claim: Claim, context: &Context) -> Outcome {
+pub(super) async fn recover(claim: LibraryClaim, context: &Context) -> Outcome {
     let config = context.config.get();
     check_state(&config.state_dir, StateNeed::MayBeMade)?;
     if let Some(session) = Session::daemon_of(&config).await? {

@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::resolve::Reader;
+use crate::model::{Compat, Hardware, Oversize};
 
 /// Most threads of one encoder that are taken: above, ffmpeg's own encoders refuse.
 const MAX_THREADS: u16 = 64;
@@ -14,53 +15,25 @@ pub struct MediaConfig {
     pub max_segment: Duration,
     /// Bytes that a segment should stay below.
     pub max_chunk_bytes: u64,
-    pub oversize: OversizeVideo,
-    pub compat: CompatVideo,
-    pub hardware: HardwareAccel,
+    pub oversize: Oversize,
+    pub compat: Compat,
+    pub hardware: Hardware,
     /// Threads of each decoder and encoder; `None`: as ffmpeg likes.
     pub threads: Option<NonZeroU16>,
 }
 
-/// What becomes of a segment above the cap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OversizeVideo {
-    #[default]
-    Keep,
-    Reencode,
-}
-
-/// Whether video that browsers do not play is encoded for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CompatVideo {
-    #[default]
-    Off,
-    On,
-}
-
-/// What encodes where it can.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HardwareAccel {
-    #[default]
-    None,
-    Nvidia,
-    Intel,
-    Vaapi,
-    /// Whichever works.
-    Auto,
-}
-
 /// With the names that ffmpeg has for the same things.
-const HARDWARE: [(&str, HardwareAccel); 10] = [
-    ("none", HardwareAccel::None),
-    ("off", HardwareAccel::None),
-    ("software", HardwareAccel::None),
-    ("nvidia", HardwareAccel::Nvidia),
-    ("cuda", HardwareAccel::Nvidia),
-    ("nvenc", HardwareAccel::Nvidia),
-    ("intel", HardwareAccel::Intel),
-    ("qsv", HardwareAccel::Intel),
-    ("vaapi", HardwareAccel::Vaapi),
-    ("auto", HardwareAccel::Auto),
+const HARDWARE: [(&str, Hardware); 10] = [
+    ("none", Hardware::None),
+    ("off", Hardware::None),
+    ("software", Hardware::None),
+    ("nvidia", Hardware::Nvidia),
+    ("cuda", Hardware::Nvidia),
+    ("nvenc", Hardware::Nvidia),
+    ("intel", Hardware::Intel),
+    ("qsv", Hardware::Intel),
+    ("vaapi", Hardware::Vaapi),
+    ("auto", Hardware::Any),
 ];
 
 impl MediaConfig {
@@ -81,21 +54,19 @@ impl MediaConfig {
         if threads > MAX_THREADS {
             reader.problem("FFMPEG_THREADS", "must lie between 0 and 64");
         }
-        let oversize = [
-            ("keep", OversizeVideo::Keep),
-            ("reencode", OversizeVideo::Reencode),
-        ];
+        let hardware = reader
+            .choice("FFMPEG_HARDWARE_ACCEL", &HARDWARE)
+            .unwrap_or_default();
+        let oversize = [("keep", Oversize::Keep), ("reencode", Oversize::Reencode)];
         Self {
             oversize: reader
                 .choice("TGFS_OVERSIZE", &oversize)
                 .unwrap_or_default(),
             compat: match reader.is_on("TGFS_COMPAT_VIDEO") {
-                true => CompatVideo::On,
-                false => CompatVideo::Off,
+                true => Compat::With(hardware),
+                false => Compat::Off,
             },
-            hardware: reader
-                .choice("FFMPEG_HARDWARE_ACCEL", &HARDWARE)
-                .unwrap_or_default(),
+            hardware,
             min_segment,
             max_segment,
             max_chunk_bytes: max_chunk_bytes.unwrap_or_default(),

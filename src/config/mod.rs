@@ -21,15 +21,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::model::{HlsListing, PublicScheme, SidecarSubtitles, TlsFiles};
+
 pub use bots::Bot;
 pub use layers::{FlagValue, Inputs, Source};
-pub use media::{CompatVideo, HardwareAccel, MediaConfig, OversizeVideo};
+pub use media::MediaConfig;
 pub use quantity::{parse_duration, parse_size};
 pub use report::{Reloaded, Row};
 pub use resolve::{Loaded, load, reload};
 pub use secret::Secret;
 pub use settings::{Exposure, Fallback, Numbering, SETTINGS, Setting, Takes, Unit};
-pub use telegram::{Pace, ServerAddress, ServerConfig, TelegramConfig, Tombstones};
+pub use telegram::{ServerAddress, ServerConfig, TelegramConfig};
 
 /// Everything that parts are built from. Paths are absolute, sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,22 +128,10 @@ pub struct SpoolConfig {
     pub max_file_size: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ViewsListing {
-    Visible,
-    Hidden,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sidecars {
-    Shown,
-    Absent,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountConfig {
-    pub views: ViewsListing,
-    pub sidecars: Sidecars,
+    pub hls_listing: HlsListing,
+    pub sidecars: SidecarSubtitles,
     /// Quiet time between a file's last close and its ingest.
     pub settle: Duration,
 }
@@ -158,19 +148,6 @@ pub enum HttpBind {
 pub enum HttpTrust {
     Token,
     Open,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PublicScheme {
-    /// What the gateway itself speaks.
-    AsServed,
-    Https,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

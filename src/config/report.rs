@@ -115,7 +115,10 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
             "MAX_UPLOAD_SIZE",
             spool.max_file_size != others_spool.max_file_size,
         ),
-        ("TGFS_VIEWS", one.mount.views != other.mount.views),
+        (
+            "TGFS_VIEWS",
+            one.mount.hls_listing != other.mount.hls_listing,
+        ),
         (
             "TGFS_SIDECAR_SUBTITLES",
             one.mount.sidecars != other.mount.sidecars,

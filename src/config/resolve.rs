@@ -7,9 +7,12 @@ use super::layers::{Inputs, Values};
 use super::settings::{self, Fallback};
 use super::{
     CacheConfig, Config, ConfigHandle, DiskCacheConfig, EncryptionConfig, HttpBind, HttpConfig,
-    HttpTrust, LogConfig, LogLevel, MediaConfig, MountConfig, Pace, PreloadConfig, PublicScheme,
-    Secret, ServerAddress, ServerConfig, Sidecars, SpoolConfig, Store, StoreOrigin, TelegramConfig,
-    TlsFiles, Tombstones, ViewsListing, bots, parse_duration, parse_size, report, telegram,
+    HttpTrust, LogConfig, LogLevel, MediaConfig, MountConfig, PreloadConfig, Secret, ServerAddress,
+    ServerConfig, SpoolConfig, Store, StoreOrigin, TelegramConfig, bots, parse_duration,
+    parse_size, report, telegram,
+};
+use crate::model::{
+    HlsListing, PublicScheme, RateLimit, SidecarSubtitles, TlsFiles, TombstonePolicy,
 };
 
 /// Smallest and largest pack: below, the table outweighs the data; above, Telegram's 2000 MiB.
@@ -253,9 +256,9 @@ impl Reader<'_> {
             ));
         }
         let paces = [
-            ("gentle", Pace::Gentle),
-            ("normal", Pace::Normal),
-            ("fast", Pace::Fast),
+            ("gentle", RateLimit::Gentle),
+            ("normal", RateLimit::Normal),
+            ("fast", RateLimit::Fast),
         ];
         let rollover = self.parsed("TGFS_ROLLOVER", |text| {
             let posts = text.parse().ok().filter(|posts| ROLLOVERS.contains(posts));
@@ -266,10 +269,12 @@ impl Reader<'_> {
             api_hash: Secret::new(api_hash.unwrap_or_default()),
             server,
             bots: found.bots,
-            pace: self.choice("TGFS_PACE", &paces).unwrap_or(Pace::Normal),
+            pace: self
+                .choice("TGFS_PACE", &paces)
+                .unwrap_or(RateLimit::Normal),
             tombstones: match self.is_on("TGFS_TOMBSTONE") {
-                true => Tombstones::Write,
-                false => Tombstones::Leave,
+                true => TombstonePolicy::Write,
+                false => TombstonePolicy::Leave,
             },
             rollover: rollover.unwrap_or_default(),
         }))
@@ -336,16 +341,16 @@ impl Reader<'_> {
 
     fn mount(&mut self) -> MountConfig {
         let views = [
-            ("visible", ViewsListing::Visible),
-            ("hidden", ViewsListing::Hidden),
+            ("visible", HlsListing::Visible),
+            ("hidden", HlsListing::Hidden),
         ];
         MountConfig {
-            views: self
+            hls_listing: self
                 .choice("TGFS_VIEWS", &views)
-                .unwrap_or(ViewsListing::Visible),
+                .unwrap_or(HlsListing::Visible),
             sidecars: match self.is_on("TGFS_SIDECAR_SUBTITLES") {
-                true => Sidecars::Shown,
-                false => Sidecars::Absent,
+                true => SidecarSubtitles::Shown,
+                false => SidecarSubtitles::Absent,
             },
             settle: self.duration("TGFS_SETTLE"),
         }
@@ -431,7 +436,7 @@ impl Reader<'_> {
             (_, false) => local_host,
         };
         let tls = match (self.path("SSL_CERT_PATH"), self.path("SSL_KEY_PATH")) {
-            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (Some(certificates), Some(key)) => Some(TlsFiles { certificates, key }),
             (None, None) => None,
             _ => {
                 self.problem(

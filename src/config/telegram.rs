@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Bot, Secret};
+use crate::model::{RateLimit, TombstonePolicy};
 
 /// The data centre of a server that names none, as Telegram's own first one.
 const DEFAULT_DC: i32 = 2;
@@ -18,8 +19,8 @@ pub struct TelegramConfig {
     pub server: Option<ServerConfig>,
     /// At least one; each token once.
     pub bots: Vec<Bot>,
-    pub pace: Pace,
-    pub tombstones: Tombstones,
+    pub pace: RateLimit,
+    pub tombstones: TombstonePolicy,
     /// Posts in a channel from which on it takes no more packs.
     pub rollover: u32,
 }
@@ -40,21 +41,6 @@ pub struct ServerAddress {
     /// A name, or an address without brackets.
     pub host: String,
     pub port: u16,
-}
-
-/// How fast posts go to one channel (`TGFS_PACE`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    Gentle,
-    Normal,
-    Fast,
-}
-
-/// What becomes of posts that are too old to be deleted (`TGFS_TOMBSTONE`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tombstones {
-    Leave,
-    Write,
 }
 
 impl ServerAddress {

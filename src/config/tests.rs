@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
+use crate::model::{RateLimit, TombstonePolicy};
 
 struct Place {
     dir: tempfile::TempDir,
@@ -282,8 +283,11 @@ fn bots_make_telegram_the_store() {
     let telegram = place.telegram();
     assert_eq!((telegram.api_id, telegram.bots.len()), (17, 2));
     assert_eq!(telegram.server, None);
-    assert_eq!((telegram.pace, telegram.rollover), (Pace::Normal, 500_000));
-    assert_eq!(telegram.tombstones, Tombstones::Leave);
+    assert_eq!(
+        (telegram.pace, telegram.rollover),
+        (RateLimit::Normal, 500_000)
+    );
+    assert_eq!(telegram.tombstones, TombstonePolicy::Leave);
     assert_eq!(place.row("TGFS_STORE").value, "telegram");
     place.set("TGFS_STORE", "Telegram");
     assert_eq!(place.telegram(), telegram);
@@ -291,8 +295,11 @@ fn bots_make_telegram_the_store() {
     place.set("TGFS_TOMBSTONE", "on");
     place.set("TGFS_ROLLOVER", "1000");
     let telegram = place.telegram();
-    assert_eq!((telegram.pace, telegram.rollover), (Pace::Gentle, 1000));
-    assert_eq!(telegram.tombstones, Tombstones::Write);
+    assert_eq!(
+        (telegram.pace, telegram.rollover),
+        (RateLimit::Gentle, 1000)
+    );
+    assert_eq!(telegram.tombstones, TombstonePolicy::Write);
     place.set("TGFS_ROLLOVER", "2000000");
     place.set("TGFS_PACE", "ludicrous");
     let problems = place.problems();

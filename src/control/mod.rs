@@ -14,7 +14,7 @@ pub use client::{Connection, connect};
 pub use service::{Operations, Service};
 pub use socket::{SocketError, bind, serve, socket_path};
 pub use wire::{
-    Cleaned, DaemonInfo, Depth, PlanCuts, PlanReport, PlanSegmentKind, PlanSegments, PlanTenPasses,
+    Cleaned, DaemonInfo, PlanCuts, PlanReport, PlanSegmentKind, PlanSegments, PlanTenPasses,
     PlanTrack, Request, Response, Stat, StatUnit, UploadsAtStop, UrlInfo, Verified, Wait, WirePath,
 };
 

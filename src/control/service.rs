@@ -9,12 +9,12 @@ use tokio::sync::mpsc::Sender;
 
 use super::upload::{self, Incoming};
 use super::wire::{
-    Cleaned, DaemonInfo, Depth, Request, Response, Stat, UploadsAtStop, UrlInfo, Verified, Wait,
-    WirePath,
+    Cleaned, DaemonInfo, Request, Response, Stat, UploadsAtStop, UrlInfo, Verified, Wait, WirePath,
 };
 use crate::config::Reloaded;
 use crate::model::{
     EntryId, ErrorKind, FileInfo, FsError, PendingInfo, PublicState, Standing, TreePath,
+    VerifyDepth,
 };
 use crate::vfs::{FileKind, Vfs};
 
@@ -41,7 +41,7 @@ pub trait Operations: std::fmt::Debug + Send + Sync + 'static {
     /// Of one file, or all.
     async fn clear_cache(&self, file: Option<EntryId>) -> Result<Cleaned, String>;
     /// Sends a [`Response::Finding`] for each thing that is wrong.
-    async fn verify(&self, depth: Depth, out: &Sender<Response>) -> Result<Verified, String>;
+    async fn verify(&self, depth: VerifyDepth, out: &Sender<Response>) -> Result<Verified, String>;
     /// Takes over the films in a channel: a [`Response::File`] each, and a [`Response::Finding`] for
     /// what could not be.
     async fn import(

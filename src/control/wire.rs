@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Reloaded;
-use crate::model::{FileInfo, FsResult, JobInfo, PendingInfo, StoreStatus, TreePath};
+use crate::model::{FileInfo, FsResult, JobInfo, PendingInfo, StoreStatus, TreePath, VerifyDepth};
 
 /// A path or id as the user wrote it. Names need not be UTF-8, JSON texts must.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,16 +55,6 @@ pub enum UploadsAtStop {
     Finish,
 }
 
-/// How much `verify` reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Depth {
-    /// That each pack is there, with its size.
-    Packs,
-    /// Every block of every pack.
-    Blocks,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Request {
@@ -101,7 +91,7 @@ pub enum Request {
         path: Option<WirePath>,
     },
     Verify {
-        depth: Depth,
+        depth: VerifyDepth,
     },
     /// Takes over the films that others posted to a channel.
     Import {

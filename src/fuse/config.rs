@@ -3,20 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Who may use the mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MountAccess {
-    /// Only the user who mounted.
-    Owner,
-    /// All users, as far as modes and owners allow (`allow_other`).
-    Everyone,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MountMode {
-    ReadWrite,
-    ReadOnly,
-}
+use crate::model::{MountAudience, WriteMode};
 
 /// When a request is answered with EIO at the latest. A backstop behind the deadlines of the
 /// layers below, so it is longer than those.
@@ -49,8 +36,8 @@ impl Default for Deadlines {
 
 #[derive(Debug, Clone)]
 pub struct MountConfig {
-    pub access: MountAccess,
-    pub mode: MountMode,
+    pub audience: MountAudience,
+    pub mode: WriteMode,
     pub deadlines: Deadlines,
     /// Directories that the daemon itself uses (state, spool, cache, local store): a mount must
     /// neither hold one nor lie in one, or the daemon would wait for itself.

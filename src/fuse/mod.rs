@@ -13,7 +13,7 @@ mod mountpoint;
 mod negotiation;
 mod reply;
 
-pub use config::{Deadlines, MountAccess, MountConfig, MountMode};
+pub use config::{Deadlines, MountConfig};
 pub use error::MountError;
 pub use mount::{DetachOutcome, Mounted, mount};
 pub use mountpoint::{clean_stale, detach, is_tgfs_mount};

@@ -16,10 +16,11 @@ use nix::unistd::geteuid;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::config::{MountAccess, MountConfig, MountMode};
+use super::config::MountConfig;
 use super::dispatch::Adapter;
 use super::error::{FUSE_DEVICE, MountError};
 use super::mountpoint::{self, MOUNT_TABLE, MountLine, SOURCE_NAME};
+use crate::model::{MountAudience, WriteMode};
 use crate::vfs::Vfs;
 
 /// Threads that take requests from the kernel. They only translate; waiting happens in tasks.
@@ -158,13 +159,13 @@ fn session_config(config: &MountConfig) -> Config {
         MountOption::NoSuid,
         MountOption::NoDev,
         match config.mode {
-            MountMode::ReadWrite => MountOption::RW,
-            MountMode::ReadOnly => MountOption::RO,
+            WriteMode::Writable => MountOption::RW,
+            WriteMode::ReadOnly => MountOption::RO,
         },
     ];
-    session.acl = match config.access {
-        MountAccess::Owner => SessionACL::Owner,
-        MountAccess::Everyone => SessionACL::All,
+    session.acl = match config.audience {
+        MountAudience::Owner => SessionACL::Owner,
+        MountAudience::Everyone => SessionACL::All,
     };
     session.n_threads = Some(EVENT_LOOPS);
     session.clone_fd = true;

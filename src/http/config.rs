@@ -1,9 +1,9 @@
 //! What the gateway is told: names it answers to, whom it trusts, how long it waits.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::token::Token;
+use crate::model::{PublicScheme, TlsFiles};
 
 /// Settings of one gateway.
 #[derive(Debug, Clone)]
@@ -13,7 +13,7 @@ pub struct HttpConfig {
     /// Host name for public URLs (`PUBLIC_DOMAIN`), with a port if it has one.
     pub public_domain: Option<String>,
     /// Scheme of public URLs (`FORCE_HTTPS`).
-    pub public_scheme: Scheme,
+    pub public_scheme: PublicScheme,
     pub trust: Trust,
     pub tls: Option<TlsFiles>,
     pub limits: Limits,
@@ -43,13 +43,6 @@ pub enum Trust {
     Token(Token),
     /// Everyone (`TGFS_HTTP_OPEN=on`).
     Open,
-}
-
-/// Certificate chain and key in PEM; read again when they change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    pub certificates: PathBuf,
-    pub key: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +106,7 @@ impl HttpConfig {
         Self {
             local_host: None,
             public_domain: None,
-            public_scheme: Scheme::Http,
+            public_scheme: PublicScheme::AsServed,
             trust,
             tls: None,
             limits: Limits::default(),
@@ -125,6 +118,13 @@ impl HttpConfig {
         match self.tls {
             Some(_) => Scheme::Https,
             None => Scheme::Http,
+        }
+    }
+    /// Scheme of public URLs.
+    pub(super) const fn served_public_scheme(&self) -> Scheme {
+        match self.public_scheme {
+            PublicScheme::Https => Scheme::Https,
+            PublicScheme::AsServed => self.local_scheme(),
         }
     }
 }

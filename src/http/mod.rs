@@ -32,5 +32,5 @@ mod views;
 #[cfg(test)]
 mod tests;
 
-pub use config::{HttpConfig, Limits, Scheme, Timers, TlsFiles, Trust};
+pub use config::{HttpConfig, Limits, Timers, Trust};
 pub use server::{ServeError, serve};

@@ -102,7 +102,7 @@ pub(super) fn public_base(gateway: &Gateway) -> Option<String> {
     let domain = gateway.config.public_domain.as_deref()?;
     Some(format!(
         "{}://{domain}",
-        gateway.config.public_scheme.as_str()
+        gateway.config.served_public_scheme().as_str()
     ))
 }
 

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig};
 
-use super::config::TlsFiles;
+use crate::model::TlsFiles;
 
 /// Why TLS cannot start, or a new certificate is not taken.
 #[derive(Debug, thiserror::Error)]

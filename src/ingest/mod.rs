@@ -34,11 +34,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::codec::{self, Kind, Record};
 use crate::index::Index;
 use crate::media::build::cuts::CutPolicy;
-use crate::media::build::rendition::Compat;
 use crate::media::tool::MediaTool;
 use crate::model::{
-    BlobId, Entry, EntryId, EntryKind, ErrorKind, ExtentSource, FileContent, FsError, FsResult,
-    OLDEST_VIEWS_SCHEMA, PackId, StoreStatus, VIEWS_SCHEMA, ViewsState,
+    BlobId, Compat, Entry, EntryId, EntryKind, ErrorKind, ExtentSource, FileContent, FsError,
+    FsResult, OLDEST_VIEWS_SCHEMA, PackId, StoreStatus, VIEWS_SCHEMA, ViewsState,
 };
 use crate::read::Reader;
 use crate::remote::Remote;

@@ -12,12 +12,12 @@ use super::owners::Owner;
 use super::remakes::Wish;
 use super::views::tell_cuts;
 use super::{Ingest, LANE_POLL, Shared, needed_blobs};
-use crate::media::build::rendition::{self, Compat, RenditionOutcome};
+use crate::media::build::rendition::{self, RenditionOutcome};
 use crate::media::build::{BuildOutcome, BuildReport, build_views_for};
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::model::{
-    ByteRange, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileState, FsError, FsResult,
-    Views, ViewsState,
+    ByteRange, Compat, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileState, FsError,
+    FsResult, Views, ViewsState,
 };
 
 /// This start of a remake is given up instead.

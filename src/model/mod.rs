@@ -9,6 +9,7 @@ mod info;
 mod keys;
 mod name;
 mod pieces;
+mod policy;
 mod standing;
 mod stored_views;
 mod subtitle_texts;
@@ -27,6 +28,10 @@ pub use info::{FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo};
 pub use keys::{KeyAndValue, KeyStore, KeyStoreError};
 pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};
 pub use pieces::Pieces;
+pub use policy::{
+    Compat, Hardware, HlsListing, LibraryClaim, MountAudience, Oversize, PublicScheme, RateLimit,
+    SidecarSubtitles, TlsFiles, TombstonePolicy, VerifyDepth, WriteMode,
+};
 pub use standing::{Standing, StoreStatus};
 pub use stored_views::{OLDEST_VIEWS_SCHEMA, VIEWS_SCHEMA};
 pub use subtitle_texts::SubtitleTexts;

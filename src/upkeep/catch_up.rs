@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
 use super::asking::Asking;
-use super::fill::{AttachError, AttachReport, Claim};
+use super::fill::{AttachError, AttachReport};
 use crate::index::{Begun, Index, IndexError, Late, LogHead};
-use crate::model::{Digest, Ino, LibraryId, LogRecord, Seq, Standing};
+use crate::model::{Digest, Ino, LibraryClaim, LibraryId, LogRecord, Seq, Standing};
 use crate::remote::{
     LogDecoder, LogHeader, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, is_superseded,
 };
@@ -55,10 +55,10 @@ enum Manifest {
 
 impl Log<'_> {
     /// The whole log into an index that knows nothing of it for sure.
-    pub async fn read_all(&self, claim: Claim) -> Result<AttachReport, AttachError> {
+    pub async fn read_all(&self, claim: LibraryClaim) -> Result<AttachReport, AttachError> {
         // The newest snapshot first: a channel's log is long, and only its end is cheap to find.
         let snapshots = self.list(LogKind::Snapshot, 0).await?;
-        let is_needed = self.index.must_fill() || claim == Claim::TakeOver;
+        let is_needed = self.index.must_fill() || claim == LibraryClaim::TakeOver;
         if snapshots.is_empty() && !is_needed {
             let manifests = self.list(LogKind::Manifest, 0).await?;
             if manifests.is_empty() {
@@ -75,11 +75,11 @@ impl Log<'_> {
     }
 
     /// What the log has behind the last manifest that this index knows.
-    pub async fn follow(&self, claim: Claim) -> Result<AttachReport, AttachError> {
+    pub async fn follow(&self, claim: LibraryClaim) -> Result<AttachReport, AttachError> {
         let from = self.index.log_head();
         let objects = self.list(LogKind::Manifest, from.number).await?;
         let mut progress = Progress::from(from);
-        if claim == Claim::Continue {
+        if claim == LibraryClaim::Continue {
             self.refuse_others(&objects, &from).await?;
             let way = self.take_all(objects, Way::Noting, &mut progress).await?;
             if way == Way::Noting {
@@ -92,9 +92,13 @@ impl Log<'_> {
         self.finish(progress, claim).await
     }
 
-    async fn finish(&self, progress: Progress, claim: Claim) -> Result<AttachReport, AttachError> {
+    async fn finish(
+        &self,
+        progress: Progress,
+        claim: LibraryClaim,
+    ) -> Result<AttachReport, AttachError> {
         let mut head = progress.head;
-        if claim == Claim::TakeOver {
+        if claim == LibraryClaim::TakeOver {
             head.epoch += 1;
         }
         let (last_seq, next_ino) = (progress.last_seq, progress.next_ino);

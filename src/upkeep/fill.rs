@@ -6,17 +6,8 @@ use super::asking::Asking;
 pub use super::asking::Patience;
 use super::catch_up::Log;
 use crate::index::{FillReport, Index, IndexError};
-use crate::model::{LibraryId, Standing, WriterId};
+use crate::model::{LibraryClaim, LibraryId, Standing, WriterId};
 use crate::remote::{LibraryMark, Remote, RemoteError, RemoteErrorKind};
-
-/// Whose library it is when another daemon wrote to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    /// Refuse.
-    Continue,
-    /// Ours from now on: raises the epoch, which makes the other daemon stop.
-    TakeOver,
-}
 
 /// What attaching found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,7 +89,7 @@ impl AttachError {
 pub async fn attach(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,
-    claim: Claim,
+    claim: LibraryClaim,
     patience: Patience,
 ) -> Result<AttachReport, AttachError> {
     let report = bring_in_step(index, remote, claim, patience).await?;
@@ -110,7 +101,7 @@ pub async fn attach(
 pub(super) async fn bring_in_step(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,
-    claim: Claim,
+    claim: LibraryClaim,
     patience: Patience,
 ) -> Result<AttachReport, AttachError> {
     let given = remote.describe();

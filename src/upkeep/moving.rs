@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::asking::{Asking, Patience};
-use super::fill::{AttachError, AttachReport, Claim, bring_in_step};
+use super::fill::{AttachError, AttachReport, bring_in_step};
 use crate::index::{Index, IndexError};
 use crate::ingest::publisher::{PublishError, decode_all, encode_snapshot};
 use crate::ingest::slices_digest;
 use crate::model::{
-    Blob, BlockIndex, EntryId, EntryKind, ErrorKind, FsError, PackId, PackRef, WriterId,
+    Blob, BlockIndex, EntryId, EntryKind, ErrorKind, FsError, LibraryClaim, PackId, PackRef,
+    WriterId,
 };
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{
@@ -48,7 +49,7 @@ pub async fn move_log(
     note: impl FnOnce() -> io::Result<()>,
     patience: Patience,
 ) -> Result<AttachReport, AttachError> {
-    let report = bring_in_step(index, shared, Claim::Continue, patience.clone()).await?;
+    let report = bring_in_step(index, shared, LibraryClaim::Continue, patience.clone()).await?;
     let asking = Asking { index, patience };
     let old = shared.describe();
     let mark = asking.ask(|| shared.library()).await?;

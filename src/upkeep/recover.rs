@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fill::{AttachError, AttachReport, Claim, Patience, attach};
+use super::fill::{AttachError, AttachReport, Patience, attach};
 use crate::disk;
 use crate::index::{Index, IndexError, Owner};
-use crate::model::KeyStore;
+use crate::model::{KeyStore, LibraryClaim};
 use crate::remote::Remote;
 
 /// Where the new index is built, in the state directory.
@@ -82,7 +82,7 @@ impl Recovery {
     pub async fn run(
         self,
         remote: &Arc<dyn Remote>,
-        claim: Claim,
+        claim: LibraryClaim,
         patience: Patience,
     ) -> Result<RecoverReport, RecoverError> {
         let state = self.state.as_path();

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::cleanup::{CleanupReport, delete_dying_packs, left_behind};
-use super::fill::{AttachError, AttachReport, Claim, Patience, attach};
+use super::fill::{AttachError, AttachReport, Patience, attach};
 use super::recover::{RecoverError, RecoverReport, Recovery};
-use super::verify::{Depth, verify};
+use super::verify::verify;
 use crate::index::{Index, OpenReport, OpenState, Owner};
 use crate::ingest::publisher::Publisher;
 use crate::model::*;
@@ -53,13 +53,13 @@ async fn attach_to(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,
 ) -> Result<AttachReport, AttachError> {
-    attach(index, remote, Claim::Continue, soon()).await
+    attach(index, remote, LibraryClaim::Continue, soon()).await
 }
 
 async fn recover(
     state: &Path,
     remote: &Arc<dyn Remote>,
-    claim: Claim,
+    claim: LibraryClaim,
 ) -> Result<RecoverReport, RecoverError> {
     let recovery = Recovery::begin(state, OWNER)?;
     recovery.run(remote, claim, soon()).await

@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::index::{Index, IndexError, Rows};
-use crate::model::{BlockIndex, EntryId, EntryKind, Name, PackRef};
+use crate::model::{BlockIndex, EntryId, EntryKind, Name, PackRef, VerifyDepth};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{
     Outlook, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency, fetch_stored, fetch_table,
@@ -26,14 +26,6 @@ const ROWS: &str = "verify";
 const ROUND_ROW: &[u8] = b"round";
 /// For one request to the remote.
 const REQUEST_DEADLINE: std::time::Duration = std::time::Duration::from_secs(120);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Size and table of each pack.
-    Packs,
-    /// Every block as well.
-    Blocks,
-}
 
 /// What verifying found; for people and as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,13 +78,13 @@ struct Wanted {
 pub async fn verify(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,
-    depth: Depth,
+    depth: VerifyDepth,
     progress: &mut (dyn FnMut(&VerifyReport) + Send),
 ) -> Result<VerifyReport, VerifyError> {
     let rows = index.rows(ROWS)?;
     let mut round = match depth {
-        Depth::Packs => Round::default(),
-        Depth::Blocks => Round::read(&rows)?,
+        VerifyDepth::Packs => Round::default(),
+        VerifyDepth::Blocks => Round::read(&rows)?,
     };
     let mut seen = BTreeSet::new();
     let mut after = round.after;
@@ -100,7 +92,7 @@ pub async fn verify(
     loop {
         let entries = index.entries(after, STEP)?;
         let Some(last) = entries.last() else {
-            if depth == Depth::Blocks {
+            if depth == VerifyDepth::Blocks {
                 rows.remove(ROUND_ROW)?;
             }
             return Ok(round.report);
@@ -130,7 +122,7 @@ pub async fn verify(
         let mut checks = stream::iter(checks).buffered(PACKS_AT_ONCE);
         while let Some((wanted, outcome)) = checks.next().await {
             // In the order of the index: the entries before this one are through.
-            if depth == Depth::Blocks && reading.is_some_and(|file| file != wanted.file) {
+            if depth == VerifyDepth::Blocks && reading.is_some_and(|file| file != wanted.file) {
                 round.after = reading;
                 round.keep(&rows)?;
             }
@@ -214,14 +206,14 @@ struct Checked {
 async fn check_pack(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,
-    depth: Depth,
+    depth: VerifyDepth,
 ) -> Result<Checked, RemoteError> {
     check_size(remote, pack).await?;
     let outlook = retry(deadline(), || remote.outlook(pack)).await?;
     let table = retry(deadline(), || fetch_table(remote, pack)).await?;
     let blocks = match depth {
-        Depth::Packs => 0,
-        Depth::Blocks => check_blocks(remote, pack, &table).await?,
+        VerifyDepth::Packs => 0,
+        VerifyDepth::Blocks => check_blocks(remote, pack, &table).await?,
     };
     Ok(Checked { blocks, outlook })
 }

@@ -8,7 +8,7 @@ use super::virtual_tree::{HLS_NAME, Marker, VirtualNode};
 use super::{Inner, PAGE, Target, Vfs};
 use crate::index::{Child, ChildKind, Node};
 use crate::media::inspect::name::media_kind;
-use crate::model::{EntryId, ErrorKind, FsResult, Ino, Name};
+use crate::model::{EntryId, ErrorKind, FsResult, HlsListing, Ino, Name};
 use crate::tree;
 
 /// Cookies of `.`, `..` and `.hls`; children follow behind them.
@@ -121,7 +121,7 @@ impl Vfs {
             .node(node.parent)
             .map_or(Ino::ROOT, |parent| parent.ino);
         let mut flow = list_dots(node.ino, parent, after, visit);
-        let hidden = self.0.settings().hls_listing == super::HlsListing::Hidden;
+        let hidden = self.0.settings().hls_listing == HlsListing::Hidden;
         if flow.is_continue() && after < COOKIE_HLS && node.id == EntryId::ROOT && !hidden {
             let mirror = VirtualNode::Mirror(EntryId::ROOT);
             flow = visit(&DirEntry {

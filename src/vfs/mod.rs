@@ -39,7 +39,10 @@ use arc_swap::{ArcSwap, Guard};
 use crate::cache::BlockCache;
 use crate::index::{Index, Node, Rows};
 use crate::ingest::Ingest;
-use crate::model::{EntryId, ErrorKind, FsError, FsResult, Ino, Standing, StoreStatus};
+use crate::model::{
+    EntryId, ErrorKind, FsError, FsResult, HlsListing, Ino, SidecarSubtitles, Standing,
+    StoreStatus, WriteMode,
+};
 use crate::read::Reader;
 use crate::spool::Spool;
 use crate::tree::Tree;
@@ -56,20 +59,6 @@ use virtual_tree::{Ghosts, VirtualNode, VirtualTable};
 /// Children read from the index at a time.
 const PAGE: usize = 256;
 
-/// Whether `/.hls` shows in the root's listing (`TGFS_VIEWS`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HlsListing {
-    Visible,
-    Hidden,
-}
-
-/// Whether subtitles appear beside their film (`TGFS_SIDECAR_SUBTITLES`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sidecars {
-    On,
-    Off,
-}
-
 /// What can change while the file system runs.
 #[derive(Debug, Clone)]
 pub struct VfsSettings {
@@ -79,18 +68,9 @@ pub struct VfsSettings {
     /// Bytes; 0 for no limit.
     pub max_file_size: u64,
     pub hls_listing: HlsListing,
-    pub sidecars: Sidecars,
+    pub sidecars: SidecarSubtitles,
     /// `http://host:port`, for `user.tgfs.hls`.
     pub base_url: String,
-}
-
-/// Whether anything may be written, as far as this start is concerned; the store has a say as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum WriteMode {
-    Writable = 0,
-    /// Mounted with `--read-only`.
-    ReadOnly = 1,
 }
 
 /// The parts that `app` wires together.

@@ -144,7 +144,7 @@ impl Inner {
 
     /// Sidecars that a film shows in its directory, with their names.
     pub(super) fn sidecars(&self, film: EntryId) -> FsResult<Vec<VirtualChild>> {
-        if self.settings().sidecars == super::Sidecars::Off {
+        if self.settings().sidecars == crate::model::SidecarSubtitles::Absent {
             return Ok(Vec::new());
         }
         let viewed = ViewedFile {

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use tgfs::model::ErrorKind;
+use tgfs::model::{ErrorKind, HlsListing};
 use tgfs::process::Launcher;
-use tgfs::vfs::{Attr, HlsListing};
+use tgfs::vfs::Attr;
 
 use crate::house::{House, film, path};
 use crate::library::LibrarySettings;

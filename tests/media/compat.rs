@@ -1,10 +1,10 @@
 //! The rendition in H.264 of what browsers do not play.
 
 use tgfs::media::build::cuts::CutPolicy;
-use tgfs::media::build::rendition::{Compat, Hardware, RenditionOutcome, is_reason, is_wanted};
+use tgfs::media::build::rendition::{RenditionOutcome, is_reason, is_wanted};
 use tgfs::media::build::{BuildOutcome, BuildReport};
 use tgfs::media::hls::views;
-use tgfs::model::{Track, TrackKind};
+use tgfs::model::{Compat, Hardware, Track, TrackKind};
 
 use super::check::check;
 use super::support::*;

@@ -1,9 +1,8 @@
 //! Groups of pictures above the cap, encoded again: players must not notice, and all else stays as it is.
 
 use tgfs::media::build::BuildReport;
-use tgfs::media::build::cuts::{CutPolicy, Oversize};
-use tgfs::media::build::rendition::Compat;
-use tgfs::model::Views;
+use tgfs::media::build::cuts::CutPolicy;
+use tgfs::model::{Compat, Oversize, Views};
 
 use super::check::check;
 use super::support::*;

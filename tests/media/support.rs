@@ -8,14 +8,13 @@ use std::process::Command;
 use std::sync::Arc;
 
 use tgfs::media::build::cuts::CutPolicy;
-use tgfs::media::build::rendition::Compat;
 use tgfs::media::build::{BuildOutcome, BuildReport, build_views, build_views_for};
 use tgfs::media::error::MediaError;
 use tgfs::media::hls::view::{Piece, ViewBody, ViewKind, ViewNode};
 use tgfs::media::hls::views;
 use tgfs::media::in_place;
 use tgfs::media::tool::{Ffmpeg, MediaTool};
-use tgfs::model::{ByteRange, Views};
+use tgfs::model::{ByteRange, Compat, Views};
 use tgfs::process::Launcher;
 
 /// A film by name, made on first use. Fails when ffmpeg or mkvmerge is missing: nothing is skipped.

@@ -8,9 +8,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tgfs::fuse::{
-    Deadlines, DetachOutcome, MountAccess, MountConfig, MountMode, Mounted, clean_stale, mount,
-};
+use tgfs::fuse::{Deadlines, DetachOutcome, MountConfig, Mounted, clean_stale, mount};
+use tgfs::model::{MountAudience, WriteMode};
 use tgfs::remote::testing::FaultyRemote;
 use tgfs::vfs::Vfs;
 use tokio::runtime::Runtime;
@@ -44,10 +43,10 @@ struct Living {
 
 impl TestMount {
     pub fn new() -> Self {
-        Self::with(MountMode::ReadWrite)
+        Self::with(WriteMode::Writable)
     }
 
-    pub fn with(mode: MountMode) -> Self {
+    pub fn with(mode: WriteMode) -> Self {
         Self::over(LibrarySettings::default(), mode)
     }
 
@@ -56,10 +55,10 @@ impl TestMount {
             spool_bytes,
             ..LibrarySettings::default()
         };
-        Self::over(settings, MountMode::ReadWrite)
+        Self::over(settings, WriteMode::Writable)
     }
 
-    pub fn over(settings: LibrarySettings, mode: MountMode) -> Self {
+    pub fn over(settings: LibrarySettings, mode: WriteMode) -> Self {
         // `fusermount3` and the kernel module are the same requirement: without them nothing here
         // can run, and a silent skip would look like success.
         assert!(
@@ -74,7 +73,7 @@ impl TestMount {
         let outside = directory.path().join("outside");
         fs::create_dir(&outside).unwrap();
         let config = MountConfig {
-            access: MountAccess::Owner,
+            audience: MountAudience::Owner,
             mode,
             deadlines: Deadlines::default(),
             private: vec![directory.path().join("state")],

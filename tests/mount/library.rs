@@ -10,8 +10,8 @@ use tgfs::index::{Index, IndexError, OpenReport, Owner};
 use tgfs::ingest::publisher::Publisher;
 use tgfs::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use tgfs::media::build::cuts::CutPolicy;
-use tgfs::media::build::rendition::Compat;
 use tgfs::media::tool::Ffmpeg;
+use tgfs::model::{Compat, HlsListing, LibraryClaim, SidecarSubtitles};
 use tgfs::process::Launcher;
 use tgfs::read::{AheadLimits, Reader};
 use tgfs::remote::retry::Deadline;
@@ -19,8 +19,8 @@ use tgfs::remote::testing::{Distance, DistantRemote, FaultyRemote, Traffic};
 use tgfs::remote::{KdfCost, LocalRemote, Passphrases, Remote, WriteHints, unlock};
 use tgfs::spool::{Spool, SpoolConfig};
 use tgfs::tree::Tree;
-use tgfs::upkeep::fill::{Claim, Patience, attach};
-use tgfs::vfs::{HlsListing, Sidecars, Vfs, VfsParts, VfsSettings};
+use tgfs::upkeep::fill::{Patience, attach};
+use tgfs::vfs::{Vfs, VfsParts, VfsSettings};
 use tokio::runtime::Runtime;
 
 /// What a test changes of the library that it opens.
@@ -131,7 +131,7 @@ impl Library {
             .block_on(attach(
                 &index,
                 &remote,
-                Claim::Continue,
+                LibraryClaim::Continue,
                 Patience::Limited(with.attach_deadline),
             ))
             .unwrap();
@@ -247,7 +247,7 @@ fn vfs_settings() -> VfsSettings {
         write_deadline: Duration::from_secs(10),
         max_file_size: 0,
         hls_listing: HlsListing::Visible,
-        sidecars: Sidecars::On,
+        sidecars: SidecarSubtitles::Shown,
         base_url: "http://127.0.0.1:8080".to_owned(),
     }
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use tgfs::fuse::{MountError, MountMode, is_tgfs_mount, mount};
+use tgfs::fuse::{MountError, is_tgfs_mount, mount};
+use tgfs::model::WriteMode;
 
 use crate::harness::TestMount;
 use crate::material::noise;
@@ -80,7 +81,7 @@ fn a_mount_in_a_mount_is_refused_and_makes_nothing() {
 
 #[test]
 fn a_read_only_mount_refuses_writes() {
-    let test = TestMount::with(MountMode::ReadOnly);
+    let test = TestMount::with(WriteMode::ReadOnly);
     let error = fs::write(test.path.join("f"), b"x").unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
 }

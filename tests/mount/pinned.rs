@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tgfs::fuse::MountMode;
+use tgfs::model::WriteMode;
 use tgfs::remote::testing::Distance;
 
 use crate::harness::TestMount;
@@ -58,7 +58,7 @@ fn probe(test: &TestMount, name: &str) -> u64 {
 fn a_scan_of_stored_films_costs_the_store_nothing() {
     need("ffprobe", "ffmpeg");
     need("getfattr", "attr");
-    let mut test = TestMount::over(settings(), MountMode::ReadWrite);
+    let mut test = TestMount::over(settings(), WriteMode::Writable);
     test.run(FILMS);
     let all = NAMES.into_iter().chain([FRAGMENTED]);
     for name in all.clone() {
@@ -91,7 +91,7 @@ fn a_scan_of_stored_films_costs_the_store_nothing() {
 fn on_a_new_machine_the_first_look_is_short_and_pinned() {
     need("ffprobe", "ffmpeg");
     need("getfattr", "attr");
-    let mut test = TestMount::over(settings(), MountMode::ReadWrite);
+    let mut test = TestMount::over(settings(), WriteMode::Writable);
     test.run(FILMS);
     let names = ["film.mkv", "end.mp4", "fast.mp4"];
     for name in names {

@@ -13,7 +13,7 @@ const VERSION: &str = "abababababababab";
 async fn server() -> Server {
     let mut config = config();
     config.public_domain = Some("films.example".to_owned());
-    config.public_scheme = crate::http::Scheme::Https;
+    config.public_scheme = crate::model::PublicScheme::Https;
     let views = b"/.hls/Films/Heat (1995).mkv";
     let at = |name: &str| [views, b"/".as_slice(), name.as_bytes()].concat();
     let library = Scripted::new(&[

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::library::{Scripted, pattern};
 use super::{Reply, Server, config};
-use crate::http::TlsFiles;
+use crate::model::TlsFiles;
 
 /// Writes a new self-signed certificate; returns it for the client's trust.
 fn renew(directory: &Path) -> CertificateDer<'static> {

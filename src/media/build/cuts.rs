@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Oversize;
+
 /// Settings of the cuts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CutPolicy {
@@ -13,16 +15,6 @@ pub struct CutPolicy {
     /// Bytes of a segment that are passed only where one group is larger.
     pub max_chunk_bytes: u64,
     pub oversize: Oversize,
-}
-
-/// What becomes of a group that is larger than the cap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Oversize {
-    /// It is a segment all the same: segments may span packs.
-    #[default]
-    Keep,
-    /// It is encoded again, smaller.
-    Reencode,
 }
 
 impl Default for CutPolicy {

@@ -22,14 +22,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::model::Views;
+use crate::model::{Compat, Views};
 use crate::process::{CancelFlag, Exit};
 
 use self::collect::{Collected, Collector, DerivedWriter, SampleBytes};
 use self::cuts::{CutPolicy, TenPasses};
 use self::film::{Film, MadeTrack};
 use self::oversize::Reencoded;
-use self::rendition::{Compat, RenditionOutcome};
+use self::rendition::RenditionOutcome;
 use self::search::Search;
 use super::error::{MediaError, MediaErrorKind};
 use super::in_place::{self, InPlaceRefusal};

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 
 use super::Job;
 use super::collect::{Collected, DerivedWriter};
-use super::cuts::Oversize;
 use super::film::MadeTrack;
 use super::timeline;
 use crate::media::error::{MediaError, MediaErrorKind};
@@ -26,6 +25,7 @@ use crate::media::mp4::init::{self, Description};
 use crate::media::mp4::{nal, segment_header};
 use crate::media::tool::Task;
 use crate::media::tool::encode::{GroupTask, PictureOrder, likeness};
+use crate::model::Oversize;
 
 /// Tries a group, each with a lower rate.
 const TRIES: u32 = 5;

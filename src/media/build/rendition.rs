@@ -1,9 +1,7 @@
 //! The rendition in H.264 of video that browsers do not play: the whole film decoded and encoded, cut where
 //! the film is cut, as one more track beside the original.
 
-use serde::{Deserialize, Serialize};
-
-use crate::model::{TrackKind, Views};
+use crate::model::{Compat, Hardware, TrackKind, Views};
 
 use super::collect::{Collected, Collector, DerivedWriter, SampleBytes};
 use super::film::{Film, MadeTrack};
@@ -29,36 +27,14 @@ const OWN_SECONDS: f64 = 12.0;
 /// and more than rounding takes.
 const KEY_LEAD: f64 = 4.0;
 
-/// Whether a film gets a rendition, and with which encoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Compat {
-    #[default]
-    Off,
-    With(Hardware),
-}
-
-/// What encodes where it can.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Hardware {
-    /// Software does.
-    #[default]
-    None,
-    Nvidia,
-    Intel,
-    Vaapi,
-    /// Whichever of these works.
-    Any,
-}
-
-impl Hardware {
-    const fn encoders(self) -> &'static [Encoder] {
-        match self {
-            Self::None => &[],
-            Self::Nvidia => &[Encoder::Nvidia],
-            Self::Intel => &[Encoder::Intel],
-            Self::Vaapi => &[Encoder::Vaapi],
-            Self::Any => &[Encoder::Nvidia, Encoder::Intel, Encoder::Vaapi],
-        }
+/// Returns the hardware encoders to try, in order.
+const fn encoders(hardware: Hardware) -> &'static [Encoder] {
+    match hardware {
+        Hardware::None => &[],
+        Hardware::Nvidia => &[Encoder::Nvidia],
+        Hardware::Intel => &[Encoder::Intel],
+        Hardware::Vaapi => &[Encoder::Vaapi],
+        Hardware::Any => &[Encoder::Nvidia, Encoder::Intel, Encoder::Vaapi],
     }
 }
 
@@ -227,7 +203,7 @@ impl RenditionMaker<'_> {
 
     /// The first that encodes a second of this very film.
     fn encoder(&self, like: &RenditionTask, hardware: Hardware) -> Result<Encoder, MediaError> {
-        for &encoder in hardware.encoders() {
+        for &encoder in encoders(hardware) {
             let trial = RenditionTask {
                 encoder,
                 ..like.clone()

@@ -7,7 +7,7 @@ use super::scan::{self, InPlaceRefusal, KeyFrame, TransportScan};
 use super::{sound, tables};
 use crate::media::build::Job;
 use crate::media::build::collect::DerivedWriter;
-use crate::media::build::cuts::{self, Oversize, PictureGroup, TenPasses};
+use crate::media::build::cuts::{self, PictureGroup, TenPasses};
 use crate::media::build::film::{self, Film};
 use crate::media::build::oversize;
 use crate::media::build::search::Search;
@@ -20,8 +20,8 @@ use crate::media::inspect::select::StreamSelection;
 use crate::media::inspect::sniff::Container;
 use crate::media::map;
 use crate::model::{
-    AddedTrack, Blob, BlobId, ByteRange, Digest, InPlace, SegmentInfo, TS_PACKET, Track, TrackKind,
-    Views,
+    AddedTrack, Blob, BlobId, ByteRange, Digest, InPlace, Oversize, SegmentInfo, TS_PACKET, Track,
+    TrackKind, Views,
 };
 
 /// Ticks of time stamps in a second.

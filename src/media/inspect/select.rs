@@ -3,8 +3,8 @@
 
 use super::probe::{MediaProbe, ProbedStream};
 use super::sniff::Container;
-use crate::media::build::rendition::Compat;
 use crate::media::tool::{Pick, StreamConversion};
+use crate::model::Compat;
 
 /// Channels of what is encoded.
 pub const AAC_CHANNELS: u16 = 2;

@@ -31,7 +31,8 @@ use super::{
     SealedPack, Urgency, WriteHints,
 };
 use crate::model::{
-    ByteRange, KeyStore, LibraryId, PackAddress, PackRef, TelegramAddress, Timestamp,
+    ByteRange, KeyStore, LibraryId, PackAddress, PackRef, RateLimit, TelegramAddress, Timestamp,
+    TombstonePolicy,
 };
 use crate::sync::MutexExt as _;
 
@@ -96,26 +97,6 @@ pub struct BotSettings {
     pub number: u32,
     pub token: BotToken,
     pub chat: String,
-}
-
-/// How fast posts go to one channel (`TGFS_PACE`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RateLimit {
-    /// Half of what is known to be tolerated.
-    Gentle,
-    /// 20 posts a minute.
-    Normal,
-    /// Until the service says stop.
-    Fast,
-}
-
-/// What becomes of posts that are too old to be deleted (`TGFS_TOMBSTONE`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TombstonePolicy {
-    /// They stay as they are, and are counted.
-    Leave,
-    /// Their bytes are replaced by a few, at most one post a minute.
-    Write,
 }
 
 /// Everything that a [`TelegramRemote`] is made from.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use telegram_sim::{Options, Server as Sim};
 
 use super::*;
-use crate::model::BlockIndex;
+use crate::model::{BlockIndex, RateLimit, TombstonePolicy};
 use crate::remote::contract::{BLOCK, contract, sealed};
 use crate::remote::testing::MemoryKeys;
 use crate::remote::{Remote, fetch_block, fetch_table, store_pack};

@@ -85,7 +85,7 @@ async fn a_state_from_a_copy_that_went_on_is_refused_and_recovered() {
     assert_eq!(paths(&index), ["", "/before", "/ours"]);
     assert!(!index.standing().borrow().is_attached());
     drop(index);
-    recover(copy.path(), &library.remote, Claim::Continue)
+    recover(copy.path(), &library.remote, LibraryClaim::Continue)
         .await
         .unwrap();
     let (index, _) = open_index(copy.path());

@@ -53,12 +53,14 @@ async fn an_encrypted_library_comes_back_from_the_store_and_the_passphrase() {
     let report = attach_to(&index, &remote).await.unwrap();
     assert_eq!(report.notes, Vec::<String>::new());
     assert_eq!(tree(&index), expected);
-    let report = verify(&index, &remote, Depth::Blocks, &mut |_| ()).await;
+    let report = verify(&index, &remote, VerifyDepth::Blocks, &mut |_| ()).await;
     let report = report.unwrap();
     assert_eq!((report.packs, report.problems.len()), (2, 0));
     // With the state that is there, too.
     drop(index);
-    recover(&state, &remote, Claim::Continue).await.unwrap();
+    recover(&state, &remote, LibraryClaim::Continue)
+        .await
+        .unwrap();
     let (index, _) = open_index(&state);
     assert_eq!(tree(&index), expected);
 }
@@ -77,7 +79,7 @@ async fn without_a_passphrase_no_manifest_is_skipped_as_damaged() {
     let (index, _) = open_index(state.path());
     let refused = attach_to(&index, &bare).await.unwrap_err();
     assert!(refused.to_string().contains("TGFS_PASSPHRASE"), "{refused}");
-    let refused = recover(state.path(), &bare, Claim::Continue).await;
+    let refused = recover(state.path(), &bare, LibraryClaim::Continue).await;
     assert!(refused.is_err());
 }
 
@@ -149,7 +151,8 @@ async fn verify_finds_what_was_changed_in_an_encrypted_pack() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[600_000] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let check = async |remote| verify(&library.index, remote, Depth::Blocks, &mut |_| ()).await;
+    let check =
+        async |remote| verify(&library.index, remote, VerifyDepth::Blocks, &mut |_| ()).await;
     let report = check(&library.remote).await.unwrap();
     let names: Vec<_> = report.problems.iter().map(|p| p.name.as_str()).collect();
     assert_eq!((names, report.packs), (vec!["a"], 2));

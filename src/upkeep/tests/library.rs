@@ -196,7 +196,7 @@ async fn verify_finds_what_is_missing_or_changed() {
             .await
             .unwrap()
     };
-    let report = check(Depth::Blocks).await;
+    let report = check(VerifyDepth::Blocks).await;
     assert_eq!((report.files, report.packs, report.blocks), (3, 3, 4));
     assert_eq!(report.problems, []);
 
@@ -206,10 +206,10 @@ async fn verify_finds_what_is_missing_or_changed() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[600_000] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let report = check(Depth::Packs).await;
+    let report = check(VerifyDepth::Packs).await;
     let names: Vec<_> = report.problems.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["missing"]);
-    let report = check(Depth::Blocks).await;
+    let report = check(VerifyDepth::Blocks).await;
     let mut names: Vec<_> = report.problems.iter().map(|p| p.name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["changed", "missing"]);
@@ -226,7 +226,7 @@ async fn reading_every_block_goes_on_where_it_was_interrupted() {
     }
     let read_all = async || {
         let mut seen = 0;
-        let depth = Depth::Blocks;
+        let depth = VerifyDepth::Blocks;
         let outcome = verify(&library.index, &library.remote, depth, &mut |_| seen += 1).await;
         (outcome, seen)
     };
@@ -235,13 +235,18 @@ async fn reading_every_block_goes_on_where_it_was_interrupted() {
     let calls = library.faulty.calls() - before;
 
     let mut first = 0;
-    let interrupted = verify(&library.index, &library.remote, Depth::Blocks, &mut |_| {
-        first += 1;
-        if first == 5 {
-            let gone = Fault::Fail(RemoteErrorKind::Denied);
-            library.faulty.inject(Operation::Get, &gone, 100);
-        }
-    })
+    let interrupted = verify(
+        &library.index,
+        &library.remote,
+        VerifyDepth::Blocks,
+        &mut |_| {
+            first += 1;
+            if first == 5 {
+                let gone = Fault::Fail(RemoteErrorKind::Denied);
+                library.faulty.inject(Operation::Get, &gone, 100);
+            }
+        },
+    )
     .await;
     assert!(interrupted.is_err());
     library.faulty.heal();
@@ -265,9 +270,14 @@ async fn packs_are_verified_side_by_side_and_told_in_order() {
         }
     }
     let look = async || {
-        verify(&library.index, &library.remote, Depth::Packs, &mut |_| ())
-            .await
-            .unwrap()
+        verify(
+            &library.index,
+            &library.remote,
+            VerifyDepth::Packs,
+            &mut |_| (),
+        )
+        .await
+        .unwrap()
     };
     let alone = look().await;
     assert_eq!((alone.packs, alone.problems.len()), (20, 2));

@@ -275,7 +275,7 @@ async fn assert_moved(place: &Move, expected: &[String]) {
     let report = attach_to(&index, &channel).await.unwrap();
     assert_eq!(report.notes, Vec::<String>::new());
     assert_eq!(paths(&index), expected);
-    let report = verify(&index, &channel, Depth::Blocks, &mut |_| ())
+    let report = verify(&index, &channel, VerifyDepth::Blocks, &mut |_| ())
         .await
         .unwrap();
     assert_eq!((report.files, report.packs), (3, 2));

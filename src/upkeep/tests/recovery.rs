@@ -55,11 +55,11 @@ async fn a_second_writer_is_noticed_and_can_be_taken_over_from() {
         remote,
         ..
     } = library;
-    let refused = recover(state.path(), &remote, Claim::TakeOver).await;
+    let refused = recover(state.path(), &remote, LibraryClaim::TakeOver).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("another tgfs uses"), "{refused}");
     drop(index);
-    let report = recover(state.path(), &remote, Claim::TakeOver)
+    let report = recover(state.path(), &remote, LibraryClaim::TakeOver)
         .await
         .unwrap();
     assert!(report.old_index.unwrap().exists());
@@ -128,7 +128,7 @@ async fn recovery_brings_back_what_the_store_does_not_know_yet() {
     let index = open_index(state.path()).0;
     index.key_store().put(b"auth", b"new key").unwrap();
     drop(index);
-    recover(state.path(), &remote, Claim::Continue)
+    recover(state.path(), &remote, LibraryClaim::Continue)
         .await
         .unwrap();
     let (index, report) = open_index(state.path());
@@ -149,7 +149,7 @@ async fn a_store_that_cannot_be_read_leaves_the_index_alone() {
     let (faulty, remote) = (Arc::clone(&library.faulty), Arc::clone(&library.remote));
     let (state, _store) = library.crashed(&[]);
     faulty.inject(Operation::ReadLog, &Fault::Fail(RemoteErrorKind::Denied), 1);
-    let failed = recover(state.path(), &remote, Claim::Continue).await;
+    let failed = recover(state.path(), &remote, LibraryClaim::Continue).await;
     assert!(matches!(
         failed,
         Err(RecoverError::Attach(AttachError::Remote(_)))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::remote::telegram::RateLimit;
+use crate::model::RateLimit;
 use crate::sync::MutexExt as _;
 
 /// Posts that are known to be tolerated in one channel in a minute, and at once.

@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::caption::{Caption, CaptionBody};
-use crate::model::{LibraryId, TelegramAddress};
+use crate::model::{LibraryId, TelegramAddress, TombstonePolicy};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::telegram::bots::Member;
 use crate::remote::telegram::bots::messages::{self, ChannelMessage, IDS_AT_ONCE};
 use crate::remote::telegram::bots::rate_limit::PostPriority;
 use crate::remote::telegram::mtproto::connection_pool::CallPurpose;
 use crate::remote::telegram::packs::parts::{FileUpload, random_id};
-use crate::remote::telegram::{BoundLibrary, Shared, TombstonePolicy};
+use crate::remote::telegram::{BoundLibrary, Shared};
 use crate::remote::{LibraryMark, Outlook, RemoteError, RemoteErrorKind};
 use crate::sync::MutexExt as _;
 
