@@ -11,7 +11,7 @@ use super::store::{self, OpenStore};
 use crate::cache::{BlockCache, DiskLimits, DiskStore, Eviction, Tiers};
 use crate::config::Config;
 use crate::index::{Index, Owner};
-use crate::ingest::publisher::Publisher;
+use crate::ingest::publish::publisher::Publisher;
 use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use crate::media::build::cuts::CutPolicy;
 use crate::media::tool::Ffmpeg;

@@ -1,5 +1,5 @@
-//! Jobs in memory: which files wait for which lane, and how far they are. One entry an unfinished
-//! file (some 200 bytes), so the queue is bounded by what is in the spool.
+//! Jobs in memory: which files wait for which stage, and how far each is. One entry of about 200
+//! bytes for each unfinished file, so the spool bounds the queue.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -11,39 +11,52 @@ use tokio::time::Instant;
 use crate::model::EntryId;
 use crate::sync::MutexExt as _;
 
-/// Waits before a failed step is tried again: doubling, so that a remote that is down is not
-/// hammered, and short enough that its return is noticed within a minute.
+/// First pause after a failed step; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause: the return of a remote that was down is noticed within it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The two sides of ingest, which never wait for each other.
+/// Stage of ingest; the two never wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Lane {
+pub enum Stage {
+    /// The file's bytes go into packs.
     Content,
+    /// The file's views are made, and their derived blob goes into packs.
     Views,
 }
 
-/// What people see of a job.
+/// Stage of a file, where progress and errors of its running step are noted.
+#[derive(Debug, Clone, Copy)]
+pub struct FileStage {
+    pub stage: Stage,
+    pub id: EntryId,
+}
+
+/// Progress of a job, as people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobProgress {
+    /// Name of the running step.
     pub step: &'static str,
+    /// Share of the step that is done, 0 to 99.
     pub percent: u8,
+    /// Why it does not get on; it is tried again all the same.
     pub error: Option<String>,
 }
 
+/// State of one stage of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum StageStatus {
     Queued,
     Running,
-    /// Asked for again while it ran.
+    /// Submitted again while it ran.
     RunningStale,
     Waiting(Instant),
     Done,
 }
 
 #[derive(Debug)]
-struct LaneState {
-    step: Step,
+struct StageState {
+    status: StageStatus,
     failures: u32,
     label: &'static str,
     percent: u8,
@@ -53,10 +66,10 @@ struct LaneState {
     unsent: u64,
 }
 
-impl Default for LaneState {
+impl Default for StageState {
     fn default() -> Self {
         Self {
-            step: Step::Queued,
+            status: StageStatus::Queued,
             failures: 0,
             label: "wait",
             percent: 0,
@@ -67,41 +80,43 @@ impl Default for LaneState {
 }
 
 #[derive(Debug, Default)]
-struct Job {
-    content: LaneState,
-    views: LaneState,
+struct FileJob {
+    content: StageState,
+    views: StageState,
 }
 
-impl Job {
-    fn lane(&mut self, lane: Lane) -> &mut LaneState {
-        match lane {
-            Lane::Content => &mut self.content,
-            Lane::Views => &mut self.views,
+impl FileJob {
+    fn stage(&mut self, stage: Stage) -> &mut StageState {
+        match stage {
+            Stage::Content => &mut self.content,
+            Stage::Views => &mut self.views,
         }
     }
 }
 
-/// Whether nothing is left to do for a file.
+/// Whether all stages of a file are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
+    /// Nothing is left to do.
     Yes,
+    /// A stage is still to run.
     No,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    jobs: HashMap<EntryId, Job>,
+struct JobTable {
+    jobs: HashMap<EntryId, FileJob>,
     content: VecDeque<EntryId>,
     views: VecDeque<EntryId>,
-    /// Files that are being written: what their newest blob holds can still change.
+    /// Files that are being written: the bytes of their newest blob can still change.
     held: HashSet<EntryId>,
-    /// Of all jobs.
+    /// Unsent bytes of all jobs.
     unsent: u64,
-    /// When the first of the pauses after failures is over, by lane.
+    /// When the first pause after a failure is over, by stage.
     next_due: [Option<Instant>; 2],
 }
 
-impl Inner {
+impl JobTable {
     /// Forgets a job.
     fn drop_job(&mut self, id: EntryId) {
         if let Some(job) = self.jobs.remove(&id) {
@@ -109,248 +124,277 @@ impl Inner {
         }
     }
 
-    fn set_unsent(&mut self, lane: Lane, id: EntryId, bytes: u64, applies: impl Fn(Step) -> bool) {
+    fn set_unsent(
+        &mut self,
+        stage: Stage,
+        id: EntryId,
+        bytes: u64,
+        applies: impl Fn(StageStatus) -> bool,
+    ) {
         if let Some(job) = self.jobs.get_mut(&id) {
-            let state = job.lane(lane);
-            if applies(state.step) {
+            let state = job.stage(stage);
+            if applies(state.status) {
                 self.unsent = self.unsent - state.unsent + bytes;
                 state.unsent = bytes;
             }
         }
     }
 
-    /// Queues what has waited long enough after a failure.
-    fn queue_due(&mut self, lane: Lane) {
+    /// Queues the files whose pause after a failure is over.
+    fn queue_due(&mut self, stage: Stage) {
         let now = Instant::now();
-        let next = &mut self.next_due[lane as usize];
+        let next = &mut self.next_due[stage as usize];
         if next.is_none_or(|at| at > now) {
             return;
         }
         *next = None;
         let mut due = Vec::new();
         for (id, job) in &mut self.jobs {
-            match job.lane(lane).step {
-                Step::Waiting(at) if at <= now => due.push(*id),
-                Step::Waiting(at) => *next = Some(next.map_or(at, |first: Instant| first.min(at))),
+            match job.stage(stage).status {
+                StageStatus::Waiting(at) if at <= now => due.push(*id),
+                StageStatus::Waiting(at) => {
+                    *next = Some(next.map_or(at, |first: Instant| first.min(at)))
+                }
                 _ => {}
             }
         }
-        self.queue(lane).extend(due);
+        self.queue(stage).extend(due);
     }
 
-    fn queue(&mut self, lane: Lane) -> &mut VecDeque<EntryId> {
-        match lane {
-            Lane::Content => &mut self.content,
-            Lane::Views => &mut self.views,
+    fn queue(&mut self, stage: Stage) -> &mut VecDeque<EntryId> {
+        match stage {
+            Stage::Content => &mut self.content,
+            Stage::Views => &mut self.views,
         }
     }
 }
 
+/// Jobs of all unfinished files, with a queue for each stage.
 #[derive(Debug, Default)]
 pub struct Jobs {
-    inner: Mutex<Inner>,
+    table: Mutex<JobTable>,
     content_queued: Notify,
     views_queued: Notify,
 }
 
 impl Jobs {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.acquire()
+    fn table(&self) -> MutexGuard<'_, JobTable> {
+        self.table.acquire()
     }
 
-    fn notify(&self, lane: Lane) -> &Notify {
-        match lane {
-            Lane::Content => &self.content_queued,
-            Lane::Views => &self.views_queued,
+    fn notify(&self, stage: Stage) -> &Notify {
+        match stage {
+            Stage::Content => &self.content_queued,
+            Stage::Views => &self.views_queued,
         }
     }
 
     /// Starts no step of a file until it is submitted again.
     pub fn hold(&self, id: EntryId) {
-        self.inner().held.insert(id);
+        self.table().held.insert(id);
     }
 
+    /// Whether the file is being written.
     #[must_use]
     pub fn is_held(&self, id: EntryId) -> bool {
-        self.inner().held.contains(&id)
+        self.table().held.contains(&id)
     }
 
-    /// Queues a file on both lanes; each finds out what there is to do.
+    /// Queues a file for both stages; each finds out what there is to do.
     pub fn submit(&self, id: EntryId) {
-        self.inner().held.remove(&id);
-        for lane in [Lane::Content, Lane::Views] {
-            self.queue(lane, id);
+        self.table().held.remove(&id);
+        for stage in [Stage::Content, Stage::Views] {
+            self.queue(stage, id);
         }
     }
 
-    /// Queues a file on one lane.
-    pub fn queue(&self, lane: Lane, id: EntryId) {
-        let mut inner = self.inner();
-        let is_new = !inner.jobs.contains_key(&id);
-        let step = &mut inner.jobs.entry(id).or_default().lane(lane).step;
-        match step {
-            // A new job is in no queue yet, on neither lane: the state alone does not say.
-            Step::Queued if !is_new => {
-                if inner.queue(lane).contains(&id) {
+    /// Queues a file for one stage.
+    pub fn queue(&self, stage: Stage, id: EntryId) {
+        let mut table = self.table();
+        let is_new = !table.jobs.contains_key(&id);
+        let status = &mut table.jobs.entry(id).or_default().stage(stage).status;
+        match status {
+            // A new job has the same status, but is in no queue yet.
+            StageStatus::Queued if !is_new => {
+                if table.queue(stage).contains(&id) {
                     return;
                 }
             }
-            Step::Running | Step::RunningStale => {
-                *step = Step::RunningStale;
+            StageStatus::Running | StageStatus::RunningStale => {
+                *status = StageStatus::RunningStale;
                 return;
             }
-            Step::Queued | Step::Waiting(_) | Step::Done => *step = Step::Queued,
+            StageStatus::Queued | StageStatus::Waiting(_) | StageStatus::Done => {
+                *status = StageStatus::Queued
+            }
         }
-        inner.queue(lane).push_back(id);
-        drop(inner);
-        self.notify(lane).notify_one();
+        table.queue(stage).push_back(id);
+        drop(table);
+        self.notify(stage).notify_one();
     }
 
-    pub async fn queued(&self, lane: Lane) {
-        self.notify(lane).notified().await;
+    /// Waits until a file is queued for a stage. Cancel safe: the notification stays.
+    pub async fn queued(&self, stage: Stage) {
+        self.notify(stage).notified().await;
     }
 
-    /// The next file of a lane, one whose pause is over included.
-    pub fn take(&self, lane: Lane) -> Option<EntryId> {
-        let mut inner = self.inner();
-        inner.queue_due(lane);
+    /// Takes the next file of a stage out of its queue; files whose pause is over count as queued.
+    pub fn take(&self, stage: Stage) -> Option<EntryId> {
+        let mut table = self.table();
+        table.queue_due(stage);
         loop {
-            let id = inner.queue(lane).pop_front()?;
-            if let Some(job) = inner.jobs.get_mut(&id) {
-                let state = job.lane(lane);
-                if matches!(state.step, Step::Queued | Step::Waiting(_)) {
-                    state.step = Step::Running;
+            let id = table.queue(stage).pop_front()?;
+            if let Some(job) = table.jobs.get_mut(&id) {
+                let state = job.stage(stage);
+                if matches!(state.status, StageStatus::Queued | StageStatus::Waiting(_)) {
+                    state.status = StageStatus::Running;
                     return Some(id);
                 }
             }
         }
     }
 
-    pub fn step_done(&self, lane: Lane, id: EntryId) {
-        let mut inner = self.inner();
-        let Some(job) = inner.jobs.get_mut(&id) else {
+    /// Notes that a step succeeded; a file that was submitted meanwhile is queued again.
+    pub fn step_done(&self, stage: Stage, id: EntryId) {
+        let mut table = self.table();
+        let Some(job) = table.jobs.get_mut(&id) else {
             return;
         };
-        let state = job.lane(lane);
+        let state = job.stage(stage);
         state.error = None;
         state.failures = 0;
-        let again = state.step == Step::RunningStale;
-        state.step = if again { Step::Queued } else { Step::Done };
+        let again = state.status == StageStatus::RunningStale;
+        state.status = if again {
+            StageStatus::Queued
+        } else {
+            StageStatus::Done
+        };
         if again {
-            inner.queue(lane).push_back(id);
-            drop(inner);
-            self.notify(lane).notify_one();
+            table.queue(stage).push_back(id);
+            drop(table);
+            self.notify(stage).notify_one();
         }
     }
 
-    pub fn step_failed(&self, lane: Lane, id: EntryId, error: String) {
-        let mut inner = self.inner();
-        let Some(job) = inner.jobs.get_mut(&id) else {
+    /// Notes why a step failed; it is tried again after a pause.
+    pub fn step_failed(&self, stage: Stage, id: EntryId, error: String) {
+        let mut table = self.table();
+        let Some(job) = table.jobs.get_mut(&id) else {
             return;
         };
-        let state = job.lane(lane);
+        let state = job.stage(stage);
         state.error = Some(error);
         let pause = FIRST_PAUSE * 2u32.saturating_pow(state.failures.min(10));
         state.failures += 1;
         let due = Instant::now() + pause.min(LONGEST_PAUSE);
-        state.step = Step::Waiting(due);
-        let next = &mut inner.next_due[lane as usize];
+        state.status = StageStatus::Waiting(due);
+        let next = &mut table.next_due[stage as usize];
         *next = Some(next.map_or(due, |first| first.min(due)));
     }
 
-    /// Says why a step does not get on, while it goes on trying; `None` when it does again.
-    pub fn set_trouble(&self, lane: Lane, id: EntryId, trouble: Option<String>) {
-        if let Some(job) = self.inner().jobs.get_mut(&id) {
-            job.lane(lane).error = trouble;
+    /// Notes why a running step does not get on; `None` once it does again.
+    pub fn set_trouble(&self, stage: Stage, id: EntryId, trouble: Option<String>) {
+        if let Some(job) = self.table().jobs.get_mut(&id) {
+            job.stage(stage).error = trouble;
         }
     }
 
     /// Notes how many bytes of a file no pack takes yet.
-    pub fn set_unsent(&self, lane: Lane, id: EntryId, bytes: u64) {
-        self.inner().set_unsent(lane, id, bytes, |_| true);
+    pub fn set_unsent(&self, stage: Stage, id: EntryId, bytes: u64) {
+        self.table().set_unsent(stage, id, bytes, |_| true);
     }
 
-    /// As [`Self::set_unsent`], of a file whose turn has not come.
-    pub fn expect(&self, lane: Lane, id: EntryId, bytes: u64) {
-        let is_queued = |step| step == Step::Queued;
-        self.inner().set_unsent(lane, id, bytes, is_queued);
+    /// Notes how many bytes a file will send, unless its stage has begun.
+    pub fn expect(&self, stage: Stage, id: EntryId, bytes: u64) {
+        let is_queued = |status| status == StageStatus::Queued;
+        self.table().set_unsent(stage, id, bytes, is_queued);
     }
 
-    /// Bytes of all files that no pack takes yet.
+    /// Returns the bytes of all files that no pack takes yet.
     #[must_use]
     pub fn unsent(&self) -> u64 {
-        self.inner().unsent
+        self.table().unsent
     }
 
-    pub fn set_progress(&self, lane: Lane, id: EntryId, label: &'static str, percent: u8) {
-        if let Some(job) = self.inner().jobs.get_mut(&id) {
-            let state = job.lane(lane);
+    /// Notes the running step of a stage, and how much of it is done.
+    pub fn set_progress(&self, stage: Stage, id: EntryId, label: &'static str, percent: u8) {
+        if let Some(job) = self.table().jobs.get_mut(&id) {
+            let state = job.stage(stage);
             (state.label, state.percent) = (label, percent);
         }
     }
 
-    /// Forgets a job unless it is to run again.
+    /// Forgets a job whose stages are all done.
     pub fn finish(&self, id: EntryId) -> Finished {
-        let mut inner = self.inner();
-        match inner.jobs.get(&id) {
-            Some(job) if job.content.step != Step::Done || job.views.step != Step::Done => {
+        let mut table = self.table();
+        match table.jobs.get(&id) {
+            Some(job)
+                if job.content.status != StageStatus::Done
+                    || job.views.status != StageStatus::Done =>
+            {
                 Finished::No
             }
             _ => {
-                inner.drop_job(id);
+                table.drop_job(id);
                 Finished::Yes
             }
         }
     }
 
+    /// Forgets all jobs whose stages are done; returns how many.
     pub fn forget_finished(&self) -> u64 {
-        let mut inner = self.inner();
-        let done: Vec<EntryId> = inner
+        let mut table = self.table();
+        let done: Vec<EntryId> = table
             .jobs
             .iter()
-            .filter(|(_, job)| job.content.step == Step::Done && job.views.step == Step::Done)
+            .filter(|(_, job)| {
+                job.content.status == StageStatus::Done && job.views.status == StageStatus::Done
+            })
             .map(|(id, _)| *id)
             .collect();
-        done.iter().for_each(|id| inner.drop_job(*id));
+        done.iter().for_each(|id| table.drop_job(*id));
         done.len() as u64
     }
 
+    /// Forgets a job whatever its state.
     pub fn remove(&self, id: EntryId) {
-        let mut inner = self.inner();
-        inner.drop_job(id);
-        inner.held.remove(&id);
+        let mut table = self.table();
+        table.drop_job(id);
+        table.held.remove(&id);
     }
 
+    /// Whether the file has a job.
     pub fn contains(&self, id: EntryId) -> bool {
-        self.inner().jobs.contains_key(&id)
+        self.table().jobs.contains_key(&id)
     }
 
+    /// Returns the files that have a job.
     #[must_use]
     pub fn ids(&self) -> Vec<EntryId> {
-        self.inner().jobs.keys().copied().collect()
+        self.table().jobs.keys().copied().collect()
     }
 
-    /// Whether bytes are on their way out. A lane that only waits after failures counts: the
-    /// remote may come back.
+    /// Whether any job is left. One that waits after a failure counts: the remote may come back.
     #[must_use]
     pub fn is_sending(&self) -> bool {
-        !self.inner().jobs.is_empty()
+        !self.table().jobs.is_empty()
     }
 
+    /// Returns the progress of a file; `None` when it has no job.
     #[must_use]
     pub fn progress(&self, id: EntryId) -> Option<JobProgress> {
-        let inner = self.inner();
-        let job = inner.jobs.get(&id)?;
+        let table = self.table();
+        let job = table.jobs.get(&id)?;
         let error = job.content.error.as_ref().or(job.views.error.as_ref());
-        let active = match (job.content.step, job.views.step) {
-            (Step::Done, Step::Done) => {
+        let active = match (job.content.status, job.views.status) {
+            (StageStatus::Done, StageStatus::Done) => {
                 return Some(JobProgress {
                     step: "publish",
                     percent: 99,
                     error: error.cloned(),
                 });
             }
-            (Step::Done, _) => &job.views,
+            (StageStatus::Done, _) => &job.views,
             _ => &job.content,
         };
         Some(JobProgress {
@@ -361,6 +405,12 @@ impl Jobs {
     }
 }
 
+/// Returns how much of a step is done, in percent. The last two percent are kept for publishing.
+#[must_use]
+pub fn percent(done: u64, total: u64) -> u8 {
+    u8::try_from((done * 98).checked_div(total).unwrap_or(98)).unwrap_or(98)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,20 +419,20 @@ mod tests {
     fn a_file_that_changes_while_it_is_sent_is_sent_again() {
         let (jobs, id) = (Jobs::default(), EntryId::random());
         jobs.submit(id);
-        assert_eq!(jobs.take(Lane::Content), Some(id));
+        assert_eq!(jobs.take(Stage::Content), Some(id));
         jobs.submit(id);
-        assert_eq!(jobs.take(Lane::Content), None, "not twice at once");
-        jobs.step_done(Lane::Content, id);
-        assert_eq!(jobs.take(Lane::Content), Some(id));
-        jobs.step_done(Lane::Content, id);
-        assert_eq!(jobs.take(Lane::Content), None);
+        assert_eq!(jobs.take(Stage::Content), None, "not twice at once");
+        jobs.step_done(Stage::Content, id);
+        assert_eq!(jobs.take(Stage::Content), Some(id));
+        jobs.step_done(Stage::Content, id);
+        assert_eq!(jobs.take(Stage::Content), None);
         assert_eq!(
             jobs.finish(id),
             Finished::No,
             "the views are still to be made"
         );
-        assert_eq!(jobs.take(Lane::Views), Some(id));
-        jobs.step_done(Lane::Views, id);
+        assert_eq!(jobs.take(Stage::Views), Some(id));
+        jobs.step_done(Stage::Views, id);
         assert_eq!(jobs.finish(id), Finished::Yes);
         assert!(!jobs.contains(id));
     }
@@ -392,12 +442,12 @@ mod tests {
         let (jobs, id) = (Jobs::default(), EntryId::random());
         jobs.submit(id);
         for _ in 0..50 {
-            assert_eq!(jobs.take(Lane::Content), Some(id));
-            jobs.step_failed(Lane::Content, id, "no rights".to_owned());
-            assert_eq!(jobs.take(Lane::Content), None, "not before its pause");
-            // What the other side does is no reason to forget it.
-            if jobs.take(Lane::Views) == Some(id) {
-                jobs.step_done(Lane::Views, id);
+            assert_eq!(jobs.take(Stage::Content), Some(id));
+            jobs.step_failed(Stage::Content, id, "no rights".to_owned());
+            assert_eq!(jobs.take(Stage::Content), None, "not before its pause");
+            // Success of the other stage does not clear the error.
+            if jobs.take(Stage::Views) == Some(id) {
+                jobs.step_done(Stage::Views, id);
             }
             let shown = jobs.progress(id).and_then(|job| job.error);
             assert_eq!(shown.as_deref(), Some("no rights"));
@@ -410,15 +460,15 @@ mod tests {
         let (jobs, a, b) = (Jobs::default(), EntryId::random(), EntryId::random());
         for id in [a, b] {
             jobs.submit(id);
-            jobs.set_unsent(Lane::Content, id, 100);
+            jobs.set_unsent(Stage::Content, id, 100);
         }
-        jobs.set_unsent(Lane::Views, a, 5);
+        jobs.set_unsent(Stage::Views, a, 5);
         assert_eq!(jobs.unsent(), 205);
-        jobs.set_unsent(Lane::Content, a, 40);
+        jobs.set_unsent(Stage::Content, a, 40);
         assert_eq!(jobs.unsent(), 145);
         jobs.remove(a);
         assert_eq!(jobs.unsent(), 100);
-        jobs.set_unsent(Lane::Content, a, 7);
+        jobs.set_unsent(Stage::Content, a, 7);
         assert_eq!(jobs.unsent(), 100, "of no job");
     }
 
@@ -427,8 +477,8 @@ mod tests {
         let (jobs, id) = (Jobs::default(), EntryId::random());
         jobs.submit(id);
         jobs.submit(id);
-        assert_eq!(jobs.take(Lane::Views), Some(id));
-        jobs.step_done(Lane::Views, id);
-        assert_eq!(jobs.take(Lane::Views), None);
+        assert_eq!(jobs.take(Stage::Views), Some(id));
+        jobs.step_done(Stage::Views, id);
+        assert_eq!(jobs.take(Stage::Views), None);
     }
 }

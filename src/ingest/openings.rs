@@ -1,4 +1,4 @@
-//! What of the blobs that are on their way is to be pinned: the ranges that whoever opens a film reads.
+//! Ranges to pin of the blobs that are being sent: those that anybody who opens a film reads first.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,26 @@ use crate::remote::PackInput;
 use crate::spool::SpoolFile;
 use crate::sync::MutexExt as _;
 
-/// By spool file; one entry a blob that is being sent.
+/// Part of a blob that is pinned in the block cache while it is sent.
+#[derive(Debug, Clone, Copy)]
+pub enum OpeningOf<'a> {
+    /// Ranges of the film that a player reads before it plays.
+    Film,
+    /// Ranges of the derived blob of these views that a player reads before it plays.
+    Derived(&'a Views),
+    /// All of it: texts, which a player reads at its start.
+    Whole,
+    /// Nothing.
+    Nothing,
+}
+
+/// Ranges to pin, by spool file; one entry for each blob that is being sent.
 #[derive(Debug, Default)]
 pub struct Openings(Mutex<HashMap<PathBuf, Vec<ByteRange>>>);
 
-/// Holds until the blob is sent.
+/// Ranges to pin of one blob; they are forgotten when this is dropped.
 #[derive(Debug)]
-pub struct Opening {
+pub struct HeldOpening {
     openings: Arc<Openings>,
     path: PathBuf,
 }
@@ -28,8 +41,28 @@ impl Openings {
         self.0.acquire()
     }
 
-    /// Looks into a film. One that cannot be read is opened in vain later too.
-    pub async fn of_film(self: &Arc<Self>, path: &Path) -> Opening {
+    /// Finds out what is to be pinned of a blob, and holds it until the result is dropped.
+    pub async fn hold(
+        self: &Arc<Self>,
+        opening: OpeningOf<'_>,
+        file: &Arc<SpoolFile>,
+    ) -> Option<HeldOpening> {
+        let ranges = match opening {
+            OpeningOf::Nothing => return None,
+            OpeningOf::Film => return Some(self.of_film(&file.path).await),
+            OpeningOf::Whole => vec![ByteRange::new(0, u64::MAX)],
+            OpeningOf::Derived(views) => {
+                let (views, derived) = (views.clone(), Arc::clone(file));
+                let looking = tokio::task::spawn_blocking(move || of_derived(&views, &derived));
+                // Without them a player only waits a little.
+                looking.await.unwrap_or_default()
+            }
+        };
+        Some(self.of_ranges(&file.path, ranges))
+    }
+
+    /// Looks into a film. Nothing is pinned of a film that cannot be read.
+    async fn of_film(self: &Arc<Self>, path: &Path) -> HeldOpening {
         let film = path.to_path_buf();
         let looking = tokio::task::spawn_blocking(move || {
             let file = std::fs::File::open(film)?;
@@ -47,15 +80,15 @@ impl Openings {
         self.of_ranges(path, ranges)
     }
 
-    pub fn of_ranges(self: &Arc<Self>, path: &Path, ranges: Vec<ByteRange>) -> Opening {
+    fn of_ranges(self: &Arc<Self>, path: &Path, ranges: Vec<ByteRange>) -> HeldOpening {
         self.lock().insert(path.to_path_buf(), ranges);
-        Opening {
+        HeldOpening {
             openings: Arc::clone(self),
             path: path.to_path_buf(),
         }
     }
 
-    /// The ranges of a pack that are to be pinned.
+    /// Returns the ranges of a pack that are to be pinned.
     pub fn in_pack(&self, inputs: &[PackInput]) -> Vec<ByteRange> {
         let openings = self.lock();
         let mut found = Vec::new();
@@ -74,15 +107,15 @@ impl Openings {
     }
 }
 
-impl Drop for Opening {
+impl Drop for HeldOpening {
     fn drop(&mut self) {
         self.openings.lock().remove(&self.path);
     }
 }
 
-/// What a player needs of the derived blob before it plays: the map, the subtitles, and the first
-/// segment of each sound track. Blocking.
-pub fn of_derived(views: &Views, derived: &SpoolFile) -> Vec<ByteRange> {
+/// Returns the ranges of a derived blob that a player reads before it plays: the map, the subtitles,
+/// and the first segment of each sound track. Blocking.
+fn of_derived(views: &Views, derived: &SpoolFile) -> Vec<ByteRange> {
     let texts = views.subtitles.iter().flat_map(|subtitle| {
         let whole = subtitle.texts.iter().map(|(_, range)| *range);
         whole.chain(subtitle.segments.iter().copied())
@@ -94,7 +127,8 @@ pub fn of_derived(views: &Views, derived: &SpoolFile) -> Vec<ByteRange> {
         .collect()
 }
 
-/// Where the samples of a track's first segment lie in the derived blob: none of most videos'.
+/// Returns the ranges of the derived blob that hold samples of a track's first segment. Most videos'
+/// samples lie in the film itself.
 fn first_segment(views: &Views, track: usize, derived: &SpoolFile) -> Vec<ByteRange> {
     let pieces = || {
         let (frame, _) = views.tracks.get(track)?.frames.first()?;

@@ -1,34 +1,60 @@
-//! Packs on their way to the remote: how many at a time, how large, and sealed beside each other.
+//! Packs on their way to the remote: how many at a time, how large, and sealed side by side.
 
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::content::SendError;
 use super::openings::Openings;
 use crate::cache::BlockCache;
 use crate::failpoint;
-use crate::model::{BLOCK_BYTES, ByteRange, PackRef};
+use crate::model::{BLOCK_BYTES, ByteRange, FsError, PackRef};
 use crate::remote::{self, PackInput, Remote, RemoteError, SealedPack, WriteHints};
 
-/// Packs that are sealed at a time: one reader of the spool's disk and one that digests keep ahead
-/// of any remote, and leave the other cores to those who play.
+/// Packs that are sealed at a time: one that reads the spool's disk and one that digests keep ahead
+/// of any remote, and leave the other cores to players.
 const SEALING: usize = 2;
-/// Slices of one pack: its table stays far below a block, also for an overlay that was written in
-/// tiny pieces.
+/// Most slices of one pack: its table stays far below a block, even for an overlay that was written
+/// in tiny pieces.
 pub const MAX_SLICES: usize = 4096;
 
-/// Gets to hear why a pack does not get on; it is still being tried.
+/// Called with the reason when a pack does not get on; it is still being tried.
 pub type Tell<'a> = &'a (dyn Fn(&RemoteError) + Sync);
 
-/// A place among the packs that are sent side by side.
+/// Pack that the remote has acknowledged.
+#[derive(Debug)]
+pub struct SentPack {
+    pub pack: PackRef,
+    /// Where each input begins in the pack's data.
+    pub offsets: Vec<u64>,
+}
+
+/// Reason why a pack could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The spool's disk failed, or the spool file went.
+    #[error("the spool: {0}")]
+    Spool(#[from] std::io::Error),
+    /// The remote refused the pack.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+}
+
+/// Turns the error of a pack into that of the files in it.
+pub fn remote_error(error: SendError) -> FsError {
+    match error {
+        SendError::Spool(error) => error.into(),
+        SendError::Remote(error) => error.into(),
+    }
+}
+
+/// Place among the packs that are sent side by side.
 #[derive(Debug)]
 #[must_use]
-pub struct Slot<'a> {
+pub struct PackSlot<'a> {
     _permit: Option<SemaphorePermit<'a>>,
 }
 
-/// The one way of packs to the remote, shared by all files.
+/// Sender of packs, shared by all files.
 #[derive(Debug)]
 pub struct Outgoing {
     remote: Arc<dyn Remote>,
@@ -36,11 +62,12 @@ pub struct Outgoing {
     slots: Semaphore,
     sealing: Semaphore,
     cache: Arc<BlockCache>,
-    /// What is pinned of the packs that go out.
+    /// Ranges to pin of the packs that go out.
     pub openings: Arc<Openings>,
 }
 
 impl Outgoing {
+    /// Builds a sender to `remote`, as wide as it likes.
     #[must_use]
     pub fn new(remote: Arc<dyn Remote>, cache: Arc<BlockCache>) -> Self {
         let write_hints = remote.write_hints();
@@ -54,26 +81,27 @@ impl Outgoing {
         }
     }
 
+    /// Returns how the remote likes to be written to.
     #[must_use]
     pub const fn write_hints(&self) -> &WriteHints {
         &self.write_hints
     }
 
-    /// Packs that the remote takes side by side.
+    /// Returns how many packs the remote takes side by side.
     #[must_use]
     pub fn side_by_side(&self) -> usize {
         self.write_hints.parallel_packs.max(1)
     }
 
-    /// Files to work on side by side: enough that each slot has one though every file is one pack,
-    /// and others are looked up and sealed meanwhile.
+    /// Returns how many files to work on side by side: enough for each slot though every file is one
+    /// pack, and for those that are looked up and sealed meanwhile.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.side_by_side() + SEALING
     }
 
-    /// How large a pack is while `waiting` bytes wait: what waits, spread over all that is sent
-    /// side by side, but at least `smallest`, and at most what the remote likes.
+    /// Returns the size of a pack while `waiting` bytes wait: these, spread over all packs that are
+    /// sent side by side, but at least `smallest`, and at most the size that the remote likes.
     #[must_use]
     pub fn pack_bytes(&self, waiting: u64, smallest: u64) -> u64 {
         let smallest = smallest.max(1);
@@ -81,8 +109,8 @@ impl Outgoing {
         spread.clamp(smallest, smallest.max(self.write_hints.largest_pack))
     }
 
-    /// How many bytes each pack of a file of `total` bytes takes: equal parts of about `size`, so
-    /// that the last one is not a small one, nor one too many that all others wait for.
+    /// Returns how many bytes each pack of a file of `total` bytes takes: equal parts of about `size`,
+    /// so that the last pack is neither small nor one too many, which all others wait for.
     #[must_use]
     pub fn share(&self, total: u64, size: u64) -> u64 {
         let size = size.max(1);
@@ -95,7 +123,7 @@ impl Outgoing {
         } else {
             total.div_ceil(count)
         };
-        // Blocks of the pack are then blocks of the file, and a read touches one of them.
+        // Blocks of the pack are then blocks of the file, and a read touches a single one.
         let aligned = even.next_multiple_of(BLOCK_BYTES);
         let fits = aligned <= self.largest(size);
         if fits { aligned } else { even }.max(1)
@@ -106,23 +134,23 @@ impl Outgoing {
     }
 
     /// Waits for a place among the packs that are sent side by side.
-    pub async fn slot(&self) -> Slot<'_> {
-        // Acquiring fails only where the semaphore is closed, which nobody does.
-        Slot {
+    pub async fn slot(&self) -> PackSlot<'_> {
+        // Acquiring fails only when the semaphore is closed, which never happens.
+        PackSlot {
             _permit: self.slots.acquire().await.ok(),
         }
     }
 
-    /// Seals and stores one pack; where its slices lie in it.
+    /// Seals one pack, stores it, and returns it with the places of its inputs.
     ///
     /// # Errors
-    /// What the spool's disk says, and what trying again does not help against.
+    /// `Spool` when the disk fails; `Remote` for an error that another try does not mend.
     pub async fn send(
         &self,
         inputs: Vec<PackInput>,
-        _slot: &Slot<'_>,
+        _slot: &PackSlot<'_>,
         tell: Tell<'_>,
-    ) -> Result<(PackRef, Vec<u64>), SendError> {
+    ) -> Result<SentPack, SendError> {
         let opening = self.openings.in_pack(&inputs);
         let sealed = {
             let _permit = self.sealing.acquire().await;
@@ -137,10 +165,10 @@ impl Outgoing {
         if !opening.is_empty() && self.cache.pins(&pack) {
             self.pin(pack.clone(), sealed, opening).await;
         }
-        Ok((pack, offsets))
+        Ok(SentPack { pack, offsets })
     }
 
-    /// While the spool still has the bytes.
+    /// Pins blocks of a pack in the cache while the spool still has their bytes.
     async fn pin(&self, pack: PackRef, sealed: SealedPack, opening: Vec<ByteRange>) {
         let cache = Arc::clone(&self.cache);
         let pinning =
@@ -151,7 +179,7 @@ impl Outgoing {
     }
 }
 
-/// Groups of ranges of at most `pack_bytes` each, in order.
+/// Splits ranges into groups of at most `pack_bytes` each, in order.
 #[must_use]
 pub fn split(ranges: &[ByteRange], pack_bytes: u64) -> Vec<Vec<ByteRange>> {
     let pack_bytes = pack_bytes.max(1);
@@ -177,7 +205,7 @@ pub fn split(ranges: &[ByteRange], pack_bytes: u64) -> Vec<Vec<ByteRange>> {
     groups
 }
 
-/// Bytes of some ranges.
+/// Returns the sum of the lengths of some ranges, in bytes.
 #[must_use]
 pub fn total(ranges: &[ByteRange]) -> u64 {
     ranges.iter().map(|range| range.len).sum()
@@ -210,7 +238,7 @@ mod tests {
         Outgoing::new(remote, Arc::new(cache))
     }
 
-    /// How many packs a lone file becomes, and how large the largest is.
+    /// Returns how many packs a lone file becomes, and the size of the largest.
     fn packs(outgoing: &Outgoing, bytes: u64) -> (usize, u64) {
         let full = outgoing.pack_bytes(bytes, SMALLEST);
         let whole = [ByteRange::new(0, bytes)];
@@ -241,7 +269,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever waits: no byte is left out, no pack is too large, and none is small for nothing.
+        /// No byte is left out, no pack is too large, and none is small without need.
         #[test]
         fn packs_are_even_and_within_their_bounds(
             lens in proptest::collection::vec(1u64..3_000 * MIB, 1..6),

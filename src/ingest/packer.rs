@@ -1,5 +1,5 @@
-//! Small blobs share packs: a channel takes about 20 messages a minute, and ten thousand posters
-//! must not take ten thousand of them.
+//! Packs that small blobs share: a channel takes about 20 messages a minute, and ten thousand posters
+//! must not take ten thousand messages.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,60 +9,61 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::content::{SendError, remote_error};
-use super::jobs::{Jobs, Lane};
-use super::outgoing::{MAX_SLICES, Outgoing};
-use crate::model::{EntryId, ErrorKind, FsError, FsResult, PackRef};
+use super::jobs::{FileStage, Jobs};
+use super::outgoing::{MAX_SLICES, Outgoing, PackSlot, SendError, remote_error};
+use crate::model::{ErrorKind, FsError, FsResult, PackRef};
 use crate::remote::{Cipher, PackInput, SealedPack};
 
-/// Blobs below this share packs; from here on a message of its own is cheap enough, unless so much
-/// waits that packs grow.
+/// Blobs below this size share packs. A larger one has a pack of its own, unless so much waits that
+/// packs grow.
 pub const SHARED_BELOW_BYTES: u64 = 4 << 20;
-/// Blobs that wait for their packs: four packs of as many slices as one can have. Each waits with
-/// a task of a few KiB, and with its file in the spool.
+/// Most blobs that wait for their packs: four packs of as many slices as one can have. Each takes a
+/// task of a few KiB, and its file in the spool.
 const MAX_WAITING: usize = 4 * MAX_SLICES;
 
-/// Packs of small blobs that do not wait for more, within one linger: a film's poster, its map and
-/// one to spare.
+/// Packs within one linger that do not wait for more blobs: a film's poster, its map and one to
+/// spare.
 const QUICK_PACKS: usize = 3;
-/// Enough to gather what one `cp -r` makes at a time.
+/// Linger of those packs: enough to gather the files that one `cp -r` makes at a time.
 const QUICK_LINGER: Duration = Duration::from_millis(300);
 
-/// Where a small blob's bytes went, slice by slice.
+/// Pack and offset of each input of a small blob.
 pub type Placed = Vec<(u64, PackRef)>;
 
-struct Item {
-    lane: Lane,
-    id: EntryId,
+/// Small blob that waits for a pack.
+struct PackRequest {
+    of: FileStage,
     inputs: Vec<PackInput>,
     reply: oneshot::Sender<FsResult<Placed>>,
 }
 
-impl Item {
+impl PackRequest {
     fn bytes(&self) -> u64 {
         self.inputs.iter().map(|input| input.len).sum()
     }
 }
 
+/// Packer of small blobs. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Packer {
-    items: mpsc::UnboundedSender<Item>,
+    requests: mpsc::UnboundedSender<PackRequest>,
     room: Arc<Semaphore>,
-    shared: Arc<Shared>,
+    collector: Arc<PackCollector>,
 }
 
+/// Task side of the packer: gathers requests into packs and sends these.
 #[derive(Debug)]
-struct Shared {
+struct PackCollector {
     outgoing: Arc<Outgoing>,
     jobs: Arc<Jobs>,
-    /// Bytes of a pack that is full while little waits.
+    /// Size of a full pack in bytes while few bytes wait.
     pack_bytes: AtomicU64,
-    /// Set when nothing shall be waited for any more.
+    /// Set when packs shall not wait for more blobs any more.
     hurry: AtomicBool,
     hurried: Notify,
 }
 
-/// A place among the blobs that wait.
+/// Place among the blobs that wait.
 #[derive(Debug)]
 pub struct Ticket<'a> {
     packer: &'a Packer,
@@ -70,35 +71,37 @@ pub struct Ticket<'a> {
 }
 
 impl Packer {
+    /// Starts the packer; needs a tokio runtime.
     #[must_use]
     pub fn start(outgoing: Arc<Outgoing>, jobs: Arc<Jobs>, pack_bytes: u64) -> Self {
-        let (items, receiver) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
+        let (requests, receiver) = mpsc::unbounded_channel();
+        let collector = Arc::new(PackCollector {
             outgoing,
             jobs,
             pack_bytes: pack_bytes.into(),
             hurry: AtomicBool::new(false),
             hurried: Notify::new(),
         });
-        tokio::spawn(collect(Arc::clone(&shared), receiver));
+        tokio::spawn(collect(Arc::clone(&collector), receiver));
         Self {
-            items,
+            requests,
             room: Arc::new(Semaphore::new(MAX_WAITING)),
-            shared,
+            collector,
         }
     }
 
+    /// Changes the size of a full pack.
     pub fn set_pack_bytes(&self, bytes: u64) {
-        self.shared.pack_bytes.store(bytes, Ordering::Relaxed);
+        self.collector.pack_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Sends what is gathered now, and from here on without waiting for more.
+    /// Sends the gathered blobs now, and from here on each pack without waiting for more.
     pub fn hurry(&self) {
-        self.shared.hurry.store(true, Ordering::Relaxed);
-        self.shared.hurried.notify_one();
+        self.collector.hurry.store(true, Ordering::Relaxed);
+        self.collector.hurried.notify_one();
     }
 
-    /// Waits until there is room for one more.
+    /// Waits until there is room for one more blob.
     pub async fn enter(&self) -> Ticket<'_> {
         Ticket {
             packer: self,
@@ -111,30 +114,25 @@ impl Ticket<'_> {
     /// Waits until a pack with these bytes of a file is acknowledged.
     ///
     /// # Errors
-    /// What the remote or the local disk says.
-    pub async fn add(self, lane: Lane, id: EntryId, inputs: Vec<PackInput>) -> FsResult<Placed> {
+    /// The error of the remote or of the local disk.
+    pub async fn add(self, of: FileStage, inputs: Vec<PackInput>) -> FsResult<Placed> {
         let (reply, answer) = oneshot::channel();
         let stopped = || FsError::new(ErrorKind::Io, "ingest is stopping");
-        let item = Item {
-            lane,
-            id,
-            inputs,
-            reply,
-        };
-        self.packer.items.send(item).map_err(|_| stopped())?;
+        let request = PackRequest { of, inputs, reply };
+        self.packer.requests.send(request).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 }
 
-/// Lets single small blobs go at once: only where many come does a pack wait for more.
+/// Rule when a pack is closed: a few small blobs go at once, and only many wait for each other.
 #[derive(Debug, Default)]
 struct Haste {
-    /// When the packs that did not wait were begun, at most [`QUICK_PACKS`].
+    /// When the packs that did not wait were begun; at most [`QUICK_PACKS`].
     quick: VecDeque<Instant>,
 }
 
 impl Haste {
-    /// When a pack that is begun at `now` is to be closed.
+    /// Returns when a pack that is begun at `now` is to be closed.
     fn closes(&mut self, now: Instant, linger: Duration) -> Instant {
         while self
             .quick
@@ -151,116 +149,126 @@ impl Haste {
     }
 }
 
-async fn collect(shared: Arc<Shared>, mut receiver: mpsc::UnboundedReceiver<Item>) {
+async fn collect(
+    collector: Arc<PackCollector>,
+    mut receiver: mpsc::UnboundedReceiver<PackRequest>,
+) {
     let mut haste = Haste::default();
     while let Some(first) = receiver.recv().await {
-        let closes = haste.closes(Instant::now(), shared.outgoing.write_hints().linger);
+        let closes = haste.closes(Instant::now(), collector.outgoing.write_hints().linger);
         let mut bytes = first.bytes();
         let mut slices = first.inputs.len();
-        let mut items = vec![first];
-        while bytes < shared.full() && slices < MAX_SLICES {
-            let next = if shared.hurry.load(Ordering::Relaxed) {
+        let mut requests = vec![first];
+        while bytes < collector.full() && slices < MAX_SLICES {
+            let next = if collector.hurry.load(Ordering::Relaxed) {
                 receiver.try_recv().ok()
             } else {
                 // Cancel safe: `recv` loses nothing when another branch is taken.
                 tokio::select! {
                     next = receiver.recv() => next,
                     () = tokio::time::sleep_until(closes) => None,
-                    () = shared.hurried.notified() => continue,
+                    () = collector.hurried.notified() => continue,
                 }
             };
             let Some(next) = next else { break };
             bytes += next.bytes();
             slices += next.inputs.len();
-            items.push(next);
+            requests.push(next);
         }
-        for item in &items {
-            shared.jobs.set_unsent(item.lane, item.id, 0);
+        for request in &requests {
+            collector
+                .jobs
+                .set_unsent(request.of.stage, request.of.id, 0);
         }
-        // Sent beside the collecting of the next one; the blobs that may wait bound how many.
-        tokio::spawn(Arc::clone(&shared).send_shared(items));
+        // The next pack is collected meanwhile; the limit of waiting blobs bounds how many there are.
+        tokio::spawn(Arc::clone(&collector).send_pack(requests));
     }
 }
 
-impl Shared {
-    /// Bytes of a full pack as things are.
+impl PackCollector {
+    /// Returns the size of a full pack at the moment, in bytes.
     fn full(&self) -> u64 {
         let smallest = self.pack_bytes.load(Ordering::Relaxed);
         self.outgoing.pack_bytes(self.jobs.unsent(), smallest)
     }
 
-    async fn send_shared(self: Arc<Self>, items: Vec<Item>) {
+    /// Sends one pack and answers the requests in it.
+    async fn send_pack(self: Arc<Self>, requests: Vec<PackRequest>) {
         let slot = self.outgoing.slot().await;
-        // Whoever was removed meanwhile needs no place.
-        let mut items: Vec<Item> = items
+        // Files that were removed meanwhile need no place.
+        let mut requests: Vec<PackRequest> = requests
             .into_iter()
-            .filter(|item| self.jobs.contains(item.id))
+            .filter(|request| self.jobs.contains(request.of.id))
             .collect();
         loop {
-            let error = match self.send(&items, &slot).await {
-                Ok(placed) => return answer(items, placed),
+            let error = match self.send(&requests, &slot).await {
+                Ok(placed) => return answer(requests, placed),
                 Err(error) => error,
             };
-            // A spool file that cannot be read, of a file that was removed meanwhile for one, must
-            // not hold the others up, whether sealing or sending found it. Each round leaves out
-            // at least one.
-            let (good, bad) = readable(items).await;
+            // A spool file that cannot be read, for example because its file was removed meanwhile,
+            // must not hold the others up. Each round leaves out at least one.
+            let (good, bad) = readable(requests).await;
             if bad.is_empty() {
                 return fail(good, error);
             }
             fail(bad, error);
-            items = good;
+            requests = good;
         }
     }
 
     async fn send(
         &self,
-        items: &[Item],
-        slot: &super::outgoing::Slot<'_>,
+        requests: &[PackRequest],
+        slot: &PackSlot<'_>,
     ) -> Result<Vec<(u64, PackRef)>, SendError> {
-        let inputs: Vec<PackInput> = items.iter().flat_map(|item| item.inputs.clone()).collect();
+        let inputs: Vec<PackInput> = requests
+            .iter()
+            .flat_map(|request| request.inputs.clone())
+            .collect();
         if inputs.is_empty() {
             return Ok(Vec::new());
         }
-        let jobs: Vec<_> = items.iter().map(|item| (item.lane, item.id)).collect();
+        let jobs: Vec<FileStage> = requests.iter().map(|request| request.of).collect();
         let tell = |error: &crate::remote::RemoteError| {
-            for (lane, id) in &jobs {
-                self.jobs.set_trouble(*lane, *id, Some(error.to_string()));
+            for of in &jobs {
+                self.jobs
+                    .set_trouble(of.stage, of.id, Some(error.to_string()));
             }
         };
-        let (pack, offsets) = self.outgoing.send(inputs, slot, &tell).await?;
-        Ok(offsets
+        let sent = self.outgoing.send(inputs, slot, &tell).await?;
+        Ok(sent
+            .offsets
             .into_iter()
-            .map(|offset| (offset, pack.clone()))
+            .map(|offset| (offset, sent.pack.clone()))
             .collect())
     }
 }
 
-/// Gives each its part of what was placed for all of them.
-fn answer(items: Vec<Item>, placed: Vec<(u64, PackRef)>) {
+/// Answers each request with its part of the places.
+fn answer(requests: Vec<PackRequest>, placed: Vec<(u64, PackRef)>) {
     let mut placed = placed.into_iter();
-    for item in items {
-        let part = placed.by_ref().take(item.inputs.len()).collect();
-        // Whoever asked may have gone: then the pack holds a slice that nobody names.
-        let _ = item.reply.send(Ok(part));
+    for request in requests {
+        let part = placed.by_ref().take(request.inputs.len()).collect();
+        // The step that asked may have gone: then the pack holds a slice that nothing names.
+        let _ = request.reply.send(Ok(part));
     }
 }
 
-fn fail(items: Vec<Item>, error: SendError) {
+fn fail(requests: Vec<PackRequest>, error: SendError) {
     let error = remote_error(error);
-    for item in items {
-        let _ = item.reply.send(Err(error.clone()));
+    for request in requests {
+        let _ = request.reply.send(Err(error.clone()));
     }
 }
 
-/// Those whose bytes can be read, and the others.
-async fn readable(items: Vec<Item>) -> (Vec<Item>, Vec<Item>) {
+/// Sorts requests into those whose bytes can be read, and the others.
+async fn readable(requests: Vec<PackRequest>) -> (Vec<PackRequest>, Vec<PackRequest>) {
     let sorting = tokio::task::spawn_blocking(move || {
-        items
+        requests
             .into_iter()
-            .partition(|item| SealedPack::seal(item.inputs.clone(), &Cipher::Plain).is_ok())
+            .partition(|request| SealedPack::seal(request.inputs.clone(), &Cipher::Plain).is_ok())
     });
-    // It ends early only with the runtime; then nobody waits for an answer.
+    // The task ends early only with the runtime; then nobody waits for an answer.
     sorting.await.unwrap_or_default()
 }
 
@@ -268,11 +276,13 @@ async fn readable(items: Vec<Item>) -> (Vec<Item>, Vec<Item>) {
 mod tests {
     use super::*;
     use crate::cache::BlockCache;
+    use crate::ingest::jobs::Stage;
+    use crate::model::EntryId;
     use crate::remote::LocalRemote;
     use crate::remote::testing::{Fault, FaultyRemote, Operation};
 
-    /// Files are removed while the pack that they share is on its way: a film's temporary
-    /// neighbours must not make it wait for another attempt, and another.
+    /// Temporary files are removed while the pack that they share with a film is on its way: the film
+    /// must not wait for further attempts.
     #[tokio::test]
     async fn a_file_that_goes_while_its_pack_is_sent_holds_no_other_up() {
         let directory = tempfile::tempdir().unwrap();
@@ -298,7 +308,13 @@ mod tests {
                 packer
                     .enter()
                     .await
-                    .add(Lane::Content, id, vec![input])
+                    .add(
+                        FileStage {
+                            stage: Stage::Content,
+                            id,
+                        },
+                        vec![input],
+                    )
                     .await
             }));
         }

@@ -6,75 +6,72 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::Shared;
+use super::views::files::ToolFiles;
 use crate::media::subtitles::{self, Read};
 use crate::model::{
     Blob, BlobId, Entry, ErrorKind, FileContent, FsError, FsResult, SubtitleTexts, ViewsState,
 };
 
-impl Shared {
-    /// Reads the texts of a subtitle file. A file that cannot be read is stored all the same, with the
-    /// reason. Reasons are stored, so their texts are frozen.
-    ///
-    /// # Errors
-    /// When the file's bytes, or the spool, cannot be read or written.
-    pub(super) async fn read_subtitle_file(
-        &self,
-        entry: &Entry,
-        content: &FileContent,
-    ) -> FsResult<ViewsState> {
-        let refused = |reason: &str| Ok(ViewsState::Unsupported(format!("no subtitles: {reason}")));
-        if content.size == 0 {
-            return refused("the file is empty");
-        }
-        if content.size > subtitles::MAX_FILE {
-            return refused("the file is larger than subtitles ever are");
-        }
-        let source = match self.plain_file(entry, content).await {
-            Err(error) if error.kind == ErrorKind::TooLarge => return refused(&error.message),
-            source => source?,
-        };
-        let path = source.path.clone();
-        let name = entry.name.clone();
-        let reading = tokio::task::spawn_blocking(move || {
-            let bytes = std::fs::read(path)?;
-            Ok::<_, std::io::Error>(subtitles::read(&name, &bytes))
-        });
-        let read = match reading.await {
-            Ok(read) => read?,
-            // The reader panicked: a retry would panic again.
-            Err(_) => return refused("tgfs failed to read them"),
-        };
-        match read {
-            Ok(read) => self.keep_texts(entry, read).await,
-            Err(reason) => refused(&reason),
-        }
+/// Reads the texts of a subtitle file. A file that cannot be read is stored all the same, with the
+/// reason. Reasons are stored, so their texts are frozen.
+///
+/// # Errors
+/// When the file's bytes, or the spool, cannot be read or written.
+pub async fn read_subtitle_file(
+    files: &ToolFiles,
+    entry: &Entry,
+    content: &FileContent,
+) -> FsResult<ViewsState> {
+    let refused = |reason: &str| Ok(ViewsState::Unsupported(format!("no subtitles: {reason}")));
+    if content.size == 0 {
+        return refused("the file is empty");
     }
+    if content.size > subtitles::MAX_FILE {
+        return refused("the file is larger than subtitles ever are");
+    }
+    let source = match files.input(entry, content).await {
+        Err(error) if error.kind == ErrorKind::TooLarge => return refused(&error.message),
+        source => source?,
+    };
+    let path = source.path.clone();
+    let name = entry.name.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let bytes = std::fs::read(path)?;
+        Ok::<_, std::io::Error>(subtitles::read(&name, &bytes))
+    });
+    let read = match reading.await {
+        Ok(read) => read?,
+        // The reader panicked: a retry would panic again.
+        Err(_) => return refused("tgfs failed to read them"),
+    };
+    match read {
+        Ok(read) => keep_texts(files, entry, read).await,
+        Err(reason) => refused(&reason),
+    }
+}
 
-    async fn keep_texts(&self, entry: &Entry, read: Read) -> FsResult<ViewsState> {
-        let id = BlobId::random();
-        // Only one job works on an entry, so a file of this name is left from a crash.
-        let path = self.spool.directory().join(format!("{}.derived", entry.id));
-        let state = ViewsState::Subtitles(Box::new(SubtitleTexts {
-            derived: Blob {
-                id,
-                len: read.bytes.len() as u64,
-                digest: None,
-                slices: Vec::new(),
-            },
-            texts: read.texts,
-            encoding: read.encoding.to_owned(),
-            cues: read.cues,
-            note: read.note,
-        }));
-        let made = path.clone();
-        let writing = tokio::task::spawn_blocking(move || write(&made, &read.bytes));
-        match writing.await {
-            Ok(written) => written?,
-            Err(error) => return Err(FsError::new(ErrorKind::Io, error.to_string())),
-        }
-        self.take_derived(entry, &path, state)
+async fn keep_texts(files: &ToolFiles, entry: &Entry, read: Read) -> FsResult<ViewsState> {
+    let id = BlobId::random();
+    let path = files.derived_path(entry);
+    let state = ViewsState::Subtitles(Box::new(SubtitleTexts {
+        derived: Blob {
+            id,
+            len: read.bytes.len() as u64,
+            digest: None,
+            slices: Vec::new(),
+        },
+        texts: read.texts,
+        encoding: read.encoding.to_owned(),
+        cues: read.cues,
+        note: read.note,
+    }));
+    let made = path.clone();
+    let writing = tokio::task::spawn_blocking(move || write(&made, &read.bytes));
+    match writing.await {
+        Ok(written) => written?,
+        Err(error) => return Err(FsError::new(ErrorKind::Io, error.to_string())),
     }
+    files.take_derived(entry, &path, state)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -14,7 +14,8 @@ use std::time::Duration;
 use super::asking::{Asking, Patience};
 use super::fill::{AttachError, AttachReport, bring_in_step};
 use crate::index::{Index, IndexError};
-use crate::ingest::publisher::{PublishError, decode_all, encode_snapshot};
+use crate::ingest::publish::PublishError;
+use crate::ingest::publish::log_objects::{decode_all, encode_snapshot};
 use crate::ingest::slices_digest;
 use crate::model::{
     Blob, BlockIndex, EntryId, EntryKind, ErrorKind, FsError, LibraryClaim, PackId, PackRef,

@@ -15,7 +15,7 @@ use super::fill::{AttachError, AttachReport, Patience, attach};
 use super::recover::{RecoverError, RecoverReport, Recovery};
 use super::verify::verify;
 use crate::index::{Index, OpenReport, OpenState, Owner};
-use crate::ingest::publisher::Publisher;
+use crate::ingest::publish::publisher::Publisher;
 use crate::model::*;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
 use crate::remote::{

@@ -2,7 +2,7 @@
 
 use super::Inner;
 use crate::ingest::policy::{NamePolicy, name_policy};
-use crate::ingest::{JobProgress, Wish};
+use crate::ingest::{JobProgress, RemakeReason};
 use crate::media::hls::views::THUMBNAILS;
 use crate::model::{
     Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsError, FsResult,
@@ -42,7 +42,7 @@ impl Inner {
     /// Whoever asked for new views waits for them; for a rendition nobody does.
     fn is_remade_on_request(&self, id: EntryId) -> bool {
         let remaking = self.ingest.remaking(id);
-        remaking.is_some_and(|(wish, _)| wish == Wish::Asked)
+        remaking.is_some_and(|(reason, _)| reason == RemakeReason::Asked)
     }
 
     pub(super) fn describe(&self, entry: &Entry, path: &TreePath) -> FsResult<FileInfo> {

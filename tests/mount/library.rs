@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tgfs::cache::{BlockCache, DiskLimits, DiskStore, Eviction, Tiers};
 use tgfs::index::{Index, IndexError, OpenReport, Owner};
-use tgfs::ingest::publisher::Publisher;
+use tgfs::ingest::publish::publisher::Publisher;
 use tgfs::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use tgfs::media::build::cuts::CutPolicy;
 use tgfs::media::tool::Ffmpeg;

@@ -1,4 +1,5 @@
-//! One sender a blob: files that share spooled bytes must not send them twice.
+//! Locks that let one step at a time send a blob: files that share spooled bytes must not send them
+//! twice.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -8,32 +9,32 @@ use tokio::sync::OwnedMutexGuard;
 use crate::model::BlobId;
 use crate::sync::MutexExt as _;
 
-/// Blobs that are being sent; one entry a step that runs or waits.
+/// Locks of the blobs that are being sent; one entry for each blob that a step sends or waits for.
 #[derive(Debug, Default)]
-pub struct Sending {
+pub struct BlobLocks {
     blobs: Mutex<HashMap<BlobId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// Held while a blob is sent.
+/// Lock of one blob, released when this is dropped.
 #[derive(Debug)]
-pub struct Turn<'a> {
-    sending: &'a Sending,
+pub struct BlobLock<'a> {
+    locks: &'a BlobLocks,
     blob: BlobId,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
-impl Sending {
+impl BlobLocks {
     /// Waits until nobody else sends the blob.
-    pub async fn turn(&self, blob: BlobId) -> Turn<'_> {
+    pub async fn lock(&self, blob: BlobId) -> BlobLock<'_> {
         let lock = Arc::clone(self.blobs().entry(blob).or_default());
-        // Made first: a step that is dropped while it waits cleans up as well.
-        let mut turn = Turn {
-            sending: self,
+        // Made first, so that a step that is dropped while it waits cleans up as well.
+        let mut held = BlobLock {
+            locks: self,
             blob,
             guard: None,
         };
-        turn.guard = Some(lock.lock_owned().await);
-        turn
+        held.guard = Some(lock.lock_owned().await);
+        held
     }
 
     fn blobs(&self) -> std::sync::MutexGuard<'_, HashMap<BlobId, Arc<tokio::sync::Mutex<()>>>> {
@@ -41,10 +42,10 @@ impl Sending {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for BlobLock<'_> {
     fn drop(&mut self) {
         self.guard = None;
-        let mut blobs = self.sending.blobs();
+        let mut blobs = self.locks.blobs();
         let unused = blobs
             .get(&self.blob)
             .is_some_and(|lock| Arc::strong_count(lock) == 1);
@@ -60,14 +61,14 @@ mod tests {
 
     #[tokio::test]
     async fn one_at_a_time_and_nothing_stays_behind() {
-        let sending = Sending::default();
+        let locks = BlobLocks::default();
         let (blob, other) = (BlobId::random(), BlobId::random());
-        let first = sending.turn(blob).await;
-        let _other = sending.turn(other).await;
-        let second = tokio::time::timeout(std::time::Duration::ZERO, sending.turn(blob));
+        let first = locks.lock(blob).await;
+        let _other = locks.lock(other).await;
+        let second = tokio::time::timeout(std::time::Duration::ZERO, locks.lock(blob));
         assert!(second.await.is_err());
         drop(first);
-        drop(sending.turn(blob).await);
-        assert_eq!(sending.blobs().len(), 1);
+        drop(locks.lock(blob).await);
+        assert_eq!(locks.blobs().len(), 1);
     }
 }

@@ -1,6 +1,6 @@
-//! What a restart must know of unfinished steps: packs of a blob that are acknowledged already, and
-//! how often a step was begun. Both live in rows outside the journal: losing them costs work, not
-//! bytes.
+//! Notes about unfinished work for the next start: packs of a blob that are acknowledged already,
+//! files that are not done, and how often a step was begun. They are rows outside the journal:
+//! losing them costs work, not bytes.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,7 @@ use crate::codec::{self, Kind, Record};
 use crate::index::{Index, Rows};
 use crate::model::{BlobId, EntryId, ErrorKind, FsError, FsResult, PackId, PackSlice};
 
+/// Slices of a blob that acknowledged packs hold; stored, so its bytes are frozen.
 #[derive(Debug, Serialize, Deserialize)]
 struct SlicesV1 {
     slices: Vec<PackSlice>,
@@ -19,6 +20,7 @@ impl Record for SlicesV1 {
     const KIND: Kind = Kind::UploadedSlices;
 }
 
+/// Rows of the notes.
 #[derive(Debug)]
 pub struct Notes {
     uploads: Rows,
@@ -27,6 +29,10 @@ pub struct Notes {
 }
 
 impl Notes {
+    /// Opens the rows.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
     pub fn open(index: &Index) -> FsResult<Self> {
         Ok(Self {
             uploads: index.rows("uploads").map_err(io)?,
@@ -35,7 +41,7 @@ impl Notes {
         })
     }
 
-    /// Notes that a file is not done: its content may be published before its views are made, and
+    /// Notes that a file is not done. Its content may be published before its views are made, and
     /// then nothing else says so.
     pub fn note_job(&self, id: EntryId) {
         if let Err(error) = self.jobs.put(id.as_bytes(), b"") {
@@ -43,27 +49,39 @@ impl Notes {
         }
     }
 
+    /// Forgets that a file is not done.
     pub fn forget_job(&self, id: EntryId) {
         if let Err(error) = self.jobs.remove(id.as_bytes()) {
             tracing::debug!(%id, %error, "a note of a job stays behind");
         }
     }
 
+    /// Returns the files that are not done.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
     pub fn jobs(&self) -> FsResult<Vec<EntryId>> {
         let rows = self.jobs.scan(b"").map_err(io)?;
         let ids = rows.into_iter().filter_map(|(key, _)| key.try_into().ok());
         Ok(ids.map(EntryId::from_bytes).collect())
     }
 
-    /// Slices of a blob that acknowledged packs hold.
+    /// Returns the slices of a blob that acknowledged packs hold.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
     pub fn slices(&self, blob: BlobId) -> FsResult<Vec<PackSlice>> {
         let Some(row) = self.uploads.get(blob.as_bytes()).map_err(io)? else {
             return Ok(Vec::new());
         };
-        // An unreadable note is no error: the slices are sent once more.
+        // A note that cannot be decoded is no error: the slices are sent once more.
         Ok(codec::decode::<SlicesV1>(&row).map_or_else(|_| Vec::new(), |note| note.slices))
     }
 
+    /// Notes the slices of a blob that acknowledged packs hold.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be written.
     pub fn note_slices(&self, blob: BlobId, slices: &[PackSlice]) -> FsResult<()> {
         let row = codec::encode(&SlicesV1 {
             slices: slices.to_vec(),
@@ -72,7 +90,10 @@ impl Notes {
         self.uploads.put(blob.as_bytes(), &row).map_err(io)
     }
 
-    /// Packs that unfinished uploads go on with.
+    /// Returns the packs that unfinished uploads go on with.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
     pub fn packs(&self) -> FsResult<BTreeSet<PackId>> {
         let rows = self.uploads.scan(b"").map_err(io)?;
         let notes = rows
@@ -84,14 +105,18 @@ impl Notes {
             .collect())
     }
 
+    /// Forgets the slices of a blob.
     pub fn forget_blob(&self, blob: BlobId) {
         if let Err(error) = self.uploads.remove(blob.as_bytes()) {
             tracing::debug!(%blob, %error, "a note of uploaded slices stays behind");
         }
     }
 
-    /// Counts one more start of the mapping step of a version, before it begins; how many there
-    /// were, this one included.
+    /// Counts one more start of the mapping step of a version before it begins; returns the number
+    /// of starts, this one included.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read or written.
     pub fn begin_attempt(&self, id: EntryId, version: u64) -> FsResult<u32> {
         let row = self.attempts.get(id.as_bytes()).map_err(io)?;
         let before = row
@@ -104,6 +129,7 @@ impl Notes {
         Ok(count)
     }
 
+    /// Forgets how often the mapping step of a file was begun.
     pub fn forget_attempts(&self, id: EntryId) {
         if let Err(error) = self.attempts.remove(id.as_bytes()) {
             tracing::debug!(%id, %error, "a note of attempts stays behind");
@@ -119,7 +145,8 @@ fn decode_attempts(row: &[u8]) -> Option<(u64, u32)> {
     ))
 }
 
-pub(super) fn io(error: crate::index::IndexError) -> FsError {
+/// Turns an error of the index into that of a file.
+pub fn io(error: crate::index::IndexError) -> FsError {
     FsError::new(
         ErrorKind::Io,
         format!("the index in the state directory: {error}"),

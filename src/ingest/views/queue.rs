@@ -1,5 +1,5 @@
-//! Files whose views are to be made once more: on request, and for a rendition that has to be encoded. What
-//! is wanted, and how often it was begun, stands in rows outside the journal: losing one costs a
+//! Queue of files whose views are made again: on request, or for a rendition that has to be encoded.
+//! Requests and their number of starts are kept in rows outside the journal: losing one costs a
 //! rendition, never a file.
 
 use std::collections::HashMap;
@@ -9,39 +9,54 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::jobs::JobProgress;
 use crate::index::{Index, Rows};
+use crate::ingest::jobs::JobProgress;
+use crate::ingest::notes;
 use crate::model::{EntryId, FsResult, Views};
 use crate::sync::MutexExt as _;
 
-/// Waits before a remake is begun again that could not be done now.
+/// First pause after a remake that could not be done; each error doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause between two starts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Why views are made again.
+/// Reason why views are made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// Somebody asked for it: their file is not done before.
+pub enum RemakeReason {
+    /// A user asked for it: the file is not done before.
     Asked,
     /// For a rendition that browsers play; the file is done without it.
     Rendition,
 }
 
+/// Remake that was taken out of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub struct RemakeTicket {
+    pub id: EntryId,
+    pub reason: RemakeReason,
+    /// Version of the file whose views are made again.
+    pub version: u64,
+}
+
+/// State of a remake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RemakeStatus {
+    /// Not before this moment.
     Waiting(Instant),
     Running,
-    /// Its views are made, and on their way into the store.
+    /// The views are made, and on their way into the store.
     Made,
 }
 
+/// Request to make the views of one version of a file again.
 #[derive(Debug)]
 struct Remake {
-    wish: Wish,
-    /// Of the file: newer bytes have views of their own.
+    reason: RemakeReason,
+    /// Version of the file: newer bytes have views of their own.
     version: u64,
+    /// Number of starts, those of earlier runs included.
     begun: u32,
-    step: Step,
+    status: RemakeStatus,
     failures: u32,
     label: &'static str,
     percent: u8,
@@ -50,23 +65,26 @@ struct Remake {
     asked: Instant,
 }
 
-/// One entry a file that waits, some 100 bytes; views only of the one that is being stored.
+/// Queue of remakes. An entry takes about 100 bytes, and the one being stored also has its views.
 #[derive(Debug)]
-pub struct Remakes {
+pub struct RemakeQueue {
     rows: Rows,
     known: Mutex<HashMap<EntryId, Remake>>,
     queued: Notify,
 }
 
-impl Remakes {
-    /// With what an earlier run left.
+impl RemakeQueue {
+    /// Opens the queue with the requests that an earlier run left.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
     pub fn open(index: &Index) -> FsResult<Self> {
-        let rows = index.rows("remakes").map_err(super::progress::io)?;
-        let left = rows.scan(b"").map_err(super::progress::io)?;
+        let rows = index.rows("remakes").map_err(notes::io)?;
+        let left = rows.scan(b"").map_err(notes::io)?;
         let known = left.into_iter().filter_map(|(key, row)| {
-            let (wish, version, begun) = decode(&row)?;
+            let (reason, version, begun) = decode(&row)?;
             let id = EntryId::from_bytes(key.try_into().ok()?);
-            Some((id, Remake::new(wish, version, begun)))
+            Some((id, Remake::new(reason, version, begun)))
         });
         Ok(Self {
             known: Mutex::new(known.collect()),
@@ -80,46 +98,52 @@ impl Remakes {
     }
 
     fn note(&self, id: EntryId, remake: &Remake) {
-        let row = encode(remake.wish, remake.version, remake.begun);
+        let row = encode(remake.reason, remake.version, remake.begun);
         if let Err(error) = self.rows.put(id.as_bytes(), &row) {
             tracing::warn!(%id, %error, "views to be made again could not be noted; a restart would forget them");
         }
     }
 
-    /// Queues a file; one that waits already is told the newer wish.
-    pub fn ask(&self, id: EntryId, wish: Wish, version: u64) {
+    /// Queues a file. A request that waits already gets the newer reason; one that runs stays.
+    pub fn ask(&self, id: EntryId, reason: RemakeReason, version: u64) {
         let mut known = self.known();
         let is_busy = known.get(&id).is_some_and(|found| {
-            found.version == version && !matches!(found.step, Step::Waiting(_))
+            found.version == version && !matches!(found.status, RemakeStatus::Waiting(_))
         });
         if is_busy {
             return;
         }
-        let remake = Remake::new(wish, version, 0);
+        let remake = Remake::new(reason, version, 0);
         self.note(id, &remake);
         known.insert(id, remake);
         drop(known);
         self.queued.notify_one();
     }
 
-    /// The next file whose pause is over: first those that somebody waits for, then the oldest.
-    pub fn take(&self) -> Option<(EntryId, Wish, u64)> {
+    /// Takes the next request whose pause is over: first those of users, then the oldest.
+    pub fn take(&self) -> Option<RemakeTicket> {
         let mut known = self.known();
         let now = Instant::now();
         let due = known
             .iter()
-            .filter(|(_, remake)| matches!(remake.step, Step::Waiting(at) if at <= now));
-        let (&id, _) = due.min_by_key(|(_, remake)| (remake.wish != Wish::Asked, remake.asked))?;
+            .filter(|(_, remake)| matches!(remake.status, RemakeStatus::Waiting(at) if at <= now));
+        let (&id, _) =
+            due.min_by_key(|(_, remake)| (remake.reason != RemakeReason::Asked, remake.asked))?;
         let remake = known.get_mut(&id)?;
-        remake.step = Step::Running;
-        Some((id, remake.wish, remake.version))
+        remake.status = RemakeStatus::Running;
+        Some(RemakeTicket {
+            id,
+            reason: remake.reason,
+            version: remake.version,
+        })
     }
 
+    /// Waits until a request comes. Cancel safe: the notification stays.
     pub async fn queued(&self) {
         self.queued.notified().await;
     }
 
-    /// Counts one more start, before it begins; how many there were, this one included.
+    /// Counts one more start before it begins; returns the number of starts, this one included.
     pub fn begin(&self, id: EntryId) -> u32 {
         let mut known = self.known();
         let Some(remake) = known.get_mut(&id) else {
@@ -130,7 +154,7 @@ impl Remakes {
         remake.begun
     }
 
-    /// Starts that say nothing about the file do not count.
+    /// Forgets the starts of a file: they said nothing about it.
     pub fn forget_starts(&self, id: EntryId) {
         if let Some(remake) = self.known().get_mut(&id) {
             remake.begun = 0;
@@ -138,13 +162,14 @@ impl Remakes {
         }
     }
 
+    /// Notes the running step of a remake, and how much of it is done.
     pub fn set_progress(&self, id: EntryId, label: &'static str, percent: u8) {
         if let Some(remake) = self.known().get_mut(&id) {
             (remake.label, remake.percent) = (label, percent);
         }
     }
 
-    /// It is begun again after a pause.
+    /// Puts a remake back into the queue, to be begun again after a pause.
     pub fn put_off(&self, id: EntryId, version: u64, error: Option<String>) {
         let mut known = self.known();
         if let Some(remake) = known
@@ -153,18 +178,18 @@ impl Remakes {
         {
             let pause = FIRST_PAUSE * 2u32.saturating_pow(remake.failures.min(10));
             remake.failures += u32::from(error.is_some());
-            remake.step = Step::Waiting(Instant::now() + pause.min(LONGEST_PAUSE));
+            remake.status = RemakeStatus::Waiting(Instant::now() + pause.min(LONGEST_PAUSE));
             remake.error = error;
             remake.label = "wait";
         }
     }
 
-    /// Its new views wait to be stored; false where nobody wants them any more.
+    /// Keeps new views until they are stored; returns false when nobody wants them any more.
     pub fn set_made(&self, id: EntryId, version: u64, views: &Views) -> bool {
         match self.known().get_mut(&id) {
             Some(remake) if remake.version == version => {
                 remake.made = Some(views.clone());
-                remake.step = Step::Made;
+                remake.status = RemakeStatus::Made;
                 remake.error = None;
                 (remake.label, remake.percent) = ("upload", 98);
                 true
@@ -173,7 +198,7 @@ impl Remakes {
         }
     }
 
-    /// The new views of this version of a file.
+    /// Returns the new views of this version of a file.
     #[must_use]
     pub fn made(&self, id: EntryId, version: u64) -> Option<Views> {
         let known = self.known();
@@ -184,7 +209,8 @@ impl Remakes {
             .clone()
     }
 
-    /// Forgets what was wanted for the versions of a file that `which` names; whether there was any.
+    /// Forgets the request for the versions of a file that `which` names; returns whether there was
+    /// one.
     pub fn forget(&self, id: EntryId, which: impl Fn(u64) -> bool) -> bool {
         let mut known = self.known();
         if !known.get(&id).is_some_and(|remake| which(remake.version)) {
@@ -197,6 +223,7 @@ impl Remakes {
         true
     }
 
+    /// Whether new views of this version are still wanted.
     #[must_use]
     pub fn is_wanted(&self, id: EntryId, version: u64) -> bool {
         self.known()
@@ -204,23 +231,25 @@ impl Remakes {
             .is_some_and(|remake| remake.version == version)
     }
 
+    /// Returns the files with a request.
     #[must_use]
     pub fn ids(&self) -> Vec<EntryId> {
         self.known().keys().copied().collect()
     }
 
-    /// Those that nothing is being done for yet.
+    /// Returns the files whose request waits.
     #[must_use]
     pub fn waiting(&self) -> Vec<EntryId> {
         let known = self.known();
         let waiting = known
             .iter()
-            .filter(|(_, remake)| matches!(remake.step, Step::Waiting(_)));
+            .filter(|(_, remake)| matches!(remake.status, RemakeStatus::Waiting(_)));
         waiting.map(|(id, _)| *id).collect()
     }
 
+    /// Returns the reason and the progress of a file's remake; `None` without a request.
     #[must_use]
-    pub fn progress(&self, id: EntryId) -> Option<(Wish, JobProgress)> {
+    pub fn progress(&self, id: EntryId) -> Option<(RemakeReason, JobProgress)> {
         let known = self.known();
         let remake = known.get(&id)?;
         let progress = JobProgress {
@@ -228,18 +257,18 @@ impl Remakes {
             percent: remake.percent,
             error: remake.error.clone(),
         };
-        Some((remake.wish, progress))
+        Some((remake.reason, progress))
     }
 }
 
 impl Remake {
-    fn new(wish: Wish, version: u64, begun: u32) -> Self {
+    fn new(reason: RemakeReason, version: u64, begun: u32) -> Self {
         let now = Instant::now();
         Self {
-            wish,
+            reason,
             version,
             begun,
-            step: Step::Waiting(now),
+            status: RemakeStatus::Waiting(now),
             failures: 0,
             label: "wait",
             percent: 0,
@@ -250,37 +279,45 @@ impl Remake {
     }
 }
 
-fn encode(wish: Wish, version: u64, begun: u32) -> Vec<u8> {
-    let mut row = vec![match wish {
-        Wish::Asked => 0,
-        Wish::Rendition => 1,
+fn encode(reason: RemakeReason, version: u64, begun: u32) -> Vec<u8> {
+    let mut row = vec![match reason {
+        RemakeReason::Asked => 0,
+        RemakeReason::Rendition => 1,
     }];
     row.extend(version.to_le_bytes());
     row.extend(begun.to_le_bytes());
     row
 }
 
-fn decode(row: &[u8]) -> Option<(Wish, u64, u32)> {
-    let (wish, rest) = row.split_first()?;
+fn decode(row: &[u8]) -> Option<(RemakeReason, u64, u32)> {
+    let (reason, rest) = row.split_first()?;
     let (version, begun) = rest.split_first_chunk::<8>()?;
-    let wish = match wish {
-        0 => Wish::Asked,
-        1 => Wish::Rendition,
+    let reason = match reason {
+        0 => RemakeReason::Asked,
+        1 => RemakeReason::Rendition,
         _ => return None,
     };
     let begun = u32::from_le_bytes(begun.try_into().ok()?);
-    Some((wish, u64::from_le_bytes(*version), begun))
+    Some((reason, u64::from_le_bytes(*version), begun))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn ticket(id: EntryId, reason: RemakeReason) -> RemakeTicket {
+        RemakeTicket {
+            id,
+            reason,
+            version: 1,
+        }
+    }
+
     #[test]
     fn rows_come_back() {
-        for wish in [Wish::Asked, Wish::Rendition] {
-            let row = encode(wish, 7 << 40, 2);
-            assert_eq!(decode(&row), Some((wish, 7 << 40, 2)));
+        for reason in [RemakeReason::Asked, RemakeReason::Rendition] {
+            let row = encode(reason, 7 << 40, 2);
+            assert_eq!(decode(&row), Some((reason, 7 << 40, 2)));
         }
         assert_eq!(decode(&[2; 13]), None);
         assert_eq!(decode(&[0; 5]), None);
@@ -291,23 +328,23 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let owner = crate::index::Owner::of_process();
         let (index, _) = Index::open(directory.path(), owner).unwrap();
-        let remakes = Remakes::open(&index).unwrap();
+        let remakes = RemakeQueue::open(&index).unwrap();
         let [film, asked] = [EntryId::random(), EntryId::random()];
-        remakes.ask(film, Wish::Rendition, 1);
+        remakes.ask(film, RemakeReason::Rendition, 1);
         tokio::time::advance(Duration::from_secs(1)).await;
-        remakes.ask(asked, Wish::Asked, 1);
-        assert_eq!(remakes.take(), Some((asked, Wish::Asked, 1)));
+        remakes.ask(asked, RemakeReason::Asked, 1);
+        assert_eq!(remakes.take(), Some(ticket(asked, RemakeReason::Asked)));
         assert_eq!(remakes.begin(asked), 1);
         remakes.put_off(asked, 1, Some("no room".to_owned()));
-        assert_eq!(remakes.take(), Some((film, Wish::Rendition, 1)));
+        assert_eq!(remakes.take(), Some(ticket(film, RemakeReason::Rendition)));
         assert_eq!(remakes.take(), None);
         tokio::time::advance(LONGEST_PAUSE).await;
-        assert_eq!(remakes.take(), Some((asked, Wish::Asked, 1)));
+        assert_eq!(remakes.take(), Some(ticket(asked, RemakeReason::Asked)));
         assert_eq!(remakes.begin(asked), 2);
         assert!(!remakes.forget(film, |version| version != 1));
         assert!(remakes.forget(film, |version| version == 1));
         // The next run knows what was asked, and how often it was begun.
-        let again = Remakes::open(&index).unwrap();
+        let again = RemakeQueue::open(&index).unwrap();
         assert_eq!(again.ids(), [asked]);
         assert_eq!(again.begin(asked), 3);
         assert!(again.is_wanted(asked, 1) && !again.is_wanted(asked, 2));
