@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::{CodecError, MAX_PAYLOAD_BYTES, Record, decode, encode};
+use super::{CodecError, MAX_PAYLOAD_BYTES, Stored, decode, encode};
 
 /// Longest envelope that a frame may announce.
 const MAX_FRAME_BYTES: usize = MAX_PAYLOAD_BYTES + 8;
@@ -22,7 +22,7 @@ pub enum FrameError {
 ///
 /// # Errors
 /// When the record cannot be encoded or the output fails.
-pub fn write_frame<R: Record>(record: &R, output: &mut impl Write) -> Result<u64, FrameError> {
+pub fn write_frame<S: Stored>(record: &S, output: &mut impl Write) -> Result<u64, FrameError> {
     let envelope = encode(record)?;
     let len = u32::try_from(envelope.len()).map_err(|_| FrameError::Torn)?;
     let mut frame = Vec::with_capacity(envelope.len() + 4);
@@ -75,7 +75,7 @@ fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 ///
 /// # Errors
 /// As [`read_frame`], or when the record is not an `R`.
-pub fn read_record<R: Record>(input: &mut impl Read) -> Result<Option<R>, FrameError> {
+pub fn read_record<S: Stored>(input: &mut impl Read) -> Result<Option<S>, FrameError> {
     match read_frame(input)? {
         Some(envelope) => Ok(Some(decode(&envelope)?)),
         None => Ok(None),

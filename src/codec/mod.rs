@@ -12,6 +12,9 @@ mod frame;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::model::LogRecord;
+use crate::model::stored::{EntryForm, EntryV1, LogRecordV1, StoredForm};
+
 pub use frame::{FrameError, read_frame, read_record, write_frame};
 
 /// First byte of each envelope.
@@ -66,14 +69,48 @@ pub trait Record: Serialize + DeserializeOwned {
     }
 }
 
-/// Stands in manifests, in snapshots, and in the index while an entry's newest state is unpublished.
-impl Record for crate::model::LogRecord {
+/// A value that is stored in an envelope of its own: a [`Record`], or a value of the domain whose
+/// form follows from the schema number.
+pub trait Stored: Sized {
+    /// Returns the envelope of this value, in the oldest form that can hold it.
+    ///
+    /// # Errors
+    /// When the value cannot be serialised, or would not be readable again ([`MAX_PAYLOAD_BYTES`]).
+    fn to_envelope(&self) -> Result<Vec<u8>, CodecError>;
+
+    /// Returns the value in an envelope.
+    ///
+    /// # Errors
+    /// See [`CodecError`].
+    fn from_envelope(bytes: &[u8]) -> Result<Self, CodecError>;
+}
+
+impl<R: Record> Stored for R {
+    fn to_envelope(&self) -> Result<Vec<u8>, CodecError> {
+        encode_record(self)
+    }
+    fn from_envelope(bytes: &[u8]) -> Result<Self, CodecError> {
+        decode_record(bytes)
+    }
+}
+
+impl<E: EntryForm> Record for LogRecordV1<E> {
     const KIND: Kind = Kind::LogRecord;
-    const SCHEMA: u16 = crate::model::VIEWS_SCHEMA;
-    const OLDEST: u16 = crate::model::OLDEST_VIEWS_SCHEMA;
+    const SCHEMA: u16 = E::SCHEMA;
+    const OLDEST: u16 = E::OLDEST;
 
     fn schema(&self) -> u16 {
         self.change.schema()
+    }
+}
+
+/// Stands in manifests, in snapshots, and in the index while an entry's newest state is unpublished.
+impl Stored for LogRecord {
+    fn to_envelope(&self) -> Result<Vec<u8>, CodecError> {
+        encode_record(&LogRecordV1::<EntryV1>::of(self))
+    }
+    fn from_envelope(bytes: &[u8]) -> Result<Self, CodecError> {
+        decode_record::<LogRecordV1<EntryV1>>(bytes).map(LogRecordV1::restore)
     }
 }
 
@@ -101,7 +138,11 @@ pub enum CodecError {
 ///
 /// # Errors
 /// When the record cannot be serialised or would not be readable again ([`MAX_PAYLOAD_BYTES`]).
-pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, CodecError> {
+pub fn encode<S: Stored>(value: &S) -> Result<Vec<u8>, CodecError> {
+    value.to_envelope()
+}
+
+fn encode_record<R: Record>(record: &R) -> Result<Vec<u8>, CodecError> {
     let fail = |reason: String| CodecError::Payload {
         kind: R::KIND,
         reason,
@@ -123,8 +164,12 @@ pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, CodecError> {
 ///
 /// # Errors
 /// See [`CodecError`]; [`CodecError::NewerVersion`] is told apart from damage.
-pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, CodecError> {
-    check(bytes)?;
+pub fn decode<S: Stored>(bytes: &[u8]) -> Result<S, CodecError> {
+    S::from_envelope(bytes)
+}
+
+fn decode_record<R: Record>(bytes: &[u8]) -> Result<R, CodecError> {
+    let found = schema_of(bytes)?;
     let (magic, kind) = (bytes[0], bytes[1]);
     if magic != MAGIC || kind != R::KIND as u8 {
         return Err(CodecError::WrongKind {
@@ -133,7 +178,6 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, CodecError> {
             kind,
         });
     }
-    let found = u16::from_le_bytes([bytes[2], bytes[3]]);
     if found > R::SCHEMA {
         return Err(CodecError::NewerVersion {
             kind: R::KIND,
@@ -165,6 +209,15 @@ fn decode_payload<R: Record>(payload: &[u8]) -> Result<R, CodecError> {
         )));
     }
     Ok(record)
+}
+
+/// Returns the schema number of an envelope, which decides between the forms of its payload.
+///
+/// # Errors
+/// [`CodecError::Truncated`] and [`CodecError::Checksum`].
+pub fn schema_of(bytes: &[u8]) -> Result<u16, CodecError> {
+    check(bytes)?;
+    Ok(u16::from_le_bytes([bytes[2], bytes[3]]))
 }
 
 /// Whether an envelope is whole, without decoding it.

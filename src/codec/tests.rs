@@ -1,3 +1,5 @@
+mod new_field;
+
 use serde::Deserialize;
 
 use super::*;

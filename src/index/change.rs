@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use super::draft::Draft;
 use super::error::IndexError;
 use super::key;
-use super::record::{ChildV1, ContentV1, DirtyV1, DyingV1, InodeV1, ReferenceV1, TombstoneV1};
-use crate::model::{Change, Entry, EntryId, LogRecord, PackId, PackRef, Seq, Timestamp};
+use super::record::{ChildV1, DirtyV1, DyingV1, InodeV1, ReferenceV1, TombstoneV1};
+use crate::model::stored::{PackRefV1, StoredForm as _};
+use crate::model::{
+    Change, Entry, EntryId, FileContent, LogRecord, PackId, PackRef, Seq, Timestamp,
+};
 
 /// Whether a change is made now, or was accepted before and is rolled forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +33,10 @@ pub(super) fn draft_changes(
     // All old names go before the first new one is taken: two files may swap names in one commit.
     for change in changes {
         let id = change.entry_id();
-        if let Some((node, entry)) = draft.entry(id)? {
-            keep_published(draft, node.seq, &entry)?;
+        if let Some((seq, entry)) = draft.entry(id)? {
             before.entry(id).or_insert_with(|| packs_of(&entry));
-            draft.unlink(id, &node)?;
+            draft.unlink(&entry)?;
+            keep_published(draft, seq, entry)?;
         }
     }
     let replacing: Vec<EntryId> = changes
@@ -69,21 +72,19 @@ pub(super) fn packs_of(entry: &Entry) -> Packs {
 
 /// Snapshots hold published states only, so the one that is about to be overwritten is kept until
 /// the new one is acknowledged.
-fn keep_published(draft: &mut Draft<'_>, seq: Seq, entry: &Entry) -> Result<(), IndexError> {
+fn keep_published(draft: &mut Draft<'_>, seq: Seq, entry: Entry) -> Result<(), IndexError> {
     if draft.get::<DirtyV1>(&key::dirty(entry.id))?.is_some() {
         return Ok(());
     }
-    let record = LogRecord {
-        seq,
-        change: Change::Put(Box::new(entry.clone())),
-    };
-    draft.put(key::published(entry.id), &record)
+    let published = key::published(entry.id);
+    let change = Change::Put(Box::new(entry));
+    draft.put(published, &LogRecord { seq, change })
 }
 
 fn put(draft: &mut Draft<'_>, entry: &Entry, seq: Seq, now: Timestamp) -> Result<(), IndexError> {
     // The same entry may come twice in one commit.
-    if let Some((node, _)) = draft.entry(entry.id)? {
-        draft.unlink(entry.id, &node)?;
+    if let Some((_, before)) = draft.entry(entry.id)? {
+        draft.unlink(&before)?;
     }
     if entry.id == EntryId::ROOT {
         if entry.parent != EntryId::ROOT {
@@ -121,9 +122,9 @@ fn remove(
     if id == EntryId::ROOT {
         return Err(IndexError::Root);
     }
-    if let Some((node, entry)) = draft.entry(id)? {
+    if let Some((_, entry)) = draft.entry(id)? {
         packs.extend(packs_of(&entry));
-        draft.unlink(id, &node)?;
+        draft.unlink(&entry)?;
     }
     packs.extend(released.iter().map(|pack| (pack.id, pack.clone())));
     draft.remove(key::node(id));
@@ -132,7 +133,7 @@ fn remove(
         seq,
         since: now,
         tombstone: Some(TombstoneV1 {
-            released: packs.into_values().collect(),
+            released: packs.values().map(PackRefV1::of).collect(),
             after: replacing.iter().copied().filter(|&by| by != id).collect(),
         }),
     };
@@ -152,9 +153,8 @@ fn move_references(
     let mut dropped = Vec::new();
     for &id in touched {
         let old = before.get(&id).unwrap_or(&none);
-        let new = match draft.get::<ContentV1>(&key::content(id))? {
+        let new = match draft.get::<FileContent>(&key::content(id))? {
             Some(content) => content
-                .0
                 .packs()
                 .into_iter()
                 .map(|pack| (pack.id, pack))
@@ -183,9 +183,9 @@ fn move_references(
                 since: now,
                 owner,
                 seq,
-                pack,
+                pack: PackRefV1::of(&pack),
             };
-            draft.put(key::dying(dying.pack.id), &dying)?;
+            draft.put(key::dying(pack.id), &dying)?;
         }
     }
     Ok(())

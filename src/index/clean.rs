@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::disk;
-use crate::model::VIEWS_SCHEMA;
+use crate::model::stored::ENTRY_SCHEMA;
 
 /// Beside the database's directory, in the state directory.
 const FILE: &str = "index.clean";
@@ -80,7 +80,7 @@ fn digest(database: &Path, go_on: &dyn Fn() -> bool) -> io::Result<Option<String
         }
     }
     Ok(Some(format!(
-        "{} {VIEWS_SCHEMA} {}\n",
+        "{} {ENTRY_SCHEMA} {}\n",
         env!("CARGO_PKG_VERSION"),
         hasher.finalize()
     )))

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 
 use super::error::IndexError;
 use super::key;
-use super::record::{ChildKindV1, ChildV1, ContentV1, InodeV1, MetaV1, NodeKindV1, NodeV1};
+use super::record::{ChildKindV1, ChildV1, InodeV1, MetaV1, NodeKindV1, NodeV1};
 use super::store::{Space, Store, StoreError, Writes};
-use crate::codec::{Record, decode, encode};
-use crate::model::{Entry, EntryId, EntryKind};
+use crate::codec::{Stored, decode, encode};
+use crate::model::stored::{AttributesV1, StoredForm as _};
+use crate::model::{Entry, EntryId, EntryKind, FileContent, Seq};
 
 impl From<StoreError> for IndexError {
     fn from(error: StoreError) -> Self {
@@ -51,13 +52,13 @@ impl<'a> Draft<'a> {
             None => Ok(self.store.get(Space::Records, key)?),
         }
     }
-    pub fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, IndexError> {
+    pub fn get<R: Stored>(&self, key: &[u8]) -> Result<Option<R>, IndexError> {
         self.bytes(key)?
             .map(|bytes| decode(&bytes))
             .transpose()
             .map_err(Into::into)
     }
-    pub fn put<R: Record>(&mut self, key: Vec<u8>, record: &R) -> Result<(), IndexError> {
+    pub fn put<R: Stored>(&mut self, key: Vec<u8>, record: &R) -> Result<(), IndexError> {
         let bytes = encode(record).map_err(IndexError::Codec)?;
         self.writes.insert(key, Some(bytes));
         Ok(())
@@ -89,39 +90,40 @@ impl<'a> Draft<'a> {
         Ok(found)
     }
 
-    pub fn entry(&self, id: EntryId) -> Result<Option<(NodeV1, Entry)>, IndexError> {
+    /// Returns an entry with the number of its newest change.
+    pub fn entry(&self, id: EntryId) -> Result<Option<(Seq, Entry)>, IndexError> {
         let Some(node) = self.get::<NodeV1>(&key::node(id))? else {
             return Ok(None);
         };
         let kind = match node.kind {
             NodeKindV1::Directory => EntryKind::Directory,
             NodeKindV1::File { .. } => {
-                let content = self.get::<ContentV1>(&key::content(id))?;
+                let content = self.get::<FileContent>(&key::content(id))?;
                 let content = content
                     .ok_or_else(|| IndexError::Damaged(format!("file {id} has no content")))?;
-                EntryKind::File(Box::new(content.0))
+                EntryKind::File(Box::new(content))
             }
         };
         let entry = Entry {
             id,
             parent: node.parent,
-            name: node.name.clone(),
+            name: node.name,
             ino: node.ino,
-            attributes: node.attributes.clone(),
+            attributes: node.attributes.restore(),
             kind,
         };
-        Ok(Some((node, entry)))
+        Ok(Some((node.seq, entry)))
     }
 
     /// The node and content rows of an entry, without those that lead to it.
-    pub fn put_entry(&mut self, entry: &Entry, seq: crate::model::Seq) -> Result<(), IndexError> {
+    pub fn put_entry(&mut self, entry: &Entry, seq: Seq) -> Result<(), IndexError> {
         let kind = match &entry.kind {
             EntryKind::Directory => {
                 self.remove(key::content(entry.id));
                 NodeKindV1::Directory
             }
             EntryKind::File(content) => {
-                self.put(key::content(entry.id), &ContentV1((**content).clone()))?;
+                self.put(key::content(entry.id), &**content)?;
                 NodeKindV1::File { size: content.size }
             }
         };
@@ -130,7 +132,7 @@ impl<'a> Draft<'a> {
             parent: entry.parent,
             name: entry.name.clone(),
             ino: entry.ino,
-            attributes: entry.attributes.clone(),
+            attributes: AttributesV1::of(&entry.attributes),
             kind,
         };
         self.put(key::node(entry.id), &node)
@@ -157,16 +159,17 @@ impl<'a> Draft<'a> {
 
     /// Takes the rows away that lead to an entry, if they still do: in one commit another entry may
     /// already have its name.
-    pub fn unlink(&mut self, id: EntryId, node: &NodeV1) -> Result<(), IndexError> {
-        let inode = key::inode(node.ino);
+    pub fn unlink(&mut self, entry: &Entry) -> Result<(), IndexError> {
+        let id = entry.id;
+        let inode = key::inode(entry.ino);
         if self.get::<InodeV1>(&inode)? == Some(InodeV1(id)) {
             self.remove(inode);
         }
         if id == EntryId::ROOT {
             return Ok(());
         }
-        let by_name = key::name(node.parent, &node.name);
-        for key in [by_name, key::child(node.parent, node.ino)] {
+        let by_name = key::name(entry.parent, &entry.name);
+        for key in [by_name, key::child(entry.parent, entry.ino)] {
             if self.get::<ChildV1>(&key)?.is_some_and(|row| row.id == id) {
                 self.remove(key);
             }

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::error::IndexError;
-use super::record::{JournalHeaderV1, JournalRecordV1};
+use super::record::{JournalHeaderV1, JournalRecord};
 use crate::codec::{CodecError, decode, read_frame, write_frame};
 use crate::disk;
 use crate::sync::MutexExt as _;
@@ -23,7 +23,7 @@ const SUFFIX: &str = ".journal";
 #[derive(Debug)]
 pub(super) struct Replay {
     pub header: JournalHeaderV1,
-    pub records: Vec<JournalRecordV1>,
+    pub records: Vec<JournalRecord<'static>>,
     /// Bytes behind the last whole record, cut off.
     pub cut_bytes: u64,
 }
@@ -144,7 +144,7 @@ impl Journal {
     pub fn begin(
         directory: &Path,
         header: &JournalHeaderV1,
-        records: &mut dyn Iterator<Item = Result<JournalRecordV1, IndexError>>,
+        records: &mut dyn Iterator<Item = Result<JournalRecord, IndexError>>,
     ) -> Result<Self, IndexError> {
         let (file, len) = write_file(directory, header, records)?;
         let shared = Arc::new(Shared {
@@ -189,7 +189,7 @@ impl Journal {
     pub fn rotate(
         &mut self,
         header: &JournalHeaderV1,
-        records: &mut dyn Iterator<Item = Result<JournalRecordV1, IndexError>>,
+        records: &mut dyn Iterator<Item = Result<JournalRecord, IndexError>>,
     ) -> Result<(), IndexError> {
         let (file, len) = write_file(&self.directory, header, records)?;
         let mut state = lock(&self.shared.state);
@@ -204,7 +204,7 @@ impl Journal {
 
     /// Appends one record: safe from a crash of the process at once, from a power cut after the
     /// next sync. After an error nothing of it is left.
-    pub fn append(&mut self, record: &JournalRecordV1) -> Result<u64, IndexError> {
+    pub fn append(&mut self, record: &JournalRecord) -> Result<u64, IndexError> {
         let before = self.len;
         let mut state = lock(&self.shared.state);
         let mut file: &File = &state.file;
@@ -325,7 +325,7 @@ fn sync_error(error: std::io::Error) -> IndexError {
 fn write_file(
     directory: &Path,
     header: &JournalHeaderV1,
-    records: &mut dyn Iterator<Item = Result<JournalRecordV1, IndexError>>,
+    records: &mut dyn Iterator<Item = Result<JournalRecord, IndexError>>,
 ) -> Result<(File, u64), IndexError> {
     let path = directory.join(file_name(header.number));
     let mut failed = None;

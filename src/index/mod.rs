@@ -22,6 +22,7 @@ mod rows;
 mod standing;
 mod store;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -41,7 +42,7 @@ pub use late::{Begun, Late};
 pub use open::{OpenReport, OpenState, Owner};
 pub use outbox::{Acknowledged, DyingPack, Outbox};
 pub use record::LogHeadV1 as LogHead;
-use record::{FillV1, JournalHeaderV1, JournalRecordV1, MetaV1};
+use record::{FillV1, JournalHeaderV1, JournalRecord, MetaV1};
 pub use replay::FillReport;
 pub use rows::Rows;
 use store::{Space, Store, Writes};
@@ -242,10 +243,10 @@ impl Shared {
             let now = Timestamp::now();
             draft_changes(&mut draft, changes, seq, now, Origin::New)?;
             let meta = self.meta_after(&writer.meta, seq, changes);
-            let record = JournalRecordV1 {
+            let record = JournalRecord {
                 seq,
                 next_ino: meta.next_ino,
-                changes: changes.to_vec(),
+                changes: Cow::Borrowed(changes),
             };
             let (writes, meta) = draft.finish(meta)?;
             (writes, meta, record)

@@ -12,7 +12,7 @@ use super::clean::{self, Left};
 use super::draft::Draft;
 use super::error::IndexError;
 use super::journal::{self, Journal, Replay};
-use super::record::{FillV1, IdentityV1, JournalHeaderV1, JournalRecordV1, LogHeadV1, MetaV1};
+use super::record::{FillV1, IdentityV1, JournalHeaderV1, JournalRecord, LogHeadV1, MetaV1};
 use super::store::{Space, Store, StoreError};
 use super::{
     Activity, Index, Shared, Writer, database, journal_directory, outbox, replay, standing,
@@ -419,11 +419,7 @@ fn roll_forward(
     Ok(meta)
 }
 
-fn apply_record(
-    store: &Store,
-    meta: MetaV1,
-    record: &JournalRecordV1,
-) -> Result<MetaV1, IndexError> {
+fn apply_record(store: &Store, meta: MetaV1, record: &JournalRecord) -> Result<MetaV1, IndexError> {
     let mut draft = Draft::new(store);
     let now = Timestamp::now();
     draft_changes(

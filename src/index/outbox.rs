@@ -1,5 +1,6 @@
 //! What the remote's log does not hold yet, and what its acknowledgements change.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -9,11 +10,12 @@ use super::draft::Draft;
 use super::error::IndexError;
 use super::key;
 use super::query::visit_rows;
-use super::record::{ContentV1, DirtyV1, DyingV1, JournalRecordV1, LogHeadV1, MetaV1};
+use super::record::{DirtyV1, DyingV1, JournalRecord, LogHeadV1, MetaV1};
 use super::store::{Space, Store};
+use crate::model::stored::StoredForm as _;
 use crate::model::{
-    Change, Entry, EntryId, EntryKind, FileState, Ino, LogRecord, PackId, PackRef, Seq, Timestamp,
-    ViewsState, WriterId,
+    Change, Entry, EntryId, EntryKind, FileContent, FileState, Ino, LogRecord, PackId, PackRef,
+    Seq, Timestamp, ViewsState, WriterId,
 };
 
 /// Records that may go into the next manifest.
@@ -81,7 +83,8 @@ fn published_packs(store: &Store) -> Result<BTreeSet<PackId>, IndexError> {
 pub(super) fn restate<'a>(
     store: &'a Store,
     meta: &MetaV1,
-) -> Result<impl Iterator<Item = Result<JournalRecordV1, IndexError>> + use<'a>, IndexError> {
+) -> Result<impl Iterator<Item = Result<JournalRecord<'static>, IndexError>> + use<'a>, IndexError>
+{
     let rows = dirty_rows(store)?;
     let mut order: Vec<(Seq, EntryId)> = rows.iter().map(|(id, row)| (row.seq, *id)).collect();
     order.sort();
@@ -98,14 +101,14 @@ fn restate_one(
     id: EntryId,
     row: &DirtyV1,
     next_ino: Ino,
-) -> Result<JournalRecordV1, IndexError> {
+) -> Result<JournalRecord<'static>, IndexError> {
     let draft = Draft::new(store);
     let mut changes = Vec::new();
     match &row.tombstone {
         Some(tombstone) => {
             changes.push(Change::Remove {
                 id,
-                released: tombstone.released.clone(),
+                released: tombstone.released.clone().restore(),
             });
             // What replaced it stands in the same record, so that the tie survives.
             let mut open = tombstone.after.clone();
@@ -129,10 +132,10 @@ fn restate_one(
             changes.push(Change::Put(Box::new(entry)));
         }
     }
-    Ok(JournalRecordV1 {
+    Ok(JournalRecord {
         seq: row.seq,
         next_ino,
-        changes,
+        changes: Cow::Owned(changes),
     })
 }
 
@@ -318,9 +321,9 @@ impl Index {
             for id in keys.iter().filter_map(|key| key::entry_of(key)) {
                 if draft.get::<DirtyV1>(&key::dirty(id))?.is_some() {
                     records.extend(draft.get::<LogRecord>(&key::published(id))?);
-                } else if let Some((node, entry)) = draft.entry(id)? {
+                } else if let Some((seq, entry)) = draft.entry(id)? {
                     records.push(LogRecord {
-                        seq: node.seq,
+                        seq,
                         change: Change::Put(Box::new(as_published(entry))),
                     });
                 }
@@ -372,7 +375,7 @@ impl Index {
                     Ok(DyingPack {
                         released: dirty.is_none() && !named.contains(&row.pack.id),
                         since: row.since,
-                        pack: row.pack,
+                        pack: row.pack.restore(),
                     })
                 })
                 .collect::<Result<_, IndexError>>()
@@ -441,7 +444,7 @@ fn publishable(
     if let Some(tombstone) = &row.tombstone {
         return Ok(ties.may_go(id)?.then(|| Change::Remove {
             id,
-            released: tombstone.released.clone(),
+            released: tombstone.released.clone().restore(),
         }));
     }
     let Some((_, entry)) = draft.entry(id)? else {
@@ -493,10 +496,10 @@ fn acknowledge_one(
         // What is stated differs from the row in what the manifest could not say yet (views on
         // their way), and in the one thing that it makes true: that the bytes are stored.
         if stated.state == FileState::Stored
-            && let Some(mut current) = draft.get::<ContentV1>(&key::content(id))?
-            && current.0.state == FileState::Spooled
+            && let Some(mut current) = draft.get::<FileContent>(&key::content(id))?
+            && current.state == FileState::Spooled
         {
-            current.0.state = FileState::Stored;
+            current.state = FileState::Stored;
             draft.put(key::content(id), &current)?;
         }
     }

@@ -8,10 +8,11 @@ use super::key;
 use super::record::{ChildKindV1, ChildV1, DirtyV1, InodeV1, NodeKindV1, NodeV1};
 use super::store::{Space, Store};
 use super::{Child, ChildKind, Index, Node, NodeKind};
-use crate::codec::{CodecError, Record, decode};
+use crate::codec::{CodecError, Stored, decode};
+use crate::model::stored::StoredForm as _;
 use crate::model::{Entry, EntryId, Ino, Name, PackId, PackRef};
 
-fn row<R: Record>(store: &Store, key: &[u8]) -> Result<Option<R>, IndexError> {
+fn row<R: Stored>(store: &Store, key: &[u8]) -> Result<Option<R>, IndexError> {
     let bytes = store.get(Space::Records, key)?;
     bytes
         .map(|bytes| decode(&bytes))
@@ -20,7 +21,7 @@ fn row<R: Record>(store: &Store, key: &[u8]) -> Result<Option<R>, IndexError> {
 }
 
 /// Visits rows that start with `prefix`, from `from` on, decoded.
-pub(super) fn visit_rows<R: Record>(
+pub(super) fn visit_rows<R: Stored>(
     store: &Store,
     prefix: &[u8],
     from: &[u8],
@@ -62,7 +63,7 @@ fn node_of(id: EntryId, row: NodeV1) -> Node {
         parent: row.parent,
         name: row.name,
         ino: row.ino,
-        attributes: row.attributes,
+        attributes: row.attributes.restore(),
         kind: match row.kind {
             NodeKindV1::Directory => NodeKind::Directory,
             NodeKindV1::File { size } => NodeKind::File { size },

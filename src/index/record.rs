@@ -1,12 +1,15 @@
 //! Rows and journal records as they stand on disk. Version 1 of each is frozen.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Kind, Record};
-use crate::model::{
-    Attributes, Change, EntryId, FileContent, Ino, LibraryId, Name, OLDEST_VIEWS_SCHEMA, PackRef,
-    Seq, Timestamp, VIEWS_SCHEMA,
+use crate::codec::{CodecError, Kind, Record, Stored, decode, encode};
+use crate::model::stored::{
+    AttributesV1, ChangeV1, ENTRY_SCHEMA, EntryForm, EntryV1, FileContentV1, OLDEST_ENTRY_SCHEMA,
+    PackRefV1, StoredForm,
 };
+use crate::model::{Change, EntryId, FileContent, Ino, LibraryId, Name, Seq, Timestamp};
 
 /// First record of a journal file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,20 +34,47 @@ pub(super) struct IdentityV1 {
 }
 
 /// All changes of one commit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct JournalRecordV1 {
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct JournalRecord<'a> {
     pub seq: Seq,
     pub next_ino: Ino,
-    pub changes: Vec<Change>,
+    pub changes: Cow<'a, [Change]>,
 }
-impl Record for JournalRecordV1 {
+
+impl Stored for JournalRecord<'_> {
+    fn to_envelope(&self) -> Result<Vec<u8>, CodecError> {
+        encode(&JournalRecordV1::<EntryV1> {
+            seq: self.seq,
+            next_ino: self.next_ino,
+            changes: self.changes.iter().map(ChangeV1::of).collect(),
+        })
+    }
+    fn from_envelope(bytes: &[u8]) -> Result<Self, CodecError> {
+        let record: JournalRecordV1<EntryV1> = decode(bytes)?;
+        Ok(Self {
+            seq: record.seq,
+            next_ino: record.next_ino,
+            changes: Cow::Owned(record.changes.restore()),
+        })
+    }
+}
+
+/// A [`JournalRecord`] whose entries have the form `E`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "E: EntryForm")]
+struct JournalRecordV1<E> {
+    seq: Seq,
+    next_ino: Ino,
+    changes: Vec<ChangeV1<E>>,
+}
+impl<E: EntryForm> Record for JournalRecordV1<E> {
     const KIND: Kind = Kind::JournalRecord;
-    const SCHEMA: u16 = VIEWS_SCHEMA;
-    const OLDEST: u16 = OLDEST_VIEWS_SCHEMA;
+    const SCHEMA: u16 = E::SCHEMA;
+    const OLDEST: u16 = E::OLDEST;
 
     fn schema(&self) -> u16 {
-        let schemas = self.changes.iter().map(Change::schema);
-        schemas.max().unwrap_or(OLDEST_VIEWS_SCHEMA)
+        let schemas = self.changes.iter().map(ChangeV1::schema);
+        schemas.max().unwrap_or(E::OLDEST)
     }
 }
 
@@ -54,7 +84,7 @@ pub(super) struct NodeV1 {
     pub parent: EntryId,
     pub name: Name,
     pub ino: Ino,
-    pub attributes: Attributes,
+    pub attributes: AttributesV1,
     pub kind: NodeKindV1,
 }
 impl Record for NodeV1 {
@@ -67,12 +97,22 @@ pub(super) enum NodeKindV1 {
     File { size: u64 },
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct ContentV1(pub FileContent);
+/// The row of a file's content.
+impl Stored for FileContent {
+    fn to_envelope(&self) -> Result<Vec<u8>, CodecError> {
+        encode(&ContentV1(StoredForm::of(self)))
+    }
+    fn from_envelope(bytes: &[u8]) -> Result<Self, CodecError> {
+        decode::<ContentV1>(bytes).map(|content| content.0.restore())
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ContentV1(FileContentV1);
 impl Record for ContentV1 {
     const KIND: Kind = Kind::Content;
-    const SCHEMA: u16 = VIEWS_SCHEMA;
-    const OLDEST: u16 = OLDEST_VIEWS_SCHEMA;
+    const SCHEMA: u16 = ENTRY_SCHEMA;
+    const OLDEST: u16 = OLDEST_ENTRY_SCHEMA;
 
     fn schema(&self) -> u16 {
         self.0.schema()
@@ -111,7 +151,7 @@ impl Record for ReferenceV1 {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct DyingV1 {
-    pub pack: PackRef,
+    pub pack: PackRefV1,
     pub since: Timestamp,
     /// The entry whose change took the last reference, and that change.
     pub owner: EntryId,
@@ -134,7 +174,7 @@ impl Record for DirtyV1 {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TombstoneV1 {
-    pub released: Vec<PackRef>,
+    pub released: Vec<PackRefV1>,
     /// Entries put in the same commit: what replaced this one. Its tombstone must not be published
     /// before they are.
     pub after: Vec<EntryId>,

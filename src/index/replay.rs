@@ -10,11 +10,12 @@ use super::key;
 use super::open::interim_root;
 use super::query::visit_rows;
 use super::record::{
-    ChildKindV1, ChildV1, DirtyV1, DyingV1, FillV1, InodeV1, JournalRecordV1, LogHeadV1, MetaV1,
+    ChildKindV1, ChildV1, DirtyV1, DyingV1, FillV1, InodeV1, JournalRecord, LogHeadV1, MetaV1,
     NodeKindV1, NodeV1, ReferenceV1, TombstoneV1,
 };
 use super::store::{Space, Store};
 use super::{Index, Shared, Writer};
+use crate::model::stored::{PackRefV1, StoredForm};
 use crate::model::{
     Change, Entry, EntryId, EntryKind, Ino, LibraryId, LogRecord, Name, PackRef, Seq, Timestamp,
 };
@@ -42,7 +43,7 @@ pub struct FillReport {
 pub(super) fn from_journal(
     store: &Store,
     mut meta: MetaV1,
-    records: &[JournalRecordV1],
+    records: &[JournalRecord],
 ) -> Result<MetaV1, IndexError> {
     let mut draft = Draft::new(store);
     draft.put_entry(&interim_root(), Seq(0))?;
@@ -55,7 +56,7 @@ pub(super) fn from_journal(
             .filter(|change| matches!(change, Change::Put(_)))
             .map(Change::entry_id)
             .collect();
-        for change in &record.changes {
+        for change in record.changes.iter() {
             let record = LogRecord {
                 seq: record.seq,
                 change: change.clone(),
@@ -143,7 +144,7 @@ fn replay_one(
         }
         Source::Journal { after } => {
             let tombstone = tombstone.map(|released| TombstoneV1 {
-                released,
+                released: StoredForm::of(&released),
                 after: after.iter().copied().filter(|&by| by != id).collect(),
             });
             let dirty = DirtyV1 {
@@ -173,12 +174,12 @@ fn mark_dying(
     let since = Timestamp::now();
     for pack in packs {
         let row = DyingV1 {
-            pack,
+            pack: PackRefV1::of(&pack),
             since,
             owner,
             seq,
         };
-        draft.put(key::dying(row.pack.id), &row)?;
+        draft.put(key::dying(pack.id), &row)?;
     }
     Ok(())
 }
@@ -197,11 +198,11 @@ fn rebuild(store: &Store, meta: &mut MetaV1, orphans: Orphans) -> Result<FillRep
         after = [key::node(*last).as_slice(), &[0]].concat();
         let mut draft = Draft::new(store);
         for id in ids {
-            let Some((node, entry)) = draft.entry(id)? else {
+            let Some((seq, entry)) = draft.entry(id)? else {
                 continue;
             };
             meta.next_ino = meta.next_ino.max(Ino(entry.ino.0 + 1));
-            meta.last_seq = meta.last_seq.max(node.seq);
+            meta.last_seq = meta.last_seq.max(seq);
             report.entries += 1;
             for pack in packs(&entry) {
                 draft.remove(key::dying(pack.id));

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Kind, Record};
 use crate::index::{Index, Rows};
+use crate::model::stored::{PackSliceV1, StoredForm as _};
 use crate::model::{BlobId, EntryId, ErrorKind, FsError, FsResult, PackId, PackSlice};
 
 /// Slices of a blob that acknowledged packs hold; stored, so its bytes are frozen.
 #[derive(Debug, Serialize, Deserialize)]
 struct SlicesV1 {
-    slices: Vec<PackSlice>,
+    slices: Vec<PackSliceV1>,
 }
 
 impl Record for SlicesV1 {
@@ -75,7 +76,8 @@ impl Notes {
             return Ok(Vec::new());
         };
         // A note that cannot be decoded is no error: the slices are sent once more.
-        Ok(codec::decode::<SlicesV1>(&row).map_or_else(|_| Vec::new(), |note| note.slices))
+        Ok(codec::decode::<SlicesV1>(&row)
+            .map_or_else(|_| Vec::new(), |note| note.slices.restore()))
     }
 
     /// Notes the slices of a blob that acknowledged packs hold.
@@ -84,7 +86,7 @@ impl Notes {
     /// `Io` when the index cannot be written.
     pub fn note_slices(&self, blob: BlobId, slices: &[PackSlice]) -> FsResult<()> {
         let row = codec::encode(&SlicesV1 {
-            slices: slices.to_vec(),
+            slices: slices.iter().map(PackSliceV1::of).collect(),
         })
         .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
         self.uploads.put(blob.as_bytes(), &row).map_err(io)
@@ -100,7 +102,7 @@ impl Notes {
             .into_iter()
             .filter_map(|(_, row)| codec::decode::<SlicesV1>(&row).ok());
         Ok(notes
-            .flat_map(|note| note.slices)
+            .flat_map(|note| note.slices.restore())
             .map(|slice| slice.pack.id)
             .collect())
     }

@@ -1,18 +1,20 @@
 //! Records beside spool files: each names the entry that its file belongs to.
 
 use crate::codec::{self, Kind, Record};
-use crate::model::{Entry, ErrorKind, FsError, FsResult, OLDEST_VIEWS_SCHEMA, VIEWS_SCHEMA};
+use crate::model::stored::{EntryForm, EntryV1, StoredForm as _};
+use crate::model::{Entry, ErrorKind, FsError, FsResult};
 
-/// Stored form of a spool record; its bytes are frozen.
+/// Stored form of a spool record whose entry has the form `E`; its bytes are frozen.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
-struct SpoolRecordV1 {
-    entry: Entry,
+#[serde(bound = "E: EntryForm")]
+struct SpoolRecordV1<E> {
+    entry: E,
 }
 
-impl Record for SpoolRecordV1 {
+impl<E: EntryForm> Record for SpoolRecordV1<E> {
     const KIND: Kind = Kind::SpoolRecord;
-    const SCHEMA: u16 = VIEWS_SCHEMA;
-    const OLDEST: u16 = OLDEST_VIEWS_SCHEMA;
+    const SCHEMA: u16 = E::SCHEMA;
+    const OLDEST: u16 = E::OLDEST;
 
     fn schema(&self) -> u16 {
         self.entry.schema()
@@ -25,7 +27,7 @@ impl Record for SpoolRecordV1 {
 /// `Io` when the entry cannot be encoded.
 pub fn spool_record(entry: &Entry) -> FsResult<Vec<u8>> {
     codec::encode(&SpoolRecordV1 {
-        entry: entry.clone(),
+        entry: EntryV1::of(entry),
     })
     .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))
 }
@@ -33,7 +35,7 @@ pub fn spool_record(entry: &Entry) -> FsResult<Vec<u8>> {
 /// Returns the entry that a spool record names; `None` when the record cannot be read.
 #[must_use]
 pub fn read_spool_record(bytes: &[u8]) -> Option<Entry> {
-    codec::decode::<SpoolRecordV1>(bytes)
+    codec::decode::<SpoolRecordV1<EntryV1>>(bytes)
         .ok()
-        .map(|record| record.entry)
+        .map(|record| record.entry.restore())
 }

@@ -1,11 +1,8 @@
-//! The records that the journal, the index and the manifests hold. Version 1 of each is frozen:
-//! a change of shape is a new struct and a new schema number in `codec`.
+//! Entries of the tree, the content of files, and changes. `stored` has the forms in which records
+//! hold them.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::stored_views::StoredViewsState;
 use super::{
     BlobId, ByteRange, Digest, EntryId, Ino, Name, PackId, Seq, SubtitleTexts, Timestamp, Views,
 };
@@ -14,7 +11,7 @@ use super::{
 pub type XattrMap = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The whole state of one file or directory.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     pub id: EntryId,
     pub parent: EntryId,
@@ -24,7 +21,7 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Attributes {
     /// Permission bits, set-id and sticky bits (`0o7777`).
     pub mode: u32,
@@ -37,14 +34,14 @@ pub struct Attributes {
     pub xattrs: XattrMap,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum EntryKind {
     Directory,
     File(Box<FileContent>),
 }
 
 /// What a file holds and how far it has come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FileContent {
     /// Counts commits; a job of an older version finds that it is out of date.
     pub version: u64,
@@ -103,7 +100,7 @@ impl FileContent {
 }
 
 /// A run of bytes of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     pub source: ExtentSource,
     /// Position in the blob; 0 for zeros.
@@ -111,14 +108,14 @@ pub struct Extent {
     pub len: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExtentSource {
     Blob(BlobId),
     Zeros,
 }
 
 /// An immutable byte string and where its bytes stand in the remote.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
     pub id: BlobId,
     /// Length including holes.
@@ -146,7 +143,7 @@ impl Blob {
 }
 
 /// `len` bytes of a blob, standing in a pack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackSlice {
     pub blob_offset: u64,
     pub pack_offset: u64,
@@ -155,7 +152,7 @@ pub struct PackSlice {
 }
 
 /// A pack as a manifest names it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PackRef {
     pub id: PackId,
     pub address: PackAddress,
@@ -167,8 +164,8 @@ pub struct PackRef {
     pub table_digest: Digest,
 }
 
-/// Where the remote keeps a pack. Append-only: records on disk hold the variant's number.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Where the remote keeps a pack.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PackAddress {
     /// A file named by the pack's id.
     Local,
@@ -179,7 +176,7 @@ pub enum PackAddress {
 }
 
 /// A pack whose data is a document as others posted it: it is read, and never deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AdoptedAddress {
     /// All of the data, from its first byte on.
     pub document: TelegramAddress,
@@ -189,7 +186,7 @@ pub struct AdoptedAddress {
 
 /// What names a pack in Telegram for every bot and for good. What one bot needs to read it (access
 /// hash, file reference) follows from it and is never stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TelegramAddress {
     /// The channel's own id, without the `-100` of the Bot API.
     pub channel: i64,
@@ -203,7 +200,7 @@ pub struct TelegramAddress {
 
 /// How far a file's bytes have come. What is in between (`ingesting`, `uploading`) follows from
 /// its job and is not stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileState {
     /// The bytes are in the spool; they may also be on their way to the remote.
     Spooled,
@@ -214,8 +211,7 @@ pub enum FileState {
 }
 
 /// How far a file's views have come.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "StoredViewsState", into = "StoredViewsState")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ViewsState {
     /// Not looked at yet.
     Pending,
@@ -231,7 +227,7 @@ pub enum ViewsState {
 }
 
 /// One change of the tree, absolute and by id: replaying it twice changes nothing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     Put(Box<Entry>),
     Remove {
@@ -253,7 +249,7 @@ impl Change {
 }
 
 /// A change with its place in the library's history, as the remote's log holds it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogRecord {
     pub seq: Seq,
     pub change: Change,

@@ -1,15 +1,13 @@
 //! Segments that are ranges of the file, for a film that is a transport stream itself.
 
-use serde::{Deserialize, Serialize};
-
 use super::{ByteRange, SegmentInfo};
 
 /// Bytes of a packet of a transport stream.
 pub const TS_PACKET: u64 = 188;
 
 /// What the segments of a film's first track are made of: tables, then packets of the file as
-/// they stand there. Frozen as version 3.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// they stand there.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InPlace {
     /// Where the first segment starts in the file. Each other one starts where the one before ends.
     pub offset: u64,

@@ -11,7 +11,7 @@ mod name;
 mod pieces;
 mod policy;
 mod standing;
-mod stored_views;
+pub mod stored;
 mod subtitle_texts;
 mod units;
 mod views;
@@ -33,10 +33,9 @@ pub use policy::{
     SidecarSubtitles, TlsFiles, TombstonePolicy, VerifyDepth, WriteMode,
 };
 pub use standing::{Standing, StoreStatus};
-pub use stored_views::{OLDEST_VIEWS_SCHEMA, VIEWS_SCHEMA};
 pub use subtitle_texts::SubtitleTexts;
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
 pub use views::{
-    AddedFile, AddedTrack, MPEG_CLOCK, Purpose, SegmentInfo, Subtitle, SubtitleFormat, Track,
-    TrackKind, Views,
+    DerivedFile, FilePurpose, MPEG_CLOCK, SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind,
+    Views,
 };

@@ -1,12 +1,10 @@
 //! The texts derived from a user's subtitle file. They depend on its bytes alone; the tree tells at
 //! each look which film the file belongs to.
 
-use serde::{Deserialize, Serialize};
-
 use super::{Blob, ByteRange, SubtitleFormat, ViewsState};
 
-/// The texts of one version of a subtitle file. Frozen as version 3.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The texts of one version of a subtitle file.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubtitleTexts {
     /// The texts, in UTF-8.
     pub derived: Blob,

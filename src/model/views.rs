@@ -1,11 +1,9 @@
 //! What the index and the manifest know of a file's views: enough to list, stat and write every
 //! playlist without reading the map. The extents themselves lie in the map, in the derived blob.
 
-use serde::{Deserialize, Serialize};
-
 use super::{Blob, ByteRange, Digest, InPlace};
 
-/// The views of one version of a file. How they are stored: `stored_views`.
+/// The views of one version of a file. How they are stored: `stored::ViewsStateV1`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Views {
     /// Derived bytes: packed audio, samples that do not map, subtitles, and the map.
@@ -27,41 +25,29 @@ pub struct Views {
     pub subtitles: Vec<Subtitle>,
     /// What a viewer should know, e.g. where a damaged file ends.
     pub note: Option<String>,
-    /// One a track, in the same order; empty in what the first release made.
-    pub added: Vec<AddedTrack>,
-    /// Whole files in the derived blob; none in what the first release made.
-    pub files: Vec<AddedFile>,
+    /// Whole files in the derived blob.
+    pub files: Vec<DerivedFile>,
     /// Of a film whose segments are ranges of the file; its first track is the video.
     pub in_place: Option<InPlace>,
 }
 
-/// A whole file in the derived blob. Frozen as version 2.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AddedFile {
+/// A whole file in the derived blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DerivedFile {
     /// From the film's directory of views, with at most one directory: `thumbnail.jpg`, `eng.sup`,
     /// `fonts/Arial.ttf`.
     pub path: String,
-    pub purpose: Purpose,
+    pub purpose: FilePurpose,
     pub range: ByteRange,
 }
 
-/// What a file beside the tracks is for. Append-only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Purpose {
+/// Use of a file beside the tracks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilePurpose {
     Picture,
     /// Subtitles that are pictures: they are shown as a sidecar, since HLS carries none.
     Subtitle,
     Font,
-}
-
-/// What the first release does not know of a track. Frozen as version 2.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct AddedTrack {
-    /// Bytes of each segment as MPEG-TS; empty where that cannot carry the track.
-    pub transport_sizes: Vec<u64>,
-    /// Bytes of each segment from its start to the end of its first picture; empty for audio, and
-    /// where one does not start with a key frame.
-    pub first_pictures: Vec<u64>,
 }
 
 /// Ticks a second of MPEG's clock.
@@ -71,8 +57,8 @@ impl Views {
     /// Bytes of each segment of a track as MPEG-TS; empty where there are none.
     #[must_use]
     pub fn transport_sizes(&self, track: usize) -> &[u64] {
-        let added = self.added.get(track);
-        added.map_or(&[], |added| &added.transport_sizes)
+        let track = self.tracks.get(track);
+        track.map_or(&[], |track| &track.transport_sizes)
     }
 
     /// What stands in time stamps of MPEG-TS and in X-TIMESTAMP-MAP at the film's zero, in 1/90000 s.
@@ -89,8 +75,8 @@ impl Views {
     }
 }
 
-/// Frozen as version 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A video or audio track, cut into segments.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Track {
     pub kind: TrackKind,
     /// RFC 6381, e.g. `avc1.640028`.
@@ -111,9 +97,15 @@ pub struct Track {
     /// Each zstd frame of the map's records of this track, as ranges relative to the map, with the
     /// number of segments in each.
     pub frames: Vec<(ByteRange, u32)>,
+    /// Bytes of each segment as MPEG-TS; empty where that cannot carry the track, and in views that
+    /// an older release made.
+    pub transport_sizes: Vec<u64>,
+    /// Bytes of each segment from its start to the end of its first picture; empty for audio, where
+    /// a segment does not start with a key frame, and in views that an older release made.
+    pub first_pictures: Vec<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum TrackKind {
     Video {
         width: u32,
@@ -129,7 +121,7 @@ pub enum TrackKind {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentInfo {
     /// Ticks of the track's timescale, for EXTINF.
     pub duration: u32,
@@ -137,7 +129,7 @@ pub struct SegmentInfo {
     pub size: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subtitle {
     /// Stem of the direct view, e.g. `eng`, `spa.forced`; unique within the file.
     pub key: String,
@@ -155,7 +147,7 @@ pub struct Subtitle {
     pub segments: Vec<ByteRange>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SubtitleFormat {
     Srt,
     Vtt,

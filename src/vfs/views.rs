@@ -14,7 +14,7 @@ use crate::index::{ChildKind, NodeKind};
 use crate::media::hls::view::{ViewFile, ViewKind, ViewNode};
 use crate::media::hls::views;
 use crate::media::inspect::name::media_kind;
-use crate::model::{EntryId, ErrorKind, FsError, FsResult, Name, Purpose, ViewsState};
+use crate::model::{EntryId, ErrorKind, FilePurpose, FsError, FsResult, Name, ViewsState};
 
 /// A name in a virtual directory.
 #[derive(Debug, Clone)]
@@ -160,7 +160,7 @@ impl Inner {
         let texts = texts.map(|subtitle| (subtitle.key.clone(), format!("{}.srt", subtitle.key)));
         let bitmaps = known.files.iter();
         let bitmaps = bitmaps
-            .filter(|file| file.purpose == Purpose::Subtitle)
+            .filter(|file| file.purpose == FilePurpose::Subtitle)
             .map(|file| (file.path.clone(), file.path.clone()));
         for (key, ending) in texts.chain(bitmaps) {
             let mut bytes = stem.to_vec();

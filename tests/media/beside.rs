@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use tgfs::model::Purpose;
+use tgfs::model::FilePurpose;
 
 use super::sample::sample;
 use super::support::*;
@@ -25,7 +25,7 @@ fn bitmap_subtitles_are_files_of_their_own() {
         for (number, language) in ["eng", "fre"].into_iter().enumerate() {
             let path = format!("{language}.{extension}");
             let file = built.views.files.iter().find(|file| file.path == path);
-            assert_eq!(file.unwrap().purpose, Purpose::Subtitle, "{path}");
+            assert_eq!(file.unwrap().purpose, FilePurpose::Subtitle, "{path}");
             let alone = built.directory.path().join(&path);
             fs::write(&alone, built.read(&path)).unwrap();
             // A `.sup` is read in smaller packets than Matroska has.

@@ -8,7 +8,7 @@ use std::process::Command;
 use tgfs::media::hls::view::{Piece, ViewBody, ViewNode};
 use tgfs::media::hls::views;
 use tgfs::media::in_place;
-use tgfs::model::{ByteRange, Purpose};
+use tgfs::model::{ByteRange, FilePurpose};
 
 use super::support::*;
 
@@ -45,7 +45,7 @@ fn packets(input: &Path, streams: &[&str]) -> Vec<(String, String, String)> {
 
 fn thumbnail(built: &Built) -> u64 {
     let files = built.views.files.iter();
-    let pictures = files.filter(|file| file.purpose == Purpose::Picture);
+    let pictures = files.filter(|file| file.purpose == FilePurpose::Picture);
     pictures.map(|file| file.range.len).sum()
 }
 

@@ -88,7 +88,6 @@ fn views_in_the_spool() -> Views {
         tracks: Vec::new(),
         subtitles: Vec::new(),
         note: None,
-        added: Vec::new(),
         files: Vec::new(),
         in_place: None,
     }

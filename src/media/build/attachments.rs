@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crate::model::{AddedFile, ByteRange, Purpose};
+use crate::model::{ByteRange, DerivedFile, FilePurpose};
 
 use super::collect::DerivedWriter;
 use super::subtitle_streams::fetch;
@@ -32,12 +32,12 @@ pub fn make(
     (video, fonts): (Option<&ProbedStream>, &[ProbedStream]),
     duration: f64,
     derived: &mut DerivedWriter,
-) -> Result<Vec<AddedFile>, MediaError> {
-    let mut files: Vec<AddedFile> = Vec::new();
+) -> Result<Vec<DerivedFile>, MediaError> {
+    let mut files: Vec<DerivedFile> = Vec::new();
     let mut add = |task: Task, limit, purpose, path: String| -> Result<(), MediaError> {
         let source = (job.source.as_path(), container);
         if let Some(range) = run(job, source, &task, limit, derived)? {
-            files.push(AddedFile {
+            files.push(DerivedFile {
                 path,
                 purpose,
                 range,
@@ -48,7 +48,12 @@ pub fn make(
     if let Some(video) = video {
         let at = (duration.max(0.0) * 1000.0) as u64 * PICTURE_AT / 100;
         let task = Task::Picture(video.index, at);
-        add(task, MAX_PICTURE, Purpose::Picture, "thumbnail.jpg".into())?;
+        add(
+            task,
+            MAX_PICTURE,
+            FilePurpose::Picture,
+            "thumbnail.jpg".into(),
+        )?;
     }
     let mut names: Vec<String> = Vec::new();
     for font in fonts {
@@ -56,7 +61,12 @@ pub fn make(
         if !names.contains(&name) {
             let path = format!("fonts/{name}");
             names.push(name);
-            add(Task::Attachment(font.index), MAX_FONT, Purpose::Font, path)?;
+            add(
+                Task::Attachment(font.index),
+                MAX_FONT,
+                FilePurpose::Font,
+                path,
+            )?;
         }
     }
     Ok(files)
@@ -68,9 +78,9 @@ pub fn bitmap(
     small: &std::path::Path,
     number: u32,
     stream: &ProbedStream,
-    others: &[AddedFile],
+    others: &[DerivedFile],
     derived: &mut DerivedWriter,
-) -> Result<Option<AddedFile>, MediaError> {
+) -> Result<Option<DerivedFile>, MediaError> {
     let (format, extension) = match stream.codec_name.as_str() {
         "hdmv_pgs_subtitle" => (BitmapFormat::Sup, "sup"),
         // No muxer writes their own form; players take this one.
@@ -95,9 +105,9 @@ pub fn bitmap(
         path = format!("{stem}.{number}.{extension}");
         number += 1;
     }
-    Ok(Some(AddedFile {
+    Ok(Some(DerivedFile {
         path,
-        purpose: Purpose::Subtitle,
+        purpose: FilePurpose::Subtitle,
         range,
     }))
 }

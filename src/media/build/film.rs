@@ -1,8 +1,6 @@
 //! A film whose tracks are all collected: cut into segments, and written as map and [`Views`].
 
-use crate::model::{
-    AddedTrack, Blob, BlobId, ByteRange, Digest, SegmentInfo, Track, TrackKind, Views,
-};
+use crate::model::{Blob, BlobId, ByteRange, Digest, SegmentInfo, Track, TrackKind, Views};
 
 use super::collect::{Collected, DerivedWriter};
 use super::cuts::{self, CutPolicy, TenPasses};
@@ -204,11 +202,8 @@ impl Film {
     ) -> Result<Views, MediaError> {
         let mut map = map::MAP_MAGIC.to_vec();
         let mut tracks = Vec::new();
-        let mut added = Vec::new();
         for (made, cuts) in &self.tracks {
-            let track = describe_track(made, cuts, &mut map)?;
-            added.push(describe_more(made, cuts, &track));
-            tracks.push(track);
+            tracks.push(describe_track(made, cuts, &mut map)?);
         }
         let target = playlist_target(&tracks);
         for track in &mut tracks {
@@ -233,7 +228,6 @@ impl Film {
             tracks,
             subtitles: Vec::new(),
             note: (!notes.is_empty()).then(|| notes.join("; ")),
-            added,
             files: Vec::new(),
             in_place: None,
         })
@@ -298,10 +292,14 @@ pub fn describe_track(
             "ffmpeg wrote a movie header that cannot be read",
         )
     })?;
+    let kind = track_kind(made);
+    let timescale = collected.track.timescale;
     Ok(Track {
-        kind: track_kind(made),
+        transport_sizes: transport_sizes(made, cuts, &init),
+        first_pictures: first_pictures(made, cuts, &kind),
+        kind,
         codec: collected.description.codec.clone(),
-        timescale: collected.track.timescale,
+        timescale,
         init,
         language: language::bcp47(made.stream.tag("language")),
         title: language::clean_title(made.stream.tag("title")),
@@ -313,26 +311,28 @@ pub fn describe_track(
     })
 }
 
-pub fn describe_more(made: &MadeTrack, cuts: &[SegmentCut], track: &Track) -> AddedTrack {
-    let samples = |cut: &SegmentCut| &made.collected.samples[cut.samples.clone()];
-    let sizes = cuts
-        .iter()
-        .map(|cut| transport::size(&track.init, track.timescale, samples(cut)));
-    let first_pictures = match track.kind {
-        TrackKind::Audio { .. } => Vec::new(),
-        TrackKind::Video { .. } => cuts
-            .iter()
-            .map(|cut| {
-                let first = samples(cut).first().filter(|sample| sample.is_key())?;
-                Some(segment_header::size(samples(cut)) + u64::from(first.size))
-            })
-            .collect::<Option<_>>()
-            .unwrap_or_default(),
-    };
-    AddedTrack {
-        transport_sizes: sizes.collect::<Option<_>>().unwrap_or_default(),
-        first_pictures,
+/// Returns the bytes of each segment as MPEG-TS; none where that cannot carry the track.
+fn transport_sizes(made: &MadeTrack, cuts: &[SegmentCut], init: &[u8]) -> Vec<u64> {
+    let timescale = made.collected.track.timescale;
+    let sizes = cuts.iter().map(|cut| {
+        let samples = &made.collected.samples[cut.samples.clone()];
+        transport::size(init, timescale, samples)
+    });
+    sizes.collect::<Option<_>>().unwrap_or_default()
+}
+
+/// Returns the bytes of each segment up to the end of its first picture; none for audio, and where a
+/// segment does not start with a key frame.
+fn first_pictures(made: &MadeTrack, cuts: &[SegmentCut], kind: &TrackKind) -> Vec<u64> {
+    if matches!(kind, TrackKind::Audio { .. }) {
+        return Vec::new();
     }
+    let heads = cuts.iter().map(|cut| {
+        let samples = &made.collected.samples[cut.samples.clone()];
+        let first = samples.first().filter(|sample| sample.is_key())?;
+        Some(segment_header::size(samples) + u64::from(first.size))
+    });
+    heads.collect::<Option<_>>().unwrap_or_default()
 }
 
 /// VIDEO-RANGE.

@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use crate::model::{AddedFile, ByteRange, MPEG_CLOCK, Subtitle, SubtitleFormat};
+use crate::model::{ByteRange, DerivedFile, MPEG_CLOCK, Subtitle, SubtitleFormat};
 
 use super::Job;
 use super::attachments;
@@ -36,7 +36,7 @@ pub fn extract(
     film: &Film,
     derived: &mut DerivedWriter,
     notes: &mut Vec<String>,
-) -> Result<(Vec<Subtitle>, Vec<AddedFile>), MediaError> {
+) -> Result<(Vec<Subtitle>, Vec<DerivedFile>), MediaError> {
     if streams.is_empty() && bitmaps.is_empty() {
         return Ok(Default::default());
     }
@@ -67,7 +67,7 @@ pub fn extract(
             None => notes.push(format!("subtitle stream {} has no text", stream.index)),
         }
     }
-    let mut files: Vec<AddedFile> = Vec::new();
+    let mut files: Vec<DerivedFile> = Vec::new();
     for (number, stream) in (0_u32..).skip(streams.len()).zip(bitmaps) {
         match attachments::bitmap(job, &small, number, stream, &files, derived)? {
             Some(file) => files.push(file),

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use crate::model::{AddedFile, ByteRange, Purpose};
+use crate::model::{ByteRange, DerivedFile, FilePurpose};
 
 use super::Job;
 use super::collect::{DerivedWriter, unnamed_file};
@@ -57,7 +57,7 @@ pub fn make(
     job: &Job,
     film: &Film,
     derived: &mut DerivedWriter,
-) -> Result<Vec<AddedFile>, MediaError> {
+) -> Result<Vec<DerivedFile>, MediaError> {
     let before = derived.len();
     let made = match try_make(job, film, derived) {
         Ok(made) => made,
@@ -77,7 +77,7 @@ fn try_make(
     job: &Job,
     film: &Film,
     derived: &mut DerivedWriter,
-) -> Result<Option<Vec<AddedFile>>, MediaError> {
+) -> Result<Option<Vec<DerivedFile>>, MediaError> {
     let Some((video, times)) = film.video() else {
         return Ok(None);
     };
@@ -131,8 +131,8 @@ fn try_make(
     let mut add = |path: String, bytes: &[u8]| -> io::Result<()> {
         let range = ByteRange::new(derived.append(bytes)?, bytes.len() as u64);
         // To releases that know no sheets it is a picture like the other.
-        let purpose = Purpose::Picture;
-        files.push(AddedFile {
+        let purpose = FilePurpose::Picture;
+        files.push(DerivedFile {
             path,
             purpose,
             range,

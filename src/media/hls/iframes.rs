@@ -20,7 +20,7 @@ fn pictures(views: &Views) -> Option<(usize, &[u64])> {
         .tracks
         .iter()
         .position(|track| is_video(&track.kind))?;
-    let found = views.added.get(video)?.first_pictures.as_slice();
+    let found = views.tracks[video].first_pictures.as_slice();
     (!found.is_empty() && found.len() == views.tracks[video].segments.len())
         .then_some((video, found))
 }

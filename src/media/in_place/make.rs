@@ -20,8 +20,8 @@ use crate::media::inspect::select::StreamSelection;
 use crate::media::inspect::sniff::Container;
 use crate::media::map;
 use crate::model::{
-    AddedTrack, Blob, BlobId, ByteRange, Digest, InPlace, Oversize, SegmentInfo, TS_PACKET, Track,
-    TrackKind, Views,
+    Blob, BlobId, ByteRange, Digest, InPlace, Oversize, SegmentInfo, TS_PACKET, Track, TrackKind,
+    Views,
 };
 
 /// Ticks of time stamps in a second.
@@ -106,12 +106,9 @@ pub fn make(
         inside: u32::try_from(tracks.len()).unwrap_or(u32::MAX),
         zero: u64::try_from(zero.rem_euclid(CLOCK_ROUND)).unwrap_or(0),
     };
-    let mut added = vec![AddedTrack::default(); tracks.len()];
     let mut map = map::MAP_MAGIC.to_vec();
     for (made, cuts) in &renditions.made {
-        let track = film::describe_track(made, cuts, &mut map)?;
-        added.push(film::describe_more(made, cuts, &track));
-        tracks.push(track);
+        tracks.push(film::describe_track(made, cuts, &mut map)?);
     }
     // The digest of the map is that of all views: what is not in the map goes into it.
     map.extend(sum(&in_place, &tracks[0].segments).0);
@@ -137,7 +134,6 @@ pub fn make(
         tracks,
         subtitles: Vec::new(),
         note: (!notes.is_empty()).then(|| notes.join("; ")),
-        added,
         files,
         in_place: Some(in_place),
     };
@@ -286,6 +282,8 @@ fn video_track(video: &ProbedStream, found: &TransportScan, cuts: &[usize], tabl
         average_bits: 0,
         segments: segments(found, cuts, tables),
         frames: Vec::new(),
+        transport_sizes: Vec::new(),
+        first_pictures: Vec::new(),
     }
 }
 

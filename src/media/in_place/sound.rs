@@ -168,6 +168,8 @@ pub fn track(stream: &ProbedStream) -> Track {
         average_bits: 0,
         segments: Vec::new(),
         frames: Vec::new(),
+        transport_sizes: Vec::new(),
+        first_pictures: Vec::new(),
     }
 }
 
