@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::views::files::ToolFiles;
-use crate::media::subtitles::{self, Read};
+use crate::media::subtitles::{self, SubtitleFileContent};
 use crate::model::{
     Blob, BlobId, Entry, ErrorKind, FileContent, FsError, FsResult, SubtitleTexts, ViewsState,
 };
@@ -46,11 +46,15 @@ pub async fn read_subtitle_file(
     };
     match read {
         Ok(read) => keep_texts(files, entry, read).await,
-        Err(reason) => refused(&reason),
+        Err(error) => refused(&error.to_string()),
     }
 }
 
-async fn keep_texts(files: &ToolFiles, entry: &Entry, read: Read) -> FsResult<ViewsState> {
+async fn keep_texts(
+    files: &ToolFiles,
+    entry: &Entry,
+    read: SubtitleFileContent,
+) -> FsResult<ViewsState> {
     let id = BlobId::random();
     let path = files.derived_path(entry);
     let state = ViewsState::Subtitles(Box::new(SubtitleTexts {

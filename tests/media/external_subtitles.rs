@@ -67,7 +67,10 @@ fn shown_at(segment: &str) -> f64 {
     origin / 90_000.0 + seconds
 }
 
-fn drop_beside(built: &Built, bytes: &[u8]) -> (Vec<ExternalSubtitle>, subtitles::Read) {
+fn drop_beside(
+    built: &Built,
+    bytes: &[u8],
+) -> (Vec<ExternalSubtitle>, subtitles::SubtitleFileContent) {
     let name = Name::new("film.eng.srt").unwrap();
     let read = subtitles::read(&name, bytes).unwrap();
     let texts = SubtitleTexts {

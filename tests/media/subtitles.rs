@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use tgfs::model::Subtitle;
+use tgfs::media::subtitles;
+use tgfs::model::{Name, Subtitle, SubtitleFormat};
 
 use super::support::*;
 
@@ -179,4 +180,96 @@ fn tracks_of_one_language_stay_apart_and_codes_of_both_lists_are_known() {
         );
     }
     assert!(of("deu").contains("NAME=\"Kommentar\""));
+}
+
+/// A stream in a film and a file beside it are read by the same code: what they show is the same.
+#[test]
+fn a_stream_shows_what_the_same_file_beside_the_film_shows() {
+    const ASS: &str = "[Script Info]\nScriptType: v4.00+\n\n[V4+ Styles]\nFormat: Name, Fontname, Fontsize\nStyle: Default,Arial,16\n\n[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n\
+        Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,{\\p1}m 0 0 l 100 0 100 100{\\p0}\n\
+        Dialogue: 0,0:00:03.00,0:00:04.00,Default,,0,0,0,,one\\N\\Ntwo\n\
+        Dialogue: 0,0:00:05.00,0:00:06.00,Default,,0,0,0,,{\\an8}I <3 you & me, {\\i1}ever{\\i0}\n";
+    const SRT: &str = "1\n00:00:01,000 --> 00:00:02,000\none\n\ntwo\n\n2\n00:00:03,000 --> 00:00:04,000\n{\\an8}I <3 you & <b>me</b>\n\n3\n00:00:05,000 --> 00:00:06,000\n<font color=\"#ff0000\">red</font>\n1984\n";
+    const VTT: &str = "WEBVTT\n\nintro\n00:00:01.000 --> 00:00:02.000 line:0 align:start\n<v Ann>1 &lt; 2 &amp; 3</v>\n\n00:00:03.000 --> 00:00:04.000\n<i>two</i>\nlines\n";
+    let directory = tempfile::tempdir().unwrap();
+    for (file, text, shown) in [
+        (
+            "a.ass",
+            ASS,
+            "00:00:03.000 --> 00:00:04.000\none\ntwo\n\n\
+             00:00:05.000 --> 00:00:06.000 line:0\nI &lt;3 you &amp; me, <i>ever</i>\n\n",
+        ),
+        (
+            "a.srt",
+            SRT,
+            "00:00:01.000 --> 00:00:02.000\none\ntwo\n\n\
+             00:00:03.000 --> 00:00:04.000 line:0\nI &lt;3 you &amp; <b>me</b>\n\n\
+             00:00:05.000 --> 00:00:06.000\nred\n1984\n\n",
+        ),
+        (
+            "a.vtt",
+            VTT,
+            "00:00:01.000 --> 00:00:02.000 line:0 align:start\n<v Ann>1 &lt; 2 &amp; 3</v>\n\n\
+             00:00:03.000 --> 00:00:04.000\n<i>two</i>\nlines\n\n",
+        ),
+    ] {
+        let path = directory.path().join(file);
+        std::fs::write(&path, text).unwrap();
+        let film = directory.path().join(format!("{file}.mkv"));
+        ffmpeg(&[
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=160x90:r=25:d=8",
+            "-i",
+            path.to_str().unwrap(),
+            "-map",
+            "0",
+            "-map",
+            "1",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-g",
+            "25",
+            "-c:s",
+            "copy",
+            film.to_str().unwrap(),
+        ]);
+        let built = build(&film);
+        super::check::check(&built);
+        let inside = built.text("und.vtt");
+        assert_eq!(inside, format!("WEBVTT\n\n{shown}"), "{file} in a film");
+        let name = Name::new(file).unwrap();
+        let beside = subtitles::read(&name, text.as_bytes()).unwrap();
+        let (format, range) = beside.texts[0];
+        assert_eq!(format, SubtitleFormat::Vtt);
+        let bytes = &beside.bytes[range.offset as usize..range.end() as usize];
+        assert_eq!(
+            std::str::from_utf8(bytes).unwrap(),
+            inside,
+            "{file} beside a film"
+        );
+    }
+}
+
+/// MP4's own text has no markup: signs in it are text.
+#[test]
+fn signs_in_the_text_of_mp4_stay_text() {
+    let directory = tempfile::tempdir().unwrap();
+    let cues = "1\n00:00:01,000 --> 00:00:02,000\nI <3 you & <i>me</i>\n\n2\n00:00:03,000 --> 00:00:04,000\none\n\ntwo\n";
+    let built = film_with(directory.path(), "film.mp4", cues, &[("mov_text", &[])]);
+    let key = &built.views.subtitles[0].key;
+    assert_eq!(
+        built.text(&format!("{key}.vtt")),
+        "WEBVTT\n\n00:00:01.000 --> 00:00:02.000\nI &lt;3 you &amp; <i>me</i>\n\n\
+         00:00:03.000 --> 00:00:04.000\none\ntwo\n\n"
+    );
+    assert_eq!(
+        built.text(&format!("{key}.srt")),
+        "1\n00:00:01,000 --> 00:00:02,000\nI <3 you & <i>me</i>\n\n\
+         2\n00:00:03,000 --> 00:00:04,000\none\ntwo\n\n"
+    );
 }

@@ -19,13 +19,12 @@ use crate::media::error::MediaError;
 use crate::media::inspect::language;
 use crate::media::inspect::probe::{self, ProbedStream};
 use crate::media::inspect::sniff::Container;
-use crate::media::subtitles::webvtt::{self, Cue, parse_cues, write_cues};
-use crate::media::tool::{Task, TextFormat};
+use crate::media::subtitles::webvtt::{self, write_cues};
+use crate::media::subtitles::{self, Cue, SubtitleDocument, SubtitleFlags};
+use crate::media::tool::Task;
 
 /// Most bytes of all text streams of a film; a season's worth of karaoke takes 20 MB.
 const MAX_STREAMS: u64 = 128 << 20;
-/// Most bytes of one text.
-const MAX_TEXT: u64 = 32 << 20;
 
 /// The subtitles of `streams`, their bytes appended to `derived`. A stream that cannot be read is
 /// missed and noted; the film plays without it.
@@ -120,39 +119,30 @@ fn extract_one(
     film: &Film,
     derived: &mut DerivedWriter,
 ) -> Result<Option<Subtitle>, MediaError> {
-    let fetch_text = |format| -> Result<Option<Vec<u8>>, MediaError> {
-        let mut text = Vec::new();
-        let task = Task::SubtitleText(number, format);
-        let complete = fetch(
-            job,
-            streams,
-            Container::Matroska,
-            &task,
-            MAX_TEXT,
-            &mut text,
-        )?;
-        Ok(complete.then_some(text))
-    };
-    let Some(vtt) = fetch_text(TextFormat::WebVtt)? else {
+    let format = own_format(stream);
+    let mut bytes = Vec::new();
+    let task = Task::SubtitleText(number, format);
+    let complete = fetch(
+        job,
+        streams,
+        Container::Matroska,
+        &task,
+        subtitles::MAX_FILE,
+        &mut bytes,
+    )?;
+    let language = language::bcp47(stream.tag("language"));
+    let document = SubtitleDocument::read(&bytes, format, &language);
+    let Some(document) = document.ok().filter(|_| complete) else {
         return Ok(None);
     };
-    let cues = parse_cues(&String::from_utf8_lossy(&vtt));
-    if cues.is_empty() {
-        return Ok(None);
-    }
-    let mut texts = Vec::new();
-    if let Some(srt) = fetch_text(TextFormat::Srt)? {
-        texts.push((SubtitleFormat::Srt, append(derived, &srt)?));
-    }
-    let whole = write_cues(webvtt::HEAD.to_owned(), cues.iter());
-    texts.push((SubtitleFormat::Vtt, append(derived, whole.as_bytes())?));
-    if matches!(stream.codec_name.as_str(), "ass" | "ssa")
-        && let Some(ass) = fetch_text(TextFormat::Ass)?
-    {
-        texts.push((SubtitleFormat::Ass, append(derived, &ass)?));
+    let srt = append(derived, document.to_srt().as_bytes())?;
+    let vtt = append(derived, document.to_vtt().as_bytes())?;
+    let mut texts = vec![(SubtitleFormat::Srt, srt), (SubtitleFormat::Vtt, vtt)];
+    if matches!(stream.codec_name.as_str(), "ass" | "ssa") {
+        texts.push((SubtitleFormat::Ass, append(derived, &bytes)?));
     }
     let mut segments = Vec::new();
-    for text in write_segments(&cues, &film.bounds(), film.origin_seconds()) {
+    for text in write_segments(document.cues(), &film.bounds(), film.origin_seconds()) {
         segments.push(append(derived, text.as_bytes())?);
     }
     let title = language::clean_title(stream.tag("title"));
@@ -174,31 +164,35 @@ fn extract_one(
     }))
 }
 
+/// Returns the format that keeps most of a stream's codec. MP4's own text comes as ASS: its signs stay
+/// text there, while SubRip would make tags of them.
+fn own_format(stream: &ProbedStream) -> SubtitleFormat {
+    match stream.codec_name.as_str() {
+        "ass" | "ssa" | "mov_text" => SubtitleFormat::Ass,
+        "webvtt" => SubtitleFormat::Vtt,
+        _ => SubtitleFormat::Srt,
+    }
+}
+
 fn append(derived: &mut DerivedWriter, bytes: &[u8]) -> io::Result<ByteRange> {
     let at = derived.append(bytes)?;
     Ok(ByteRange::new(at, bytes.len() as u64))
 }
 
-/// `eng`, `spa.forced`, `eng.sdh`, then `eng.2`: as media libraries read the names of sidecars.
+/// Returns the name of the subtitle's direct view, which no other has. A stream's own code counts more
+/// than the language's usual one.
 fn unique_key(subtitle: &Subtitle, stream: &ProbedStream, others: &[Subtitle]) -> String {
-    let mut base = match language::three_letters(stream.tag("language")) {
+    let code = match language::three_letters(stream.tag("language")) {
         unknown if unknown == language::UNDETERMINED => language::three_letters(&subtitle.language),
         said => said,
     };
-    if subtitle.forced {
-        base.push_str(".forced");
-    }
-    if subtitle.hearing_impaired {
-        base.push_str(".sdh");
-    }
-    let taken = |key: &str| others.iter().any(|other| other.key == key);
-    let mut key = base.clone();
-    let mut number = 2;
-    while taken(&key) {
-        key = format!("{base}.{number}");
-        number += 1;
-    }
-    key
+    let flags = SubtitleFlags {
+        forced: subtitle.forced,
+        hearing_impaired: subtitle.hearing_impaired,
+    };
+    subtitles::key(code, flags, |key| {
+        others.iter().any(|other| other.key == key)
+    })
 }
 
 /// A segment between each two bounds (seconds, with the origin). A cue stands in every segment that
@@ -235,16 +229,9 @@ fn write_segments(cues: &[Cue], bounds: &[f64], origin_seconds: u32) -> Vec<Stri
 mod tests {
     use super::*;
 
-    const TEXT: &str = "WEBVTT\n\n00:01.250 --> 00:03.500\nfirst\nline --> two\n\nNOTE nothing\n\n1\n01:00:00.000 --> 01:00:02.000 align:start\nlast\n\n00:05.000 --> 00:04.000\nbackwards\n";
-
-    #[test]
-    fn cues_are_read_and_written() {
-        let cues = parse_cues(TEXT);
-        assert_eq!(cues.len(), 2);
-        assert_eq!((cues[0].start, cues[0].end), (1250, 3500));
-        assert_eq!(cues[0].text, "first\nline --&gt; two");
-        assert_eq!(cues[1].settings, "align:start");
-        assert_eq!(parse_cues(&write_cues(String::new(), cues.iter())), cues);
+    fn starts(text: &str) -> Vec<u64> {
+        let read = SubtitleDocument::read(text.as_bytes(), SubtitleFormat::Vtt, "und");
+        read.unwrap().cues().iter().map(|cue| cue.start).collect()
     }
 
     #[test]
@@ -270,7 +257,7 @@ mod tests {
                     assert!(part.starts_with(
                         "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:900000,LOCAL:00:00:00.000\n\n"
                     ));
-                    parse_cues(part).iter().map(|cue| cue.start).collect()
+                    starts(part)
                 })
                 .collect();
         assert_eq!(

@@ -13,8 +13,9 @@ use crate::model::{
 use super::playlist;
 use super::tags::{ExternalSubtitle, MasterUris, SegmentFormat};
 use super::view::{Piece, ViewBody, ViewEntry, ViewFile, ViewNode};
+use crate::media::inspect::language;
 use crate::media::subtitles::webvtt;
-use crate::media::subtitles::{self, SubtitleFileName};
+use crate::media::subtitles::{self, SubtitleFileName, SubtitleFlags};
 
 const MASTERS: [(&str, SegmentFormat); 2] = [
     ("master.m3u8", SegmentFormat::Fmp4),
@@ -57,7 +58,11 @@ pub fn attach(
         let Some(said) = SubtitleFileName::beside(film_stem, &name) else {
             continue;
         };
-        let key = subtitles::key(&said, |key| {
+        let flags = SubtitleFlags {
+            forced: said.forced,
+            hearing_impaired: said.hearing_impaired,
+        };
+        let key = subtitles::key(language::three_letters(&said.language), flags, |key| {
             let own = views.subtitles.iter();
             let mut all = own.chain(list.iter().map(|external| &external.subtitle));
             all.any(|other| other.key == key)

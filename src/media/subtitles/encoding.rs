@@ -1,17 +1,17 @@
-//! From bytes to text: what a byte order mark says, else UTF-8 where it is that, else what the bytes
-//! look like.
+//! Decoding of text: by a byte order mark, else as UTF-8 if it is valid, else by what the bytes look
+//! like.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-/// Of so many characters at most one may be a control character: else it is no text.
+/// Bytes per control character at least; with more of them, the bytes are no text.
 const CONTROLS_ONE_IN: usize = 50;
-/// Bytes that are looked at to tell UTF-16 without a mark.
-const LOOK: usize = 4096;
+/// Bytes that are inspected to recognise UTF-16 without a mark.
+const SAMPLE_BYTES: usize = 4096;
 
-/// The text, and the name of its encoding. `language` is what the file's name says (BCP-47): it
+/// Returns the text, and the name of its encoding; `None` if the bytes are no text. `language` (BCP-47)
 /// decides between encodings that look alike.
-pub fn decode(bytes: &[u8], language: &str) -> Result<(String, &'static str), String> {
+pub fn decode(bytes: &[u8], language: &str) -> Option<(String, &'static str)> {
     let encoding = match Encoding::for_bom(bytes) {
         Some((encoding, _)) => encoding,
         None => without_mark(bytes, language),
@@ -22,21 +22,20 @@ pub fn decode(bytes: &[u8], language: &str) -> Result<(String, &'static str), St
         .filter(|&c| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{c}'))
         .count();
     if controls * CONTROLS_ONE_IN > text.len() {
-        return Err("the file is no text".to_owned());
+        return None;
     }
-    Ok((text.into_owned(), encoding.name()))
+    Some((text.into_owned(), encoding.name()))
 }
 
 fn without_mark(bytes: &[u8], language: &str) -> &'static Encoding {
-    // Letters of most scripts leave every second byte of UTF-16 in a narrow range; times and line
-    // ends, of which subtitles are full, have a zero there.
-    let look = &bytes[..bytes.len().min(LOOK) & !1];
+    // In UTF-16 every second byte of times and line ends, of which subtitles are full, is zero.
+    let sample = &bytes[..bytes.len().min(SAMPLE_BYTES) & !1];
     let zeros = |parity: usize| {
-        let of = look.iter().skip(parity).step_by(2);
+        let of = sample.iter().skip(parity).step_by(2);
         of.filter(|&&byte| byte == 0).count()
     };
     let (even, odd) = (zeros(0), zeros(1));
-    if (even + odd) * 8 > look.len() {
+    if (even + odd) * 8 > sample.len() {
         return if even > odd { UTF_16BE } else { UTF_16LE };
     }
     if std::str::from_utf8(bytes).is_ok() {
@@ -47,7 +46,7 @@ fn without_mark(bytes: &[u8], language: &str) -> &'static Encoding {
     detector.guess(domain(language), Utf8Detection::Deny)
 }
 
-/// The top level domain where a language is at home, which the detector takes as a hint.
+/// Returns the top-level domain of a language's country, which the detector takes as a hint.
 fn domain(language: &str) -> Option<&'static [u8]> {
     let (primary, rest) = language.split_once('-').unwrap_or((language, ""));
     let known: &[u8] = match primary {
@@ -70,7 +69,7 @@ fn domain(language: &str) -> Option<&'static [u8]> {
         "zh" if rest.eq_ignore_ascii_case("Hant") || rest.eq_ignore_ascii_case("TW") => b"tw",
         "zh" if rest.eq_ignore_ascii_case("HK") => b"hk",
         "zh" => b"cn",
-        // The same letters.
+        // Domain and language have the same letters.
         "bg" => b"bg",
         "de" => b"de",
         "es" => b"es",

@@ -1,14 +1,14 @@
-//! What the name of a subtitle file says, by the rules that media libraries share: behind the film's
-//! name stand words between dots, read from the right. Jellyfin's words, of which Plex and Kodi know
-//! a part: `default`, `forced`, `foreign`, `sdh`, `cc`, `hi`, a language; all else is a title.
+//! Names of subtitle files, by the rules that media libraries share: the film's name is followed by
+//! words between dots, which are read from the right. The words are Jellyfin's, and Plex and Kodi know
+//! some of them: `default`, `forced`, `foreign`, `sdh`, `cc`, `hi`, a language. Any other is a title.
 
 use crate::media::inspect::language;
 use crate::model::Name;
 
-/// Text forms that join a playlist.
+/// Extensions of text subtitles, in lower case.
 const EXTENSIONS: [&[u8]; 4] = [b"srt", b"vtt", b"ass", b"ssa"];
 
-/// Whether a name promises text subtitles, by the extension in any case.
+/// Returns whether a name is that of a text subtitle file, by its extension in upper or lower case.
 #[must_use]
 pub fn is_subtitle_name(name: &Name) -> bool {
     let (_, extension) = name.split_extension();
@@ -17,11 +17,12 @@ pub fn is_subtitle_name(name: &Name) -> bool {
         .any(|known| known.eq_ignore_ascii_case(extension))
 }
 
-/// What the words say.
+/// Meaning of a subtitle file's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubtitleFileName {
-    /// BCP-47, or `und`.
+    /// BCP-47; `und` if the name has no language.
     pub language: String,
+    /// Words without another meaning.
     pub title: String,
     pub default: bool,
     pub forced: bool,
@@ -29,7 +30,7 @@ pub struct SubtitleFileName {
 }
 
 impl SubtitleFileName {
-    /// Without knowing the film: the whole stem is taken for such words.
+    /// Reads a name without knowing the film: everything after the first dot counts as words.
     #[must_use]
     pub fn of(name: &Name) -> Self {
         let (stem, _) = name.split_extension();
@@ -37,8 +38,8 @@ impl SubtitleFileName {
         Self::read(stem.split_once('.').map_or("", |(_, words)| words))
     }
 
-    /// Of `film.eng.forced.srt` beside `film.mkv`, which has the stem `film`; `None` where the name
-    /// does not begin with it.
+    /// Reads a name such as `film.eng.forced.srt` beside a film with the stem `film`. `None` if the name
+    /// does not begin with the stem.
     #[must_use]
     pub fn beside(film_stem: &[u8], name: &Name) -> Option<Self> {
         let (stem, _) = name.split_extension();
@@ -66,7 +67,7 @@ impl SubtitleFileName {
             } else if known.is_some() && found.is_none() {
                 found = known;
             } else if known.is_some() && found.as_deref() == Some(HINDI) {
-                // `eng.hi`: there is a language, so the other word was no Hindi.
+                // In `eng.hi` the language is English, so `hi` means hearing impaired, not Hindi.
                 hearing_impaired = true;
                 found = known;
             } else if matches!(small.as_str(), "cc" | "hi" | "sdh") {
@@ -86,14 +87,22 @@ impl SubtitleFileName {
     }
 }
 
-/// `eng`, `spa.forced`, `eng.sdh`, then `eng.2`: the name of a direct view that no other has.
+/// Flags that a subtitle's key names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubtitleFlags {
+    pub forced: bool,
+    pub hearing_impaired: bool,
+}
+
+/// Returns the key of a subtitle, which is the stem of its direct view: `eng`, `spa.forced`, `eng.sdh`,
+/// then `eng.2`, the way media libraries read file names. `code` is the language in three letters.
 #[must_use]
-pub fn key(name: &SubtitleFileName, is_taken: impl Fn(&str) -> bool) -> String {
-    let mut base = language::three_letters(&name.language);
-    if name.forced {
+pub fn key(code: String, flags: SubtitleFlags, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut base = code;
+    if flags.forced {
         base.push_str(".forced");
     }
-    if name.hearing_impaired {
+    if flags.hearing_impaired {
         base.push_str(".sdh");
     }
     let mut key = base.clone();

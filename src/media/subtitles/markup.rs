@@ -1,7 +1,9 @@
-//! Marks within a cue's text. WebVTT has tags of its own and references like HTML's; what it cannot
-//! say is taken out, and what only looks like a mark is kept as text.
+//! Markup within a cue's text. WebVTT has tags of its own and character references like HTML's; what
+//! it cannot express is removed, and text that only looks like markup is kept. Files come from
+//! strangers, so each function takes time linear in the length of its text.
 
-/// `\an7` to `\an9` are the top of the picture, 4 to 6 its middle.
+/// Returns the cue setting for an alignment: `\an7` to `\an9` are at the top of the picture, `\an4` to
+/// `\an6` in its middle.
 fn place_of(alignment: char) -> Option<&'static str> {
     match alignment {
         '7'..='9' => Some("line:0"),
@@ -10,43 +12,76 @@ fn place_of(alignment: char) -> Option<&'static str> {
     }
 }
 
-/// Tags that mean the same in SubRip and WebVTT.
+/// Returns whether a tag means the same in SubRip and WebVTT.
 fn is_kept(tag: &str) -> bool {
     let name = tag.trim_start_matches('/').trim();
     matches!(name.to_ascii_lowercase().as_str(), "i" | "b" | "u")
 }
 
-/// A mark of some sort, not a sign in the text: `<i>`, `</font>`, `<font color="#fff">`.
-fn is_tag(tag: &str) -> bool {
+/// Returns the tag that `text` begins with, without its brackets: `i`, `/font`, `font color="#fff"`.
+/// `None` if the `<` is only a sign in the text.
+fn tag_of(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix('<')?;
+    // A tag has no `<` in it, and looking no further keeps the search linear.
+    let end = rest.find(['<', '>'])?;
+    let tag = rest.get(..end).filter(|_| rest[end..].starts_with('>'))?;
     let name = tag.strip_prefix('/').unwrap_or(tag);
-    name.starts_with(|c: char| c.is_ascii_alphabetic()) && !tag.contains('<')
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        .then_some(tag)
 }
 
-/// `&amp;` and its like, as it is.
+/// Finds the end of blocks. After one failure there is no end in the rest of the text, and no further
+/// search, which would make a text of openers quadratic.
+struct BlockEnds {
+    end: char,
+    exhausted: bool,
+}
+
+impl BlockEnds {
+    const fn new(end: char) -> Self {
+        Self {
+            end,
+            exhausted: false,
+        }
+    }
+
+    /// Returns the block that `text` begins with, without its end.
+    fn block<'a>(&mut self, text: &'a str) -> Option<&'a str> {
+        if self.exhausted {
+            return None;
+        }
+        let found = text.split_once(self.end).map(|(block, _)| block);
+        self.exhausted = found.is_none();
+        found
+    }
+}
+
+/// Returns the character reference that `text` begins with.
 fn reference(text: &str) -> Option<&str> {
     ["&amp;", "&lt;", "&gt;", "&nbsp;", "&lrm;", "&rlm;"]
         .into_iter()
         .find(|known| text.starts_with(known))
 }
 
-/// SubRip's text, whose marks are HTML's and, in braces, those of ASS.
+/// Returns a SubRip cue as WebVTT. Its tags are those of HTML and, in braces, those of ASS.
 pub fn srt_to_vtt(text: &str, settings: &mut &'static str) -> String {
     let mut out = String::with_capacity(text.len());
+    let mut braces = BlockEnds::new('}');
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let mut taken = c.len_utf8();
         match c {
-            '<' => match rest[1..].split_once('>') {
-                Some((tag, _)) if is_tag(tag) => {
+            '<' => match tag_of(rest) {
+                Some(tag) => {
                     if is_kept(tag) {
                         out.push_str(&format!("<{}>", tag.trim().to_ascii_lowercase()));
                     }
                     taken = tag.len() + 2;
                 }
-                _ => out.push_str("&lt;"),
+                None => out.push_str("&lt;"),
             },
-            '{' if rest[1..].starts_with('\\') => match rest.split_once('}') {
-                Some((block, _)) => {
+            '{' if rest[1..].starts_with('\\') => match braces.block(rest) {
+                Some(block) => {
                     overrides(block, settings);
                     taken = block.len() + 1;
                 }
@@ -66,7 +101,7 @@ pub fn srt_to_vtt(text: &str, settings: &mut &'static str) -> String {
     out
 }
 
-/// What the overrides of a block say of the place.
+/// Returns the overrides of a block, and updates the cue settings from those that set a place.
 fn overrides<'a>(block: &'a str, settings: &mut &'static str) -> Vec<&'a str> {
     let all: Vec<&str> = block.trim_start_matches('{').split('\\').collect();
     for one in &all {
@@ -81,17 +116,18 @@ fn overrides<'a>(block: &'a str, settings: &mut &'static str) -> Vec<&'a str> {
     all
 }
 
-/// The text of an ASS event. Drawings are no text.
+/// Returns the text of an ASS event as WebVTT. Drawings are left out.
 pub fn ass_to_vtt(text: &str, settings: &mut &'static str) -> String {
     let mut out = String::with_capacity(text.len());
+    let mut braces = BlockEnds::new('}');
     let mut open: Vec<char> = Vec::new();
     let mut draws = false;
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let mut taken = c.len_utf8();
         match c {
-            '{' => match rest.split_once('}') {
-                Some((block, _)) => {
+            '{' => match braces.block(rest) {
+                Some(block) => {
                     for one in overrides(block, settings) {
                         apply(one, &mut open, &mut draws, &mut out);
                     }
@@ -126,7 +162,7 @@ pub fn ass_to_vtt(text: &str, settings: &mut &'static str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// `i1`, `b0`, `p1`; all others say nothing that WebVTT could.
+/// Applies an override such as `i1`, `b0` or `p1`; WebVTT has no counterpart of the others.
 fn apply(one: &str, open: &mut Vec<char>, draws: &mut bool, out: &mut String) {
     let mut chars = one.trim().chars();
     let (Some(mark), value) = (chars.next(), chars.as_str()) else {
@@ -142,7 +178,7 @@ fn apply(one: &str, open: &mut Vec<char>, draws: &mut bool, out: &mut String) {
             out.push_str(&format!("<{mark}>"));
         }
         'i' | 'b' | 'u' if value == 0 && open.contains(&mark) => {
-            // Tags close in the order of their nesting; what is closed too early is opened again.
+            // WebVTT's tags nest: the tags inside are closed too, and opened again.
             let mut again = Vec::new();
             while let Some(tag) = open.pop() {
                 out.push_str(&format!("</{tag}>"));
@@ -160,15 +196,17 @@ fn apply(one: &str, open: &mut Vec<char>, draws: &mut bool, out: &mut String) {
     }
 }
 
-/// WebVTT's text as SubRip has it: its own tags go, references become the signs they stand for.
+/// Returns a WebVTT cue as SubRip: tags of WebVTT's own are removed, and character references become
+/// the characters they stand for.
 pub fn vtt_to_srt(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
+    let mut brackets = BlockEnds::new('>');
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let mut taken = c.len_utf8();
         match c {
-            '<' => match rest[1..].split_once('>') {
-                Some((tag, _)) => {
+            '<' => match brackets.block(&rest[1..]) {
+                Some(tag) => {
                     if is_kept(tag) {
                         out.push_str(&format!("<{tag}>"));
                     }
@@ -195,4 +233,42 @@ pub fn vtt_to_srt(text: &str) -> String {
         rest = &rest[taken..];
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openers_that_are_never_closed_take_linear_time() {
+        // With a search for each of them this would take hours.
+        let count = 2_000_000;
+        let mut settings = "";
+        let out = srt_to_vtt(&"{\\i1".repeat(count), &mut settings);
+        assert_eq!(out.len(), 4 * count);
+        assert_eq!(
+            srt_to_vtt(&"<".repeat(count), &mut settings).len(),
+            4 * count
+        );
+        let closed = format!("{}>", "<".repeat(count));
+        assert_eq!(srt_to_vtt(&closed, &mut settings).len(), 4 * count + 1);
+        assert_eq!(ass_to_vtt(&"{".repeat(count), &mut settings).len(), count);
+        assert_eq!(vtt_to_srt(&"<".repeat(count)).len(), count);
+    }
+
+    #[test]
+    fn only_tags_are_taken_for_tags() {
+        for (text, expected) in [
+            ("<i>", Some("i")),
+            ("</font>", Some("/font")),
+            ("<font color=\"#fff\">x", Some("font color=\"#fff\"")),
+            ("<3", None),
+            ("<3>", None),
+            ("<a <b>", None),
+            ("< a>", None),
+            ("<", None),
+        ] {
+            assert_eq!(tag_of(text), expected, "{text}");
+        }
+    }
 }

@@ -1,10 +1,11 @@
-//! Subtitle files that a user drops beside a film: from any encoding and form to cues, from those to
-//! the texts that players take.
+//! Text subtitles, of the user's files and of films alike: from SubRip, WebVTT or (Advanced) SubStation
+//! Alpha in any encoding to cues, and from those to the formats that players take.
 //!
-//! They are read here and not by ffmpeg: it wants to be told the encoding, gives up at the first odd
-//! line, and would be one more program that strangers' files are given to.
+//! They are read here rather than by ffmpeg, which needs to be told the encoding, stops at the first
+//! malformed line, and drops positions, voices and escapes on the way to WebVTT.
 
 mod ass;
+mod cues;
 mod encoding;
 mod file_name;
 mod markup;
@@ -12,79 +13,151 @@ mod srt;
 
 pub mod webvtt;
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 
 use crate::model::{ByteRange, Name, SubtitleFormat};
 
-pub use self::file_name::{SubtitleFileName, is_subtitle_name, key};
-use self::webvtt::{Cue, write_cues};
+pub use self::cues::Cue;
+use self::cues::ParsedCues;
+pub use self::file_name::{SubtitleFileName, SubtitleFlags, is_subtitle_name, key};
 
-/// Most bytes of a subtitle file: a day of karaoke is below.
+/// Maximum size of a subtitle text in bytes; a day of karaoke is smaller.
 pub const MAX_FILE: u64 = 32 << 20;
 
-/// What a subtitle file holds.
+/// Reasons why a text has no subtitles. Their messages are stored with the file, so they are frozen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubtitleError {
+    #[error("the file is no text")]
+    NotText,
+    #[error("not one cue with a time could be found")]
+    NoCues,
+}
+
+/// A subtitle text after reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read {
+pub struct SubtitleDocument {
+    format: SubtitleFormat,
+    /// The text in UTF-8, with `\n` as the end of each line.
+    text: String,
+    encoding: &'static str,
+    /// Never empty; sorted by start.
+    cues: Vec<Cue>,
+    /// Number of cues without a usable time.
+    unreadable: usize,
+}
+
+impl SubtitleDocument {
+    /// Reads a text of a known format. `language` (BCP-47) helps to tell the encoding.
+    ///
+    /// # Errors
+    /// When the bytes are no text, or hold no cue with a time.
+    pub fn read(
+        bytes: &[u8],
+        format: SubtitleFormat,
+        language: &str,
+    ) -> Result<Self, SubtitleError> {
+        let (text, encoding) = decode(bytes, language)?;
+        Self::parse(text, encoding, format)
+    }
+
+    /// Reads a text whose format its content tells.
+    ///
+    /// # Errors
+    /// When the bytes are no text, or hold no cue with a time.
+    pub fn sniff(bytes: &[u8], language: &str) -> Result<Self, SubtitleError> {
+        let (text, encoding) = decode(bytes, language)?;
+        let format = format_of(&text);
+        Self::parse(text, encoding, format)
+    }
+
+    fn parse(
+        text: String,
+        encoding: &'static str,
+        format: SubtitleFormat,
+    ) -> Result<Self, SubtitleError> {
+        let ParsedCues {
+            mut cues,
+            unreadable,
+        } = match format {
+            SubtitleFormat::Ass => ass::parse(&text),
+            SubtitleFormat::Vtt => webvtt::parse(&text),
+            SubtitleFormat::Srt => srt::parse(&text),
+        };
+        if cues.is_empty() {
+            return Err(SubtitleError::NoCues);
+        }
+        cues.sort_by_key(|cue| cue.start);
+        Ok(Self {
+            format,
+            text,
+            encoding,
+            cues,
+            unreadable,
+        })
+    }
+
+    /// Returns the cues in the order of their starts.
+    #[must_use]
+    pub fn cues(&self) -> &[Cue] {
+        &self.cues
+    }
+
+    /// Returns the subtitles as a WebVTT file.
+    #[must_use]
+    pub fn to_vtt(&self) -> String {
+        webvtt::write_cues(webvtt::HEAD.to_owned(), self.cues.iter())
+    }
+
+    /// Returns the subtitles as a SubRip file: the text itself if it is one.
+    #[must_use]
+    pub fn to_srt(&self) -> Cow<'_, str> {
+        match self.format {
+            SubtitleFormat::Srt => Cow::Borrowed(&self.text),
+            SubtitleFormat::Vtt | SubtitleFormat::Ass => Cow::Owned(srt::write(&self.cues)),
+        }
+    }
+}
+
+/// Texts of a user's subtitle file, as they are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubtitleFileContent {
     /// All texts, one behind the other.
     pub bytes: Vec<u8>,
-    /// Where each text lies in them; the one as WebVTT is the first.
+    /// Range of each text in `bytes`; WebVTT comes first.
     pub texts: Vec<(SubtitleFormat, ByteRange)>,
     pub encoding: &'static str,
     pub cues: u32,
+    /// Remark for viewers. It is stored, so its text is frozen.
     pub note: Option<String>,
 }
 
-/// Cues, and how many more have no time that can be read.
-struct Parsed {
-    cues: Vec<Cue>,
-    odd: usize,
-}
-
-/// Reads a subtitle file; its form is what its bytes say, and its name helps to tell the encoding.
+/// Reads a subtitle file. Its content tells the format; its name helps to tell the encoding.
 ///
 /// # Errors
-/// Why it has no subtitles.
-pub fn read(name: &Name, bytes: &[u8]) -> Result<Read, String> {
+/// When the file is no text, or holds no cue with a time.
+pub fn read(name: &Name, bytes: &[u8]) -> Result<SubtitleFileContent, SubtitleError> {
     let language = SubtitleFileName::of(name).language;
-    let (text, encoding) = encoding::decode(bytes, &language)?;
-    let text = text
-        .replace("\r\n", "\n")
-        .replace('\r', "\n")
-        .replace('\0', "");
-    let form = form_of(&text);
-    let Parsed { mut cues, odd } = match form {
-        SubtitleFormat::Ass => ass::parse(&text),
-        SubtitleFormat::Vtt => srt::parse_vtt(&text),
-        SubtitleFormat::Srt => srt::parse_srt(&text),
-    };
-    if cues.is_empty() {
-        return Err("not one cue with a time could be found".to_owned());
-    }
-    cues.sort_by_key(|cue| cue.start);
-    let mut read = Read {
+    let document = SubtitleDocument::sniff(bytes, &language)?;
+    let (cues, unreadable) = (document.cues.len(), document.unreadable);
+    let mut content = SubtitleFileContent {
         bytes: Vec::new(),
         texts: Vec::new(),
-        encoding,
-        cues: u32::try_from(cues.len()).unwrap_or(u32::MAX),
-        note: (odd > 0).then(|| {
-            let all = odd + cues.len();
-            format!("{odd} of its {all} cues cannot be read and are left out")
+        encoding: document.encoding,
+        cues: u32::try_from(cues).unwrap_or(u32::MAX),
+        note: (unreadable > 0).then(|| {
+            let all = unreadable + cues;
+            format!("{unreadable} of its {all} cues cannot be read and are left out")
         }),
     };
-    let vtt = write_cues(webvtt::HEAD.to_owned(), cues.iter());
-    read.add(SubtitleFormat::Vtt, &vtt);
-    match form {
-        SubtitleFormat::Srt => read.add(SubtitleFormat::Srt, &text),
-        SubtitleFormat::Vtt => read.add(SubtitleFormat::Srt, &write_srt(&cues)),
-        SubtitleFormat::Ass => {
-            read.add(SubtitleFormat::Srt, &write_srt(&cues));
-            read.add(SubtitleFormat::Ass, &text);
-        }
+    content.add(SubtitleFormat::Vtt, &document.to_vtt());
+    content.add(SubtitleFormat::Srt, &document.to_srt());
+    if document.format == SubtitleFormat::Ass {
+        content.add(SubtitleFormat::Ass, &document.text);
     }
-    Ok(read)
+    Ok(content)
 }
 
-impl Read {
+impl SubtitleFileContent {
     fn add(&mut self, format: SubtitleFormat, text: &str) {
         let range = ByteRange::new(self.bytes.len() as u64, text.len() as u64);
         self.texts.push((format, range));
@@ -92,7 +165,17 @@ impl Read {
     }
 }
 
-fn form_of(text: &str) -> SubtitleFormat {
+/// Returns the text in UTF-8 with `\n` as the end of each line, and the name of its encoding.
+fn decode(bytes: &[u8], language: &str) -> Result<(String, &'static str), SubtitleError> {
+    let (text, encoding) = encoding::decode(bytes, language).ok_or(SubtitleError::NotText)?;
+    let text = text
+        .replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .replace('\0', "");
+    Ok((text, encoding))
+}
+
+fn format_of(text: &str) -> SubtitleFormat {
     let section = |line: &str| {
         let line = line.trim();
         line.eq_ignore_ascii_case("[Script Info]") || line.eq_ignore_ascii_case("[Events]")
@@ -104,25 +187,6 @@ fn form_of(text: &str) -> SubtitleFormat {
     } else {
         SubtitleFormat::Srt
     }
-}
-
-/// `hh:mm:ss,mmm`
-fn srt_time(millis: u64) -> String {
-    webvtt::time(millis).replace('.', ",")
-}
-
-fn write_srt(cues: &[Cue]) -> String {
-    let mut text = String::new();
-    for (number, cue) in (1..).zip(cues) {
-        let _infallible = write!(
-            text,
-            "{number}\n{} --> {}\n{}\n\n",
-            srt_time(cue.start),
-            srt_time(cue.end),
-            markup::vtt_to_srt(&cue.text)
-        );
-    }
-    text
 }
 
 #[cfg(test)]

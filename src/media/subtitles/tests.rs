@@ -4,7 +4,7 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn text_of(read: &Read, format: SubtitleFormat) -> &str {
+fn text_of(read: &SubtitleFileContent, format: SubtitleFormat) -> &str {
     let (_, range) = read
         .texts
         .iter()
@@ -208,7 +208,7 @@ fn ass_becomes_webvtt_and_stays_itself() {
 
 #[test]
 fn what_has_no_subtitles_says_why() {
-    let reason = |bytes: &[u8]| read(&name("a.srt"), bytes).unwrap_err();
+    let reason = |bytes: &[u8]| read(&name("a.srt"), bytes).unwrap_err().to_string();
     assert!(reason(b"just a letter\nto you\n").contains("not one cue"));
     assert!(reason(&[0, 1, 2, 3, 200, 255, 7, 9].repeat(500)).contains("no text"));
     assert!(reason(b"\n\n").contains("not one cue"));

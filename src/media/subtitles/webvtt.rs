@@ -1,65 +1,43 @@
-//! Cues of WebVTT: read, written, and the head of a segment of them.
+//! WebVTT: reading cues, and writing them as a file or as a segment.
 
 use std::fmt::Write as _;
 
-/// Starts a text that stands alone.
+use super::cues::{ARROW, Cue, ParsedCues, is_times};
+
+/// Head of a WebVTT file.
 pub const HEAD: &str = "WEBVTT\n\n";
 
-/// Starts a segment: it says where the text's zero is on the clock of the film's segments, in
+/// Returns the head of a segment, which places the text's zero on the clock of the film's segments, in
 /// 1/90000 s (RFC 8216 §3.5).
 #[must_use]
 pub fn segment_head(zero: u64) -> String {
     format!("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:{zero},LOCAL:00:00:00.000\n\n")
 }
 
-/// One cue of WebVTT.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cue {
-    /// Milliseconds from the film's zero.
-    pub start: u64,
-    pub end: u64,
-    /// What stands behind the end time.
-    pub settings: String,
-    /// Without an empty line.
-    pub text: String,
-}
-
-/// Cues of a WebVTT text, in the order of their starts. Odd blocks are left out.
-pub fn parse_cues(text: &str) -> Vec<Cue> {
-    let text = text.replace("\r\n", "\n").replace('\0', "");
-    let mut cues: Vec<Cue> = text.split("\n\n").filter_map(parse_cue).collect();
-    cues.sort_by_key(|cue| cue.start);
-    cues
-}
-
-fn parse_cue(block: &str) -> Option<Cue> {
-    let mut lines = block.lines().skip_while(|line| !line.contains(" --> "));
-    let (start, rest) = lines.next()?.split_once(" --> ")?;
-    let (end, settings) = rest.trim().split_once(' ').unwrap_or((rest.trim(), ""));
-    // An arrow in the text would start a cue of its own.
-    let text = lines
-        .collect::<Vec<_>>()
-        .join("\n")
-        .replace("-->", "--&gt;");
-    let (start, end) = (parse_time(start)?, parse_time(end)?);
-    (end > start && !text.trim().is_empty()).then(|| Cue {
-        start,
-        end,
-        settings: settings.to_owned(),
-        text,
-    })
-}
-
-/// `[hh:]mm:ss.mmm` as milliseconds.
-fn parse_time(text: &str) -> Option<u64> {
-    let (clock, millis) = text.trim().split_once('.')?;
-    let mut seconds = 0_u64;
-    for part in clock.split(':') {
-        seconds = seconds.checked_mul(60)?.checked_add(part.parse().ok()?)?;
+/// Reads the cues of a WebVTT text. Blocks without times are notes and styles.
+pub(super) fn parse(text: &str) -> ParsedCues {
+    let mut parsed = ParsedCues::default();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if !is_times(line) {
+            continue;
+        }
+        let text: Vec<&str> = lines
+            .by_ref()
+            .take_while(|line| !line.trim().is_empty())
+            .collect();
+        let settings = line.split_once(ARROW).map_or("", |(_, rest)| {
+            let rest = rest.trim_start();
+            rest.split_once([' ', '\t'])
+                .map_or("", |(_, rest)| rest.trim())
+        });
+        parsed.add(line, settings, &text.join("\n"));
     }
-    seconds.checked_mul(1000)?.checked_add(millis.parse().ok()?)
+    parsed
 }
 
+/// Returns milliseconds as `hh:mm:ss.mmm`.
+#[must_use]
 pub fn time(millis: u64) -> String {
     let (seconds, millis) = (millis / 1000, millis % 1000);
     format!(
@@ -70,6 +48,8 @@ pub fn time(millis: u64) -> String {
     )
 }
 
+/// Appends cues to `text`, which holds a head.
+#[must_use]
 pub fn write_cues<'a>(mut text: String, cues: impl Iterator<Item = &'a Cue>) -> String {
     for cue in cues {
         let settings = if cue.settings.is_empty() { "" } else { " " };
@@ -83,4 +63,21 @@ pub fn write_cues<'a>(mut text: String, cues: impl Iterator<Item = &'a Cue>) -> 
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cues_that_are_written_are_read_again() {
+        const TEXT: &str = "WEBVTT\n\n00:01.250 --> 00:03.500\nfirst\nline --> two\n\nNOTE nothing\n\n1\n01:00:00.000 --> 01:00:02.000 align:start\nlast\n\n00:05.000 --> 00:04.000\nbackwards\n";
+        let parsed = parse(TEXT);
+        let cues = parsed.cues;
+        assert_eq!((cues.len(), parsed.unreadable), (2, 1));
+        assert_eq!((cues[0].start, cues[0].end), (1250, 3500));
+        assert_eq!(cues[0].text, "first\nline --&gt; two");
+        assert_eq!(cues[1].settings, "align:start");
+        assert_eq!(parse(&write_cues(String::new(), cues.iter())).cues, cues);
+    }
 }

@@ -10,6 +10,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::model::SubtitleFormat;
 use crate::process::{
     CancelFlag, Devices, Exit, INPUT_PATH, Job, Launcher, Limits, Priority, Running, Spawner,
 };
@@ -50,7 +51,7 @@ pub enum Task {
     /// These streams, unchanged, into a small Matroska file: first so many of text, then bitmaps.
     CopySubtitles(Vec<u32>, usize),
     /// The n-th stream of such a file as text.
-    SubtitleText(u32, TextFormat),
+    SubtitleText(u32, SubtitleFormat),
     /// The n-th stream of such a file alone.
     SubtitleBitmap(u32, BitmapFormat),
     /// An attachment, byte for byte.
@@ -98,14 +99,6 @@ pub enum BitmapFormat {
     /// As Blu-rays have them.
     Sup,
     Matroska,
-}
-
-/// Text of subtitles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TextFormat {
-    Srt,
-    WebVtt,
-    Ass,
 }
 
 /// A running task; reading it reads the tool's output.
@@ -372,10 +365,11 @@ fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<St
             }
             add(&PROGRESS);
             add(&["-c", "copy"]);
-            // MP4's own text format has no place in Matroska.
+            // Matroska cannot hold MP4's own text. As ASS its signs stay text; as SubRip some would
+            // become tags.
             if container == Container::Mp4 {
                 for index in 0..*texts {
-                    add(&[&format!("-c:{index}"), "srt"]);
+                    add(&[&format!("-c:{index}"), "ass"]);
                 }
             }
             add(&WITHOUT_METADATA);
@@ -409,20 +403,13 @@ fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<St
             add(&["-c:v", "mjpeg", "-q:v", "5", "-f", "mjpeg", "pipe:1"]);
         }
         Task::SubtitleText(stream, format) => {
-            let (codec, muxer) = match format {
-                TextFormat::Srt => ("srt", "srt"),
-                TextFormat::WebVtt => ("webvtt", "webvtt"),
-                TextFormat::Ass => ("copy", "ass"),
+            let muxer = match format {
+                SubtitleFormat::Srt => "srt",
+                SubtitleFormat::Vtt => "webvtt",
+                SubtitleFormat::Ass => "ass",
             };
-            add(&[
-                "-map",
-                &format!("0:{stream}"),
-                "-c",
-                codec,
-                "-f",
-                muxer,
-                "pipe:1",
-            ]);
+            add(&["-map", &format!("0:{stream}"), "-c", "copy"]);
+            add(&["-f", muxer, "pipe:1"]);
         }
     }
     match task {

@@ -1,0 +1,117 @@
+//! Cues, and the times that SubRip, WebVTT and ASS share. Times are read forgivingly, since subtitles
+//! come from many programs and from people.
+
+/// Separates the two times of a cue in SubRip and WebVTT.
+pub const ARROW: &str = "-->";
+
+/// One cue, in WebVTT's terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cue {
+    /// Milliseconds from the film's zero.
+    pub start: u64,
+    /// Milliseconds from the film's zero; above `start`.
+    pub end: u64,
+    /// Cue settings: the text behind the end time.
+    pub settings: String,
+    /// WebVTT cue text, without empty lines.
+    pub text: String,
+}
+
+/// Cues found in a text, in its order.
+#[derive(Debug, Default)]
+pub struct ParsedCues {
+    pub cues: Vec<Cue>,
+    /// Number of cues without a usable time.
+    pub unreadable: usize,
+}
+
+impl ParsedCues {
+    /// Adds a cue, given its line of times.
+    pub fn add(&mut self, times: &str, settings: &str, text: &str) {
+        match read_times(times) {
+            Some((start, end)) => self.push(start, end, settings, text),
+            None => self.unreadable += 1,
+        }
+    }
+
+    /// Adds a cue. One without visible text is left out.
+    pub fn push(&mut self, start: u64, end: u64, settings: &str, text: &str) {
+        if end <= start {
+            self.unreadable += 1;
+        } else if !text.trim().is_empty() {
+            self.cues.push(Cue {
+                start,
+                end,
+                settings: settings.to_owned(),
+                // An arrow in the text would start another cue.
+                text: text.replace(ARROW, "--&gt;"),
+            });
+        }
+    }
+}
+
+/// Returns whether a line looks like the times of a cue: a time, then an arrow.
+pub fn is_times(line: &str) -> bool {
+    line.split_once(ARROW).is_some_and(|(before, _)| {
+        let before = before.trim();
+        before.starts_with(|c: char| c.is_ascii_digit()) && before.contains(':')
+    })
+}
+
+fn read_times(line: &str) -> Option<(u64, u64)> {
+    let (start, rest) = line.split_once(ARROW)?;
+    let end = rest.split_whitespace().next()?;
+    Some((read_time(start.trim())?, read_time(end)?))
+}
+
+/// Reads `[hh:]mm:ss,mmm` as milliseconds. The fraction may follow a dot, have any number of digits,
+/// or be missing.
+pub fn read_time(text: &str) -> Option<u64> {
+    let text = text.replace(' ', "");
+    let (clock, fraction) = text.split_once([',', '.']).unwrap_or((&text, ""));
+    let mut seconds = 0_u64;
+    let mut parts = 0;
+    for part in clock.split(':') {
+        seconds = seconds.checked_mul(60)?.checked_add(part.parse().ok()?)?;
+        parts += 1;
+    }
+    if !(2..=3).contains(&parts) || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let millis: u64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+    seconds.checked_mul(1000)?.checked_add(millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_every_hand_are_read() {
+        for (text, expected) in [
+            ("00:00:01,500", Some(1500)),
+            ("0:00:01.50", Some(1500)),
+            ("01:02.5", Some(62_500)),
+            ("1:00:00", Some(3_600_000)),
+            ("00:00:01 , 5", Some(1500)),
+            ("00:00:01,123456", Some(1123)),
+            ("00:00:-1,500", None),
+            ("1.5", None),
+            ("1:2:3:4", None),
+            ("99999999999999999999:00", None),
+        ] {
+            assert_eq!(read_time(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn cues_without_a_usable_time_are_counted() {
+        let mut parsed = ParsedCues::default();
+        parsed.add("00:00:01,000 --> 00:00:02,000", "", "a --> b");
+        parsed.add("00:00:02,000 --> 00:00:01,000", "", "backwards");
+        parsed.add("00:00:02,000 --> later", "", "odd");
+        parsed.add("00:00:02,000 --> 00:00:03,000", "", " ");
+        assert_eq!((parsed.cues.len(), parsed.unreadable), (1, 2));
+        assert_eq!(parsed.cues[0].text, "a --&gt; b");
+    }
+}
