@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
-use crate::config::{LogConfig, LogLevel};
+use crate::config::{LogLevel, LogSettings};
 
 /// Log files that are kept: a week, since a new one begins each day.
 const KEPT_LOG_FILES: usize = 7;
@@ -40,7 +40,7 @@ pub struct Telemetry {
 ///
 /// # Errors
 /// When LOG_FILE cannot be written.
-pub fn start(config: &LogConfig) -> Result<Telemetry, TelemetryError> {
+pub fn start(config: &LogSettings) -> Result<Telemetry, TelemetryError> {
     let (filter, level) = reload::Layer::new(targets(config.level));
     let stderr = fmt::layer()
         .with_target(false)

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::limits::{self, Limits, MeasuredLine};
 use super::telegram;
-use crate::config::{Config, Store};
+use crate::config::{Config, StoreConfig};
 use crate::index::{Index, Owner};
 use crate::model::KeyStore;
 use crate::remote::telegram::{
@@ -104,7 +104,7 @@ pub struct WaitLine {
 /// # Errors
 /// When there are no bots to test.
 pub async fn test_bots(config: &Config, test: Test) -> anyhow::Result<BotReport> {
-    let Store::Telegram(telegram) = &config.store else {
+    let StoreConfig::Telegram(telegram) = &config.store else {
         anyhow::bail!(
             "there are no bots to test: the store is a directory; set BOT_TOKEN, CHAT_ID, \
              TELEGRAM_API_ID and TELEGRAM_API_HASH, and no TGFS_STORE"

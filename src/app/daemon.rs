@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::operations::{AppOperations, Faces, ReloadInputs};
-use super::parts::{Parts, Purpose};
+use super::parts::{OpenPurpose, Parts};
 use super::{DaemonOptions, MountOptions};
 use crate::cache::BlockCache;
 use crate::config::{Config, ConfigHandle, HttpBind, HttpTrust};
@@ -42,7 +42,7 @@ pub async fn run_daemon(
     let config = options.config.get();
     // A taken port is found before anything is mounted or opened.
     let listener = bind_http(&config).await?;
-    let parts = Parts::open(&config, Purpose::Serve, Launcher::this_binary()).await?;
+    let parts = Parts::open(&config, OpenPurpose::Serve, Launcher::this_binary()).await?;
     let stop = Arc::new(Notify::new());
     let reload = ReloadInputs {
         inputs: options.inputs,

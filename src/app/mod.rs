@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, ConfigHandle, Inputs};
+use crate::config::{Config, ConfigHandle, ConfigInputs};
 use crate::control::Service;
 use crate::index::Owner;
 use crate::model::{LibraryClaim, MountAudience, WriteMode};
@@ -30,7 +30,7 @@ use crate::upkeep::recover::Recovery;
 pub use bots::{AccessLine, BotLine, BotReport, Test, test_bots};
 pub use daemon::run_daemon;
 pub use limits::{Limits, MeasuredLine};
-pub use parts::{Parts, Purpose};
+pub use parts::{OpenPurpose, Parts};
 pub use plan::plan;
 pub use telegram::check_settings;
 
@@ -51,7 +51,7 @@ pub struct DaemonOptions {
     pub mount: Option<MountOptions>,
     pub config: ConfigHandle,
     /// For `tgfs reload`: where the settings are read from again.
-    pub inputs: Inputs,
+    pub inputs: ConfigInputs,
     pub log_level: LevelSwitch,
 }
 
@@ -78,7 +78,7 @@ impl App {
     ///
     /// # Errors
     /// When another process has the state, or it cannot be read.
-    pub async fn open(config: &ConfigHandle, purpose: Purpose) -> anyhow::Result<Self> {
+    pub async fn open(config: &ConfigHandle, purpose: OpenPurpose) -> anyhow::Result<Self> {
         let parts = Parts::open(&config.get(), purpose, Launcher::this_binary()).await?;
         Ok(Self {
             parts,
@@ -124,7 +124,7 @@ pub async fn recover(config: &Config, claim: LibraryClaim) -> anyhow::Result<Rec
         ..Recovered::default()
     };
     // The spool comes on top: opening adopts what the new index does not know.
-    let parts = Parts::open(config, Purpose::Look, Launcher::this_binary()).await?;
+    let parts = Parts::open(config, OpenPurpose::Look, Launcher::this_binary()).await?;
     let resumed = parts
         .vfs
         .resume()

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::parts::{self, Parts};
 use crate::cache::{BlockCache, Dropped};
-use crate::config::{self, ConfigHandle, Inputs, Reloaded};
+use crate::config::{self, ConfigHandle, ConfigInputs, Reloaded};
 use crate::control::{Cleaned, DaemonInfo, Operations, Response, Stat, StatUnit, Verified};
 use crate::index::Index;
 use crate::model::{CacheStats, EntryId, PublicScheme, Standing, TreePath, VerifyDepth};
@@ -30,7 +30,7 @@ pub struct Faces {
 /// What a reload needs beside the parts.
 #[derive(Debug)]
 pub struct ReloadInputs {
-    pub inputs: Inputs,
+    pub inputs: ConfigInputs,
     pub log_level: LevelSwitch,
 }
 

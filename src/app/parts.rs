@@ -32,7 +32,7 @@ const PINNED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Whether an opened state also works on its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum OpenPurpose {
     /// Answers only.
     Look,
     /// Runs ingest as a daemon would, for one command.
@@ -61,7 +61,7 @@ impl Parts {
     /// at once that they do not belong together.
     pub async fn open(
         config: &Config,
-        purpose: Purpose,
+        purpose: OpenPurpose,
         launcher: Launcher,
     ) -> anyhow::Result<Self> {
         let state = config.state_dir.clone();
@@ -81,7 +81,7 @@ impl Parts {
     /// As [`Self::open`], with index and remote open already.
     pub(super) async fn assemble(
         config: &Config,
-        purpose: Purpose,
+        purpose: OpenPurpose,
         launcher: Launcher,
         index: Arc<Index>,
         store: OpenStore,
@@ -122,8 +122,8 @@ impl Parts {
             tool: Arc::new(Ffmpeg::new(launcher).with_threads(config.media.threads)),
         };
         let workers = match purpose {
-            Purpose::Look => Workers::None,
-            Purpose::Ingest | Purpose::Serve => Workers::Running,
+            OpenPurpose::Look => Workers::None,
+            OpenPurpose::Ingest | OpenPurpose::Serve => Workers::Running,
         };
         let ingest = Ingest::start(ingest_parts, ingest_settings(config), workers)
             .map_err(|error| anyhow!("{error}"))?;
@@ -144,8 +144,8 @@ impl Parts {
             vfs: vfs.clone(),
             ingest: ingest.clone(),
             leftovers: match purpose {
-                Purpose::Look => Leftovers::Leave,
-                Purpose::Ingest | Purpose::Serve => Leftovers::TakeUp,
+                OpenPurpose::Look => Leftovers::Leave,
+                OpenPurpose::Ingest | OpenPurpose::Serve => Leftovers::TakeUp,
             },
         };
         let attaching = tie(ends, purpose).await?;
@@ -185,14 +185,14 @@ impl Parts {
 
 /// Begins to bring state and store in step, and takes up what the last run left: where the store
 /// answers soon, everything is done when this returns.
-async fn tie(ends: Ends, purpose: Purpose) -> anyhow::Result<Attaching> {
+async fn tie(ends: Ends, purpose: OpenPurpose) -> anyhow::Result<Attaching> {
     let is_near = ends.store.remote.locality() == Locality::Near;
-    if purpose == Purpose::Look && attach::is_known(&ends.index) && !is_near {
+    if purpose == OpenPurpose::Look && attach::is_known(&ends.index) && !is_near {
         return Ok(Attaching::none());
     }
     let need = match purpose {
-        Purpose::Look | Purpose::Ingest => Need::Library,
-        Purpose::Serve => Need::Daemon,
+        OpenPurpose::Look | OpenPurpose::Ingest => Need::Library,
+        OpenPurpose::Serve => Need::Daemon,
     };
     let ingest = ends.ingest.clone();
     let begun = Attaching::begin(ends, need).await;

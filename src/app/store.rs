@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::bail;
 
 use super::telegram;
-use crate::config::{Config, Secret, Store, TelegramConfig};
+use crate::config::{Config, Secret, StoreConfig, TelegramSettings};
 use crate::disk;
 use crate::model::KeyStore;
 use crate::remote::telegram::{Publicity, TelegramRemote};
@@ -90,10 +90,10 @@ fn remove_directory(path: &Path) -> io::Result<()> {
 pub fn open(config: &Config, own: &str, keys: Arc<dyn KeyStore>) -> anyhow::Result<OpenStore> {
     let telegram = match &config.store {
         // The error names the directory itself.
-        Store::Local { dir, .. } => {
+        StoreConfig::Local { dir, .. } => {
             return Ok(alone(config, Arc::new(LocalRemote::open(dir)?), keys));
         }
-        Store::Telegram(telegram) => telegram,
+        StoreConfig::Telegram(telegram) => telegram,
     };
     let telegram = open_telegram(config, telegram, Arc::clone(&keys))?;
     let (from, log) = match own.strip_prefix(LOCAL) {
@@ -123,7 +123,9 @@ pub fn open_unmoved(
     keys: Arc<dyn KeyStore>,
 ) -> anyhow::Result<Arc<LockedRemote>> {
     match (&config.store, own.strip_prefix(LOCAL)) {
-        (Store::Telegram(_), Some(from)) => Ok(locked(config, open_old(Path::new(from))?, keys)),
+        (StoreConfig::Telegram(_), Some(from)) => {
+            Ok(locked(config, open_old(Path::new(from))?, keys))
+        }
         _ => Ok(open(config, own, keys)?.remote),
     }
 }
@@ -137,7 +139,7 @@ fn alone(config: &Config, remote: Arc<dyn Remote>, keys: Arc<dyn KeyStore>) -> O
 
 fn open_telegram(
     config: &Config,
-    telegram: &TelegramConfig,
+    telegram: &TelegramSettings,
     keys: Arc<dyn KeyStore>,
 ) -> anyhow::Result<Arc<dyn Remote>> {
     let mut settings = telegram::settings(telegram).map_err(anyhow::Error::msg)?;

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
-use crate::config::{Config, ServerConfig, Store, TelegramConfig};
+use crate::config::{Config, ServerSettings, StoreConfig, TelegramSettings};
 use crate::remote::telegram::{
     ApiId, BotSettings, BotToken, HiddenText, Publicity, Server, ServerKey, Settings,
 };
@@ -10,7 +10,7 @@ use crate::remote::telegram::{
 /// What is wrong with settings in ways that only the parts can tell; needs no network.
 #[must_use]
 pub fn check_settings(config: &Config) -> Vec<String> {
-    let Store::Telegram(telegram) = &config.store else {
+    let StoreConfig::Telegram(telegram) = &config.store else {
         return Vec::new();
     };
     let server = telegram.server.as_ref();
@@ -20,7 +20,7 @@ pub fn check_settings(config: &Config) -> Vec<String> {
         .collect()
 }
 
-fn server_key(server: &ServerConfig) -> Result<ServerKey, String> {
+fn server_key(server: &ServerSettings) -> Result<ServerKey, String> {
     ServerKey::from_pem(&server.key).map_err(|reason| {
         format!(
             "TELEGRAM_SERVER_KEY: {} cannot be used: {reason}",
@@ -30,7 +30,7 @@ fn server_key(server: &ServerConfig) -> Result<ServerKey, String> {
 }
 
 /// Blocking: looks the server's name up, where it is one.
-pub fn settings(telegram: &TelegramConfig) -> Result<Settings, String> {
+pub fn settings(telegram: &TelegramSettings) -> Result<Settings, String> {
     let server = match &telegram.server {
         None => Server::Telegram,
         Some(server) => Server::Own {
@@ -58,7 +58,7 @@ pub fn settings(telegram: &TelegramConfig) -> Result<Settings, String> {
     })
 }
 
-fn address_of(server: &ServerConfig) -> Result<SocketAddr, String> {
+fn address_of(server: &ServerSettings) -> Result<SocketAddr, String> {
     let (host, port) = (server.address.host.as_str(), server.address.port);
     let unknown = |reason: String| {
         format!("TELEGRAM_SERVER: the host {host} cannot be looked up ({reason}); write its number")

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::parts::{Parts, Purpose};
+use super::parts::{OpenPurpose, Parts};
 use super::store::OpenStore;
-use crate::config::{self, Config, Inputs};
+use crate::config::{self, Config, ConfigInputs};
 use crate::index::{Index, Owner};
 use crate::model::{ErrorKind, FsResult, Ino, Standing, StoreStatus, TreePath};
 use crate::process::Launcher;
@@ -61,12 +61,12 @@ impl Place {
             ("TGFS_READ_DEADLINE", "1s".to_owned()),
             ("TGFS_SPOOL_RESERVE", "0".to_owned()),
         ];
-        let inputs = Inputs {
+        let inputs = ConfigInputs {
             environment: settings
                 .map(|(name, value)| (name.to_owned(), value))
                 .into(),
             working_dir: self.dir.path().to_owned(),
-            ..Inputs::default()
+            ..ConfigInputs::default()
         };
         config::load(&inputs).config.unwrap()
     }
@@ -93,7 +93,7 @@ impl Place {
             let (index, _) = Index::open(&config.state_dir, Owner::of_process())?;
             let parts = Parts::assemble(
                 &config,
-                Purpose::Serve,
+                OpenPurpose::Serve,
                 Launcher::Direct,
                 Arc::new(index),
                 OpenStore {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::Context;
+use super::context::Context;
 use super::outcome::{Outcome, Unhappy};
 use super::output::{self, Align, Format, count, printable};
 use crate::app::{self, AccessLine, BotLine, BotReport, MeasuredLine, Test};

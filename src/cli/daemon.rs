@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use super::Context;
 use super::args::{MountArgs, UmountArgs};
+use super::context::Context;
 use super::files::pending_text;
 use super::outcome::Outcome;
 use super::output::{self, Format};
 use super::paths;
 use super::session::{Session, StateNeed, check_state};
 use crate::app::{self, DaemonOptions, MountOptions};
-use crate::config::{Config, Store, StoreOrigin};
+use crate::config::{Config, StoreConfig, StoreOrigin};
 use crate::control::{DaemonInfo, Request, Response, UploadsAtStop};
 use crate::model::{MountAudience, PendingInfo, WriteMode};
 
@@ -56,7 +56,7 @@ async fn run(mount: Option<MountOptions>, context: &Context) -> Outcome {
             config.state_dir.display()
         );
     }
-    if let Store::Local {
+    if let StoreConfig::Local {
         dir,
         origin: StoreOrigin::Default,
     } = &config.store

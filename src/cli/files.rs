@@ -4,19 +4,19 @@ use std::ffi::{OsStr, OsString};
 
 use serde::Serialize;
 
-use super::Context;
 use super::args::DeleteArgs;
+use super::context::Context;
 use super::outcome::{Outcome, Unhappy};
 use super::output::{self, Align, Format, age, bit_rate, count, date, play_time, printable, size};
-use super::progress::Progress;
+use super::progress::ProgressDisplay;
 use super::session::{Session, StateNeed, answers_of};
-use crate::app::Purpose;
+use crate::app::OpenPurpose;
 use crate::control::{Request, Response, UrlInfo, Wait};
 use crate::model::{FileInfo, JobInfo, PendingInfo, PublicState, Standing, StoreStatus};
 
 /// A file and where it can be played from, as `list --json` gives it.
 #[derive(Debug, Serialize)]
-struct Listed {
+struct ListedFile {
     #[serde(flatten)]
     file: FileInfo,
     urls: Option<UrlInfo>,
@@ -28,10 +28,10 @@ pub(super) async fn list(directory: &OsStr, context: &Context) -> Outcome {
         Ok(Request::List { directory })
     })
     .await?;
-    let mut listed: Vec<Listed> = Vec::new();
+    let mut listed: Vec<ListedFile> = Vec::new();
     for answer in answers {
         match answer {
-            Response::File(file) => listed.push(Listed { file, urls: None }),
+            Response::File(file) => listed.push(ListedFile { file, urls: None }),
             Response::Urls(urls) => {
                 if let Some(last) = listed.last_mut() {
                     last.urls = Some(urls);
@@ -123,9 +123,9 @@ impl Status {
 
 pub(super) async fn status(path: Option<&OsStr>, wait: Wait, context: &Context) -> Outcome {
     let purpose = match wait {
-        Wait::No => Purpose::Look,
+        Wait::No => OpenPurpose::Look,
         // Without a daemon nothing would ever change: the command does the work itself.
-        Wait::UntilFinal => Purpose::Ingest,
+        Wait::UntilFinal => OpenPurpose::Ingest,
     };
     let session = Session::open(&context.config, purpose, StateNeed::MustExist).await?;
     let asked = ask_status(&session, path, wait, context.format).await;
@@ -150,7 +150,7 @@ async fn ask_status(
 ) -> anyhow::Result<Status> {
     let path = path.map(|path| session.tree_path(path)).transpose()?;
     let mut status = Status::default();
-    let mut progress = Progress::new(format);
+    let mut progress = ProgressDisplay::new(format);
     let mut heard = |response| {
         match progress.take(response) {
             Some(Response::File(file)) => status.file = Some(file),

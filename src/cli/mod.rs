@@ -4,6 +4,7 @@
 
 mod args;
 mod bots;
+mod context;
 mod daemon;
 mod files;
 mod outcome;
@@ -26,10 +27,11 @@ use clap::Parser;
 use clap::error::ErrorKind as UsageError;
 
 use crate::app;
-use crate::config::{self, Config, ConfigHandle, Inputs, LogLevel};
+use crate::config::{self, Config, ConfigHandle, ConfigInputs, LogLevel};
 use crate::process::arenas;
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry;
 use args::{Arguments, Command};
+use context::Context;
 use outcome::Outcome;
 use output::Format;
 
@@ -57,14 +59,6 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
     outcome::report(execute(&arguments))
 }
 
-/// What commands work with.
-struct Context {
-    format: Format,
-    config: ConfigHandle,
-    inputs: Inputs,
-    telemetry: Telemetry,
-}
-
 fn execute(arguments: &Arguments) -> Outcome {
     if matches!(arguments.command, Command::Mount(_) | Command::Serve(_)) {
         arenas::become_one_with_few();
@@ -73,13 +67,13 @@ fn execute(arguments: &Arguments) -> Outcome {
         true => Format::Json,
         false => Format::Text,
     };
-    let inputs = Inputs::from_process(
+    let inputs = ConfigInputs::from_process(
         arguments.setting_flags()?,
         arguments.global.env_file.clone(),
     )?;
     let loaded = config::load(&inputs);
     if let Command::Config { check } = arguments.command {
-        return settings::show(&loaded, settings::Extent::of(check), format);
+        return settings::show(&loaded, settings::ConfigScope::of(check), format);
     }
     for warning in &loaded.warnings {
         eprintln!("tgfs: warning: {warning}");
@@ -105,11 +99,11 @@ fn execute(arguments: &Arguments) -> Outcome {
 }
 
 /// A daemon logs as configured; a command only what goes wrong, unless `--log` asks for more.
-fn log_config(arguments: &Arguments, config: &Config) -> config::LogConfig {
+fn log_config(arguments: &Arguments, config: &Config) -> config::LogSettings {
     let is_daemon = matches!(arguments.command, Command::Mount(_) | Command::Serve(_));
     match is_daemon || arguments.global.log.is_some() {
         true => config.log.clone(),
-        false => config::LogConfig {
+        false => config::LogSettings {
             level: config.log.level.max(LogLevel::Warning),
             file: None,
         },

@@ -1,8 +1,9 @@
 //! How results look: tables, sizes, ages, dates; or JSON.
 
 use std::io::{self, Write};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,35 +113,15 @@ pub(super) fn bit_rate(bits: u64) -> String {
     }
 }
 
-/// `2026-11-22 19:40` in UTC; the machine's zone would need a crate for a column.
+/// Formats seconds since 1970 as `2026-11-22 19:40`, in UTC.
 pub(super) fn date(seconds: i64) -> String {
-    let Ok(positive) = u64::try_from(seconds) else {
+    if seconds < 0 {
         return "before 1970".to_owned();
-    };
-    if UNIX_EPOCH
-        .checked_add(Duration::from_secs(positive))
-        .is_none()
-    {
-        return "far away".to_owned();
     }
-    let days = positive / 86_400;
-    // Howard Hinnant's civil_from_days: years begin in March, so that leap days come last.
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let day_of_era = z % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute) = (positive / 3600 % 24, positive / 60 % 60);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}")
+    match Timestamp::from_second(seconds) {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => "far away".to_owned(),
+    }
 }
 
 /// `1 file`, `3 files`

@@ -15,7 +15,7 @@ const PLAIN_STEP: u64 = 10;
 const TICK: Duration = Duration::from_millis(200);
 
 /// Shows one thing's way after another's.
-pub(super) struct Progress {
+pub(super) struct ProgressDisplay {
     style: Style,
     current: Option<Current>,
 }
@@ -33,7 +33,7 @@ struct Current {
     told: u64,
 }
 
-impl Progress {
+impl ProgressDisplay {
     pub(super) fn new(format: Format) -> Self {
         let style = match (format, std::io::stderr().is_terminal()) {
             (Format::Json, _) => Style::Silent,
@@ -101,7 +101,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressDisplay {
     fn drop(&mut self) {
         self.end();
     }

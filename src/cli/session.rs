@@ -1,4 +1,4 @@
-//! One way to ask, whether a daemon runs or not.
+//! One kind to ask, whether a daemon runs or not.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
@@ -8,10 +8,10 @@ use anyhow::{Context as _, bail};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
-use crate::app::{App, Purpose};
+use crate::app::{App, OpenPurpose};
 use crate::config::{Config, ConfigHandle};
 use crate::control::{
-    self, Connection, DaemonInfo, REPLY_QUEUE, Request, Response, Service, WirePath,
+    self, ControlConnection, DaemonInfo, REPLY_QUEUE, Request, Response, Service, WirePath,
 };
 
 use super::paths;
@@ -26,18 +26,18 @@ pub(super) enum StateNeed {
 /// Somebody who answers.
 #[derive(Debug)]
 pub(super) struct Session {
-    way: Way,
+    kind: SessionKind,
     daemon: DaemonInfo,
 }
 
 #[derive(Debug)]
-enum Way {
+enum SessionKind {
     Daemon { socket: PathBuf },
     Own { app: App, service: Service },
 }
 
 /// Bytes that go with a request.
-pub(super) struct Body {
+pub(super) struct UploadBody {
     pub(super) file: tokio::fs::File,
     pub(super) size: u64,
 }
@@ -46,7 +46,7 @@ impl Session {
     /// Finds the daemon of this state, or opens the state.
     pub(super) async fn open(
         config: &ConfigHandle,
-        purpose: Purpose,
+        purpose: OpenPurpose,
         need: StateNeed,
     ) -> anyhow::Result<Self> {
         check_state(&config.get().state_dir, need)?;
@@ -56,8 +56,8 @@ impl Session {
         let app = App::open(config, purpose).await?;
         let service = app.service()?;
         let daemon = service.daemon();
-        let way = Way::Own { app, service };
-        Ok(Self { way, daemon })
+        let kind = SessionKind::Own { app, service };
+        Ok(Self { kind, daemon })
     }
 
     /// The running daemon, if there is one.
@@ -70,8 +70,8 @@ impl Session {
         };
         match connection.next().await? {
             Response::Daemon(daemon) => {
-                let way = Way::Daemon { socket };
-                Ok(Some(Self { way, daemon }))
+                let kind = SessionKind::Daemon { socket };
+                Ok(Some(Self { kind, daemon }))
             }
             Response::Failed { message } => bail!(message),
             other => bail!("the daemon gave an answer that is not understood: {other:?}"),
@@ -83,7 +83,7 @@ impl Session {
     }
 
     pub(super) const fn is_daemon(&self) -> bool {
-        matches!(self.way, Way::Daemon { .. })
+        matches!(self.kind, SessionKind::Daemon { .. })
     }
 
     /// What a typed path means in the tree.
@@ -100,12 +100,12 @@ impl Session {
     pub(super) async fn ask(
         &self,
         request: Request,
-        body: Option<Body>,
+        body: Option<UploadBody>,
         heard: &mut (dyn FnMut(Response) -> anyhow::Result<()> + Send),
     ) -> anyhow::Result<()> {
-        match &self.way {
-            Way::Daemon { socket } => ask_daemon(socket, &request, body, heard).await,
-            Way::Own { service, .. } => ask_service(service, request, body, heard).await,
+        match &self.kind {
+            SessionKind::Daemon { socket } => ask_daemon(socket, &request, body, heard).await,
+            SessionKind::Own { service, .. } => ask_service(service, request, body, heard).await,
         }
     }
 
@@ -122,9 +122,9 @@ impl Session {
 
     /// Ends what the command itself opened.
     pub(super) async fn close(self) -> anyhow::Result<()> {
-        match self.way {
-            Way::Daemon { .. } => Ok(()),
-            Way::Own { app, service } => {
+        match self.kind {
+            SessionKind::Daemon { .. } => Ok(()),
+            SessionKind::Own { app, service } => {
                 drop(service);
                 app.close().await
             }
@@ -137,7 +137,7 @@ pub(super) async fn answers_of(
     config: &ConfigHandle,
     make: impl FnOnce(&Session) -> anyhow::Result<Request>,
 ) -> anyhow::Result<Vec<Response>> {
-    let session = Session::open(config, Purpose::Look, StateNeed::MustExist).await?;
+    let session = Session::open(config, OpenPurpose::Look, StateNeed::MustExist).await?;
     let answers = match make(&session) {
         Ok(request) => session.answers(request).await,
         Err(error) => Err(error),
@@ -191,7 +191,7 @@ fn user_name(uid: u32) -> String {
 async fn ask_daemon(
     socket: &Path,
     request: &Request,
-    body: Option<Body>,
+    body: Option<UploadBody>,
     heard: &mut (dyn FnMut(Response) -> anyhow::Result<()> + Send),
 ) -> anyhow::Result<()> {
     let Some(mut connection) = control::connect(socket, request).await? else {
@@ -219,8 +219,8 @@ async fn ask_daemon(
 
 /// The last answer, if it came while bytes were still being sent.
 async fn send_body(
-    connection: &mut Connection,
-    mut body: Body,
+    connection: &mut ControlConnection,
+    mut body: UploadBody,
     heard: &mut (dyn FnMut(Response) -> anyhow::Result<()> + Send),
 ) -> anyhow::Result<Option<Response>> {
     let mut last = None;
@@ -249,7 +249,7 @@ async fn send_body(
 async fn ask_service(
     service: &Service,
     request: Request,
-    body: Option<Body>,
+    body: Option<UploadBody>,
     heard: &mut (dyn FnMut(Response) -> anyhow::Result<()> + Send),
 ) -> anyhow::Result<()> {
     let (sender, mut receiver) = mpsc::channel(REPLY_QUEUE);

@@ -2,23 +2,23 @@
 
 use serde::Serialize;
 
-use super::Context;
+use super::context::Context;
 use super::outcome::{Outcome, Problems, Unhappy};
 use super::output::{self, Align, Format};
 use super::session::Session;
 use crate::app;
-use crate::config::{Loaded, Reloaded, Row};
+use crate::config::{ConfigRow, Loaded, Reloaded};
 use crate::control::{Request, Response};
 
 /// How much `config` shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(super) enum ConfigScope {
     Everything,
     /// `--check`
     Problems,
 }
 
-impl Extent {
+impl ConfigScope {
     pub(super) const fn of(check: bool) -> Self {
         match check {
             true => Self::Problems,
@@ -31,12 +31,12 @@ impl Extent {
 struct Report<'a> {
     env_file: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    settings: Option<&'a [Row]>,
+    settings: Option<&'a [ConfigRow]>,
     warnings: &'a [String],
     problems: &'a [String],
 }
 
-pub(super) fn show(loaded: &Loaded, extent: Extent, format: Format) -> Outcome {
+pub(super) fn show(loaded: &Loaded, extent: ConfigScope, format: Format) -> Outcome {
     let env_file = loaded
         .env_file
         .as_ref()
@@ -48,7 +48,7 @@ pub(super) fn show(loaded: &Loaded, extent: Extent, format: Format) -> Outcome {
     if format == Format::Json {
         output::json(&Report {
             env_file,
-            settings: (extent == Extent::Everything).then_some(&loaded.rows),
+            settings: (extent == ConfigScope::Everything).then_some(&loaded.rows),
             warnings: &loaded.warnings,
             problems,
         })?;
@@ -59,11 +59,13 @@ pub(super) fn show(loaded: &Loaded, extent: Extent, format: Format) -> Outcome {
     }
     let file = env_file.unwrap_or_else(|| "none".to_owned());
     match extent {
-        Extent::Everything => output::write(&format!(".env: {file}\n\n{}", text(&loaded.rows)))?,
-        Extent::Problems if problems.is_empty() => {
+        ConfigScope::Everything => {
+            output::write(&format!(".env: {file}\n\n{}", text(&loaded.rows)))?
+        }
+        ConfigScope::Problems if problems.is_empty() => {
             output::write(&format!(".env: {file}\nthe configuration is in order\n"))?;
         }
-        Extent::Problems => {}
+        ConfigScope::Problems => {}
     }
     for warning in &loaded.warnings {
         eprintln!("tgfs: warning: {warning}");
@@ -74,14 +76,14 @@ pub(super) fn show(loaded: &Loaded, extent: Extent, format: Format) -> Outcome {
     }
 }
 
-fn text(rows: &[Row]) -> String {
+fn text(rows: &[ConfigRow]) -> String {
     let head = [
         ("SETTING", Align::Left),
         ("VALUE", Align::Left),
         ("SOURCE", Align::Left),
         ("EFFECT", Align::Left),
     ];
-    let cells = |row: &Row| {
+    let cells = |row: &ConfigRow| {
         let value = match row.value.is_empty() {
             true => "-".to_owned(),
             false => row.value.clone(),

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
-use super::Context;
 use super::args::StrmArgs;
+use super::context::Context;
 use super::outcome::Outcome;
 use super::output::{self, Format, count};
 use super::session::answers_of;

@@ -198,7 +198,7 @@ fn the_ready_line_has_its_four_fields() {
         store: "local:/s/store".to_owned(),
         state_dir: PathBuf::from("/s"),
     };
-    let inputs = Inputs::default();
+    let inputs = ConfigInputs::default();
     let config = config::load(&inputs).config.unwrap();
     let line = daemon::ready_line(&daemon, &config);
     assert_eq!(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::Context;
+use super::context::Context;
 use super::files::told;
 use super::outcome::{Outcome, Unhappy};
 use super::output::{self, Align, Format, age, count, play_time, printable, size};

@@ -6,14 +6,14 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
-use super::Context;
 use super::args::{ImportArgs, UploadArgs};
+use super::context::Context;
 use super::files::{describe, url_text};
 use super::outcome::{Outcome, Unhappy};
 use super::output::{self, Format, printable};
-use super::progress::Progress;
-use super::session::{Body, Session, StateNeed};
-use crate::app::Purpose;
+use super::progress::ProgressDisplay;
+use super::session::{Session, StateNeed, UploadBody};
+use crate::app::OpenPurpose;
 use crate::control::{Request, Response, UrlInfo, Wait, WirePath};
 use crate::model::{FileInfo, PublicState};
 
@@ -26,8 +26,8 @@ struct Uploaded {
 
 pub(super) async fn run(arguments: &UploadArgs, context: &Context) -> Outcome {
     let purpose = match arguments.no_wait {
-        true => Purpose::Look,
-        false => Purpose::Ingest,
+        true => OpenPurpose::Look,
+        false => OpenPurpose::Ingest,
     };
     let session = Session::open(&context.config, purpose, StateNeed::MayBeMade).await?;
     let sent = send_all(arguments, &session, context.format).await;
@@ -41,7 +41,7 @@ pub(super) async fn run(arguments: &UploadArgs, context: &Context) -> Outcome {
 pub(super) async fn import(arguments: &ImportArgs, context: &Context) -> Outcome {
     // Only looking at a known tree would not ask the store for anything.
     let need = StateNeed::MayBeMade;
-    let session = Session::open(&context.config, Purpose::Ingest, need).await?;
+    let session = Session::open(&context.config, OpenPurpose::Ingest, need).await?;
     let taken = take_over(arguments, &session, context.format).await;
     let closed = session.close().await;
     let Imported {
@@ -77,7 +77,7 @@ async fn take_over(
         channel: arguments.channel.clone(),
         directory: session.tree_path(&arguments.to)?,
     };
-    let mut progress = Progress::new(format);
+    let mut progress = ProgressDisplay::new(format);
     let (mut taken, mut findings) = (Vec::new(), Vec::new());
     let mut heard = |response| {
         match progress.take(response) {
@@ -129,7 +129,7 @@ async fn send_all(
     format: Format,
 ) -> anyhow::Result<Vec<Uploaded>> {
     let directory = session.tree_path(&arguments.to)?;
-    let mut progress = Progress::new(format);
+    let mut progress = ProgressDisplay::new(format);
     let mut uploaded = Vec::new();
     for path in arguments.video.iter().chain(&arguments.files) {
         let one = send(path, &directory, session, &mut progress).await;
@@ -147,7 +147,7 @@ async fn send(
     path: &Path,
     directory: &WirePath,
     session: &Session,
-    progress: &mut Progress,
+    progress: &mut ProgressDisplay,
 ) -> anyhow::Result<Uploaded> {
     let file = tokio::fs::File::open(path)
         .await
@@ -179,7 +179,7 @@ async fn send(
         Ok(())
     };
     session
-        .ask(request, Some(Body { file, size }), &mut heard)
+        .ask(request, Some(UploadBody { file, size }), &mut heard)
         .await?;
     match info {
         Some(file) => Ok(Uploaded { file, urls }),
@@ -191,7 +191,7 @@ async fn send(
 async fn wait_for(
     one: &mut Uploaded,
     session: &Session,
-    progress: &mut Progress,
+    progress: &mut ProgressDisplay,
 ) -> anyhow::Result<()> {
     let id = WirePath::new(one.file.id.as_bytes());
     let request = Request::Status {

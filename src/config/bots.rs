@@ -1,24 +1,25 @@
-//! Bots and channels, in the three forms that the older system's users have.
+//! ConfiguredBots and channels, in the three forms that the older system's users have.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Secret;
-use super::layers::Values;
+use super::resolved::ResolvedSettings;
+use super::secret::Secret;
 
-/// Values that the older system's example file holds in place of a token.
+/// Placeholders of the older system's example file.
 const PLACEHOLDERS: [&str; 2] = ["your_bot_token_here", "your_chat_id_here"];
 
-/// Numbers of channels as bots are given them: -100 before the channel's own number, which has ten
-/// digits or more.
+/// Ids of channels as bots use them: -100 before the channel's own number, which has ten digits or
+/// more.
 const CHANNEL_IDS: std::ops::RangeInclusive<i64> = -1_999_999_999_999..=-1_000_000_000_001;
 
 /// One bot and the channel that it posts to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bot {
-    /// The n of BOT_TOKEN_n; bots of MULTI_BOT_CONFIG come behind the highest.
+pub struct BotConfig {
+    /// The n of BOT_TOKEN_n; bots of MULTI_BOT_CONFIG are numbered after the highest.
     pub number: u32,
+    /// From @BotFather.
     pub token: Secret<String>,
     /// `-100…` or `@name`
     pub chat_id: String,
@@ -46,41 +47,42 @@ enum RawChat {
     Text(String),
 }
 
-/// What is configured about bots.
+/// All bots that are configured, and everything that is wrong with them.
 #[derive(Debug, Default)]
-pub(super) struct Bots {
-    pub bots: Vec<Bot>,
+pub(super) struct ConfiguredBots {
+    /// In the order of their numbers.
+    pub bots: Vec<BotConfig>,
     /// They name the key, never a value.
     pub problems: Vec<String>,
-    /// Channels that no bot would post to.
+    /// Channels that no bot posts to.
     pub warnings: Vec<String>,
 }
 
-impl Bots {
-    /// Whether anything says that bots are meant to be used.
+impl ConfiguredBots {
+    /// Returns whether anything says that bots are meant to be used.
     pub(super) fn is_any_set(&self) -> bool {
         !self.bots.is_empty() || !self.problems.is_empty()
     }
 }
 
-/// One token, before it is judged.
-struct Found {
+/// One token, before it is checked.
+struct TokenEntry {
     token: String,
     chat: Option<String>,
-    /// The key that it stands under.
+    /// The key that holds it.
     key: String,
 }
 
-/// All bots by number.
-pub(super) fn collect(values: &Values) -> Bots {
+/// Collects all bots.
+pub(super) fn collect(settings: &ResolvedSettings) -> ConfiguredBots {
     let usual = |name: &str| {
-        let value = values.explicit(name)?;
+        let value = settings.explicit(name)?;
         (!PLACEHOLDERS.contains(&value)).then(|| value.to_owned())
     };
-    let mut collected = Bots::default();
+    let mut collected = ConfiguredBots::default();
     let problems = &mut collected.problems;
-    let mut found: BTreeMap<u32, Found> = BTreeMap::new();
-    let mut keys = values.members("BOT_TOKEN_");
+    let mut found: BTreeMap<u32, TokenEntry> = BTreeMap::new();
+    let mut keys = settings.members("BOT_TOKEN_");
     keys.insert(0, "BOT_TOKEN".to_owned());
     for key in keys {
         let number = match key.strip_prefix("BOT_TOKEN_") {
@@ -93,13 +95,13 @@ pub(super) fn collect(values: &Values) -> Bots {
         };
         if let Some(token) = usual(&key) {
             let chat = usual(&format!("CHAT_ID_{number}"));
-            found.insert(number, Found { token, chat, key });
+            found.insert(number, TokenEntry { token, chat, key });
         }
     }
     let named: Vec<String> = found.values().map(|one| one.token.clone()).collect();
     let mut next = found.keys().last().map_or(1, |last| last.saturating_add(1));
-    for (place, raw) in multi_bots(values, problems).into_iter().enumerate() {
-        // The same bot may stand in both forms: that is one bot, written twice.
+    for (place, raw) in multi_bots(settings, problems).into_iter().enumerate() {
+        // A bot that is written in both forms is one bot.
         if named.contains(&raw.token) {
             continue;
         }
@@ -109,29 +111,29 @@ pub(super) fn collect(values: &Values) -> Bots {
         });
         let key = format!("MULTI_BOT_CONFIG entry {}", place + 1);
         let token = raw.token;
-        found.insert(next, Found { token, chat, key });
+        found.insert(next, TokenEntry { token, chat, key });
         next = next.saturating_add(1);
     }
     find_twins(&found, problems);
     let shared_chat = usual("CHAT_ID");
-    for key in values.members("CHAT_ID_") {
+    for key in settings.members("CHAT_ID_") {
         let number = key["CHAT_ID_".len()..].parse::<u32>().ok();
         if number.is_none_or(|number| !found.contains_key(&number)) {
             let token = key.replace("CHAT_ID_", "BOT_TOKEN_");
             collected
                 .warnings
-                .push(format!("{key} is set without {token}; it is not used"));
+                .push(format!("{key} is set without {token}, and is ignored"));
         }
     }
     if found.is_empty() && shared_chat.is_some() {
         collected
             .warnings
-            .push("CHAT_ID is set without BOT_TOKEN; it is not used".to_owned());
+            .push("CHAT_ID is set without BOT_TOKEN, and is ignored".to_owned());
     }
-    for (number, Found { token, chat, key }) in found {
+    for (number, TokenEntry { token, chat, key }) in found {
         if !is_token(&token) {
             problems.push(format!(
-                "{key} is no bot token: @BotFather gives one as 123456789:AA…"
+                "{key} is not a bot token: one from @BotFather looks like 123456789:AA…"
             ));
         }
         match chat.or_else(|| shared_chat.clone()) {
@@ -141,7 +143,7 @@ pub(super) fn collect(values: &Values) -> Bots {
             Some(chat) if !is_chat(&chat) => problems.push(format!(
                 "the channel of {key} must be a number such as -1001234567890, or @name"
             )),
-            Some(chat_id) => collected.bots.push(Bot {
+            Some(chat_id) => collected.bots.push(BotConfig {
                 number,
                 token: Secret::new(token),
                 chat_id,
@@ -151,14 +153,15 @@ pub(super) fn collect(values: &Values) -> Bots {
     collected
 }
 
-/// A token's number is the bot's: two tokens with one are one bot, of which one token is void.
-fn find_twins(found: &BTreeMap<u32, Found>, problems: &mut Vec<String>) {
+/// Reports tokens that begin with the same number: they belong to one bot, and only one of them is
+/// valid.
+fn find_twins(found: &BTreeMap<u32, TokenEntry>, problems: &mut Vec<String>) {
     let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
-    for Found { token, key, .. } in found.values() {
+    for TokenEntry { token, key, .. } in found.values() {
         let bot = token.split(':').next().unwrap_or_default();
         match seen.get(bot) {
             Some(first) => problems.push(format!(
-                "{first} and {key} are the same bot: take one away, or make another bot with \
+                "{first} and {key} are the same bot: remove one, or make another bot with \
                  @BotFather"
             )),
             None => {
@@ -168,8 +171,8 @@ fn find_twins(found: &BTreeMap<u32, Found>, problems: &mut Vec<String>) {
     }
 }
 
-fn multi_bots(values: &Values, problems: &mut Vec<String>) -> Vec<RawBot> {
-    let Some(text) = values.explicit("MULTI_BOT_CONFIG") else {
+fn multi_bots(settings: &ResolvedSettings, problems: &mut Vec<String>) -> Vec<RawBot> {
+    let Some(text) = settings.explicit("MULTI_BOT_CONFIG") else {
         return Vec::new();
     };
     match serde_json::from_str(text) {
@@ -178,7 +181,7 @@ fn multi_bots(values: &Values, problems: &mut Vec<String>) -> Vec<RawBot> {
         Err(error) => {
             // serde's own text could quote a part of a token.
             problems.push(format!(
-                "MULTI_BOT_CONFIG is not what it must be (line {}, column {}): write \
+                "MULTI_BOT_CONFIG is not valid (line {}, column {}): write \
                  [{{\"token\": \"…\", \"chat_id\": \"…\"}}, …]",
                 error.line(),
                 error.column()

@@ -28,7 +28,7 @@ pub struct DotEnv {
 #[must_use]
 pub fn parse(text: &str) -> DotEnv {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader {
+    let mut reader = DotenvReader {
         rest: text,
         line: 1,
     };
@@ -47,12 +47,12 @@ pub fn parse(text: &str) -> DotEnv {
     found
 }
 
-struct Reader<'a> {
+struct DotenvReader<'a> {
     rest: &'a str,
     line: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> DotenvReader<'a> {
     fn take(&mut self, len: usize) -> &'a str {
         let (taken, rest) = self.rest.split_at(len);
         self.line += taken.matches('\n').count();

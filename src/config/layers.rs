@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::dotenv;
-use super::settings::{self, Exposure, SETTINGS};
+use super::settings::{self, Exposure};
 
 /// Largest `.env` that is read, in bytes: a configuration, not a film given by mistake.
 const MAX_ENV_FILE_BYTES: u64 = 1 << 20;
@@ -18,7 +18,7 @@ const TEST_VARIABLES: [&str; 1] = ["TGFS_CRASH_AT"];
 
 /// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum ValueOrigin {
     /// `--state`
     Flag(&'static str),
     Environment,
@@ -27,7 +27,7 @@ pub enum Source {
     Default,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(flag) => f.write_str(flag),
@@ -48,7 +48,7 @@ pub struct FlagValue {
 
 /// All that values can come from; tests build one by hand.
 #[derive(Debug, Clone, Default)]
-pub struct Inputs {
+pub struct ConfigInputs {
     pub flags: Vec<FlagValue>,
     /// `--env-file`
     pub env_file: Option<PathBuf>,
@@ -56,7 +56,7 @@ pub struct Inputs {
     pub working_dir: PathBuf,
 }
 
-impl Inputs {
+impl ConfigInputs {
     /// # Errors
     /// When the working directory is gone.
     pub fn from_process(flags: Vec<FlagValue>, env_file: Option<PathBuf>) -> io::Result<Self> {
@@ -126,24 +126,18 @@ impl Inputs {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Value {
-    text: String,
-    source: Source,
-}
-
 /// The values in force, before they are understood.
-#[derive(Debug, Default)]
-pub struct Values {
-    set: BTreeMap<String, Value>,
+#[derive(Default)]
+pub(super) struct RawSettings {
+    set: BTreeMap<String, (String, ValueOrigin)>,
     pub(super) env_file: Option<PathBuf>,
-    pub(super) working_dir: PathBuf,
+    working_dir: PathBuf,
 }
 
-impl Values {
+impl RawSettings {
     /// Reads all layers. Problems stop a start, warnings do not.
     pub(super) fn gather(
-        inputs: &Inputs,
+        inputs: &ConfigInputs,
         problems: &mut Vec<String>,
         warnings: &mut Vec<String>,
     ) -> Self {
@@ -157,13 +151,13 @@ impl Values {
         }
         for (key, text) in &inputs.environment {
             if settings::find(key).is_some() {
-                values.put(key, text, Source::Environment);
+                values.put(key, text, ValueOrigin::Environment);
             } else if key.starts_with("TGFS_") && !TEST_VARIABLES.contains(&key.as_str()) {
                 warnings.push(format!("environment: {}", unknown(key)));
             }
         }
         for flag in &inputs.flags {
-            values.put(flag.setting, &flag.value, Source::Flag(flag.flag));
+            values.put(flag.setting, &flag.value, ValueOrigin::Flag(flag.flag));
         }
         values
     }
@@ -193,7 +187,7 @@ impl Values {
                 continue;
             };
             holds_secret |= setting.exposure == Exposure::Secret && !one.value.is_empty();
-            self.put(&one.key, &one.value, Source::EnvFile(one.line));
+            self.put(&one.key, &one.value, ValueOrigin::EnvFile(one.line));
         }
         if holds_secret && text.readable_by_others {
             warnings.push(format!(
@@ -203,55 +197,25 @@ impl Values {
     }
 
     /// Empty is unset: it does not hide a lower layer.
-    fn put(&mut self, key: &str, text: &str, source: Source) {
+    fn put(&mut self, key: &str, text: &str, origin: ValueOrigin) {
         if !text.trim().is_empty() {
             let text = text.trim().to_owned();
-            self.set.insert(key.to_owned(), Value { text, source });
+            self.set.insert(key.to_owned(), (text, origin));
         }
     }
 
-    /// What a flag, the environment or the file says.
-    pub(super) fn explicit(&self, name: &str) -> Option<&str> {
-        self.set.get(name).map(|value| value.text.as_str())
+    /// Iterates over the values that are set: name, text, origin.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str, &ValueOrigin)> {
+        let values = self.set.iter();
+        values.map(|(name, (text, origin))| (name.as_str(), text.as_str(), origin))
     }
 
-    pub(super) fn source(&self, name: &str) -> Source {
-        self.set
-            .get(name)
-            .map_or(Source::Default, |value| value.source.clone())
-    }
-
-    /// Keys of a family that are set.
-    pub(super) fn members(&self, stem: &str) -> Vec<String> {
-        let keys = self.set.keys();
-        keys.filter(|key| key.starts_with(stem)).cloned().collect()
-    }
-
-    /// What a relative path in this value is relative to.
-    pub(super) fn base_of(&self, name: &str) -> PathBuf {
-        match (self.source(name), &self.env_file) {
-            (Source::EnvFile(_), Some(file)) => file
-                .parent()
-                .map_or_else(|| self.working_dir.clone(), Path::to_path_buf),
-            _ => self.working_dir.clone(),
+    /// Returns the directory that a relative path of this origin is relative to.
+    pub(super) fn base_of(&self, origin: &ValueOrigin) -> &Path {
+        match (origin, &self.env_file) {
+            (ValueOrigin::EnvFile(_), Some(file)) => file.parent().unwrap_or(&self.working_dir),
+            _ => &self.working_dir,
         }
-    }
-
-    /// Names that are set, and those of the table that are not, in the table's order.
-    pub(super) fn rows(&self) -> Vec<(&'static settings::Setting, String)> {
-        let mut rows = Vec::new();
-        for setting in SETTINGS {
-            match setting.numbering {
-                settings::Numbering::Single => rows.push((setting, setting.name.to_owned())),
-                settings::Numbering::Family => rows.extend(
-                    self.set
-                        .keys()
-                        .filter(|key| setting.is_named(key))
-                        .map(|key| (setting, key.clone())),
-                ),
-            }
-        }
-        rows
     }
 }
 

@@ -1,28 +1,29 @@
-//! Settings of segments and of what is encoded.
+//! Segments of films, and encoding.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use super::resolve::Reader;
+use super::reader::SettingReader;
 use crate::model::{Compat, Hardware, Oversize};
 
-/// Most threads of one encoder that are taken: above, ffmpeg's own encoders refuse.
-const MAX_THREADS: u16 = 64;
-
+/// How films are cut and encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MediaConfig {
+pub struct MediaSettings {
+    /// Shortest segment aimed for.
     pub min_segment: Duration,
+    /// Longest segment, unless key frames are further apart.
     pub max_segment: Duration,
     /// Bytes that a segment should stay below.
     pub max_chunk_bytes: u64,
+    /// Treatment of larger segments.
     pub oversize: Oversize,
+    /// Whether video that browsers do not play is encoded, and by which hardware.
     pub compat: Compat,
-    pub hardware: Hardware,
-    /// Threads of each decoder and encoder; `None`: as ffmpeg likes.
+    /// Threads of each decoder and encoder; `None`: ffmpeg's own choice.
     pub threads: Option<NonZeroU16>,
 }
 
-/// With the names that ffmpeg has for the same things.
+/// Words for the hardware, with the names that ffmpeg has for it.
 const HARDWARE: [(&str, Hardware); 10] = [
     ("none", Hardware::None),
     ("off", Hardware::None),
@@ -36,8 +37,8 @@ const HARDWARE: [(&str, Hardware); 10] = [
     ("auto", Hardware::Any),
 ];
 
-impl MediaConfig {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+impl MediaSettings {
+    pub(super) fn read(reader: &mut SettingReader<'_>) -> Self {
         let min_segment = reader.deadline("MIN_SEGMENT_DURATION");
         let max_segment = reader.deadline("MAX_SEGMENT_DURATION");
         if min_segment > max_segment {
@@ -50,15 +51,14 @@ impl MediaConfig {
         if max_chunk_bytes == Some(0) {
             reader.problem("MAX_CHUNK_SIZE", "must be above 0");
         }
-        let threads: u16 = reader.count("FFMPEG_THREADS", "0 to 64").unwrap_or(0);
-        if threads > MAX_THREADS {
-            reader.problem("FFMPEG_THREADS", "must lie between 0 and 64");
-        }
         let hardware = reader
             .choice("FFMPEG_HARDWARE_ACCEL", &HARDWARE)
             .unwrap_or_default();
         let oversize = [("keep", Oversize::Keep), ("reencode", Oversize::Reencode)];
         Self {
+            min_segment,
+            max_segment,
+            max_chunk_bytes: max_chunk_bytes.unwrap_or_default(),
             oversize: reader
                 .choice("TGFS_OVERSIZE", &oversize)
                 .unwrap_or_default(),
@@ -66,11 +66,7 @@ impl MediaConfig {
                 true => Compat::With(hardware),
                 false => Compat::Off,
             },
-            hardware,
-            min_segment,
-            max_segment,
-            max_chunk_bytes: max_chunk_bytes.unwrap_or_default(),
-            threads: NonZeroU16::new(threads),
+            threads: NonZeroU16::new(reader.count("FFMPEG_THREADS")),
         }
     }
 }

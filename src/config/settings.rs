@@ -10,23 +10,31 @@ pub enum Unit {
     Size,
     /// Seconds, or a duration such as `5 min`.
     Duration,
-    Count,
+    /// A number from `min` to `max`.
+    Count {
+        min: u64,
+        max: u64,
+    },
     /// `on`/`off`, `true`/`false`, `yes`/`no`, `1`/`0`
     Switch,
     /// One of a few words.
     Choice(&'static [&'static str]),
     Json,
+    /// `local:DIR` or `telegram`
+    Store,
+    /// Path of a file with a public key, PEM.
+    KeyFile,
 }
 
 impl Unit {
     #[must_use]
     pub fn describe(self) -> String {
         match self {
-            Self::Text => "text".to_owned(),
-            Self::Path => "path".to_owned(),
+            Self::Text | Self::Store => "text".to_owned(),
+            Self::Path | Self::KeyFile => "path".to_owned(),
             Self::Size => "size".to_owned(),
             Self::Duration => "duration".to_owned(),
-            Self::Count => "number".to_owned(),
+            Self::Count { .. } => "number".to_owned(),
             Self::Switch => "on, off".to_owned(),
             Self::Choice(words) => words.join(", "),
             Self::Json => "JSON".to_owned(),
@@ -153,37 +161,25 @@ pub fn nearest(key: &str) -> Option<&'static str> {
     let limit = key.len().div_ceil(3).max(1);
     SETTINGS
         .iter()
-        .map(|setting| (edit_distance(&key, setting.name), setting.name))
+        .map(|setting| (strsim::levenshtein(&key, setting.name), setting.name))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
 
-/// Insertions, deletions and replacements between two names (Levenshtein), by one row.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
-}
-
 use Fallback::{Computed, Fixed, Unset};
 use Takes::{AtStart, Live, NotYet};
-use Unit::{Choice, Count, Json, Path, Size, Switch, Text};
+use Unit::{Choice, Json, KeyFile, Path, Size, Store, Switch, Text};
+
+const fn count(min: u64, max: u64) -> Unit {
+    Unit::Count { min, max }
+}
 
 /// All settings, in the order of the document.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
     // Where things lie
-    Setting::new("TGFS_STORE", Text, Computed("telegram with bots, else local:<state>/store"), AtStart, "where packs are kept: `local:DIR` or `telegram`; with bots configured, `telegram`"),
+    Setting::new("TGFS_STORE", Store, Computed("telegram with bots, else local:<state>/store"), AtStart, "where packs are kept: `local:DIR` or `telegram`; with bots configured, `telegram`"),
     Setting::new("TGFS_STATE_DIR", Path, Computed("$STATE_DIRECTORY, else $XDG_STATE_HOME/tgfs"), AtStart, "index, journal, socket, HTTP token; not read from an `.env` that lies in it"),
     Setting::new("TGFS_SPOOL_DIR", Path, Computed("<state>/spool"), AtStart, "bytes that the store does not hold yet"),
     Setting::new("TEMP_UPLOADS_DIR", Path, Unset, AtStart, "the older name of TGFS_SPOOL_DIR"),
@@ -202,7 +198,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("MAX_CHUNK_SIZE", Size, Fixed("15MiB"), Live, "segment size that cuts try to stay below"),
     Setting::new("TGFS_OVERSIZE", Choice(&["keep", "reencode"]), Fixed("keep"), Live, "what becomes of a segment above MAX_CHUNK_SIZE: `keep` copies it all the same, `reencode` encodes its video anew (H.264 only)"),
     Setting::new("TGFS_COMPAT_VIDEO", Switch, Fixed("off"), Live, "video that browsers do not play (HEVC, MPEG-2, MPEG-4, VC-1) gets a rendition in H.264, once the film is stored; `tgfs retry` for films from before"),
-    Setting::new("FFMPEG_THREADS", Count, Computed("ffmpeg's own choice"), AtStart, "threads of each decoder and encoder of ffmpeg; copying needs none; 0 = ffmpeg's own choice"),
+    Setting::new("FFMPEG_THREADS", count(0, 64), Computed("ffmpeg's own choice"), AtStart, "threads of each decoder and encoder of ffmpeg; copying needs none; 0 = ffmpeg's own choice"),
     Setting::new("FFMPEG_HARDWARE_ACCEL", Choice(&["nvidia", "intel", "vaapi", "none", "auto"]), Unset, Live, "what encodes that rendition; where a trial of one second fails, software does; `auto` tries all; unset: software"),
     // Store
     Setting::new("TGFS_PACK_SIZE", Size, Fixed("64MiB"), Live, "bytes of one object in the store"),
@@ -215,11 +211,11 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("CACHE_DIR", Path, Computed("<state>/cache"), AtStart, "where the disk cache lies"),
     Setting::new("TGFS_CACHE_DISK_SIZE", Size, Fixed("10GiB"), AtStart, "most bytes of the disk cache; it also leaves twice TGFS_SPOOL_RESERVE free"),
     Setting::new("TGFS_PIN_SIZE", Size, Fixed("4GiB"), AtStart, "most bytes, in the state directory, of what a scan of the library reads of its files; 0 = none"),
-    Setting::new("PRELOAD_SEGMENTS", Count, Fixed("8"), AtStart, "how far to fetch ahead of who reads in sequence, in segments of 8 MiB; 0 = not at all"),
-    Setting::new("MAX_CONCURRENT_PRELOADS", Count, Fixed("5"), AtStart, "readers that are fetched ahead for at the same time; they share a quarter of CACHE_SIZE"),
+    Setting::new("PRELOAD_SEGMENTS", count(0, 1_024), Fixed("8"), AtStart, "how far to fetch ahead of who reads in sequence, in segments of 8 MiB; 0 = not at all"),
+    Setting::new("MAX_CONCURRENT_PRELOADS", count(0, 1_024), Fixed("5"), AtStart, "readers that are fetched ahead for at the same time; they share a quarter of CACHE_SIZE"),
     // HTTP
     Setting::new("LOCAL_HOST", Text, Fixed("127.0.0.1"), AtStart, "address or name that HTTP listens on; `--http` wins"),
-    Setting::new("LOCAL_PORT", Count, Fixed("8080"), AtStart, "port that HTTP listens on; 0 = any free one; `--http` wins"),
+    Setting::new("LOCAL_PORT", count(0, 65_535), Fixed("8080"), AtStart, "port that HTTP listens on; 0 = any free one; `--http` wins"),
     Setting::new("PUBLIC_DOMAIN", Text, Unset, AtStart, "host of the URLs under `/playlist/public/`"),
     Setting::new("FORCE_HTTPS", Switch, Fixed("off"), AtStart, "public URLs start with https, also without a certificate here"),
     Setting::new("SSL_CERT_PATH", Path, Unset, AtStart, "certificate chain, PEM; with SSL_KEY_PATH the gateway speaks TLS; read again when it changes"),
@@ -229,10 +225,10 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("LOG_LEVEL", Choice(&["DEBUG", "INFO", "WARNING", "ERROR"]), Fixed("INFO"), Live, "least important message that is logged; any case"),
     Setting::new("LOG_FILE", Path, Unset, AtStart, "log here too; a new file each day, the last 7 are kept"),
     // Telegram
-    Setting::new("TELEGRAM_API_ID", Count, Unset, AtStart, "from https://my.telegram.org; needed with bots"),
+    Setting::new("TELEGRAM_API_ID", count(1, 2_147_483_647), Unset, AtStart, "from https://my.telegram.org; needed with bots"),
     Setting::new("TELEGRAM_API_HASH", Text, Unset, AtStart, "from https://my.telegram.org; needed with bots").secret(),
     Setting::new("TELEGRAM_SERVER", Text, Unset, AtStart, "`[DC@]HOST:PORT` of a test or self-hosted server; DC is 2 where it is left out"),
-    Setting::new("TELEGRAM_SERVER_KEY", Path, Unset, AtStart, "file with that server's public key, PEM"),
+    Setting::new("TELEGRAM_SERVER_KEY", KeyFile, Unset, AtStart, "file with that server's public key, PEM"),
     Setting::new("BOT_TOKEN", Text, Unset, AtStart, "token of the first bot (= BOT_TOKEN_1), from @BotFather").secret(),
     Setting::new("CHAT_ID", Text, Unset, AtStart, "channel of every bot without one of its own: `-100…` or `@name`"),
     Setting::new("BOT_TOKEN_n", Text, Unset, AtStart, "token of bot n; gaps are allowed").secret().family(),
@@ -240,7 +236,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("MULTI_BOT_CONFIG", Json, Unset, AtStart, "more bots: `[{\"token\": \"…\", \"chat_id\": \"…\"}, …]`").secret(),
     Setting::new("TGFS_PACE", Choice(&["gentle", "normal", "fast"]), Fixed("normal"), AtStart, "posts to one channel: `gentle` half of `normal`, `normal` 20 a minute, `fast` until the service says stop"),
     Setting::new("TGFS_TOMBSTONE", Switch, Fixed("off"), AtStart, "the bytes of posts that are too old to be deleted are replaced by a few, one post a minute"),
-    Setting::new("TGFS_ROLLOVER", Count, Fixed("500000"), AtStart, "posts in a channel from which on packs go to one that holds none yet"),
+    Setting::new("TGFS_ROLLOVER", count(1, 1_000_000), Fixed("500000"), AtStart, "posts in a channel from which on packs go to one that holds none yet"),
     // Names of the older system
     Setting::new("ENABLE_CACHE_WARMING", Text, Unset, NotYet, "accepted for the older system's files"),
     Setting::new("CACHE_WARMING_SEGMENTS", Text, Unset, NotYet, "accepted for the older system's files"),
@@ -250,6 +246,11 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("SEGMENTS_DIR", Text, Unset, NotYet, "accepted for the older system's files"),
     Setting::new("PLAYLISTS_DIR", Text, Unset, NotYet, "accepted for the older system's files"),
     Setting::new("DATABASE_PATH", Text, Unset, NotYet, "accepted for the older system's files"),
+    // No code knows these: they show that a row of the table is all that `config` and `reload` need.
+    #[cfg(test)]
+    Setting::new("TGFS_TEST_LIVE", Unit::Duration, Fixed("1s"), Live, "a test of the table"),
+    #[cfg(test)]
+    Setting::new("TGFS_TEST_AT_START", Size, Unset, AtStart, "a test of the table"),
 ];
 
 #[cfg(test)]

@@ -1,34 +1,41 @@
-//! What the Telegram store is made from: application, server, bots, pace.
+//! The Telegram store: application, server, bots, pace.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Bot, Secret};
+use super::bots::{BotConfig, ConfiguredBots};
+use super::reader::SettingReader;
+use super::secret::Secret;
+use super::value::SettingValue;
 use crate::model::{RateLimit, TombstonePolicy};
 
-/// The data centre of a server that names none, as Telegram's own first one.
+/// Data centre of a server address that names none, as Telegram's own first one.
 const DEFAULT_DC: i32 = 2;
-/// Largest file that is read as a key: a public key of 16384 bits takes 3 KiB.
-const MAX_KEY_BYTES: u64 = 64 << 10;
 
 /// Everything about the Telegram store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TelegramConfig {
+pub struct TelegramSettings {
+    /// From https://my.telegram.org.
     pub api_id: i32,
+    /// From the same page.
     pub api_hash: Secret<String>,
     /// `None`: the service itself.
-    pub server: Option<ServerConfig>,
+    pub server: Option<ServerSettings>,
     /// At least one; each token once.
-    pub bots: Vec<Bot>,
+    pub bots: Vec<BotConfig>,
+    /// Rate of posts to one channel.
     pub pace: RateLimit,
+    /// Treatment of deleted posts that are too old for a bot to delete.
     pub tombstones: TombstonePolicy,
-    /// Posts in a channel from which on it takes no more packs.
+    /// Number of posts from which on a channel takes no more packs.
     pub rollover: u32,
 }
 
 /// A test or self-hosted server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerConfig {
+pub struct ServerSettings {
+    /// Data centre, host and port.
     pub address: ServerAddress,
+    /// An absolute path.
     pub key_file: PathBuf,
     /// The file's text, PEM.
     pub key: String,
@@ -37,15 +44,98 @@ pub struct ServerConfig {
 /// `[DC@]HOST:PORT`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAddress {
+    /// Number of the data centre.
     pub dc: i32,
     /// A name, or an address without brackets.
     pub host: String,
+    /// TCP port.
     pub port: u16,
 }
 
+impl TelegramSettings {
+    /// Reads everything but the server. Missing values are reported, and replaced by empty ones.
+    pub(super) fn read(
+        reader: &mut SettingReader<'_>,
+        configured: ConfiguredBots,
+        server: Option<ServerSettings>,
+    ) -> Self {
+        reader.problems.extend(configured.problems);
+        reader.warnings.extend(configured.warnings);
+        let api_id = match reader.settings.value("TELEGRAM_API_ID") {
+            Some(Ok(SettingValue::Count(id))) => i32::try_from(*id).unwrap_or_default(),
+            Some(_) => {
+                reader.problem(
+                    "TELEGRAM_API_ID",
+                    "must be the number that https://my.telegram.org shows",
+                );
+                0
+            }
+            None => 0,
+        };
+        let missing: Vec<_> = ["TELEGRAM_API_ID", "TELEGRAM_API_HASH"]
+            .into_iter()
+            .filter(|name| reader.settings.explicit(name).is_none())
+            .collect();
+        if !missing.is_empty() {
+            reader.problems.push(format!(
+                "bots are configured without {}: get both at https://my.telegram.org (API \
+                 development tools)",
+                missing.join(" and ")
+            ));
+        }
+        let paces = [
+            ("gentle", RateLimit::Gentle),
+            ("normal", RateLimit::Normal),
+            ("fast", RateLimit::Fast),
+        ];
+        Self {
+            api_id,
+            api_hash: Secret::new(reader.text("TELEGRAM_API_HASH").unwrap_or_default()),
+            server,
+            bots: configured.bots,
+            pace: reader
+                .choice("TGFS_PACE", &paces)
+                .unwrap_or(RateLimit::Normal),
+            tombstones: match reader.is_on("TGFS_TOMBSTONE") {
+                true => TombstonePolicy::Write,
+                false => TombstonePolicy::Leave,
+            },
+            rollover: reader.count("TGFS_ROLLOVER"),
+        }
+    }
+
+    /// Reads a server of the user's own, which proves itself by its key.
+    pub(super) fn read_server(reader: &mut SettingReader<'_>) -> Option<ServerSettings> {
+        let address = reader.parsed("TELEGRAM_SERVER", ServerAddress::parse);
+        let is_set = |name: &str| reader.settings.explicit(name).is_some();
+        match (is_set("TELEGRAM_SERVER"), is_set("TELEGRAM_SERVER_KEY")) {
+            (true, false) => reader.problem(
+                "TELEGRAM_SERVER",
+                "goes only together with TELEGRAM_SERVER_KEY, the file with that server's public \
+                 key",
+            ),
+            (false, true) => reader.problem(
+                "TELEGRAM_SERVER_KEY",
+                "goes only together with TELEGRAM_SERVER; Telegram's own key needs no setting",
+            ),
+            (true, true) | (false, false) => {}
+        }
+        match reader.value("TELEGRAM_SERVER_KEY")? {
+            SettingValue::KeyFile { path, pem } => Some(ServerSettings {
+                address: address?,
+                key_file: path.clone(),
+                key: pem.clone(),
+            }),
+            _ => None,
+        }
+    }
+}
+
 impl ServerAddress {
+    /// Parses an address.
+    ///
     /// # Errors
-    /// How an address looks.
+    /// The expected form.
     pub fn parse(text: &str) -> Result<Self, String> {
         Self::read(text)
             .ok_or_else(|| format!("{text:?} must be HOST:PORT, or DC@HOST:PORT, e.g. 2@[::1]:443"))
@@ -70,32 +160,6 @@ impl ServerAddress {
         };
         let host = inner.unwrap_or(host).to_owned();
         is_host.then_some(Self { dc, host, port })
-    }
-}
-
-/// The text of a key file. What the key is worth is judged by who speaks the protocol.
-///
-/// # Errors
-/// Why it cannot be read, or that it is no PEM text of a public key.
-pub(super) fn read_key(path: &Path) -> Result<String, String> {
-    let shown = path.display();
-    let read = |error: std::io::Error| format!("{shown} cannot be read: {error}");
-    let metadata = std::fs::metadata(path).map_err(read)?;
-    if !metadata.is_file() || metadata.len() > MAX_KEY_BYTES {
-        return Err(format!("{shown} is no key file"));
-    }
-    let text = std::fs::read_to_string(path).map_err(read)?;
-    if text.contains("PRIVATE KEY-----") {
-        return Err(format!(
-            "{shown} holds a private key; tgfs needs the server's public one"
-        ));
-    }
-    match text.contains("PUBLIC KEY-----") {
-        true => Ok(text),
-        false => Err(format!(
-            "{shown} is no public key: it must hold a text that begins with -----BEGIN PUBLIC \
-             KEY----- or -----BEGIN RSA PUBLIC KEY-----"
-        )),
     }
 }
 

@@ -11,7 +11,7 @@ use super::wire::{Request, Response};
 
 /// A connection on which one request was sent.
 #[derive(Debug)]
-pub struct Connection {
+pub struct ControlConnection {
     read: BufReader<OwnedReadHalf>,
     write: OwnedWriteHalf,
 }
@@ -20,7 +20,7 @@ pub struct Connection {
 ///
 /// # Errors
 /// When the socket is there and cannot be used (another user's).
-pub async fn connect(socket: &Path, request: &Request) -> io::Result<Option<Connection>> {
+pub async fn connect(socket: &Path, request: &Request) -> io::Result<Option<ControlConnection>> {
     let stream = match UnixStream::connect(socket).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -35,10 +35,10 @@ pub async fn connect(socket: &Path, request: &Request) -> io::Result<Option<Conn
     line.push(b'\n');
     write.write_all(&line).await?;
     let read = BufReader::new(read);
-    Ok(Some(Connection { read, write }))
+    Ok(Some(ControlConnection { read, write }))
 }
 
-impl Connection {
+impl ControlConnection {
     /// The next answer. A daemon that goes away in the middle is a failure, not an end.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ mod tests;
 mod upload;
 mod wire;
 
-pub use client::{Connection, connect};
+pub use client::{ControlConnection, connect};
 pub use service::{Operations, Service};
 pub use socket::{SocketError, bind, serve, socket_path};
 pub use wire::{
