@@ -16,9 +16,10 @@ use crate::model::{LibraryClaim, Standing};
 use crate::remote::retry::Deadline;
 use crate::remote::{LockedRemote, LogPlace, Remote};
 use crate::tree::Tree;
-use crate::upkeep::fill::{self, AttachError, AttachReport, Patience};
+use crate::upkeep::attach_error::{AttachError, AttachReport};
+use crate::upkeep::fill::{self, Patience};
 use crate::upkeep::moving::{self, Mover};
-use crate::upkeep::spare::delete_spare_packs;
+use crate::upkeep::orphans::delete_orphan_packs;
 use crate::vfs::{Resumed, Vfs};
 
 /// A store that answers does so within this time; then a start is as if it had waited, and what it
@@ -240,7 +241,7 @@ impl Work {
         }
         self.report.send_replace(Phase::Ready);
         let sweeping = async {
-            self.delete_spare_packs(&shared).await;
+            self.delete_orphan_packs(&shared).await;
             if let Some(moving) = &store.moving {
                 self.move_packs(&shared, moving).await;
             }
@@ -312,20 +313,20 @@ impl Work {
 
     /// What the run before put into the store and did not live to name. Beside everything else: it
     /// may take long, and what stays is looked for again at the next start.
-    async fn delete_spare_packs(&self, remote: &Arc<dyn Remote>) {
+    async fn delete_orphan_packs(&self, remote: &Arc<dyn Remote>) {
         if self.ends.leftovers == Leftovers::Leave {
             return;
         }
         let noted = match self.ends.ingest.noted_packs() {
             Ok(noted) => noted,
-            Err(error) => return tracing::warn!(%error, "spare packs are not looked for"),
+            Err(error) => return tracing::warn!(%error, "orphaned packs are not looked for"),
         };
-        match delete_spare_packs(&self.ends.index, remote, noted).await {
+        match delete_orphan_packs(&self.ends.index, remote, noted).await {
             Ok(0) => {}
             Ok(packs) => {
                 tracing::info!(packs, "deleted packs that the last run left without a name")
             }
-            Err(error) => tracing::warn!(%error, "spare packs stay for now"),
+            Err(error) => tracing::warn!(%error, "orphaned packs stay for now"),
         }
     }
 

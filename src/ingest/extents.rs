@@ -1,8 +1,8 @@
-//! Arithmetic on a file's extents: what a write, a truncation or a hole does to the list. Pure.
+//! Arithmetic on a file's extents: effects of a write, a truncation or a hole on the list. Pure.
 
 use crate::model::{Blob, Extent, ExtentSource, FileContent};
 
-/// The extents of a file that is being written; always without gaps.
+/// Extents of a file that is being written, in file order and without gaps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExtentList {
     extents: Vec<Extent>,
@@ -10,35 +10,38 @@ pub struct ExtentList {
 }
 
 impl ExtentList {
-    /// Takes extents as an entry holds them.
+    /// Begins with the extents of an entry.
     #[must_use]
     pub fn new(extents: Vec<Extent>) -> Self {
         let size = extents.iter().map(|extent| extent.len).sum();
         Self { extents, size }
     }
 
+    /// Returns the size of the file in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
+    /// Returns the extents in file order.
     #[must_use]
     pub fn as_slice(&self) -> &[Extent] {
         &self.extents
     }
 
+    /// Returns the extents in file order.
     #[must_use]
     pub fn into_vec(self) -> Vec<Extent> {
         self.extents
     }
 
-    /// What `[offset, offset + len)` consists of, cut to the end of the file.
+    /// Returns the extents of `[offset, offset + len)`, cut to the end of the file.
     #[must_use]
     pub fn range(&self, offset: u64, len: u64) -> Vec<Extent> {
         let end = offset.saturating_add(len).min(self.size);
         let mut found = Vec::new();
         let mut start = 0;
-        // Extents are in file order: everything before the first one that matters is skipped.
+        // Extents are in file order: those before the range are skipped.
         for extent in &self.extents {
             let extent_end = start + extent.len;
             if extent_end > offset && start < end {
@@ -54,14 +57,14 @@ impl ExtentList {
         found
     }
 
-    /// Puts `replacement` over `[offset, offset + its length)`. A gap behind the old end becomes
-    /// zeros, as POSIX has it for a write beyond the end.
+    /// Replaces `[offset, offset + length of the replacement)`. A gap behind the old end becomes
+    /// zeros, as POSIX demands for a write beyond the end.
     pub fn splice(&mut self, offset: u64, replacement: &[Extent]) {
         let len: u64 = replacement.iter().map(|extent| extent.len).sum();
         if len == 0 {
             return;
         }
-        // Appending in order is what nearly every tool does; it must not copy the list.
+        // Nearly every tool appends in order: that must not copy the list.
         if offset == self.size {
             replacement
                 .iter()
@@ -87,7 +90,7 @@ impl ExtentList {
         self.size = self.size.max(end);
     }
 
-    /// Cuts, or appends zeros.
+    /// Cuts the file to `size` bytes, or appends zeros up to it.
     pub fn truncate(&mut self, size: u64) {
         if size < self.size {
             self.extents = self.range(0, size);
@@ -97,7 +100,7 @@ impl ExtentList {
         self.size = size;
     }
 
-    /// Zeros over the part of `[offset, offset + len)` that the file has.
+    /// Puts zeros over the part of `[offset, offset + len)` that the file has.
     pub fn punch(&mut self, offset: u64, len: u64) {
         let len = len.min(self.size.saturating_sub(offset));
         if len > 0 {
@@ -106,7 +109,7 @@ impl ExtentList {
     }
 }
 
-/// A run of zeros.
+/// Returns an extent of zeros.
 #[must_use]
 pub const fn zeros(len: u64) -> Extent {
     Extent {

@@ -1,62 +1,68 @@
-//! Reads what the log has and the index has not: nothing, an acknowledgement that was lost, some
-//! changes, or everything.
+//! Reader of the log's changes that the index lacks: none, an acknowledgement that was lost, some
+//! changes, or all.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
-use super::asking::Asking;
-use super::fill::{AttachError, AttachReport};
+use super::attach_error::{AttachError, AttachReport};
+use super::patient_request::PatientRequests;
 use crate::index::{Begun, Index, IndexError, Late, LogHead};
 use crate::model::{Digest, Ino, LibraryClaim, LibraryId, LogRecord, Seq, Standing};
 use crate::remote::{
     LogDecoder, LogHeader, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, is_superseded,
 };
 
-/// Records that are taken over in one go.
-const STEP: usize = 1024;
-/// Objects of the log that are read side by side. Each is a round trip and about 1 MiB at most.
+/// Records that the index takes in one go.
+const RECORDS_AT_ONCE: usize = 1024;
+/// Objects of the log that are read side by side: each is a round trip, and about 1 MiB at most.
 const READ_AHEAD: usize = 8;
 
-pub(super) struct Log<'a> {
+/// Reader of the log into an index.
+pub(super) struct LogReader<'a> {
     pub index: &'a Arc<Index>,
     pub remote: &'a Arc<dyn Remote>,
-    pub asking: Asking<'a>,
+    pub requests: PatientRequests<'a>,
 }
 
-/// How far reading has come.
+/// Position in the log that was reached, and the report so far.
 #[derive(Debug)]
-struct Progress {
+struct CatchUpProgress {
     head: LogHead,
     last_seq: Seq,
     next_ino: Ino,
     report: AttachReport,
 }
 
-/// Whether records go into the rows, or are known and only noted as acknowledged.
+/// Treatment of the records that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Noting,
-    Filling,
+enum RecordTreatment {
+    /// They are known, and only noted as acknowledged.
+    Note,
+    /// They go into the rows.
+    Fill,
 }
 
-/// One manifest as it came.
+/// Manifest as the remote answered.
 enum Manifest {
     Whole {
         header: LogHeader,
         bytes: Bytes,
     },
-    /// Of a writer that the library was taken from.
+    /// Written by a daemon that the library was taken from.
     Superseded,
-    /// Its changes are missing.
+    /// Not readable for this reason: its changes are missing.
     Unreadable(String),
 }
 
-impl Log<'_> {
-    /// The whole log into an index that knows nothing of it for sure.
+impl LogReader<'_> {
+    /// Reads the whole log into an index that knows nothing of it for sure.
+    ///
+    /// # Errors
+    /// See [`AttachError`].
     pub async fn read_all(&self, claim: LibraryClaim) -> Result<AttachReport, AttachError> {
-        // The newest snapshot first: a channel's log is long, and only its end is cheap to find.
+        // The newest snapshot first: in a long channel only the end of the log is cheap to find.
         let snapshots = self.list(LogKind::Snapshot, 0).await?;
         let is_needed = self.index.must_fill() || claim == LibraryClaim::TakeOver;
         if snapshots.is_empty() && !is_needed {
@@ -67,34 +73,41 @@ impl Log<'_> {
         }
         self.index.set_standing(Standing::Filling);
         self.blocking(Index::begin_fill).await?;
-        let mut progress = Progress::from(LogHead::default());
+        let mut progress = CatchUpProgress::from(LogHead::default());
         self.newest_snapshot(snapshots, &mut progress).await?;
         let objects = self.list(LogKind::Manifest, progress.head.number).await?;
-        self.take_all(objects, Way::Filling, &mut progress).await?;
+        self.take_all(objects, RecordTreatment::Fill, &mut progress)
+            .await?;
         self.finish(progress, claim).await
     }
 
-    /// What the log has behind the last manifest that this index knows.
+    /// Reads the log behind the last manifest that this index knows.
+    ///
+    /// # Errors
+    /// See [`AttachError`].
     pub async fn follow(&self, claim: LibraryClaim) -> Result<AttachReport, AttachError> {
         let from = self.index.log_head();
         let objects = self.list(LogKind::Manifest, from.number).await?;
-        let mut progress = Progress::from(from);
+        let mut progress = CatchUpProgress::from(from);
         if claim == LibraryClaim::Continue {
             self.refuse_others(&objects, &from).await?;
-            let way = self.take_all(objects, Way::Noting, &mut progress).await?;
-            if way == Way::Noting {
+            let treatment = self
+                .take_all(objects, RecordTreatment::Note, &mut progress)
+                .await?;
+            if treatment == RecordTreatment::Note {
                 return Ok(progress.report);
             }
         } else {
             self.begin_filling().await?;
-            self.take_all(objects, Way::Filling, &mut progress).await?;
+            self.take_all(objects, RecordTreatment::Fill, &mut progress)
+                .await?;
         }
         self.finish(progress, claim).await
     }
 
     async fn finish(
         &self,
-        progress: Progress,
+        progress: CatchUpProgress,
         claim: LibraryClaim,
     ) -> Result<AttachReport, AttachError> {
         let mut head = progress.head;
@@ -110,7 +123,9 @@ impl Log<'_> {
     }
 
     async fn list(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, AttachError> {
-        self.asking.ask(|| self.remote.list_log(kind, after)).await
+        self.requests
+            .send(|| self.remote.list_log(kind, after))
+            .await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -120,12 +135,12 @@ impl Log<'_> {
         let index = Arc::clone(self.index);
         match tokio::task::spawn_blocking(move || work(&index)).await {
             Ok(outcome) => Ok(outcome?),
-            Err(error) => Err(AttachError::Interrupted(error.to_string())),
+            Err(error) => Err(AttachError::Interrupted(error)),
         }
     }
 
-    /// A manifest behind the last acknowledged one is ours if one of our starts wrote it and died
-    /// before it could note the acknowledgement.
+    /// Refuses manifests of other daemons behind the last acknowledged one. A manifest is ours if one
+    /// of our starts wrote it and ended before it could note the acknowledgement.
     async fn refuse_others(
         &self,
         objects: &[LogObject],
@@ -135,7 +150,7 @@ impl Log<'_> {
             if self.index.is_own_writer(object.writer)? {
                 continue;
             }
-            let read = match self.asking.ask(|| self.remote.read_log(*object)).await {
+            let read = match self.requests.send(|| self.remote.read_log(*object)).await {
                 Err(AttachError::Remote(error)) => Err(error),
                 Err(error) => return Err(error),
                 Ok(bytes) => Ok(bytes),
@@ -147,14 +162,14 @@ impl Log<'_> {
         Ok(())
     }
 
-    /// Takes the newest snapshot that is whole; with none, the log is read from its start.
+    /// Takes the newest snapshot that is whole. Without one the log is read from its start.
     async fn newest_snapshot(
         &self,
         snapshots: Vec<LogObject>,
-        progress: &mut Progress,
+        progress: &mut CatchUpProgress,
     ) -> Result<(), AttachError> {
         for object in snapshots.into_iter().rev() {
-            let bytes = match self.asking.ask(|| self.remote.read_log(object)).await {
+            let bytes = match self.requests.send(|| self.remote.read_log(object)).await {
                 Ok(bytes) => bytes,
                 Err(AttachError::Remote(error)) if !error.is_retryable() => {
                     progress.report.notes.push(format!(
@@ -165,7 +180,7 @@ impl Log<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            // Whole before the first record is taken: half a snapshot is no state of anything.
+            // Checked as a whole before the first record is taken: half a snapshot is of no use.
             match check(&bytes, self.index.library_id()) {
                 Ok(()) => {}
                 Err(Unfit::NoKey(error)) => return Err(error.into()),
@@ -189,15 +204,16 @@ impl Log<'_> {
         Ok(())
     }
 
-    /// Reads manifests side by side and takes them in their order. Which way it ended.
+    /// Reads manifests side by side and takes them in their order. Returns the last treatment: noting
+    /// turns into filling at the first record that is not known.
     async fn take_all(
         &self,
         objects: Vec<LogObject>,
-        mut way: Way,
-        progress: &mut Progress,
-    ) -> Result<Way, AttachError> {
+        mut treatment: RecordTreatment,
+        progress: &mut CatchUpProgress,
+    ) -> Result<RecordTreatment, AttachError> {
         let reads = objects.into_iter().map(|object| async move {
-            let read = self.asking.ask(|| self.remote.read_log(object)).await;
+            let read = self.requests.send(|| self.remote.read_log(object)).await;
             (object, read)
         });
         let mut reads = stream::iter(reads).buffered(READ_AHEAD);
@@ -213,7 +229,7 @@ impl Log<'_> {
                         format!("skipped, its changes are missing ({reason})"),
                     );
                     progress.head.number = progress.head.number.max(object.number);
-                    if way == Way::Noting {
+                    if treatment == RecordTreatment::Note {
                         let head = progress.head;
                         self.blocking(move |index| index.acknowledge(head, &[]))
                             .await?;
@@ -226,11 +242,11 @@ impl Log<'_> {
                         digest: Digest::of(&bytes).0,
                         epoch: header.epoch,
                     };
-                    if way == Way::Noting && !self.note(head, &bytes).await? {
+                    if treatment == RecordTreatment::Note && !self.note(head, &bytes).await? {
                         self.begin_filling().await?;
-                        way = Way::Filling;
+                        treatment = RecordTreatment::Fill;
                     }
-                    if way == Way::Filling {
+                    if treatment == RecordTreatment::Fill {
                         self.take(bytes).await?;
                     }
                     progress.see(&header);
@@ -239,10 +255,13 @@ impl Log<'_> {
                 }
             }
         }
-        Ok(way)
+        Ok(treatment)
     }
 
-    /// What came for a manifest. Errors say nothing about it.
+    /// Judges the answer for a manifest.
+    ///
+    /// # Errors
+    /// Those that say nothing about the manifest itself.
     fn open(&self, read: Result<Bytes, AttachError>, epoch: u64) -> Result<Manifest, AttachError> {
         let is_gone = |kind| matches!(kind, RemoteErrorKind::NotFound | RemoteErrorKind::Corrupt);
         let bytes = match read {
@@ -268,7 +287,7 @@ impl Log<'_> {
         })
     }
 
-    /// Whether all of it was known here: then it is acknowledged now.
+    /// Acknowledges a manifest if all of its records are known here; returns whether they are.
     async fn note(&self, head: LogHead, bytes: &Bytes) -> Result<bool, AttachError> {
         let bytes = bytes.clone();
         let index = Arc::clone(self.index);
@@ -282,11 +301,11 @@ impl Log<'_> {
         });
         match noted.await {
             Ok(outcome) => outcome,
-            Err(error) => Err(AttachError::Interrupted(error.to_string())),
+            Err(error) => Err(AttachError::Interrupted(error)),
         }
     }
 
-    /// The log knows more than rows that were thought to be complete.
+    /// Begins to fill rows that were thought to be complete: the log knows more.
     async fn begin_filling(&self) -> Result<(), AttachError> {
         match self.blocking(Index::begin_fill_unchanged).await? {
             Begun::Yes => {
@@ -297,7 +316,7 @@ impl Log<'_> {
         }
     }
 
-    /// All records of a checked object into the index.
+    /// Takes all records of a checked object into the index.
     async fn take(&self, bytes: Bytes) -> Result<LogHeader, AttachError> {
         let index = Arc::clone(self.index);
         let taken = tokio::task::spawn_blocking(move || {
@@ -305,7 +324,7 @@ impl Log<'_> {
             let mut records: Vec<LogRecord> = Vec::new();
             while let Some(record) = decoder.next_record()? {
                 records.push(record);
-                if records.len() >= STEP {
+                if records.len() >= RECORDS_AT_ONCE {
                     index.fill(&records)?;
                     records.clear();
                 }
@@ -315,12 +334,12 @@ impl Log<'_> {
         });
         match taken.await {
             Ok(outcome) => outcome,
-            Err(error) => Err(AttachError::Interrupted(error.to_string())),
+            Err(error) => Err(AttachError::Interrupted(error)),
         }
     }
 }
 
-impl Progress {
+impl CatchUpProgress {
     fn from(head: LogHead) -> Self {
         Self {
             head,
@@ -330,17 +349,19 @@ impl Progress {
         }
     }
 
+    /// Raises the bounds to those of an object.
     fn see(&mut self, header: &LogHeader) {
         self.last_seq = self.last_seq.max(header.last_seq);
         self.next_ino = self.next_ino.max(header.next_ino);
     }
 
+    /// Adds a note about a manifest to the report.
     fn note(&mut self, object: LogObject, text: String) {
         let number = object.number;
         self.report.notes.push(format!("manifest {number}: {text}"));
     }
 
-    /// Says when a manifest does not follow from what was read before it.
+    /// Adds a note if a manifest does not follow from the one before it.
     fn judge(&mut self, object: LogObject, header: &LogHeader) {
         let expected = self.head.number + 1;
         if header.number > expected {
@@ -354,7 +375,7 @@ impl Progress {
     }
 }
 
-/// Why an object of the log cannot be taken.
+/// Reason why an object of the log cannot be taken.
 #[derive(Debug, thiserror::Error)]
 enum Unfit {
     #[error("it belongs to library {0}")]
@@ -365,7 +386,7 @@ enum Unfit {
     Damaged(#[from] RemoteError),
 }
 
-/// Whether an object of the log is whole and this library's.
+/// Checks that an object of the log is whole and belongs to this library.
 fn check(bytes: &Bytes, library: LibraryId) -> Result<(), Unfit> {
     let mut decoder = match LogDecoder::new(bytes) {
         Err(error) if error.kind == RemoteErrorKind::Denied => return Err(Unfit::NoKey(error)),

@@ -1,5 +1,5 @@
-//! Deletes packs that nothing needs, in this order: unreferenced in the index,
-//! the manifest that says so acknowledged, a time gone by, then the remote.
+//! Deletion of packs that nothing needs. The order is fixed: no reference in the index, the manifest
+//! that says so acknowledged, a grace time gone by, then the remote.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,42 +9,44 @@ use crate::model::{PackId, PackRef};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{Remote, RemoteError, RemoteErrorKind, Removal};
 
-/// Dying packs looked at in one run; the rest follows in the next.
+/// Most dying packs looked at in one run; the next run takes the others.
 const AT_ONCE: usize = 1000;
-/// A remote that failed so often in a row is away: the rest is for the next run.
+/// After this many failures in a row the remote is away: the next run takes the rest.
 const FAILURES: u32 = 3;
-/// Rows of this module, and the one with two numbers: packs and bytes that could not be deleted.
+/// Rows of this module. One row has two numbers: packs and bytes that could not be deleted.
 const ROWS: &str = "cleanup";
 const LEFT_ROW: &[u8] = b"left";
 
-/// What one run did.
+/// Report of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CleanupReport {
+    /// Packs that were deleted.
     pub deleted: u64,
     /// Bytes of the deleted packs.
     pub bytes: u64,
-    /// Packs whose time has not come, or that somebody still reads.
+    /// Packs whose grace time is not over, or that somebody still reads.
     pub kept: u64,
-    /// Packs that the service does not let be deleted any more.
+    /// Packs that the service does not delete any more.
     pub left: u64,
     /// Packs that are tried again in the next run.
     pub failed: u64,
-    /// Why, of the first of them.
+    /// Error of the first of them.
     pub problem: Option<String>,
 }
 
-/// Packs that nothing names and that stay in the remote, since this state is there.
+/// Packs that nothing names and that stay in the remote, counted since this state was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftBehind {
     pub packs: u64,
+    /// Bytes of these packs.
     pub bytes: u64,
 }
 
 /// Deletes the packs whose last reference went at least `keep` ago. `in_use` tells whether an open
-/// handle still reads from a pack. What the remote says of one pack does not stop the others.
+/// handle still reads from a pack. An error over one pack does not stop the others.
 ///
 /// # Errors
-/// When the index cannot be read; what was deleted before stays deleted.
+/// When the index cannot be read; packs that were deleted before stay deleted.
 pub async fn delete_dying_packs(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,
@@ -57,12 +59,12 @@ pub async fn delete_dying_packs(
     for dying in index.dying_packs(AT_ONCE)? {
         let age = now.duration_since(dying.since.into()).unwrap_or_default();
         let due = dying.released && age >= keep;
-        // A reference that is there after all wins over the mark.
+        // A reference wins over the mark that says there is none.
         if !due || in_use(dying.pack.id) || index.is_referenced(&dying.pack)? {
             report.kept += 1;
             continue;
         }
-        // Not repeated here: the next run does.
+        // Tried once: the next run tries again.
         match retry(Deadline::Once, || remote.delete(&dying.pack)).await {
             Ok(removal) => {
                 failures = 0;
@@ -98,7 +100,7 @@ impl CleanupReport {
             }
             Removal::Left => {
                 self.left += 1;
-                // Another run may have been at the same pack.
+                // Another run may have counted the same pack.
                 if was_known {
                     count_left(index, pack.len)?;
                 }
@@ -115,7 +117,7 @@ impl CleanupReport {
     }
 }
 
-/// Packs that clean-up had to leave in the remote.
+/// Returns how many packs clean-up had to leave in the remote.
 ///
 /// # Errors
 /// When the database fails.

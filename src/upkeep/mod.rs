@@ -1,13 +1,14 @@
-//! What keeps index and remote in step: filling and recovering the index, verifying the remote,
-//! deleting packs that nothing needs.
+//! Upkeep keeps index and remote in step: it fills and recovers the index, verifies the remote, moves
+//! a library to another store, and deletes packs that nothing needs.
 
-mod asking;
+pub mod attach_error;
 mod catch_up;
 pub mod cleanup;
 pub mod fill;
 pub mod moving;
+pub mod orphans;
+mod patient_request;
 pub mod recover;
-pub mod spare;
 pub mod verify;
 
 #[cfg(test)]

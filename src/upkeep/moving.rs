@@ -1,8 +1,9 @@
-//! From a local store to Telegram: first the log goes there, as one snapshot, then pack after pack.
+//! Move of a library from a local store to Telegram: the log first, as one snapshot, then pack after
+//! pack.
 //!
-//! Each step may be the last one of a run. Before the state is bound to the new store, the old one
-//! is the library's; after that, the new one. A pack is sealed anew, under a new id, and named by its
-//! files before the old one is let go of, which then goes the way of every pack that nothing needs.
+//! A run may end after any step. The library is in the old store until the state is bound to the new
+//! one. A pack is sealed again under a new id, and its files name it before they let go of the old
+//! one, which is then deleted as every pack that nothing needs.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,10 +12,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::asking::{Asking, Patience};
-use super::fill::{AttachError, AttachReport, bring_in_step};
+use super::attach_error::{AttachError, AttachReport};
+use super::fill::{bring_in_step, create_library};
+use super::patient_request::{Patience, PatientRequests};
 use crate::index::{Index, IndexError};
-use crate::ingest::publish::PublishError;
 use crate::ingest::publish::log_objects::{decode_all, encode_snapshot};
 use crate::ingest::slices_digest;
 use crate::model::{
@@ -29,17 +30,17 @@ use crate::remote::{
 use crate::tree::Tree;
 
 /// Entries read from the index in one go.
-const STEP: usize = 256;
-/// Between two looks whether user's files have all been sent: those go first.
+const ENTRIES_AT_ONCE: usize = 256;
+/// Pause between two looks whether all files of users are sent: those go first.
 const YIELD: Duration = Duration::from_secs(1);
-/// For one request to the old store.
+/// Deadline of one request to the old store.
 const READ_DEADLINE: Duration = Duration::from_secs(60);
-/// Packs looked at among those that nothing needs any more.
+/// Most packs looked at among those that nothing needs any more.
 const DYING_PACKS: usize = 1000;
 
-/// Moves the log. `shared` is what the library is used through, with `moving` below it. Nothing may
-/// go out before this is through; then the state is bound to the new store, and `note` has noted,
-/// durably, where the old one is.
+/// Moves the log. The library is used through `shared`, with `moving` below it. Nothing may go out
+/// before this returns; then the state is bound to the new store, and `note` has noted durably where
+/// the old one is.
 ///
 /// # Errors
 /// See [`AttachError`]; the library is then in its old store, as before.
@@ -51,37 +52,28 @@ pub async fn move_log(
     patience: Patience,
 ) -> Result<AttachReport, AttachError> {
     let report = bring_in_step(index, shared, LibraryClaim::Continue, patience.clone()).await?;
-    let asking = Asking { index, patience };
+    let requests = PatientRequests { index, patience };
     let old = shared.describe();
-    let mark = asking.ask(|| shared.library()).await?;
+    let mark = requests.send(|| shared.library()).await?;
     let mark = mark.ok_or_else(|| AttachError::LibraryGone(old.clone()))?;
-    take_place(&asking, moving.new_place(), &mark, &old).await?;
+    take_place(&requests, moving.new_place(), &mark, &old).await?;
     moving.take_log_along();
-    write_snapshot(&asking, shared).await?;
-    note().map_err(|error| AttachError::Interrupted(format!("the state: {error}")))?;
+    write_snapshot(&requests, shared).await?;
+    note().map_err(AttachError::Note)?;
     index.bind(mark.id, &shared.describe())?;
     Ok(report)
 }
 
-/// Makes the new store the library's, with the key that it has. One that an interrupted move made
-/// holds no manifest yet.
+/// Makes the library in the new store, with the key that it has. A store that an interrupted move
+/// made holds no manifest yet.
 async fn take_place(
-    asking: &Asking<'_>,
+    requests: &PatientRequests<'_>,
     new: &Arc<dyn Remote>,
     mark: &LibraryMark,
     old: &str,
 ) -> Result<(), AttachError> {
-    let Some(found) = asking.ask(|| new.library()).await? else {
-        return match asking.ask(|| new.create_library(mark)).await {
-            // The first answer was lost.
-            Err(AttachError::Remote(error)) if error.kind == RemoteErrorKind::Foreign => {
-                match asking.ask(|| new.library()).await? {
-                    Some(found) if found.id == mark.id => Ok(()),
-                    _ => Err(error.into()),
-                }
-            }
-            other => other,
-        };
+    let Some(found) = requests.send(|| new.library()).await? else {
+        return create_library(requests, new, mark).await;
     };
     if found.id != mark.id {
         return Err(AttachError::OtherLibrary {
@@ -90,7 +82,7 @@ async fn take_place(
             own: mark.id,
         });
     }
-    let manifests = asking.ask(|| new.list_log(LogKind::Manifest, 0)).await?;
+    let manifests = requests.send(|| new.list_log(LogKind::Manifest, 0)).await?;
     match manifests.is_empty() {
         true => Ok(()),
         false => Err(AttachError::Moved {
@@ -100,26 +92,24 @@ async fn take_place(
     }
 }
 
-/// Everything that the old log says, read back and decoded before it is what recovery finds.
-async fn write_snapshot(asking: &Asking<'_>, shared: &Arc<dyn Remote>) -> Result<(), AttachError> {
-    if asking.index.log_head().number == 0 {
+/// Writes a snapshot of the whole old log, and reads it back and decodes it before recovery may find
+/// it.
+async fn write_snapshot(
+    requests: &PatientRequests<'_>,
+    shared: &Arc<dyn Remote>,
+) -> Result<(), AttachError> {
+    if requests.index.log_head().number == 0 {
         return Ok(());
     }
     let writer = WriterId::random();
-    asking.index.note_writer(writer)?;
-    let index = Arc::clone(asking.index);
+    requests.index.note_writer(writer)?;
+    let index = Arc::clone(requests.index);
     let encoded = tokio::task::spawn_blocking(move || encode_snapshot(&index, writer)).await;
-    let (object, bytes) = match encoded {
-        Ok(Ok(encoded)) => encoded,
-        Ok(Err(PublishError::Index(error))) => return Err(error.into()),
-        Ok(Err(PublishError::Remote(error))) => return Err(error.into()),
-        Ok(Err(error)) => return Err(AttachError::Interrupted(error.to_string())),
-        Err(error) => return Err(AttachError::Interrupted(error.to_string())),
-    };
-    asking
-        .ask(|| shared.append_log(object, bytes.clone()))
+    let (object, bytes) = encoded.map_err(AttachError::Interrupted)??;
+    requests
+        .send(|| shared.append_log(object, bytes.clone()))
         .await?;
-    let back = asking.ask(|| shared.read_log(object)).await?;
+    let back = requests.send(|| shared.read_log(object)).await?;
     if back != bytes {
         return Err(AttachError::Remote(RemoteError::new(
             RemoteErrorKind::Corrupt,
@@ -128,41 +118,48 @@ async fn write_snapshot(asking: &Asking<'_>, shared: &Arc<dyn Remote>) -> Result
         )));
     }
     decode_all(&back)?;
-    asking.ask(|| shared.endorse_snapshot(object)).await
+    requests.send(|| shared.endorse_snapshot(object)).await
 }
 
 impl Moved {
-    /// Nothing of the library is in the old store any more.
+    /// Whether nothing of the library is in the old store any more.
     #[must_use]
     pub const fn is_all(&self) -> bool {
         self.packs == 0 && self.in_use == 0 && self.dying == 0
     }
 }
 
+/// Reason why a round of moving ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum MoveError {
+    /// The index cannot be read or written.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// One of the stores refuses or cannot be reached.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// A file cannot name its new pack.
     #[error("{0}")]
-    Files(FsError),
+    Files(#[source] FsError),
+    /// The directory for the pack that is moved fails.
     #[error("the directory for moving: {0}")]
     Workshop(#[from] io::Error),
 }
 
-/// What one round did.
+/// Report of one round.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moved {
+    /// Packs that were moved.
     pub packs: u64,
+    /// Bytes of these packs.
     pub bytes: u64,
-    /// Packs that stayed because somebody reads them.
+    /// Packs that olded because somebody reads them.
     pub in_use: u64,
-    /// Packs in the old store that nothing needs any more, and that wait for their deletion.
+    /// Packs in the old store that nothing needs any more, and that wait to be deleted.
     pub dying: u64,
 }
 
-/// Moves packs.
+/// Mover of packs.
 #[derive(Debug)]
 pub struct Mover {
     pub index: Arc<Index>,
@@ -172,33 +169,33 @@ pub struct Mover {
     pub workshop: PathBuf,
 }
 
-/// A pack in the old store, and the files that need it.
+/// Pack in the old store, and the files that need it.
 #[derive(Debug)]
-struct Stay {
+struct OldPack {
     pack: PackRef,
     owners: Vec<EntryId>,
 }
 
 impl Mover {
-    /// Takes every pack in the old store that nobody reads at the moment to the new one, one by one,
-    /// whenever `is_busy` says that no user's file waits.
+    /// Moves every pack in the old store that nobody reads at the moment, one by one. Waits while
+    /// `is_busy` says that files of users are still to be sent.
     ///
     /// # Errors
-    /// The first that occurs; what was moved stays moved.
+    /// The first one that occurs; packs that were moved stay moved.
     pub async fn round(
         &self,
         in_use: &(dyn Fn(PackId) -> bool + Send + Sync),
         is_busy: &(dyn Fn() -> bool + Send + Sync),
     ) -> Result<Moved, MoveError> {
         let mut moved = Moved::default();
-        let stays = self.stays()?;
-        for stay in &stays {
+        let old_packs = self.old_packs()?;
+        for old in &old_packs {
             while is_busy() {
                 tokio::time::sleep(YIELD).await;
             }
-            if !in_use(stay.pack.id) && self.move_one(stay, in_use).await? {
+            if !in_use(old.pack.id) && self.move_one(old, in_use).await? {
                 moved.packs += 1;
-                moved.bytes += stay.pack.len;
+                moved.bytes += old.pack.len;
             } else {
                 moved.in_use += 1;
             }
@@ -211,11 +208,11 @@ impl Mover {
         Ok(moved)
     }
 
-    fn stays(&self) -> Result<Vec<Stay>, IndexError> {
-        let mut found: BTreeMap<PackId, Stay> = BTreeMap::new();
+    fn old_packs(&self) -> Result<Vec<OldPack>, IndexError> {
+        let mut found: BTreeMap<PackId, OldPack> = BTreeMap::new();
         let mut after = None;
         loop {
-            let entries = self.index.entries(after, STEP)?;
+            let entries = self.index.entries(after, ENTRIES_AT_ONCE)?;
             let Some(last) = entries.last() else {
                 return Ok(found.into_values().collect());
             };
@@ -225,27 +222,27 @@ impl Mover {
                     continue;
                 };
                 for pack in content.packs().into_iter().filter(is_in_old_store) {
-                    let stay = found.entry(pack.id).or_insert_with(|| Stay {
+                    let old = found.entry(pack.id).or_insert_with(|| OldPack {
                         pack,
                         owners: Vec::new(),
                     });
-                    stay.owners.push(entry.id);
+                    old.owners.push(entry.id);
                 }
             }
         }
     }
 
-    /// Whether anything needs the new pack: files may have changed meanwhile.
+    /// Moves one pack; returns whether any file needs the new one. Files may have changed meanwhile.
     async fn move_one(
         &self,
-        stay: &Stay,
+        old: &OldPack,
         in_use: &(dyn Fn(PackId) -> bool + Send + Sync),
     ) -> Result<bool, MoveError> {
-        let path = self.fetch(&stay.pack).await?;
+        let path = self.fetch(&old.pack).await?;
         let input = PackInput {
             path: path.clone(),
             offset: 0,
-            len: stay.pack.data_len,
+            len: old.pack.data_len,
         };
         let cipher = self.remote.cipher().clone();
         let sealed =
@@ -254,10 +251,10 @@ impl Mover {
         let stored = store_pack(&self.remote, &sealed).await?;
         std::fs::remove_file(path)?;
         let mut is_needed = false;
-        // Somebody who opened it meanwhile may be about to name the old pack in another file.
-        if !in_use(stay.pack.id) {
-            for owner in &stay.owners {
-                is_needed |= self.rename_pack(*owner, &stay.pack, &stored)?;
+        // A reader that opened it meanwhile may be about to name the old pack in another file.
+        if !in_use(old.pack.id) {
+            for owner in &old.owners {
+                is_needed |= self.rename_pack(*owner, &old.pack, &stored)?;
             }
         }
         if !is_needed {
@@ -266,7 +263,7 @@ impl Mover {
         Ok(is_needed)
     }
 
-    /// The pack's data as it was stored, each block checked, in a file.
+    /// Writes the pack's data into a file, each block checked, and returns its path.
     async fn fetch(&self, pack: &PackRef) -> Result<PathBuf, MoveError> {
         let deadline = || Deadline::after(READ_DEADLINE);
         let path = self.workshop.join("pack");
@@ -284,7 +281,7 @@ impl Mover {
         Ok(path)
     }
 
-    /// Whether the file named the old pack.
+    /// Lets a file name the new pack; returns whether it named the old one.
     fn rename_pack(&self, owner: EntryId, old: &PackRef, new: &PackRef) -> Result<bool, MoveError> {
         let renamed = self.tree.update(owner, |entry| {
             let EntryKind::File(content) = &mut entry.kind else {
@@ -307,7 +304,8 @@ impl Mover {
     }
 }
 
-/// The data of both packs is the same, byte for byte: what lay where in the old one does in the new.
+/// Lets a blob name the new pack; returns whether it named the old one. The data of both packs is the
+/// same byte for byte, so that offsets stay.
 fn rename_in(blob: &mut Blob, old: &PackRef, new: &PackRef) -> bool {
     let mut is_named = false;
     for slice in blob

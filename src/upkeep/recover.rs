@@ -1,29 +1,35 @@
-//! `tgfs recover`: a new index from the remote's log and the journal, beside the old one.
+//! `tgfs recover`: builds a new index from the remote's log and the journal, beside the old one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fill::{AttachError, AttachReport, Patience, attach};
+use super::attach_error::{AttachError, AttachReport};
+use super::fill::{Patience, attach};
 use crate::disk;
 use crate::index::{Index, IndexError, Owner};
 use crate::model::{KeyStore, LibraryClaim};
 use crate::remote::Remote;
 
-/// Where the new index is built, in the state directory.
+/// Directory in the state directory where the new index is built.
 const WORKSHOP: &str = "recovering";
 
+/// Report of a recovery.
 #[derive(Debug)]
 pub struct RecoverReport {
+    /// Report of the new index's attach.
     pub attach: AttachReport,
-    /// Where the old index is kept.
+    /// Directory where the old index is kept.
     pub old_index: Option<PathBuf>,
 }
 
+/// Reason why a recovery failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
+    /// The new index could not be filled.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// The state directory does not take the new index.
     #[error("cannot put the new index in place in {}: {source}", path.display())]
     Swap {
         path: PathBuf,
@@ -37,7 +43,7 @@ impl From<IndexError> for RecoverError {
     }
 }
 
-/// A recovery that holds the state: the remote is opened with the keys that the old index kept.
+/// Recovery that holds the state; the remote is opened with the keys that the old index kept.
 #[derive(Debug)]
 pub struct Recovery {
     state: PathBuf,
@@ -46,8 +52,8 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// Opening repairs what can be, and brings the journal up to date with the old rows. Refuses
-    /// while a daemon runs.
+    /// Opens the old index, which repairs it as far as possible, and brings the journal up to date
+    /// with its rows. Refuses while a daemon runs.
     ///
     /// # Errors
     /// See [`RecoverError`].
@@ -61,21 +67,21 @@ impl Recovery {
         })
     }
 
-    /// The store that the state was used with, as it described itself; empty: none yet.
+    /// Returns the description of the store that the state was used with; empty if there was none.
     #[must_use]
     pub fn store_description(&self) -> String {
         self.old.store_description()
     }
 
-    /// What the remote kept.
+    /// Returns the keys that the remote kept.
     #[must_use]
     pub fn key_store(&self) -> Arc<dyn KeyStore> {
         self.old.key_store()
     }
 
-    /// Builds a new index from what the remote's log says and from what the journal says on top of
-    /// it, and swaps it for the old one, which is kept. Never touches the spool. An error leaves
-    /// the old index in place.
+    /// Builds a new index from the remote's log and the newer changes of the journal, and swaps it
+    /// for the old one, which is kept. Never touches the spool. An error leaves the old index in
+    /// place.
     ///
     /// # Errors
     /// See [`RecoverError`].

@@ -10,8 +10,9 @@ mod recovery;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::attach_error::{AttachError, AttachReport};
 use super::cleanup::{CleanupReport, delete_dying_packs, left_behind};
-use super::fill::{AttachError, AttachReport, Patience, attach};
+use super::fill::{Patience, attach};
 use super::recover::{RecoverError, RecoverReport, Recovery};
 use super::verify::verify;
 use crate::index::{Index, OpenReport, OpenState, Owner};

@@ -1,5 +1,5 @@
-//! `tgfs verify`: whether the remote holds what the index says. Reading every block of a large
-//! library takes days: that goes on where it was interrupted, and leaves the lanes to readers.
+//! `tgfs verify`: checks that the remote holds the packs that the index names. Reading every block of a
+//! large library takes days, so that it goes on where it was interrupted, and readers come first.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,65 +16,71 @@ use crate::remote::{
 };
 
 /// Entries read from the index in one go.
-const STEP: usize = 256;
-/// Packs that are looked at side by side: each is a few round trips.
+const ENTRIES_AT_ONCE: usize = 256;
+/// Packs that are checked side by side: each takes a few round trips.
 const PACKS_AT_ONCE: usize = 8;
-/// Blocks of each of them: 16 MiB on their way in all.
+/// Blocks of one pack that are read side by side: 16 MiB are on their way in all.
 const BLOCKS_AT_ONCE: usize = 4;
-/// Rows of a round of all blocks that was interrupted.
+/// Rows of an interrupted round over all blocks.
 const ROWS: &str = "verify";
 const ROUND_ROW: &[u8] = b"round";
-/// For one request to the remote.
+/// Deadline of one request to the remote.
 const REQUEST_DEADLINE: std::time::Duration = std::time::Duration::from_secs(120);
 
-/// What verifying found; for people and as JSON.
+/// Report of a verification, for people and as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
-    /// Looked at by this run.
+    /// Files that this run looked at.
     pub files: u64,
+    /// Packs that were checked.
     pub packs: u64,
-    /// Bytes of all packs.
+    /// Bytes of these packs.
     pub bytes: u64,
-    /// Blocks read and compared.
+    /// Blocks that were read and compared.
     pub blocks: u64,
     /// Packs that the remote will soon not show any more.
     pub fading: u64,
+    /// Packs that are missing or damaged.
     pub problems: Vec<Problem>,
 }
 
-/// A pack that is not there as it should be, with the first file that needs it.
+/// Pack that is missing or damaged, with the first file that needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// 32 hexadecimal digits each.
+    /// Id of the pack: 32 hexadecimal digits.
     pub pack: String,
+    /// Id of the file: 32 hexadecimal digits.
     pub file: String,
     /// Name of the file; bytes that are not UTF-8 are shown as U+FFFD.
     pub name: String,
+    /// Error of the check.
     pub reason: String,
 }
 
+/// Reason why a verification ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
+    /// The index cannot be read or written.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// The remote cannot be asked: that says nothing about the packs.
+    /// The remote cannot be reached: that says nothing about the packs.
     #[error(transparent)]
     Remote(#[from] RemoteError),
 }
 
-/// A pack to look at, and the first file that needs it.
+/// Pack to check, and the first file that needs it.
 #[derive(Debug)]
-struct Wanted {
+struct PackToVerify {
     pack: PackRef,
     file: EntryId,
     name: Name,
 }
 
 /// Compares index and remote, several packs side by side. `progress` gets the report so far after
-/// each pack, in the order in which the index has them.
+/// each pack, in the order of the index.
 ///
 /// # Errors
-/// When one of the two cannot be read; a pack that is missing or wrong is a finding.
+/// When one of the two cannot be read; a pack that is missing or damaged is a finding.
 pub async fn verify(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,
@@ -90,7 +96,7 @@ pub async fn verify(
     let mut after = round.after;
     let mut reading = None;
     loop {
-        let entries = index.entries(after, STEP)?;
+        let entries = index.entries(after, ENTRIES_AT_ONCE)?;
         let Some(last) = entries.last() else {
             if depth == VerifyDepth::Blocks {
                 rows.remove(ROUND_ROW)?;
@@ -108,7 +114,7 @@ pub async fn verify(
             wanted.extend(
                 packs
                     .filter(|pack| seen.insert(pack.id))
-                    .map(|pack| Wanted {
+                    .map(|pack| PackToVerify {
                         pack,
                         file: entry.id,
                         name: entry.name.clone(),
@@ -121,7 +127,7 @@ pub async fn verify(
         });
         let mut checks = stream::iter(checks).buffered(PACKS_AT_ONCE);
         while let Some((wanted, outcome)) = checks.next().await {
-            // In the order of the index: the entries before this one are through.
+            // Checks end in the order of the index: the entries before this one are done.
             if depth == VerifyDepth::Blocks && reading.is_some_and(|file| file != wanted.file) {
                 round.after = reading;
                 round.keep(&rows)?;
@@ -133,16 +139,17 @@ pub async fn verify(
     }
 }
 
-/// How far a round of all blocks has come.
+/// Position of a round over all blocks, and the report so far. Stored as JSON, so its names are
+/// frozen.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Round {
-    /// The last entry whose packs were read.
+    /// Last entry whose packs were read.
     after: Option<EntryId>,
     report: VerifyReport,
 }
 
 impl Round {
-    /// A row that cannot be read begins a new round.
+    /// Reads the stored round; a row that cannot be decoded begins a new one.
     fn read(rows: &Rows) -> Result<Self, IndexError> {
         let row = rows.get(ROUND_ROW)?.unwrap_or_default();
         let mut kept: Self = serde_json::from_slice(&row).unwrap_or_default();
@@ -157,7 +164,7 @@ impl Round {
     fn keep(&self, rows: &Rows) -> Result<(), IndexError> {
         match serde_json::to_vec(self) {
             Ok(row) => rows.put(ROUND_ROW, &row),
-            // Then the next run begins anew.
+            // Without a row the next run begins a new round.
             Err(_) => Ok(()),
         }
     }
@@ -166,7 +173,7 @@ impl Round {
 impl VerifyReport {
     fn take(
         &mut self,
-        wanted: &Wanted,
+        wanted: &PackToVerify,
         outcome: Result<Checked, RemoteError>,
     ) -> Result<(), RemoteError> {
         self.packs += 1;
@@ -195,10 +202,10 @@ impl VerifyReport {
     }
 }
 
-/// A pack that is as it should be.
+/// Result of checking a pack that is whole.
 #[derive(Debug)]
 struct Checked {
-    /// That were read.
+    /// Number of blocks that were read.
     blocks: u64,
     outlook: Outlook,
 }
@@ -218,7 +225,7 @@ async fn check_pack(
     Ok(Checked { blocks, outlook })
 }
 
-/// How many were read.
+/// Reads and checks all blocks of a pack; returns how many there are.
 async fn check_blocks(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,

@@ -1,4 +1,4 @@
-//! Requests of a start to the remote: tried until they are answered, and told of when they are not.
+//! Requests of a start to the remote: tried until they are answered, and reported while they are not.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,63 +7,65 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::fill::AttachError;
+use super::attach_error::AttachError;
 use crate::index::Index;
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{RemoteError, RemoteErrorKind};
 
-/// A request that takes longer is told of as a problem; a large snapshot may.
+/// A request that takes longer is reported as a problem; one for a large snapshot may.
 const SLOW: Duration = Duration::from_secs(10);
-/// A request that was not answered for so long never will be: the largest snapshot over a slow line
-/// takes less.
+/// A request that takes longer is given up: the largest snapshot over a slow line takes less.
 const HOPELESS: Duration = Duration::from_secs(15 * 60);
 
 /// How long a remote that does not answer is waited for.
 #[derive(Debug, Clone)]
 pub enum Patience {
-    /// A request that fails for so long has failed.
+    /// A request that fails for this long has failed.
     Limited(Duration),
-    /// As long as it takes, until this says `true` or its sender is gone. The index is told why it
-    /// does not get on.
+    /// As long as it takes, until this says `true` or its sender is gone. The index is told why a
+    /// request does not get on.
     UntilStopped(watch::Receiver<bool>),
 }
 
+/// Requests with one patience.
 #[derive(Debug)]
-pub(super) struct Asking<'a> {
+pub(super) struct PatientRequests<'a> {
     pub index: &'a Arc<Index>,
     pub patience: Patience,
 }
 
-impl Asking<'_> {
+impl PatientRequests<'_> {
+    /// Sends a request until it is answered.
+    ///
     /// # Errors
-    /// What trying again does not help against, or that it was stopped.
-    pub async fn ask<T, F>(&self, call: impl Fn() -> F) -> Result<T, AttachError>
+    /// An error that another try does not mend, the last error when patience ends, or `Stopped`.
+    pub async fn send<T, F>(&self, call: impl Fn() -> F) -> Result<T, AttachError>
     where
         F: Future<Output = Result<T, RemoteError>>,
     {
         let begun = Instant::now();
-        let asked = retry(Deadline::None, || async {
+        let sent = retry(Deadline::None, || async {
             match self.attempt(call()).await {
                 Err(error) if error.is_retryable() => {
-                    self.tell(Some(error.to_string()));
+                    self.report(Some(error.to_string()));
                     match self.patience {
                         Patience::Limited(time) if begun.elapsed() >= time => Ok(Err(error)),
                         _ => Err(error),
                     }
                 }
                 other => {
-                    self.tell(None);
+                    self.report(None);
                     Ok(other)
                 }
             }
         });
         let answer = match &self.patience {
-            Patience::Limited(_) => asked.await,
+            Patience::Limited(_) => sent.await,
             Patience::UntilStopped(stop) => {
                 let mut stop = stop.clone();
                 tokio::select! {
-                    answer = asked => answer,
-                    // An error says that whoever could stop it has gone.
+                    answer = sent => answer,
+                    // An error says that the sender, which could stop it, is gone.
                     _ = stop.wait_for(|stop| *stop) => return Err(AttachError::Stopped),
                 }
             }
@@ -80,7 +82,7 @@ impl Asking<'_> {
             return outcome;
         }
         let waits = "it has not answered for a while";
-        self.tell(Some(waits.to_owned()));
+        self.report(Some(waits.to_owned()));
         let late = tokio::time::timeout(HOPELESS, call).await;
         late.unwrap_or_else(|_| {
             Err(RemoteError::new(
@@ -91,7 +93,7 @@ impl Asking<'_> {
         })
     }
 
-    fn tell(&self, problem: Option<String>) {
+    fn report(&self, problem: Option<String>) {
         if matches!(self.patience, Patience::UntilStopped(_)) {
             self.index.tell_problem(problem);
         }

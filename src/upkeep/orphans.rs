@@ -1,4 +1,4 @@
-//! Packs that an earlier run put into the remote and died before anything named them.
+//! Orphaned packs: an earlier run put them into the remote and ended before anything named them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use crate::model::PackId;
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{Remote, RemoteError, RemoteErrorKind};
 
-/// Deletes them; `noted` are packs that unfinished uploads go on with. Only after the index is filled
-/// and the spool was looked through: what is known is compared with then. How many.
+/// Deletes orphaned packs and returns how many. `noted` are packs that unfinished uploads go on with.
+/// Called only once the index is filled and the spool was looked through: a pack that they do not
+/// know then is an orphan.
 ///
 /// # Errors
-/// What the remote says; the rest is looked at again at the next start.
-pub async fn delete_spare_packs(
+/// The error of the remote; the next start looks for the other packs again.
+pub async fn delete_orphan_packs(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,
     noted: BTreeSet<PackId>,
