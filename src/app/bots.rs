@@ -8,7 +8,7 @@ use super::limits::{self, Limits, MeasuredLine};
 use super::telegram;
 use crate::config::{Config, StoreConfig};
 use crate::index::{Index, Owner};
-use crate::model::KeyStore;
+use crate::model::{ChannelId, KeyStore};
 use crate::remote::telegram::{
     BotCheck, BotFinding, BotFindings, ChannelAccess, ChannelFinding, ChannelInfo, ChannelKind,
     RequestedWait, Right, RoundTrip, SlowMode,
@@ -159,15 +159,10 @@ async fn keys(config: &Config) -> (Arc<dyn KeyStore>, Option<Arc<Index>>, Vec<St
     (memory(), None, vec![note])
 }
 
-/// As people write it.
-fn chat_id(channel: i64) -> String {
-    format!("-100{channel}")
-}
-
-fn named(channel: i64, info: Option<&ChannelInfo>) -> String {
+fn named(channel: ChannelId, info: Option<&ChannelInfo>) -> String {
     match info {
-        Some(info) => format!("channel \"{}\" ({})", info.title, chat_id(channel)),
-        None => format!("channel {}", chat_id(channel)),
+        Some(info) => format!("channel \"{}\" ({})", info.title, channel),
+        None => format!("channel {}", channel),
     }
 }
 
@@ -214,9 +209,9 @@ fn judge(probed: &BotFindings) -> BotReport {
             channel: bot
                 .own
                 .as_ref()
-                .map_or_else(|_| bot.chat.clone(), |own| chat_id(*own)),
+                .map_or_else(|_| bot.chat.clone(), |own| own.to_string()),
             problem,
-            new_channels: bot.news.iter().map(new_channel).collect(),
+            new_channels: bot.new_channels.iter().map(new_channel).collect(),
         });
         access.extend(lines);
     }
@@ -242,9 +237,9 @@ fn waits(met: Vec<RequestedWait>) -> Vec<WaitLine> {
     met.into_iter().map(line).collect()
 }
 
-fn new_channel((channel, info): &(i64, ChannelInfo)) -> NewChannel {
+fn new_channel(info: &ChannelInfo) -> NewChannel {
     NewChannel {
-        channel: chat_id(*channel),
+        channel: info.peer.channel.to_string(),
         title: info.title.clone(),
         may_post: is_granted(info.rights.post),
     }
@@ -253,7 +248,7 @@ fn new_channel((channel, info): &(i64, ChannelInfo)) -> NewChannel {
 fn channel_line(channel: &ChannelFinding) -> ChannelLine {
     let info = channel.info.as_ref();
     ChannelLine {
-        channel: chat_id(channel.channel),
+        channel: channel.channel.to_string(),
         title: info.map(|info| info.title.clone()),
         username: info.and_then(|info| info.username.clone()),
         library: channel.library.map(|library| library.to_string()),
@@ -272,7 +267,7 @@ fn access_line(bot: &BotFinding, access: &ChannelAccess, probed: &BotFindings) -
     let title = info.or(described.and_then(|channel| channel.info.as_ref()));
     AccessLine {
         bot: bot.number,
-        channel: chat_id(access.channel),
+        channel: access.channel.to_string(),
         title: title.map(|info| info.title.clone()),
         own,
         member: info.is_some(),

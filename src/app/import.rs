@@ -6,7 +6,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::control::Response;
 use crate::media::inspect::name::media_kind;
-use crate::model::{ErrorKind, FsError, Name, TreePath};
+use crate::model::{ErrorKind, FsError, MessageId, Name, TreePath};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{ForeignDocument, Reach, Remote, RemoteError, fetch_table};
 use crate::vfs::{Caller, Vfs};
@@ -92,8 +92,13 @@ async fn take_over(
     Ok(Response::File(vfs.info(id).map_err(text)?))
 }
 
-/// The post's number goes into a name that is taken.
-fn free_name(vfs: &Vfs, directory: &TreePath, name: Name, post: i32) -> Result<Name, FsError> {
+/// Adds the number of the message to a name that is taken.
+fn free_name(
+    vfs: &Vfs,
+    directory: &TreePath,
+    name: Name,
+    message: MessageId,
+) -> Result<Name, FsError> {
     let is_free = |name: &Name| match vfs.resolve(&directory.join(name.clone())) {
         Ok(_) => Ok(false),
         Err(error) if error.kind == ErrorKind::NotFound => Ok(true),
@@ -103,7 +108,7 @@ fn free_name(vfs: &Vfs, directory: &TreePath, name: Name, post: i32) -> Result<N
         return Ok(name);
     }
     let (stem, extension) = name.split_extension();
-    let number = format!(" ({post}).");
+    let number = format!(" ({message}).");
     let numbered = Name::new([stem, number.as_bytes(), extension].concat())?;
     match is_free(&numbered)? {
         true => Ok(numbered),
@@ -161,15 +166,15 @@ fn own_caller() -> Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{TelegramAddress, Timestamp};
+    use crate::model::{ChannelId, TelegramAddress, Timestamp};
 
     #[test]
     fn films_have_names_and_nothing_else_is_a_film() {
         let name = |name: &str, mime: &str, text: &str| {
             let document = ForeignDocument {
                 address: TelegramAddress {
-                    channel: 1,
-                    message: 7,
+                    channel: ChannelId::new(1),
+                    message: MessageId::new(7),
                     document: 1,
                     dc: 2,
                 },

@@ -46,7 +46,7 @@ pub fn limits(measured: &Measured) -> Limits {
     let figures: Vec<BotSpeeds> = measured
         .bots
         .iter()
-        .filter_map(|bot| bot.figures.as_ref().ok().copied())
+        .filter_map(|bot| bot.speeds.as_ref().ok().copied())
         .collect();
     let middle = |of: &dyn Fn(&BotSpeeds) -> f64| {
         let mut values: Vec<f64> = figures.iter().map(of).collect();
@@ -74,7 +74,7 @@ pub fn limits(measured: &Measured) -> Limits {
 
 pub fn lines(measured: &Measured) -> Vec<MeasuredLine> {
     let line = |bot: &crate::remote::telegram::BotMeasured| {
-        let figures = bot.figures.as_ref().ok();
+        let figures = bot.speeds.as_ref().ok();
         let rate = |of: fn(&BotSpeeds) -> f64| figures.map(|figures| rounded(of(figures) / 1e6));
         MeasuredLine {
             bot: bot.bot,
@@ -84,7 +84,7 @@ pub fn lines(measured: &Measured) -> Vec<MeasuredLine> {
             bot_up: rate(|figures| figures.bot_up),
             bot_down: rate(|figures| figures.bot_down),
             connections: figures.map(|figures| figures.connections),
-            problem: bot.figures.as_ref().err().map(ToString::to_string),
+            problem: bot.speeds.as_ref().err().map(ToString::to_string),
         }
     };
     measured.bots.iter().map(line).collect()

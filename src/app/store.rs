@@ -146,7 +146,7 @@ fn open_telegram(
     if config.encryption.passphrase.is_some() {
         settings.publicity = Publicity::Harmless;
     }
-    Ok(Arc::new(TelegramRemote::new(settings, keys)))
+    Ok(Arc::new(TelegramRemote::new(&settings, &keys)))
 }
 
 /// The local store of a library that has one: it must be there.

@@ -4,7 +4,8 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use crate::config::{Config, ServerSettings, StoreConfig, TelegramSettings};
 use crate::remote::telegram::{
-    ApiId, BotSettings, BotToken, HiddenText, Publicity, Server, ServerKey, Settings,
+    ApiId, BotSettings, BotToken, HiddenText, Publicity, ServerKey, TelegramRemoteSettings,
+    TelegramServer,
 };
 
 /// What is wrong with settings in ways that only the parts can tell; needs no network.
@@ -30,10 +31,10 @@ fn server_key(server: &ServerSettings) -> Result<ServerKey, String> {
 }
 
 /// Blocking: looks the server's name up, where it is one.
-pub fn settings(telegram: &TelegramSettings) -> Result<Settings, String> {
+pub fn settings(telegram: &TelegramSettings) -> Result<TelegramRemoteSettings, String> {
     let server = match &telegram.server {
-        None => Server::Telegram,
-        Some(server) => Server::Own {
+        None => TelegramServer::Telegram,
+        Some(server) => TelegramServer::Own {
             dc: server.address.dc,
             address: address_of(server)?,
             key: server_key(server)?,
@@ -44,7 +45,7 @@ pub fn settings(telegram: &TelegramSettings) -> Result<Settings, String> {
         token: BotToken::new(bot.token.expose()),
         chat: bot.chat_id.clone(),
     });
-    Ok(Settings {
+    Ok(TelegramRemoteSettings {
         api: ApiId {
             id: telegram.api_id,
             hash: HiddenText::new(telegram.api_hash.expose()),

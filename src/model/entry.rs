@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    BlobId, ByteRange, Digest, EntryId, Ino, Name, PackId, Seq, SubtitleTexts, Timestamp, Views,
+    BlobId, ByteRange, ChannelId, Digest, EntryId, Ino, MessageId, Name, PackId, Seq,
+    SubtitleTexts, Timestamp, Views,
 };
 
 /// Extended attributes of the user (`user.*`), by full name.
@@ -188,10 +189,10 @@ pub struct AdoptedAddress {
 /// hash, file reference) follows from it and is never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TelegramAddress {
-    /// The channel's own id, without the `-100` of the Bot API.
-    pub channel: i64,
-    /// Number of the post within the channel.
-    pub message: i32,
+    /// The channel.
+    pub channel: ChannelId,
+    /// The message within the channel.
+    pub message: MessageId,
     /// The same for every bot.
     pub document: i64,
     /// Data centre that holds the bytes.

@@ -147,6 +147,111 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// What the Bot API adds to a channel's id before it negates it.
+const BOT_API_OFFSET: i64 = 1_000_000_000_000;
+
+/// A Telegram channel's own id, without the `-100` of the Bot API. It is displayed with it, as
+/// people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(i64);
+
+impl ChannelId {
+    /// Wraps the bare id.
+    #[must_use]
+    pub const fn new(bare: i64) -> Self {
+        Self(bare)
+    }
+
+    /// Returns the bare id.
+    #[must_use]
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// Reads either form: `-1001234567890` and `1234567890` are the same channel.
+    #[must_use]
+    pub fn from_chat_id(text: &str) -> Option<Self> {
+        let number: i64 = text.parse().ok()?;
+        let bare = if number < -BOT_API_OFFSET {
+            -number - BOT_API_OFFSET
+        } else {
+            number
+        };
+        (bare > 0).then_some(Self(bare))
+    }
+}
+
+impl fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "-100{}", self.0)
+    }
+}
+
+/// The number of a message within its Telegram channel. Later messages have higher numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(i32);
+
+impl MessageId {
+    /// A number below that of every message.
+    pub const ZERO: Self = Self(0);
+    /// The number of a channel's first message.
+    pub const FIRST: Self = Self(1);
+
+    /// Wraps the number.
+    #[must_use]
+    pub const fn new(number: i32) -> Self {
+        Self(number)
+    }
+
+    /// Wraps a number of which 0 means that there is no message.
+    #[must_use]
+    pub fn from_stored(number: i32) -> Option<Self> {
+        (number != 0).then_some(Self(number))
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn get(self) -> i32 {
+        self.0
+    }
+
+    /// Returns the next number.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A Telegram bot's id: the public half of its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BotId(i64);
+
+impl BotId {
+    /// Wraps the id.
+    #[must_use]
+    pub const fn new(id: i64) -> Self {
+        Self(id)
+    }
+
+    /// Returns the id.
+    #[must_use]
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for BotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,5 +265,15 @@ mod tests {
             "zz000000000000000000000000000000".parse::<EntryId>(),
             Err(ParseIdError)
         );
+    }
+
+    #[test]
+    fn channel_ids_come_in_two_forms() {
+        let channel = Some(ChannelId::new(1_234_567_890));
+        assert_eq!(ChannelId::from_chat_id("-1001234567890"), channel);
+        assert_eq!(ChannelId::from_chat_id("1234567890"), channel);
+        assert_eq!(ChannelId::from_chat_id("-5"), None);
+        assert_eq!(ChannelId::from_chat_id("@name"), None);
+        assert_eq!(ChannelId::new(1_234_567_890).to_string(), "-1001234567890");
     }
 }

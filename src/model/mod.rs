@@ -22,7 +22,9 @@ pub use entry::{
     FileState, LogRecord, PackAddress, PackRef, PackSlice, TelegramAddress, ViewsState, XattrMap,
 };
 pub use error::{ErrorKind, FsError, FsResult};
-pub use ids::{BlobId, Digest, EntryId, Ino, LibraryId, PackId, Seq, WriterId};
+pub use ids::{
+    BlobId, BotId, ChannelId, Digest, EntryId, Ino, LibraryId, MessageId, PackId, Seq, WriterId,
+};
 pub use in_place::{InPlace, TS_PACKET};
 pub use info::{FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo};
 pub use keys::{KeyAndValue, KeyStore, KeyStoreError};

@@ -177,8 +177,8 @@ fn rows_keep_their_bytes() {
     };
     check(&dying, "1fefc84655cbe056");
     let place = |message| TelegramAddress {
-        channel: 1 << 40,
-        message,
+        channel: crate::model::ChannelId::new(1 << 40),
+        message: crate::model::MessageId::new(message),
         document: -7,
         dc: 4,
     };
@@ -333,8 +333,8 @@ fn journal_and_log_records_keep_their_bytes() {
 #[test]
 fn the_address_of_a_post_keeps_its_bytes() {
     let address = TelegramAddress {
-        channel: 1_234_567_890,
-        message: 5,
+        channel: crate::model::ChannelId::new(1_234_567_890),
+        message: crate::model::MessageId::new(5),
         document: -6,
         dc: 4,
     };

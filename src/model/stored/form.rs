@@ -1,7 +1,8 @@
 //! Conversions between values of the domain and the forms in which records hold them.
 
 use super::super::{
-    BlobId, ByteRange, Digest, EntryId, Ino, Name, PackId, Seq, Timestamp, XattrMap,
+    BlobId, ByteRange, ChannelId, Digest, EntryId, Ino, MessageId, Name, PackId, Seq, Timestamp,
+    XattrMap,
 };
 
 /// A form in which records hold a `D`. Reading moves strings and vectors, writing copies each once.
@@ -30,6 +31,22 @@ stored_as_they_are!(
     bool, u8, u16, u32, u64, i32, i64, String, BlobId, ByteRange, Digest, EntryId, Ino, Name,
     PackId, Seq, Timestamp, XattrMap,
 );
+
+/// Ids of Telegram, which are stored as the service's bare numbers.
+macro_rules! stored_as_numbers {
+    ($($id:ty as $number:ty),* $(,)?) => {
+        $(impl StoredForm<$id> for $number {
+            fn of(value: &$id) -> Self {
+                value.get()
+            }
+            fn restore(self) -> $id {
+                <$id>::new(self)
+            }
+        })*
+    };
+}
+
+stored_as_numbers!(ChannelId as i64, MessageId as i32);
 
 impl<D, F: StoredForm<D>> StoredForm<Vec<D>> for Vec<F> {
     fn of(values: &Vec<D>) -> Self {

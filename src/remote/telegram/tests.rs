@@ -8,7 +8,7 @@ use std::sync::Arc;
 use telegram_sim::{Options, Server as Sim};
 
 use super::*;
-use crate::model::{BlockIndex, RateLimit, TombstonePolicy};
+use crate::model::{BlockIndex, LibraryId, RateLimit, TombstonePolicy};
 use crate::remote::contract::{BLOCK, contract, sealed};
 use crate::remote::testing::MemoryKeys;
 use crate::remote::{Remote, fetch_block, fetch_table, store_pack};
@@ -34,7 +34,7 @@ impl Bench {
         }
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> TelegramRemoteSettings {
         let options = self.sim.options();
         let bots = (1..=options.bots).map(|number| BotSettings {
             number,
@@ -44,12 +44,12 @@ impl Bench {
                 self.sim.chat_id(telegram_sim::Channel(channel)).to_string()
             },
         });
-        Settings {
+        TelegramRemoteSettings {
             api: ApiId {
                 id: options.api_id,
                 hash: HiddenText::new(&options.api_hash),
             },
-            server: Server::Own {
+            server: TelegramServer::Own {
                 dc: 2,
                 address: self.sim.address(),
                 key: ServerKey::from_pem(&self.sim.key_pem().unwrap()).unwrap(),
@@ -63,7 +63,10 @@ impl Bench {
     }
 
     fn remote(&self) -> TelegramRemote {
-        TelegramRemote::new(self.settings(), Arc::clone(&self.keys) as Arc<dyn KeyStore>)
+        TelegramRemote::new(
+            &self.settings(),
+            &(Arc::clone(&self.keys) as Arc<dyn KeyStore>),
+        )
     }
 
     /// With a library made.

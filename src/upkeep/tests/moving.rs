@@ -60,8 +60,8 @@ impl PackLayer for Place {
         Ok(match self.kind {
             Kind::Directory => address,
             Kind::Channel => PackAddress::Telegram(TelegramAddress {
-                channel: 1,
-                message: 2,
+                channel: crate::model::ChannelId::new(1),
+                message: crate::model::MessageId::new(2),
                 document: 3,
                 dc: 4,
             }),

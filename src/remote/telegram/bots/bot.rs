@@ -1,4 +1,4 @@
-//! One bot: its keys, its sign-in, its pool, and how it is doing.
+//! One bot: its sign-in, its pools of connections, and its calls.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -9,83 +9,74 @@ use bytes::Bytes;
 use grammers_tl_types::{Deserializable, RemoteCall, Serializable, enums, functions, types};
 use tokio::time::Instant;
 
-use crate::model::KeyStore;
+use super::bot_keys::BotKeys;
+use super::health::BotHealth;
+use crate::model::{BotId, KeyStore};
 use crate::remote::telegram::mtproto::call_error::CallError;
-use crate::remote::telegram::mtproto::connection_pool::{
-    CallPurpose, ConnectionPool, PoolSizeMemory,
-};
+use crate::remote::telegram::mtproto::connection_pool::{CallPurpose, ConnectionPool};
 use crate::remote::telegram::mtproto::data_centres::DataCentres;
 use crate::remote::telegram::mtproto::handshake::{self, AuthKeyBytes};
 use crate::remote::telegram::mtproto::reconnecting::ConnectionTarget;
 use crate::remote::telegram::mtproto::sign_in::sign_in;
-use crate::remote::telegram::{ApiId, BotToken};
+use crate::remote::telegram::settings::{ApiId, BotSettings, BotToken};
 use crate::sync::MutexExt as _;
 
-/// For a call that moves few bytes.
+/// Time limit of a call that moves few bytes.
 pub const CALL_LIMIT: Duration = Duration::from_secs(20);
-/// Failures in a row, waits not counted, after which a bot is left out for a while.
-const FAILURES: u32 = 3;
-const FIRST_REST: Duration = Duration::from_secs(2);
-const LONGEST_REST: Duration = Duration::from_secs(30);
-/// ReadErrors of a sign-in that no try mends are not asked about again for this long.
+/// A sign-in that was refused for good is not tried again for this long.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
+/// One bot as a client of the service.
 #[derive(Debug)]
 pub struct BotClient {
-    /// The n of BOT_TOKEN_n: how a bot is named to people.
+    /// The n of `BOT_TOKEN_n`: the bot's name in texts for people.
     pub number: u32,
     /// The token's public half.
-    pub id: i64,
+    pub id: BotId,
     token: BotToken,
     api: ApiId,
     centres: Arc<DataCentres>,
-    keys: Arc<dyn KeyStore>,
+    keys: BotKeys,
     /// 0: not signed in yet.
     home: AtomicI32,
-    /// One move to another data centre at a time; what was exported for one and not used there yet,
-    /// since whoever asked went away. Asking again so soon means a wait.
+    /// Authorizations that were exported for a data centre and not used there yet: asking again so
+    /// soon means a wait. The lock lets one move at a time.
     entering: tokio::sync::Mutex<HashMap<i32, types::auth::ExportedAuthorization>>,
-    /// One sign-in at a time; the last one that was refused for good.
+    /// The last sign-in that was refused for good. The lock lets one sign-in at a time.
     signing: tokio::sync::Mutex<Option<(Instant, CallError)>>,
     pools: Mutex<HashMap<(i32, CallPurpose), Arc<ConnectionPool>>>,
-    health: Mutex<HashMap<CallPurpose, BotHealth>>,
-}
-
-/// How a bot is doing in one respect.
-#[derive(Debug, Default, Clone)]
-struct BotHealth {
-    failures: u32,
-    /// It is left alone until then: it was told to wait, or it failed.
-    aside_until: Option<Instant>,
-    told: bool,
+    health: BotHealth,
 }
 
 impl BotClient {
+    /// Makes the bot without connecting it. `keys` keeps its sign-in over restarts.
     pub fn new(
-        number: u32,
-        token: BotToken,
+        settings: &BotSettings,
         api: ApiId,
         centres: Arc<DataCentres>,
-        keys: Arc<dyn KeyStore>,
+        keys: &Arc<dyn KeyStore>,
     ) -> Self {
-        let id = token.bot_id();
-        let home = read_number(keys.as_ref(), &format!("bot/{id}/home")).unwrap_or(0);
+        let (number, id) = (settings.number, settings.token.bot_id());
+        let keys = BotKeys::new(number, id, Arc::clone(keys));
         Self {
             number,
             id,
-            token,
+            token: settings.token.clone(),
             api,
             centres,
+            home: AtomicI32::new(keys.home().unwrap_or(0)),
             keys,
-            home: AtomicI32::new(home),
             entering: tokio::sync::Mutex::default(),
             signing: tokio::sync::Mutex::default(),
             pools: Mutex::default(),
-            health: Mutex::default(),
+            health: BotHealth::new(number),
         }
     }
 
-    /// The data centre that the bot is at home in; signs in when it never did.
+    /// Returns the data centre that the bot is at home in. Signs in when it never did.
+    ///
+    /// # Errors
+    /// When the sign-in fails.
     pub async fn home(&self) -> Result<i32, CallError> {
         match self.home.load(Ordering::Relaxed) {
             0 => self.sign_in_again(0).await,
@@ -93,12 +84,18 @@ impl BotClient {
         }
     }
 
-    /// A small call to the bot's home, signed in again once where the service forgot the key.
+    /// Makes a small call to the bot's home. Signs in again once where the service forgot the key.
+    ///
+    /// # Errors
+    /// The service's answer, or that of the connection.
     pub async fn call<R: RemoteCall>(&self, request: &R) -> Result<R::Return, CallError> {
         self.call_for(CallPurpose::Control, request).await
     }
 
-    /// The same for a call that makes or changes posts.
+    /// Makes a call that posts or changes messages; waits for these are kept apart.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
     pub async fn post<R: RemoteCall>(&self, request: &R) -> Result<R::Return, CallError> {
         self.call_for(CallPurpose::Post, request).await
     }
@@ -113,7 +110,11 @@ impl BotClient {
         R::Return::from_bytes(&answer).map_err(|error| CallError::Unexpected(error.to_string()))
     }
 
-    /// One call over the pool of `purpose`, to `dc` or home. Keeps the book of the bot's health.
+    /// Makes one call over the connections of `purpose`, to `dc` or home, and notes the bot's health.
+    /// `bytes` is what it moves, in or out.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
     pub async fn send(
         &self,
         dc: Option<i32>,
@@ -136,11 +137,14 @@ impl BotClient {
             let pool = self.pool(dc, purpose).await?;
             outcome = pool.call(purpose, body, bytes, limit).await;
         }
-        self.note(purpose, outcome.as_ref().err());
+        match &outcome {
+            Ok(_) => self.health.note_success(purpose),
+            Err(error) => self.health.note_error(purpose, error),
+        }
         outcome
     }
 
-    /// The pool to `dc` that exist.
+    /// Returns the pool to `dc`, where there is one already.
     pub fn known_pool(&self, dc: i32, purpose: CallPurpose) -> Option<Arc<ConnectionPool>> {
         self.pools().get(&(dc, purpose.pool_purpose())).cloned()
     }
@@ -151,15 +155,12 @@ impl BotClient {
         }
         let target = self.target(dc).await?;
         let purpose = purpose.pool_purpose();
-        let name = match purpose {
+        let kind = match purpose {
             CallPurpose::Read | CallPurpose::Ahead => Some("read"),
             CallPurpose::Write => Some("write"),
             CallPurpose::Control | CallPurpose::Post => None,
         };
-        let memory = name.map(|name| PoolSizeMemory {
-            keys: Arc::clone(&self.keys),
-            row: format!("bot/{}/dc/{dc}/lanes/{name}", self.id),
-        });
+        let memory = kind.map(|kind| self.keys.pool_size(dc, kind));
         let mut pools = self.pools();
         let made = pools
             .entry((dc, purpose))
@@ -167,7 +168,10 @@ impl BotClient {
         Ok(Arc::clone(made))
     }
 
-    /// What a connection of this bot to `dc` connects to.
+    /// Returns what a connection of this bot to `dc` needs.
+    ///
+    /// # Errors
+    /// When there is no key for `dc` and none can be agreed on.
     pub async fn target(&self, dc: i32) -> Result<ConnectionTarget, CallError> {
         Ok(ConnectionTarget {
             centres: Arc::clone(&self.centres),
@@ -181,47 +185,26 @@ impl BotClient {
         self.pools.acquire()
     }
 
-    fn key_name(&self, dc: i32) -> String {
-        format!("bot/{}/dc/{dc}/key", self.id)
-    }
-
-    fn stored_key(&self, dc: i32) -> Option<AuthKeyBytes> {
-        let stored = self.keys.get(self.key_name(dc).as_bytes());
-        match stored {
-            Ok(key) => key.and_then(|bytes| bytes.try_into().ok()),
-            Err(error) => {
-                // A new key costs a sign-in; nothing is lost.
-                tracing::warn!(%error, bot = self.number, "a key cannot be read");
-                None
-            }
-        }
-    }
-
-    fn keep(&self, name: &str, value: &[u8]) {
-        if let Err(error) = self.keys.put(name.as_bytes(), value) {
-            tracing::warn!(%error, bot = self.number, "what was agreed on with the server cannot be kept");
-        }
-    }
-
-    /// The key for `dc`, signed in: kept from before, or made now.
+    /// Returns a signed-in key for `dc`, kept from before or made now.
     async fn key(&self, dc: i32) -> Result<AuthKeyBytes, CallError> {
-        if let Some(key) = self.stored_key(dc) {
+        if let Some(key) = self.keys.key(dc) {
             return Ok(key);
         }
         if dc == self.home.load(Ordering::Relaxed) {
             self.sign_in_again(dc).await?;
             return self
-                .stored_key(self.home.load(Ordering::Relaxed))
+                .keys
+                .key(self.home.load(Ordering::Relaxed))
                 .ok_or_else(|| CallError::Unexpected("the new key cannot be kept".into()));
         }
         self.enter_foreign(dc).await
     }
 
-    /// Takes the bot's authorization along to another data centre (`auth.exportAuthorization`,
-    /// `auth.importAuthorization`), which holds files that it shall read.
+    /// Exports the bot's authorization to another data centre (`auth.exportAuthorization`,
+    /// `auth.importAuthorization`), which holds files that the bot shall read.
     async fn enter_foreign(&self, dc: i32) -> Result<AuthKeyBytes, CallError> {
         let mut tickets = self.entering.lock().await;
-        if let Some(key) = self.stored_key(dc) {
+        if let Some(key) = self.keys.key(dc) {
             return Ok(key);
         }
         let exported = match tickets.get(&dc) {
@@ -253,12 +236,12 @@ impl BotClient {
                 CALL_LIMIT,
             )
             .await;
-        // What the service has looked at is of no use any more.
+        // An export that the service has looked at is used up.
         if !matches!(&entered, Err(error) if error.is_passing()) {
             tickets.remove(&dc);
         }
         entered?;
-        self.keep(&self.key_name(dc), &key);
+        self.keys.keep_key(dc, &key);
         Ok(key)
     }
 
@@ -267,22 +250,19 @@ impl BotClient {
             .centres
             .address(dc)
             .map_err(|error| CallError::Disconnected(error.to_string()))?;
-        handshake::agree(&self.centres.server, address).await
+        handshake::agree(self.centres.server(), address).await
     }
 
-    /// Drops a key that the server no longer takes, and the pool that use it.
+    /// Drops a key that the server no longer takes, and the connections that use it.
     fn forget_key(&self, dc: i32, error: &CallError) {
         tracing::info!(bot = self.number, dc, %error, "the sign-in is no longer valid; it is made anew");
         self.pools().retain(|(at, _), _| *at != dc);
         if error.is_key_unknown() || dc != self.home.load(Ordering::Relaxed) {
-            let removed = self.keys.remove(self.key_name(dc).as_bytes());
-            if let Err(error) = removed {
-                tracing::warn!(%error, bot = self.number, "a key cannot be removed");
-            }
+            self.keys.remove_key(dc);
         }
     }
 
-    /// Signs in, unless somebody else did meanwhile. `seen`: the home that did not work.
+    /// Signs in, unless another task did meanwhile. `seen` is the home that did not work; 0: none.
     async fn sign_in_again(&self, seen: i32) -> Result<i32, CallError> {
         let began = Instant::now();
         let mut refused = self.signing.lock().await;
@@ -302,7 +282,7 @@ impl BotClient {
         };
         let outcome = self.sign_in_at(dc).await;
         *refused = match &outcome {
-            // What no waiting mends is not asked again for each call: that would be a flood.
+            // Trying again for each call would be a flood.
             Err(error) if !error.is_passing() => Some((Instant::now(), error.clone())),
             _ => None,
         };
@@ -310,15 +290,15 @@ impl BotClient {
     }
 
     async fn sign_in_at(&self, dc: i32) -> Result<i32, CallError> {
-        let key = match self.stored_key(dc) {
+        let key = match self.keys.key(dc) {
             Some(key) => key,
             None => self.agree(dc).await?,
         };
         let signed = sign_in(&self.centres, &self.api, &self.token, dc, key).await?;
-        self.keep(&self.key_name(signed.home), &signed.key);
-        self.keep(&format!("bot/{}/home", self.id), &signed.home.to_le_bytes());
+        self.keys.keep_key(signed.home, &signed.key);
+        self.keys.keep_home(signed.home);
         if let Some(username) = &signed.username {
-            self.keep(&format!("bot/{}/name", self.id), username.as_bytes());
+            self.keys.keep_username(username);
         }
         self.pools().clear();
         self.home.store(signed.home, Ordering::Relaxed);
@@ -326,72 +306,18 @@ impl BotClient {
         Ok(signed.home)
     }
 
-    /// `@name` as the service told it at sign-in.
+    /// Returns the `@name` that the service told at sign-in, without the sign.
     pub fn username(&self) -> Option<String> {
-        let stored = self.keys.get(format!("bot/{}/name", self.id).as_bytes());
-        String::from_utf8(stored.ok()??).ok()
+        self.keys.username()
     }
 
-    fn healths(&self) -> MutexGuard<'_, HashMap<CallPurpose, BotHealth>> {
-        self.health.acquire()
-    }
-
-    /// How long this bot shall be left alone; `None`: not at all.
+    /// Returns how long this bot shall be left alone; `None`: not at all.
     pub fn aside(&self, purpose: CallPurpose) -> Option<Duration> {
-        let until = self.healths().get(&purpose.health())?.aside_until?;
-        let left = until.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some(left)
+        self.health.aside(purpose)
     }
 
     /// Leaves the bot alone for `wait`.
     pub fn set_aside(&self, purpose: CallPurpose, wait: Duration) {
-        let until = Instant::now() + wait;
-        let mut healths = self.healths();
-        let health = healths.entry(purpose.health()).or_default();
-        health.aside_until = health.aside_until.max(Some(until));
+        self.health.set_aside(purpose, wait);
     }
-
-    fn note(&self, purpose: CallPurpose, error: Option<&CallError>) {
-        let Some(error) = error else {
-            let mut healths = self.healths();
-            if let Some(health) = healths.get_mut(&purpose.health())
-                && health.failures > 0
-            {
-                if health.told {
-                    tracing::info!(bot = self.number, "works again");
-                }
-                *health = BotHealth::default();
-            }
-            return;
-        };
-        if let Some(wait) = error.wait() {
-            tracing::debug!(bot = self.number, ?wait, "told to wait");
-            self.set_aside(purpose, wait);
-            return;
-        }
-        let broken = matches!(
-            error,
-            CallError::Disconnected(_) | CallError::TimedOut(_) | CallError::Transport(_)
-        ) || error.is_signed_out();
-        if !broken {
-            return;
-        }
-        let mut healths = self.healths();
-        let health = healths.entry(purpose.health()).or_default();
-        health.failures += 1;
-        if health.failures < FAILURES {
-            return;
-        }
-        let doublings = (health.failures - FAILURES).min(10);
-        let rest = (FIRST_REST * 2_u32.saturating_pow(doublings)).min(LONGEST_REST);
-        health.aside_until = Some(Instant::now() + rest);
-        if !std::mem::replace(&mut health.told, true) {
-            tracing::warn!(bot = self.number, %error, "keeps failing and is left out for now");
-        }
-    }
-}
-
-fn read_number(keys: &dyn KeyStore, name: &str) -> Option<i32> {
-    let bytes = keys.get(name.as_bytes()).ok()??;
-    bytes.try_into().ok().map(i32::from_le_bytes)
 }

@@ -1,67 +1,82 @@
-//! Posts of a channel: what is sent, found, changed and removed, one bot's call each.
+//! Messages of a channel: sending, reading, changing and deleting them, one call of one bot each.
 
 use grammers_tl_types::{Serializable, enums, functions, types};
 
 use super::bot::BotClient;
+use crate::model::{ChannelId, MessageId};
 use crate::remote::telegram::mtproto::call_error::CallError;
+use crate::remote::telegram::mtproto::rpc_error::RpcErrorName;
 
 /// Most ids in one call (`channels.getMessages`, `channels.deleteMessages`).
 pub const IDS_AT_ONCE: usize = 100;
 /// Most characters of a caption (<https://core.telegram.org/api/config>, `caption_length_limit_default`).
 pub const CAPTION_LIMIT: usize = 1024;
 
-/// A channel as one bot addresses it: the access hash is the bot's own.
+/// Channel as one bot addresses it: the access hash is the bot's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelPeer {
-    pub channel: i64,
+    /// The channel.
+    pub channel: ChannelId,
+    /// Access hash of the bot for it.
     pub hash: i64,
 }
 
 impl ChannelPeer {
     fn input_peer(self) -> enums::InputPeer {
         types::InputPeerChannel {
-            channel_id: self.channel,
+            channel_id: self.channel.get(),
             access_hash: self.hash,
         }
         .into()
     }
+    /// Returns the channel as calls name it.
     pub fn input_channel(self) -> enums::InputChannel {
         types::InputChannel {
-            channel_id: self.channel,
+            channel_id: self.channel.get(),
             access_hash: self.hash,
         }
         .into()
     }
 }
 
+/// Message in a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelMessage {
-    pub id: i32,
+    /// Number within the channel.
+    pub id: MessageId,
     /// Seconds since 1970.
     pub date: i32,
     /// Text, or caption of the document.
     pub text: String,
+    /// Its document, where it has one.
     pub document: Option<Document>,
 }
 
-/// A post's document as one bot may read it.
+/// Document of a message as one bot may read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
+    /// The same for every bot.
     pub id: i64,
-    /// Of this bot, and for a while.
+    /// Of this bot, valid for a while.
     pub access_hash: i64,
+    /// Of this bot, valid for a while.
     pub reference: Vec<u8>,
     /// Bytes.
     pub size: u64,
+    /// Data centre that holds the bytes.
     pub dc: i32,
+    /// File name.
     pub name: String,
+    /// Media type as its sender gave it.
     pub mime: String,
 }
 
-/// A file whose parts are uploaded, to be sent or to replace another.
+/// File whose parts are uploaded, to be sent or to replace another one.
 #[derive(Debug, Clone)]
 pub struct UploadedFile {
+    /// How calls name it.
     pub file: enums::InputFile,
+    /// File name.
     pub name: String,
 }
 
@@ -69,7 +84,7 @@ impl UploadedFile {
     fn media(&self) -> enums::InputMedia {
         types::InputMediaUploadedDocument {
             nosound_video: false,
-            // Else the service may make a video of it, with other bytes.
+            // Otherwise the service may make a video of it, with other bytes.
             force_file: true,
             spoiler: false,
             file: self.file.clone(),
@@ -90,7 +105,11 @@ impl UploadedFile {
     }
 }
 
-/// `messages.sendMedia`. The same `random_id` by the same bot makes no second post.
+/// Posts a document (`messages.sendMedia`). The same `random_id` by the same bot makes no second
+/// message.
+///
+/// # Errors
+/// As [`BotClient::call`].
 pub async fn send_document(
     bot: &BotClient,
     peer: ChannelPeer,
@@ -125,7 +144,10 @@ pub async fn send_document(
     sent(bot, peer, updates, random_id).await
 }
 
-/// `messages.sendMessage`.
+/// Posts a text (`messages.sendMessage`).
+///
+/// # Errors
+/// As [`BotClient::call`].
 pub async fn send_text(
     bot: &BotClient,
     peer: ChannelPeer,
@@ -160,7 +182,7 @@ pub async fn send_text(
     sent(bot, peer, updates, random_id).await
 }
 
-/// The post that an answer tells of; asked for by its id where only that is told.
+/// Returns the new message of an answer. Reads it by its number where the answer holds only that.
 async fn sent(
     bot: &BotClient,
     peer: ChannelPeer,
@@ -182,24 +204,28 @@ async fn sent(
                 }
             }
             enums::Update::MessageId(update) if update.random_id == random_id => {
-                id = Some(update.id);
+                id = Some(MessageId::new(update.id));
             }
             _ => {}
         }
     }
-    let id = id.ok_or_else(|| CallError::Unexpected("the new post has no number".into()))?;
+    let id =
+        id.ok_or_else(|| CallError::Unexpected("the answer does not name the new message".into()))?;
     get(bot, peer, &[id])
         .await?
         .pop()
         .flatten()
-        .ok_or_else(|| CallError::Unexpected("the new post is not there".into()))
+        .ok_or_else(|| CallError::Unexpected("the new message is not there".into()))
 }
 
-/// `messages.editMessage`: another text for a text post, or another document and caption.
+/// Changes a message (`messages.editMessage`): its text, or its document and caption.
+///
+/// # Errors
+/// As [`BotClient::call`].
 pub async fn edit(
     bot: &BotClient,
     peer: ChannelPeer,
-    id: i32,
+    id: MessageId,
     text: &str,
     document: Option<&UploadedFile>,
 ) -> Result<(), CallError> {
@@ -207,7 +233,7 @@ pub async fn edit(
         no_webpage: true,
         invert_media: false,
         peer: peer.input_peer(),
-        id,
+        id: id.get(),
         message: Some(text.to_owned()),
         media: document.map(UploadedFile::media),
         reply_markup: None,
@@ -218,33 +244,39 @@ pub async fn edit(
         rich_message: None,
     };
     match bot.post(&request).await {
-        Err(error) if error.is("MESSAGE_NOT_MODIFIED") => Ok(()),
+        Err(error) if error.is(&RpcErrorName::MessageNotModified) => Ok(()),
         outcome => outcome.map(drop),
     }
 }
 
-/// `messages.updatePinnedMessage`.
-pub async fn pin(bot: &BotClient, peer: ChannelPeer, id: i32) -> Result<(), CallError> {
+/// Pins a message (`messages.updatePinnedMessage`).
+///
+/// # Errors
+/// As [`BotClient::call`].
+pub async fn pin(bot: &BotClient, peer: ChannelPeer, id: MessageId) -> Result<(), CallError> {
     let request = functions::messages::UpdatePinnedMessage {
         silent: true,
         unpin: false,
         pm_oneside: false,
         peer: peer.input_peer(),
-        id,
+        id: id.get(),
     };
     bot.post(&request).await.map(drop)
 }
 
-/// `channels.getMessages`, in the order of `ids` (at most [`IDS_AT_ONCE`]); `None` where there is no
-/// such post.
+/// Reads messages (`channels.getMessages`), in the order of `ids` (at most [`IDS_AT_ONCE`]); `None`
+/// where there is no such message.
+///
+/// # Errors
+/// As [`BotClient::call`].
 pub async fn get(
     bot: &BotClient,
     peer: ChannelPeer,
-    ids: &[i32],
+    ids: &[MessageId],
 ) -> Result<Vec<Option<ChannelMessage>>, CallError> {
     let asked = ids
         .iter()
-        .map(|id| types::InputMessageId { id: *id }.into());
+        .map(|id| types::InputMessageId { id: id.get() }.into());
     let posts = fetch(bot, peer, asked.collect()).await?;
     Ok(ids
         .iter()
@@ -252,7 +284,10 @@ pub async fn get(
         .collect())
 }
 
-/// The pinned post (`inputMessagePinned`).
+/// Reads the pinned message (`inputMessagePinned`).
+///
+/// # Errors
+/// As [`BotClient::call`].
 pub async fn pinned(
     bot: &BotClient,
     peer: ChannelPeer,
@@ -276,7 +311,7 @@ async fn fetch(
         enums::messages::Messages::Slice(found) => found.messages,
         enums::messages::Messages::ChannelMessages(found) => found.messages,
         enums::messages::Messages::NotModified(_) => {
-            return Err(CallError::Unexpected("posts not modified".into()));
+            return Err(CallError::Unexpected("messages not modified".into()));
         }
     };
     Ok(messages
@@ -285,18 +320,25 @@ async fn fetch(
         .collect())
 }
 
-/// `channels.deleteMessages` (at most [`IDS_AT_ONCE`]). Which of them are gone, only [`get`] tells:
-/// the service leaves what is too old without an error.
-pub async fn delete(bot: &BotClient, peer: ChannelPeer, ids: &[i32]) -> Result<(), CallError> {
+/// Deletes messages (`channels.deleteMessages`, at most [`IDS_AT_ONCE`]). The service leaves those
+/// that are too old without an error, so that only [`get`] tells which are gone.
+///
+/// # Errors
+/// As [`BotClient::call`].
+pub async fn delete(
+    bot: &BotClient,
+    peer: ChannelPeer,
+    ids: &[MessageId],
+) -> Result<(), CallError> {
     let request = functions::channels::DeleteMessages {
         channel: peer.input_channel(),
-        id: ids.to_vec(),
+        id: ids.iter().map(|id| id.get()).collect(),
     };
     bot.post(&request).await.map(drop)
 }
 
 impl ChannelMessage {
-    /// `None` for what is no post: empty, or a note of the service.
+    /// Returns `None` for an empty message and for a note of the service.
     fn from_message(message: enums::Message) -> Option<Self> {
         let enums::Message::Message(message) = message else {
             return None;
@@ -308,7 +350,7 @@ impl ChannelMessage {
             _ => None,
         };
         Some(Self {
-            id: message.id,
+            id: MessageId::new(message.id),
             date: message.date,
             text: message.message,
             document,
@@ -338,7 +380,7 @@ impl Document {
             mime: document.mime_type,
         })
     }
-    /// `upload.getFile` for a range of it.
+    /// Returns the request that reads a range of it (`upload.getFile`).
     pub fn request(&self, offset: u64, limit: u64) -> Vec<u8> {
         functions::upload::GetFile {
             precise: false,

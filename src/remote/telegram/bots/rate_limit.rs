@@ -1,5 +1,5 @@
-//! Posts a minute. The service takes about 20 a minute in one channel and answers the next with a
-//! flood wait; who stays below is never told to wait.
+//! Limit on posts a minute. The service takes about 20 a minute in one channel and answers the next
+//! with a flood wait; bots that stay below are never told to wait.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -7,25 +7,26 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::model::RateLimit;
+use crate::model::{ChannelId, RateLimit};
 use crate::sync::MutexExt as _;
 
 /// Posts that are known to be tolerated in one channel in a minute, and at once.
 const PER_MINUTE: f64 = 20.0;
-/// Of these, posts that packs leave to the log: a library whose log waits for its films would lose
-/// more when its disk dies.
+/// Posts of these that packs leave to the log: a library whose log waits behind its films would lose
+/// more when the disk dies.
 const LOG_RESERVE: f64 = 4.0;
 
-/// Whose post it is.
+/// Priority of a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PostPriority {
-    /// Manifests, snapshots, what belongs to them.
+    /// Manifests, snapshots, marks and probes.
     Log,
+    /// Packs, which leave some posts to the log.
     Pack,
 }
 
 impl PostPriority {
-    /// Posts that must be left for others after this one.
+    /// Returns the posts that must be left for others after this one.
     const fn leaves(self) -> f64 {
         match self {
             Self::Log => 0.0,
@@ -34,24 +35,25 @@ impl PostPriority {
     }
 }
 
-/// A token bucket a channel.
+/// Token buckets, one a channel.
 #[derive(Debug)]
 pub struct RateLimiter {
-    /// Posts a second and at once; `None`: as fast as it goes.
+    /// Posts a second, and posts at once; `None`: no limit.
     limit: Option<(f64, f64)>,
-    buckets: Mutex<HashMap<i64, Bucket>>,
+    buckets: Mutex<HashMap<ChannelId, Bucket>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
-    /// Below zero: promised to those who wait.
+    /// Posts that may go now.
     tokens: f64,
     at: Instant,
 }
 
 impl RateLimiter {
-    pub fn new(rate_limit: RateLimit) -> Self {
-        let part = match rate_limit {
+    /// Full buckets for every channel.
+    pub fn new(limit: RateLimit) -> Self {
+        let part = match limit {
             RateLimit::Gentle => Some(0.5),
             RateLimit::Normal => Some(1.0),
             RateLimit::Fast => None,
@@ -62,19 +64,24 @@ impl RateLimiter {
         }
     }
 
-    /// Waits for a turn to post in `channel`. A turn that was given and not used is lost, which costs
-    /// some seconds.
-    pub async fn turn(&self, channel: i64, turn: PostPriority) {
+    /// Waits until a post may go to `channel`. A permission that is not used is lost, which costs some
+    /// seconds.
+    pub async fn wait(&self, channel: ChannelId, priority: PostPriority) {
         loop {
-            match self.take(channel, turn, Instant::now()) {
+            match self.take(channel, priority, Instant::now()) {
                 Ok(()) => return,
                 Err(at) => sleep_until(at).await,
             }
         }
     }
 
-    /// Takes a token, or says when it may be worth to ask again.
-    fn take(&self, channel: i64, turn: PostPriority, now: Instant) -> Result<(), Instant> {
+    /// Takes a token, or returns when to try again.
+    fn take(
+        &self,
+        channel: ChannelId,
+        priority: PostPriority,
+        now: Instant,
+    ) -> Result<(), Instant> {
         let Some((rate, burst)) = self.limit else {
             return Ok(());
         };
@@ -86,7 +93,7 @@ impl RateLimiter {
         let gained = (now - bucket.at).as_secs_f64() * rate;
         bucket.tokens = (bucket.tokens + gained).min(burst);
         bucket.at = now;
-        let needed = 1.0 + turn.leaves() * burst / PER_MINUTE;
+        let needed = 1.0 + priority.leaves() * burst / PER_MINUTE;
         if bucket.tokens >= needed {
             bucket.tokens -= 1.0;
             return Ok(());
@@ -94,7 +101,7 @@ impl RateLimiter {
         Err(now + Duration::from_secs_f64((needed - bucket.tokens) / rate))
     }
 
-    fn buckets(&self) -> MutexGuard<'_, HashMap<i64, Bucket>> {
+    fn buckets(&self) -> MutexGuard<'_, HashMap<ChannelId, Bucket>> {
         self.buckets.acquire()
     }
 }
@@ -105,33 +112,33 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn twenty_at_once_then_one_each_three_seconds_with_some_kept_for_the_log() {
-        let rate_limiter = RateLimiter::new(RateLimit::Normal);
+        let limiter = RateLimiter::new(RateLimit::Normal);
         let begun = Instant::now();
         for _ in 0..16 {
-            rate_limiter.turn(1, PostPriority::Pack).await;
+            limiter.wait(ChannelId::new(1), PostPriority::Pack).await;
         }
         assert_eq!(begun.elapsed(), Duration::ZERO);
         for _ in 0..4 {
-            rate_limiter.turn(1, PostPriority::Log).await;
+            limiter.wait(ChannelId::new(1), PostPriority::Log).await;
         }
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        rate_limiter.turn(1, PostPriority::Log).await;
+        limiter.wait(ChannelId::new(1), PostPriority::Log).await;
         assert!(begun.elapsed() >= Duration::from_millis(2900));
         // The reserve has to fill up again before a pack goes.
-        rate_limiter.turn(1, PostPriority::Pack).await;
+        limiter.wait(ChannelId::new(1), PostPriority::Pack).await;
         assert!(begun.elapsed() >= Duration::from_secs(17));
         // Another channel has a bucket of its own.
         let before = Instant::now();
-        rate_limiter.turn(2, PostPriority::Pack).await;
+        limiter.wait(ChannelId::new(2), PostPriority::Pack).await;
         assert_eq!(before.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn in_the_long_run_it_is_twenty_a_minute() {
-        let rate_limiter = RateLimiter::new(RateLimit::Normal);
+        let limiter = RateLimiter::new(RateLimit::Normal);
         let begun = Instant::now();
         for _ in 0..116 {
-            rate_limiter.turn(1, PostPriority::Pack).await;
+            limiter.wait(ChannelId::new(1), PostPriority::Pack).await;
         }
         let minutes = begun.elapsed().as_secs_f64() / 60.0;
         assert!((4.9..5.1).contains(&minutes), "{minutes}");

@@ -1,70 +1,80 @@
-//! What stands in the text of our posts, so that a channel explains itself without an index.
+//! Captions: the texts of our messages, by which a channel explains itself without an index.
 //!
 //! `tgfs1 KIND key=value …`, words separated by blanks; ids in hexadecimal digits. Unknown keys are
-//! passed over, so that later versions may add some. docs/FORMAT.md has the table.
+//! skipped, so that later versions may add some. docs/FORMAT.md has the table.
 
 use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
 
-use crate::model::{LibraryId, PackId, WriterId};
+use crate::model::{ChannelId, LibraryId, MessageId, PackId, WriterId};
 use crate::remote::telegram::bots::messages::CAPTION_LIMIT;
 use crate::remote::{LogKind, LogObject};
 
 const MARK: &str = "tgfs1";
-/// Most pieces of one log object: 2,000 GB of log are none.
+/// Most pieces of one log object. No log is that large, so a higher number is not ours.
 const MAX_PIECES: u32 = 10_000;
 
+/// Text of one message of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caption {
+    /// Library that the message belongs to.
     pub library: LibraryId,
     /// The channel that holds the library's log.
-    pub home: i64,
+    pub home: ChannelId,
+    /// Kind of the message.
     pub body: CaptionBody,
 }
 
+/// Kind of a message of ours, with what only this kind says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaptionBody {
-    /// Says which library a channel belongs to; pinned.
+    /// Mark: says which library a channel belongs to; pinned.
     Library {
         /// The wrapped key of an encrypted library.
         wrap: Option<Bytes>,
     },
+    /// A pack.
     Pack {
+        /// Id of the pack.
         id: PackId,
     },
     /// One piece of a manifest or snapshot.
     Log(LogPiece),
-    /// The table of a pack whose data is somebody else's document.
+    /// The table of a pack whose data is a document of others.
     Table {
+        /// Id of the pack.
         id: PackId,
     },
-    /// Posted to learn the newest number, and deleted again.
+    /// Posted to learn the newest number, then deleted.
     Probe,
-    /// In place of a post that could not be deleted any more.
+    /// Replaces a message that could not be deleted any more.
     Tombstone,
 }
 
+/// One piece of a log object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogPiece {
+    /// Manifest or snapshot that it is a piece of.
     pub object: LogObject,
-    /// Counts from 1 to `pieces`.
+    /// From 1 to `pieces`.
     pub piece: u32,
+    /// Pieces of the object.
     pub pieces: u32,
-    /// Post of the first piece, in the pieces behind it; else 0.
-    pub first: i32,
-    /// In snapshots, else 0: the last post of the snapshot before, which recovery falls back to.
-    pub before: i32,
-    /// In snapshots, else 0: the post that says which library this is.
-    pub mark: i32,
-    /// In snapshots, else 0: the post of the manifest with the same number. What came later has a
-    /// higher one.
-    pub manifest: i32,
+    /// The message of the first piece, in the pieces behind it.
+    pub first: Option<MessageId>,
+    /// In snapshots: the last message of the snapshot before, which recovery falls back to.
+    pub before: Option<MessageId>,
+    /// In snapshots: the library's mark.
+    pub mark: Option<MessageId>,
+    /// In snapshots: the message of the manifest with the same number. Later changes stand in later
+    /// messages.
+    pub manifest: Option<MessageId>,
 }
 
 impl LogPiece {
-    const fn posts(&self) -> [(&'static str, i32); 4] {
+    const fn messages(&self) -> [(&'static str, Option<MessageId>); 4] {
         [
             ("mark", self.mark),
             ("first", self.first),
@@ -89,16 +99,16 @@ impl fmt::Display for Caption {
                 let LogObject { number, writer, .. } = piece.object;
                 write!(f, " {kind} number={number} writer={writer}")?;
                 write!(f, " piece={}/{}", piece.piece, piece.pieces)?;
-                for (key, post) in piece.posts() {
-                    if post != 0 {
-                        write!(f, " {key}={post}")?;
+                for (key, message) in piece.messages() {
+                    if let Some(message) = message {
+                        write!(f, " {key}={message}")?;
                     }
                 }
             }
             CaptionBody::Probe => f.write_str(" probe")?,
             CaptionBody::Tombstone => f.write_str(" deleted")?,
         }
-        write!(f, " library={} home={}", self.library, self.home)?;
+        write!(f, " library={} home={}", self.library, self.home.get())?;
         if let CaptionBody::Library { wrap: Some(wrap) } = &self.body {
             f.write_str(" key=")?;
             wrap.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
@@ -108,7 +118,7 @@ impl fmt::Display for Caption {
 }
 
 impl Caption {
-    /// What a post's text says; `None` for posts that are not ours, or that no version of ours wrote.
+    /// Reads the text of a message; `None` for a text that no version of tgfs wrote.
     pub fn read(text: &str) -> Option<Self> {
         if text.len() > CAPTION_LIMIT {
             return None;
@@ -143,16 +153,16 @@ impl Caption {
         };
         Some(Self {
             library: parse(text_of("library"))?,
-            home: parse(text_of("home"))?,
+            home: ChannelId::new(parse(text_of("home"))?),
             body,
         })
     }
 }
 
 fn log_piece<'a>(kind: &str, text_of: &impl Fn(&str) -> Option<&'a str>) -> Option<LogPiece> {
-    let post = |key| match text_of(key) {
-        Some(number) => number.parse().ok(),
-        None => Some(0),
+    let message = |key| match text_of(key) {
+        Some(number) => Some(MessageId::from_stored(number.parse().ok()?)),
+        None => Some(None),
     };
     let (piece, pieces) = text_of("piece")?.split_once('/')?;
     let piece = LogPiece {
@@ -166,10 +176,10 @@ fn log_piece<'a>(kind: &str, text_of: &impl Fn(&str) -> Option<&'a str>) -> Opti
         },
         piece: piece.parse().ok()?,
         pieces: pieces.parse().ok()?,
-        first: post("first")?,
-        before: post("before")?,
-        mark: post("mark")?,
-        manifest: post("manifest")?,
+        first: message("first")?,
+        before: message("before")?,
+        mark: message("mark")?,
+        manifest: message("manifest")?,
     };
     let plausible = (1..=piece.pieces).contains(&piece.piece) && piece.pieces <= MAX_PIECES;
     plausible.then_some(piece)
@@ -205,10 +215,10 @@ mod tests {
             },
             piece: 2,
             pieces: 3,
-            first: 7,
-            before: i32::MAX,
-            mark: 8,
-            manifest: 9,
+            first: Some(MessageId::new(7)),
+            before: Some(MessageId::new(i32::MAX)),
+            mark: Some(MessageId::new(8)),
+            manifest: Some(MessageId::new(9)),
         };
         let manifest = LogPiece {
             object: LogObject {
@@ -218,10 +228,10 @@ mod tests {
             },
             piece: 1,
             pieces: 1,
-            first: 0,
-            before: 0,
-            mark: 0,
-            manifest: 0,
+            first: None,
+            before: None,
+            mark: None,
+            manifest: None,
         };
         [
             CaptionBody::Library { wrap: None },
@@ -241,7 +251,7 @@ mod tests {
         ]
         .map(|body| Caption {
             library: LibraryId::from_bytes([2; 16]),
-            home: i64::MAX,
+            home: ChannelId::new(i64::MAX),
             body,
         })
         .to_vec()

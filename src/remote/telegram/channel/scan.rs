@@ -1,108 +1,180 @@
-//! Walking through a channel: bots cannot ask for its history, only for posts by number.
+//! History of channels. Bots cannot ask for it, only for messages by number, so it is scanned.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::binding::LibraryBinding;
 use super::caption::{Caption, CaptionBody};
-use crate::model::LibraryId;
+use super::locations::DocumentLocations;
+use crate::model::{ChannelId, LibraryId, MessageId};
 use crate::remote::RemoteError;
 use crate::remote::retry::{Deadline, retry};
-use crate::remote::telegram::Shared;
+use crate::remote::telegram::bots::Bots;
 use crate::remote::telegram::bots::messages::{self, ChannelMessage, IDS_AT_ONCE};
+use crate::remote::telegram::bots::random_id::random_id;
 use crate::remote::telegram::bots::rate_limit::PostPriority;
-use crate::remote::telegram::packs::parts::random_id;
+use crate::remote::telegram::mtproto::rpc_error::RpcErrorName;
+use crate::sync::MutexExt as _;
 
-/// How long a wait to delete a probe is waited out.
+/// How long deleting a probe is retried.
 const DELETE_PATIENCE: Duration = Duration::from_secs(20);
-/// Batches of 100 posts asked for side by side, over all bots.
+/// Batches of 100 messages asked for side by side, over all bots.
 const BATCHES: usize = 8;
 
-impl Shared {
-    /// The highest number that is known to have been given in `channel`; 0: none.
-    pub fn newest(&self, channel: i64) -> i32 {
-        let newest = self.newest_messages();
-        newest.get(&channel).copied().unwrap_or(0)
-    }
+/// Message of ours with what its caption says.
+#[derive(Debug)]
+pub struct OurMessage {
+    /// The message.
+    pub message: ChannelMessage,
+    /// Its kind.
+    pub body: CaptionBody,
+}
 
-    /// Notes that a post with this number was there.
-    pub fn see(&self, channel: i64, post: i32) {
-        let mut newest = self.newest_messages();
-        let highest = newest.entry(channel).or_default();
-        *highest = (*highest).max(post);
-    }
+/// Access to the messages of channels, by number.
+#[derive(Debug)]
+pub struct ChannelHistory {
+    bots: Arc<Bots>,
+    binding: Arc<LibraryBinding>,
+    locations: Arc<DocumentLocations>,
+    /// The highest number seen in each channel.
+    newest: Mutex<HashMap<ChannelId, MessageId>>,
+}
 
-    /// A number above that of every post that is there now: that of a post made for it, and deleted
-    /// again. A run of numbers without posts says nothing: a deleted series leaves tens of thousands.
-    pub async fn upper_end(&self, channel: i64) -> Result<i32, RemoteError> {
-        let text = &Caption {
-            library: self.library_or_none(),
-            home: self.home_or_none(),
-            body: CaptionBody::Probe,
+impl ChannelHistory {
+    /// A history of which nothing has been seen. `locations` learns the documents that are seen.
+    pub fn new(
+        bots: Arc<Bots>,
+        binding: Arc<LibraryBinding>,
+        locations: Arc<DocumentLocations>,
+    ) -> Self {
+        Self {
+            bots,
+            binding,
+            locations,
+            newest: Mutex::default(),
         }
-        .to_string();
+    }
+
+    /// Returns the highest number known to have been given in `channel`.
+    pub fn newest(&self, channel: ChannelId) -> Option<MessageId> {
+        self.newest.acquire().get(&channel).copied()
+    }
+
+    /// Notes that a message with this number was seen.
+    pub fn see(&self, channel: ChannelId, message: MessageId) {
+        let mut newest = self.newest.acquire();
+        let highest = newest.entry(channel).or_insert(message);
+        *highest = (*highest).max(message);
+    }
+
+    /// Returns the highest number known to have been given, and asks where none is known.
+    ///
+    /// # Errors
+    /// As [`Self::upper_end`].
+    pub async fn newest_or_ask(&self, channel: ChannelId) -> Result<MessageId, RemoteError> {
+        match self.newest(channel) {
+            Some(newest) => Ok(newest),
+            None => self.upper_end(channel).await,
+        }
+    }
+
+    /// Returns a number above that of every message: that of a probe, which is posted and deleted
+    /// again. A run of numbers without messages proves nothing: a deleted series leaves tens of
+    /// thousands.
+    ///
+    /// # Errors
+    /// When no bot may post in the channel.
+    pub async fn upper_end(&self, channel: ChannelId) -> Result<MessageId, RemoteError> {
+        let text = &self.binding.probe();
         let random_id = random_id()?;
-        self.rate_limiter.turn(channel, PostPriority::Log).await;
-        let post = self
+        self.bots.wait_to_post(channel, PostPriority::Log).await;
+        let op = "look how far a channel goes";
+        let probe = self
             .bots
-            .with_any(
-                "look how far a channel goes",
-                channel,
-                |member, peer| async move {
-                    messages::send_text(&member.bot, peer, text, random_id).await
-                },
-            )
+            .with_any(op, channel, |member, peer| async move {
+                messages::send_text(&member.bot, peer, text, random_id).await
+            })
             .await?;
-        self.see(channel, post.id);
+        self.see(channel, probe.id);
         let deleting = || {
             let op = "delete a probe";
             self.bots.with_any(op, channel, |member, peer| async move {
-                messages::delete(&member.bot, peer, &[post.id]).await
+                messages::delete(&member.bot, peer, &[probe.id]).await
             })
         };
         let deleted = retry(Deadline::after(DELETE_PATIENCE), deleting).await;
         if let Err(error) = deleted {
-            // It says of itself what it is, and harms nothing.
-            tracing::warn!(%error, post = post.id, "a probe stays in the channel");
+            // Its caption says that it is a probe, so that it harms nothing.
+            tracing::warn!(%error, post = %probe.id, "a probe stays in the channel");
         }
-        Ok(post.id)
+        Ok(probe.id)
     }
 
-    /// Posts by number, `None` where there is none (any more). Any member of the channel asks.
+    /// Reads messages by number with any bot; `None` where there is none, or no longer.
+    ///
+    /// # Errors
+    /// When no bot can read the channel now.
     pub async fn messages_at(
         &self,
-        channel: i64,
-        ids: &[i32],
+        channel: ChannelId,
+        ids: &[MessageId],
     ) -> Result<Vec<Option<ChannelMessage>>, RemoteError> {
+        let op = "read messages of a channel";
         self.bots
-            .with_any(
-                "read posts of a channel",
-                channel,
-                |member, peer| async move {
-                    let found = messages::get(&member.bot, peer, ids).await?;
-                    for post in found.iter().flatten() {
-                        // What one bot was told spares it a question later.
-                        if let Some(document) = &post.document {
-                            let document = Some(document.clone());
-                            self.locations
-                                .keep(member.bot.id, channel, post.id, document);
-                        }
+            .with_any(op, channel, |member, peer| async move {
+                let found = messages::get(&member.bot, peer, ids).await?;
+                for message in found.iter().flatten() {
+                    // The answer saves the bot a question later.
+                    if let Some(document) = &message.document {
+                        let document = document.clone();
+                        self.locations
+                            .keep(member.bot.id, channel, message.id, document);
                     }
-                    Ok(found)
-                },
-            )
+                }
+                Ok(found)
+            })
             .await
     }
 
-    /// All posts with numbers in `range`, ascending.
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// As [`Self::messages_at`].
+    pub async fn message_at(
+        &self,
+        channel: ChannelId,
+        id: MessageId,
+    ) -> Result<Option<ChannelMessage>, RemoteError> {
+        Ok(self.messages_at(channel, &[id]).await?.pop().flatten())
+    }
+
+    /// Reads the pinned message.
+    ///
+    /// # Errors
+    /// As [`Self::messages_at`].
+    pub async fn pinned(&self, channel: ChannelId) -> Result<Option<ChannelMessage>, RemoteError> {
+        let op = "read the pinned message";
+        self.bots
+            .with_any(op, channel, |member, peer| async move {
+                messages::pinned(&member.bot, peer).await
+            })
+            .await
+    }
+
+    /// Reads all messages with numbers in `range`, ascending.
+    ///
+    /// # Errors
+    /// As [`Self::messages_at`].
     pub async fn scan(
         &self,
-        channel: i64,
-        range: Range<i32>,
+        channel: ChannelId,
+        range: Range<MessageId>,
     ) -> Result<Vec<ChannelMessage>, RemoteError> {
-        let batches: Vec<Vec<i32>> = batches(&range).collect();
+        let batches: Vec<Vec<MessageId>> = batches(&range).collect();
         let found: Vec<Vec<Option<ChannelMessage>>> = stream::iter(batches)
             .map(|ids| async move { self.messages_at(channel, &ids).await })
             .buffered(BATCHES)
@@ -111,37 +183,44 @@ impl Shared {
         Ok(found.into_iter().flatten().flatten().collect())
     }
 
-    /// Our posts of `library` in `range` with what they say, ascending.
+    /// Reads the messages of `library` in `range`, ascending.
+    ///
+    /// # Errors
+    /// As [`Self::messages_at`].
     pub async fn scan_ours(
         &self,
-        channel: i64,
-        range: Range<i32>,
+        channel: ChannelId,
+        range: Range<MessageId>,
         library: LibraryId,
-    ) -> Result<Vec<(ChannelMessage, CaptionBody)>, RemoteError> {
-        let posts = self.scan(channel, range).await?;
-        let ours = posts.into_iter().filter_map(|post| {
-            let caption = Caption::read(&post.text)?;
-            (caption.library == library).then_some((post, caption.body))
+    ) -> Result<Vec<OurMessage>, RemoteError> {
+        let found = self.scan(channel, range).await?;
+        let ours = found.into_iter().filter_map(|message| {
+            let Caption {
+                library: of, body, ..
+            } = Caption::read(&message.text)?;
+            (of == library).then_some(OurMessage { message, body })
         });
         Ok(ours.collect())
     }
 
-    /// The first post of any library in `range` but those that were `passed`, going back from its
-    /// end.
+    /// Returns the last caption in `range`, of any library but those in `passed`.
+    ///
+    /// # Errors
+    /// As [`Self::messages_at`].
     pub async fn last_of_ours(
         &self,
-        channel: i64,
-        range: Range<i32>,
+        channel: ChannelId,
+        range: Range<MessageId>,
         passed: &BTreeSet<LibraryId>,
     ) -> Result<Option<Caption>, RemoteError> {
-        let batches: Vec<Vec<i32>> = batches(&range).collect();
+        let batches: Vec<Vec<MessageId>> = batches(&range).collect();
         let mut found = stream::iter(batches.into_iter().rev())
             .map(|ids| async move { self.messages_at(channel, &ids).await })
             .buffered(BATCHES);
-        while let Some(posts) = found.next().await {
-            let captions = posts?.into_iter().flatten().rev();
-            let mut captions = captions.filter_map(|post| Caption::read(&post.text));
-            // Probes say nothing: one may be left from before there was a library.
+        while let Some(messages) = found.next().await {
+            let captions = messages?.into_iter().flatten().rev();
+            let mut captions = captions.filter_map(|message| Caption::read(&message.text));
+            // A probe says nothing: one may be left from before there was a library.
             let counts = |caption: &Caption| {
                 caption.body != CaptionBody::Probe && !passed.contains(&caption.library)
             };
@@ -151,11 +230,55 @@ impl Shared {
         }
         Ok(None)
     }
+
+    /// Deletes messages and returns how many the service keeps: bots cannot delete those older than
+    /// 48 hours.
+    ///
+    /// # Errors
+    /// When messages stay because no bot could ask.
+    pub async fn delete(&self, channel: ChannelId, ids: &[MessageId]) -> Result<u64, RemoteError> {
+        let mut left = 0;
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            let deleted = self
+                .bots
+                .with_any("delete messages", channel, |member, peer| async move {
+                    match messages::delete(&member.bot, peer, ids).await {
+                        // Too old, or another bot's: which of them stay is looked at below.
+                        Err(error) if error.is(&RpcErrorName::MessageDeleteForbidden) => Ok(()),
+                        outcome => outcome,
+                    }
+                })
+                .await;
+            let after = self.messages_at(channel, ids).await?;
+            let stay = after.iter().flatten().count() as u64;
+            // An error with nothing left to delete is none.
+            if stay > 0 {
+                deleted?;
+            }
+            left += stay;
+        }
+        Ok(left)
+    }
 }
 
-fn batches(range: &Range<i32>) -> impl Iterator<Item = Vec<i32>> + use<> {
-    let end = range.end;
-    (range.start..end)
-        .step_by(IDS_AT_ONCE)
-        .map(move |first| (first..end).take(IDS_AT_ONCE).collect())
+fn batches(range: &Range<MessageId>) -> impl Iterator<Item = Vec<MessageId>> + use<> {
+    let (start, end) = (range.start.get(), range.end.get());
+    (start..end).step_by(IDS_AT_ONCE).map(move |first| {
+        let batch = (first..end).take(IDS_AT_ONCE);
+        batch.map(MessageId::new).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_cover_a_range_once() {
+        let range = MessageId::new(5)..MessageId::new(230);
+        let all: Vec<i32> = batches(&range).flatten().map(MessageId::get).collect();
+        assert_eq!(all, (5..230).collect::<Vec<_>>());
+        assert!(batches(&range).all(|batch| batch.len() <= IDS_AT_ONCE));
+        assert_eq!(batches(&(MessageId::new(5)..MessageId::new(5))).count(), 0);
+    }
 }

@@ -1,7 +1,8 @@
-//! Why a call failed, and what that says about the bot, the connection and the next try.
+//! Errors of calls, and what each says about the bot, the connection and the next try.
 
 use std::time::Duration;
 
+use super::rpc_error::RpcErrorName;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// The service closes a connection that asks too often with this transport error, and names no
@@ -9,27 +10,42 @@ use crate::remote::{RemoteError, RemoteErrorKind};
 const TRANSPORT_FLOOD: i32 = -429;
 /// How long a connection rests after it.
 const TRANSPORT_FLOOD_WAIT: Duration = Duration::from_secs(5);
-/// The server does not know the authorization key.
+/// A wait is never shorter, so that no loop runs without a pause.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
+/// Transport error: the server does not know the authorization key.
 const KEY_UNKNOWN: i32 = -404;
+/// Codes of `rpc_error` (<https://core.telegram.org/api/errors#error-type>).
+const SEE_OTHER: i32 = 303;
+const BAD_REQUEST: i32 = 400;
+const UNAUTHORIZED: i32 = 401;
+const SERVER_FAULT: i32 = 500;
 
+/// Error of one call, of its connection, or of the settings that it was made with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// The service's answer: an error of the method. `name` is without its number.
+    /// The service's answer: an error of the method.
     #[error("{name}{}", value.map(|value| format!(" ({value})")).unwrap_or_default())]
     Rpc {
+        /// Class of the error, as in HTTP; negative or from 500 on for faults of the service.
         code: i32,
-        name: String,
+        /// Name without its number.
+        name: RpcErrorName,
+        /// The number in the name.
         value: Option<u32>,
     },
+    /// The bot has to wait: an earlier call of the same task was told so.
+    #[error("Telegram asks to wait ({} s)", .0.as_secs())]
+    MustWait(Duration),
     /// An error of the connection as a whole.
     #[error("transport error {0}")]
     Transport(i32),
-    /// No connection, or it ended before the answer came.
+    /// There is no connection, or it ended before the answer came.
     #[error("{0}")]
     Disconnected(String),
+    /// The answer did not come in time.
     #[error("no answer within {} s", .0.as_secs())]
     TimedOut(Duration),
-    /// What the settings say does not fit what is there; the text says what to do.
+    /// The settings do not fit the service; the text says what to do.
     #[error("{0}")]
     Misfit(String),
     /// The answer is not what the method promises.
@@ -38,90 +54,105 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// From `rpc_error`: `FLOOD_WAIT_31` is `FLOOD_WAIT` with the value 31, `FILE_PART_3_MISSING` is
-    /// `FILE_PART_MISSING` with the value 3.
+    /// Reads an `rpc_error`: `FLOOD_WAIT_31` is [`RpcErrorName::FloodWait`] with the value 31,
+    /// `FILE_PART_3_MISSING` is [`RpcErrorName::FilePartMissing`] with the value 3.
     pub fn rpc(code: i32, message: &str) -> Self {
         let mut value = None;
         let mut words = Vec::new();
         for word in message.split('_') {
             match word.parse::<u32>() {
-                Ok(number) if value.is_none() && !word.is_empty() => value = Some(number),
+                Ok(number) if value.is_none() => value = Some(number),
                 _ => words.push(word),
             }
         }
         Self::Rpc {
             code,
-            name: words.join("_"),
+            name: RpcErrorName::decode(&words.join("_")),
             value,
         }
     }
 
-    pub fn is(&self, wanted: &str) -> bool {
-        matches!(self, Self::Rpc { name, .. } if name == wanted)
+    /// The error that the service would answer with, where the outcome is known without asking.
+    pub const fn refused(name: RpcErrorName) -> Self {
+        Self::Rpc {
+            code: BAD_REQUEST,
+            name,
+            value: None,
+        }
     }
-    /// How long the service asks this bot to wait.
+
+    /// Returns whether the service answered with this error.
+    pub fn is(&self, wanted: &RpcErrorName) -> bool {
+        self.name() == Some(wanted)
+    }
+
+    /// Returns the name of the service's error.
+    const fn name(&self) -> Option<&RpcErrorName> {
+        match self {
+            Self::Rpc { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Returns how long the service asks this bot to wait.
     pub fn wait(&self) -> Option<Duration> {
         match self {
-            Self::Rpc { name, value, .. }
-                if matches!(
-                    name.as_str(),
-                    "FLOOD_WAIT" | "FLOOD_PREMIUM_WAIT" | "SLOWMODE_WAIT" | "FLOOD_TEST_PHONE_WAIT"
-                ) =>
-            {
+            Self::Rpc { name, value, .. } if name.asks_to_wait() => {
                 Some(Duration::from_secs(u64::from(value.unwrap_or(1)).max(1)))
             }
+            Self::MustWait(wait) => Some((*wait).max(LEAST_WAIT)),
             Self::Transport(TRANSPORT_FLOOD) => Some(TRANSPORT_FLOOD_WAIT),
             _ => None,
         }
     }
-    /// The data centre to ask instead (`FILE_MIGRATE_X`, `USER_MIGRATE_X`).
+
+    /// Returns the data centre to ask instead (`FILE_MIGRATE_X`, `USER_MIGRATE_X`).
     pub fn migrate(&self) -> Option<i32> {
         match self {
             Self::Rpc {
-                code: 303,
+                code: SEE_OTHER,
                 value: Some(dc),
                 ..
             } => i32::try_from(*dc).ok(),
             _ => None,
         }
     }
-    /// The location is out of date: ask for the post again.
+
+    /// Returns whether the location is out of date, so that the message has to be asked for again.
     pub fn is_stale_reference(&self) -> bool {
-        matches!(self, Self::Rpc { name, .. } if name.starts_with("FILE_REFERENCE")
-            || name == "FILE_ID_INVALID" || name == "LOCATION_INVALID")
+        self.name().is_some_and(RpcErrorName::is_stale_reference)
     }
-    /// The key is known to nobody any more, or signed in as nobody.
+
+    /// Returns whether the service no longer knows the key, or knows it as nobody's.
     pub fn is_signed_out(&self) -> bool {
         match self {
-            Self::Rpc { code, .. } => *code == 401,
+            Self::Rpc { code, .. } => *code == UNAUTHORIZED,
             Self::Transport(status) => *status == KEY_UNKNOWN,
             _ => false,
         }
     }
+
+    /// Returns whether the key itself is of no use any more.
     pub fn is_key_unknown(&self) -> bool {
-        matches!(self, Self::Transport(KEY_UNKNOWN)) || self.is("AUTH_KEY_DUPLICATED")
+        matches!(self, Self::Transport(KEY_UNKNOWN)) || self.is(&RpcErrorName::AuthKeyDuplicated)
     }
-    /// The same call may well succeed soon: nothing was said against it.
+
+    /// Returns whether the same call may succeed soon: nothing was said against it.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Disconnected(_) | Self::TimedOut(_) => true,
+            Self::Disconnected(_) | Self::TimedOut(_) | Self::MustWait(_) => true,
             Self::Transport(status) => *status != KEY_UNKNOWN,
-            Self::Rpc { code, name, .. } => {
-                *code >= 500 || *code < 0 || name.starts_with("FLOOD") || name == "SLOWMODE_WAIT"
-            }
+            Self::Rpc { code, name, .. } => *code >= SERVER_FAULT || *code < 0 || name.is_passing(),
             Self::Misfit(_) | Self::Unexpected(_) => false,
         }
     }
-    /// The bot may not do this here: another one might.
+
+    /// Returns whether the bot may not do this here, so that another one might.
     pub fn is_missing_right(&self) -> bool {
-        matches!(self, Self::Rpc { name, .. } if matches!(name.as_str(),
-            "CHAT_ADMIN_REQUIRED" | "CHAT_WRITE_FORBIDDEN" | "CHANNEL_PRIVATE" | "CHANNEL_INVALID"
-            | "CHAT_FORBIDDEN" | "USER_BANNED_IN_CHANNEL" | "MESSAGE_DELETE_FORBIDDEN"
-            | "CHAT_SEND_MEDIA_FORBIDDEN" | "CHAT_SEND_DOCS_FORBIDDEN" | "PEER_ID_INVALID"
-            | "USER_NOT_PARTICIPANT"))
+        self.name().is_some_and(RpcErrorName::is_missing_right)
     }
 
-    /// As the layers above know errors. `op` names what was done and the bot by its number.
+    /// Returns the error as the layers above know it. `op` names the task and the bot's number.
     pub fn into_remote(self, op: impl Into<String>) -> RemoteError {
         let retry_after = self.wait();
         let kind = match &self {
@@ -133,50 +164,22 @@ impl CallError {
             Self::Rpc { .. } | Self::Misfit(_) => RemoteErrorKind::Invalid,
             _ => RemoteErrorKind::Unavailable,
         };
-        // The explanation ends with the service's own word: a source would only say it again.
+        // The explanation ends with the service's own word; a source would only repeat it.
         let mut error = RemoteError::new(kind, op, self.explain());
         error.retry_after = retry_after;
         error
     }
 
-    /// What it means and what to do, where the service's own word does not say it.
+    /// Returns the hint and the service's own word.
     fn explain(&self) -> String {
         let hint = match self {
-            Self::Rpc { name, .. } => match name.as_str() {
-                "ACCESS_TOKEN_INVALID" | "ACCESS_TOKEN_EXPIRED" => {
-                    "Telegram does not know this token: copy it again from @BotFather"
-                }
-                "API_ID_INVALID" | "API_ID_PUBLISHED_FLOOD" => {
-                    "TELEGRAM_API_ID and TELEGRAM_API_HASH do not fit: copy both from my.telegram.org"
-                }
-                "CHANNEL_PRIVATE"
-                | "CHANNEL_INVALID"
-                | "PEER_ID_INVALID"
-                | "USER_NOT_PARTICIPANT" => {
-                    "the bot is not in the channel: add it as an administrator"
-                }
-                "CHAT_ADMIN_REQUIRED"
-                | "CHAT_WRITE_FORBIDDEN"
-                | "CHAT_FORBIDDEN"
-                | "MESSAGE_DELETE_FORBIDDEN" => {
-                    "the bot lacks a right in the channel: make it an administrator that may post, edit and delete messages"
-                }
-                "USERNAME_NOT_OCCUPIED" | "USERNAME_INVALID" => {
-                    "no channel has this name: check CHAT_ID"
-                }
-                "FLOOD_WAIT" | "FLOOD_PREMIUM_WAIT" | "SLOWMODE_WAIT" => "Telegram asks to wait",
-                "AUTH_KEY_DUPLICATED" => {
-                    "this sign-in is used from another address at the same time; it is made anew"
-                }
-                _ => "",
-            },
-            Self::Transport(TRANSPORT_FLOOD) => "Telegram asks to slow down",
-            _ => "",
+            Self::Rpc { name, .. } => name.hint(),
+            Self::Transport(TRANSPORT_FLOOD) => Some("Telegram asks to slow down"),
+            _ => None,
         };
-        if hint.is_empty() {
-            self.to_string()
-        } else {
-            format!("{hint} ({self})")
+        match hint {
+            Some(hint) => format!("{hint} ({self})"),
+            None => self.to_string(),
         }
     }
 }
@@ -192,7 +195,7 @@ mod tests {
         let premium = CallError::rpc(420, "FLOOD_PREMIUM_WAIT_4");
         assert_eq!(premium.wait(), Some(Duration::from_secs(4)));
         let missing = CallError::rpc(400, "FILE_PART_3_MISSING");
-        assert!(missing.is("FILE_PART_MISSING"));
+        assert!(missing.is(&RpcErrorName::FilePartMissing));
         assert!(matches!(missing, CallError::Rpc { value: Some(3), .. }));
         assert_eq!(CallError::rpc(303, "FILE_MIGRATE_4").migrate(), Some(4));
         assert_eq!(CallError::rpc(400, "FILE_REFERENCE_2_EXPIRED").wait(), None);
@@ -221,6 +224,10 @@ mod tests {
         assert_eq!(
             kind(CallError::rpc(400, "MEDIA_INVALID")),
             RemoteErrorKind::Invalid
+        );
+        assert_eq!(
+            kind(CallError::MustWait(Duration::from_secs(7))),
+            RemoteErrorKind::RateLimited
         );
         let lost = CallError::Disconnected("the connection ended".into());
         assert_eq!(kind(lost), RemoteErrorKind::Unavailable);

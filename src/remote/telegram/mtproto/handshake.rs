@@ -18,7 +18,7 @@ use sha1::{Digest, Sha1};
 
 use super::call_error::CallError;
 use super::connection::{Wire, connect};
-use super::data_centres::{Server, ServerKey};
+use crate::remote::telegram::server::{ServerKey, TelegramServer};
 
 /// For all steps together.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
@@ -31,13 +31,16 @@ const SAFETY_BITS: u32 = 2048 - 64;
 pub type AuthKeyBytes = [u8; 256];
 
 /// A new key, known to nobody but the server and us.
-pub async fn agree(server: &Server, address: SocketAddr) -> Result<AuthKeyBytes, CallError> {
+pub async fn agree(
+    server: &TelegramServer,
+    address: SocketAddr,
+) -> Result<AuthKeyBytes, CallError> {
     let work = async {
         let stream = connect(address).await?;
         let mut wire = Wire::new(stream, mtp::Plain::new());
         match server {
-            Server::Telegram => agree_with_service(&mut wire).await,
-            Server::Own { key, .. } => agree_with_own(&mut wire, key).await,
+            TelegramServer::Telegram => agree_with_service(&mut wire).await,
+            TelegramServer::Own { key, .. } => agree_with_own(&mut wire, key).await,
         }
     };
     tokio::time::timeout(HANDSHAKE_LIMIT, work)

@@ -6,4 +6,5 @@ pub mod connection_pool;
 pub mod data_centres;
 pub mod handshake;
 pub mod reconnecting;
+pub mod rpc_error;
 pub mod sign_in;

@@ -13,7 +13,7 @@ use super::call_error::CallError;
 use super::connection::MtprotoConnection;
 use super::data_centres::DataCentres;
 use super::handshake::AuthKeyBytes;
-use crate::remote::telegram::ApiId;
+use crate::remote::telegram::settings::ApiId;
 
 /// The first pause after a connection that could not be made; doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

@@ -13,7 +13,8 @@ use grammers_session::{Session, SessionData};
 use super::call_error::CallError;
 use super::data_centres::DataCentres;
 use super::handshake::{self, AuthKeyBytes};
-use crate::remote::telegram::{ApiId, BotToken};
+use super::rpc_error::RpcErrorName;
+use crate::remote::telegram::settings::{ApiId, BotToken};
 
 /// For one try: grammers itself has no time limit.
 const SIGN_IN_LIMIT: Duration = Duration::from_secs(30);
@@ -59,7 +60,7 @@ pub async fn sign_in(
                 let address = centres
                     .address(moved)
                     .map_err(|error| CallError::Disconnected(error.to_string()))?;
-                at = (moved, handshake::agree(&centres.server, address).await?);
+                at = (moved, handshake::agree(centres.server(), address).await?);
             }
         }
     }
@@ -124,7 +125,7 @@ fn from_grammers(error: InvocationError) -> CallError {
     match error {
         InvocationError::Rpc(rpc) => CallError::Rpc {
             code: rpc.code,
-            name: rpc.name,
+            name: RpcErrorName::decode(&rpc.name),
             value: rpc.value,
         },
         InvocationError::Io(error) => {

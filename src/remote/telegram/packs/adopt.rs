@@ -1,53 +1,89 @@
-//! Documents of others as packs: their bytes stay where they are, and a small document of ours holds
-//! the digests of their blocks.
+//! Adopted documents: documents of others as packs. Their bytes stay where they are, and a small
+//! document of ours holds the digests of their blocks.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::download::StoredDocument;
+use std::sync::Arc;
+
+use super::download::{DocumentReader, StoredDocument};
+use super::posting::{DocumentPoster, SmallDocument};
 use crate::model::{
-    AdoptedAddress, BLOCK_BYTES, ByteRange, Digest, PackAddress, PackId, PackRef, TelegramAddress,
-    Timestamp,
+    AdoptedAddress, BLOCK_BYTES, ByteRange, ChannelId, Digest, MessageId, PackAddress, PackId,
+    PackRef, TelegramAddress, Timestamp,
 };
 use crate::remote::retry::{Deadline, retry};
-use crate::remote::telegram::Shared;
+use crate::remote::telegram::bots::Bots;
 use crate::remote::telegram::bots::messages::ChannelMessage;
+use crate::remote::telegram::channel::binding::LibraryBinding;
 use crate::remote::telegram::channel::caption::{Caption, CaptionBody};
+use crate::remote::telegram::channel::scan::ChannelHistory;
 use crate::remote::telegram::mtproto::call_error::CallError;
 use crate::remote::{
     ForeignDocument, ForeignDocuments, Reach, RemoteError, RemoteErrorKind, Urgency, tail_of_plain,
 };
 
-/// Numbers looked at in one step.
+/// Numbers scanned in one step.
 const STEP: i32 = 800;
-/// So many numbers in a row without a post end the look at a channel that we do not post to.
+/// This many numbers in a row without a message end the scan of a channel that we do not post to.
 const GAP: i32 = 4000;
-/// Blocks of 512 KiB on their way while a document is read for its digests.
+/// Blocks of 512 KiB in flight while a document is read for its digests.
 const BLOCKS: usize = 16;
-/// How long one of them is asked for.
+/// How long reading one of them is retried.
 const BLOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(300);
 
-impl Shared {
-    /// All documents in a channel that are not ours.
-    pub async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
+/// Finds documents of others and reads them as packs.
+#[derive(Debug)]
+pub struct AdoptedDocuments {
+    bots: Arc<Bots>,
+    binding: Arc<LibraryBinding>,
+    history: Arc<ChannelHistory>,
+    reader: Arc<DocumentReader>,
+    poster: Arc<DocumentPoster>,
+}
+
+impl AdoptedDocuments {
+    /// Reads with `reader` and posts tables with `poster`.
+    pub const fn new(
+        bots: Arc<Bots>,
+        binding: Arc<LibraryBinding>,
+        history: Arc<ChannelHistory>,
+        reader: Arc<DocumentReader>,
+        poster: Arc<DocumentPoster>,
+    ) -> Self {
+        Self {
+            bots,
+            binding,
+            history,
+            reader,
+            poster,
+        }
+    }
+
+    /// Lists all documents in a channel that are not ours.
+    ///
+    /// # Errors
+    /// When no bot is in the channel.
+    pub async fn list(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
         let channel = self.find_channel(place).await?;
-        // Elsewhere we leave no trace: only a post of our own would tell how far the numbers go.
+        // Elsewhere we leave no trace: only a message of our own would tell how far the numbers go.
         let ours = self.bots.channels().await?.contains(&channel);
         let end = match ours {
-            true => Some(self.upper_end(channel).await?),
+            true => Some(self.history.upper_end(channel).await?),
             false => None,
         };
         let mut documents = Vec::new();
-        let (mut from, mut last) = (1, 0);
-        let is_done = |from: i32, last: i32| match end {
+        let (mut from, mut last) = (MessageId::FIRST, MessageId::ZERO);
+        let is_done = |from: MessageId, last: MessageId| match end {
             Some(end) => from >= end,
-            None => from - last > GAP,
+            None => from.get() - last.get() > GAP,
         };
         while !is_done(from, last) {
-            let to = from.saturating_add(STEP).min(end.unwrap_or(i32::MAX));
-            for post in self.scan(channel, from..to).await? {
-                last = post.id;
-                documents.extend(foreign_document(channel, post));
+            let to = MessageId::new(from.get().saturating_add(STEP));
+            let to = end.map_or(to, |end| to.min(end));
+            for message in self.history.scan(channel, from..to).await? {
+                last = message.id;
+                documents.extend(foreign_document(channel, message));
             }
             from = to;
         }
@@ -60,14 +96,14 @@ impl Shared {
         })
     }
 
-    /// A channel that some bot is in.
-    async fn find_channel(&self, place: &str) -> Result<i64, RemoteError> {
+    /// Returns a channel that some bot is in.
+    async fn find_channel(&self, place: &str) -> Result<ChannelId, RemoteError> {
         let mut first = None;
         for member in self.bots.members() {
             let bot = &member.bot;
             let found = async {
-                let channel = self.bots.channel_named(bot, place).await?;
-                self.bots.look(bot, channel).await?;
+                let channel = self.bots.peers().id_of(bot, place).await?;
+                self.bots.peers().look(bot, channel).await?;
                 Ok::<_, CallError>(channel)
             };
             match found.await {
@@ -88,10 +124,13 @@ impl Shared {
     }
 
     /// Reads a document once, block by block, and posts its table.
+    ///
+    /// # Errors
+    /// When a block cannot be read or the table cannot be posted.
     pub async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
         let ForeignDocument { address, size, .. } = *document;
         let op = format!(
-            "take over post {} of channel -100{}",
+            "take over post {} of channel {}",
             address.message, address.channel
         );
         let stored = StoredDocument { address, len: size };
@@ -99,7 +138,7 @@ impl Shared {
         let digest = |block: u64| async move {
             let offset = block * BLOCK_BYTES;
             let range = ByteRange::new(offset, BLOCK_BYTES.min(size - offset));
-            let read = || self.read(op, stored, range, Urgency::Ahead);
+            let read = || self.reader.read(op, stored, range, Urgency::Ahead);
             let bytes = retry(Deadline::after(BLOCK_PATIENCE), read).await?;
             Ok::<_, RemoteError>(Digest::of(&bytes))
         };
@@ -111,19 +150,23 @@ impl Shared {
         let id = PackId::random();
         let (tail, table_digest) = tail_of_plain(id, size, digests)
             .map_err(|error| RemoteError::new(RemoteErrorKind::Invalid, op, error.to_string()))?;
-        let home = self.home()?;
-        let (tail, name) = (&tail, &format!("{id}.tgfstable"));
-        let post = retry(Deadline::after(BLOCK_PATIENCE), || {
-            self.post_ours(home, tail, name, CaptionBody::Table { id }, op)
-        })
-        .await?;
-        let table = post.document.ok_or_else(|| {
-            let message = "the new post has no document";
+        let home = self.binding.bound()?.home;
+        let small = SmallDocument {
+            channel: home,
+            bytes: &tail,
+            name: &format!("{id}.tgfstable"),
+            caption: &self.binding.caption(CaptionBody::Table { id })?,
+            op,
+        };
+        let posting = || self.poster.post_small(small);
+        let posted = retry(Deadline::after(BLOCK_PATIENCE), posting).await?;
+        let table = posted.document.ok_or_else(|| {
+            let message = "the new message has no document";
             RemoteError::new(RemoteErrorKind::Unavailable, op, message)
         })?;
         let table = TelegramAddress {
             channel: home,
-            message: post.id,
+            message: posted.id,
             document: table.id,
             dc: table.dc,
         };
@@ -139,8 +182,11 @@ impl Shared {
         })
     }
 
-    /// From one of the two documents, or from the end of the first and the begin of the second.
-    pub async fn read_adopted(
+    /// Reads from one of the two documents, or from the end of the first and the start of the second.
+    ///
+    /// # Errors
+    /// As [`DocumentReader::read`].
+    pub async fn read(
         &self,
         pack: &PackRef,
         adopted: AdoptedAddress,
@@ -148,7 +194,7 @@ impl Shared {
         urgency: Urgency,
     ) -> Result<Bytes, RemoteError> {
         let op = format!(
-            "read pack {}, which is post {} of channel -100{}",
+            "read pack {}, which is post {} of channel {}",
             pack.id, adopted.document.message, adopted.document.channel
         );
         let parts = [
@@ -162,7 +208,7 @@ impl Shared {
             if from < to {
                 let stored = StoredDocument { address, len };
                 let part = ByteRange::new(from - begin, to - from);
-                let bytes = self.read(&op, stored, part, urgency).await?;
+                let bytes = self.reader.read(&op, stored, part, urgency).await?;
                 if bytes.len() as u64 == range.len {
                     return Ok(bytes);
                 }
@@ -176,12 +222,11 @@ impl Shared {
         Ok(whole.freeze())
     }
 
-    /// Bytes of both documents together.
-    pub async fn size_of_adopted(
-        &self,
-        pack: &PackRef,
-        adopted: AdoptedAddress,
-    ) -> Result<u64, RemoteError> {
+    /// Returns the bytes of both documents together.
+    ///
+    /// # Errors
+    /// [`RemoteErrorKind::NotFound`] when one of them is gone.
+    pub async fn size(&self, pack: &PackRef, adopted: AdoptedAddress) -> Result<u64, RemoteError> {
         let gone = |what: &str| {
             RemoteError::new(
                 RemoteErrorKind::NotFound,
@@ -192,44 +237,48 @@ impl Shared {
         let TelegramAddress {
             channel, message, ..
         } = adopted.document;
-        let document = self.size_at(adopted.document).await?.ok_or_else(|| {
-            gone(&format!("post {message} of channel -100{channel}, which was taken over, is gone: its bytes are lost"))
+        let document = size_at(&self.history, adopted.document).await?.ok_or_else(|| {
+            gone(&format!("post {message} of channel {channel}, which was taken over, is gone: its bytes are lost"))
         })?;
-        let table = self.size_at(adopted.table).await?;
+        let table = size_at(&self.history, adopted.table).await?;
         let table =
             table.ok_or_else(|| gone("the post with its table is gone from the channel"))?;
         Ok(document + table)
     }
-
-    /// Bytes of the document at an address; `None` when it is not there any more.
-    pub async fn size_at(&self, address: TelegramAddress) -> Result<Option<u64>, RemoteError> {
-        let posts = self
-            .messages_at(address.channel, &[address.message])
-            .await?;
-        let document = posts.into_iter().flatten().find_map(|post| post.document);
-        let same = document.filter(|document| document.id == address.document);
-        Ok(same.map(|document| document.size))
-    }
 }
 
-fn foreign_document(channel: i64, post: ChannelMessage) -> Option<ForeignDocument> {
-    if Caption::read(&post.text).is_some() {
+/// Returns the bytes of the document at an address; `None` when it is no longer there.
+///
+/// # Errors
+/// When no bot can read the channel now.
+pub async fn size_at(
+    history: &ChannelHistory,
+    address: TelegramAddress,
+) -> Result<Option<u64>, RemoteError> {
+    let message = history.message_at(address.channel, address.message).await?;
+    let document = message.and_then(|message| message.document);
+    let same = document.filter(|document| document.id == address.document);
+    Ok(same.map(|document| document.size))
+}
+
+fn foreign_document(channel: ChannelId, message: ChannelMessage) -> Option<ForeignDocument> {
+    if Caption::read(&message.text).is_some() {
         return None;
     }
-    let document = post.document.filter(|document| document.size > 0)?;
+    let document = message.document.filter(|document| document.size > 0)?;
     Some(ForeignDocument {
         address: TelegramAddress {
             channel,
-            message: post.id,
+            message: message.id,
             document: document.id,
             dc: document.dc,
         },
         name: document.name,
         mime: document.mime,
-        text: post.text,
+        text: message.text,
         size: document.size,
         date: Timestamp {
-            seconds: i64::from(post.date),
+            seconds: i64::from(message.date),
             nanos: 0,
         },
     })

@@ -1,4 +1,4 @@
-//! Calls of `upload.getFile`: which cover a range, and what an answer holds.
+//! Calls of `upload.getFile`: the ranges that they may ask for, and the bytes in their answers.
 
 use bytes::Bytes;
 use grammers_tl_types::{Cursor, Deserializable, Identifiable, types};
@@ -8,10 +8,11 @@ use crate::remote::telegram::mtproto::call_error::CallError;
 
 /// Most bytes of one `upload.getFile`: grammers cannot take 1 MiB, and a block is as large.
 const CALL_BYTES: u64 = 512 * 1024;
-/// What offset and length of a call must be multiples of.
+/// Offset and length of a call are multiples of this.
 const CALL_GRAIN: u64 = 4096;
 
-/// Offsets and lengths of the calls that cover `range`: aligned, and none across a border of 1 MiB.
+/// Returns offset and length of the calls that cover `range`: aligned, and none across a border of
+/// 1 MiB.
 pub fn calls_for(range: ByteRange) -> impl Iterator<Item = (u64, u64)> {
     let first = range.offset - range.offset % CALL_GRAIN;
     let end = range.end().next_multiple_of(CALL_GRAIN);
@@ -22,13 +23,13 @@ pub fn calls_for(range: ByteRange) -> impl Iterator<Item = (u64, u64)> {
         }
         let border = (at / CALL_BYTES + 1) * CALL_BYTES;
         let stop = border.min(end);
-        // The service also wants 1 MiB to be a multiple of the length.
+        // 1 MiB must also be a multiple of the length.
         let offset = at;
         let limit = (stop - at).next_power_of_two().max(CALL_GRAIN);
         let limit = if offset / CALL_BYTES == (offset + limit - 1) / CALL_BYTES {
             limit
         } else {
-            // Does not fit up to the border with such a length: a smaller one, and another call.
+            // The length passes the border: a smaller one, and another call.
             let room = stop - at;
             let mut smaller = limit;
             while smaller > room {
@@ -41,7 +42,10 @@ pub fn calls_for(range: ByteRange) -> impl Iterator<Item = (u64, u64)> {
     })
 }
 
-/// The bytes within `upload.file`, without copying them.
+/// Returns the bytes within `upload.file`, without copying them.
+///
+/// # Errors
+/// [`CallError::Unexpected`] when the answer is cut short, or names a CDN.
 pub fn file_bytes(answer: Vec<u8>) -> Result<Bytes, CallError> {
     let unexpected = |what: &str| CallError::Unexpected(what.to_owned());
     let (len, begin) = {

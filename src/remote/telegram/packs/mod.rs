@@ -1,10 +1,15 @@
-//! Stores packs as documents and reads them back.
+//! Packs as documents: uploads, downloads, and documents of others.
 
 pub mod adopt;
 pub mod download;
 pub mod get_file;
-pub mod locations;
+pub mod hedging;
 pub mod orphans;
 pub mod parts;
 pub mod pending_posts;
+pub mod posting;
+pub mod read_errors;
+pub mod slots;
+pub mod store;
+pub mod tombstones;
 pub mod upload;

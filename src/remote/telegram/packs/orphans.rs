@@ -1,88 +1,109 @@
-//! Posts that a crash left: made, and never named by a record.
+//! Orphans: packs that an interrupted run posted and that no record names.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use super::pending_posts::PendingPostV1;
-use crate::model::PackId;
-use crate::remote::telegram::Shared;
+use super::pending_posts::{PendingPost, PendingPosts};
+use crate::model::{ChannelId, MessageId, PackId, Timestamp};
 use crate::remote::telegram::bots::messages::{ChannelMessage, IDS_AT_ONCE};
 use crate::remote::telegram::channel::caption::{Caption, CaptionBody};
+use crate::remote::telegram::channel::scan::ChannelHistory;
 use crate::remote::{IsKnown, RemoteError};
 
-impl Shared {
-    /// Goes through the notes of earlier runs. A pack that is known needs its note no more; the post
-    /// of any other one is a spare copy that no read will ever ask for, and is deleted.
-    pub async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
-        let mut orphans: BTreeMap<i64, Vec<PendingPostV1>> = BTreeMap::new();
-        for pending in self.pending_posts.all()? {
+/// Finds and deletes orphans by the notes of earlier runs.
+#[derive(Debug)]
+pub struct OrphanedPacks {
+    history: Arc<ChannelHistory>,
+    pending: Arc<PendingPosts>,
+    /// Notes from before belong to an earlier run.
+    started: Timestamp,
+}
+
+impl OrphanedPacks {
+    /// The orphans of runs before now.
+    pub fn new(history: Arc<ChannelHistory>, pending: Arc<PendingPosts>) -> Self {
+        Self {
+            history,
+            pending,
+            started: Timestamp::now(),
+        }
+    }
+
+    /// Goes through the notes of earlier runs and deletes the messages of packs that are not known:
+    /// no read will ever ask for them. Returns how many were deleted.
+    ///
+    /// # Errors
+    /// When a channel cannot be read now, or a message cannot be deleted.
+    pub async fn delete(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
+        let mut orphans: BTreeMap<ChannelId, Vec<PendingPost>> = BTreeMap::new();
+        for pending in self.pending.all()? {
             if is_known(pending.pack)? {
-                self.pending_posts.remove(pending.pack)?;
+                self.pending.remove(pending.pack)?;
             } else if pending.since < self.started {
                 orphans.entry(pending.channel).or_default().push(pending);
             }
-            // One of this run may still be named.
+            // A pack of this run may still be named.
         }
         let mut deleted = 0;
-        for (channel, pending_posts) in orphans {
-            deleted += self.delete_orphans(channel, &pending_posts).await?;
-            for pending in pending_posts {
-                self.pending_posts.remove(pending.pack)?;
+        for (channel, orphans) in orphans {
+            deleted += self.delete_in(channel, &orphans).await?;
+            for orphan in orphans {
+                self.pending.remove(orphan.pack)?;
             }
         }
         Ok(deleted)
     }
 
-    async fn delete_orphans(
+    async fn delete_in(
         &self,
-        channel: i64,
-        pending_posts: &[PendingPostV1],
+        channel: ChannelId,
+        orphans: &[PendingPost],
     ) -> Result<u64, RemoteError> {
-        let found = self.find_all_pending(channel, pending_posts).await?;
+        let found = self.find(channel, orphans).await?;
         if found.is_empty() {
             return Ok(0);
         }
         for (pack, post) in &found {
-            tracing::info!(%pack, post, "a pack that an earlier run left without a record is deleted");
+            tracing::info!(%pack, %post, "a pack that an earlier run left without a record is deleted");
         }
-        let ids: Vec<i32> = found.values().copied().collect();
-        let left = self.delete_messages(channel, &ids).await?;
+        let ids: Vec<MessageId> = found.values().copied().collect();
+        let left = self.history.delete(channel, &ids).await?;
         Ok((ids.len() as u64).saturating_sub(left))
     }
 
-    /// The posts of earlier runs' pending_posts. Where the number is not known, one scan finds all: each
-    /// end of a channel that is asked for is a post.
-    async fn find_all_pending(
+    /// Finds the messages of earlier runs' notes. Where numbers are not known, one scan finds all:
+    /// asking for the end of a channel costs a post.
+    async fn find(
         &self,
-        channel: i64,
-        pending_posts: &[PendingPostV1],
-    ) -> Result<HashMap<PackId, i32>, RemoteError> {
+        channel: ChannelId,
+        orphans: &[PendingPost],
+    ) -> Result<HashMap<PackId, MessageId>, RemoteError> {
         let mut found = HashMap::new();
-        let mut see = |posts: Vec<ChannelMessage>| {
-            for post in posts {
-                if let Some(pack) = pack_of(&post)
-                    && pending_posts.iter().any(|pending| pending.pack == pack)
+        let mut see = |messages: Vec<ChannelMessage>| {
+            for message in messages {
+                if let Some(pack) = pack_of(&message)
+                    && orphans.iter().any(|orphan| orphan.pack == pack)
                 {
-                    found.insert(pack, post.id);
+                    found.insert(pack, message.id);
                 }
             }
         };
-        let known: Vec<i32> = pending_posts.iter().map(|pending| pending.post).collect();
-        let known: Vec<i32> = known.into_iter().filter(|post| *post != 0).collect();
+        let known: Vec<MessageId> = orphans.iter().filter_map(|orphan| orphan.message).collect();
         for ids in known.chunks(IDS_AT_ONCE) {
-            let posts = self.messages_at(channel, ids).await?;
-            see(posts.into_iter().flatten().collect());
+            let messages = self.history.messages_at(channel, ids).await?;
+            see(messages.into_iter().flatten().collect());
         }
-        let unknown = pending_posts.iter().filter(|pending| pending.post == 0);
-        if let Some(above) = unknown.map(|pending| pending.above).min() {
-            let end = self.upper_end(channel).await?;
-            see(self.scan(channel, above.saturating_add(1)..end).await?);
+        let unknown = orphans.iter().filter(|orphan| orphan.message.is_none());
+        if let Some(above) = unknown.map(|orphan| orphan.above).min() {
+            let end = self.history.upper_end(channel).await?;
+            see(self.history.scan(channel, above.next()..end).await?);
         }
         Ok(found)
     }
 }
 
-fn pack_of(post: &ChannelMessage) -> Option<PackId> {
-    match Caption::read(&post.text)?.body {
+fn pack_of(message: &ChannelMessage) -> Option<PackId> {
+    match Caption::read(&message.text)?.body {
         CaptionBody::Pack { id } => Some(id),
         _ => None,
     }

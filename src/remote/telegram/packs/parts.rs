@@ -1,4 +1,4 @@
-//! A pack's bytes to the service in parts of 512 KiB, several in flight
+//! Upload of one file in parts of 512 KiB, several in flight
 //! (<https://core.telegram.org/api/files#uploading-files>).
 
 use std::collections::BTreeSet;
@@ -13,35 +13,42 @@ use crate::model::ByteRange;
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::telegram::bots::bot::BotClient;
 use crate::remote::telegram::bots::messages::UploadedFile;
+use crate::remote::telegram::bots::random_id::random_id;
 use crate::remote::telegram::mtproto::call_error::CallError;
 use crate::remote::telegram::mtproto::connection_pool::{CallPurpose, WINDOW};
 use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// Largest part that the service takes.
 pub const PART_BYTES: u64 = 512 * 1024;
-/// Files above it go by `upload.saveBigFilePart`.
+/// Files above this size go by `upload.saveBigFilePart`.
 const BIG_BYTES: u64 = 10 * 1024 * 1024;
-/// For one part, from the moment it has room on a connection: at 100 KB/s it takes five seconds.
+/// Time limit of one part, from the moment it has room on a connection: at 100 KB/s it takes five
+/// seconds.
 pub const PART_LIMIT: Duration = Duration::from_secs(60);
-/// A part that takes so many times as long as most is sent again: the service forgets some...
+/// A part that takes this many times as long as most is sent again, because the service forgets some.
 const LATE_FACTOR: u32 = 8;
-/// ...but not before this, and each time later: what is slow because much is under way gets no faster
-/// by more.
+/// Earliest time for that. Each further try waits longer: a service that is slow because much is under
+/// way gets no faster by more.
 const LEAST_LATE: Duration = Duration::from_secs(8);
-/// As long as nothing is known of how long parts take.
+/// The same while nothing is known of how long parts take.
 const UNKNOWN_LATE: Duration = Duration::from_secs(20);
-/// How long one part is tried on one bot.
+/// How long one part is retried with one bot.
 const PART_PATIENCE: Duration = Duration::from_secs(180);
-/// A wait up to this long is waited out by the bot itself; above it the pack may go elsewhere.
+/// The bot itself waits out a wait up to this long; after a longer one the pack may go elsewhere.
 pub const SHORT_WAIT: Duration = Duration::from_secs(3);
-/// Parts under way above what the connections have room for: without, they never know that more would help.
+/// Parts in flight beyond the room of the connections: without them, the pool never learns that more
+/// connections would help.
 const SPARE_PARTS: usize = 2;
 
-/// Where the bytes come from.
+/// Bytes to upload.
 #[async_trait::async_trait]
 pub trait PartSource: Send + Sync {
-    /// Bytes of all parts.
+    /// Returns the number of all bytes.
     fn len(&self) -> u64;
+    /// Reads exactly `range`.
+    ///
+    /// # Errors
+    /// When the bytes cannot be read.
     async fn read(&self, range: ByteRange) -> Result<Bytes, RemoteError>;
 }
 
@@ -65,7 +72,7 @@ impl PartSource for Bytes {
     }
 }
 
-/// One file on its way, for one bot: parts belong to who sent them.
+/// Upload of one file by one bot: parts belong to the bot that sent them.
 #[derive(Debug)]
 pub struct FileUpload {
     file_id: i64,
@@ -74,11 +81,12 @@ pub struct FileUpload {
     parts: u32,
 }
 
-/// Why an upload stopped.
+/// Reason why an upload stopped.
 #[derive(Debug)]
 pub enum UploadStop {
     /// The bot has to wait this long.
     Wait(Duration),
+    /// It failed.
     Failed(RemoteError),
 }
 
@@ -89,6 +97,10 @@ impl From<RemoteError> for UploadStop {
 }
 
 impl FileUpload {
+    /// An upload of which no part was sent.
+    ///
+    /// # Errors
+    /// [`RemoteErrorKind::Invalid`] when the file is too large.
     pub fn new(source: &dyn PartSource, name: String) -> Result<Self, RemoteError> {
         let parts = u32::try_from(source.len().div_ceil(PART_BYTES).max(1)).map_err(|_| {
             RemoteError::new(RemoteErrorKind::Invalid, "send a file", "it is too large")
@@ -101,7 +113,7 @@ impl FileUpload {
         })
     }
 
-    /// The file, once all parts are there.
+    /// Returns the file as calls name it, once all parts are there.
     pub fn finished(&self, source: &dyn PartSource) -> UploadedFile {
         let parts = i32::try_from(self.parts).unwrap_or(i32::MAX);
         let file = if source.len() > BIG_BYTES {
@@ -116,7 +128,7 @@ impl FileUpload {
                 id: self.file_id,
                 parts,
                 name: self.name.clone(),
-                // Only checked when given; what was stored is read back anyway.
+                // Checked only when given; the stored bytes are read back anyway.
                 md5_checksum: String::new(),
             }
             .into()
@@ -127,7 +139,7 @@ impl FileUpload {
         }
     }
 
-    /// The service lost a part (`FILE_PART_X_MISSING`).
+    /// Notes that the service lost a part (`FILE_PART_X_MISSING`).
     pub fn lost(&mut self, part: u32) {
         if part < self.parts {
             self.missing.insert(part);
@@ -136,7 +148,10 @@ impl FileUpload {
         }
     }
 
-    /// Sends what is missing. What was sent stays sent: calling it again goes on.
+    /// Sends the missing parts. Parts that were sent stay sent, so that calling it again goes on.
+    ///
+    /// # Errors
+    /// [`UploadStop`]: the bot has to wait, or a part failed.
     pub async fn send(
         &mut self,
         bot: &BotClient,
@@ -198,8 +213,8 @@ impl FileUpload {
         }
     }
 
-    /// The request with the bytes behind its other fields, written straight into place: a pack passes
-    /// here whole, and each copy of it costs.
+    /// Returns the request for a part. The bytes are written straight behind its other fields: whole
+    /// packs pass here, and each copy costs.
     pub fn request(&self, source: &dyn PartSource, part: u32, bytes: &Bytes) -> Bytes {
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let mut body = Vec::with_capacity(bytes.len() + 32);
@@ -218,7 +233,7 @@ impl FileUpload {
     }
 }
 
-/// How long the first try of a part may take.
+/// Returns the time limit of the first try of a part.
 async fn first_limit(bot: &BotClient) -> Duration {
     let connections = match bot.home().await {
         Ok(home) => bot.known_pool(home, CallPurpose::Write),
@@ -232,17 +247,4 @@ async fn first_limit(bot: &BotClient) -> Duration {
 
 fn failed(bot: &BotClient, error: CallError) -> RemoteError {
     error.into_remote(format!("send bytes with bot {}", bot.number))
-}
-
-/// What makes repeating a call harmless.
-pub fn random_id() -> Result<i64, RemoteError> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        RemoteError::new(
-            RemoteErrorKind::Unavailable,
-            "make a random number",
-            error.to_string(),
-        )
-    })?;
-    Ok(i64::from_le_bytes(bytes))
 }

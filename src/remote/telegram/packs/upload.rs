@@ -1,96 +1,32 @@
-//! Packs out: each goes to the bot that is free soonest, and elsewhere when that one has to wait.
+//! Upload of packs: each goes to the bot that is free soonest, and to another one when that bot has to
+//! wait.
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
-use tokio::time::Instant;
 
-use super::parts::{FileUpload, PartSource, SHORT_WAIT, UploadStop, random_id};
-use super::pending_posts::PendingPostV1;
-use crate::model::{ByteRange, PackAddress, TelegramAddress, Timestamp};
-use crate::remote::retry::{Deadline, retry};
-use crate::remote::telegram::Shared;
-use crate::remote::telegram::bots::Member;
+use super::parts::{FileUpload, PartSource, UploadStop};
+use super::pending_posts::{PendingPost, PendingPosts};
+use super::posting::{DocumentPost, DocumentPoster, write_wait};
+use super::slots::{UploadSlot, UploadSlots, wait_for};
+use crate::model::{ByteRange, ChannelId, PackAddress, TelegramAddress, Timestamp};
 use crate::remote::telegram::bots::bot::BotClient;
-use crate::remote::telegram::bots::messages::{self, ChannelMessage, ChannelPeer};
+use crate::remote::telegram::bots::messages::ChannelMessage;
+use crate::remote::telegram::bots::random_id::random_id;
 use crate::remote::telegram::bots::rate_limit::PostPriority;
+use crate::remote::telegram::bots::{Bots, Member};
+use crate::remote::telegram::channel::binding::LibraryBinding;
 use crate::remote::telegram::channel::caption::{Caption, CaptionBody};
+use crate::remote::telegram::channel::rollover::PackChannels;
+use crate::remote::telegram::channel::scan::ChannelHistory;
 use crate::remote::telegram::mtproto::call_error::CallError;
 use crate::remote::telegram::mtproto::connection_pool::CallPurpose;
 use crate::remote::{RemoteError, RemoteErrorKind, SealedPack};
 
-/// Packs of one bot side by side: one is sent while the other is posted and read back.
-pub const PACKS_A_BOT: usize = 2;
-/// How often a bot that is awaited is looked at.
+/// Longest pause between two looks for a free bot.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// How long an answer to a post is asked for again before the channel is searched for the post.
-const REPLY_PATIENCE: Duration = Duration::from_secs(20);
-/// A wait to post that is longer sends the pack to another bot, which has to send all bytes again.
-const LONG_WAIT: Duration = Duration::from_secs(12);
-/// Parts that the service may lose of one file before it is begun anew.
-const MAX_LOST_PARTS: usize = 64;
-
-/// A post that is being made.
-#[derive(Debug, Clone, Copy)]
-pub struct DocumentPost<'a> {
-    pub bot: &'a BotClient,
-    pub peer: ChannelPeer,
-    /// Unlike that of any other post.
-    pub caption: &'a str,
-    /// For people, e.g. `post manifest 7`.
-    pub op: &'a str,
-    /// The highest number that was given in the channel before.
-    pub above: i32,
-}
-
-/// Packs under way a bot, by its place in the bots.
-#[derive(Debug)]
-pub struct UploadSlots {
-    busy: Vec<AtomicUsize>,
-    freed: Notify,
-}
-
-impl UploadSlots {
-    pub fn new(bots: usize) -> Self {
-        Self {
-            busy: (0..bots).map(|_| AtomicUsize::new(0)).collect(),
-            freed: Notify::new(),
-        }
-    }
-    pub fn busy(&self, place: usize) -> usize {
-        self.busy
-            .get(place)
-            .map_or(usize::MAX, |busy| busy.load(Ordering::Relaxed))
-    }
-    fn take(self: &Arc<Self>, place: usize) -> UploadSlot {
-        if let Some(busy) = self.busy.get(place) {
-            busy.fetch_add(1, Ordering::Relaxed);
-        }
-        UploadSlot {
-            slots: Arc::clone(self),
-            place,
-        }
-    }
-}
-
-/// A pack's place at a bot; given back when it is dropped.
-struct UploadSlot {
-    slots: Arc<UploadSlots>,
-    place: usize,
-}
-
-impl Drop for UploadSlot {
-    fn drop(&mut self) {
-        if let Some(busy) = self.slots.busy.get(self.place) {
-            busy.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.slots.freed.notify_waiters();
-    }
-}
 
 #[async_trait::async_trait]
 impl PartSource for SealedPack {
@@ -110,18 +46,73 @@ impl PartSource for SealedPack {
     }
 }
 
-impl Shared {
-    /// Posts a pack with whichever bot can soonest. Ends with an error when every bot failed at it;
-    /// waits that the service asks for are no failures.
-    pub async fn put_pack(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
+/// Uploads packs and posts them, each exactly once.
+#[derive(Debug)]
+pub struct PackUploads {
+    bots: Arc<Bots>,
+    binding: Arc<LibraryBinding>,
+    history: Arc<ChannelHistory>,
+    channels: Arc<PackChannels>,
+    poster: Arc<DocumentPoster>,
+    slots: Arc<UploadSlots>,
+    pending: Arc<PendingPosts>,
+}
+
+/// Parts that [`PackUploads`] works with.
+#[derive(Debug)]
+pub struct PackUploadParts {
+    /// All bots.
+    pub bots: Arc<Bots>,
+    /// The library that the packs belong to.
+    pub binding: Arc<LibraryBinding>,
+    /// Messages of the channels.
+    pub history: Arc<ChannelHistory>,
+    /// Choice of the channel.
+    pub channels: Arc<PackChannels>,
+    /// Posts the documents.
+    pub poster: Arc<DocumentPoster>,
+    /// Slots of the bots.
+    pub slots: Arc<UploadSlots>,
+    /// Notes on packs that are being posted.
+    pub pending: Arc<PendingPosts>,
+}
+
+impl PackUploads {
+    /// Uploads with these parts.
+    pub fn new(parts: PackUploadParts) -> Self {
+        let PackUploadParts {
+            bots,
+            binding,
+            history,
+            channels,
+            poster,
+            slots,
+            pending,
+        } = parts;
+        Self {
+            bots,
+            binding,
+            history,
+            channels,
+            poster,
+            slots,
+            pending,
+        }
+    }
+
+    /// Posts a pack with the bot that can soonest. Waits that the service asks for are no failures.
+    ///
+    /// # Errors
+    /// When every bot failed; a temporary error in preference to a permanent one.
+    pub async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         if let Some(address) = self.find_pending(pack).await? {
             return Ok(address);
         }
         let mut failed: HashSet<usize> = HashSet::new();
-        let mut last_error = None;
+        let mut last: Option<RemoteError> = None;
         loop {
-            let Some((place, slot)) = self.free_bot(&failed).await else {
-                return Err(last_error.unwrap_or_else(|| {
+            let Some(slot) = self.free_bot(&failed).await else {
+                return Err(last.unwrap_or_else(|| {
                     RemoteError::new(
                         RemoteErrorKind::Denied,
                         format!("put pack {}", pack.id),
@@ -129,7 +120,7 @@ impl Shared {
                     )
                 }));
             };
-            let Some(member) = self.bots.members().get(place) else {
+            let Some(member) = self.bots.members().get(slot.place()) else {
                 continue;
             };
             match self.put_with(member, pack).await {
@@ -146,25 +137,20 @@ impl Shared {
                     if error.kind == RemoteErrorKind::Invalid {
                         return Err(error);
                     }
-                    failed.insert(place);
-                    // What may pass is told rather than what needs somebody's hand.
-                    if last_error
-                        .as_ref()
-                        .is_none_or(|last: &RemoteError| !last.is_retryable())
-                    {
-                        last_error = Some(error);
+                    failed.insert(slot.place());
+                    if last.as_ref().is_none_or(|last| !last.is_retryable()) {
+                        last = Some(error);
                     }
                 }
             }
-            drop(slot);
         }
     }
 
-    /// The bot that shall take the next pack, once one has room and need not wait; `None` when all
-    /// failed.
-    async fn free_bot(&self, failed: &HashSet<usize>) -> Option<(usize, UploadSlot)> {
+    /// Returns a slot of the bot that shall take the next pack, once one has room and need not wait;
+    /// `None` when all failed.
+    async fn free_bot(&self, failed: &HashSet<usize>) -> Option<UploadSlot> {
         loop {
-            let freed = self.slots.freed.notified();
+            let freed = self.slots.freed();
             let members = self.bots.members();
             if failed.len() >= members.len() {
                 return None;
@@ -175,37 +161,18 @@ impl Shared {
                 if failed.contains(&place) {
                     continue;
                 }
-                let wait = member
-                    .bot
-                    .aside(CallPurpose::Write)
-                    .max(member.bot.aside(CallPurpose::Post));
                 let busy = self.slots.busy(place);
-                if let Some(wait) = wait {
+                if let Some(wait) = write_wait(&member.bot) {
                     soonest = soonest.min(wait);
-                } else if busy < PACKS_A_BOT && best.is_none_or(|(_, least)| busy < least) {
+                } else if self.slots.has_room(place) && best.is_none_or(|(_, least)| busy < least) {
                     best = Some((place, busy));
                 }
             }
             if let Some((place, _)) = best {
-                return Some((place, self.slots.take(place)));
+                return Some(self.slots.take(place));
             }
-            // Whichever comes first; a wake-up that is missed costs half a second.
-            let _ = tokio::time::timeout(soonest, freed).await;
+            wait_for(freed, soonest).await;
         }
-    }
-
-    /// Whether another bot could take a pack now.
-    fn other_bot_is_free(&self, than: &BotClient) -> bool {
-        self.bots
-            .members()
-            .iter()
-            .enumerate()
-            .any(|(place, member)| {
-                member.bot.id != than.id
-                    && self.slots.busy(place) < PACKS_A_BOT
-                    && member.bot.aside(CallPurpose::Write).is_none()
-                    && member.bot.aside(CallPurpose::Post).is_none()
-            })
     }
 
     async fn put_with(
@@ -216,213 +183,105 @@ impl Shared {
         let bot = &member.bot;
         let op = || format!("put pack {} with bot {}", pack.id, bot.number);
         let fail = |error: CallError| UploadStop::Failed(error.into_remote(op()));
-        let channel = self.channel_for_packs(member).await?;
-        let peer = self.bots.peer(bot, channel).await.map_err(fail)?;
-        let name = format!("{}.tgfspack", pack.id);
-        let mut upload = FileUpload::new(pack, name)?;
-        self.send_parts(bot, pack, &mut upload).await?;
-        if self.newest(channel) == 0 {
-            self.upper_end(channel).await?;
-        }
-        let pending = PendingPostV1 {
+        let channel = self.channels.choose(member).await?;
+        let peer = self.bots.peers().peer(bot, channel).await.map_err(fail)?;
+        let mut upload = FileUpload::new(pack, format!("{}.tgfspack", pack.id))?;
+        self.poster.send_parts(bot, pack, &mut upload).await?;
+        let pending = PendingPost {
             pack: pack.id,
             bot: bot.id,
             channel,
             random_id: random_id()?,
-            above: self.newest(channel),
-            post: 0,
+            above: self.history.newest_or_ask(channel).await?,
+            message: None,
             since: Timestamp::now(),
         };
         self.note(&pending).await?;
-        let caption = self.caption(CaptionBody::Pack { id: pack.id })?.to_string();
-        let poster = DocumentPost {
+        let post = DocumentPost {
             bot,
             peer,
-            caption: &caption,
+            caption: &self.binding.caption(CaptionBody::Pack { id: pack.id })?,
             op: &format!("post pack {}", pack.id),
             above: pending.above,
+            random_id: pending.random_id,
         };
-        self.rate_limiter.turn(channel, PostPriority::Pack).await;
-        let random_id = pending.random_id;
-        let post = self
-            .post_once(&poster, pack, &mut upload, random_id)
-            .await?;
-        let address = self.take_post(bot, channel, pack, &post)?;
-        self.note(&PendingPostV1 {
-            post: post.id,
+        self.bots.wait_to_post(channel, PostPriority::Pack).await;
+        let message = self.poster.post_once(&post, pack, &mut upload).await?;
+        let address = self.take_message(bot, channel, pack, &message)?;
+        self.note(&PendingPost {
+            message: Some(message.id),
             ..pending
         })
         .await?;
         Ok(address)
     }
 
-    /// All parts of a file to one bot, waiting where that is sooner than another bot would be.
-    pub async fn send_parts(
-        &self,
-        bot: &BotClient,
-        source: &dyn PartSource,
-        upload: &mut FileUpload,
-    ) -> Result<(), UploadStop> {
-        let begun = Instant::now();
-        loop {
-            match upload.send(bot, source).await {
-                Err(UploadStop::Wait(wait)) => {
-                    bot.set_aside(CallPurpose::Write, wait);
-                    // Elsewhere the pack begins anew, which takes about as long as it took so far.
-                    let again = begun.elapsed().max(SHORT_WAIT);
-                    if wait > again && self.other_bot_is_free(bot) {
-                        return Err(UploadStop::Wait(wait));
-                    }
-                    tokio::time::sleep(wait).await;
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    /// Makes a post, once, however often the answer is lost: the same `random_id` makes no second one,
-    /// and a post that was made without our hearing of it is found by its text.
-    pub async fn post_once(
-        &self,
-        poster: &DocumentPost<'_>,
-        source: &dyn PartSource,
-        upload: &mut FileUpload,
-        random_id: i64,
-    ) -> Result<ChannelMessage, UploadStop> {
-        let DocumentPost {
-            bot,
-            peer,
-            caption,
-            op,
-            above,
-        } = *poster;
-        let failed = |error: CallError| {
-            UploadStop::Failed(error.into_remote(format!("{op} with bot {}", bot.number)))
-        };
-        let mut lost = 0;
-        let mut unanswered_since: Option<Instant> = None;
-        loop {
-            let uploaded = upload.finished(source);
-            let sent = messages::send_document(bot, peer, &uploaded, caption, random_id).await;
-            let error = match sent {
-                Ok(post) => return Ok(post),
-                Err(error) => error,
-            };
-            if let Some(wait) = error.wait() {
-                let moves = wait > LONG_WAIT && unanswered_since.is_none();
-                if moves && self.other_bot_is_free(bot) {
-                    return Err(UploadStop::Wait(wait));
-                }
-                tokio::time::sleep(wait).await;
-            } else if let CallError::Rpc { name, value, .. } = &error
-                && name == "FILE_PART_MISSING"
-                && lost < MAX_LOST_PARTS
-            {
-                lost += 1;
-                upload.lost(value.unwrap_or(u32::MAX));
-                self.send_parts(bot, source, upload).await?;
-            } else if error.is("RANDOM_ID_DUPLICATE") {
-                // It is there: an answer of before was lost.
-                let found = self.search(peer.channel, above, |post| post.text == caption);
-                return found.await?.ok_or_else(|| failed(error));
-            } else if error.is_passing() {
-                let since = *unanswered_since.get_or_insert_with(Instant::now);
-                if since.elapsed() > REPLY_PATIENCE {
-                    // Another bot may only send once it is certain that this one did not.
-                    let found = self.search(peer.channel, above, |post| post.text == caption);
-                    return found.await?.ok_or_else(|| failed(error));
-                }
-                tokio::time::sleep(LOOK_AGAIN).await;
-            } else {
-                if error.is_missing_right() {
-                    self.bots.forget_peer(bot, peer.channel);
-                }
-                return Err(failed(error));
-            }
-        }
-    }
-
-    /// The first post above a number that `matches`, in everything up to now.
-    async fn search(
-        &self,
-        channel: i64,
-        above: i32,
-        matches: impl Fn(&ChannelMessage) -> bool,
-    ) -> Result<Option<ChannelMessage>, RemoteError> {
-        let end = retry(Deadline::None, || self.upper_end(channel)).await?;
-        let range = above.saturating_add(1)..end;
-        let found = retry(Deadline::None, || self.scan(channel, range.clone())).await?;
-        Ok(found.into_iter().find(matches))
-    }
-
-    /// A pack that an earlier try may have posted without hearing of it.
+    /// Finds a pack that an earlier try may have posted without learning of it.
     async fn find_pending(&self, pack: &SealedPack) -> Result<Option<PackAddress>, RemoteError> {
-        let Some(pending) = self.pending_posts.get(pack.id)? else {
+        let Some(pending) = self.pending.get(pack.id)? else {
             return Ok(None);
         };
-        let Some(post) = self.search_pending(&pending).await? else {
+        let Some(message) = self.search_pending(&pending).await? else {
             return Ok(None);
         };
         let Some(member) = self.bots.members().first() else {
             return Ok(None);
         };
-        match self.take_post(&member.bot, pending.channel, pack, &post) {
-            Ok(address) => Ok(Some(address)),
-            Err(UploadStop::Failed(error)) => Err(error),
-            Err(UploadStop::Wait(_)) => Ok(None),
-        }
+        self.take_message(&member.bot, pending.channel, pack, &message)
+            .map(Some)
     }
 
-    /// The post of a pending, looked for in everything that came after it began. `None`: there
-    /// surely is none.
+    /// Searches for the message of a note, among all that came after it was made. `None`: there surely
+    /// is none.
     async fn search_pending(
         &self,
-        pending: &PendingPostV1,
+        pending: &PendingPost,
     ) -> Result<Option<ChannelMessage>, RemoteError> {
-        let matches = |post: &ChannelMessage| {
-            Caption::read(&post.text)
-                .is_some_and(|caption| caption.body == CaptionBody::Pack { id: pending.pack })
+        let matches = |message: &ChannelMessage| {
+            let caption = Caption::read(&message.text);
+            caption.is_some_and(|caption| caption.body == CaptionBody::Pack { id: pending.pack })
         };
-        if pending.post != 0 {
-            let known = self.messages_at(pending.channel, &[pending.post]).await?;
-            if let Some(post) = known.into_iter().flatten().find(|post| matches(post)) {
-                return Ok(Some(post));
+        if let Some(known) = pending.message {
+            let known = self.history.message_at(pending.channel, known).await?;
+            if let Some(message) = known.filter(matches) {
+                return Ok(Some(message));
             }
         }
-        self.search(pending.channel, pending.above, matches).await
+        self.poster
+            .search(pending.channel, pending.above, matches)
+            .await
     }
 
-    fn take_post(
+    /// Checks the message of a pack and remembers it.
+    fn take_message(
         &self,
         bot: &BotClient,
-        channel: i64,
+        channel: ChannelId,
         pack: &SealedPack,
-        post: &ChannelMessage,
-    ) -> Result<PackAddress, UploadStop> {
+        message: &ChannelMessage,
+    ) -> Result<PackAddress, RemoteError> {
         let op = || format!("put pack {}", pack.id);
-        let document = post.document.as_ref().ok_or_else(|| {
-            RemoteError::new(RemoteErrorKind::Corrupt, op(), "its post holds no document")
+        let document = message.document.as_ref().ok_or_else(|| {
+            let reason = "its message holds no document";
+            RemoteError::new(RemoteErrorKind::Corrupt, op(), reason)
         })?;
         if document.size != pack.len() {
-            let message = format!("its document has {} bytes", document.size);
-            return Err(RemoteError::new(RemoteErrorKind::Corrupt, op(), message).into());
+            let reason = format!("its document has {} bytes", document.size);
+            return Err(RemoteError::new(RemoteErrorKind::Corrupt, op(), reason));
         }
-        self.see(channel, post.id);
-        self.locations
-            .keep(bot.id, channel, post.id, Some(document.clone()));
-        self.locations.written_by(channel, post.id, bot.id);
+        self.poster.take_message(bot, channel, message);
         Ok(PackAddress::Telegram(TelegramAddress {
             channel,
-            message: post.id,
+            message: message.id,
             document: document.id,
             dc: document.dc,
         }))
     }
 
-    async fn note(&self, pending: &PendingPostV1) -> Result<(), RemoteError> {
-        let pending_posts = Arc::clone(&self.pending_posts);
-        let pending = pending.clone();
-        let noted = tokio::task::spawn_blocking(move || pending_posts.put(&pending)).await;
+    /// Writes a note, off the threads of the runtime.
+    async fn note(&self, pending: &PendingPost) -> Result<(), RemoteError> {
+        let (notes, pending) = (Arc::clone(&self.pending), pending.clone());
+        let noted = tokio::task::spawn_blocking(move || notes.put(&pending)).await;
         noted.unwrap_or_else(|error| {
             Err(RemoteError::new(
                 RemoteErrorKind::Unavailable,

@@ -119,7 +119,7 @@ async fn an_outage_ends_and_all_goes_on() {
         .await
         .unwrap_err();
     assert!(error.is_retryable(), "{error}");
-    assert_ne!(error.kind, RemoteErrorKind::NotFound);
+    assert_ne!(error.kind, crate::remote::RemoteErrorKind::NotFound);
     let (second, _) = sealed(&remote, spool.path(), &[BLOCK]);
     let waiting = tokio::spawn({
         let remote = Arc::clone(&remote);
@@ -153,7 +153,10 @@ async fn a_wrong_token_is_told_by_the_bots_number_and_never_printed() {
     let bench = Bench::start(unlimited(1)).await;
     let mut settings = bench.settings();
     settings.bots[0].token = BotToken::new("100000001:AAwrongwrongwrongwrongwrongwrongwro");
-    let remote = TelegramRemote::new(settings, Arc::new(MemoryKeys::default()));
+    let remote = TelegramRemote::new(
+        &settings,
+        &(Arc::new(MemoryKeys::default()) as Arc<dyn KeyStore>),
+    );
     let error = remote.library().await.unwrap_err();
     let text = format!("{error} {error:?}");
     assert!(text.contains("bot 1"), "{text}");

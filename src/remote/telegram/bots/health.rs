@@ -1,0 +1,137 @@
+//! Health of one bot: when it is left alone, because it was told to wait or keeps failing.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::remote::telegram::mtproto::call_error::CallError;
+use crate::remote::telegram::mtproto::connection_pool::CallPurpose;
+use crate::sync::MutexExt as _;
+
+/// Failures in a row, waits not counted, after which a bot is left out for a while.
+const FAILURES: u32 = 3;
+const FIRST_REST: Duration = Duration::from_secs(2);
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// Health of one bot, kept apart for each purpose.
+#[derive(Debug)]
+pub struct BotHealth {
+    /// Number of the bot, for the log.
+    bot: u32,
+    by_purpose: Mutex<HashMap<CallPurpose, PurposeHealth>>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct PurposeHealth {
+    /// In a row.
+    failures: u32,
+    /// The bot is left alone until then.
+    aside_until: Option<Instant>,
+    warned: bool,
+}
+
+impl BotHealth {
+    /// The health of a bot that has made no call yet.
+    pub fn new(bot: u32) -> Self {
+        Self {
+            bot,
+            by_purpose: Mutex::default(),
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<CallPurpose, PurposeHealth>> {
+        self.by_purpose.acquire()
+    }
+
+    /// Returns how long the bot shall be left alone; `None`: not at all.
+    pub fn aside(&self, purpose: CallPurpose) -> Option<Duration> {
+        let until = self.entries().get(&purpose.health())?.aside_until?;
+        let left = until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Leaves the bot alone for `wait`.
+    pub fn set_aside(&self, purpose: CallPurpose, wait: Duration) {
+        let until = Instant::now() + wait;
+        let mut entries = self.entries();
+        let health = entries.entry(purpose.health()).or_default();
+        health.aside_until = health.aside_until.max(Some(until));
+    }
+
+    /// Notes a call that succeeded.
+    pub fn note_success(&self, purpose: CallPurpose) {
+        let mut entries = self.entries();
+        if let Some(health) = entries.get_mut(&purpose.health())
+            && health.failures > 0
+        {
+            if health.warned {
+                tracing::info!(bot = self.bot, "works again");
+            }
+            *health = PurposeHealth::default();
+        }
+    }
+
+    /// Notes a call that failed. Only waits and errors of the connection or the sign-in count.
+    pub fn note_error(&self, purpose: CallPurpose, error: &CallError) {
+        if let Some(wait) = error.wait() {
+            tracing::debug!(bot = self.bot, ?wait, "told to wait");
+            self.set_aside(purpose, wait);
+            return;
+        }
+        let broken = matches!(
+            error,
+            CallError::Disconnected(_) | CallError::TimedOut(_) | CallError::Transport(_)
+        ) || error.is_signed_out();
+        if !broken {
+            return;
+        }
+        let mut entries = self.entries();
+        let health = entries.entry(purpose.health()).or_default();
+        health.failures += 1;
+        if health.failures < FAILURES {
+            return;
+        }
+        let doublings = (health.failures - FAILURES).min(10);
+        let rest = (FIRST_REST * 2_u32.saturating_pow(doublings)).min(LONGEST_REST);
+        health.aside_until = Some(Instant::now() + rest);
+        if !std::mem::replace(&mut health.warned, true) {
+            tracing::warn!(bot = self.bot, %error, "keeps failing and is left out for now");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bot_that_keeps_failing_rests_ever_longer_and_recovers_at_once() {
+        let health = BotHealth::new(1);
+        let lost = CallError::Disconnected("the connection ended".into());
+        for _ in 0..2 {
+            health.note_error(CallPurpose::Read, &lost);
+        }
+        assert_eq!(health.aside(CallPurpose::Read), None);
+        health.note_error(CallPurpose::Read, &lost);
+        assert_eq!(health.aside(CallPurpose::Read), Some(FIRST_REST));
+        health.note_error(CallPurpose::Ahead, &lost);
+        assert_eq!(health.aside(CallPurpose::Read), Some(FIRST_REST * 2));
+        assert_eq!(health.aside(CallPurpose::Write), None);
+        health.note_success(CallPurpose::Read);
+        assert_eq!(health.aside(CallPurpose::Read), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_the_service_asks_for_is_no_failure() {
+        let health = BotHealth::new(1);
+        health.note_error(CallPurpose::Post, &CallError::rpc(420, "FLOOD_WAIT_31"));
+        assert_eq!(
+            health.aside(CallPurpose::Post),
+            Some(Duration::from_secs(31))
+        );
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(health.aside(CallPurpose::Post), None);
+    }
+}

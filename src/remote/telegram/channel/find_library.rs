@@ -1,0 +1,202 @@
+//! Search for the library that a set of channels holds.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::caption::{Caption, CaptionBody};
+use super::scan::ChannelHistory;
+use crate::model::{ChannelId, LibraryId, MessageId};
+use crate::remote::telegram::bots::Bots;
+use crate::remote::{RemoteError, RemoteErrorKind};
+
+/// Library that was found.
+#[derive(Debug, Clone)]
+pub struct FoundLibrary {
+    /// Its id.
+    pub library: LibraryId,
+    /// Channel that holds its log.
+    pub home: ChannelId,
+    /// Its mark in `home`.
+    pub mark: Option<MessageId>,
+    /// Wrapped key of an encrypted library, as the mark says it.
+    pub wrap: Option<Bytes>,
+}
+
+/// Caption of one message.
+#[derive(Debug)]
+pub struct ReadCaption {
+    /// The message.
+    pub message: MessageId,
+    /// What its text says.
+    pub caption: Caption,
+}
+
+/// Mark in the home channel. Without one, each object of the log holds the key as well.
+#[derive(Debug, Default)]
+struct HomeMark {
+    message: Option<MessageId>,
+    wrap: Option<Bytes>,
+}
+
+/// Search over the channels of all bots.
+#[derive(Debug)]
+pub struct LibraryFinder {
+    bots: Arc<Bots>,
+    history: Arc<ChannelHistory>,
+}
+
+impl LibraryFinder {
+    /// A search over the channels of `bots`.
+    pub const fn new(bots: Arc<Bots>, history: Arc<ChannelHistory>) -> Self {
+        Self { bots, history }
+    }
+
+    /// Searches the channels of all bots: the pinned messages first, then all others. `None`: there
+    /// surely is no library in any of them.
+    ///
+    /// # Errors
+    /// [`RemoteErrorKind::Foreign`] when they hold two.
+    pub async fn find(&self) -> Result<Option<FoundLibrary>, RemoteError> {
+        let mut found: Option<(ChannelId, Caption)> = None;
+        let mut unpinned = Vec::new();
+        for channel in self.bots.channels().await? {
+            let Some(ReadCaption { caption, .. }) = self.pinned(channel).await? else {
+                unpinned.push(channel);
+                continue;
+            };
+            match &found {
+                Some((other, known)) if known.library != caption.library => {
+                    return Err(RemoteError::new(
+                        RemoteErrorKind::Foreign,
+                        "look for the library",
+                        format!(
+                            "channel {other} belongs to library {}, and channel {channel} to library {}: use the channels of one of them",
+                            known.library, caption.library
+                        ),
+                    ));
+                }
+                Some(_) => {}
+                None => found = Some((channel, caption)),
+            }
+        }
+        match found {
+            Some((_, caption)) => {
+                let mark = self.home_mark(&caption).await?;
+                Ok(Some(found_library(&caption, mark)))
+            }
+            None => self.find_unpinned(&unpinned).await,
+        }
+    }
+
+    /// Reads the caption of the pinned message, where it is ours.
+    ///
+    /// # Errors
+    /// When no bot can read the channel now.
+    pub async fn pinned(&self, channel: ChannelId) -> Result<Option<ReadCaption>, RemoteError> {
+        let pinned = self.history.pinned(channel).await?;
+        Ok(pinned.and_then(|message| {
+            Some(ReadCaption {
+                message: message.id,
+                caption: Caption::read(&message.text)?,
+            })
+        }))
+    }
+
+    /// Searches all messages: anybody who may pin can take a pin away. Messages of another library can
+    /// have been forwarded here, so that a library with its mark counts; without any, the newest.
+    async fn find_unpinned(
+        &self,
+        channels: &[ChannelId],
+    ) -> Result<Option<FoundLibrary>, RemoteError> {
+        let mut unmarked = None;
+        for channel in channels {
+            let range = MessageId::FIRST..self.history.upper_end(*channel).await?;
+            let mut passed = BTreeSet::new();
+            while let Some(caption) = self
+                .history
+                .last_of_ours(*channel, range.clone(), &passed)
+                .await?
+            {
+                passed.insert(caption.library);
+                let mark = match self.home_mark(&caption).await {
+                    Ok(mark) => mark,
+                    Err(error) if error.is_retryable() => return Err(error),
+                    Err(error) => {
+                        unmarked.get_or_insert(Err(error));
+                        continue;
+                    }
+                };
+                let is_marked = mark.message.is_some();
+                let found = found_library(&caption, mark);
+                if is_marked {
+                    return Ok(Some(found));
+                }
+                unmarked.get_or_insert(Ok(found));
+            }
+        }
+        unmarked.transpose()
+    }
+
+    /// Finds the mark in the home channel that a caption names.
+    async fn home_mark(&self, known: &Caption) -> Result<HomeMark, RemoteError> {
+        let home = known.home;
+        let of_library = |read: &ReadCaption| read.caption.library == known.library;
+        let mut candidate = self.pinned(home).await?.filter(of_library);
+        if let Some(ReadCaption { caption, .. }) = &candidate
+            && let CaptionBody::Log(piece) = &caption.body
+        {
+            let mark = piece.mark.unwrap_or(MessageId::FIRST);
+            let message = self.history.message_at(home, mark).await?;
+            let read = message.and_then(|message| {
+                Some(ReadCaption {
+                    message: message.id,
+                    caption: Caption::read(&message.text)?,
+                })
+            });
+            candidate = read.filter(of_library);
+        }
+        match candidate {
+            Some(ReadCaption {
+                message,
+                caption:
+                    Caption {
+                        body: CaptionBody::Library { wrap },
+                        ..
+                    },
+            }) => Ok(HomeMark {
+                message: Some(message),
+                wrap,
+            }),
+            _ => self.search_mark(known).await,
+        }
+    }
+
+    /// Searches all messages of the home channel for the mark: something else is pinned.
+    async fn search_mark(&self, known: &Caption) -> Result<HomeMark, RemoteError> {
+        let range = MessageId::FIRST..self.history.upper_end(known.home).await?;
+        let ours = self.history.scan_ours(known.home, range, known.library);
+        let mark = ours
+            .await?
+            .into_iter()
+            .rev()
+            .find_map(|ours| match ours.body {
+                CaptionBody::Library { wrap } => Some(HomeMark {
+                    message: Some(ours.message.id),
+                    wrap,
+                }),
+                _ => None,
+            });
+        Ok(mark.unwrap_or_default())
+    }
+}
+
+fn found_library(caption: &Caption, mark: HomeMark) -> FoundLibrary {
+    FoundLibrary {
+        library: caption.library,
+        home: caption.home,
+        mark: mark.message,
+        wrap: mark.wrap,
+    }
+}
