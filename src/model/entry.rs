@@ -168,7 +168,7 @@ pub struct PackRef {
 /// Where the remote keeps a pack.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PackAddress {
-    /// A file named by the pack's id.
+    /// An object that the store finds by the pack's id.
     Local,
     /// A document in a channel.
     Telegram(TelegramAddress),

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::testing::{Fault, FaultyRemote, Operation};
+use super::testing::{Bucket, Fault, FaultyRemote, MirrorRemote, ObjectRemote, Operation};
 use super::*;
 use bytes::Bytes;
 
@@ -186,6 +186,93 @@ async fn an_encrypted_remote_keeps_the_contract() {
     contract(encrypted(FaultyRemote::new(local(store.path()))).await).await;
     let store = tempfile::tempdir().unwrap();
     contract(FaultyRemote::new(encrypted(local(store.path())).await)).await;
+}
+
+#[tokio::test]
+async fn an_object_store_keeps_the_contract_alone_and_under_the_decorators() {
+    contract(Arc::new(ObjectRemote::default())).await;
+    let faulty = FaultyRemote::new(Arc::new(ObjectRemote::default()));
+    contract(FaultyRemote::new(encrypted(faulty).await)).await;
+}
+
+#[tokio::test]
+async fn a_mirror_keeps_the_contract_alone_and_between_the_decorators() {
+    let store = tempfile::tempdir().unwrap();
+    contract(Arc::new(MirrorRemote::new(
+        local(store.path()),
+        Arc::new(ObjectRemote::default()),
+    )))
+    .await;
+    let store = tempfile::tempdir().unwrap();
+    let faulty = FaultyRemote::new(local(store.path()));
+    let mirror = Arc::new(MirrorRemote::new(faulty, Arc::new(ObjectRemote::default())));
+    contract(encrypted(mirror).await).await;
+}
+
+#[tokio::test]
+async fn a_mirror_reads_its_copy_when_the_first_store_fails() {
+    let (first, bucket) = (
+        FaultyRemote::new(Arc::new(ObjectRemote::default())),
+        Arc::<Bucket>::default(),
+    );
+    let second = ObjectRemote::new(Arc::clone(&bucket));
+    let remote: Arc<dyn Remote> = Arc::new(MirrorRemote::new(first.clone(), Arc::new(second)));
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, expected) = sealed(&remote, spool.path(), &[10]);
+    let stored = store_pack(&remote, &pack).await.unwrap();
+    let table = fetch_table(&remote, &stored).await.unwrap();
+    first.inject(
+        Operation::Get,
+        &Fault::Fail(RemoteErrorKind::Unavailable),
+        1,
+    );
+    let block = fetch_block(&remote, &stored, &table, BlockIndex(0)).await;
+    assert_eq!(block.unwrap(), expected);
+    // When both fail, the first store says why.
+    let alone = ObjectRemote::new(bucket);
+    alone.delete(&stored).await.unwrap();
+    first.inject(
+        Operation::Get,
+        &Fault::Fail(RemoteErrorKind::Unavailable),
+        1,
+    );
+    let error = fetch_block(&remote, &stored, &table, BlockIndex(0))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, RemoteErrorKind::Unavailable);
+}
+
+/// A decorator that changes nothing.
+#[derive(Debug)]
+struct Unchanged(Arc<dyn Remote>);
+impl PackLayer for Unchanged {
+    fn inner_packs(&self) -> &dyn PackStore {
+        &*self.0
+    }
+}
+impl LogLayer for Unchanged {
+    fn inner_log(&self) -> &dyn LogStore {
+        &*self.0
+    }
+}
+impl ForeignLayer for Unchanged {
+    fn inner_foreign(&self) -> &dyn ForeignFiles {
+        &*self.0
+    }
+}
+
+#[tokio::test]
+async fn a_layer_forwards_all_that_it_does_not_change() {
+    let inner = FaultyRemote::new(encrypted(Arc::new(ObjectRemote::default())).await);
+    inner.set_locality(Locality::Near);
+    let remote: Arc<dyn Remote> = Arc::new(Unchanged(inner.clone()));
+    contract(Arc::clone(&remote)).await;
+    assert_eq!(PackStore::locality(&*remote), Locality::Near);
+    assert_eq!(remote.write_hints(), PackStore::write_hints(&*inner));
+    assert_eq!(remote.describe(), "objects");
+    assert!(matches!(remote.cipher(), Cipher::Keyed(_)));
+    let refused = remote.foreign("@films").await.unwrap_err();
+    assert_eq!(refused.kind, RemoteErrorKind::Invalid);
 }
 
 fn local(store: &Path) -> Arc<dyn Remote> {

@@ -14,13 +14,15 @@ use super::{
 use crate::model::{ByteRange, PackAddress, PackRef};
 
 /// The future of a store's method.
-type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RemoteError>> + Send + 'a>>;
+type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, RemoteError>> + Send + 'a>>;
 
 /// The store under a decorator: there already, or still being opened. Awaiting a store that is there
 /// neither allocates nor yields.
 pub enum Underlying<'a, S: ?Sized> {
+    /// It can be called.
     Ready(&'a S),
-    Opening(Answer<'a, &'a S>),
+    /// It can be called when the future has ended.
+    Opening(StoreFuture<'a, &'a S>),
 }
 
 impl<'a, S: ?Sized> Future for Underlying<'a, S> {
@@ -45,21 +47,27 @@ pub trait PackLayer: std::fmt::Debug + Send + Sync + 'static {
         Underlying::Ready(self.inner_packs())
     }
 
+    /// As [`PackStore::locality`].
     fn locality(&self) -> Locality {
         self.inner_packs().locality()
     }
+    /// As [`PackStore::locality_of`].
     fn locality_of(&self, pack: &PackRef) -> Locality {
         self.inner_packs().locality_of(pack)
     }
+    /// As [`PackStore::write_hints`].
     fn write_hints(&self) -> WriteHints {
         self.inner_packs().write_hints()
     }
+    /// As [`PackStore::cipher`].
     fn cipher(&self) -> &Cipher {
         self.inner_packs().cipher()
     }
+    /// As [`PackStore::put`].
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         self.open_packs().await?.put(pack).await
     }
+    /// As [`PackStore::get`].
     async fn get(
         &self,
         pack: &PackRef,
@@ -68,15 +76,19 @@ pub trait PackLayer: std::fmt::Debug + Send + Sync + 'static {
     ) -> Result<Bytes, RemoteError> {
         self.open_packs().await?.get(pack, range, urgency).await
     }
+    /// As [`PackStore::size`].
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.open_packs().await?.size(pack).await
     }
+    /// As [`PackStore::outlook`].
     async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
         self.open_packs().await?.outlook(pack).await
     }
+    /// As [`PackStore::delete`].
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         self.open_packs().await?.delete(pack).await
     }
+    /// As [`PackStore::delete_unnamed`].
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
         self.open_packs().await?.delete_unnamed(is_known).await
     }
@@ -92,30 +104,39 @@ pub trait LogLayer: std::fmt::Debug + Send + Sync + 'static {
         Underlying::Ready(self.inner_log())
     }
 
+    /// As [`LogStore::describe`].
     fn describe(&self) -> String {
         self.inner_log().describe()
     }
+    /// As [`LogStore::library`].
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.open_log().await?.library().await
     }
+    /// As [`LogStore::create_library`].
     async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
         self.open_log().await?.create_library(mark).await
     }
+    /// As [`LogStore::update_library`].
     async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
         self.open_log().await?.update_library(mark).await
     }
+    /// As [`LogStore::append_log`].
     async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
         self.open_log().await?.append_log(object, bytes).await
     }
+    /// As [`LogStore::list_log`].
     async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
         self.open_log().await?.list_log(kind, after).await
     }
+    /// As [`LogStore::read_log`].
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
         self.open_log().await?.read_log(object).await
     }
+    /// As [`LogStore::endorse_snapshot`].
     async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
         self.open_log().await?.endorse_snapshot(snapshot).await
     }
+    /// As [`LogStore::delete_log`].
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
         self.open_log().await?.delete_log(object).await
     }
@@ -131,9 +152,11 @@ pub trait ForeignLayer: std::fmt::Debug + Send + Sync + 'static {
         Underlying::Ready(self.inner_foreign())
     }
 
+    /// As [`ForeignFiles::foreign`].
     async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
         self.open_foreign().await?.foreign(place).await
     }
+    /// As [`ForeignFiles::adopt`].
     async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
         self.open_foreign().await?.adopt(document).await
     }
@@ -155,7 +178,7 @@ impl<L: PackLayer> PackStore for L {
     fn cipher(&self) -> &Cipher {
         PackLayer::cipher(self)
     }
-    fn put<'s, 'p, 'r>(&'s self, pack: &'p SealedPack) -> Answer<'r, PackAddress>
+    fn put<'s, 'p, 'r>(&'s self, pack: &'p SealedPack) -> StoreFuture<'r, PackAddress>
     where
         's: 'r,
         'p: 'r,
@@ -167,35 +190,35 @@ impl<L: PackLayer> PackStore for L {
         pack: &'p PackRef,
         range: ByteRange,
         urgency: Urgency,
-    ) -> Answer<'r, Bytes>
+    ) -> StoreFuture<'r, Bytes>
     where
         's: 'r,
         'p: 'r,
     {
         PackLayer::get(self, pack, range, urgency)
     }
-    fn size<'s, 'p, 'r>(&'s self, pack: &'p PackRef) -> Answer<'r, u64>
+    fn size<'s, 'p, 'r>(&'s self, pack: &'p PackRef) -> StoreFuture<'r, u64>
     where
         's: 'r,
         'p: 'r,
     {
         PackLayer::size(self, pack)
     }
-    fn outlook<'s, 'p, 'r>(&'s self, pack: &'p PackRef) -> Answer<'r, Outlook>
+    fn outlook<'s, 'p, 'r>(&'s self, pack: &'p PackRef) -> StoreFuture<'r, Outlook>
     where
         's: 'r,
         'p: 'r,
     {
         PackLayer::outlook(self, pack)
     }
-    fn delete<'s, 'p, 'r>(&'s self, pack: &'p PackRef) -> Answer<'r, Removal>
+    fn delete<'s, 'p, 'r>(&'s self, pack: &'p PackRef) -> StoreFuture<'r, Removal>
     where
         's: 'r,
         'p: 'r,
     {
         PackLayer::delete(self, pack)
     }
-    fn delete_unnamed<'s, 'p, 'r>(&'s self, is_known: &'p IsKnown) -> Answer<'r, u64>
+    fn delete_unnamed<'s, 'p, 'r>(&'s self, is_known: &'p IsKnown) -> StoreFuture<'r, u64>
     where
         's: 'r,
         'p: 'r,
@@ -208,51 +231,51 @@ impl<L: LogLayer> LogStore for L {
     fn describe(&self) -> String {
         LogLayer::describe(self)
     }
-    fn library<'s, 'r>(&'s self) -> Answer<'r, Option<LibraryMark>>
+    fn library<'s, 'r>(&'s self) -> StoreFuture<'r, Option<LibraryMark>>
     where
         's: 'r,
     {
         LogLayer::library(self)
     }
-    fn create_library<'s, 'p, 'r>(&'s self, mark: &'p LibraryMark) -> Answer<'r, ()>
+    fn create_library<'s, 'p, 'r>(&'s self, mark: &'p LibraryMark) -> StoreFuture<'r, ()>
     where
         's: 'r,
         'p: 'r,
     {
         LogLayer::create_library(self, mark)
     }
-    fn update_library<'s, 'p, 'r>(&'s self, mark: &'p LibraryMark) -> Answer<'r, ()>
+    fn update_library<'s, 'p, 'r>(&'s self, mark: &'p LibraryMark) -> StoreFuture<'r, ()>
     where
         's: 'r,
         'p: 'r,
     {
         LogLayer::update_library(self, mark)
     }
-    fn append_log<'s, 'r>(&'s self, object: LogObject, bytes: Bytes) -> Answer<'r, ()>
+    fn append_log<'s, 'r>(&'s self, object: LogObject, bytes: Bytes) -> StoreFuture<'r, ()>
     where
         's: 'r,
     {
         LogLayer::append_log(self, object, bytes)
     }
-    fn list_log<'s, 'r>(&'s self, kind: LogKind, after: u64) -> Answer<'r, Vec<LogObject>>
+    fn list_log<'s, 'r>(&'s self, kind: LogKind, after: u64) -> StoreFuture<'r, Vec<LogObject>>
     where
         's: 'r,
     {
         LogLayer::list_log(self, kind, after)
     }
-    fn read_log<'s, 'r>(&'s self, object: LogObject) -> Answer<'r, Bytes>
+    fn read_log<'s, 'r>(&'s self, object: LogObject) -> StoreFuture<'r, Bytes>
     where
         's: 'r,
     {
         LogLayer::read_log(self, object)
     }
-    fn endorse_snapshot<'s, 'r>(&'s self, snapshot: LogObject) -> Answer<'r, ()>
+    fn endorse_snapshot<'s, 'r>(&'s self, snapshot: LogObject) -> StoreFuture<'r, ()>
     where
         's: 'r,
     {
         LogLayer::endorse_snapshot(self, snapshot)
     }
-    fn delete_log<'s, 'r>(&'s self, object: LogObject) -> Answer<'r, ()>
+    fn delete_log<'s, 'r>(&'s self, object: LogObject) -> StoreFuture<'r, ()>
     where
         's: 'r,
     {
@@ -261,14 +284,14 @@ impl<L: LogLayer> LogStore for L {
 }
 
 impl<L: ForeignLayer> ForeignFiles for L {
-    fn foreign<'s, 'p, 'r>(&'s self, place: &'p str) -> Answer<'r, ForeignDocuments>
+    fn foreign<'s, 'p, 'r>(&'s self, place: &'p str) -> StoreFuture<'r, ForeignDocuments>
     where
         's: 'r,
         'p: 'r,
     {
         ForeignLayer::foreign(self, place)
     }
-    fn adopt<'s, 'p, 'r>(&'s self, document: &'p ForeignDocument) -> Answer<'r, PackRef>
+    fn adopt<'s, 'p, 'r>(&'s self, document: &'p ForeignDocument) -> StoreFuture<'r, PackRef>
     where
         's: 'r,
         'p: 'r,

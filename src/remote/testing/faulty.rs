@@ -1,7 +1,4 @@
-//! Decorators that break a remote on purpose, or put it far away, for tests inside and outside of
-//! the crate.
-
-mod distant;
+//! A decorator that breaks calls on purpose.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,16 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{
+use super::super::{
     ForeignFiles, ForeignLayer, LibraryMark, Locality, LogKind, LogLayer, LogObject, LogStore,
     PackLayer, PackStore, Remote, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
     WriteHints,
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 use crate::sync::MutexExt as _;
-
-pub use super::MemoryKeys;
-pub use distant::{Distance, DistantRemote, Traffic};
 
 /// Which calls a fault meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
