@@ -51,7 +51,7 @@ pub enum Leftovers {
 
 /// How far the task has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum AttachPhase {
     Working,
     /// In step, and the last run's leftovers are taken up.
     Ready,
@@ -75,7 +75,7 @@ pub struct Attaching {
     /// `None`: the store is not asked.
     task: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
-    phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<AttachPhase>,
     /// Whether nobody waits any more who would tell of a refusal.
     alone: Arc<AtomicBool>,
 }
@@ -86,7 +86,7 @@ impl Attaching {
         Self {
             task: None,
             stop: watch::Sender::new(false),
-            phase: watch::channel(Phase::Ready).1,
+            phase: watch::channel(AttachPhase::Ready).1,
             alone: Arc::default(),
         }
     }
@@ -102,16 +102,16 @@ impl Attaching {
         }
         let mut attaching = Self::start(ends.clone());
         match attaching.first_look(&ends.index, need).await {
-            Ok(Look::Over) => {
+            Ok(FirstLook::Over) => {
                 attaching.leave_alone(&ends.index);
                 Ok(attaching)
             }
             // Nothing is known of the store. The task is no use while leftovers are taken up:
             // those are changes, and the log must not be filled in beside them.
-            Ok(Look::Away) => {
+            Ok(FirstLook::Away) => {
                 attaching.stop().await;
                 if ends.vfs.awaits_resume() && standing(&ends.index) == Standing::Reaching {
-                    take_up(&ends.vfs, Views::ThatTheIndexKnows).await?;
+                    take_up(&ends.vfs, ViewBacklog::Indexed).await?;
                 }
                 let attaching = Self::start(ends.clone());
                 attaching.leave_alone(&ends.index);
@@ -127,9 +127,9 @@ impl Attaching {
     /// Inside a tokio runtime.
     fn start(ends: Ends) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let (report, phase) = watch::channel(Phase::Working);
+        let (report, phase) = watch::channel(AttachPhase::Working);
         let alone = Arc::default();
-        let work = Work {
+        let work = AttachTask {
             ends,
             report,
             stopping,
@@ -146,31 +146,31 @@ impl Attaching {
     /// From here on the task tells by itself what the store refuses.
     fn leave_alone(&self, index: &Index) {
         self.alone.store(true, Ordering::SeqCst);
-        if *self.phase.borrow() == Phase::Refused {
+        if *self.phase.borrow() == AttachPhase::Refused {
             tell_refusal(index);
         }
     }
 
-    async fn first_look(&mut self, index: &Index, need: Need) -> anyhow::Result<Look> {
+    async fn first_look(&mut self, index: &Index, need: Need) -> anyhow::Result<FirstLook> {
         let mut waited = Duration::ZERO;
         loop {
-            let decided = self.phase.wait_for(|phase| *phase != Phase::Working);
+            let decided = self.phase.wait_for(|phase| *phase != AttachPhase::Working);
             // That it takes longer is told by the standing.
             let phase = tokio::time::timeout(FIRST_LOOK, decided).await;
             waited += FIRST_LOOK;
             let status = index.standing().borrow().clone();
             match phase.map(|phase| phase.map(|phase| *phase)) {
-                Ok(Ok(Phase::Ready)) => return Ok(Look::Over),
-                Ok(Ok(Phase::Refused)) => bail!(status.problem.unwrap_or_default()),
+                Ok(Ok(AttachPhase::Ready)) => return Ok(FirstLook::Over),
+                Ok(Ok(AttachPhase::Refused)) => bail!(status.problem.unwrap_or_default()),
                 Ok(Err(_)) => bail!("the work on the store ended early; the log tells why"),
-                Ok(Ok(Phase::Working)) | Err(_) => {}
+                Ok(Ok(AttachPhase::Working)) | Err(_) => {}
             }
             match (status.standing, need) {
                 // A command may as well wait for what is only slow.
                 (Standing::Reaching, Need::Library)
                     if status.problem.is_none() && waited < COMMAND_PATIENCE => {}
-                (Standing::Reaching, _) => return Ok(Look::Away),
-                (Standing::Filling, Need::Daemon) => return Ok(Look::Over),
+                (Standing::Reaching, _) => return Ok(FirstLook::Away),
+                (Standing::Filling, Need::Daemon) => return Ok(FirstLook::Over),
                 // Reading takes as long as it takes; only silence ends it.
                 (Standing::Filling, Need::Library)
                     if status.problem.is_some() && waited >= COMMAND_PATIENCE =>
@@ -196,21 +196,21 @@ impl Attaching {
 
 /// What a first look at the store showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum FirstLook {
     /// It is in step, or on its way there.
     Over,
     /// The store does not answer, and the tree is known without it.
     Away,
 }
 
-struct Work {
+struct AttachTask {
     ends: Ends,
-    report: watch::Sender<Phase>,
+    report: watch::Sender<AttachPhase>,
     stopping: watch::Receiver<bool>,
     alone: Arc<AtomicBool>,
 }
 
-impl Work {
+impl AttachTask {
     async fn run(self) {
         let Ends { store, vfs, .. } = &self.ends;
         let shared: Arc<dyn Remote> = Arc::<LockedRemote>::clone(&store.remote);
@@ -218,8 +218,8 @@ impl Work {
             Ok(report) => {
                 tell(&report);
                 let views = match report.fill.entries {
-                    0 => Views::ThatTheIndexKnows,
-                    _ => Views::ThatNobodyRemembers,
+                    0 => ViewBacklog::Indexed,
+                    _ => ViewBacklog::Forgotten,
                 };
                 vfs.tree_was_filled();
                 if vfs.awaits_resume()
@@ -239,7 +239,7 @@ impl Work {
             // An error says that whoever could stop it has gone.
             _ = stopping.wait_for(|stop| *stop) => return,
         }
-        self.report.send_replace(Phase::Ready);
+        self.report.send_replace(AttachPhase::Ready);
         let sweeping = async {
             self.delete_orphan_packs(&shared).await;
             if let Some(moving) = &store.moving {
@@ -332,8 +332,8 @@ impl Work {
 
     fn refuse(&self, reason: &str) {
         self.ends.index.refuse(reason.to_owned());
-        let before = self.report.send_replace(Phase::Refused);
-        if before != Phase::Refused && self.alone.load(Ordering::SeqCst) {
+        let before = self.report.send_replace(AttachPhase::Refused);
+        if before != AttachPhase::Refused && self.alone.load(Ordering::SeqCst) {
             tell_refusal(&self.ends.index);
         }
     }
@@ -388,20 +388,20 @@ fn tell(report: &AttachReport) {
 
 /// Whether views are looked for that were to be made when the index was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Views {
-    ThatTheIndexKnows,
-    ThatNobodyRemembers,
+enum ViewBacklog {
+    Indexed,
+    Forgotten,
 }
 
 /// Takes up what the last run left in spool and index.
 ///
 /// # Errors
 /// When one of them cannot be read.
-async fn take_up(vfs: &Vfs, views: Views) -> anyhow::Result<()> {
+async fn take_up(vfs: &Vfs, views: ViewBacklog) -> anyhow::Result<()> {
     let vfs = vfs.clone();
     let resumed = tokio::task::spawn_blocking(move || {
         let resumed = vfs.resume()?;
-        if views == Views::ThatNobodyRemembers {
+        if views == ViewBacklog::Forgotten {
             vfs.submit_pending_views()?;
         }
         Ok::<_, crate::model::FsError>(resumed)

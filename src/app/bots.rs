@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::limits::{self, Limits, MeasuredLine};
+use super::limits::{self, MeasuredLimits, MeasuredLine};
 use super::telegram;
 use crate::config::{Config, StoreConfig};
 use crate::index::{Index, Owner};
@@ -31,7 +31,7 @@ pub struct BotReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured: Option<Vec<MeasuredLine>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub limits: Option<Limits>,
+    pub limits: Option<MeasuredLimits>,
 }
 
 /// How far a test goes.

@@ -8,7 +8,7 @@ use crate::control::Response;
 use crate::media::inspect::name::media_kind;
 use crate::model::{ErrorKind, FsError, MessageId, Name, TreePath};
 use crate::remote::retry::{Deadline, retry};
-use crate::remote::{ForeignDocument, Reach, Remote, RemoteError, fetch_table};
+use crate::remote::{ForeignDocument, ListingReach, Remote, RemoteError, fetch_table};
 use crate::vfs::{Caller, Vfs};
 
 /// How long a table that was just posted is asked for.
@@ -32,7 +32,7 @@ pub async fn import(
         .filter(|document| !known.contains(&document.address))
         .filter_map(|document| name_of(&document).map(|name| (document, name)))
         .collect();
-    if let Reach::UpToAGap(numbers) = foreign.reach {
+    if let ListingReach::UpToAGap(numbers) = foreign.reach {
         // Whoever asked may have gone; then nobody is told, here and below.
         let text = format!(
             "looked up to {numbers} numbers in a row without a post: what was posted behind a longer gap is not found; make the channel one of a bot's own (CHAT_ID) to see all of it"

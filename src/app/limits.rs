@@ -9,7 +9,7 @@ const OLD_HOURS: f64 = 48.0;
 
 /// A profile for `telegram-sim --profile`; what is not known is left out. No secrets.
 #[derive(Debug, Default, Serialize)]
-pub struct Limits {
+pub struct MeasuredLimits {
     /// Round trip of a short call, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<f64>,
@@ -42,7 +42,7 @@ pub struct MeasuredLine {
     pub problem: Option<String>,
 }
 
-pub fn limits(measured: &Measured) -> Limits {
+pub fn limits(measured: &Measured) -> MeasuredLimits {
     let figures: Vec<BotSpeeds> = measured
         .bots
         .iter()
@@ -59,7 +59,7 @@ pub fn limits(measured: &Measured) -> Limits {
         OldPosts::Refused => Some("refuse"),
         OldPosts::Deleted => Some("delete"),
     };
-    Limits {
+    MeasuredLimits {
         latency_ms: middle(&|figures| figures.round_trip.as_secs_f64() * 1e3),
         lane_mbytes_per_s: middle(&|figures| {
             figures.connection_up.min(figures.connection_down) / 1e6

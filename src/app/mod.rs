@@ -29,7 +29,7 @@ use crate::upkeep::fill::Patience;
 use crate::upkeep::recover::Recovery;
 pub use bots::{AccessLine, BotLine, BotReport, Test, test_bots};
 pub use daemon::run_daemon;
-pub use limits::{Limits, MeasuredLine};
+pub use limits::{MeasuredLimits, MeasuredLine};
 pub use parts::{OpenPurpose, Parts};
 pub use plan::plan;
 pub use telegram::check_settings;

@@ -16,7 +16,7 @@ use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use crate::media::build::cuts::CutPolicy;
 use crate::media::tool::Ffmpeg;
 use crate::process::Launcher;
-use crate::read::{AheadLimits, Reader};
+use crate::read::{AheadLimits, ExtentReader};
 use crate::remote::{Locality, LockedRemote, PackStore as _, Remote};
 use crate::spool::{Spool, SpoolConfig};
 use crate::tree::Tree;
@@ -102,7 +102,7 @@ impl Parts {
             segments: config.preload.segments,
             readers: config.preload.readers,
         };
-        let reader = Reader::new(
+        let reader = ExtentReader::new(
             Arc::clone(&spool),
             Arc::clone(&cache),
             config.read_deadline,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::{LATENCY_MILLIS, Latency};
 
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct CacheCounters {
     pub hits: AtomicU64,
     pub hit_bytes: AtomicU64,
     pub misses: AtomicU64,
@@ -22,7 +22,7 @@ pub struct Counters {
     pub disk_latency: Histogram,
 }
 
-impl Counters {
+impl CacheCounters {
     /// A reader found a block in memory.
     pub fn hit(&self, len: usize) {
         count(&self.hits, 1);

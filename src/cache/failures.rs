@@ -7,39 +7,39 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Key;
+use super::block_key::BlockKey;
 use crate::sync::MutexExt as _;
 
 /// Waits before a block is asked for again, doubling with each failure in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Failures are forgotten when nobody came back for so long.
+/// FetchFailures are forgotten when nobody came back for so long.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 /// Blocks that are remembered; while more fail the remote as a whole is away.
 const MAX_FAILURES: usize = 1024;
 
 #[derive(Debug, Clone, Copy)]
-struct Failure {
+struct FetchFailure {
     in_a_row: u32,
     until: Instant,
 }
 
 #[derive(Debug, Default)]
-pub struct Failures(Mutex<HashMap<Key, Failure>>);
+pub struct FetchFailures(Mutex<HashMap<BlockKey, FetchFailure>>);
 
-impl Failures {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Failure>> {
+impl FetchFailures {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<BlockKey, FetchFailure>> {
         self.0.acquire()
     }
 
     /// When a block may be asked for again; `None`: now.
-    pub fn pause_of(&self, key: Key) -> Option<Instant> {
+    pub fn pause_of(&self, key: BlockKey) -> Option<Instant> {
         let until = self.lock().get(&key)?.until;
         (until > Instant::now()).then_some(until)
     }
 
     /// `asked` is how long the remote asks to wait.
-    pub fn failed(&self, key: Key, asked: Option<Duration>) {
+    pub fn failed(&self, key: BlockKey, asked: Option<Duration>) {
         let now = Instant::now();
         let mut failures = self.lock();
         if failures.len() >= MAX_FAILURES {
@@ -48,7 +48,7 @@ impl Failures {
         if failures.len() >= MAX_FAILURES && !failures.contains_key(&key) {
             return;
         }
-        let failure = failures.entry(key).or_insert(Failure {
+        let failure = failures.entry(key).or_insert(FetchFailure {
             in_a_row: 0,
             until: now,
         });
@@ -60,7 +60,7 @@ impl Failures {
         failure.until = now + pause.min(LONGEST_PAUSE).max(asked.unwrap_or_default());
     }
 
-    pub fn succeeded(&self, key: Key) {
+    pub fn succeeded(&self, key: BlockKey) {
         self.lock().remove(&key);
     }
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use moka::future::Cache;
 
-use super::counters::{Counters, count};
-use super::disk::{DiskStore, Item};
-use super::failures::Failures;
-use super::{Key, SharedError};
+use super::block_key::BlockKey;
+use super::counters::{CacheCounters, count};
+use super::disk::{CachedFile, DiskStore};
+use super::failures::FetchFailures;
 use crate::model::{BlockIndex, PackId, PackRef};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{self, Locality, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency};
@@ -18,21 +18,24 @@ use crate::remote::{self, Locality, PackTable, Remote, RemoteError, RemoteErrorK
 /// A block that failed just now is asked for again within this part of the deadline.
 const PAUSE_PART: u32 = 4;
 
-/// What all fetches share.
+/// An error that several readers of one block share.
+pub type SharedError = Arc<RemoteError>;
+
+/// The parts that all fetches share.
 #[derive(Debug)]
-pub struct Source {
+pub struct BlockFetcher {
     pub remote: Arc<dyn Remote>,
-    pub blocks: Cache<Key, Bytes>,
+    pub blocks: Cache<BlockKey, Bytes>,
     pub tables: Cache<PackId, Arc<PackTable>>,
     /// What is pinned, then the disk cache: the order in which they are asked.
     pub pinned: Option<Arc<DiskStore>>,
     pub disk: Option<Arc<DiskStore>>,
-    pub failures: Failures,
-    pub counters: Arc<Counters>,
+    pub failures: FetchFailures,
+    pub counters: Arc<CacheCounters>,
     pub deadline: Duration,
 }
 
-impl Source {
+impl BlockFetcher {
     /// Whether the pack is on a disk of this machine already, so that caching it there gains nothing.
     pub fn is_near(&self, pack: &PackRef) -> bool {
         self.remote.locality_of(pack) == Locality::Near
@@ -51,7 +54,7 @@ impl Source {
     ) -> Result<Bytes, SharedError> {
         let entry = self
             .blocks
-            .entry((pack.id, block))
+            .entry(BlockKey::of(pack, block))
             .or_try_insert_with(self.fetch(pack, block, urgency))
             .await
             .map_err(|error: Arc<SharedError>| (*error).clone())?;
@@ -74,7 +77,7 @@ impl Source {
             self.counters.disk_latency.note(begun.elapsed());
             return Ok(bytes);
         }
-        let key = (pack.id, block);
+        let key = BlockKey::of(pack, block);
         if let Some(until) = self.failures.pause_of(key) {
             let latest = tokio::time::Instant::now() + self.deadline / PAUSE_PART;
             tokio::time::sleep_until(until.min(latest)).await;
@@ -144,7 +147,7 @@ impl Source {
         if self.is_near(pack) {
             return None;
         }
-        let item = Item::Block(pack.id, block);
+        let item = CachedFile::Block(pack.id, block);
         for store in self.stores() {
             if store.may_hold(item)
                 && let Some(bytes) = self.find_in(store, pack, block).await
@@ -161,7 +164,7 @@ impl Source {
         pack: &PackRef,
         block: BlockIndex,
     ) -> Option<Bytes> {
-        let item = Item::Block(pack.id, block);
+        let item = CachedFile::Block(pack.id, block);
         let reading = {
             let store = Arc::clone(store);
             tokio::task::spawn_blocking(move || store.read(item))
@@ -205,7 +208,7 @@ impl Source {
     }
 
     async fn table_on_disk(&self, pack: &PackRef) -> Option<PackTable> {
-        let item = Item::Table(pack.id);
+        let item = CachedFile::Table(pack.id);
         if self.is_near(pack) {
             return None;
         }
@@ -233,11 +236,11 @@ impl Source {
 pub fn keep(store: &DiskStore, table: &PackTable, block: BlockIndex, stored: Bytes) {
     // First: a block without it cannot be used while the remote is away.
     keep_table(store, table);
-    store.offer(Item::Block(table.pack(), block), stored);
+    store.offer(CachedFile::Block(table.pack(), block), stored);
 }
 
 fn keep_table(store: &DiskStore, table: &PackTable) {
-    let item = Item::Table(table.pack());
+    let item = CachedFile::Table(table.pack());
     if store.holds(item) {
         return;
     }

@@ -1,11 +1,12 @@
 //! Verified blocks in memory, and below it on the disk; one fetch a block whoever asks.
 
+mod block_key;
 mod counters;
 mod disk;
 mod failures;
 mod fetch;
-mod held;
 mod pins;
+mod readahead_blocks;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,22 +19,18 @@ use moka::policy::EvictionPolicy;
 
 use crate::model::{BlockIndex, CacheStats, PackId, PackRef};
 use crate::remote::{Remote, RemoteError, RemoteErrorKind, Urgency};
-use counters::{Counters, count};
-use disk::Selection;
+pub use block_key::BlockKey;
+use counters::{CacheCounters, count};
+use disk::DropSelection;
 pub use disk::{DiskLimits, DiskStore, Dropped, Eviction};
-use failures::Failures;
-use fetch::Source;
-pub use held::Held;
-use held::{Found, HeldBlocks};
+use failures::FetchFailures;
+use fetch::BlockFetcher;
+pub use fetch::SharedError;
+pub use readahead_blocks::ReadaheadBlock;
+use readahead_blocks::{ReadaheadBlocks, ReadaheadLookup};
 
 /// Pack tables kept decoded: one covers 64 MiB of film, so this is 256 GiB of working set.
 const MAX_TABLES: u64 = 4096;
-
-/// A block of a pack.
-pub type Key = (PackId, BlockIndex);
-
-/// An error that several readers of one block share.
-pub type SharedError = Arc<RemoteError>;
 
 /// What lies below the memory.
 #[derive(Debug, Default)]
@@ -47,8 +44,8 @@ pub struct Tiers {
 /// A block is keyed by its pack and number, and was checked against the pack's table when it came.
 #[derive(Debug)]
 pub struct BlockCache {
-    source: Arc<Source>,
-    held: Arc<HeldBlocks>,
+    fetcher: Arc<BlockFetcher>,
+    readahead: Arc<ReadaheadBlocks>,
     capacity: u64,
 }
 
@@ -68,7 +65,7 @@ impl BlockCache {
         deadline: Duration,
         tiers: Tiers,
     ) -> Self {
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(CacheCounters::default());
         let evicted = Arc::clone(&counters);
         // LRU, since TinyLFU was measured to drop nearly all blocks that were read ahead.
         let blocks = Cache::builder()
@@ -86,20 +83,20 @@ impl BlockCache {
             .max_capacity(MAX_TABLES)
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        let held = HeldBlocks::new(Arc::clone(&counters));
-        let source = Arc::new(Source {
+        let readahead = ReadaheadBlocks::new(Arc::clone(&counters));
+        let fetcher = Arc::new(BlockFetcher {
             remote,
             blocks,
             tables,
             pinned: tiers.pinned.map(Arc::new),
             disk: tiers.disk.map(Arc::new),
-            failures: Failures::default(),
+            failures: FetchFailures::default(),
             counters,
             deadline,
         });
         Self {
-            source,
-            held,
+            fetcher,
+            readahead,
             capacity,
         }
     }
@@ -109,22 +106,22 @@ impl BlockCache {
     /// # Errors
     /// What the remote says; shared by all who waited for it and not kept.
     pub async fn block(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
-        let key = (pack.id, block);
-        let ahead = self.held.take(key);
-        if let Some(bytes) = self.source.blocks.get(&key).await {
-            self.source.counters.hit(bytes.len());
+        let key = BlockKey::of(pack, block);
+        let ahead = self.readahead.take(key);
+        if let Some(bytes) = self.fetcher.blocks.get(&key).await {
+            self.fetcher.counters.hit(bytes.len());
             return Ok(bytes);
         }
-        if let Found::Here(bytes) = ahead {
+        if let ReadaheadLookup::Arrived(bytes) = ahead {
             // Others pushed it out before its reader came; from here on it counts as used.
-            self.source.blocks.insert(key, bytes.clone()).await;
-            self.source.counters.hit(bytes.len());
+            self.fetcher.blocks.insert(key, bytes.clone()).await;
+            self.fetcher.counters.hit(bytes.len());
             return Ok(bytes);
         }
         let joined = self.fetch_apart(pack, block).await;
         // What went wrong while nobody waited is no reader's error: it asks for itself.
         match (joined, ahead) {
-            (Err(_), Found::UnderWay) => self.fetch_apart(pack, block).await,
+            (Err(_), ReadaheadLookup::Pending) => self.fetch_apart(pack, block).await,
             (joined, _) => joined,
         }
     }
@@ -132,9 +129,9 @@ impl BlockCache {
     /// The cache is asked from a task of its own: the reader that comes first may go away (a seek),
     /// and the fetch then goes on for those who joined it and for the cache.
     async fn fetch_apart(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
-        let (source, pack) = (Arc::clone(&self.source), pack.clone());
+        let (fetcher, pack) = (Arc::clone(&self.fetcher), pack.clone());
         let fetched =
-            tokio::spawn(async move { source.block(&pack, block, Urgency::Waited).await });
+            tokio::spawn(async move { fetcher.block(&pack, block, Urgency::Waited).await });
         fetched
             .await
             .unwrap_or_else(|error| Err(ended_early(&error)))
@@ -148,24 +145,30 @@ impl BlockCache {
 
     /// Whether a block would be read without the remote.
     #[must_use]
-    pub fn has(&self, key: Key) -> bool {
-        self.source.blocks.contains_key(&key)
+    pub fn has(&self, key: BlockKey) -> bool {
+        self.fetcher.blocks.contains_key(&key)
     }
 
     /// Says that a block is wanted before its reader comes; [`Self::fetch_ahead`] brings it.
     #[must_use]
-    pub fn hold(&self, key: Key) -> Held {
-        self.held.hold(key)
+    pub fn hold(&self, key: BlockKey) -> ReadaheadBlock {
+        self.readahead.hold(key)
     }
 
     /// Brings a block that nobody waits for yet. Dropping the future takes the request back.
     ///
     /// # Errors
     /// What the remote says; counted, and for nobody to see.
-    pub async fn fetch_ahead(&self, pack: &PackRef, held: &Held) -> Result<(), SharedError> {
-        let source = Arc::clone(&self.source);
-        let fetched = source.block(pack, held.key().1, Urgency::Ahead).await;
-        fetched.map(|bytes| held.fill(bytes))
+    pub async fn fetch_ahead(
+        &self,
+        pack: &PackRef,
+        readahead: &ReadaheadBlock,
+    ) -> Result<(), SharedError> {
+        let fetcher = Arc::clone(&self.fetcher);
+        let fetched = fetcher
+            .block(pack, readahead.key().block, Urgency::Ahead)
+            .await;
+        fetched.map(|bytes| readahead.fill(bytes))
     }
 
     #[must_use]
@@ -177,11 +180,11 @@ impl BlockCache {
                 .map(|store| store.stats())
                 .unwrap_or_default()
         };
-        let counters = &self.source.counters;
+        let counters = &self.fetcher.counters;
         CacheStats {
             capacity_bytes: self.capacity,
-            bytes: self.source.blocks.weighted_size(),
-            entries: self.source.blocks.entry_count(),
+            bytes: self.fetcher.blocks.weighted_size(),
+            entries: self.fetcher.blocks.entry_count(),
             hits: load(&counters.hits),
             hit_bytes: load(&counters.hit_bytes),
             misses: load(&counters.misses),
@@ -193,8 +196,8 @@ impl BlockCache {
             ahead_used: load(&counters.ahead_used),
             ahead_wasted: load(&counters.ahead_wasted),
             ahead_errors: load(&counters.ahead_errors),
-            disk: tier(&self.source.disk),
-            pinned: tier(&self.source.pinned),
+            disk: tier(&self.fetcher.disk),
+            pinned: tier(&self.fetcher.pinned),
             store_latency: counters.store_latency.latency(),
             disk_latency: counters.disk_latency.latency(),
         }
@@ -202,24 +205,24 @@ impl BlockCache {
 
     /// Drops everything but what is pinned.
     pub fn clear(&self) -> Dropped {
-        let blocks = &self.source.blocks;
+        let blocks = &self.fetcher.blocks;
         let memory = self.in_memory(|_| true);
         blocks.invalidate_all();
-        self.source.tables.invalidate_all();
-        self.held.clear(|_| true);
-        memory + self.drop_from_disk(&Selection::All)
+        self.fetcher.tables.invalidate_all();
+        self.readahead.clear(|_| true);
+        memory + self.drop_from_disk(&DropSelection::All)
     }
 
     /// Drops the blocks of some packs, but not those that are pinned.
     pub fn clear_packs(&self, packs: &[PackRef]) -> Dropped {
         let ids: HashSet<PackId> = packs.iter().map(|pack| pack.id).collect();
-        let memory = self.in_memory(|key| ids.contains(&key.0));
-        self.held.clear(|key| ids.contains(&key.0));
-        let dropped = self.drop_from_disk(&Selection::Packs(ids.clone()));
+        let memory = self.in_memory(|key| ids.contains(&key.pack));
+        self.readahead.clear(|key| ids.contains(&key.pack));
+        let dropped = self.drop_from_disk(&DropSelection::Packs(ids.clone()));
         if let Err(error) = self
-            .source
+            .fetcher
             .blocks
-            .invalidate_entries_if(move |key, _| ids.contains(&key.0))
+            .invalidate_entries_if(move |key, _| ids.contains(&key.pack))
         {
             tracing::warn!(%error, "cached blocks of a file could not be dropped");
         }
@@ -231,13 +234,13 @@ impl BlockCache {
     pub fn clear_unused(&self, time: Duration) -> Dropped {
         match time.is_zero() {
             true => self.clear(),
-            false => self.drop_from_disk(&Selection::unused_for(time)),
+            false => self.drop_from_disk(&DropSelection::unused_for(time)),
         }
     }
 
-    fn in_memory(&self, is_meant: impl Fn(&Key) -> bool) -> Dropped {
+    fn in_memory(&self, is_meant: impl Fn(&BlockKey) -> bool) -> Dropped {
         let mut found = Dropped::default();
-        for (key, block) in &self.source.blocks {
+        for (key, block) in &self.fetcher.blocks {
             if is_meant(&key) {
                 found.blocks += 1;
                 found.bytes += block.len() as u64;
@@ -246,8 +249,8 @@ impl BlockCache {
         found
     }
 
-    fn drop_from_disk(&self, selection: &Selection) -> Dropped {
-        let disk = self.source.disk.as_ref();
+    fn drop_from_disk(&self, selection: &DropSelection) -> Dropped {
+        let disk = self.fetcher.disk.as_ref();
         disk.map(|disk| disk.drop_files(selection))
             .unwrap_or_default()
     }
@@ -273,12 +276,17 @@ impl BlockCache {
     /// Bytes on the disk that make room for others there.
     #[must_use]
     pub fn yielding_bytes(&self) -> u64 {
-        self.source.disk.as_ref().map_or(0, |disk| disk.bytes())
+        self.fetcher.disk.as_ref().map_or(0, |disk| disk.bytes())
     }
 
     fn stores(&self) -> Vec<Arc<DiskStore>> {
-        let source = &self.source;
-        source.pinned.iter().chain(&source.disk).cloned().collect()
+        let fetcher = &self.fetcher;
+        fetcher
+            .pinned
+            .iter()
+            .chain(&fetcher.disk)
+            .cloned()
+            .collect()
     }
 }
 

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
-use super::disk::{DiskStore, Item, Selection};
-use super::fetch::Source;
-use super::{BlockCache, Key};
+use super::BlockCache;
+use super::block_key::BlockKey;
+use super::disk::{CachedFile, DiskStore, DropSelection};
+use super::fetch::BlockFetcher;
 use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, PackId, PackRef};
 use crate::remote::{PackTable, SealedPack};
 
@@ -15,19 +16,19 @@ impl BlockCache {
     /// Whether anything can be pinned.
     #[must_use]
     pub fn has_pins(&self) -> bool {
-        self.source.pinned.is_some()
+        self.fetcher.pinned.is_some()
     }
 
     /// Whether blocks of a pack can be pinned: a local store is as near as what is pinned.
     #[must_use]
     pub fn pins(&self, pack: &PackRef) -> bool {
-        self.source.pinned.is_some() && !self.source.is_near(pack)
+        self.fetcher.pinned.is_some() && !self.fetcher.is_near(pack)
     }
 
     #[must_use]
-    pub fn is_pinned(&self, key: Key) -> bool {
-        let pinned = self.source.pinned.as_ref();
-        pinned.is_some_and(|pinned| pinned.holds(Item::Block(key.0, key.1)))
+    pub fn is_pinned(&self, key: BlockKey) -> bool {
+        let pinned = self.fetcher.pinned.as_ref();
+        pinned.is_some_and(|pinned| pinned.holds(CachedFile::Block(key.pack, key.block)))
     }
 
     /// Pins the blocks of a pack that some ranges of it touch, from the bytes that were just stored.
@@ -42,10 +43,10 @@ impl BlockCache {
         ranges: &[ByteRange],
     ) -> io::Result<()> {
         let Some(pinned) = self
-            .source
+            .fetcher
             .pinned
             .as_ref()
-            .filter(|_| !self.source.is_near(pack))
+            .filter(|_| !self.fetcher.is_near(pack))
         else {
             return Ok(());
         };
@@ -65,28 +66,28 @@ impl BlockCache {
     /// Pins blocks that were read a moment ago, as far as the memory still holds them. Returns at
     /// once. Inside a tokio runtime.
     pub fn pin_read(&self, blocks: Vec<(PackRef, BlockIndex)>) {
-        let Some(pinned) = self.source.pinned.clone() else {
+        let Some(pinned) = self.fetcher.pinned.clone() else {
             return;
         };
         let is_new = |(pack, block): &(PackRef, BlockIndex)| {
-            !self.source.is_near(pack) && !pinned.holds(Item::Block(pack.id, *block))
+            !self.fetcher.is_near(pack) && !pinned.holds(CachedFile::Block(pack.id, *block))
         };
         let blocks: Vec<_> = blocks.into_iter().filter(is_new).collect();
         if !blocks.is_empty() {
-            tokio::spawn(pin_from_memory(Arc::clone(&self.source), pinned, blocks));
+            tokio::spawn(pin_from_memory(Arc::clone(&self.fetcher), pinned, blocks));
         }
     }
 
     /// Lets go of what is pinned of packs that are not `known` any more. Blocking.
     pub fn unpin_unknown(&self, is_known: impl Fn(PackId) -> bool) {
-        if let Some(pinned) = &self.source.pinned {
+        if let Some(pinned) = &self.fetcher.pinned {
             let unknown: HashSet<PackId> = pinned
                 .packs()
                 .into_iter()
                 .filter(|pack| !is_known(*pack))
                 .collect();
             if !unknown.is_empty() {
-                pinned.drop_files(&Selection::Packs(unknown));
+                pinned.drop_files(&DropSelection::Packs(unknown));
             }
         }
     }
@@ -98,30 +99,30 @@ fn blocks_of(range: ByteRange) -> impl Iterator<Item = u32> {
 }
 
 fn pin(pinned: &DiskStore, table: &PackTable, block: BlockIndex, stored: bytes::Bytes) {
-    let item = Item::Table(table.pack());
+    let item = CachedFile::Table(table.pack());
     if !pinned.holds(item) {
         match table.encode() {
             Ok(bytes) => pinned.put(item, bytes.into()),
             Err(error) => tracing::debug!(?item, %error, "a table is not pinned"),
         }
     }
-    pinned.put(Item::Block(table.pack(), block), stored);
+    pinned.put(CachedFile::Block(table.pack(), block), stored);
 }
 
 async fn pin_from_memory(
-    source: Arc<Source>,
+    fetcher: Arc<BlockFetcher>,
     pinned: Arc<DiskStore>,
     blocks: Vec<(PackRef, BlockIndex)>,
 ) {
     for (pack, block) in blocks {
-        let Some(plain) = source.blocks.get(&(pack.id, block)).await else {
+        let Some(plain) = fetcher.blocks.get(&BlockKey::of(&pack, block)).await else {
             continue;
         };
         // In memory as well, since the block was checked against it.
-        let Ok(table) = source.table(&pack).await else {
+        let Ok(table) = fetcher.table(&pack).await else {
             continue;
         };
-        let (pinned, cipher) = (Arc::clone(&pinned), source.remote.cipher().clone());
+        let (pinned, cipher) = (Arc::clone(&pinned), fetcher.remote.cipher().clone());
         let pinning =
             tokio::task::spawn_blocking(move || match table.stored_block(block, plain, &cipher) {
                 Ok(stored) => pin(&pinned, &table, block, stored),

@@ -440,9 +440,9 @@ async fn pinned_blocks_stay_until_their_pack_goes_and_new_ones_stay_out_when_the
     for block in [0, 1, 4_u8] {
         let read = cache.block(&pack, BlockIndex(block.into())).await;
         assert!(read.unwrap() == content(block), "block {block}");
-        assert!(cache.is_pinned((pack.id, BlockIndex(block.into()))));
+        assert!(cache.is_pinned(BlockKey::of(&pack, BlockIndex(block.into()))));
     }
-    assert!(!cache.is_pinned((pack.id, BlockIndex(2))));
+    assert!(!cache.is_pinned(BlockKey::of(&pack, BlockIndex(2))));
     cache.unpin_unknown(|known| known == pack.id);
     assert_eq!(cache.stats().pinned.entries, 3);
     cache.unpin_unknown(|_| false);
@@ -458,8 +458,11 @@ async fn pinned_blocks_stay_until_their_pack_goes_and_new_ones_stay_out_when_the
         (pack.clone(), BlockIndex(3)),
         (pack.clone(), BlockIndex(5)),
     ]);
-    while !cache.is_pinned((pack.id, BlockIndex(3))) {
+    while !cache.is_pinned(BlockKey::of(&pack, BlockIndex(3))) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(!cache.is_pinned((pack.id, BlockIndex(5))), "nobody read it");
+    assert!(
+        !cache.is_pinned(BlockKey::of(&pack, BlockIndex(5))),
+        "nobody read it"
+    );
 }

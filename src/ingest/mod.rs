@@ -38,7 +38,7 @@ use tokio::sync::watch;
 use crate::index::Index;
 use crate::media::tool::MediaTool;
 use crate::model::{BlobId, EntryId, ErrorKind, FsError, FsResult, PackId};
-use crate::read::Reader;
+use crate::read::ExtentReader;
 use crate::remote::Remote;
 use crate::spool::{Draining, Spool};
 use crate::tree::Tree;
@@ -92,7 +92,7 @@ pub struct IngestParts {
     pub index: Arc<Index>,
     pub tree: Arc<Tree>,
     pub spool: Arc<Spool>,
-    pub reader: Reader,
+    pub reader: ExtentReader,
     pub remote: Arc<dyn Remote>,
     /// Entries that no manifest held before the publisher was started, removed ones included. By
     /// them a start tells a spool file whose name was removed from one that nothing ever named.

@@ -14,7 +14,7 @@ use super::steps::RunningSteps;
 use super::views::queue::RemakeQueue;
 use crate::index::Index;
 use crate::media::tool::MediaTool;
-use crate::read::Reader;
+use crate::read::ExtentReader;
 use crate::spool::Spool;
 use crate::tree::Tree;
 
@@ -24,7 +24,7 @@ pub struct CommonParts {
     pub index: Arc<Index>,
     pub tree: Arc<Tree>,
     pub spool: Arc<Spool>,
-    pub reader: Reader,
+    pub reader: ExtentReader,
     pub tool: Arc<dyn MediaTool>,
     pub outgoing: Arc<Outgoing>,
     pub packer: Arc<Packer>,

@@ -4,13 +4,18 @@
 use std::sync::Arc;
 
 use crate::model::{
-    BLOCK_BYTES, Blob, BlobId, ErrorKind, Extent, ExtentSource, FsError, FsResult, PackRef,
+    BLOCK_BYTES, Blob, BlobId, ByteRange, ErrorKind, Extent, ExtentSource, FsError, FsResult,
+    PackRef,
 };
 use crate::spool::SpoolFile;
 
+/// Looks up the extents behind a range, and the blobs that they name. `None`: there is nothing (any
+/// more) to look up, which ends reading ahead.
+pub type ExtentLookup<'a> = &'a dyn Fn(ByteRange) -> Option<(Vec<Extent>, Vec<Blob>)>;
+
 /// A run of bytes that one step can read.
 #[derive(Debug)]
-pub enum Place {
+pub enum ReadLocation {
     Zeros(usize),
     Spool {
         file: Arc<SpoolFile>,
@@ -25,7 +30,7 @@ pub enum Place {
     },
 }
 
-impl Place {
+impl ReadLocation {
     /// Bytes.
     pub fn len(&self) -> u64 {
         match self {
@@ -39,15 +44,15 @@ pub fn locate(
     extents: &[Extent],
     blobs: &[Blob],
     spooled: impl Fn(BlobId) -> Option<Arc<SpoolFile>>,
-) -> FsResult<Vec<Place>> {
+) -> FsResult<Vec<ReadLocation>> {
     let mut places = Vec::new();
     for extent in extents {
         match extent.source {
-            ExtentSource::Zeros => places.push(Place::Zeros(length(extent.len)?)),
+            ExtentSource::Zeros => places.push(ReadLocation::Zeros(length(extent.len)?)),
             ExtentSource::Blob(id) => {
                 if let Some(file) = spooled(id) {
                     let len = length(extent.len)?;
-                    places.push(Place::Spool {
+                    places.push(ReadLocation::Spool {
                         file,
                         offset: extent.offset,
                         len,
@@ -62,7 +67,11 @@ pub fn locate(
     Ok(places)
 }
 
-fn locate_in_packs(blob: Option<&Blob>, extent: &Extent, places: &mut Vec<Place>) -> FsResult<()> {
+fn locate_in_packs(
+    blob: Option<&Blob>,
+    extent: &Extent,
+    places: &mut Vec<ReadLocation>,
+) -> FsResult<()> {
     let missing = || {
         FsError::new(
             ErrorKind::Io,
@@ -82,7 +91,7 @@ fn locate_in_packs(blob: Option<&Blob>, extent: &Extent, places: &mut Vec<Place>
         while at < stop {
             let offset = slice.pack_offset + (at - slice.blob_offset);
             let len = (BLOCK_BYTES - offset % BLOCK_BYTES).min(stop - at);
-            places.push(Place::Pack {
+            places.push(ReadLocation::Pack {
                 pack: slice.pack.clone(),
                 offset,
                 len: length(len)?,
@@ -141,7 +150,7 @@ mod tests {
             let places = locate(&[extent], &[blob], |_| None).unwrap();
             let mut position = from;
             for place in places {
-                let Place::Pack { pack, offset, len } = place else { panic!("not in a pack") };
+                let ReadLocation::Pack { pack, offset, len } = place else { panic!("not in a pack") };
                 let home = slices.iter().find(|s| s.pack.id == pack.id).unwrap();
                 prop_assert_eq!(offset - home.pack_offset, position - home.blob_offset);
                 prop_assert_eq!(offset / BLOCK_BYTES, (offset + len as u64 - 1) / BLOCK_BYTES);

@@ -2,8 +2,8 @@
 //! answered exactly or not at all.
 
 mod ahead;
-mod glimpse;
 mod locate;
+mod probe_reads;
 mod window;
 
 use std::ops::Range;
@@ -17,11 +17,11 @@ use crate::cache::BlockCache;
 use crate::model::{
     BLOCK_BYTES, Blob, BlockIndex, ErrorKind, Extent, FsError, FsResult, PackRef, Pieces,
 };
-use crate::remote::{RemoteError, RemoteErrorKind};
 use crate::spool::{Spool, SpoolFile};
 use ahead::Ahead;
-pub use ahead::{AheadLimits, Follower, Leaving, Reach, Reading, Source};
-use locate::{Place, locate};
+pub use ahead::{AheadLimits, Follower, Leaving, ReadReach, Reading};
+pub use locate::ExtentLookup;
+use locate::{ReadLocation, locate};
 
 /// Blocks that one read fetches side by side; kernel reads span at most three blocks, HTTP asks
 /// for 512 KiB at a time.
@@ -29,7 +29,7 @@ const PARALLEL_BLOCKS: usize = 4;
 
 /// Reads extents from wherever their bytes are.
 #[derive(Debug, Clone)]
-pub struct Reader {
+pub struct ExtentReader {
     spool: Arc<Spool>,
     cache: Arc<BlockCache>,
     ahead: Arc<Ahead>,
@@ -37,7 +37,7 @@ pub struct Reader {
     deadline: Duration,
 }
 
-impl Reader {
+impl ExtentReader {
     #[must_use]
     pub fn new(
         spool: Arc<Spool>,
@@ -62,9 +62,9 @@ impl Reader {
 
     /// Takes a read that is about to be made through a handle, and begins to fetch what follows it
     /// when it is one of a sequence. Never waits. Inside a tokio runtime.
-    pub fn follow(&self, follower: &Follower, reading: Reading, source: Source<'_>) {
+    pub fn follow(&self, follower: &Follower, reading: Reading, source: ExtentLookup<'_>) {
         follower
-            .glimpse()
+            .probe_reads()
             .note(&self.cache, &self.spool, reading.range, source);
         self.ahead.follow(follower, reading, source);
     }
@@ -97,7 +97,7 @@ impl Reader {
         }
     }
 
-    async fn read_places(&self, places: Vec<Place>) -> FsResult<Pieces> {
+    async fn read_places(&self, places: Vec<ReadLocation>) -> FsResult<Pieces> {
         let steps = steps_of(places)?;
         let mut parts = stream::iter(steps)
             .map(|step| self.take(step))
@@ -109,18 +109,18 @@ impl Reader {
         Ok(pieces)
     }
 
-    async fn take(&self, step: Step) -> FsResult<Pieces> {
+    async fn take(&self, step: ReadStep) -> FsResult<Pieces> {
         match step {
-            Step::Zeros(len) => Ok(Bytes::from(vec![0; len]).into()),
-            Step::Spool { file, offset, len } => {
+            ReadStep::Zeros(len) => Ok(Bytes::from(vec![0; len]).into()),
+            ReadStep::Spool { file, offset, len } => {
                 read_spool(file, offset, len).await.map(Pieces::from)
             }
-            Step::Block { pack, block, parts } => {
+            ReadStep::Block { pack, block, parts } => {
                 let bytes = self
                     .cache
                     .block(&pack, block)
                     .await
-                    .map_err(|e| remote(&e))?;
+                    .map_err(|e| FsError::from(&*e))?;
                 let mut pieces = Pieces::default();
                 for part in parts {
                     if part.end > bytes.len() {
@@ -140,7 +140,7 @@ impl Reader {
 /// What is taken at once: of a block all that is wanted next, so that a segment of dozens of
 /// samples asks for each of its blocks once.
 #[derive(Debug)]
-enum Step {
+enum ReadStep {
     Zeros(usize),
     Spool {
         file: Arc<SpoolFile>,
@@ -154,13 +154,15 @@ enum Step {
     },
 }
 
-fn steps_of(places: Vec<Place>) -> FsResult<Vec<Step>> {
-    let mut steps: Vec<Step> = Vec::new();
+fn steps_of(places: Vec<ReadLocation>) -> FsResult<Vec<ReadStep>> {
+    let mut steps: Vec<ReadStep> = Vec::new();
     for place in places {
         match place {
-            Place::Zeros(len) => steps.push(Step::Zeros(len)),
-            Place::Spool { file, offset, len } => steps.push(Step::Spool { file, offset, len }),
-            Place::Pack { pack, offset, len } => {
+            ReadLocation::Zeros(len) => steps.push(ReadStep::Zeros(len)),
+            ReadLocation::Spool { file, offset, len } => {
+                steps.push(ReadStep::Spool { file, offset, len })
+            }
+            ReadLocation::Pack { pack, offset, len } => {
                 let block = BlockIndex(u32::try_from(offset / BLOCK_BYTES).map_err(|_| {
                     FsError::new(
                         ErrorKind::Corrupt,
@@ -170,12 +172,12 @@ fn steps_of(places: Vec<Place>) -> FsResult<Vec<Step>> {
                 let from = usize::try_from(offset % BLOCK_BYTES).unwrap_or(usize::MAX);
                 let part = from..from.saturating_add(len);
                 match steps.last_mut() {
-                    Some(Step::Block {
+                    Some(ReadStep::Block {
                         pack: same,
                         block: last,
                         parts,
                     }) if same.id == pack.id && *last == block => parts.push(part),
-                    _ => steps.push(Step::Block {
+                    _ => steps.push(ReadStep::Block {
                         pack,
                         block,
                         parts: vec![part],
@@ -199,14 +201,4 @@ async fn read_spool(file: Arc<SpoolFile>, offset: u64, len: usize) -> FsResult<B
     reading
         .await
         .unwrap_or_else(|error| Err(FsError::new(ErrorKind::Io, error.to_string())))
-}
-
-/// How the read path names an error of the remote.
-#[must_use]
-pub fn remote(error: &RemoteError) -> FsError {
-    let kind = match error.kind {
-        RemoteErrorKind::Corrupt => ErrorKind::Corrupt,
-        _ => ErrorKind::RemoteUnavailable,
-    };
-    FsError::new(kind, error.to_string())
 }

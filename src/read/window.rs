@@ -38,7 +38,7 @@ pub struct Window {
 
 /// What a read means for what is fetched ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum WindowStep {
     /// It follows those before it: this is to be fetched now.
     Follows(Option<ByteRange>),
     /// It lies elsewhere: what was fetched is of no use any more.
@@ -56,7 +56,7 @@ impl Window {
     }
 
     /// Takes the next read; at most `most` bytes are wanted ahead.
-    pub fn read(&mut self, range: ByteRange, most: u64) -> Step {
+    pub fn read(&mut self, range: ByteRange, most: u64) -> WindowStep {
         if !self.is_near(range) {
             let begins = self.reads == 0;
             *self = Self {
@@ -66,8 +66,8 @@ impl Window {
                 ..Self::default()
             };
             return match begins {
-                true => Step::Follows(None),
-                false => Step::Apart,
+                true => WindowStep::Follows(None),
+                false => WindowStep::Apart,
             };
         }
         if range.end() > self.next {
@@ -75,18 +75,18 @@ impl Window {
             self.reads = self.reads.saturating_add(1);
         }
         if self.reads < READS_IN_A_ROW || self.next - self.from < BYTES_IN_A_ROW {
-            return Step::Follows(None);
+            return WindowStep::Follows(None);
         }
         self.grow(most);
         self.asked_to = self.asked_to.max(self.next);
         let until = self.next + self.bytes;
         // By blocks: a fetch is one, and looking where bytes are has its price.
         if until < self.asked_to + BLOCK_BYTES {
-            return Step::Follows(None);
+            return WindowStep::Follows(None);
         }
         let want = ByteRange::new(self.asked_to, until - self.asked_to);
         self.asked_to = until;
-        Step::Follows(Some(want))
+        WindowStep::Follows(Some(want))
     }
 
     fn grow(&mut self, most: u64) {
@@ -128,8 +128,8 @@ mod tests {
             .iter()
             .map(
                 |(offset, len)| match window.read(ByteRange::new(*offset, *len), most) {
-                    Step::Follows(want) => want.map(|range| (range.offset, range.end())),
-                    Step::Apart => None,
+                    WindowStep::Follows(want) => want.map(|range| (range.offset, range.end())),
+                    WindowStep::Apart => None,
                 },
             )
             .collect()
@@ -168,7 +168,7 @@ mod tests {
             let mut window = Window::default();
             for part in order {
                 let step = window.read(ByteRange::new(part * len, len), 64 * MIB);
-                assert_ne!(step, Step::Apart, "{together} of {len}: {part}");
+                assert_ne!(step, WindowStep::Apart, "{together} of {len}: {part}");
             }
             assert!(window.bytes >= 4 * MIB);
         }
@@ -178,11 +178,11 @@ mod tests {
     fn a_seek_ends_it_and_the_count_begins_anew() {
         let mut window = Window::default();
         let mut read = |offset| window.read(ByteRange::new(offset, MIB), 64 * MIB);
-        (0..8).for_each(|n| assert_ne!(read(n * MIB), Step::Apart));
-        assert_eq!(read(500 * MIB), Step::Apart);
-        assert_eq!(read(501 * MIB), Step::Follows(None));
+        (0..8).for_each(|n| assert_ne!(read(n * MIB), WindowStep::Apart));
+        assert_eq!(read(500 * MIB), WindowStep::Apart);
+        assert_eq!(read(501 * MIB), WindowStep::Follows(None));
         let first = ByteRange::new(503 * MIB, MIB);
-        assert_eq!(read(502 * MIB), Step::Follows(Some(first)));
+        assert_eq!(read(502 * MIB), WindowStep::Follows(Some(first)));
     }
 
     proptest! {
@@ -195,7 +195,7 @@ mod tests {
             for len in lens {
                 let step = window.read(ByteRange::new(at, len), most);
                 at += len;
-                let Step::Follows(want) = step else { panic!("a seek") };
+                let WindowStep::Follows(want) = step else { panic!("a seek") };
                 if let Some(want) = want {
                     prop_assert!(want.offset >= asked && want.offset >= at && want.len > 0);
                     prop_assert!(want.end() <= at + most);

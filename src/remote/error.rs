@@ -79,6 +79,12 @@ impl AsRef<Self> for RemoteError {
 
 impl From<RemoteError> for FsError {
     fn from(error: RemoteError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&RemoteError> for FsError {
+    fn from(error: &RemoteError) -> Self {
         let kind = match error.kind {
             RemoteErrorKind::Corrupt => ErrorKind::Corrupt,
             RemoteErrorKind::NotFound

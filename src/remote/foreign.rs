@@ -43,12 +43,12 @@ pub struct ForeignDocument {
 pub struct ForeignDocuments {
     /// In the order in which they were posted.
     pub documents: Vec<ForeignDocument>,
-    pub reach: Reach,
+    pub reach: ListingReach,
 }
 
 /// How far the listing went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum ListingReach {
     Everything,
     /// It ended after this many message numbers in a row without a post: later ones are not known.
     UpToAGap(u32),

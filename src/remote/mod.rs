@@ -29,7 +29,7 @@ mod contract;
 pub use cipher::{Cipher, KdfCost, MasterKey, Wrap, WrapError};
 pub use encrypted::EncryptedRemote;
 pub use error::{RemoteError, RemoteErrorKind};
-pub use foreign::{ForeignDocument, ForeignDocuments, ForeignFiles, Reach};
+pub use foreign::{ForeignDocument, ForeignDocuments, ForeignFiles, ListingReach};
 pub use keys::MemoryKeys;
 pub use layer::{ForeignLayer, LogLayer, PackLayer, Underlying};
 pub use local::LocalRemote;

@@ -87,7 +87,7 @@ pub async fn unlock(
     deadline: Deadline,
 ) -> Result<Unlocked, RemoteError> {
     let mark = retry(deadline, || remote.library()).await?;
-    let opening = Opening {
+    let opening = LibraryOpening {
         remote,
         passphrases,
         cost,
@@ -110,7 +110,7 @@ pub(super) async fn open_kept(wrap: &[u8], passphrases: &Passphrases) -> Option<
     opening.await.ok()?
 }
 
-struct Opening<'a> {
+struct LibraryOpening<'a> {
     remote: Arc<dyn Remote>,
     passphrases: &'a Passphrases,
     cost: KdfCost,
@@ -118,12 +118,12 @@ struct Opening<'a> {
 }
 
 /// A library's wrap, and where it was.
-struct Found {
+struct LocatedWrap {
     wrap: Wrap,
     wrap_is: WrapIs,
 }
 
-impl Opening<'_> {
+impl LibraryOpening<'_> {
     fn plain(self) -> Unlocked {
         Unlocked {
             remote: self.remote,
@@ -136,7 +136,7 @@ impl Opening<'_> {
         self,
         mark: Option<&LibraryMark>,
         key: MasterKey,
-        found: &Found,
+        found: &LocatedWrap,
         notes: Vec<String>,
     ) -> Result<Unlocked, RemoteError> {
         let library = mark.map(|mark| mark.id);
@@ -170,7 +170,7 @@ impl Opening<'_> {
             return Ok(self.plain());
         };
         let (key, wrap) = self.new_key(passphrase, 0).await?;
-        let found = Found {
+        let found = LocatedWrap {
             wrap,
             wrap_is: WrapIs::New,
         };
@@ -183,7 +183,7 @@ impl Opening<'_> {
         };
         let newest = self.log().await?.first().map_or(0, |object| object.number);
         let (key, wrap) = self.new_key(passphrase, newest).await?;
-        let found = Found {
+        let found = LocatedWrap {
             wrap,
             wrap_is: WrapIs::New,
         };
@@ -240,10 +240,10 @@ impl Opening<'_> {
 
     /// The wrap in the mark; where that is damaged, or gone although a passphrase is set, the one in
     /// the newest object of the log that has one.
-    async fn find_wrap(&self, mark: &LibraryMark) -> Result<Option<Found>, RemoteError> {
+    async fn find_wrap(&self, mark: &LibraryMark) -> Result<Option<LocatedWrap>, RemoteError> {
         let damage = match mark.wrap.as_deref().map(Wrap::decode) {
             Some(Ok(wrap)) => {
-                return Ok(Some(Found {
+                return Ok(Some(LocatedWrap {
                     wrap,
                     wrap_is: WrapIs::InTheMark,
                 }));
@@ -256,7 +256,7 @@ impl Opening<'_> {
             None => None,
         };
         match (self.wrap_in_log().await?, damage) {
-            (Some(wrap), _) => Ok(Some(Found {
+            (Some(wrap), _) => Ok(Some(LocatedWrap {
                 wrap,
                 wrap_is: WrapIs::New,
             })),
@@ -293,7 +293,7 @@ impl Opening<'_> {
         Ok(None)
     }
 
-    async fn open(self, mark: &LibraryMark, found: Found) -> Result<Unlocked, RemoteError> {
+    async fn open(self, mark: &LibraryMark, found: LocatedWrap) -> Result<Unlocked, RemoteError> {
         let Some(current) = &self.passphrases.current else {
             return Err(self.error(RemoteErrorKind::Denied, MISSING));
         };
@@ -316,7 +316,7 @@ impl Opening<'_> {
         let Some(key) = self.unwrap(&found.wrap, old).await? else {
             return Err(self.error(RemoteErrorKind::Denied, BOTH_WRONG));
         };
-        let changed = Found {
+        let changed = LocatedWrap {
             wrap: self.wrap(&key, current, found.wrap.plain_until()).await?,
             wrap_is: WrapIs::New,
         };

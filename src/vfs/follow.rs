@@ -5,7 +5,7 @@ use super::Inner;
 use super::open::FileHandle;
 use super::open_view::follow_content;
 use crate::model::{ByteRange, FileContent};
-use crate::read::{Follower, Reach, Reading};
+use crate::read::{Follower, ReadReach, Reading};
 
 impl Inner {
     /// A read of a file as it is now.
@@ -13,7 +13,7 @@ impl Inner {
         let reading = Reading {
             of: None,
             range,
-            reach: Reach::Within,
+            reach: ReadReach::Within,
         };
         let source = |range: ByteRange| {
             let found = self.extents_at(&open.file, range.offset, range.len);
@@ -29,6 +29,6 @@ impl Inner {
         content: &FileContent,
         range: ByteRange,
     ) {
-        follow_content(&self.reader, follower, content, range, Reach::Within);
+        follow_content(&self.reader, follower, content, range, ReadReach::Within);
     }
 }

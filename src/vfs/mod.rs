@@ -43,7 +43,7 @@ use crate::model::{
     EntryId, ErrorKind, FsError, FsResult, HlsListing, Ino, SidecarSubtitles, Standing,
     StoreStatus, WriteMode,
 };
-use crate::read::Reader;
+use crate::read::ExtentReader;
 use crate::spool::Spool;
 use crate::tree::Tree;
 pub use library::PackTotals;
@@ -80,7 +80,7 @@ pub struct VfsParts {
     pub tree: Arc<Tree>,
     pub spool: Arc<Spool>,
     pub cache: Arc<BlockCache>,
-    pub reader: Reader,
+    pub reader: ExtentReader,
     pub ingest: Ingest,
 }
 
@@ -94,7 +94,7 @@ struct Inner {
     tree: Arc<Tree>,
     spool: Arc<Spool>,
     cache: Arc<BlockCache>,
-    reader: Reader,
+    reader: ExtentReader,
     ingest: Ingest,
     open: OpenTable,
     virtuals: VirtualTable,

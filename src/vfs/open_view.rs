@@ -14,7 +14,7 @@ use crate::model::{
     Blob, BlobId, ByteRange, ErrorKind, Extent, ExtentSource, FileContent, FsError, FsResult,
     Pieces,
 };
-use crate::read::{Follower, Leaving, Reach, Reader, Reading};
+use crate::read::{ExtentReader, Follower, Leaving, ReadReach, Reading};
 
 /// A view that is open: fixed for the life of the handle.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl OpenView {
     }
 
     /// The bytes of `[offset, offset + len)`, cut to the end of the view.
-    pub async fn read(&self, reader: &Reader, offset: u64, len: u64) -> FsResult<Pieces> {
+    pub async fn read(&self, reader: &ExtentReader, offset: u64, len: u64) -> FsResult<Pieces> {
         let end = offset.saturating_add(len).min(self.view.size);
         if offset >= end {
             return Ok(Pieces::default());
@@ -88,7 +88,7 @@ impl OpenView {
     /// A range of the pieces in a row.
     async fn join(
         &self,
-        reader: &Reader,
+        reader: &ExtentReader,
         opened: &Opened,
         pieces: &[Piece],
         range: ByteRange,
@@ -135,7 +135,7 @@ impl OpenView {
         Ok(whole)
     }
 
-    async fn open(&self, reader: &Reader) -> FsResult<Opened> {
+    async fn open(&self, reader: &ExtentReader) -> FsResult<Opened> {
         let content = self.file.content()?;
         let mut blobs = content.blobs.clone();
         blobs.push(self.file.derived()?.clone());
@@ -146,7 +146,7 @@ impl OpenView {
         })
     }
 
-    async fn body(&self, reader: &Reader) -> FsResult<Body> {
+    async fn body(&self, reader: &ExtentReader) -> FsResult<Body> {
         match &self.view.body {
             ViewBody::Inline(bytes) => Ok(Body::Joined(vec![Piece::Literal(bytes.clone())])),
             ViewBody::Pieces(pieces) => Ok(Body::Joined(pieces.clone())),
@@ -172,7 +172,7 @@ impl OpenView {
         }
     }
 
-    async fn frame(&self, reader: &Reader, mapped: &MappedSegment) -> FsResult<Bytes> {
+    async fn frame(&self, reader: &ExtentReader, mapped: &MappedSegment) -> FsResult<Bytes> {
         let derived = self.file.derived()?;
         let extent = derived_extent(derived, mapped.frame, 0, mapped.frame.len);
         reader.read(&[extent], std::slice::from_ref(derived)).await
@@ -184,7 +184,7 @@ fn corrupt(error: MapError) -> FsError {
 }
 
 async fn flush(
-    reader: &Reader,
+    reader: &ExtentReader,
     extents: &mut Vec<Extent>,
     blobs: &[Blob],
     whole: &mut Pieces,
@@ -215,7 +215,7 @@ fn part(bytes: &Bytes, skip: u64, take: u64) -> Bytes {
 /// A read of a view, of which the pieces of `range` are needed: segments that are asked for one
 /// after the other are one stream through the file they are cut from.
 fn follow_view(
-    reader: &Reader,
+    reader: &ExtentReader,
     follower: &Follower,
     (content, derived): (&FileContent, &Blob),
     pieces: &[Piece],
@@ -223,7 +223,7 @@ fn follow_view(
 ) {
     let mut start = 0;
     let (mut of_content, mut of_derived) = (None, None);
-    let mut reach = Reach::End;
+    let mut reach = ReadReach::End;
     for piece in pieces {
         let end = start + piece.len();
         let from = range.offset.max(start);
@@ -239,7 +239,7 @@ fn follow_view(
         start = end;
     }
     if range.end() < start {
-        reach = Reach::Within;
+        reach = ReadReach::Within;
     }
     match (of_content, of_derived) {
         (Some(part), _) => follow_content(reader, follower, content, part, reach),
@@ -259,11 +259,11 @@ fn widen(covered: &mut Option<ByteRange>, part: ByteRange) {
 }
 
 pub(super) fn follow_content(
-    reader: &Reader,
+    reader: &ExtentReader,
     follower: &Follower,
     content: &FileContent,
     range: ByteRange,
-    reach: Reach,
+    reach: ReadReach,
 ) {
     let reading = Reading {
         of: first_blob(content),
@@ -275,11 +275,11 @@ pub(super) fn follow_content(
 }
 
 fn follow_derived(
-    reader: &Reader,
+    reader: &ExtentReader,
     follower: &Follower,
     derived: &Blob,
     range: ByteRange,
-    reach: Reach,
+    reach: ReadReach,
 ) {
     let reading = Reading {
         of: Some(derived.id),

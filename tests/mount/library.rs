@@ -13,7 +13,7 @@ use tgfs::media::build::cuts::CutPolicy;
 use tgfs::media::tool::Ffmpeg;
 use tgfs::model::{Compat, HlsListing, LibraryClaim, SidecarSubtitles};
 use tgfs::process::Launcher;
-use tgfs::read::{AheadLimits, Reader};
+use tgfs::read::{AheadLimits, ExtentReader};
 use tgfs::remote::retry::Deadline;
 use tgfs::remote::testing::{Distance, DistantRemote, FaultyRemote, Traffic};
 use tgfs::remote::{KdfCost, LocalRemote, Passphrases, Remote, WriteHints, unlock};
@@ -160,7 +160,7 @@ impl Library {
             with.read_deadline,
             Tiers { disk: None, pinned },
         ));
-        let reader = Reader::new(
+        let reader = ExtentReader::new(
             Arc::clone(&spool),
             Arc::clone(&cache),
             with.read_deadline,

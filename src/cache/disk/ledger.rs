@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::place::{Item, Millis};
+use super::directory::{CachedFile, Millis};
 
 /// A file takes whole pages of the disk.
 const PAGE_BYTES: u64 = 4096;
@@ -16,8 +16,8 @@ struct Kept {
 
 #[derive(Debug, Default)]
 pub struct Ledger {
-    items: HashMap<Item, Kept>,
-    by_use: BTreeSet<(Millis, Item)>,
+    items: HashMap<CachedFile, Kept>,
+    by_use: BTreeSet<(Millis, CachedFile)>,
     bytes: u64,
 }
 
@@ -27,7 +27,7 @@ pub const fn taken(len: u64) -> u64 {
 }
 
 impl Ledger {
-    pub fn insert(&mut self, item: Item, len: u64, used: Millis) {
+    pub fn insert(&mut self, item: CachedFile, len: u64, used: Millis) {
         self.remove(item);
         let bytes = taken(len);
         self.items.insert(item, Kept { bytes, used });
@@ -36,7 +36,7 @@ impl Ledger {
     }
 
     /// The bytes that it took.
-    pub fn remove(&mut self, item: Item) -> Option<u64> {
+    pub fn remove(&mut self, item: CachedFile) -> Option<u64> {
         let kept = self.items.remove(&item)?;
         self.by_use.remove(&(kept.used, item));
         self.bytes -= kept.bytes;
@@ -44,7 +44,7 @@ impl Ledger {
     }
 
     /// Says that it was used; how long ago it was before.
-    pub fn touch(&mut self, item: Item, now: Millis) -> Option<Millis> {
+    pub fn touch(&mut self, item: CachedFile, now: Millis) -> Option<Millis> {
         let kept = self.items.get_mut(&item)?;
         let before = std::mem::replace(&mut kept.used, now);
         self.by_use.remove(&(before, item));
@@ -52,12 +52,12 @@ impl Ledger {
         Some(now.saturating_sub(before))
     }
 
-    pub fn contains(&self, item: Item) -> bool {
+    pub fn contains(&self, item: CachedFile) -> bool {
         self.items.contains_key(&item)
     }
 
     /// What was used longest ago.
-    pub fn oldest(&self) -> Option<(Millis, Item)> {
+    pub fn oldest(&self) -> Option<(Millis, CachedFile)> {
         self.by_use.first().copied()
     }
 
@@ -66,21 +66,21 @@ impl Ledger {
     }
 
     pub fn blocks(&self) -> u64 {
-        let is_block = |item: &&Item| matches!(item, Item::Block(..));
+        let is_block = |item: &&CachedFile| matches!(item, CachedFile::Block(..));
         self.items.keys().filter(is_block).count() as u64
     }
 
     pub fn packs(&self) -> impl Iterator<Item = crate::model::PackId> {
-        self.items.keys().map(Item::pack)
+        self.items.keys().map(CachedFile::pack)
     }
 
     /// Takes out all that `is_meant`, by what it is and when it was used.
-    pub fn take(&mut self, is_meant: impl Fn(Item, Millis) -> bool) -> Vec<Item> {
+    pub fn take(&mut self, is_meant: impl Fn(CachedFile, Millis) -> bool) -> Vec<CachedFile> {
         let meant = self
             .by_use
             .iter()
             .filter(|(used, item)| is_meant(*item, *used));
-        let meant: Vec<Item> = meant.map(|(_, item)| *item).collect();
+        let meant: Vec<CachedFile> = meant.map(|(_, item)| *item).collect();
         for item in &meant {
             self.remove(*item);
         }
@@ -96,9 +96,9 @@ mod tests {
     #[test]
     fn the_sum_and_the_order_follow_each_change() {
         let pack = PackId::from_bytes([1; 16]);
-        let block = |number| Item::Block(pack, BlockIndex(number));
+        let block = |number| CachedFile::Block(pack, BlockIndex(number));
         let mut ledger = Ledger::default();
-        ledger.insert(Item::Table(pack), 100, 5);
+        ledger.insert(CachedFile::Table(pack), 100, 5);
         ledger.insert(block(0), 5000, 5);
         ledger.insert(block(1), 4096, 4);
         ledger.insert(block(0), 4000, 5);

@@ -11,7 +11,7 @@ use crate::model::{
     BlobId, Entry, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FsError, FsResult,
     ViewsState,
 };
-use crate::read::Reader;
+use crate::read::ExtentReader;
 use crate::spool::Spool;
 
 /// Bytes copied at a time where the tool needs one plain file.
@@ -36,7 +36,7 @@ impl Drop for ToolInput {
 #[derive(Debug)]
 pub struct ToolFiles {
     spool: Arc<Spool>,
-    reader: Reader,
+    reader: ExtentReader,
 }
 
 impl ToolFiles {

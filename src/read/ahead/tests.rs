@@ -1,5 +1,8 @@
+use std::time::Duration;
+
+use super::health::LONGEST_PAUSE;
 use super::*;
-use crate::model::{PackAddress, PackSlice};
+use crate::model::{Blob, Extent, PackAddress, PackSlice};
 use crate::remote::testing::{Distance, DistantRemote, Fault, FaultyRemote, Operation, Traffic};
 use crate::remote::{
     Cipher, LocalRemote, PackInput, PackStore as _, Remote, RemoteErrorKind, SealedPack, store_pack,
@@ -102,7 +105,7 @@ impl Film {
         Some((vec![extent], vec![self.blob.clone()]))
     }
 
-    fn follow(&self, follower: &Follower, offset: u64, len: u64, reach: Reach) {
+    fn follow(&self, follower: &Follower, offset: u64, len: u64, reach: ReadReach) {
         let reading = Reading {
             of: Some(self.blob.id),
             range: ByteRange::new(offset, len),
@@ -114,10 +117,10 @@ impl Film {
 
     /// As the read path does it.
     async fn read(&self, follower: &Follower, offset: u64, len: u64) -> Result<(), String> {
-        self.follow(follower, offset, len, Reach::Within);
+        self.follow(follower, offset, len, ReadReach::Within);
         let (extents, blobs) = self.extents(ByteRange::new(offset, len)).unwrap();
         for place in locate(&extents, &blobs, |_| None).unwrap() {
-            let Place::Pack { pack, offset, .. } = place else {
+            let ReadLocation::Pack { pack, offset, .. } = place else {
                 panic!("not in a pack");
             };
             let block = BlockIndex(u32::try_from(offset / BLOCK_BYTES).unwrap());
@@ -318,7 +321,7 @@ async fn a_reader_that_joined_a_fetch_ahead_does_not_hear_its_error() {
         &Fault::Fail(RemoteErrorKind::Unavailable),
         1,
     );
-    let held = film.cache.hold((pack.id, BlockIndex(3)));
+    let held = film.cache.hold(BlockKey::of(&pack, BlockIndex(3)));
     let (ahead, read) = tokio::join!(
         film.cache.fetch_ahead(pack, &held),
         film.cache.block(pack, BlockIndex(3)),
@@ -340,7 +343,7 @@ async fn segments_that_are_asked_for_one_after_the_other_are_one_stream() {
         film.play(&follower, from, from + 2 * MIB - READ)
             .await
             .unwrap();
-        film.follow(&follower, from + 2 * MIB - READ, READ, Reach::End);
+        film.follow(&follower, from + 2 * MIB - READ, READ, ReadReach::End);
     };
     for number in 0..4 {
         fetch(number).await;

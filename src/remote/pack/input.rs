@@ -25,12 +25,12 @@ impl PackInput {
 
 /// All inputs, as one run from offset 0.
 #[derive(Debug)]
-pub struct Inputs {
+pub struct PackInputs {
     runs: Vec<PackInput>,
     len: u64,
 }
 
-impl Inputs {
+impl PackInputs {
     pub fn new(runs: Vec<PackInput>) -> Self {
         let len = runs.iter().map(|run| run.len).sum();
         Self { runs, len }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::cipher::{BlockPlace, Cipher, PackCipher};
 use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, Digest, PackId};
 pub use input::PackInput;
-use input::{Inputs, intersect, positions};
+use input::{PackInputs, intersect, positions};
 use table::{Checks, block_range};
 pub use table::{PackError, PackTable};
 
@@ -30,12 +30,12 @@ pub const TRAILER_BYTES: u64 = 16;
 #[derive(Debug, Clone)]
 pub struct SealedPack {
     pub id: PackId,
-    body: Arc<Body>,
+    body: Arc<PackBody>,
 }
 
 #[derive(Debug)]
-struct Body {
-    inputs: Inputs,
+struct PackBody {
+    inputs: PackInputs,
     /// Table and trailer.
     tail: Bytes,
     table: PackTable,
@@ -51,7 +51,7 @@ impl SealedPack {
     /// When an input cannot be read or is shorter than it should be.
     pub fn seal(inputs: Vec<PackInput>, cipher: &Cipher) -> io::Result<Self> {
         let id = PackId::random();
-        let inputs = Inputs::new(inputs);
+        let inputs = PackInputs::new(inputs);
         let count = inputs.len().div_ceil(BLOCK_BYTES);
         let count = u32::try_from(count).map_err(io::Error::other)?;
         let cipher = cipher.of_pack(id);
@@ -74,7 +74,7 @@ impl SealedPack {
         };
         let table = PackTable::new(id, inputs.lens(), checks).map_err(io::Error::other)?;
         let (tail, table_digest) = tail_of(&table).map_err(io::Error::other)?;
-        let body = Body {
+        let body = PackBody {
             inputs,
             tail,
             table,
@@ -210,7 +210,7 @@ pub fn tail_of_plain(
     tail_of(&table)
 }
 
-fn read_block(inputs: &Inputs, block: BlockIndex) -> io::Result<Vec<u8>> {
+fn read_block(inputs: &PackInputs, block: BlockIndex) -> io::Result<Vec<u8>> {
     let range = block_range(inputs.len(), block).ok_or(io::ErrorKind::UnexpectedEof)?;
     inputs.read(range)
 }

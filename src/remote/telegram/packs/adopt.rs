@@ -20,7 +20,8 @@ use crate::remote::telegram::channel::caption::{Caption, CaptionBody};
 use crate::remote::telegram::channel::scan::ChannelHistory;
 use crate::remote::telegram::mtproto::call_error::CallError;
 use crate::remote::{
-    ForeignDocument, ForeignDocuments, Reach, RemoteError, RemoteErrorKind, Urgency, tail_of_plain,
+    ForeignDocument, ForeignDocuments, ListingReach, RemoteError, RemoteErrorKind, Urgency,
+    tail_of_plain,
 };
 
 /// Numbers scanned in one step.
@@ -90,8 +91,8 @@ impl AdoptedDocuments {
         Ok(ForeignDocuments {
             documents,
             reach: match ours {
-                true => Reach::Everything,
-                false => Reach::UpToAGap(GAP.unsigned_abs()),
+                true => ListingReach::Everything,
+                false => ListingReach::UpToAGap(GAP.unsigned_abs()),
             },
         })
     }

@@ -20,14 +20,14 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// What a file holds. At the same time of use a block sorts before its pack's table, without which
 /// it is of no use while the store is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Item {
+pub enum CachedFile {
     /// A block as the store holds it.
     Block(PackId, BlockIndex),
     /// The pack's table.
     Table(PackId),
 }
 
-impl Item {
+impl CachedFile {
     pub const fn pack(&self) -> PackId {
         match self {
             Self::Block(pack, _) | Self::Table(pack) => *pack,
@@ -67,18 +67,18 @@ fn millis(time: SystemTime) -> Millis {
 }
 
 #[derive(Debug)]
-pub struct Place {
+pub struct CacheDirectory {
     root: PathBuf,
 }
 
 /// Whether looking at a directory goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    On,
-    Enough,
+pub enum ScanStep {
+    Continue,
+    Stop,
 }
 
-impl Place {
+impl CacheDirectory {
     pub const fn new(root: PathBuf) -> Self {
         Self { root }
     }
@@ -88,16 +88,16 @@ impl Place {
     }
 
     /// 256 directories, by the first byte of the pack's id.
-    fn directory(&self, item: Item) -> PathBuf {
+    fn directory(&self, item: CachedFile) -> PathBuf {
         self.root.join(format!("{:02x}", item.pack().as_bytes()[0]))
     }
 
-    fn path(&self, item: Item) -> PathBuf {
+    fn path(&self, item: CachedFile) -> PathBuf {
         self.directory(item).join(item.name())
     }
 
     /// The bytes of a file; `None` where there is none.
-    pub fn read(&self, item: Item) -> io::Result<Option<Bytes>> {
+    pub fn read(&self, item: CachedFile) -> io::Result<Option<Bytes>> {
         let file = match File::open(self.path(item)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -110,7 +110,7 @@ impl Place {
     }
 
     /// Puts a file in place whole. Not durable: what a crash tears is found out when it is read.
-    pub fn write(&self, item: Item, bytes: &[u8]) -> io::Result<()> {
+    pub fn write(&self, item: CachedFile, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(item);
         let mut temporary = path.clone().into_os_string();
         temporary.push(TEMPORARY_SUFFIX);
@@ -125,7 +125,7 @@ impl Place {
         written
     }
 
-    fn create(&self, item: Item, path: &Path) -> io::Result<File> {
+    fn create(&self, item: CachedFile, path: &Path) -> io::Result<File> {
         let open = || {
             OpenOptions::new()
                 .write(true)
@@ -144,12 +144,12 @@ impl Place {
     }
 
     /// Notes that a file was used, for the next start.
-    pub fn touch(&self, item: Item, used: Millis) -> io::Result<()> {
+    pub fn touch(&self, item: CachedFile, used: Millis) -> io::Result<()> {
         let file = File::open(self.path(item))?;
         file.set_modified(UNIX_EPOCH + Duration::from_millis(used))
     }
 
-    pub fn remove(&self, item: Item) -> io::Result<()> {
+    pub fn remove(&self, item: CachedFile) -> io::Result<()> {
         match fs::remove_file(self.path(item)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -158,7 +158,10 @@ impl Place {
 
     /// Tells of each file that is ours: what it holds, its length, and when it was used last.
     /// Files that a crash left half written go; foreign ones are let be.
-    pub fn scan(&self, each: &mut dyn FnMut(Item, u64, Millis) -> Look) -> io::Result<()> {
+    pub fn scan(
+        &self,
+        each: &mut dyn FnMut(CachedFile, u64, Millis) -> ScanStep,
+    ) -> io::Result<()> {
         for first in 0..=u8::MAX {
             let directory = self.root.join(format!("{first:02x}"));
             let files = match fs::read_dir(&directory) {
@@ -176,7 +179,7 @@ impl Place {
                     fs::remove_file(file.path())?;
                     continue;
                 }
-                let Some(item) = Item::parse(&name) else {
+                let Some(item) = CachedFile::parse(&name) else {
                     continue;
                 };
                 let metadata = match file.metadata() {
@@ -186,7 +189,7 @@ impl Place {
                     Err(error) => return Err(error),
                 };
                 let used = metadata.modified().map_or(0, millis);
-                if each(item, metadata.len(), used) == Look::Enough {
+                if each(item, metadata.len(), used) == ScanStep::Stop {
                     return Ok(());
                 }
             }
@@ -210,8 +213,11 @@ mod tests {
     #[test]
     fn names_are_read_back_and_foreign_ones_are_none() {
         let pack = PackId::from_bytes([0xab; 16]);
-        for item in [Item::Block(pack, BlockIndex(7)), Item::Table(pack)] {
-            assert_eq!(Item::parse(OsStr::new(&item.name())), Some(item));
+        for item in [
+            CachedFile::Block(pack, BlockIndex(7)),
+            CachedFile::Table(pack),
+        ] {
+            assert_eq!(CachedFile::parse(OsStr::new(&item.name())), Some(item));
         }
         for foreign in [
             "x",
@@ -220,7 +226,7 @@ mod tests {
             &format!("{pack}.07"),
             &format!("{pack}.+7"),
         ] {
-            assert_eq!(Item::parse(OsStr::new(foreign)), None, "{foreign}");
+            assert_eq!(CachedFile::parse(OsStr::new(foreign)), None, "{foreign}");
         }
     }
 }

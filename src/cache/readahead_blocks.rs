@@ -7,50 +7,50 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
-use super::Key;
-use super::counters::Counters;
+use super::block_key::BlockKey;
+use super::counters::CacheCounters;
 use crate::sync::MutexExt as _;
 
 #[derive(Debug)]
-enum State {
-    UnderWay,
-    Here(Bytes),
+enum Arrival {
+    Pending,
+    Arrived(Bytes),
 }
 
 #[derive(Debug)]
-struct Slot {
-    state: State,
+struct ReadaheadSlot {
+    state: Arrival,
     /// Read-aheads that want it.
     holders: usize,
     read: bool,
 }
 
 #[derive(Debug)]
-pub struct HeldBlocks {
-    slots: Mutex<HashMap<Key, Slot>>,
+pub struct ReadaheadBlocks {
+    slots: Mutex<HashMap<BlockKey, ReadaheadSlot>>,
     /// Of `slots`; while it is 0 a read looks no further.
     count: AtomicUsize,
-    counters: Arc<Counters>,
+    counters: Arc<CacheCounters>,
 }
 
 /// What a reader finds of a block that is read ahead.
 #[derive(Debug)]
-pub enum Found {
-    Nothing,
-    UnderWay,
-    Here(Bytes),
+pub enum ReadaheadLookup {
+    Absent,
+    Pending,
+    Arrived(Bytes),
 }
 
 /// One block that is fetched or kept ahead of a reader, until this is dropped. The budget of
 /// `read::ahead` bounds how many there are.
 #[derive(Debug)]
-pub struct Held {
-    key: Key,
-    blocks: Arc<HeldBlocks>,
+pub struct ReadaheadBlock {
+    key: BlockKey,
+    blocks: Arc<ReadaheadBlocks>,
 }
 
-impl HeldBlocks {
-    pub fn new(counters: Arc<Counters>) -> Arc<Self> {
+impl ReadaheadBlocks {
+    pub fn new(counters: Arc<CacheCounters>) -> Arc<Self> {
         Arc::new(Self {
             slots: Mutex::default(),
             count: AtomicUsize::new(0),
@@ -58,68 +58,68 @@ impl HeldBlocks {
         })
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
+    fn slots(&self) -> MutexGuard<'_, HashMap<BlockKey, ReadaheadSlot>> {
         self.slots.acquire()
     }
 
     /// Says that a block is wanted ahead.
-    pub fn hold(self: &Arc<Self>, key: Key) -> Held {
+    pub fn hold(self: &Arc<Self>, key: BlockKey) -> ReadaheadBlock {
         let mut slots = self.slots();
-        let slot = slots.entry(key).or_insert(Slot {
-            state: State::UnderWay,
+        let slot = slots.entry(key).or_insert(ReadaheadSlot {
+            state: Arrival::Pending,
             holders: 0,
             read: false,
         });
         slot.holders += 1;
         self.count.store(slots.len(), Ordering::Relaxed);
-        Held {
+        ReadaheadBlock {
             key,
             blocks: Arc::clone(self),
         }
     }
 
     /// What is there of a block; a reader takes it, so it was not fetched in vain.
-    pub fn take(&self, key: Key) -> Found {
+    pub fn take(&self, key: BlockKey) -> ReadaheadLookup {
         if self.count.load(Ordering::Relaxed) == 0 {
-            return Found::Nothing;
+            return ReadaheadLookup::Absent;
         }
         match self.slots().get_mut(&key) {
-            None => Found::Nothing,
+            None => ReadaheadLookup::Absent,
             Some(slot) => {
                 slot.read = true;
                 match &slot.state {
-                    State::UnderWay => Found::UnderWay,
-                    State::Here(bytes) => Found::Here(bytes.clone()),
+                    Arrival::Pending => ReadaheadLookup::Pending,
+                    Arrival::Arrived(bytes) => ReadaheadLookup::Arrived(bytes.clone()),
                 }
             }
         }
     }
 
     /// Drops the bytes of blocks that were fetched; those under way come all the same.
-    pub fn clear(&self, is_meant: impl Fn(&Key) -> bool) {
+    pub fn clear(&self, is_meant: impl Fn(&BlockKey) -> bool) {
         for (key, slot) in self.slots().iter_mut() {
-            if is_meant(key) && matches!(slot.state, State::Here(_)) {
-                slot.state = State::UnderWay;
+            if is_meant(key) && matches!(slot.state, Arrival::Arrived(_)) {
+                slot.state = Arrival::Pending;
             }
         }
     }
 }
 
-impl Held {
+impl ReadaheadBlock {
     #[must_use]
-    pub const fn key(&self) -> Key {
+    pub const fn key(&self) -> BlockKey {
         self.key
     }
 
     /// The bytes came.
     pub fn fill(&self, bytes: Bytes) {
         if let Some(slot) = self.blocks.slots().get_mut(&self.key) {
-            slot.state = State::Here(bytes);
+            slot.state = Arrival::Arrived(bytes);
         }
     }
 }
 
-impl Drop for Held {
+impl Drop for ReadaheadBlock {
     fn drop(&mut self) {
         let mut slots = self.blocks.slots();
         let Some(slot) = slots.get_mut(&self.key) else {
@@ -132,9 +132,9 @@ impl Drop for Held {
         let counters = &self.blocks.counters;
         match (&slot.state, slot.read) {
             (_, true) => counters.ahead_used.fetch_add(1, Ordering::Relaxed),
-            (State::Here(_), false) => counters.ahead_wasted.fetch_add(1, Ordering::Relaxed),
+            (Arrival::Arrived(_), false) => counters.ahead_wasted.fetch_add(1, Ordering::Relaxed),
             // Taken back before it came.
-            (State::UnderWay, false) => 0,
+            (Arrival::Pending, false) => 0,
         };
         slots.remove(&self.key);
         self.blocks.count.store(slots.len(), Ordering::Relaxed);

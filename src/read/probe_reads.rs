@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 
-use super::ahead::Source;
-use super::locate::{Place, locate};
+use super::locate::{ExtentLookup, ReadLocation, locate};
 use crate::cache::BlockCache;
 use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, PackRef};
 use crate::spool::Spool;
@@ -20,17 +19,17 @@ const PART: u64 = 2;
 
 /// The reads of one handle, as long as they are few.
 #[derive(Debug)]
-pub struct Glimpse(Mutex<State>);
+pub struct ProbeReads(Mutex<ProbeState>);
 
 #[derive(Debug)]
-struct State {
+struct ProbeState {
     most: usize,
     blocks: Vec<(PackRef, BlockIndex)>,
     /// Where it ends up, from whatever thread the handle is closed.
     then: Option<(Arc<BlockCache>, Handle)>,
 }
 
-impl Glimpse {
+impl ProbeReads {
     /// Of a file of so many bytes.
     pub fn of(len: u64) -> Self {
         let most = (len / BLOCK_BYTES / PART).clamp(1, MOST_BLOCKS);
@@ -43,7 +42,7 @@ impl Glimpse {
     }
 
     const fn at_most(most: usize) -> Self {
-        Self(Mutex::new(State {
+        Self(Mutex::new(ProbeState {
             most,
             blocks: Vec::new(),
             then: None,
@@ -56,7 +55,7 @@ impl Glimpse {
         cache: &Arc<BlockCache>,
         spool: &Spool,
         range: ByteRange,
-        source: Source<'_>,
+        source: ExtentLookup<'_>,
     ) {
         let mut state = self.0.acquire();
         if state.most == 0 || !cache.has_pins() {
@@ -66,7 +65,7 @@ impl Glimpse {
             return;
         };
         for place in locate(&extents, &blobs, |id| spool.get(id)).unwrap_or_default() {
-            let Place::Pack { pack, offset, .. } = place else {
+            let ReadLocation::Pack { pack, offset, .. } = place else {
                 continue;
             };
             let Ok(number) = u32::try_from(offset / BLOCK_BYTES) else {
@@ -91,7 +90,7 @@ impl Glimpse {
     }
 }
 
-impl Drop for Glimpse {
+impl Drop for ProbeReads {
     fn drop(&mut self) {
         let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some((cache, runtime)) = state.then.take()
