@@ -321,7 +321,7 @@ async fn a_reader_that_joined_a_fetch_ahead_does_not_hear_its_error() {
         &Fault::Fail(RemoteErrorKind::Unavailable),
         1,
     );
-    let held = film.cache.hold(BlockKey::of(&pack, BlockIndex(3)));
+    let held = film.cache.hold(BlockKey::of(pack, BlockIndex(3)));
     let (ahead, read) = tokio::join!(
         film.cache.fetch_ahead(pack, &held),
         film.cache.block(pack, BlockIndex(3)),
