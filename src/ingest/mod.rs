@@ -29,6 +29,9 @@ mod subtitle_files;
 mod views;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

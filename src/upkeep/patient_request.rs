@@ -99,3 +99,44 @@ impl PatientRequests<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Owner;
+
+    async fn unavailable() -> Result<(), RemoteError> {
+        Err(RemoteError::new(
+            RemoteErrorKind::Unavailable,
+            "ask",
+            "no answer",
+        ))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_with_its_time_or_with_a_stop() {
+        let directory = tempfile::tempdir().unwrap();
+        let (index, _) = Index::open(directory.path(), Owner::of_process()).unwrap();
+        let index = Arc::new(index);
+        let begun = Instant::now();
+        let limit = Duration::from_secs(60);
+        let limited = PatientRequests {
+            index: &index,
+            patience: Patience::Limited(limit),
+        };
+        let error = limited.send(unavailable).await.unwrap_err();
+        assert!(matches!(error, AttachError::Remote(_)), "{error}");
+        assert!(begun.elapsed() >= limit);
+
+        let (stop, stopped) = watch::channel(false);
+        let endless = PatientRequests {
+            index: &index,
+            patience: Patience::UntilStopped(stopped),
+        };
+        let waiting = tokio::time::timeout(10 * limit, endless.send(unavailable));
+        assert!(waiting.await.is_err(), "it goes on trying");
+        stop.send_replace(true);
+        let error = endless.send(unavailable).await.unwrap_err();
+        assert!(matches!(error, AttachError::Stopped), "{error}");
+    }
+}

@@ -143,3 +143,21 @@ fn add_note(content: &mut FileContent, what: &str, note: &str) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_note_takes_the_place_of_an_older_one_of_its_kind() {
+        let mut content = FileContent::empty();
+        content.views = ViewsState::Unsupported("no place in MP4".to_owned());
+        for reason in ["no room", "no ffmpeg"] {
+            let note = format!("{NO_RENDITION}: {reason}; `tgfs retry` tries again");
+            add_note(&mut content, NO_RENDITION, &note);
+        }
+        let expected =
+            "no place in MP4; no rendition in H.264: no ffmpeg; `tgfs retry` tries again";
+        assert_eq!(content.views, ViewsState::Unsupported(expected.to_owned()));
+    }
+}
