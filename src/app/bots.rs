@@ -1,4 +1,4 @@
-//! `test-bots`: what the bots were found to be able to do, judged, and told in words.
+//! `test-bots`: judges the findings on each bot and explains them.
 
 use std::sync::Arc;
 
@@ -15,94 +15,125 @@ use crate::remote::telegram::{
 };
 use crate::remote::{MemoryKeys, RemoteError, RemoteErrorKind};
 
-/// What `test-bots` found.
+/// Report of `test-bots`. The names of its fields are the keys of the JSON output and must not change.
 #[derive(Debug, Serialize)]
 pub struct BotReport {
-    /// Whether every bot can do what it must.
+    /// Whether every bot works.
     pub ok: bool,
+    /// One for each bot.
     pub bots: Vec<BotLine>,
+    /// One for each channel that a bot posts to.
     pub channels: Vec<ChannelLine>,
     /// One for each bot and channel.
     pub access: Vec<AccessLine>,
+    /// Dangers that keep no bot from working.
     pub warnings: Vec<String>,
+    /// Remarks on the test itself.
     pub notes: Vec<String>,
-    /// Waits that the service asked for meanwhile.
+    /// Waits that Telegram asked for meanwhile.
     pub waits: Vec<WaitLine>,
+    /// Speeds, where they were measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured: Option<Vec<MeasuredLine>>,
+    /// The same as a profile for `telegram-sim --profile`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<MeasuredLimits>,
 }
 
-/// How far a test goes.
+/// Extent of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Test {
-    /// Whether everything works.
+    /// Checks that everything works.
     Function,
-    /// How fast it goes, too: up to 64 MiB a bot, and a minute.
+    /// Measures the speed as well, with up to 64 MiB a bot within a minute.
     Speed,
 }
 
+/// Findings on one bot.
 #[derive(Debug, Serialize)]
 pub struct BotLine {
+    /// The n of `BOT_TOKEN_n`.
     pub number: u32,
-    /// `@name`
+    /// `@name`, with the sign.
     pub name: Option<String>,
+    /// Data centre that it is at home in.
     pub data_centre: Option<i32>,
-    /// Its own: `-100…`; as written in the settings where it could not be found.
+    /// Its channel as `-100…`, or as written in the settings where it was not found.
     pub channel: String,
-    /// What keeps it from working, and what to do.
+    /// Why it does not work, and what to do.
     pub problem: Option<String>,
+    /// Channels that it was added to and that no setting names.
     pub new_channels: Vec<NewChannel>,
 }
 
-/// A channel that a bot was put into and that no setting names.
+/// Channel that a bot was added to and that no setting names.
 #[derive(Debug, Serialize)]
 pub struct NewChannel {
+    /// `-100…`
     pub channel: String,
+    /// Its title.
     pub title: String,
+    /// Whether the bot may post there.
     pub may_post: bool,
 }
 
+/// Findings on one channel.
 #[derive(Debug, Serialize)]
 pub struct ChannelLine {
+    /// `-100…`
     pub channel: String,
+    /// Its title, where a bot is in it.
     pub title: Option<String>,
+    /// `@name` of a public channel, without the sign.
     pub username: Option<String>,
+    /// Id of the library that its pinned message names.
     pub library: Option<String>,
-    /// Numbers of the bots that are in there.
+    /// Numbers of the bots in it.
     pub bots: Vec<u32>,
 }
 
+/// Findings on one bot in one channel.
 #[derive(Debug, Serialize)]
 pub struct AccessLine {
+    /// Number of the bot.
     pub bot: u32,
+    /// `-100…`
     pub channel: String,
+    /// Title of the channel.
     pub title: Option<String>,
     /// Whether it is the channel that the bot posts to.
     pub own: bool,
+    /// Whether the bot is in it.
     pub member: bool,
+    /// Whether it may post messages.
     pub post: bool,
+    /// Whether it may edit messages.
     pub edit: bool,
+    /// Whether it may delete messages.
     pub delete: bool,
+    /// Whether it may pin messages.
     pub pin: bool,
-    /// Bots that read what this one posted.
+    /// Numbers of the bots that read the test document of this one.
     pub read_by: Vec<u32>,
-    /// What keeps the bot from working, and what to do; only in its own channel.
+    /// Why the bot does not work, and what to do; only in its own channel.
     pub problem: Option<String>,
 }
 
+/// Wait that Telegram asked for.
 #[derive(Debug, Serialize)]
 pub struct WaitLine {
+    /// Number of the bot.
     pub bot: u32,
+    /// Step that the bot was at.
     pub step: String,
+    /// Length of the wait.
     pub seconds: u64,
 }
 
-/// Tries all bots, beside a running daemon too.
+/// Tests all bots. A running daemon is not disturbed.
 ///
 /// # Errors
-/// When there are no bots to test.
+/// When there are no bots to test, or the index cannot be closed.
 pub async fn test_bots(config: &Config, test: Test) -> anyhow::Result<BotReport> {
     let StoreConfig::Telegram(telegram) = &config.store else {
         anyhow::bail!(
@@ -137,8 +168,8 @@ pub async fn test_bots(config: &Config, test: Test) -> anyhow::Result<BotReport>
     Ok(report)
 }
 
-/// Sign-ins are taken from the state and kept there, where there is one that nobody uses: the service
-/// limits how often a bot signs in.
+/// Returns the store of sign-ins: the state's own, where there is a state that no process uses, since
+/// Telegram limits how often a bot signs in. Otherwise the sign-ins are forgotten after the test.
 async fn keys(config: &Config) -> (Arc<dyn KeyStore>, Option<Arc<Index>>, Vec<String>) {
     let memory = || Arc::new(MemoryKeys::default()) as Arc<dyn KeyStore>;
     let state = config.state_dir.clone();
@@ -155,7 +186,7 @@ async fn keys(config: &Config) -> (Arc<dyn KeyStore>, Option<Arc<Index>>, Vec<St
         Err(error) => error.to_string(),
     };
     let note =
-        format!("the bots signed in anew for this test, since the state is not free: {refused}");
+        format!("the bots signed in anew for this test, because the state is in use: {refused}");
     (memory(), None, vec![note])
 }
 
@@ -179,7 +210,7 @@ fn is_granted(right: Right) -> bool {
     right == Right::Granted
 }
 
-/// In one line: what was done, what happened, what to do.
+/// Returns one line: the step, what happened, what to do.
 fn line(error: &RemoteError) -> String {
     match error.kind {
         RemoteErrorKind::Unavailable => {
@@ -283,7 +314,7 @@ fn access_line(bot: &BotFinding, access: &ChannelAccess, probed: &BotFindings) -
     }
 }
 
-/// What is missing in a bot's own channel.
+/// Returns why a bot does not work in its own channel.
 fn problem(access: &ChannelAccess) -> Option<String> {
     let info = match &access.info {
         Ok(info) => info,
@@ -378,7 +409,7 @@ fn warnings(probed: &BotFindings) -> Vec<String> {
     warnings
 }
 
-/// A channel that everybody can read, of a library that is not encrypted.
+/// Returns a warning about a public channel, for a library that is not encrypted.
 fn in_the_open(channel: &ChannelFinding) -> Option<String> {
     let info = channel.info.as_ref()?;
     let username = info.username.as_ref()?;

@@ -1,4 +1,4 @@
-//! From the settings about Telegram to what the remote is made from.
+//! Conversion of the settings about Telegram into those of the remote.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
@@ -8,7 +8,7 @@ use crate::remote::telegram::{
     TelegramServer,
 };
 
-/// What is wrong with settings in ways that only the parts can tell; needs no network.
+/// Returns the mistakes in the settings that only the remote can find. Needs no network.
 #[must_use]
 pub fn check_settings(config: &Config) -> Vec<String> {
     let StoreConfig::Telegram(telegram) = &config.store else {
@@ -30,7 +30,10 @@ fn server_key(server: &ServerSettings) -> Result<ServerKey, String> {
     })
 }
 
-/// Blocking: looks the server's name up, where it is one.
+/// Converts the settings. Blocking: looks up the name of the server, where it has one.
+///
+/// # Errors
+/// A sentence for the user about the server's key or address.
 pub fn settings(telegram: &TelegramSettings) -> Result<TelegramRemoteSettings, String> {
     let server = match &telegram.server {
         None => TelegramServer::Telegram,
@@ -62,7 +65,9 @@ pub fn settings(telegram: &TelegramSettings) -> Result<TelegramRemoteSettings, S
 fn address_of(server: &ServerSettings) -> Result<SocketAddr, String> {
     let (host, port) = (server.address.host.as_str(), server.address.port);
     let unknown = |reason: String| {
-        format!("TELEGRAM_SERVER: the host {host} cannot be looked up ({reason}); write its number")
+        format!(
+            "TELEGRAM_SERVER: the host {host} cannot be looked up ({reason}); write its IP address"
+        )
     };
     let mut found = (host, port)
         .to_socket_addrs()

@@ -1,4 +1,4 @@
-//! `test-bots`.
+//! Command `test-bots` and its table.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::outcome::{Outcome, Unhappy};
 use super::output::{self, Align, Format, count, printable};
 use crate::app::{self, AccessLine, BotLine, BotReport, MeasuredLine, Test};
 
-/// `measure`: whether, and where the limits go.
+/// Runs the test. `measure` is whether the speed is measured, and the file that the limits go to.
 pub(super) async fn test(measure: Option<&Option<PathBuf>>, context: &Context) -> Outcome {
     let test = match measure {
         Some(_) => Test::Speed,
@@ -55,7 +55,7 @@ fn text(report: &BotReport) -> String {
             .iter()
             .filter(|line| line.bot == bot.number)
             .collect();
-        // Without a way into its own channel there is no line for it.
+        // A bot that cannot enter its own channel has no line for it.
         if !lines.iter().any(|line| line.own) {
             rows.push(shut_out(bot));
         }

@@ -47,10 +47,31 @@ impl StoreStatus {
                 "the store was not reached since the start, and what changes is kept here until \
                  it is",
             )),
-            Standing::Filling => Some(behind(
-                "the library is being read from the store and cannot be changed until that is done",
-            )),
+            Standing::Filling => Some(match problem {
+                Some(problem) => format!(
+                    "the library is not loaded yet, because the store cannot be read; retrying ({problem})"
+                ),
+                None => "the library is being read from the store and cannot be changed until that is done"
+                    .to_owned(),
+            }),
             Standing::Refused => Some(behind("the library cannot be changed")),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // A failed step is a failed test.
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_cannot_be_loaded_says_why_and_that_it_is_retried() {
+        let status = |problem: Option<&str>| StoreStatus {
+            standing: Standing::Filling,
+            problem: problem.map(str::to_owned),
+        };
+        let text = status(Some("bot 2: no route")).explain().unwrap();
+        assert!(text.ends_with("retrying (bot 2: no route)"), "{text}");
+        assert!(!status(None).explain().unwrap().contains("retrying"));
     }
 }

@@ -1,4 +1,4 @@
-//! `kill -9` while packs are on their way: no byte is lost, and none stays in the channel twice.
+//! `kill -9` while packs are uploaded: no byte is lost, and no pack stays in the channel twice.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,12 +13,12 @@ use crate::material::{Random, noise};
 use crate::service::{HOME, Service};
 use crate::workload::Workload;
 
-/// Lives that end in the middle of an upload. `TGFS_CRASH_KILLS` changes it.
+/// Daemons that are killed in the middle of an upload; `TGFS_CRASH_KILLS` changes the number.
 const KILLS: u64 = 12;
-/// Steps that have to do with the service; tests/crash has the others.
+/// Failpoints around calls of the service; tests/crash has the others.
 const STEPS: [Step; 3] = [Step::PackPut, Step::PackNamed, Step::ManifestPut];
-/// In these milliseconds after a pack appeared in the channel the kill comes; a call takes
-/// [`LATENCY`], so that some kills come before the answer.
+/// Milliseconds from the appearance of a pack in the channel to the kill. A call takes [`LATENCY`], so
+/// that some kills come before the answer.
 const KILL_WITHIN: u64 = 400;
 const LATENCY: Duration = Duration::from_millis(60);
 
@@ -29,7 +29,7 @@ fn kills() -> u64 {
         .unwrap_or(KILLS)
 }
 
-/// A file that was synchronized and not closed yet is kept, and waits for a word.
+/// Retries an interrupted write: a file that was synchronized and not closed is kept until then.
 fn retry_interrupted(site: &Site) {
     let status = site.run(&["status", "--json"]).json();
     for job in status["jobs"].as_array().unwrap() {
@@ -39,8 +39,8 @@ fn retry_interrupted(site: &Site) {
     }
 }
 
-/// After everything was sent and what nothing needs was removed: each pack in the channel is one
-/// that the index names, and each of these is there once.
+/// Checks, after everything was sent and cleaned up, that the channel holds exactly the packs that the
+/// index names, each once.
 fn expect_nothing_twice(site: &Site, service: &Service) {
     wait_for("each pack in the channel is needed", || {
         site.run(&["cleanup", "--hours", "0"]).ok();
@@ -87,7 +87,7 @@ fn nothing_is_lost_or_stored_twice_when_killed_in_mid_upload() {
     let daemon = site.start();
     expect_nothing_twice(&site, &service);
     daemon.stop();
-    // As somebody else sees it, who has nothing but the channel.
+    // A machine that has only the channel.
     let other = Site::new(&service);
     let _daemon = other.start();
     for life in 0..kills() {

@@ -1,4 +1,4 @@
-//! A machine with tgfs on it: state, settings, mountpoint, and its daemons one after the other.
+//! A machine with tgfs: state, settings, mountpoint, and its daemons one after the other.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ pub use crate::child::Daemon;
 use crate::scratch::{Ended, Scratch};
 use crate::service::Service;
 
-/// How long something that has to happen is waited for; two cores may be shared by many.
+/// Time limit of each wait; two cores may be shared by many.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
 pub struct Site {
@@ -22,7 +22,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// With the service's settings in `.env`, small packs and no pace of its own.
+    /// A machine with the settings of the service in `.env`, small packs and no limit on posts.
     pub fn new(service: &Service) -> Self {
         crate::material::need("fusermount3", "fuse3");
         let scratch = Scratch::new();
@@ -47,12 +47,12 @@ impl Site {
         &self.mountpoint
     }
 
-    /// In the mount.
+    /// Returns a path in the mount.
     pub fn file(&self, name: &str) -> PathBuf {
         self.mountpoint.join(name)
     }
 
-    /// Not in the mount.
+    /// Returns a path outside the mount.
     pub fn outside(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
@@ -71,13 +71,13 @@ impl Site {
         Ended::of(self.command(arguments).output().unwrap())
     }
 
-    /// Returns when the library is in step with the channel.
+    /// Starts a daemon and waits until the library is in step with the channel.
     pub fn start(&self) -> Daemon {
         let daemon = self.start_as(self.mounting());
         daemon.unwrap_or_else(|| panic!("the daemon did not start: {}", self.log()))
     }
 
-    /// A daemon that dies at a step; `None` when it did so already.
+    /// Starts a daemon that dies at a failpoint; `None` when it has died already.
     pub fn start_to_die(&self, step: Step, pass: u32) -> Option<Daemon> {
         let mut command = self.mounting();
         command.env("TGFS_CRASH_AT", format!("{}:{pass}", step.as_str()));
@@ -92,7 +92,7 @@ impl Site {
         daemon.is_alive().then_some(daemon)
     }
 
-    /// The command of a daemon; what it logs goes to a file, for [`Self::log`].
+    /// Returns the command of a daemon, which logs to the file that [`Self::log`] reads.
     pub fn mounting(&self) -> Command {
         let mountpoint = self.mountpoint.to_str().unwrap();
         let mut command = self.command(&["mount", "--http", "127.0.0.1:0", mountpoint]);
@@ -105,17 +105,17 @@ impl Site {
         command
     }
 
-    /// What the daemons of this site said so far.
+    /// Returns the log of all daemons of this machine so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.outside("log")).unwrap_or_default()
     }
 
-    /// The machine burns down: the settings are all that is left.
+    /// Loses the machine: only the settings are left.
     pub fn lose_state(&self) {
         fs::remove_dir_all(self.state()).unwrap();
     }
 
-    /// A copy of the state as it is, to be put back later.
+    /// Copies the state, to be put back later.
     pub fn keep_state(&self) -> PathBuf {
         let kept = self.outside("kept");
         copy_tree(&self.state(), &kept);
@@ -127,12 +127,12 @@ impl Site {
         copy_tree(kept, &self.state());
     }
 
-    /// All uploads at their end, without a failure.
+    /// Waits until all uploads have ended, and checks that none failed.
     pub fn settled(&self) {
         self.run(&["status", "--wait"]).ok();
     }
 
-    /// Nothing is left to send: not in the spool, and not in the journal.
+    /// Waits until neither spool nor journal hold anything to send.
     pub fn published(&self) {
         self.settled();
         wait_for("everything is published", || {
@@ -150,8 +150,8 @@ impl Site {
         });
     }
 
-    /// Ends a daemon when all packs are out. A stop publishes at once what a daemon that goes on
-    /// gathers for a while.
+    /// Stops a daemon once all packs are uploaded. A stop publishes at once; a running daemon collects
+    /// changes for a while.
     pub fn finish(&self, daemon: Daemon) {
         let mut daemon = Some(daemon);
         loop {
@@ -160,12 +160,12 @@ impl Site {
             if self.stat("journal", "unpublished entries") == 0 {
                 return;
             }
-            // The last manifest took longer than a stop waits for it.
+            // The last manifest took longer than a stop waits.
             daemon = Some(self.start());
         }
     }
 
-    /// How the library stands with the channel.
+    /// Returns the status of the library and its store.
     pub fn standing(&self) -> String {
         let ended = self.run(&["status", "--json"]);
         if ended.status != 0 {
@@ -175,7 +175,7 @@ impl Site {
         status["store"]["standing"].as_str().unwrap().to_owned()
     }
 
-    /// One line of `db-stats`.
+    /// Returns one line of `db-stats`.
     pub fn stat(&self, part: &str, name: &str) -> u64 {
         let stats = self.run(&["db-stats", "--json"]).json();
         let stats = stats.as_array().unwrap();

@@ -1,4 +1,4 @@
-//! What becomes of posts that nothing needs any more.
+//! Deletion of posts that nothing needs any more.
 
 use std::fs;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::service::{HOME, Service};
 const TOO_LATE: Duration = Duration::from_secs(49 * 60 * 60);
 const KEPT: &str = "kept.bin";
 
-/// Two files, of which one is removed; how many packs that one had. Each change is published by a
-/// life of its own.
+/// Writes two files and removes one. Returns how many packs that one had. Each change is published by a
+/// daemon of its own.
 fn remove_one(site: &Site, service: &Service, meanwhile: impl FnOnce()) -> usize {
     let daemon = site.start();
     fs::write(site.file(KEPT), noise(1_100_000, 1)).unwrap();
@@ -83,7 +83,7 @@ fn what_is_too_old_is_blanked_where_that_is_wanted() {
         site.run(&["cleanup", "--hours", "0"]).ok();
         !service.posts_of(HOME, "deleted").is_empty()
     });
-    // Edits are limited much harder than posts: one a minute.
+    // Edits are limited to one a minute.
     site.run(&["cleanup", "--hours", "0"]).ok();
     let blanked = service.posts_of(HOME, "deleted");
     assert_eq!(blanked.len(), 1);

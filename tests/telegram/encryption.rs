@@ -44,7 +44,7 @@ fn nothing_in_the_channel_is_readable_and_only_the_passphrase_opens_it() {
     }
     assert!(documents >= 4, "{documents}");
 
-    // Wrong or missing: refused, and the channel stays as it is.
+    // A wrong or missing passphrase is refused, and the channel stays as it is.
     for passphrase in ["", "correct donkey"] {
         let other = Site::new(&service).with("TGFS_PASSPHRASE", passphrase);
         for arguments in [&["recover"][..], &["list"], &["upload", ".env"]] {

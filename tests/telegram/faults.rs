@@ -1,4 +1,4 @@
-//! The service on a bad day: nothing is lost, nothing is wrong, nothing has failed.
+//! A faulty service: no byte is lost or wrong, and no upload fails.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ fn floods_drops_stale_references_and_stalls_lose_nothing() {
         fs::write(site.file(&format!("{file}.bin")), bytes_of(file)).unwrap();
     }
     site.finish(daemon);
-    // Cold: another machine, with nothing but the settings.
+    // Cold caches: another machine, with only the settings.
     let other = Site::new(&service);
     let _daemon = other.start();
     for file in 0..FILES {

@@ -1,4 +1,4 @@
-//! What a user has of it: files and films go in, come out, and come back from the channel alone.
+//! The whole library: files and films go in, come out, and are recovered from the channel alone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::service::{HOME, Service};
 
 const FILM: &str = "Films/Heat (1995)/Heat (1995).mkv";
 
-/// What `stat` and `read` say of an entry.
+/// Entry as `stat` and `read` show it.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     inode: u64,
@@ -24,7 +24,7 @@ struct Seen {
     digest: Option<String>,
 }
 
-/// Everything below `root`, views and sidecars included, by path.
+/// Returns everything below `root`, views and sidecars included, by path.
 fn look(root: &Path) -> BTreeMap<String, Seen> {
     let mut seen = BTreeMap::new();
     let mut pending = vec![root.to_path_buf()];
@@ -53,7 +53,7 @@ fn look(root: &Path) -> BTreeMap<String, Seen> {
     seen
 }
 
-/// MD5 of each decoded frame of the picture.
+/// Returns the MD5 of each decoded video frame.
 fn frames(input: &str) -> Vec<String> {
     #[rustfmt::skip]
     let arguments = ["-nostdin", "-v", "error", "-i", input, "-map", "0:v", "-f", "framemd5", "-"];
@@ -88,7 +88,7 @@ fn expect_it_plays(site: &Site, daemon: &Daemon, expected: &[String]) {
     assert!(frames(&playlist_url(daemon)) == expected, "over HTTP");
 }
 
-/// A tree with a film, many small files, an empty one and an empty directory.
+/// Makes a tree with a film, many small files, an empty one and an empty directory.
 fn make_source(root: &Path) {
     let folder = root.join("Films/Heat (1995)");
     fs::create_dir_all(&folder).unwrap();
@@ -116,7 +116,7 @@ fn expect_same_bytes(source: &Path, root: &Path) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// A directory of programs that has what mounts, and nothing else.
+/// Makes a directory of programs that holds only those that mount.
 fn without_ffmpeg(site: &Site) -> PathBuf {
     let programs = site.outside("programs");
     fs::create_dir(&programs).unwrap();
@@ -149,7 +149,7 @@ fn a_library_goes_in_plays_and_comes_back_from_the_channel_alone() {
     let before = look(site.mountpoint());
     site.finish(daemon);
 
-    // Another life signs nothing in again.
+    // The next daemon signs no bot in again.
     let keys = service.calls("handshake");
     let signed_in = service.calls("auth.importBotAuthorization");
     let daemon = site.start();
@@ -160,7 +160,7 @@ fn a_library_goes_in_plays_and_comes_back_from_the_channel_alone() {
     assert_eq!(service.calls("auth.importBotAuthorization"), signed_in);
     daemon.stop();
 
-    // The settings alone bring all of it back, and nothing is made or sent anew.
+    // The settings alone bring everything back, and nothing is made or sent anew.
     let posts = service.posts(HOME).unwrap();
     site.lose_state();
     let programs = without_ffmpeg(&site);

@@ -23,7 +23,7 @@ fn what_is_here_goes_on_and_the_rest_fails_in_time_until_the_service_is_back() {
     fs::create_dir(site.file("folder")).unwrap();
     fs::write(site.file("folder/read.bin"), &read_before).unwrap();
     fs::write(site.file("folder/far.bin"), &not_read).unwrap();
-    // What caches hold of a file that was written goes with a life.
+    // A restart empties the caches of files that were written.
     site.finish(daemon);
     let _daemon = site.start();
     assert!(fs::read(site.file("folder/read.bin")).unwrap() == read_before);
@@ -40,7 +40,7 @@ fn what_is_here_goes_on_and_the_rest_fails_in_time_until_the_service_is_back() {
         1_400_000
     );
     assert!(fs::read(site.file("folder/read.bin")).unwrap() == read_before);
-    // Whoever waits can be ended, and waits for the deadline at most.
+    // A waiting reader can be killed, and waits at most for the deadline.
     let mut cat = Command::new("cat")
         .arg(site.file("folder/far.bin"))
         .stdout(Stdio::null())
@@ -56,7 +56,7 @@ fn what_is_here_goes_on_and_the_rest_fails_in_time_until_the_service_is_back() {
     assert_eq!(error.raw_os_error(), Some(EIO), "{error}");
     assert!(begun.elapsed() < DEADLINE * 3, "{:?}", begun.elapsed());
 
-    // Copying in goes on, and what was copied can be read.
+    // Copying in goes on, and the copies can be read.
     let written = noise(2_500_000, 3);
     fs::write(site.file("new.bin"), &written).unwrap();
     fs::rename(site.file("folder"), site.file("renamed")).unwrap();
@@ -91,7 +91,7 @@ fn what_lies_in_the_disk_cache_is_read_by_a_start_that_does_not_reach_the_servic
         fs::write(site.file("far.bin"), &bytes).unwrap();
         site.finish(daemon);
         let daemon = site.start();
-        // What the last run left in the spool would be read there.
+        // Otherwise the spool of the last run would serve the read.
         wait_for("the spool is empty", || site.stat("spool", "size") == 0);
         assert!(fs::read(site.file("read.bin")).unwrap() == bytes);
         assert!(site.stat("cache", "misses") > 0);

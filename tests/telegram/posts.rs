@@ -1,4 +1,4 @@
-//! How many posts things take, and in which channel they go.
+//! Numbers of posts, and the channels that they go to.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::material::noise;
 use crate::service::{HOME, Service};
 
 const TWO: Channel = Channel(2);
-/// Posts for [`SMALL_FILES`] files: their packs, what names them, and the mark of the library.
+/// Most posts for [`SMALL_FILES`] files: their packs, the manifests, and the mark of the library.
 const FEW: usize = 12;
 const SMALL_FILES: u64 = 300;
 
@@ -94,7 +94,7 @@ fn a_channel_that_is_full_takes_no_more_packs() {
         "a full channel got a pack"
     );
     assert!(service.packs(TWO).len() >= 6);
-    // The log stays at home.
+    // The log stays in the home channel.
     assert!(service.posts_of(TWO, "manifest").is_empty());
     wait_for("a warning when both are full", || {
         service.skip_ids(TWO, 20).unwrap();

@@ -1,4 +1,4 @@
-//! A library out of nothing but the settings, from channels that did not stay as they were left.
+//! Recovery with only the settings, from channels that were changed meanwhile.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,14 +11,14 @@ use crate::material::noise;
 use crate::service::{HOME, Service};
 
 const NAMES: [&str; 3] = ["first.bin", "second.bin", "third.bin"];
-/// Ids that a deleted series leaves behind.
+/// Numbers that a deleted series leaves unused.
 const GAP: i32 = 50_000;
 
 fn bytes_of(name: &str) -> Vec<u8> {
     noise(1_300_000, name.len() as u64)
 }
 
-/// Written and published in a life of its own.
+/// Writes files and publishes them with a daemon of its own.
 fn write(site: &Site, name: &str) {
     let daemon = site.start();
     fs::write(site.file(name), bytes_of(name)).unwrap();
@@ -30,7 +30,7 @@ fn identity(path: &Path) -> (u64, i64, u64) {
     (metadata.ino(), metadata.mtime_nsec(), metadata.len())
 }
 
-/// A library of [`NAMES`]; which posts of the log are whose.
+/// Makes a library of [`NAMES`], and returns its posts of the log.
 fn library(service: &Service) -> Vec<Vec<i32>> {
     let site = Site::new(service);
     let mut logs = Vec::new();
@@ -84,7 +84,7 @@ fn gaps_and_what_others_posted_harm_nothing() {
     for name in NAMES {
         write(&site, name);
         service.skip_ids(HOME, GAP / 2).unwrap();
-        // Somebody's picture, and posts that pretend: of another library, and not of any.
+        // A picture of others, and posts that imitate ours: of another library, and of none.
         for caption in [
             "look, a cat".to_owned(),
             format!(
@@ -112,7 +112,7 @@ fn gaps_and_what_others_posted_harm_nothing() {
     expect_files(&other, &NAMES);
     assert_eq!(NAMES.map(|name| identity(&other.file(name))), before);
     daemon.stop();
-    // It is the same library to write to: nothing is taken for somebody else's.
+    // The library can be written to: it is not taken for that of another writer.
     write(&other, "fourth.bin");
     let third = Site::new(&service);
     let _daemon = third.start();
@@ -120,7 +120,7 @@ fn gaps_and_what_others_posted_harm_nothing() {
         &third,
         &["first.bin", "fourth.bin", "second.bin", "third.bin"],
     );
-    // What says whose channel this is was pinned again, and not posted again.
+    // The library's mark was pinned again, and not posted again.
     assert_eq!(service.posts_of(HOME, "library").len(), 1);
     assert_ne!(service.pinned(HOME).unwrap(), Some(on_top));
 }
@@ -139,7 +139,7 @@ fn what_is_lost_is_told_and_the_rest_comes() {
     let daemon = site.start();
     expect_files(&site, &["first.bin", "third.bin"]);
 
-    // A pack that somebody deleted is named with the file that needs it.
+    // A deleted pack is reported with the file that needs it.
     let pack = service.posts_of(HOME, "pack")[0].id;
     service.delete_post(HOME, pack).unwrap();
     site.run(&["cache-clear"]).ok();
@@ -174,7 +174,7 @@ fn a_log_that_cannot_be_read_is_never_taken_for_an_empty_one() {
     daemon.wait().unwrap();
 }
 
-/// Names that do not compress: a snapshot is due once a MiB of them was published.
+/// Names that do not compress: a snapshot is due after a MiB of them.
 fn make_directories(site: &Site, from: u64) {
     for number in from..from + 250 {
         let bytes = noise(240, number).into_iter();

@@ -1,4 +1,4 @@
-//! The simulated service, on a runtime of its own beside the test's thread.
+//! The simulated service, on a runtime of its own beside the thread of the test.
 
 use std::ops::Deref;
 
@@ -23,7 +23,7 @@ impl Service {
         Self { server, runtime }
     }
 
-    /// Bots in one channel that takes posts as fast as they come.
+    /// Starts a service with bots in one channel, without a limit on posts.
     pub fn with_bots(bots: u32) -> Self {
         Self::start(Options {
             bots,
@@ -32,7 +32,7 @@ impl Service {
         })
     }
 
-    /// An outage: all connections go, and nobody listens.
+    /// Begins an outage: all connections end, and nobody listens.
     pub fn goes_away(&self) {
         self.runtime.block_on(self.server.stop());
     }
@@ -41,7 +41,7 @@ impl Service {
         self.runtime.block_on(self.server.restart()).unwrap();
     }
 
-    /// Posts whose text begins with `tgfs1 KIND`.
+    /// Returns the posts whose text begins with `tgfs1 KIND`.
     pub fn posts_of(&self, channel: Channel, kind: &str) -> Vec<PostView> {
         let head = format!("tgfs1 {kind} ");
         let posts = self.posts(channel).unwrap().into_iter();
@@ -50,7 +50,7 @@ impl Service {
             .collect()
     }
 
-    /// Ids of the packs in a channel, as their captions give them.
+    /// Returns the ids of the packs in a channel, as their captions give them.
     pub fn packs(&self, channel: Channel) -> Vec<String> {
         let posts = self.posts_of(channel, "pack").into_iter();
         posts.map(|post| pack_of(&post)).collect()

@@ -1,4 +1,4 @@
-//! Two machines that think that the library is theirs.
+//! Two machines that write to one library.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -45,7 +45,7 @@ fn of_two_daemons_one_stops_and_loses_nothing_and_may_take_over() {
     write(&two, "bb.bin");
     two.settled();
 
-    // What the first writes now meets what the second wrote.
+    // The next write of the first machine meets the writes of the second.
     write(&one, "ccc.bin");
     expect_refused(&one);
     expect_file(&one, "a.bin");
@@ -62,7 +62,7 @@ fn of_two_daemons_one_stops_and_loses_nothing_and_may_take_over() {
     }
     one.settled();
 
-    // Now it is the second that may not go on, and what it took in stays with it.
+    // Now the second machine is refused, and keeps the files that it accepted.
     write(&two, "dddd.bin");
     expect_refused(&two);
     expect_file(&two, "dddd.bin");

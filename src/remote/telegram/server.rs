@@ -60,7 +60,7 @@ pub enum TelegramServer {
     Own {
         /// Number of the data centre at `address`.
         dc: i32,
-        /// Where it listens.
+        /// Address that it listens on.
         address: SocketAddr,
         /// Key of all its data centres.
         key: ServerKey,

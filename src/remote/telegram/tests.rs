@@ -69,7 +69,7 @@ impl Bench {
         )
     }
 
-    /// With a library made.
+    /// Returns a remote with a library.
     async fn ready(&self) -> Arc<dyn Remote> {
         let remote: Arc<dyn Remote> = Arc::new(self.remote());
         let mark = LibraryMark {
@@ -93,16 +93,16 @@ async fn encrypted_telegram_keeps_the_contract() {
     contract(crate::remote::contract::encrypted(Arc::new(bench.remote())).await).await;
 }
 
-/// A film that is opened after a restart has its lanes from the first second on.
+/// A film that is opened after a restart has its connections from the first second.
 #[tokio::test]
-async fn lanes_begin_with_as_many_as_the_last_run_came_to() {
+async fn a_pool_begins_with_the_number_of_connections_of_the_last_run() {
     let bench = Bench::start(unlimited(1)).await;
     let remote = bench.ready().await;
     let spool = tempfile::tempdir().unwrap();
     let (pack, _) = sealed(&remote, spool.path(), &[BLOCK * 12]);
     let stored = store_pack(&remote, &pack).await.unwrap();
     drop(remote);
-    let lanes_for_a_read = async || {
+    let connections_for_a_read = async || {
         let remote: Arc<dyn Remote> = Arc::new(bench.remote());
         let table = fetch_table(&remote, &stored).await.unwrap();
         let before = bench.sim.calls("help.getConfig");
@@ -110,11 +110,15 @@ async fn lanes_begin_with_as_many_as_the_last_run_came_to() {
         futures_util::future::try_join_all(blocks).await.unwrap();
         bench.sim.calls("help.getConfig") - before
     };
-    assert_eq!(lanes_for_a_read().await, 0, "the one that read the table");
+    assert_eq!(
+        connections_for_a_read().await,
+        0,
+        "the one that read the table"
+    );
     let token = bench.sim.token(telegram_sim::Bot(1));
     let row = format!("bot/{}/dc/2/lanes/read", token.split(':').next().unwrap());
     bench.keys.put(row.as_bytes(), &[4]).unwrap();
-    assert_eq!(lanes_for_a_read().await, 3);
+    assert_eq!(connections_for_a_read().await, 3);
 }
 
 #[tokio::test]

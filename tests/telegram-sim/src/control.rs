@@ -1,4 +1,4 @@
-//! What tests do to a running server: turn its knobs, count, look at posts, damage them.
+//! Controls for tests of a running server: change its behaviour, count calls, read posts, damage them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub struct ForeignPost {
     pub document: Option<ForeignDocument>,
 }
 
-/// What somebody else uploaded.
+/// Document that somebody else uploaded.
 #[derive(Clone, Debug)]
 pub struct ForeignDocument {
     pub name: String,
@@ -116,7 +116,7 @@ impl Server {
         self.shared.controls.set_clock_offset(offset);
     }
 
-    /// How often a method was called, such as `upload.getFile`, failed calls included. `handshake`
+    /// Returns how often a method was called, such as `upload.getFile`, failed calls included. `handshake`
     /// counts the auth keys made.
     #[must_use]
     pub fn calls(&self, method: &str) -> u64 {
@@ -137,7 +137,7 @@ impl Server {
     /// The posts of a channel in the order of their ids, without service posts.
     ///
     /// # Errors
-    /// If there is no such channel.
+    /// When there is no such channel.
     pub fn posts(&self, channel: Channel) -> Result<Vec<PostView>> {
         let world = self.shared.world();
         let state = world.channel(channel)?;
@@ -152,7 +152,7 @@ impl Server {
     /// The newest pinned post.
     ///
     /// # Errors
-    /// If there is no such channel.
+    /// When there is no such channel.
     pub fn pinned(&self, channel: Channel) -> Result<Option<i32>> {
         Ok(self.shared.world().channel(channel)?.pinned())
     }
@@ -160,7 +160,7 @@ impl Server {
     /// The highest id that was ever given to a post of the channel.
     ///
     /// # Errors
-    /// If there is no such channel.
+    /// When there is no such channel.
     pub fn last_id(&self, channel: Channel) -> Result<i32> {
         Ok(self.shared.world().channel(channel)?.last_id)
     }
@@ -168,7 +168,7 @@ impl Server {
     /// Bytes in the documents of a channel's posts.
     ///
     /// # Errors
-    /// If there is no such channel.
+    /// When there is no such channel.
     pub fn live_bytes(&self, channel: Channel) -> Result<u64> {
         let sizes = self.posts(channel)?.into_iter();
         Ok(sizes
@@ -180,7 +180,7 @@ impl Server {
     /// The bytes of a post's document.
     ///
     /// # Errors
-    /// If there is no such post, or it has no document.
+    /// When there is no such post, or it has no document.
     pub fn document_bytes(&self, channel: Channel, id: i32) -> Result<Vec<u8>> {
         let world = self.shared.world();
         let document = document_of(&world, channel, id)?;
@@ -199,7 +199,7 @@ impl Server {
     /// Removes a post, as an administrator would.
     ///
     /// # Errors
-    /// If there is no such post.
+    /// When there is no such post.
     pub fn delete_post(&self, channel: Channel, id: i32) -> Result<()> {
         let mut world = self.shared.world();
         ensure!(
@@ -215,7 +215,7 @@ impl Server {
     /// Lets somebody else post. Returns the id.
     ///
     /// # Errors
-    /// If there is no such channel.
+    /// When there is no such channel.
     pub fn add_foreign_post(&self, channel: Channel, post: ForeignPost) -> Result<i32> {
         let mut world = self.shared.world();
         let id = world.channel(channel)?.last_id + 1;
@@ -249,7 +249,7 @@ impl Server {
     /// Lets somebody else pin a post.
     ///
     /// # Errors
-    /// If there is no such post.
+    /// When there is no such post.
     pub fn pin_post(&self, channel: Channel, id: i32) -> Result<()> {
         let mut world = self.shared.world();
         let state = world.channel(channel)?;
@@ -267,7 +267,7 @@ impl Server {
     /// Turns one byte of a post's document over.
     ///
     /// # Errors
-    /// If there is no such post, or its document is shorter.
+    /// When there is no such post, or its document is shorter.
     pub fn flip_byte(&self, channel: Channel, id: i32, offset: u64) -> Result<()> {
         let mut world = self.shared.world();
         let document = document_of(&world, channel, id)?;
@@ -277,7 +277,7 @@ impl Server {
     /// Uses up so many ids, as posts do that were deleted since.
     ///
     /// # Errors
-    /// If there is no such channel.
+    /// When there is no such channel.
     pub fn skip_ids(&self, channel: Channel, ids: i32) -> Result<()> {
         let mut world = self.shared.world();
         world.channel(channel)?;
@@ -287,7 +287,7 @@ impl Server {
     /// Takes a bot out of a channel.
     ///
     /// # Errors
-    /// If there is no such channel.
+    /// When there is no such channel.
     pub fn remove_bot(&self, channel: Channel, bot: Bot) -> Result<()> {
         let mut world = self.shared.world();
         world.channel(channel)?;
@@ -301,7 +301,7 @@ impl Server {
     /// Makes a bot an administrator of a channel, with all rights.
     ///
     /// # Errors
-    /// If there is no such channel.
+    /// When there is no such channel.
     pub fn add_bot(&self, channel: Channel, bot: Bot) -> Result<()> {
         let mut world = self.shared.world();
         world.channel(channel)?;
@@ -315,7 +315,7 @@ impl Server {
     /// Takes one right from a bot.
     ///
     /// # Errors
-    /// If the bot is not in that channel.
+    /// When the bot is not in that channel.
     pub fn take_right(&self, channel: Channel, bot: Bot, right: Right) -> Result<()> {
         let mut world = self.shared.world();
         ensure!(
@@ -332,7 +332,7 @@ impl Server {
     /// Gives a right back.
     ///
     /// # Errors
-    /// If the bot is not in that channel.
+    /// When the bot is not in that channel.
     pub fn give_right(&self, channel: Channel, bot: Bot, right: Right) -> Result<()> {
         let mut world = self.shared.world();
         ensure!(
@@ -355,7 +355,7 @@ impl Server {
     /// Signs a bot out everywhere: its keys stay, and are `AUTH_KEY_UNREGISTERED`.
     ///
     /// # Errors
-    /// If the journal cannot be written.
+    /// When the journal cannot be written.
     pub fn sign_out(&self, bot: Bot) -> Result<()> {
         let mut world = self.shared.world();
         for (dc, id) in world.keys_of(bot) {
@@ -367,7 +367,7 @@ impl Server {
     /// Forgets the auth keys of a bot: transport error -404 on its next packet.
     ///
     /// # Errors
-    /// If the journal cannot be written.
+    /// When the journal cannot be written.
     pub fn forget_keys(&self, bot: Bot) -> Result<()> {
         let mut world = self.shared.world();
         for (dc, id) in world.keys_of(bot) {

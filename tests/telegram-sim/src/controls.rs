@@ -1,4 +1,4 @@
-//! What can be turned and counted while the server runs.
+//! Controls and counters of a running server.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

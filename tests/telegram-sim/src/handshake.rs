@@ -23,7 +23,7 @@ const GENERATOR: u8 = 3;
 static DH_PRIME: LazyLock<BigUint> =
     LazyLock::new(|| BigUint::parse_bytes(PRIME.as_bytes(), 16).unwrap_or_default());
 
-/// What the server remembers between two steps of one handshake.
+/// State of one handshake between two steps.
 pub(crate) struct Handshake {
     nonce: [u8; 16],
     server_nonce: [u8; 16],

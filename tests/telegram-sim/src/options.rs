@@ -1,4 +1,4 @@
-//! What a simulated server is made of.
+//! Options of a simulated server.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -39,7 +39,7 @@ pub enum Visibility {
     Public,
 }
 
-/// What a second `sendMedia` with the same random id gets.
+/// Answer to a second `sendMedia` with the same random id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Duplicates {
@@ -49,7 +49,7 @@ pub enum Duplicates {
     AnswerFirst,
 }
 
-/// What a bot's `deleteMessages` does with a post that is too old for it.
+/// Effect of a bot's `deleteMessages` on a post that is too old for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OldPosts {
@@ -70,7 +70,7 @@ pub enum MessagesShape {
     Messages,
 }
 
-/// How fast the simulated network is. Can change while the server runs.
+/// Speed of the simulated network, which can change while the server runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Shape {
     /// Time from the arrival of a call to its answer: the round trip.
@@ -112,9 +112,9 @@ impl Pace {
 /// All that a server is told when it starts.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where data center 2 listens; port 0 picks a free one.
+    /// Address of data center 2; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// Where data center 4 listens, when there is one.
+    /// Address of data center 4, when there is one.
     pub second_dc: Option<SocketAddr>,
     /// Bots whose home is data center 4.
     pub second_dc_bots: BTreeSet<Bot>,
@@ -131,13 +131,13 @@ pub struct Options {
     pub faults: Faults,
     /// Of the dice that roll the faults.
     pub seed: u64,
-    /// How far the server's calendar is ahead of the machine's. Message ids and salts keep real time.
+    /// Lead of the server's calendar over the machine's. Message ids and salts keep real time.
     pub clock_offset: Duration,
-    /// Where the state lives; `None` keeps it in memory.
+    /// Directory of the state; `None` keeps it in memory.
     pub data: Option<PathBuf>,
-    /// How long a file reference can be used.
+    /// Lifetime of a file reference.
     pub reference_lifetime: Duration,
-    /// How long a saved part waits for its message.
+    /// Lifetime of a saved part that waits for its message.
     pub part_lifetime: Duration,
     pub duplicates: Duplicates,
     /// The age from which `old_posts` applies.

@@ -118,20 +118,20 @@ impl Server {
     /// Listens again where it did, after [`Server::stop`], or drops all connections.
     ///
     /// # Errors
-    /// If something else took the port meanwhile.
+    /// When another process took the port meanwhile.
     pub async fn restart(&self) -> Result<()> {
         self.stop().await;
         let second = self.second_address();
         self.listen_at(self.home, second).await
     }
 
-    /// Where data center 2 listens.
+    /// Returns the address of data center 2.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address_of(HOME_DC).unwrap_or(self.home)
     }
 
-    /// Where data center 4 listens, if there is one.
+    /// Returns the address of data center 4, if there is one.
     #[must_use]
     pub fn second_address(&self) -> Option<SocketAddr> {
         self.address_of(SECOND_DC)
@@ -145,7 +145,7 @@ impl Server {
             .map(|(_, address)| address)
     }
 
-    /// What the server was started with.
+    /// Returns the options that the server was started with.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.shared.options

@@ -1,4 +1,4 @@
-//! What all connections of a server share.
+//! State that all connections of a server share.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard};
@@ -15,7 +15,7 @@ use crate::world::World;
 
 /// The data center at the address that clients are given.
 pub(crate) const HOME_DC: i32 = 2;
-/// The other one.
+/// The second data center.
 pub(crate) const SECOND_DC: i32 = 4;
 
 /// Characters behind the colon of a token.
@@ -25,7 +25,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) controls: Controls,
     world: Mutex<World>,
-    /// Of the data centers, as they were bound.
+    /// Addresses of the data centers, as they were bound.
     addresses: Mutex<Vec<(i32, SocketAddr)>>,
 }
 
@@ -51,7 +51,7 @@ impl Shared {
         *locked(&self.addresses) = addresses;
     }
 
-    /// Seconds since 1970 on the server's calendar.
+    /// Returns the seconds since 1970 on the server's calendar.
     pub(crate) fn now(&self) -> i32 {
         let real = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -59,7 +59,7 @@ impl Shared {
         i32::try_from((real + self.controls.clock_offset()).as_secs()).unwrap_or(i32::MAX)
     }
 
-    /// The data center where a bot's account lives.
+    /// Returns the home of a bot.
     pub(crate) fn home_of(&self, bot: Bot) -> i32 {
         if self.options.second_dc_bots.contains(&bot) {
             SECOND_DC
@@ -68,7 +68,7 @@ impl Shared {
         }
     }
 
-    /// The token that @BotFather would have given: the same in every run.
+    /// Returns the token of a bot, which is the same in every run.
     pub(crate) fn token(&self, bot: Bot) -> String {
         const LETTERS: &[u8; 64] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

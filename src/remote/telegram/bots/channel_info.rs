@@ -38,7 +38,7 @@ impl Right {
 /// Channel as the service describes it to one bot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelInfo {
-    /// How the bot addresses it.
+    /// The channel as the bot addresses it.
     pub peer: ChannelPeer,
     /// Name for people.
     pub title: String,

@@ -74,7 +74,7 @@ pub struct Document {
 /// File whose parts are uploaded, to be sent or to replace another one.
 #[derive(Debug, Clone)]
 pub struct UploadedFile {
-    /// How calls name it.
+    /// The file as calls name it.
     pub file: enums::InputFile,
     /// File name.
     pub name: String,

@@ -44,7 +44,7 @@ pub struct Bots {
     members: Vec<Arc<Member>>,
     peers: ChannelPeers,
     rate_limiter: RateLimiter,
-    /// Whose turn it is to be asked first.
+    /// Rises with each task, so that the bots take turns at being asked first.
     turn: AtomicUsize,
     publicity: Publicity,
     /// Public channels already warned about.
@@ -152,10 +152,10 @@ impl Bots {
     }
 
     /// Tries `work` with one bot after the other, those that are not set aside first, until one can.
-    /// For what any member of the channel may do.
+    /// For tasks that any member of the channel may do.
     ///
-    /// # ReadErrors
-    /// What helps most to know: an error that passes before one that does not.
+    /// # Errors
+    /// A temporary error in preference to a permanent one.
     pub async fn with_any<T, F>(
         &self,
         op: &str,

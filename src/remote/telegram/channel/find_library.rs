@@ -29,7 +29,7 @@ pub struct FoundLibrary {
 pub struct ReadCaption {
     /// The message.
     pub message: MessageId,
-    /// What its text says.
+    /// The caption that its text holds.
     pub caption: Caption,
 }
 

@@ -52,7 +52,7 @@ const LOOK_BACK: i32 = 2000;
 pub struct Measured {
     /// One for each bot that was measured.
     pub bots: Vec<BotMeasured>,
-    /// What becomes of old posts.
+    /// Outcome of deleting an old post.
     pub old_posts: OldPosts,
 }
 

@@ -1,9 +1,9 @@
 //! One TCP connection to a data centre: MTProto over the `full` transport, with several calls in
 //! flight (<https://core.telegram.org/mtproto>).
 //!
-//! The protocol is grammers'; the socket is ours, for what its own driver does not offer: many
-//! calls at a time, TCP_NODELAY, no compression of what is random anyway, a dead peer that is
-//! noticed. A panic in the protocol ends the task of this connection, and nothing else.
+//! grammers implements the protocol. The socket is ours, because the driver of grammers offers neither
+//! many calls at a time nor TCP_NODELAY, compresses random bytes, and does not notice a dead peer. A
+//! panic in the protocol ends the task of this connection and nothing else.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,28 +23,28 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::call_error::CallError;
 
-/// Until a peer accepts.
+/// Time limit of a TCP connect.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// Bytes of the largest packet in either direction: 1 MiB and what the transport adds. The service
+/// Bytes of the largest packet in either direction: 1 MiB and the headers of the transport. The service
 /// closes a connection that sends more.
 const MAX_PACKET_BYTES: usize = 1024 * 1024 + 8 * 1024;
-/// Bytes before a packet for the headers that are put in front of it.
+/// Bytes before a packet for the headers that are written in front of it.
 const HEADER_SPACE: usize = mtp::MAX_TRANSPORT_HEADER_LEN
     + mtp::ENCRYPTED_PACKET_HEADER_LEN
     + mtp::PLAIN_PACKET_HEADER_LEN
     + mtp::MESSAGE_CONTAINER_HEADER_LEN;
-/// Calls that wait for their turn; callers above bound theirs with the connection's window.
+/// Calls that wait for their turn. Callers bound theirs with the window of the pool.
 const QUEUE: usize = 32;
-/// Calls whose answers are awaited, abandoned ones included.
+/// Most calls whose answers are awaited, abandoned ones included.
 const MAX_PENDING: usize = 64;
-/// A silent connection is asked for a sign of life this often.
+/// A silent connection is pinged this often.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// Seconds after which the server ends a connection that pings no more.
 const PING_DISCONNECT: i32 = 75;
-/// A connection on which nothing came for this long after we sent something is dead.
+/// A connection that stays silent for this long after a ping is dead.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 
-/// A handle of a running connection; it ends when the handle is dropped.
+/// Handle of a running connection, which ends when the handle is dropped.
 #[derive(Debug)]
 pub struct MtprotoConnection {
     calls: mpsc::Sender<Call>,
@@ -58,6 +58,9 @@ struct Call {
 
 impl MtprotoConnection {
     /// Connects with a key that was agreed on before.
+    ///
+    /// # Errors
+    /// As [`connect`].
     pub async fn open(address: SocketAddr, key: [u8; 256]) -> Result<Self, CallError> {
         let stream = connect(address).await?;
         let protocol = Encrypted::build().compression_threshold(None).finish(key);
@@ -75,11 +78,15 @@ impl MtprotoConnection {
         Ok(Self { calls, task })
     }
 
+    /// Returns whether calls can still be made.
     pub fn is_open(&self) -> bool {
         !self.task.is_finished()
     }
 
     /// Sends a request and returns the body of its answer. Dropping the future abandons the call.
+    ///
+    /// # Errors
+    /// The service's answer, or that the connection ended.
     pub async fn call(&self, body: Bytes) -> Result<Vec<u8>, CallError> {
         let (reply, answer) = oneshot::channel();
         self.calls
@@ -100,6 +107,10 @@ fn ended() -> CallError {
     CallError::Disconnected("the connection ended".into())
 }
 
+/// Opens a TCP connection.
+///
+/// # Errors
+/// When the peer does not accept within [`CONNECT_LIMIT`].
 pub async fn connect(address: SocketAddr) -> Result<TcpStream, CallError> {
     let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
@@ -110,13 +121,13 @@ pub async fn connect(address: SocketAddr) -> Result<TcpStream, CallError> {
         }
         Err(_) => return Err(CallError::TimedOut(CONNECT_LIMIT)),
     };
-    // Small calls must not wait for the acknowledgement of the one before; without it they do, and
+    // A small call must not wait for the acknowledgement of the one before. If this fails, it does, and
     // nothing else changes.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
-/// Bytes to packets and back, for one protocol state.
+/// Packets on a socket, for one state of the protocol.
 pub struct Wire<M> {
     stream: TcpStream,
     transport: transport::Full,
@@ -128,6 +139,7 @@ pub struct Wire<M> {
 }
 
 impl<M: Mtp> Wire<M> {
+    /// A socket on which nothing was sent yet.
     pub fn new(stream: TcpStream, protocol: M) -> Self {
         Self {
             stream,
@@ -140,8 +152,11 @@ impl<M: Mtp> Wire<M> {
         }
     }
 
-    /// Sends one request and waits for its answer: for the plain calls of a key exchange, of which
-    /// one is under way at a time.
+    /// Sends one request and waits for its answer: for the plain calls of a key exchange, which are made
+    /// one at a time.
+    ///
+    /// # Errors
+    /// The service's answer, or that the connection ended.
     pub async fn exchange(&mut self, body: &[u8]) -> Result<Vec<u8>, CallError> {
         self.protocol.push(&mut self.output, body);
         self.seal();
@@ -169,14 +184,14 @@ impl<M: Mtp> Wire<M> {
         self.written < self.output.len()
     }
 
-    /// Makes a packet of what was pushed; the id that errors about it as a whole refer to.
+    /// Makes a packet of the pushed requests. Returns the id by which errors refer to it as a whole.
     fn seal(&mut self) -> Option<MsgId> {
         let container = self.protocol.finalize(&mut self.output)?;
         self.transport.pack(&mut self.output);
         Some(container)
     }
 
-    /// Reads or writes whatever is possible first. Safe to cancel.
+    /// Reads or writes, whichever is possible first. Safe to cancel.
     async fn step(&mut self) -> Result<Vec<Deserialization>, CallError> {
         let has_output = self.has_output();
         let (mut reader, mut writer) = self.stream.split();
@@ -243,7 +258,7 @@ struct Pending {
 #[derive(Clone, Copy)]
 struct Sent {
     id: MsgId,
-    /// Of the packet that it went out in.
+    /// Id of the packet that held it.
     container: MsgId,
 }
 
@@ -251,9 +266,9 @@ struct Driver {
     wire: Wire<Encrypted>,
     calls: mpsc::Receiver<Call>,
     pending: VecDeque<Pending>,
-    /// When something came last.
+    /// When the last bytes came.
     heard: Instant,
-    /// When the oldest thing went out that nothing came after.
+    /// When the ping was sent that nothing has followed yet.
     asked: Option<Instant>,
     next_ping: Instant,
     pings: i64,
@@ -267,7 +282,7 @@ impl Driver {
         };
         tracing::debug!(%error, "a connection ended");
         for pending in self.pending {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = pending.call.reply.send(Err(error.clone()));
         }
         self.calls.close();
@@ -319,26 +334,26 @@ impl Driver {
                 ping_id: self.pings,
                 disconnect_delay: PING_DISCONNECT,
             };
-            // Nobody awaits the pong: that something came is enough.
+            // Nobody awaits the pong: any bytes are enough.
             let (reply, _) = oneshot::channel();
             let body = ping.to_bytes().into();
             self.pending.push_back(Pending {
                 call: Call { body, reply },
                 sent: None,
             });
-            // A stalled call leaves the connection usable, so only a ping asks for life.
+            // A stalled call leaves the connection usable, so that only a ping proves it dead.
             self.asked = Some(now);
         }
         Ok(())
     }
 
-    /// Makes the next packet when the last one is out.
+    /// Makes the next packet once the last one is out.
     fn fill(&mut self) {
         if self.wire.has_output() {
             return;
         }
         let ping = tl::functions::PingDelayDisconnect::CONSTRUCTOR_ID.to_le_bytes();
-        // What was given up before it went out need not go out.
+        // A call that was abandoned before it went out need not go out.
         self.pending.retain(|pending| {
             pending.sent.is_some()
                 || !pending.call.reply.is_closed()
@@ -396,7 +411,7 @@ impl Driver {
                     }
                 }
             }
-            // Bots get updates whether they want them or not.
+            // The service sends updates to bots unasked.
             Deserialization::Update(_) | Deserialization::OwnUpdate { .. } => {}
         }
     }

@@ -1,8 +1,8 @@
-//! The connections of one bot to one data centre for one purpose: as many as help, from one to eight.
+//! Connections of one bot to one data centre for one purpose: as many as help, from one to eight.
 //!
-//! As Telegram's own clients do it, the number follows what it brings: it doubles while the bytes a
-//! second grow with it, and falls when calls time out or the service asks to wait. The next run begins
-//! with as many as this one came to, so that a film that is opened then has them from its first second.
+//! The number follows its effect, as in Telegram's own clients: it doubles while the bytes a second grow
+//! with it, and falls when calls time out or the service asks to wait. The next run begins with the
+//! number of this one, so that a film that is opened then has all connections from its first second.
 
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, RwLock};
@@ -23,36 +23,39 @@ pub const MAX_CONNECTIONS: usize = 8;
 /// Calls of 512 KiB in flight on one connection: 2 MiB, TDLib's budget for a connection, and enough for
 /// 40 MB/s at 50 ms.
 pub const WINDOW: usize = 4;
-/// Of these, calls that nobody waits for.
+/// Calls of these that nobody waits for.
 const AHEAD_WINDOW: usize = WINDOW - 1;
-/// How long a number of connections is tried before it is judged...
+/// How long a number of connections is tried before it is judged.
 const EPOCH: Duration = Duration::from_millis(200);
-/// ...after this, which new connections take to connect and to fill their windows.
+/// Time that new connections take to connect and to fill their windows, before they are tried.
 const SETTLING: Duration = Duration::from_millis(400);
-/// Least calls in an epoch that say something.
+/// Least calls in an epoch from which a rate follows.
 const EPOCH_CALLS: u32 = 6;
-/// A doubled number that does not bring this much more is taken back.
+/// A doubled number that does not raise the rate by this factor is taken back.
 const WORTH: f64 = 1.15;
-/// After that, how long until more are tried again.
+/// Time after that until more are tried again.
 const CONTENT_FOR: Duration = Duration::from_secs(20);
 /// Calls whose times are remembered.
 const REMEMBERED: usize = 64;
 
-/// What a set of connections is for; the numbers of connections differ, and the waits that the service asks for.
+/// Purpose of a call. Pools, and the waits that the service asks for, are kept apart by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallPurpose {
-    /// Small calls, which must not stand behind megabytes.
+    /// Small calls, which must not queue behind megabytes.
     Control,
-    /// Small calls that make or change posts: over the connections of `Control`, with waits of their own.
+    /// Small calls that post or change messages: over the connections of `Control`, with waits of their
+    /// own.
     Post,
+    /// Reads that somebody waits for.
     Read,
-    /// Reads that nobody waits for yet: over the connections of `Read`, of which they leave some room.
+    /// Reads that nobody waits for yet: over the connections of `Read`, where they leave some room.
     Ahead,
+    /// Parts of uploads.
     Write,
 }
 
 impl CallPurpose {
-    /// Whose waits hold for it.
+    /// Returns the purpose whose waits hold for this one.
     pub const fn health(self) -> Self {
         match self {
             Self::Ahead => Self::Read,
@@ -70,10 +73,12 @@ impl CallPurpose {
     }
 }
 
-/// Where the number of connections is kept from one run to the next.
+/// Row that keeps the number of connections from one run to the next.
 #[derive(Debug)]
 pub struct PoolSizeMemory {
+    /// Store of the row.
     pub keys: Arc<dyn KeyStore>,
+    /// Name of the row.
     pub row: String,
 }
 
@@ -87,23 +92,25 @@ impl PoolSizeMemory {
     fn keep(&self, count: usize) {
         let count = u8::try_from(count).unwrap_or(u8::MAX);
         if let Err(error) = self.keys.put(self.row.as_bytes(), &[count]) {
-            // The next run begins with one.
+            // The next run begins with one connection.
             tracing::debug!(%error, "the number of connections cannot be kept");
         }
     }
 }
 
+/// Pool of connections that grows and shrinks.
 #[derive(Debug)]
 pub struct ConnectionPool {
     target: ConnectionTarget,
     purpose: CallPurpose,
-    /// `None`: they begin with one.
+    /// `None`: the pool begins with one connection.
     memory: Option<PoolSizeMemory>,
     connections: RwLock<Vec<Arc<ReconnectingConnection>>>,
-    /// One permit a call that fits into the windows.
+    /// One permit for each call that fits into the windows.
     room: Semaphore,
-    /// One permit a call that nobody waits for: fewer, so that who waits finds room at once.
-    spare_room: Semaphore,
+    /// One permit for each call that nobody waits for. There are fewer, so that a call that somebody
+    /// waits for finds room at once.
+    ahead_room: Semaphore,
     growth: Mutex<PoolGrowth>,
     times: Mutex<CallTimes>,
 }
@@ -113,7 +120,7 @@ struct PoolGrowth {
     since: Instant,
     calls: u32,
     bytes: u64,
-    /// Whether some call had to wait for room in this epoch: without, more connections change nothing.
+    /// Whether a call had to wait for room in this epoch; otherwise more connections change nothing.
     crowded: bool,
     /// ConnectionPool and bytes a second before the last growth.
     before: Option<(usize, f64)>,
@@ -142,7 +149,7 @@ impl ConnectionPool {
             purpose,
             memory,
             room: Semaphore::new(count * WINDOW),
-            spare_room: Semaphore::new(count * AHEAD_WINDOW),
+            ahead_room: Semaphore::new(count * AHEAD_WINDOW),
             growth: Mutex::new(PoolGrowth {
                 since: Instant::now(),
                 calls: 0,
@@ -156,10 +163,11 @@ impl ConnectionPool {
         }
     }
 
+    /// Returns the number of connections.
     pub fn count(&self) -> usize {
         self.connections.acquire_read().len()
     }
-    /// The time that `part` (0 to 1) of the recent calls took at most.
+    /// Returns the time that `part` (0 to 1) of the recent calls took at most; `None` before the first.
     pub fn usual(&self, part: f64) -> Option<Duration> {
         let mut sorted = self.times().recent.clone();
         if sorted.is_empty() {
@@ -170,7 +178,10 @@ impl ConnectionPool {
         sorted.get(at.round() as usize).copied()
     }
 
-    /// One call on the connection with the fewest. `bytes` is what it moves, in or out.
+    /// Makes one call on the connection with the fewest calls. `bytes` is what it moves, in or out.
+    ///
+    /// # Errors
+    /// As [`ReconnectingConnection::call`].
     pub async fn call(
         &self,
         purpose: CallPurpose,
@@ -180,11 +191,11 @@ impl ConnectionPool {
     ) -> Result<Vec<u8>, CallError> {
         let closed = || CallError::Disconnected("the connections are closed".into());
         let _spare = match purpose {
-            CallPurpose::Ahead => match self.spare_room.try_acquire() {
+            CallPurpose::Ahead => match self.ahead_room.try_acquire() {
                 Ok(permit) => Some(permit),
                 Err(_) => {
                     self.growth().crowded = true;
-                    Some(self.spare_room.acquire().await.map_err(|_| closed())?)
+                    Some(self.ahead_room.acquire().await.map_err(|_| closed())?)
                 }
             },
             CallPurpose::Control | CallPurpose::Post | CallPurpose::Read | CallPurpose::Write => {
@@ -222,10 +233,11 @@ impl ConnectionPool {
         outcome
     }
 
-    /// Whether a call of `purpose` would start at once. Where not, more connections may help: that is noted.
+    /// Returns whether a call of `purpose` would start at once. If not, notes that more connections may
+    /// help.
     pub fn has_room(&self, purpose: CallPurpose) -> bool {
         let free = match purpose {
-            CallPurpose::Ahead => self.spare_room.available_permits() > 0,
+            CallPurpose::Ahead => self.ahead_room.available_permits() > 0,
             CallPurpose::Control | CallPurpose::Post | CallPurpose::Read | CallPurpose::Write => {
                 true
             }
@@ -251,7 +263,7 @@ impl ConnectionPool {
         self.times.acquire()
     }
 
-    /// Counts a call, and at the end of an epoch decides on the number of connections.
+    /// Counts a call. At the end of an epoch, decides on the number of connections.
     fn judge(&self, bytes: u64) {
         if self.purpose == CallPurpose::Control {
             return;
@@ -270,9 +282,9 @@ impl ConnectionPool {
             }
             let rate = growth.bytes as f64 / elapsed.as_secs_f64();
             let wanted = growth.decide(self.count(), rate, now);
-            // A reader takes its bytes in bursts, and waits for one bot while another has nothing to
-            // do: the rate of a moment says more about it than about the connections. More connections are taken
-            // back when calls time out.
+            // A reader takes its bytes in bursts, and waits for one bot while another one is idle. The
+            // rate of a moment says more about the reader than about the connections, so that only calls
+            // that time out take connections back.
             if self.purpose == CallPurpose::Read {
                 growth.before = None;
             }
@@ -284,7 +296,7 @@ impl ConnectionPool {
     fn shrink(&self) {
         let mut growth = self.growth();
         let now = Instant::now();
-        // One reason is counted once, however many calls it met.
+        // One reason counts once, however many calls it met.
         if growth
             .content_until
             .is_some_and(|until| until > now + CONTENT_FOR / 2)
@@ -307,9 +319,9 @@ impl ConnectionPool {
         while connections.len() < wanted {
             connections.push(Arc::new(ReconnectingConnection::new(self.target.clone())));
             self.room.add_permits(WINDOW);
-            self.spare_room.add_permits(AHEAD_WINDOW);
+            self.ahead_room.add_permits(AHEAD_WINDOW);
         }
-        // What is under way on a connection that goes holds it until it ends.
+        // Calls on a connection that goes keep it until they end.
         let surplus = connections.len() - wanted;
         connections.truncate(wanted);
         drop(connections);
@@ -317,8 +329,8 @@ impl ConnectionPool {
             memory.keep(wanted);
         }
         if surplus > 0 {
-            // Those that are in use come back as too many, which `room` bounds all the same.
-            self.spare_room.forget_permits(surplus * AHEAD_WINDOW);
+            // Permits in use come back as too many; `room` bounds the calls all the same.
+            self.ahead_room.forget_permits(surplus * AHEAD_WINDOW);
             let mut growth = self.growth();
             growth.surplus += surplus * WINDOW;
             growth.surplus -= self.room.forget_permits(growth.surplus);
@@ -334,7 +346,7 @@ impl PoolGrowth {
         self.crowded = false;
     }
 
-    /// How many connections there shall be, now that `connections` moved `rate` bytes a second.
+    /// Returns the number of connections to use, now that `connections` moved `rate` bytes a second.
     fn decide(&mut self, connections: usize, rate: f64, now: Instant) -> usize {
         let crowded = self.crowded;
         self.restart(now);
@@ -383,10 +395,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn lanes_double_while_they_help_and_fall_back_when_they_do_not() {
+    async fn connections_double_while_they_help_and_fall_back_when_they_do_not() {
         let mut growth = growth();
         let mut connections = 1;
-        // Eight megabytes a second a connection, up to four connections.
+        // Eight megabytes a second for each of up to four connections.
         let rate = |connections: usize| connections.min(4) as f64 * 8e6;
         let mut seen = Vec::new();
         for _ in 0..5 {

@@ -1,8 +1,8 @@
-//! Agreeing on an authorization key with a data centre
+//! Agreement on an authorization key with a data centre
 //! (<https://core.telegram.org/mtproto/auth_key>).
 //!
-//! With the service, grammers' own steps do it, which hold its keys. For a server of one's own they
-//! have no way to give another key, so the second step is made here from grammers' parts.
+//! With the service, grammers makes all steps, since it holds the keys of the service. It accepts no other
+//! key, so that for a server of one's own the second step is made here from its parts.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,17 +20,21 @@ use super::call_error::CallError;
 use super::connection::{Wire, connect};
 use crate::remote::telegram::server::{ServerKey, TelegramServer};
 
-/// For all steps together.
+/// Time limit of all steps together.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
-/// Bits of the prime that a server must offer; less, or another size, is an attack or a mistake.
+/// Bits of the prime that a server must offer; any other size is an attack or a mistake.
 const PRIME_BITS: u64 = 2048;
 /// The exponents of both sides must lie this many bits from either end of the range
 /// (<https://core.telegram.org/mtproto/auth_key>, checks on g_a and g_b).
 const SAFETY_BITS: u32 = 2048 - 64;
 
+/// Authorization key.
 pub type AuthKeyBytes = [u8; 256];
 
-/// A new key, known to nobody but the server and us.
+/// Agrees on a new key, which only the server and this program know.
+///
+/// # Errors
+/// When the server cannot be reached, has another key, or sends unsafe numbers.
 pub async fn agree(
     server: &TelegramServer,
     address: SocketAddr,
@@ -199,7 +203,7 @@ fn sha1(bytes: &[u8]) -> [u8; SHA1_BYTES] {
     Sha1::digest(bytes).into()
 }
 
-/// Low 64 bits of the SHA-1 of the key's bare TL form.
+/// Returns the low 64 bits of the SHA-1 of the key's bare TL form.
 fn fingerprint(key: &ServerKey) -> Result<i64, CallError> {
     let number = |text: &str| {
         BigUint::parse_bytes(text.as_bytes(), 10)
@@ -213,7 +217,7 @@ fn fingerprint(key: &ServerKey) -> Result<i64, CallError> {
     Ok(i64::from_le_bytes(low))
 }
 
-/// Big endian without leading zeros, as TL writes numbers in byte strings.
+/// Returns big endian bytes without leading zeros, as TL writes numbers in byte strings.
 fn shortest(number: u64) -> Vec<u8> {
     number
         .to_be_bytes()

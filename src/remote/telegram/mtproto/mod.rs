@@ -1,4 +1,4 @@
-//! Speaks MTProto to one service: sockets, keys, calls, connections that come back.
+//! MTProto with one service: sockets, keys, calls, and connections that are made again.
 
 pub mod call_error;
 pub mod connection;

@@ -1,4 +1,4 @@
-//! A connection: one connection of one bot, made when it is needed and made again when it broke.
+//! Connection of one bot that is made when it is needed, and made again when it broke.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,23 +15,28 @@ use super::data_centres::DataCentres;
 use super::handshake::AuthKeyBytes;
 use crate::remote::telegram::settings::ApiId;
 
-/// The first pause after a connection that could not be made; doubled up to the longest.
+/// Pause after the first failure to connect; each further failure doubles it up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Unanswered calls in a row after which a connection is made anew.
+/// Unanswered calls in a row after which the connection is made anew.
 const SILENT_CALLS: u32 = 3;
-/// For the first call of a connection.
+/// Time limit of the first call of a connection.
 const INIT_LIMIT: Duration = Duration::from_secs(15);
 
-/// What a connection connects to, and as whom.
+/// Peer and identity of a connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionTarget {
+    /// Addresses of the data centres.
     pub centres: Arc<DataCentres>,
+    /// Data centre to connect to.
     pub dc: i32,
+    /// Key that was agreed on with it.
     pub key: AuthKeyBytes,
+    /// Application that introduces itself.
     pub api: ApiId,
 }
 
+/// Connection that comes back.
 #[derive(Debug)]
 pub struct ReconnectingConnection {
     target: ConnectionTarget,
@@ -48,6 +53,7 @@ struct ConnectionState {
 }
 
 impl ReconnectingConnection {
+    /// A connection that the first call opens.
     pub fn new(target: ConnectionTarget) -> Self {
         Self {
             target,
@@ -57,12 +63,15 @@ impl ReconnectingConnection {
         }
     }
 
-    /// Calls under way.
+    /// Returns the calls under way.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// One call, within `limit` from the moment that the connection stands.
+    /// Makes one call, within `limit` from the moment that the connection is open.
+    ///
+    /// # Errors
+    /// The service's answer, or why there is no connection.
     pub async fn call(&self, body: Bytes, limit: Duration) -> Result<Vec<u8>, CallError> {
         let _turn = InFlight::begin(&self.in_flight);
         let connection = self.connection().await?;
@@ -126,7 +135,7 @@ impl ReconnectingConnection {
         }
     }
 
-    /// Connects and introduces us (`invokeWithLayer`, `initConnection`).
+    /// Connects and introduces the application (`invokeWithLayer`, `initConnection`).
     async fn connect(&self) -> Result<MtprotoConnection, CallError> {
         let centres = &self.target.centres;
         let address = centres
@@ -158,7 +167,7 @@ impl ReconnectingConnection {
     }
 }
 
-/// The address of a data centre for all purposes, over IPv4.
+/// Returns the address of a data centre, if it serves all purposes over IPv4.
 fn usable_address(option: &enums::DcOption) -> Option<(i32, SocketAddr)> {
     let enums::DcOption::Option(option) = option;
     let special = option.ipv6 || option.media_only || option.tcpo_only || option.cdn;
@@ -167,7 +176,7 @@ fn usable_address(option: &enums::DcOption) -> Option<(i32, SocketAddr)> {
     (!special).then(|| (option.id, SocketAddr::new(ip, port)))
 }
 
-/// Counts a call, also when it is dropped.
+/// Count of one call, which ends also when the call is dropped.
 struct InFlight<'a>(&'a AtomicUsize);
 
 impl<'a> InFlight<'a> {

@@ -1,5 +1,5 @@
-//! Signing a bot in (`auth.importBotAuthorization`), by grammers-client. It happens once in the life
-//! of a key; everything else goes over connections of our own.
+//! Sign-in of a bot (`auth.importBotAuthorization`) with grammers-client. It happens once in the life of a
+//! key; all other calls go over connections of our own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,22 +16,27 @@ use super::handshake::{self, AuthKeyBytes};
 use super::rpc_error::RpcErrorName;
 use crate::remote::telegram::settings::{ApiId, BotToken};
 
-/// For one try: grammers itself has no time limit.
+/// Time limit of one try: grammers itself has none.
 const SIGN_IN_LIMIT: Duration = Duration::from_secs(30);
-/// A bot that is at home elsewhere is told so once.
+/// Most tries: a bot that is at home elsewhere is told so once.
 const TRIES: usize = 3;
 
-/// A bot that is signed in.
+/// Result of a sign-in.
 #[derive(Debug)]
 pub struct SignedIn {
+    /// Data centre that the bot is at home in.
     pub home: i32,
+    /// Signed-in key for it.
     pub key: AuthKeyBytes,
-    /// `@name` of the bot.
+    /// `@name` of the bot, without the sign.
     pub username: Option<String>,
 }
 
-/// Signs in with `key`, which `dc` knows. Where the bot is at home elsewhere, a key is agreed on
-/// there first: grammers' own exchange knows only the service's keys.
+/// Signs in with `key`, which `dc` knows. Where the bot is at home elsewhere, agrees on a key there
+/// first: the exchange of grammers knows only the keys of the service.
+///
+/// # Errors
+/// When the service refuses the token or cannot be reached.
 pub async fn sign_in(
     centres: &DataCentres,
     api: &ApiId,
@@ -67,7 +72,7 @@ pub async fn sign_in(
     Err(last)
 }
 
-/// A session that knows `dc` and the key for it.
+/// Returns a session that knows `dc` and the key for it.
 fn session(centres: &DataCentres, dc: i32, key: AuthKeyBytes) -> Result<MemorySession, CallError> {
     let mut data = SessionData {
         home_dc: dc,
@@ -132,7 +137,7 @@ fn from_grammers(error: InvocationError) -> CallError {
             CallError::Disconnected(format!("the connection broke: {error}"))
         }
         InvocationError::Dropped(_) => CallError::Disconnected("the connection ended".into()),
-        // The text of the rest holds names of types and numbers, never what was sent.
+        // The other texts hold names of types and numbers, and never a secret.
         other => CallError::Disconnected(other.to_string()),
     }
 }

@@ -47,7 +47,7 @@ const OUTSIDE_COST: Duration = Duration::from_secs(3600);
 /// Document in a channel.
 #[derive(Debug, Clone, Copy)]
 pub struct StoredDocument {
-    /// Where it is.
+    /// Its channel and message.
     pub address: TelegramAddress,
     /// Its bytes.
     pub len: u64,

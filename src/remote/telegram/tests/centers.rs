@@ -1,4 +1,4 @@
-//! Documents that lie in another data centre than the bots that read them.
+//! Documents in another data centre than the home of the bots that read them.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -9,8 +9,8 @@ use super::*;
 
 const SECOND: i32 = 4;
 
-/// Bot 1 is at home in data centre 2; bot 2, whose documents lie there as well, in 4. A bot may take
-/// its authorization along once a minute.
+/// Bot 1 is at home in data centre 2; bot 2 and its documents are in 4. A bot may export its
+/// authorization once a minute.
 fn two_centres() -> Options {
     Options {
         second_dc: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
@@ -36,13 +36,13 @@ async fn a_bot_reads_what_lies_in_another_data_centre() {
         panic!("{:?}", stored.address);
     };
     assert_eq!(address.dc, SECOND);
-    // A record that does not know where the document went.
+    // The record names the wrong data centre.
     address.dc = 2;
 
     bench.sim.remove_bot(Channel(1), Bot(2)).unwrap();
     let whole = ByteRange::new(0, bytes.len() as u64);
     for round in 0..3 {
-        // Each is another start: what was agreed on is kept.
+        // Each round is another start, which finds the key of the first one.
         let remote = bench.remote();
         let read = remote.get(&stored, whole, Urgency::Waited).await.unwrap();
         assert!(read == bytes, "round {round}");

@@ -1,4 +1,4 @@
-//! What the service does on its bad days.
+//! Faults of the service: lost answers, waits, stalls, an outage, keys that are forgotten.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ async fn a_stalled_call_is_asked_again_of_another_bot() {
     }
 }
 
-/// A read must not stand still for as long as a call may take because its second try stalled too.
+/// A read whose second try stalls as well must not take as long as the time limit of a call.
 #[tokio::test]
 async fn a_call_whose_second_try_stalls_is_asked_a_third_time() {
     let bench = Bench::start(unlimited(2)).await;
@@ -170,7 +170,7 @@ async fn a_part_that_is_forgotten_is_sent_again_before_long() {
     let bench = Bench::start(unlimited(1)).await;
     let remote = bench.ready().await;
     let spool = tempfile::tempdir().unwrap();
-    // What is usual has to be known.
+    // The pool has to know the usual time of a part.
     let (pack, _) = sealed(&remote, spool.path(), &[8 * BLOCK]);
     store_pack(&remote, &pack).await.unwrap();
     bench

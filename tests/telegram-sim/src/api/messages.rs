@@ -150,7 +150,7 @@ fn take_turn(caller: Caller<'_>, world: &mut World, channel: Channel) -> Result<
         .map_err(|seconds| Refusal::wait("FLOOD_WAIT", seconds))
 }
 
-/// What a random id that was used before is answered with.
+/// Returns the answer to a random id that was used before.
 fn duplicate(
     caller: Caller<'_>,
     world: &World,

@@ -19,7 +19,7 @@ use crate::world::content::Slice;
 
 pub(crate) use objects::bot_user_id;
 
-/// What a call is answered with.
+/// Answer to a call.
 pub(crate) enum Answer {
     Object(Vec<u8>),
     /// An `upload.file` with these bytes, copied when it is sent.
@@ -45,7 +45,7 @@ fn object(value: &impl Serializable) -> Outcome {
     Ok(Answer::Object(value.to_bytes()))
 }
 
-/// Who calls, from where.
+/// Caller of a method.
 #[derive(Clone, Copy)]
 pub(crate) struct Caller<'a> {
     pub(crate) shared: &'a Shared,
@@ -110,7 +110,7 @@ impl Call {
         name_for_id(self.id)
     }
 
-    /// Whether it belongs to the start of a connection.
+    /// Returns whether the call belongs to the start of a connection.
     pub(crate) fn starts(&self) -> bool {
         matches!(
             self.id,
@@ -163,7 +163,7 @@ impl Call {
         self.run_at_home(caller, bot)
     }
 
-    /// What every data center does for an account.
+    /// Handles the calls that every data center takes.
     fn run_anywhere(&self, caller: Caller<'_>, bot: Bot) -> Option<Outcome> {
         Some(match self.id {
             functions::upload::SaveFilePart::CONSTRUCTOR_ID => {

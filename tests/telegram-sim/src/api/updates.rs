@@ -1,4 +1,4 @@
-//! What a bot missed. Only its memberships are told: posts are read by id.
+//! Updates that a bot missed. Only changes of its memberships are told: posts are read by id.
 
 use grammers_tl_types::{enums, functions, types};
 

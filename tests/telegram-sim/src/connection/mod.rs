@@ -46,7 +46,7 @@ const TOO_MANY: i32 = -429;
 const MAX_BEHIND: i64 = 300;
 const MAX_AHEAD: i64 = 30;
 
-/// What becomes of the connection after a message.
+/// State of the connection after a message.
 enum Next {
     Go,
     /// Send what waits, then close.
@@ -423,7 +423,7 @@ impl State {
     }
 }
 
-/// What the server has against a packet, from its header alone.
+/// Returns the objection of the server to a packet, from its header alone.
 fn objection(header: &Header, key_id: i64) -> Option<enums::BadMsgNotification> {
     if !salts::is_valid(key_id, header.salt) {
         return Some(enums::BadMsgNotification::BadServerSalt(

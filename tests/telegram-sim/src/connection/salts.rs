@@ -28,7 +28,8 @@ pub(super) fn current(key_id: i64) -> i64 {
     salt_of(key_id, now() / PERIOD)
 }
 
-/// Whether a message with this salt is taken: of this half hour, the one before, or the next.
+/// Returns whether a message with this salt is taken: that of this half hour, the one before, or the
+/// next.
 pub(super) fn is_valid(key_id: i64, salt: i64) -> bool {
     let period = now() / PERIOD;
     (period - 1..=period + 1).any(|period| salt_of(key_id, period) == salt)

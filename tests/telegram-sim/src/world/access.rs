@@ -8,17 +8,17 @@ use crate::options::{Bot, Channel};
 /// Bytes of a reference: time of issue, generation, tag.
 const REFERENCE_BYTES: usize = 8 + 4 + 8;
 
-/// What a bot must show with a channel's id.
+/// Returns the access hash that a bot must show with a channel's id.
 pub(crate) fn channel_hash(bot: Bot, channel: Channel) -> i64 {
     stable_hash(("channel", bot, channel))
 }
 
-/// What a bot must show with a document's id.
+/// Returns the access hash that a bot must show with a document's id.
 pub(crate) fn document_hash(bot: Bot, document: i64) -> i64 {
     stable_hash(("document", bot, document))
 }
 
-/// What a bot must show with a user's id.
+/// Returns the access hash that a bot must show with a user's id.
 pub(crate) fn user_hash(bot: Bot, user: i64) -> i64 {
     stable_hash(("user", bot, user))
 }
@@ -44,7 +44,7 @@ pub(crate) fn reference(bot: Bot, document: i64, generation: u32) -> Vec<u8> {
     bytes
 }
 
-/// What a reference is worth.
+/// Validity of a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Live,
@@ -54,7 +54,7 @@ pub(crate) enum Standing {
     Invalid,
 }
 
-/// Whether this bot can use the reference for this document now.
+/// Returns whether this bot can use the reference for this document now.
 pub(crate) fn standing(
     bytes: &[u8],
     bot: Bot,

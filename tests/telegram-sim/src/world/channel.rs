@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{Author, Date};
 use crate::options::{Bot, Channel, Pace};
 
-/// What an administrator may do.
+/// Right of an administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Right {
@@ -24,7 +24,7 @@ impl Right {
     pub(crate) const ALL: [Self; 4] = [Self::Post, Self::Edit, Self::Delete, Self::Pin];
 }
 
-/// What a post is.
+/// Kind of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PostKind {
     Message,

@@ -8,7 +8,7 @@ use crate::options::{Bot, Channel};
 /// Seconds since 1970 on the server's calendar.
 pub(crate) type Date = i32;
 
-/// Who posted.
+/// Author of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Author {
@@ -17,7 +17,7 @@ pub enum Author {
     Stranger,
 }
 
-/// Where a document came from and how it is described; its bytes lie beside the journal.
+/// Origin and description of a document; its bytes lie beside the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DocumentRecord {
     pub(crate) id: i64,

@@ -64,12 +64,12 @@ impl Journal {
             .context("cannot write the journal")
     }
 
-    /// Where the parts of a document lie.
+    /// Returns the directory of a document's parts.
     pub(crate) fn document(&self, id: i64) -> PathBuf {
         self.directory.join("documents").join(id.to_string())
     }
 
-    /// Where the parts of an upload lie until a message uses them.
+    /// Returns the directory of an upload's parts, until a message uses them.
     pub(crate) fn upload(&self, bot: u32, file_id: i64) -> PathBuf {
         self.directory
             .join("uploads")

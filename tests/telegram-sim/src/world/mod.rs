@@ -1,9 +1,10 @@
 //! Everything the server knows: keys, channels, documents, uploads.
 //!
-//! All lasting changes are [`Event`]s: [`World::record`] journals one and applies it, and a start
-//! applies the journal anew.
+//! All lasting changes are [`Event`]s: [`World::record`] journals one and applies it, and a start applies
+//! the journal anew.
 
 pub(crate) mod access;
+mod changes;
 pub(crate) mod channel;
 pub(crate) mod content;
 pub(crate) mod event;
@@ -20,22 +21,22 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use grammers_crypto::hex;
 
-use channel::{Allowance, ChannelState, Membership, Post, PostKind, Right};
+use channel::{Allowance, ChannelState, Membership, Right};
 use content::{Content, Part};
-use event::{Author, Date, DocumentRecord, Event};
+use event::{Date, DocumentRecord, Event};
 use journal::Journal;
 use uploads::{MAX_PART_BYTES, UploadId, UploadKind, Uploads};
 
 use crate::digest::sha1;
 use crate::options::{Bot, Channel, Options, Pace};
 
-/// When all channels were made: 2025-01-01.
+/// Creation of all channels: 2025-01-01.
 const CHANNELS_CREATED: Date = 1_735_689_600;
 
-/// Document ids begin above it, so that nobody takes them for message ids.
+/// Document ids begin above it, so that they are not taken for message ids.
 const FIRST_DOCUMENT_ID: i64 = 5_000_000_000_000_000_000;
 
-/// An auth key and who signed in with it.
+/// Auth key, and the bot that signed in with it.
 #[derive(Clone)]
 pub(crate) struct KeyRecord {
     pub(crate) key: Arc<[u8; 256]>,
@@ -45,11 +46,11 @@ pub(crate) struct KeyRecord {
 pub(crate) struct Document {
     pub(crate) record: DocumentRecord,
     pub(crate) content: Arc<Content>,
-    /// Posts that show it.
+    /// Number of posts that show it.
     uses: u32,
 }
 
-/// A bot was put into a channel or taken out of it.
+/// Change of one membership.
 pub(crate) struct MembershipChange {
     pub(crate) channel: Channel,
     pub(crate) date: Date,
@@ -69,9 +70,9 @@ pub(crate) struct World {
     last_document: i64,
     uploads: Uploads,
     part_lifetime: Duration,
-    /// How often the references of a bot to a document expired ahead of time.
+    /// Number of times that the references of a bot to a document expired early.
     reference_generations: HashMap<(Bot, i64), u32>,
-    /// Of each bot, in order: the channels it was put into, and those it was taken out of.
+    /// Changes of the memberships of each bot, in order.
     membership_changes: HashMap<Bot, Vec<MembershipChange>>,
     /// Authorizations that wait for their import: token by bot.
     pub(crate) exported: HashMap<Bot, Vec<u8>>,
@@ -79,7 +80,7 @@ pub(crate) struct World {
     journal: Option<Journal>,
 }
 
-/// The name of an auth key: the low 64 bits of its SHA-1.
+/// Returns the id of an auth key: the low 64 bits of its SHA-1.
 pub(crate) fn key_id(key: &[u8; 256]) -> i64 {
     let hash = sha1(&[key]);
     let mut low = [0; 8];
@@ -136,7 +137,7 @@ impl World {
         Ok(())
     }
 
-    /// Journals a change, then makes it.
+    /// Journals a change, then applies it.
     pub(crate) fn record(&mut self, event: Event) -> Result<()> {
         if let Some(journal) = &mut self.journal {
             journal.append(&event)?;
@@ -144,168 +145,9 @@ impl World {
         self.apply(event)
     }
 
-    fn apply(&mut self, event: Event) -> Result<()> {
-        match event {
-            Event::KeyMade { dc, key } => {
-                let bytes = hex::opt_from_hex(&key).context("a key that is no hexadecimal")?;
-                let key: [u8; 256] = bytes.try_into().ok().context("a key of a wrong size")?;
-                let record = KeyRecord {
-                    key: Arc::new(key),
-                    bot: None,
-                };
-                self.keys.insert((dc, key_id(&record.key)), record);
-            }
-            Event::KeyForgotten { dc, id } => {
-                self.keys.remove(&(dc, id));
-            }
-            Event::SignedIn { dc, id, bot } => self.set_signed_in(dc, id, Some(bot)),
-            Event::SignedOut { dc, id } => self.set_signed_in(dc, id, None),
-            Event::Posted {
-                channel,
-                id,
-                date,
-                author,
-                random_id,
-                text,
-                document,
-            } => {
-                let document = document.map(|record| self.use_document(record));
-                let state = self.channel_mut(channel)?;
-                state.last_id = state.last_id.max(id);
-                state.pts += 1;
-                if let Author::Bot(bot) = author {
-                    state.sent.insert((bot, random_id), id);
-                }
-                let post = Post {
-                    id,
-                    date,
-                    edited: None,
-                    author,
-                    kind: PostKind::Message,
-                    text,
-                    document,
-                };
-                state.posts.insert(id, post);
-            }
-            Event::Edited {
-                channel,
-                id,
-                date,
-                text,
-                document,
-            } => {
-                let document = document.map(|record| self.use_document(record));
-                let state = self.channel_mut(channel)?;
-                state.pts += 1;
-                let post = state.posts.get_mut(&id).context("no such post")?;
-                post.edited = Some(date);
-                if let Some(text) = text {
-                    post.text = text;
-                }
-                if document.is_some() {
-                    let old = std::mem::replace(&mut post.document, document);
-                    self.unuse_document(old)?;
-                }
-            }
-            Event::Deleted { channel, ids } => {
-                for id in ids {
-                    let state = self.channel_mut(channel)?;
-                    state.pts += 1;
-                    state.pins.retain(|pinned| *pinned != id);
-                    let document = state.posts.remove(&id).and_then(|post| post.document);
-                    self.unuse_document(document)?;
-                }
-            }
-            Event::Pinned {
-                channel,
-                id,
-                date,
-                author,
-                notice,
-            } => {
-                let state = self.channel_mut(channel)?;
-                state.pins.retain(|pinned| *pinned != id);
-                state.pins.push(id);
-                state.pts += 2;
-                state.last_id = state.last_id.max(notice);
-                let post = Post {
-                    id: notice,
-                    date,
-                    edited: None,
-                    author,
-                    kind: PostKind::PinNotice { pinned: id },
-                    text: String::new(),
-                    document: None,
-                };
-                state.posts.insert(notice, post);
-            }
-            Event::Unpinned { channel, id } => {
-                let state = self.channel_mut(channel)?;
-                state.pins.retain(|pinned| *pinned != id);
-                state.pts += 1;
-            }
-            Event::Skipped { channel, ids } => {
-                let state = self.channel_mut(channel)?;
-                state.last_id = state.last_id.checked_add(ids).context("ids are used up")?;
-                state.pts += 1;
-            }
-            Event::Joined { channel, bot, date } => {
-                let member = Membership {
-                    since: date,
-                    rights: Right::ALL.into(),
-                };
-                self.channel_mut(channel)?.members.insert(bot, member);
-                self.note_membership(bot, channel, date, Change::Joined);
-            }
-            Event::Left { channel, bot, date } => {
-                self.channel_mut(channel)?.members.remove(&bot);
-                self.note_membership(bot, channel, date, Change::Left);
-            }
-            Event::Granted {
-                channel,
-                bot,
-                right,
-            } => {
-                self.member_mut(channel, bot)?.rights.insert(right);
-            }
-            Event::Revoked {
-                channel,
-                bot,
-                right,
-            } => {
-                self.member_mut(channel, bot)?.rights.remove(&right);
-            }
-        }
-        Ok(())
-    }
-
-    fn set_signed_in(&mut self, dc: i32, id: i64, bot: Option<Bot>) {
-        if let Some(record) = self.keys.get_mut(&(dc, id)) {
-            record.bot = bot;
-        }
-    }
-
-    fn note_membership(&mut self, bot: Bot, channel: Channel, date: Date, change: Change) {
-        self.membership_changes
-            .entry(bot)
-            .or_default()
-            .push(MembershipChange {
-                channel,
-                date,
-                change,
-            });
-    }
-
-    /// What became of a bot's memberships since the server was made, oldest first.
+    /// Returns the changes of a bot's memberships since the server was made, oldest first.
     pub(crate) fn membership_changes(&self, bot: Bot) -> &[MembershipChange] {
         self.membership_changes.get(&bot).map_or(&[], Vec::as_slice)
-    }
-
-    fn member_mut(&mut self, channel: Channel, bot: Bot) -> Result<&mut Membership> {
-        self.channel_mut(channel)?
-            .members
-            .get_mut(&bot)
-            .with_context(|| format!("{bot} is not in {channel}"))
     }
 
     // Keys.
@@ -400,7 +242,7 @@ impl World {
         self.documents.insert(record.id, document);
     }
 
-    /// Where the next part of an upload is to be written; `None` keeps it in memory.
+    /// Returns the path of the next part of an upload; `None` keeps it in memory.
     pub(crate) fn part_path(&self, id: UploadId, number: i32) -> Result<Option<PathBuf>> {
         let Some(journal) = &self.journal else {
             return Ok(None);
@@ -486,7 +328,7 @@ impl World {
         Ok(record)
     }
 
-    /// Turns one byte of a document over.
+    /// Inverts one byte of a document.
     pub(crate) fn flip_byte(&mut self, document: i64, offset: u64) -> Result<()> {
         let document = self
             .documents
@@ -505,7 +347,7 @@ impl World {
             .unwrap_or_default()
     }
 
-    /// Makes all references that this bot has to a document useless.
+    /// Expires all references of a bot to a document.
     pub(crate) fn expire_references(&mut self, bot: Bot, document: i64) {
         *self
             .reference_generations
@@ -513,7 +355,7 @@ impl World {
             .or_default() += 1;
     }
 
-    /// Makes all references that bots have useless.
+    /// Expires all references of all bots.
     pub(crate) fn expire_all_references(&mut self, bots: u32) {
         let documents: Vec<i64> = self.documents.keys().copied().collect();
         for bot in (1..=bots).map(Bot) {

@@ -38,7 +38,7 @@ struct Upload {
 #[derive(Default)]
 pub(crate) struct Uploads(HashMap<UploadId, Upload>);
 
-/// Whether a part of this size may stand before others.
+/// Returns whether a part of this size may stand before others.
 fn fits_between(bytes: usize) -> bool {
     bytes > 0 && bytes.is_multiple_of(1024) && MAX_PART_BYTES.is_multiple_of(bytes)
 }
@@ -123,7 +123,7 @@ impl Uploads {
         }
     }
 
-    /// Whether a message can be made of the file, as the client describes it.
+    /// Checks that a message can be made of the file as the client describes it.
     pub(crate) fn check(&self, id: UploadId, parts: i32, is_big: bool) -> Result<(), Refusal> {
         if !(1..=MAX_PARTS).contains(&parts) {
             return Err(Refusal::bad("FILE_PARTS_INVALID"));
