@@ -1,4 +1,4 @@
-//! Logs: to stderr, and to LOG_FILE, without secrets.
+//! Logging to stderr and to LOG_FILE, with secrets masked.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -17,14 +17,16 @@ use crate::config::{LogLevel, LogSettings};
 /// Log files that are kept: a week, since a new one begins each day.
 const KEPT_LOG_FILES: usize = 7;
 
-/// Lines that may wait for the disk; above it lines are dropped, so that a full disk stops no
-/// request.
+/// Lines that may wait for the disk. Further lines are dropped, so that a full disk stops no request.
 const WAITING_LINES: usize = 8192;
 
+/// Reason why logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
+    /// The log file cannot be written.
     #[error("LOG_FILE {}: {reason}", .path.display())]
     LogFile { path: PathBuf, reason: String },
+    /// A mistake in the program.
     #[error("logging was started twice in one process")]
     Twice,
 }
@@ -39,7 +41,7 @@ pub struct Telemetry {
 /// Starts logging for the process.
 ///
 /// # Errors
-/// When LOG_FILE cannot be written.
+/// If LOG_FILE cannot be written.
 pub fn start(config: &LogSettings) -> Result<Telemetry, TelemetryError> {
     let (filter, level) = reload::Layer::new(targets(config.level));
     let stderr = fmt::layer()
@@ -66,26 +68,27 @@ pub fn start(config: &LogSettings) -> Result<Telemetry, TelemetryError> {
 }
 
 impl Telemetry {
-    /// A handle for `tgfs reload`.
+    /// Returns a handle that changes the level, for `tgfs reload`.
     #[must_use]
     pub fn level_switch(&self) -> LevelSwitch {
         LevelSwitch(self.level.clone())
     }
 }
 
-/// Changes the level while running.
+/// Handle that changes the level while the daemon runs.
 #[derive(Debug, Clone)]
 pub struct LevelSwitch(reload::Handle<Targets, Registry>);
 
 impl LevelSwitch {
+    /// Logs messages of `level` and above from now on.
     pub fn set(&self, level: LogLevel) {
         // It fails only when the subscriber is gone, and with it all logging.
         let _ = self.0.reload(targets(level));
     }
 }
 
-/// Other crates' messages below a warning are about their insides; hyper's and sled's would drown
-/// ours.
+/// Returns the filter for `level`. Other crates log from warnings upward: lower messages of hyper and
+/// sled would drown ours.
 fn targets(level: LogLevel) -> Targets {
     let ours = match level {
         LogLevel::Debug => LevelFilter::DEBUG,

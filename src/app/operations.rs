@@ -107,18 +107,13 @@ fn cache_lines(cache: &CacheStats) -> Vec<(&'static str, &'static str, u64, Stat
         ("cache", "blocks", cache.entries, Count),
         ("cache", "hits", cache.hits, Count),
         ("cache", "misses", cache.misses, Count),
-        ("cache", "joined fetches", cache.joined, Count),
+        ("cache", "shared fetches", cache.joined, Count),
         ("cache", "fetched", cache.fetched_bytes, Bytes),
         ("cache", "evictions", cache.evictions, Count),
-        ("cache", "fetched ahead", cache.ahead_fetched, Count),
-        ("cache", "fetched ahead and used", cache.ahead_used, Count),
-        ("cache", "fetched ahead in vain", cache.ahead_wasted, Count),
-        (
-            "cache",
-            "errors of fetching ahead",
-            cache.ahead_errors,
-            Count,
-        ),
+        ("cache", "prefetched", cache.ahead_fetched, Count),
+        ("cache", "prefetched and used", cache.ahead_used, Count),
+        ("cache", "prefetched, unused", cache.ahead_wasted, Count),
+        ("cache", "prefetch errors", cache.ahead_errors, Count),
     ];
     for (part, tier) in [("disk cache", &cache.disk), ("pinned", &cache.pinned)] {
         if tier.capacity_bytes == 0 {

@@ -10,7 +10,7 @@ use super::attach::{self, Attaching, Ends, Leftovers, Need};
 use super::store::{self, OpenStore};
 use crate::cache::{BlockCache, DiskLimits, DiskStore, Eviction, Tiers};
 use crate::config::Config;
-use crate::index::{Index, Owner};
+use crate::index::{Index, IndexError, Owner};
 use crate::ingest::publish::publisher::Publisher;
 use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use crate::media::build::cuts::CutPolicy;
@@ -68,7 +68,7 @@ impl Parts {
         let (index, report) =
             tokio::task::spawn_blocking(move || Index::open(&state, Owner::of_process()))
                 .await?
-                .with_context(|| format!("the state {}", config.state_dir.display()))?;
+                .map_err(|error| about_state(error, config))?;
         report
             .notes
             .iter()
@@ -180,6 +180,16 @@ impl Parts {
         committed.map_err(|error| anyhow!("{error}"))?;
         shut.context("the index could not be written")?;
         Ok(())
+    }
+}
+
+/// Names the state directory, unless the error does so itself.
+fn about_state(error: IndexError, config: &Config) -> anyhow::Error {
+    match error {
+        IndexError::Locked { .. } => error.into(),
+        error => {
+            anyhow::Error::new(error).context(format!("the state {}", config.state_dir.display()))
+        }
     }
 }
 

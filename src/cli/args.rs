@@ -25,96 +25,108 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Args)]
 pub(super) struct Global {
-    /// Index, journal, spool and socket lie here [default: $XDG_STATE_HOME/tgfs]
+    /// Directory for index, journal, spool and socket [default: $XDG_STATE_HOME/tgfs]
     #[arg(long, value_name = "DIR", global = true, help_heading = "Everywhere")]
     pub(super) state: Option<PathBuf>,
-    /// Read settings from this file, not from ./.env
+    /// Read settings from this file instead of ./.env
     #[arg(long, value_name = "FILE", global = true, help_heading = "Everywhere")]
     pub(super) env_file: Option<PathBuf>,
-    /// Where packs are kept: local:DIR, or telegram
+    /// Store to keep the films in: local:DIR or telegram
     #[arg(long, value_name = "STORE", global = true, help_heading = "Everywhere")]
     pub(super) store: Option<String>,
-    /// debug, info, warning or error
+    /// Least important messages to log: debug, info, warning or error
     #[arg(long, value_name = "LEVEL", global = true, help_heading = "Everywhere")]
     pub(super) log: Option<String>,
-    /// Print JSON, for programs
+    /// Print JSON instead of text
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub(super) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Mount the library; runs in the foreground until Ctrl-C or `tgfs umount`
+    /// Mount the library, and run in the foreground until Ctrl-C or `tgfs umount`
     Mount(MountArgs),
-    /// Serve over HTTP and ingest, without a mount
+    /// Run without a mount: only HTTP, and processing of new files
     Serve(ServeArgs),
-    /// Stop the daemon behind a mount
+    /// Unmount the library and stop its daemon
     Umount(UmountArgs),
-    /// Put files into the library, as a copy into the mount would
+    /// Copy files into the library, with or without a mount
     Upload(UploadArgs),
-    /// Show files, recursively
+    /// List files recursively, with their state and media facts
     List {
+        /// Directory in the library, or in the mount
         #[arg(default_value = "/")]
         directory: OsString,
     },
-    /// Show jobs, and what is only in the spool
+    /// Show running jobs, and files that are only in the spool
     Status {
-        /// Until nothing more happens; fails when a file failed
+        /// Wait until all work is done; exit with 1 if a file failed
         #[arg(long)]
         wait: bool,
+        /// Show only this file
         path: Option<OsString>,
     },
-    /// Where a file can be played from
-    Url { path: OsString },
-    /// Remove files or directories, with their views and packs
+    /// Print the URLs at which a file can be played
+    Url {
+        /// File in the library, or in the mount
+        path: OsString,
+    },
+    /// Delete files or directories, with their playlists and their bytes in the store
     Delete(DeleteArgs),
-    /// Ingest failed, quarantined or temp-named files
+    /// Process files again that failed, were set aside, or have a temporary name
     Retry {
+        /// Files in the library, or in the mount
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<OsString>,
     },
-    /// What ingest would do with a file; stores nothing
-    Plan { file: PathBuf },
-    /// Every setting with its value and source
+    /// Show how a film would be cut into segments; stores nothing
+    Plan {
+        /// File on this machine
+        file: PathBuf,
+    },
+    /// Show every setting with its value and where it was set
     Config {
-        /// Report all problems at once
+        /// Only check the settings, and report all problems at once
         #[arg(long)]
         check: bool,
     },
-    /// Let the daemon read its settings again
+    /// Make the daemon read its settings again
     Reload,
-    /// Counts and sizes of index, journal, cache, spool and store
+    /// Show counts and sizes of index, journal, cache, spool and store
     DbStats,
-    /// Drop cache entries that were not used, and finished jobs
+    /// Drop unused cache entries and the list of finished jobs, and delete packs that nothing needs
     Cleanup {
-        /// Entries not used for this long; 0 drops all
+        /// Drop entries that were not used for this long; 0 drops all
         #[arg(long, value_name = "N")]
         hours: u64,
     },
-    /// Drop cached blocks of a file, or all
-    CacheClear { path: Option<OsString> },
-    /// Hold the index against the store
+    /// Drop the cached blocks of a file, or of all files
+    CacheClear {
+        /// File in the library, or in the mount; all files if left out
+        path: Option<OsString>,
+    },
+    /// Check that everything in the index exists in the store
     Verify {
-        /// Read every block
+        /// Read and check every block, which downloads the whole library
         #[arg(long)]
         deep: bool,
     },
-    /// Rebuild the index from the store alone, beside the old one
+    /// Rebuild the index from the store; the old index is kept beside it
     Recover {
-        /// End the claim of another writer
+        /// Take the library over from another daemon, which then stops writing
         #[arg(long)]
         take_over: bool,
     },
-    /// Try what each bot can do: sign in, its rights, a message posted, read and deleted
+    /// Test each bot: sign in, check its rights, then post, read and delete a message
     TestBots {
-        /// Measure round trip and speed too: up to 64 MiB a bot, and a minute; the limits go to FILE
-        /// as JSON, or to stdout (the report then to stderr)
+        /// Also measure round trip and speed, with up to 64 MiB and one minute per bot; the limits
+        /// go to FILE as JSON, or to stdout (the report then goes to stderr)
         #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
         measure: Option<Option<PathBuf>>,
     },
-    /// Take over the films in a channel, without uploading them again
+    /// Add the films that are already in a channel, without uploading them again
     Import(ImportArgs),
-    /// Write a .strm file for each film, for libraries that play from URLs (Jellyfin, Kodi)
+    /// Write a .strm file for each film, for media servers that play URLs (Jellyfin, Kodi)
     Strm(StrmArgs),
 }
 
@@ -123,12 +135,13 @@ pub(super) struct MountArgs {
     /// Refuse every change
     #[arg(long)]
     pub(super) read_only: bool,
-    /// Let other users in (Jellyfin, Plex), as far as modes allow
+    /// Let other users in (Jellyfin, Plex), as far as the modes of files allow
     #[arg(long)]
     pub(super) allow_other: bool,
     /// Address of the gateway, or off [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR|off")]
     pub(super) http: Option<String>,
+    /// Empty directory; created if it is missing
     pub(super) mountpoint: PathBuf,
 }
 
@@ -141,9 +154,10 @@ pub(super) struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct UmountArgs {
-    /// Only when nothing is left in the spool
+    /// Wait until no file is only in the spool
     #[arg(long)]
     pub(super) wait_uploads: bool,
+    /// Directory that the library is mounted on
     pub(super) mountpoint: PathBuf,
 }
 
@@ -152,25 +166,26 @@ pub(super) struct UploadArgs {
     /// Directory in the library
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(super) to: OsString,
-    /// End when the bytes are in the spool
+    /// Return when the bytes are in the spool, before they are in the store
     #[arg(long)]
     pub(super) no_wait: bool,
     /// The older system's form
     #[arg(long, value_name = "FILE", hide = true)]
     pub(super) video: Vec<PathBuf>,
+    /// Files on this machine
     #[arg(value_name = "FILE", required_unless_present = "video")]
     pub(super) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// Its id (-100…) or @name; a bot must be in it
+    /// Id (-100…) or @name of the channel; a bot must be a member
     #[arg(long, value_name = "CHANNEL", allow_hyphen_values = true)]
     pub(super) channel: String,
     /// Directory in the library
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(super) to: OsString,
-    /// End when the files are there; a running daemon makes their views
+    /// Return when the files are listed; a running daemon makes their playlists
     #[arg(long)]
     pub(super) no_wait: bool,
 }
@@ -180,25 +195,26 @@ pub(super) struct DeleteArgs {
     /// The older system's form
     #[arg(long, value_name = "ID", hide = true)]
     pub(super) video_id: Vec<OsString>,
+    /// Paths in the library or in the mount, or ids from `tgfs list`
     #[arg(value_name = "PATH|ID", required_unless_present = "video_id")]
     pub(super) targets: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct StrmArgs {
-    /// Where players reach the gateway, as http://192.168.1.5:8080
+    /// Address at which players reach the gateway, e.g. http://192.168.1.5:8080
     #[arg(long, value_name = "URL")]
     pub(super) base_url: String,
-    /// Made where it is missing; files of films that are gone are removed from it
+    /// Created if it is missing; .strm files of films that no longer exist are removed
     #[arg(value_name = "DIR")]
     pub(super) directory: PathBuf,
 }
 
 impl Arguments {
-    /// Flags that are settings.
+    /// Returns the flags that are settings.
     ///
     /// # Errors
-    /// When a path is not UTF-8: settings are texts.
+    /// If a path is not UTF-8: settings are texts.
     pub(super) fn setting_flags(&self) -> anyhow::Result<Vec<FlagValue>> {
         let mut flags = Vec::new();
         let mut add = |setting, flag, value: &str| {

@@ -211,19 +211,35 @@ fn status_text(status: &Status) -> String {
     text
 }
 
+/// Says which files would be lost with this disk, and what else is not finished.
 pub(super) fn pending_text(pending: &PendingInfo) -> String {
-    match (pending.files, pending.changes) {
-        (0, 0) => "everything is stored\n".to_owned(),
-        (0, changes) => format!(
-            "all files are stored; {} of names or times wait for the next manifest\n",
-            count(changes, "change")
-        ),
+    let playlists = match pending.without_views {
+        0 => None,
+        1 => Some("1 film still needs playlists".to_owned()),
+        films => Some(format!("{films} films still need playlists")),
+    };
+    let changes = match pending.changes {
+        0 => None,
+        changes => Some(format!(
+            "{} will be saved shortly",
+            count(changes, "name change")
+        )),
+    };
+    let rest: Vec<String> = playlists.into_iter().chain(changes).collect();
+    let bytes = match (pending.files, rest.is_empty()) {
+        (0, true) => return "everything is stored\n".to_owned(),
+        (0, false) => "All bytes are in the store.".to_owned(),
         (files, _) => format!(
-            "only in the spool: {}, {}, the oldest for {}\n",
+            "only in the spool: {}, {}, the oldest for {}",
             count(files, "file"),
             size(pending.bytes),
             age(pending.oldest_seconds)
         ),
+    };
+    match (pending.files, rest.is_empty()) {
+        (0, _) => format!("{bytes} {}.\n", rest.join("; ")),
+        (_, true) => format!("{bytes}\n"),
+        (_, false) => format!("{bytes}; {}\n", rest.join("; ")),
     }
 }
 

@@ -6,7 +6,7 @@ use super::args::{Arguments, Command};
 use super::output::{self, Align};
 use super::*;
 use crate::control::{DaemonInfo, UrlInfo};
-use crate::model::{FileInfo, PublicState};
+use crate::model::{FileInfo, PendingInfo, PublicState};
 
 fn parse(line: &str) -> Result<Arguments, clap::Error> {
     Arguments::try_parse_from(line.split_whitespace())
@@ -167,6 +167,34 @@ fn a_file_is_described_with_its_facts() {
     ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
+}
+
+#[test]
+fn pending_work_is_told_in_sentences() {
+    let text = |files, changes, without_views| {
+        files::pending_text(&PendingInfo {
+            files,
+            bytes: files << 30,
+            oldest_seconds: 60,
+            changes,
+            without_views,
+        })
+    };
+    assert_eq!(text(0, 0, 0), "everything is stored\n");
+    assert_eq!(
+        text(0, 299, 245),
+        "All bytes are in the store. 245 films still need playlists; 299 name changes will be saved \
+         shortly.\n"
+    );
+    assert_eq!(
+        text(0, 1, 1),
+        "All bytes are in the store. 1 film still needs playlists; 1 name change will be saved \
+         shortly.\n"
+    );
+    assert_eq!(
+        text(2, 0, 1),
+        "only in the spool: 2 files, 2.0 GiB, the oldest for 60 s; 1 film still needs playlists\n"
+    );
 }
 
 #[test]

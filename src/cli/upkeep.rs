@@ -281,12 +281,21 @@ pub(super) async fn recover(claim: LibraryClaim, context: &Context) -> Outcome {
         1 => "1 directory".to_owned(),
         number => format!("{number} directories"),
     };
-    text.push_str(&format!(
-        "recovered {} and {directories}\n",
-        count(found.files, "file")
-    ));
-    if let Some(old) = &found.old_index {
-        text.push_str(&format!("the old index was kept as {}\n", old.display()));
+    let is_empty = (found.files, found.directories) == (0, 0);
+    match is_empty {
+        true => text.push_str("the store holds no files of this library: nothing was recovered\n"),
+        false => text.push_str(&format!(
+            "recovered {} and {directories}\n",
+            count(found.files, "file")
+        )),
+    }
+    match &found.old_index {
+        Some(old) if is_empty => text.push_str(&format!(
+            "the index is empty now; the one before it is in {}\n",
+            old.display()
+        )),
+        Some(old) => text.push_str(&format!("the old index was kept as {}\n", old.display())),
+        None => {}
     }
     Ok(output::write(&text)?)
 }

@@ -1,8 +1,8 @@
-//! Reads a `.env` file.
+//! Parses `.env` files.
 //!
-//! Our own reader, since dotenvy (0.15) substitutes `$NAME` in values, which would change tokens
-//! and passphrases that hold a `$`, stops at the first bad line, and does not tell line numbers;
-//! the older system took values as they stand.
+//! dotenvy (0.15) does not fit: it substitutes `$NAME` in values, which would change tokens and
+//! passphrases that contain a `$`, stops at the first bad line, and gives no line numbers. The older
+//! system took values literally.
 
 /// One `KEY=value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Assignment {
     pub line: usize,
 }
 
-/// What a file holds; a bad line does not hide the others.
+/// Contents of a file; a bad line does not hide the others.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DotEnv {
     pub assignments: Vec<Assignment>,
@@ -21,10 +21,10 @@ pub struct DotEnv {
     pub problems: Vec<String>,
 }
 
-/// Rules: `KEY=value`, with `export` before it if you like. `#` starts a comment at the start of a
-/// line, or after white space behind a value. `'…'` is taken as it stands; in `"…"` the escapes
-/// `\n \t \r \" \\ \$` are known; both may span lines, and so may an unquoted value that starts
-/// with `[` or `{` (JSON), until its brackets are closed.
+/// Parses lines of the form `KEY=value`, with or without `export` before them. `#` starts a comment at
+/// the start of a line, or after white space behind a value. `'…'` is taken literally; in `"…"` the
+/// escapes `\n \t \r \" \\ \$` are known. Both may span lines, and so may an unquoted value that
+/// starts with `[` or `{` (JSON), up to the closing bracket.
 #[must_use]
 pub fn parse(text: &str) -> DotEnv {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -60,7 +60,7 @@ impl<'a> DotenvReader<'a> {
         taken
     }
 
-    /// The rest of the line without its end.
+    /// Takes the rest of the line, and returns it without its end.
     fn take_line(&mut self) -> &'a str {
         let len = self.rest.find('\n').map_or(self.rest.len(), |end| end + 1);
         self.take(len).trim_end_matches(['\n', '\r'])
@@ -80,7 +80,7 @@ impl<'a> DotenvReader<'a> {
         let key = self.rest[..equals].trim();
         let key = key.strip_prefix("export ").unwrap_or(key).trim();
         if !is_key(key) {
-            return Err("what stands before `=` is no name of letters, digits and `_`".to_owned());
+            return Err("the text before `=` is not a name of letters, digits and `_`".to_owned());
         }
         let key = key.to_owned();
         self.take(equals + 1);
@@ -122,7 +122,7 @@ impl<'a> DotenvReader<'a> {
         Ok(value)
     }
 
-    /// Up to the bracket that closes the first one, or this line where none does.
+    /// Takes everything up to the closing bracket, or this line if none closes.
     fn json(&mut self) -> String {
         let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
         for (at, c) in self.rest.char_indices() {
@@ -154,7 +154,7 @@ fn is_key(key: &str) -> bool {
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Without a trailing comment: `#` behind white space, or at the start.
+/// Cuts a trailing comment, which begins with `#` behind white space or at the start.
 fn unquoted(text: &str) -> String {
     let mut previous = ' ';
     let mut end = text.len();

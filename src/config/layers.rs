@@ -1,4 +1,4 @@
-//! Where a value comes from: flag, environment, `.env`, default; and which `.env` it is.
+//! The layers that values come from: flags, environment, `.env`; and which `.env` is read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,20 +10,22 @@ use std::path::{Path, PathBuf};
 use super::dotenv;
 use super::settings::{self, Exposure};
 
-/// Largest `.env` that is read, in bytes: a configuration, not a film given by mistake.
+/// Largest `.env` that is read, in bytes; a larger file was given by mistake.
 const MAX_ENV_FILE_BYTES: u64 = 1 << 20;
 
-/// Variables of tests (see `failpoint`), which are no settings.
+/// Variables of tests (see `failpoint`), which are not settings.
 const TEST_VARIABLES: [&str; 1] = ["TGFS_CRASH_AT"];
 
-/// Where a value was set.
+/// The place where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ValueOrigin {
-    /// `--state`
+    /// A flag such as `--state`.
     Flag(&'static str),
+    /// A variable of the environment.
     Environment,
-    /// Line of the `.env` file.
+    /// A line of the `.env` file.
     EnvFile(usize),
+    /// Nothing sets it.
     Default,
 }
 
@@ -46,7 +48,7 @@ pub struct FlagValue {
     pub value: String,
 }
 
-/// All that values can come from; tests build one by hand.
+/// All layers; tests build them by hand.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigInputs {
     pub flags: Vec<FlagValue>,
@@ -57,8 +59,10 @@ pub struct ConfigInputs {
 }
 
 impl ConfigInputs {
+    /// Takes environment and working directory of this process.
+    ///
     /// # Errors
-    /// When the working directory is gone.
+    /// If the working directory does not exist any more.
     pub fn from_process(flags: Vec<FlagValue>, env_file: Option<PathBuf>) -> io::Result<Self> {
         let environment = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
@@ -71,7 +75,7 @@ impl ConfigInputs {
         })
     }
 
-    /// A variable that is set and not empty.
+    /// Returns a variable that is set and not empty.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         let value = self.environment.get(name)?;
         (!value.is_empty()).then_some(value.as_str())
@@ -90,7 +94,7 @@ impl ConfigInputs {
         }
     }
 
-    /// The state directory where no setting names one.
+    /// Returns the state directory if no setting names one.
     pub(super) fn default_state_dir(&self) -> PathBuf {
         // systemd may give several, with colons between.
         match self
@@ -102,7 +106,7 @@ impl ConfigInputs {
         }
     }
 
-    /// The file to read, in the order of the documents. `--env-file` must exist; others may.
+    /// Finds the `.env` to read. The file of `--env-file` must exist; the others may.
     fn find_env_file(&self) -> Option<PathBuf> {
         if let Some(file) = &self.env_file {
             return Some(self.working_dir.join(file));
@@ -126,7 +130,7 @@ impl ConfigInputs {
     }
 }
 
-/// The values in force, before they are understood.
+/// The texts that are set, before they are parsed.
 #[derive(Default)]
 pub(super) struct RawSettings {
     set: BTreeMap<String, (String, ValueOrigin)>,
@@ -135,7 +139,7 @@ pub(super) struct RawSettings {
 }
 
 impl RawSettings {
-    /// Reads all layers. Problems stop a start, warnings do not.
+    /// Reads all layers. Problems stop a start; warnings do not.
     pub(super) fn gather(
         inputs: &ConfigInputs,
         problems: &mut Vec<String>,
@@ -196,7 +200,7 @@ impl RawSettings {
         }
     }
 
-    /// Empty is unset: it does not hide a lower layer.
+    /// Sets a value, unless it is empty: an empty value does not hide a lower layer.
     fn put(&mut self, key: &str, text: &str, origin: ValueOrigin) {
         if !text.trim().is_empty() {
             let text = text.trim().to_owned();
@@ -231,13 +235,13 @@ struct EnvText {
     readable_by_others: bool,
 }
 
-/// The file's text, if nobody but us and root could have written it.
+/// Reads the file, unless somebody else but root could have written it.
 fn read_env_file(path: &Path) -> Result<EnvText, String> {
     let read = |error: io::Error| format!("cannot be read: {error}");
     let file = fs::File::open(path).map_err(read)?;
     let metadata = file.metadata().map_err(read)?;
     if !metadata.is_file() {
-        return Err("is no file".to_owned());
+        return Err("is not a file".to_owned());
     }
     let us = nix::unistd::geteuid().as_raw();
     if metadata.uid() != us {
@@ -246,7 +250,7 @@ fn read_env_file(path: &Path) -> Result<EnvText, String> {
             metadata.uid()
         ));
     }
-    // Where every user has a group of their own (umask 002), the group's right is no one else's.
+    // Where every user has a group of their own (umask 002), its members are nobody else.
     let own_group = metadata.gid() == nix::unistd::getegid().as_raw();
     if metadata.mode() & 0o002 != 0 || (metadata.mode() & 0o020 != 0 && !own_group) {
         return Err(format!(
@@ -255,7 +259,7 @@ fn read_env_file(path: &Path) -> Result<EnvText, String> {
         ));
     }
     if metadata.len() > MAX_ENV_FILE_BYTES {
-        return Err("is larger than 1 MiB, which no configuration is".to_owned());
+        return Err("is larger than 1 MiB, so it is not a configuration".to_owned());
     }
     let content = io::read_to_string(file).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => "is not UTF-8 text".to_owned(),

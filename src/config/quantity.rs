@@ -1,8 +1,8 @@
-//! Sizes and durations as people write them: `16MiB`, `64 k`, `1048576`; `30s`, `5 min`, `1h30m`.
+//! Parses sizes and durations as people write them: `16MiB`, `64 k`, `1048576`; `30s`, `5 min`, `1h30m`.
 
 use std::time::Duration;
 
-/// Units of a size, in bytes. One letter means the binary unit, as `dd` and `rclone` have it.
+/// Units of a size, in bytes. One letter means the binary unit, as in `dd` and `rclone`.
 const SIZE_UNITS: [(&str, u64); 17] = [
     ("", 1),
     ("b", 1),
@@ -44,21 +44,23 @@ const DURATION_UNITS: [(&str, u64); 17] = [
     ("days", 86_400_000),
 ];
 
-/// Bytes.
+/// Parses a size; returns bytes.
 ///
 /// # Errors
-/// What is wrong, and how a size looks.
+/// The expected form.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let (number, unit) = split_unit(text.trim());
     let bytes = scaled(number, unit.trim(), &SIZE_UNITS);
-    bytes.ok_or_else(|| format!("{text:?} is no size: write bytes, or e.g. 16MiB, 1.5 GiB, 2GB"))
+    bytes.ok_or_else(|| format!("{text:?} is not a size: write bytes, or e.g. 16MiB, 1.5 GiB, 2GB"))
 }
 
+/// Parses a duration.
+///
 /// # Errors
-/// What is wrong, and how a duration looks.
+/// The expected form.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong =
-        || format!("{text:?} is no duration: write seconds, or e.g. 30s, 5 min, 24h, 1h30m");
+        || format!("{text:?} is not a duration: write seconds, or e.g. 30s, 5 min, 24h, 1h30m");
     let mut rest = text.trim();
     if rest.is_empty() {
         return Err(wrong());
@@ -85,7 +87,7 @@ fn split_unit(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// `number` (at most three decimals are meant, more are cut) times its unit.
+/// Multiplies `number` by its unit; decimals behind the third are cut.
 fn scaled(number: &str, unit: &str, units: &[(&str, u64)]) -> Option<u64> {
     let unit = unit.to_ascii_lowercase();
     let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;

@@ -1,19 +1,21 @@
-//! A value that must not be seen: tokens, hashes, passphrases.
+//! Values that must not be printed: tokens, hashes, passphrases.
 
 use std::fmt;
 
-/// Text of what is printed in place of a secret.
+/// Text that is printed in place of a secret.
 pub const MASK: &str = "********";
 
-/// Wraps a secret so that `{:?}` and `{}` print [`MASK`]; only [`Secret::expose`] gives it away, so
-/// that a search for that word finds each place where a secret is used.
+/// A secret that `{:?}` and `{}` print as [`MASK`]. Only [`Secret::expose`] returns it, so a search for
+/// that word finds each use of a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {
+    /// Wraps `value`.
     pub const fn new(value: T) -> Self {
         Self(value)
     }
+    /// Returns the value itself.
     pub const fn expose(&self) -> &T {
         &self.0
     }

@@ -1,24 +1,29 @@
-//! The one table of settings: `tgfs config` prints from it, unknown keys are judged by it, and
-//! `tests/docs.rs` holds docs/CONFIGURATION.md and `.env.example` against it.
+//! The table of settings. Values are parsed by it, `tgfs config` and `tgfs reload` report by it, and
+//! `tests/docs.rs` compares docs/CONFIGURATION.md and `.env.example` with it.
 
-/// What a setting's value is.
+/// Form of a setting's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
+    /// Any text.
     Text,
+    /// `~/…`, absolute, or relative to the file or directory that it comes from.
     Path,
     /// Bytes, or a size such as `16MiB`.
     Size,
     /// Seconds, or a duration such as `5 min`.
     Duration,
-    /// A number from `min` to `max`.
+    /// A number.
     Count {
+        /// Smallest one.
         min: u64,
+        /// Largest one.
         max: u64,
     },
     /// `on`/`off`, `true`/`false`, `yes`/`no`, `1`/`0`
     Switch,
     /// One of a few words.
     Choice(&'static [&'static str]),
+    /// JSON.
     Json,
     /// `local:DIR` or `telegram`
     Store,
@@ -27,6 +32,7 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// Returns the form in words, for the document.
     #[must_use]
     pub fn describe(self) -> String {
         match self {
@@ -42,17 +48,19 @@ impl Unit {
     }
 }
 
-/// What holds when nothing sets it.
+/// The value of a setting that nothing sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
+    /// None.
     Unset,
-    /// Read like a value that a user wrote.
+    /// A text, read like one that a user wrote.
     Fixed(&'static str),
-    /// Depends on the machine; in words.
+    /// A value that depends on the machine; the text describes it.
     Computed(&'static str),
 }
 
 impl Fallback {
+    /// Returns the text for the document.
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
@@ -65,7 +73,9 @@ impl Fallback {
 /// Whether a value may be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposure {
+    /// It may.
     Plain,
+    /// It is masked.
     Secret,
 }
 
@@ -74,19 +84,22 @@ pub enum Exposure {
 pub enum Takes {
     /// At `tgfs reload`.
     Live,
+    /// At the next start of the daemon.
     AtStart,
-    /// Accepted, so that a file of the older system or of a later release is no error.
+    /// Never: it is accepted so that a file of the older system is no error.
     NotYet,
 }
 
 /// `NAME`, or a family `NAME_1`, `NAME_2`, …
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Numbering {
+    /// One setting.
     Single,
-    /// `name` ends in `_n` in the table, any number stands in its place.
+    /// One setting for each number; its name in the table ends in `_n`.
     Family,
 }
 
+/// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
     pub name: &'static str,
@@ -131,7 +144,7 @@ impl Setting {
         }
     }
 
-    /// Whether `key` is this setting's name, or a member of its family.
+    /// Returns whether `key` is this setting's name, or a member of its family.
     #[must_use]
     pub fn is_named(&self, key: &str) -> bool {
         match self.numbering {
@@ -147,17 +160,17 @@ impl Setting {
     }
 }
 
-/// The setting that `key` means.
+/// Returns the setting that `key` names.
 #[must_use]
 pub fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.is_named(key))
 }
 
-/// The known name that `key` is probably meant to be.
+/// Returns the known name that `key` is probably meant to be.
 #[must_use]
 pub fn nearest(key: &str) -> Option<&'static str> {
     let key = key.to_ascii_uppercase();
-    // A third of the name wrong is a typing error; more is another name.
+    // Up to a third of wrong letters is a misspelling; more is another name.
     let limit = key.len().div_ceil(3).max(1);
     SETTINGS
         .iter()

@@ -1,4 +1,4 @@
-//! Does what a request asks, against the file system and what the composition root lends.
+//! Executes requests, with the file system and with the operations of the composition root.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::vfs::{FileKind, Vfs};
 
-/// Longest time between two looks at a state that is waited for, should a change go untold.
+/// Longest time between two checks of an awaited state, in case a change was not announced.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Bytes of a path that stay as they are in a URL.
@@ -29,21 +29,22 @@ const PATH_BYTES: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-/// What only the composition root can do. Errors are texts for people.
+/// Operations that only the composition root can do. Errors are texts for people.
 #[async_trait::async_trait]
 #[allow(clippy::missing_errors_doc)]
 pub trait Operations: std::fmt::Debug + Send + Sync + 'static {
+    /// Describes this process.
     fn daemon(&self) -> DaemonInfo;
-    /// Counts and sizes of index, journal, cache, spool and remote.
+    /// Returns counts and sizes of index, journal, cache, spool and remote.
     async fn stats(&self) -> Result<Vec<Stat>, String>;
-    /// Drops cache entries not used for so long, and finished jobs.
+    /// Drops cache entries that were not used for `unused_for`, and finished jobs.
     async fn cleanup(&self, unused_for: Duration) -> Result<Cleaned, String>;
-    /// Of one file, or all.
+    /// Drops the cached blocks of one file, or of all.
     async fn clear_cache(&self, file: Option<EntryId>) -> Result<Cleaned, String>;
-    /// Sends a [`Response::Finding`] for each thing that is wrong.
+    /// Compares index and store; sends a [`Response::Finding`] for each difference.
     async fn verify(&self, depth: VerifyDepth, out: &Sender<Response>) -> Result<Verified, String>;
-    /// Takes over the films in a channel: a [`Response::File`] each, and a [`Response::Finding`] for
-    /// what could not be.
+    /// Adds the films of a channel: sends a [`Response::File`] for each, and a
+    /// [`Response::Finding`] for each that cannot be added.
     async fn import(
         &self,
         channel: &str,
@@ -52,22 +53,22 @@ pub trait Operations: std::fmt::Debug + Send + Sync + 'static {
     ) -> Result<(), String>;
     /// Reads the settings again.
     async fn reload(&self) -> Result<Reloaded, String>;
-    /// Begins the stop; returns at once.
+    /// Begins to stop the daemon, and returns at once.
     fn stop(&self);
 }
 
-/// Executes requests; a clone is another reference to the same one.
+/// Executor of requests; a clone refers to the same one.
 #[derive(Debug, Clone)]
 pub struct Service {
     vfs: Vfs,
     operations: Arc<dyn Operations>,
 }
 
-/// Why an execution ended early.
+/// Reason why an execution ended early.
 enum Stop {
-    /// To be told.
+    /// An error for the client.
     Failed(String),
-    /// Nobody listens any more.
+    /// The client has gone.
     Gone,
 }
 
@@ -84,18 +85,21 @@ impl From<String> for Stop {
 }
 
 impl Service {
+    /// Makes a service over the file system.
     #[must_use]
     pub fn new(vfs: Vfs, operations: Arc<dyn Operations>) -> Self {
         Self { vfs, operations }
     }
 
+    /// Describes this process.
     #[must_use]
     pub fn daemon(&self) -> DaemonInfo {
         self.operations.daemon()
     }
 
-    /// Sends answers up to [`Response::Done`] or [`Response::Failed`]. `body` holds the bytes of
-    /// an upload. Ends early, without a trace, when the receiver is dropped.
+    /// Executes a request and sends its answers, the last of which is [`Response::Done`] or
+    /// [`Response::Failed`]. `body` holds the bytes of an upload. If the receiver is dropped, the
+    /// execution ends early and leaves nothing behind.
     pub async fn execute<R>(&self, request: Request, body: &mut R, out: &Sender<Response>)
     where
         R: AsyncRead + Send + Unpin,
@@ -234,7 +238,7 @@ impl Service {
         tell(out, Response::File(info)).await
     }
 
-    /// Tells each new step or per cent until nothing more happens to the file by itself.
+    /// Sends each new step or per cent until the file has a final state.
     async fn wait_until_final(
         &self,
         id: EntryId,
@@ -263,7 +267,7 @@ impl Service {
         }
     }
 
-    /// Nothing goes out any more from a library that its store refuses: waiting would not end.
+    /// Fails if the store refuses the library: waiting would never end.
     fn require_hope(&self) -> Result<(), Stop> {
         let status = self.vfs.store_status();
         match status.standing {

@@ -42,7 +42,9 @@ where
     let target = directory.join(name.clone());
     refuse_directory(vfs, &target)?;
     let caller = own_caller();
-    let parent = vfs.make_directories(&directory, caller)?;
+    let parent = vfs
+        .make_directories(&directory, caller)
+        .map_err(|error| name_directory(error, &directory))?;
     let temporary = format!(".tgfs-upload-{}.part", EntryId::random()).into_bytes();
     let (_, opened) = vfs.create(parent, &temporary, FILE_MODE, Access::Write, caller)?;
     let mut guard = Guard {
@@ -68,11 +70,28 @@ where
     attr.id.ok_or_else(|| FsError::from(ErrorKind::NotFound))
 }
 
+/// Says that a file is in the way of `--to`.
+fn name_directory(error: FsError, directory: &TreePath) -> FsError {
+    match error.kind {
+        ErrorKind::NotDirectory => FsError::new(
+            ErrorKind::NotDirectory,
+            format!(
+                "{} is a file, not a directory; choose a directory with --to",
+                directory.display()
+            ),
+        ),
+        _ => error,
+    }
+}
+
 fn refuse_directory(vfs: &Vfs, target: &TreePath) -> FsResult<()> {
     match vfs.resolve(target) {
         Ok(attr) if attr.kind == FileKind::Directory => Err(FsError::new(
             ErrorKind::IsDirectory,
-            format!("{}: is a directory; choose another name", target.display()),
+            format!(
+                "{} is a directory; choose another name for the file",
+                target.display()
+            ),
         )),
         Ok(_) => Ok(()),
         Err(error) if error.kind == ErrorKind::NotFound => Ok(()),

@@ -17,6 +17,7 @@ pub enum WirePath {
 }
 
 impl WirePath {
+    /// Takes bytes of any encoding.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
@@ -24,6 +25,7 @@ impl WirePath {
             Err(_) => Self::Bytes(bytes.to_vec()),
         }
     }
+    /// Returns the bytes as they were given.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -31,34 +33,40 @@ impl WirePath {
             Self::Bytes(bytes) => bytes,
         }
     }
+    /// Parses the path in the tree.
+    ///
     /// # Errors
-    /// `InvalidArgument` or `NameTooLong` when a component is no name.
+    /// `InvalidArgument` or `NameTooLong` if a component is not a valid name.
     pub fn to_tree_path(&self) -> FsResult<TreePath> {
         Ok(TreePath::parse(self.as_bytes())?)
     }
 }
 
-/// Whether a command ends at once, or when everything it asked for has come to its end.
+/// When a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wait {
+    /// The command ends at once.
     No,
+    /// It ends when the files have a final state.
     UntilFinal,
 }
 
-/// What `umount` does about bytes that are only in the spool.
+/// Treatment of bytes that are only in the spool when the daemon stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UploadsAtStop {
     /// They go on at the next start.
     Leave,
+    /// The daemon stops when they are stored.
     Finish,
 }
 
+/// One command, as a line of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Request {
-    /// Who is there: answered with one [`Response::Daemon`].
+    /// Asks for one [`Response::Daemon`].
     Ping,
     List {
         directory: WirePath,
@@ -105,13 +113,13 @@ pub enum Request {
     },
 }
 
-/// Who answers.
+/// The process that answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonInfo {
     pub pid: u32,
     pub version: String,
     pub mountpoint: Option<PathBuf>,
-    /// `http://127.0.0.1:8080`; without a daemon what the settings would give.
+    /// `http://127.0.0.1:8080`; without a daemon, the address in the settings.
     pub http: Option<String>,
     /// Base of the public URLs.
     pub public: Option<String>,
@@ -120,7 +128,7 @@ pub struct DaemonInfo {
     pub state_dir: PathBuf,
 }
 
-/// Where a file can be played from.
+/// The addresses at which a file can be played.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UrlInfo {
     pub id: String,
@@ -143,6 +151,7 @@ pub struct UrlInfo {
     pub has_views: bool,
 }
 
+/// Unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StatUnit {
@@ -161,7 +170,7 @@ pub struct Stat {
     pub unit: StatUnit,
 }
 
-/// What a clean-up or `cache-clear` dropped.
+/// Figures of a `cleanup` or `cache-clear`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cleaned {
     pub cache_bytes: u64,
@@ -170,7 +179,7 @@ pub struct Cleaned {
     /// Packs that nothing needed, and their bytes in the store.
     pub packs: u64,
     pub pack_bytes: u64,
-    /// Packs that the store does not let be deleted any more.
+    /// Packs that the store no longer allows to be deleted.
     pub packs_left: u64,
     /// Packs that are tried again later.
     pub packs_failed: u64,
@@ -188,7 +197,7 @@ pub struct Verified {
     pub findings: u64,
 }
 
-/// What ingest would make of a file (`tgfs plan`).
+/// The plan for a film, which stores nothing (`tgfs plan`).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanReport {
     pub file: PathBuf,
@@ -200,12 +209,12 @@ pub struct PlanReport {
     pub tracks: Vec<PlanTrack>,
     /// Of the leading track.
     pub cuts: Option<PlanCuts>,
-    /// Of the leading track: where its segments' bytes come from.
+    /// Sources of the segments of the leading track.
     #[serde(default)]
     pub segments: Vec<PlanSegments>,
     /// Bytes that would be made beside the file: packed audio, samples that do not map, the map.
     pub derived_bytes: u64,
-    /// Why there would be no HLS, or what would be left out.
+    /// Reasons for missing playlists, and tracks that are left out.
     pub notes: Vec<String>,
 }
 
@@ -217,6 +226,7 @@ pub struct PlanSegments {
     pub last: u64,
 }
 
+/// Source of a segment's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PlanSegmentKind {
@@ -229,6 +239,7 @@ pub enum PlanSegmentKind {
 }
 
 impl PlanSegmentKind {
+    /// Returns the word that `tgfs plan` prints.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -248,12 +259,12 @@ pub struct PlanCuts {
     pub total: u64,
     pub average: u64,
     pub largest: u64,
-    /// `None` where there is nothing to compare: sound alone, or no MAX_CHUNK_SIZE.
+    /// `None` if there is nothing to compare: sound alone, or no MAX_CHUNK_SIZE.
     pub ten_passes: Option<PlanTenPasses>,
 }
 
-/// The older rule: ten copies of the film at ten durations, and the one with the fewest segments above
-/// the cap, which are encoded again.
+/// Cuts by the older system's rule: of ten copies of the film, cut at ten durations, the one with the
+/// fewest segments above MAX_CHUNK_SIZE, which are then encoded again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanTenPasses {
     /// Seconds.
@@ -264,6 +275,7 @@ pub struct PlanTenPasses {
     pub reencoded_percent: f64,
 }
 
+/// One track of the plan.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanTrack {
     /// `video`, `audio` or `subtitle`
@@ -282,15 +294,17 @@ pub struct PlanTrack {
     pub largest: u64,
 }
 
+/// One answer, as a line of JSON. A request has any number of them, the last of which is
+/// [`Response::Done`] or [`Response::Failed`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]
 pub enum Response {
     Daemon(DaemonInfo),
-    /// Send the bytes now.
+    /// Tells the client to send the bytes of its upload.
     Go,
     File(FileInfo),
     Job(JobInfo),
-    /// How the library stands with its store.
+    /// State of the library and its store.
     Store(StoreStatus),
     Pending(PendingInfo),
     Urls(UrlInfo),
@@ -316,13 +330,14 @@ pub enum Response {
     Verified(Verified),
     Reloaded(Reloaded),
     Done,
-    /// What, and what to do.
+    /// What failed, and what to do.
     Failed {
         message: String,
     },
 }
 
 impl Response {
+    /// Returns whether no more answers follow.
     #[must_use]
     pub const fn is_last(&self) -> bool {
         matches!(self, Self::Done | Self::Failed { .. })

@@ -23,7 +23,7 @@ pub enum IndexError {
         "the index in the state directory is damaged ({0}); restart tgfs: it repairs the index from the journal and the store"
     )]
     Damaged(String),
-    #[error("another tgfs uses the state directory {}: {holder}", path.display())]
+    #[error("tgfs (pid {holder}) is still using {}; wait until it has stopped or started", path.display())]
     Locked { path: PathBuf, holder: String },
     #[error("the state directory {} was written by a newer tgfs ({reason}); use that one", path.display())]
     NewerVersion { path: PathBuf, reason: String },

@@ -141,9 +141,9 @@ impl Index {
 
 fn lock_state(state: &Path) -> Result<DirectoryLock, IndexError> {
     DirectoryLock::take(state).map_err(|error| match error {
-        LockError::Held(_) => IndexError::Locked {
+        LockError::Held(pid) => IndexError::Locked {
             path: state.to_owned(),
-            holder: error.to_string(),
+            holder: pid,
         },
         LockError::Io(source) => IndexError::io("lock", state, source),
     })

@@ -124,4 +124,7 @@ pub struct PendingInfo {
     /// tombstones too. They go with the next manifest, and are in the journal until then.
     #[serde(default)]
     pub changes: u64,
+    /// Films whose bytes are in the store and whose playlists are not made yet.
+    #[serde(default)]
+    pub without_views: u64,
 }

@@ -295,6 +295,9 @@ impl Vfs {
                 pending.bytes += bytes;
                 pending.oldest_seconds = pending.oldest_seconds.max(age(entry.attributes.ctime));
             }
+            if bytes == 0 && content.views == ViewsState::Pending {
+                pending.without_views += 1;
+            }
             if bytes > 0 || is_local {
                 unpublished.remove(&entry.id);
             }

@@ -57,7 +57,7 @@ async fn a_second_writer_is_noticed_and_can_be_taken_over_from() {
     } = library;
     let refused = recover(state.path(), &remote, LibraryClaim::TakeOver).await;
     let refused = refused.unwrap_err().to_string();
-    assert!(refused.contains("another tgfs uses"), "{refused}");
+    assert!(refused.contains("is still using"), "{refused}");
     drop(index);
     let report = recover(state.path(), &remote, LibraryClaim::TakeOver)
         .await
