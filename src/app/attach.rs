@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::store::{Moving, OpenStore};
 use crate::index::Index;
 use crate::ingest::Ingest;
-use crate::model::{LibraryClaim, Standing};
+use crate::model::{AttachState, LibraryClaim};
 use crate::remote::retry::Deadline;
 use crate::remote::{LockedRemote, LogPlace, Remote};
 use crate::tree::Tree;
@@ -110,7 +110,7 @@ impl Attaching {
             // those are changes, and the log must not be filled in beside them.
             Ok(FirstLook::Away) => {
                 attaching.stop().await;
-                if ends.vfs.awaits_resume() && standing(&ends.index) == Standing::Reaching {
+                if ends.vfs.awaits_resume() && attach_state(&ends.index) == AttachState::Reaching {
                     take_up(&ends.vfs, ViewBacklog::Indexed).await?;
                 }
                 let attaching = Self::start(ends.clone());
@@ -155,30 +155,30 @@ impl Attaching {
         let mut waited = Duration::ZERO;
         loop {
             let decided = self.phase.wait_for(|phase| *phase != AttachPhase::Working);
-            // That it takes longer is told by the standing.
+            // That it takes longer is told by the state.
             let phase = tokio::time::timeout(FIRST_LOOK, decided).await;
             waited += FIRST_LOOK;
-            let status = index.standing().borrow().clone();
+            let status = index.store_status().borrow().clone();
             match phase.map(|phase| phase.map(|phase| *phase)) {
                 Ok(Ok(AttachPhase::Ready)) => return Ok(FirstLook::Over),
                 Ok(Ok(AttachPhase::Refused)) => bail!(status.problem.unwrap_or_default()),
                 Ok(Err(_)) => bail!("the work on the store ended early; the log tells why"),
                 Ok(Ok(AttachPhase::Working)) | Err(_) => {}
             }
-            match (status.standing, need) {
+            match (status.state, need) {
                 // A command may as well wait for what is only slow.
-                (Standing::Reaching, Need::Library)
+                (AttachState::Reaching, Need::Library)
                     if status.problem.is_none() && waited < COMMAND_PATIENCE => {}
-                (Standing::Reaching, _) => return Ok(FirstLook::Away),
-                (Standing::Filling, Need::Daemon) => return Ok(FirstLook::Over),
+                (AttachState::Reaching, _) => return Ok(FirstLook::Away),
+                (AttachState::Filling, Need::Daemon) => return Ok(FirstLook::Over),
                 // Reading takes as long as it takes; only silence ends it.
-                (Standing::Filling, Need::Library)
+                (AttachState::Filling, Need::Library)
                     if status.problem.is_some() && waited >= COMMAND_PATIENCE =>
                 {
                     bail!(status.explain().unwrap_or_default());
                 }
                 // Leftovers are being taken up, which is work on this machine.
-                (Standing::Filling | Standing::Attached | Standing::Refused, _) => {}
+                (AttachState::Filling | AttachState::Attached | AttachState::Refused, _) => {}
             }
         }
     }
@@ -361,18 +361,18 @@ impl AttachTask {
 }
 
 fn tell_refusal(index: &Index) {
-    if let Some(text) = index.standing().borrow().explain() {
+    if let Some(text) = index.store_status().borrow().explain() {
         tracing::error!("{text}");
     }
 }
 
-fn standing(index: &Index) -> Standing {
-    index.standing().borrow().standing
+fn attach_state(index: &Index) -> AttachState {
+    index.store_status().borrow().state
 }
 
 /// Whether the tree is what this state says.
 pub fn is_known(index: &Index) -> bool {
-    standing(index) != Standing::Filling
+    attach_state(index) != AttachState::Filling
 }
 
 fn tell(report: &AttachReport) {

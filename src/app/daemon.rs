@@ -264,7 +264,7 @@ fn spawn_cleanup(parts: &Parts, config: &ConfigHandle) -> JoinHandle<()> {
         loop {
             tokio::time::sleep(pause).await;
             pause = CLEANUP_INTERVAL;
-            if !index.standing().borrow().is_attached() {
+            if !index.store_status().borrow().is_attached() {
                 continue;
             }
             if std::mem::take(&mut has_deleted) {

@@ -12,7 +12,7 @@ use crate::cache::{BlockCache, Dropped};
 use crate::config::{self, ConfigHandle, ConfigInputs, Reloaded};
 use crate::control::{Cleaned, DaemonInfo, Operations, Response, Stat, StatUnit, Verified};
 use crate::index::Index;
-use crate::model::{CacheStats, EntryId, PublicScheme, Standing, TreePath, VerifyDepth};
+use crate::model::{AttachState, CacheStats, EntryId, PublicScheme, TreePath, VerifyDepth};
 use crate::remote::Remote;
 use crate::spool::Spool;
 use crate::sync::MutexExt as _;
@@ -208,7 +208,7 @@ impl Operations for AppOperations {
         self.cache.found().await;
         let mut cleaned = cleaned(self.cache.clear_unused(unused_for));
         cleaned.finished_jobs = self.ingest.forget_finished();
-        if !self.index.standing().borrow().is_attached() {
+        if !self.index.store_status().borrow().is_attached() {
             // Which packs nobody needs is only sure when the log is known; the next run sees.
             return Ok(cleaned);
         }
@@ -240,7 +240,7 @@ impl Operations for AppOperations {
 
     async fn verify(&self, depth: VerifyDepth, out: &Sender<Response>) -> Result<Verified, String> {
         let status = self.vfs.store_status();
-        if status.standing == Standing::Filling {
+        if status.state == AttachState::Filling {
             return Err(status.explain().unwrap_or_default());
         }
         let report = verify::verify(&self.index, &self.remote, depth, &mut |_| {})

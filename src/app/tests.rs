@@ -10,7 +10,7 @@ use super::parts::{OpenPurpose, Parts};
 use super::store::OpenStore;
 use crate::config::{self, Config, ConfigInputs};
 use crate::index::{Index, Owner};
-use crate::model::{ErrorKind, FsResult, Ino, Standing, StoreStatus, TreePath};
+use crate::model::{AttachState, ErrorKind, FsResult, Ino, StoreStatus, TreePath};
 use crate::process::Launcher;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
 use crate::remote::{
@@ -145,9 +145,9 @@ impl Open {
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
-    async fn until_standing(&self, standing: Standing) {
-        let is_so = || self.status().standing == standing;
-        self.until(&format!("{standing:?}"), is_so).await;
+    async fn until_state(&self, state: AttachState) {
+        let is_so = || self.status().state == state;
+        self.until(&format!("{state:?}"), is_so).await;
     }
     async fn until_stored(&self, name: &str) {
         let is_so = || state(self.vfs(), name).as_deref() == Ok("stored");
@@ -210,7 +210,7 @@ fn a_start_goes_on_without_the_store_and_catches_up() {
     away(&remote);
     let ran = place.run("state", remote, async |open| {
         let vfs = open.vfs();
-        assert_eq!(open.status().standing, Standing::Reaching);
+        assert_eq!(open.status().state, AttachState::Reaching);
         assert!(open.status().explain().unwrap().contains("injected"));
         assert_eq!(names(vfs).unwrap(), ["film.bin"]);
         let error = read(vfs, "film.bin").await.unwrap_err();
@@ -228,7 +228,7 @@ fn a_start_goes_on_without_the_store_and_catches_up() {
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(open.remote.puts(), 0, "a pack went out before its time");
         open.remote.heal();
-        open.until_standing(Standing::Attached).await;
+        open.until_state(AttachState::Attached).await;
         open.until_stored("new.bin").await;
         assert_eq!(&read(vfs, "renamed.bin").await.unwrap()[..], b"stored");
         assert_eq!(open.status().explain(), None);
@@ -250,7 +250,7 @@ fn no_pack_goes_out_before_the_log_was_looked_at() {
     remote.inject(Operation::ReadLog, &Fault::Delay(Duration::ZERO), 1);
     remote.inject(Operation::ReadLog, &Fault::Hang, ALWAYS);
     let ran = place.run("state", remote, async |open| {
-        assert_eq!(open.status().standing, Standing::Reaching);
+        assert_eq!(open.status().state, AttachState::Reaching);
         assert_eq!(&read(open.vfs(), "film.bin").await.unwrap()[..], b"stored");
         write(open.vfs(), "new.bin", b"new").await.unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -269,7 +269,7 @@ fn a_fresh_state_shows_nothing_false_until_it_is_filled() {
     let log_of = async |open: &Open| open.remote.list_log(LogKind::Manifest, 0).await.unwrap();
     let ran = place.run("fresh", remote, async |open| {
         let vfs = open.vfs();
-        assert_eq!(open.status().standing, Standing::Filling);
+        assert_eq!(open.status().state, AttachState::Filling);
         let log = log_of(open).await;
         // Not empty, and not "no such file": nobody knows yet.
         assert_eq!(names(vfs).unwrap_err().kind, ErrorKind::RemoteUnavailable);
@@ -281,7 +281,7 @@ fn a_fresh_state_shows_nothing_false_until_it_is_filled() {
         // The new state's own empty root least of all.
         assert_eq!(log_of(open).await, log, "something was published");
         open.remote.heal();
-        open.until_standing(Standing::Attached).await;
+        open.until_state(AttachState::Attached).await;
         open.until("it can be written to", || !vfs.awaits_resume())
             .await;
         assert_eq!(names(vfs).unwrap(), ["film.bin"]);
@@ -313,9 +313,9 @@ fn a_damaged_index_takes_up_its_spool_once_it_is_filled() {
     let remote = place.remote();
     away(&remote);
     let ran = place.run("state", remote, async |open| {
-        assert_eq!(open.status().standing, Standing::Filling);
+        assert_eq!(open.status().state, AttachState::Filling);
         open.remote.heal();
-        open.until_standing(Standing::Attached).await;
+        open.until_state(AttachState::Attached).await;
         let vfs = open.vfs();
         open.until("it can be written to", || !vfs.awaits_resume())
             .await;
@@ -352,7 +352,7 @@ fn a_refusal_later_leaves_the_library_readable() {
         open.remote.heal();
         let denied = Fault::Fail(RemoteErrorKind::Denied);
         open.remote.inject(Operation::ReadLog, &denied, ALWAYS);
-        open.until_standing(Standing::Refused).await;
+        open.until_state(AttachState::Refused).await;
         assert_eq!(names(vfs).unwrap(), ["before.bin", "film.bin"]);
         let error = read(vfs, "film.bin").await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::RemoteUnavailable);
@@ -381,7 +381,7 @@ fn another_writer_makes_a_running_daemon_read_only() {
         let ours = log.join(format!("{:020}-{}", last.number, last.writer));
         std::fs::copy(ours, log.join(theirs)).unwrap();
         write(open.vfs(), "late.bin", b"late").await.unwrap();
-        open.until_standing(Standing::Refused).await;
+        open.until_state(AttachState::Refused).await;
         let refused = write(open.vfs(), "later.bin", b"x").await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::ReadOnly);
         assert!(refused.message.contains("--take-over"), "{refused}");

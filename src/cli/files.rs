@@ -12,7 +12,7 @@ use super::progress::ProgressDisplay;
 use super::session::{Session, StateNeed, answers_of};
 use crate::app::OpenPurpose;
 use crate::control::{Request, Response, UrlInfo, Wait};
-use crate::model::{FileInfo, JobInfo, PendingInfo, PublicState, Standing, StoreStatus};
+use crate::model::{AttachState, FileInfo, JobInfo, PendingInfo, PublicState, StoreStatus};
 
 /// A file and where it can be played from, as `list --json` gives it.
 #[derive(Debug, Serialize)]
@@ -202,7 +202,7 @@ fn status_text(status: &Status) -> String {
     if let Some(line) = status.store.as_ref().and_then(StoreStatus::explain) {
         text.push_str(&format!("{}\n", printable(&line)));
     }
-    let is_known = |store: &StoreStatus| store.standing != Standing::Filling;
+    let is_known = |store: &StoreStatus| store.state != AttachState::Filling;
     if let Some(pending) = &status.pending
         && (pending.files > 0 || status.store.as_ref().is_none_or(is_known))
     {

@@ -13,7 +13,7 @@ use super::wire::{
 };
 use crate::config::Reloaded;
 use crate::model::{
-    EntryId, ErrorKind, FileInfo, FsError, PendingInfo, PublicState, Standing, TreePath,
+    AttachState, EntryId, ErrorKind, FileInfo, FsError, PendingInfo, PublicState, TreePath,
     VerifyDepth,
 };
 use crate::vfs::{FileKind, Vfs};
@@ -270,9 +270,9 @@ impl Service {
     /// Fails if the store refuses the library: waiting would never end.
     fn require_hope(&self) -> Result<(), Stop> {
         let status = self.vfs.store_status();
-        match status.standing {
-            Standing::Refused => Err(Stop::Failed(status.explain().unwrap_or_default())),
-            Standing::Reaching | Standing::Filling | Standing::Attached => Ok(()),
+        match status.state {
+            AttachState::Refused => Err(Stop::Failed(status.explain().unwrap_or_default())),
+            AttachState::Reaching | AttachState::Filling | AttachState::Attached => Ok(()),
         }
     }
 

@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use crate::model::{FsResult, Standing};
+use crate::model::{AttachState, FsResult};
 
 use super::gateway::Gateway;
 use super::prometheus;
@@ -82,10 +82,14 @@ pub(super) fn readiness(gateway: &Gateway) -> Response<Body> {
     }
     let store = gateway.library.store_status();
     let explained = store.explain();
-    match (store.standing, explained) {
-        (Standing::Filling | Standing::Refused, reason) => not_ready(&reason.unwrap_or_default()),
-        (Standing::Reaching | Standing::Attached, None) => status::text(StatusCode::OK, "ready"),
-        (Standing::Reaching | Standing::Attached, Some(remark)) => {
+    match (store.state, explained) {
+        (AttachState::Filling | AttachState::Refused, reason) => {
+            not_ready(&reason.unwrap_or_default())
+        }
+        (AttachState::Reaching | AttachState::Attached, None) => {
+            status::text(StatusCode::OK, "ready")
+        }
+        (AttachState::Reaching | AttachState::Attached, Some(remark)) => {
             status::text(StatusCode::OK, &format!("ready, though {remark}"))
         }
     }

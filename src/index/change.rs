@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::draft::Draft;
+use super::draft::RowDraft;
 use super::error::IndexError;
 use super::key;
 use super::record::{ChildV1, DirtyV1, DyingV1, InodeV1, ReferenceV1, TombstoneV1};
@@ -23,7 +23,7 @@ type Packs = BTreeMap<PackId, PackRef>;
 
 /// Drafts all rows that `changes`, made together as `seq`, touch.
 pub(super) fn draft_changes(
-    draft: &mut Draft<'_>,
+    draft: &mut RowDraft<'_>,
     changes: &[Change],
     seq: Seq,
     now: Timestamp,
@@ -72,7 +72,7 @@ pub(super) fn packs_of(entry: &Entry) -> Packs {
 
 /// Snapshots hold published states only, so the one that is about to be overwritten is kept until
 /// the new one is acknowledged.
-fn keep_published(draft: &mut Draft<'_>, seq: Seq, entry: Entry) -> Result<(), IndexError> {
+fn keep_published(draft: &mut RowDraft<'_>, seq: Seq, entry: Entry) -> Result<(), IndexError> {
     if draft.get::<DirtyV1>(&key::dirty(entry.id))?.is_some() {
         return Ok(());
     }
@@ -81,7 +81,12 @@ fn keep_published(draft: &mut Draft<'_>, seq: Seq, entry: Entry) -> Result<(), I
     draft.put(published, &LogRecord { seq, change })
 }
 
-fn put(draft: &mut Draft<'_>, entry: &Entry, seq: Seq, now: Timestamp) -> Result<(), IndexError> {
+fn put(
+    draft: &mut RowDraft<'_>,
+    entry: &Entry,
+    seq: Seq,
+    now: Timestamp,
+) -> Result<(), IndexError> {
     // The same entry may come twice in one commit.
     if let Some((_, before)) = draft.entry(entry.id)? {
         draft.unlink(&before)?;
@@ -111,7 +116,7 @@ fn put(draft: &mut Draft<'_>, entry: &Entry, seq: Seq, now: Timestamp) -> Result
 }
 
 fn remove(
-    draft: &mut Draft<'_>,
+    draft: &mut RowDraft<'_>,
     id: EntryId,
     released: &[PackRef],
     mut packs: Packs,
@@ -142,7 +147,7 @@ fn remove(
 
 /// New references first: what one entry lets go of in this commit, another may take over.
 fn move_references(
-    draft: &mut Draft<'_>,
+    draft: &mut RowDraft<'_>,
     touched: &[EntryId],
     before: &BTreeMap<EntryId, Packs>,
     seq: Seq,

@@ -8,7 +8,7 @@ use super::draft::row_sum;
 use super::error::IndexError;
 use super::key;
 use super::record::MetaV1;
-use super::store::{Space, Store};
+use super::store::{KeySpace, RowStore};
 use crate::codec::{self, decode};
 
 /// Threads that read rows side by side: the walk through the database's pages is most of the work.
@@ -30,7 +30,7 @@ const BORDERS: [u8; 8] = [
 ///
 /// # Errors
 /// When a row is damaged, too new, or missing.
-pub(super) fn checked_head(store: &Store) -> Result<Option<MetaV1>, IndexError> {
+pub(super) fn checked_head(store: &RowStore) -> Result<Option<MetaV1>, IndexError> {
     let sum = sum_of_rows(store)?;
     let Some(meta) = head(store)? else {
         return match sum {
@@ -48,12 +48,12 @@ pub(super) fn checked_head(store: &Store) -> Result<Option<MetaV1>, IndexError> 
 ///
 /// # Errors
 /// When it is damaged or too new.
-pub(super) fn head(store: &Store) -> Result<Option<MetaV1>, IndexError> {
-    let row = store.get(Space::Records, key::META)?;
+pub(super) fn head(store: &RowStore) -> Result<Option<MetaV1>, IndexError> {
+    let row = store.get(KeySpace::Records, key::META)?;
     Ok(row.map(|row| decode(&row)).transpose()?)
 }
 
-fn sum_of_rows(store: &Store) -> Result<u64, IndexError> {
+fn sum_of_rows(store: &RowStore) -> Result<u64, IndexError> {
     let ranges = ranges();
     let next = AtomicUsize::new(0);
     let read = || {
@@ -88,10 +88,10 @@ fn ranges() -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     from.zip(until).collect()
 }
 
-fn sum_of_range(store: &Store, from: &[u8], until: Option<&[u8]>) -> Result<u64, IndexError> {
+fn sum_of_range(store: &RowStore, from: &[u8], until: Option<&[u8]>) -> Result<u64, IndexError> {
     let mut sum = 0_u64;
     let mut failed = None;
-    store.visit(Space::Records, b"", from, &mut |row, value| {
+    store.visit(KeySpace::Records, b"", from, &mut |row, value| {
         if until.is_some_and(|until| row >= until) {
             return ControlFlow::Break(());
         }

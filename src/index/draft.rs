@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::error::IndexError;
 use super::key;
 use super::record::{ChildKindV1, ChildV1, InodeV1, MetaV1, NodeKindV1, NodeV1};
-use super::store::{Space, Store, StoreError, Writes};
+use super::store::{KeySpace, RowStore, StoreError, Writes};
 use crate::codec::{Stored, decode, encode};
 use crate::model::stored::{AttributesV1, StoredForm as _};
 use crate::model::{Entry, EntryId, EntryKind, FileContent, Seq};
@@ -33,13 +33,13 @@ pub(super) fn row_sum(key: &[u8], value: &[u8]) -> u64 {
 }
 
 #[derive(Debug)]
-pub(super) struct Draft<'a> {
-    store: &'a Store,
+pub(super) struct RowDraft<'a> {
+    store: &'a RowStore,
     writes: Writes,
 }
 
-impl<'a> Draft<'a> {
-    pub fn new(store: &'a Store) -> Self {
+impl<'a> RowDraft<'a> {
+    pub fn new(store: &'a RowStore) -> Self {
         Self {
             store,
             writes: Writes::new(),
@@ -49,7 +49,7 @@ impl<'a> Draft<'a> {
     fn bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
         match self.writes.get(key) {
             Some(drafted) => Ok(drafted.clone()),
-            None => Ok(self.store.get(Space::Records, key)?),
+            None => Ok(self.store.get(KeySpace::Records, key)?),
         }
     }
     pub fn get<R: Stored>(&self, key: &[u8]) -> Result<Option<R>, IndexError> {
@@ -80,7 +80,7 @@ impl<'a> Draft<'a> {
         }
         let mut found = false;
         self.store
-            .visit(Space::Records, prefix, prefix, &mut |key, _| {
+            .visit(KeySpace::Records, prefix, prefix, &mut |key, _| {
                 if self.writes.contains_key(key) {
                     return ControlFlow::Continue(());
                 }
@@ -180,7 +180,7 @@ impl<'a> Draft<'a> {
     /// The batch to apply, and the meta row that is part of it.
     pub fn finish(mut self, mut meta: MetaV1) -> Result<(Writes, MetaV1), IndexError> {
         for (key, value) in &self.writes {
-            if let Some(old) = self.store.get(Space::Records, key)? {
+            if let Some(old) = self.store.get(KeySpace::Records, key)? {
                 meta.sum = meta.sum.wrapping_sub(row_sum(key, &old));
             }
             if let Some(new) = value {

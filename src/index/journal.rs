@@ -20,6 +20,11 @@ const GROUP_COMMIT: Duration = Duration::from_millis(150);
 const SUFFIX: &str = ".journal";
 
 /// What a journal file held.
+/// Returns the journal's directory in a state directory.
+pub(super) fn journal_directory(state: &Path) -> PathBuf {
+    state.join("journal")
+}
+
 #[derive(Debug)]
 pub(super) struct Replay {
     pub header: JournalHeaderV1,
@@ -36,12 +41,12 @@ pub(super) struct Journal {
     len: u64,
     /// Bytes when this file was begun: what it had to state again.
     begun_len: u64,
-    shared: Arc<Shared>,
+    shared: Arc<SyncQueue>,
     flusher: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SyncQueue {
     state: Mutex<SyncState>,
     wake: Condvar,
     /// Held while one thread syncs, so that those who wait behind it find their work done.
@@ -147,7 +152,7 @@ impl Journal {
         records: &mut dyn Iterator<Item = Result<JournalRecord, IndexError>>,
     ) -> Result<Self, IndexError> {
         let (file, len) = write_file(directory, header, records)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SyncQueue {
             state: Mutex::new(SyncState {
                 file: Arc::new(file),
                 written: 0,
@@ -252,7 +257,7 @@ impl Drop for Journal {
 
 /// Waits for the journal's disk without holding the journal.
 #[derive(Debug, Clone)]
-pub(super) struct Syncer(Arc<Shared>);
+pub(super) struct Syncer(Arc<SyncQueue>);
 
 impl Syncer {
     pub fn sync(&self) -> Result<(), IndexError> {
@@ -260,7 +265,7 @@ impl Syncer {
     }
 }
 
-impl Shared {
+impl SyncQueue {
     fn sync(&self) -> Result<(), IndexError> {
         let wanted = lock(&self.state).written;
         let _turn = lock(&self.turn);

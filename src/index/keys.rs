@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Weak};
 
-use super::store::Store;
-use super::{Index, IndexError, Rows, Shared};
+use super::core::{Index, IndexCore};
+use super::error::IndexError;
+use super::rows::Rows;
+use super::store::RowStore;
 use crate::model::{KeyAndValue, KeyStore, KeyStoreError};
 
 /// Rows of the remote. Its values are secret (keys of connections); the state directory is ours
@@ -12,13 +14,13 @@ const TABLE: &str = "remote";
 
 /// The remote's rows, as long as the index is open: it does not hold the state directory.
 #[derive(Debug)]
-struct Keys(Weak<Shared>);
+struct Keys(Weak<IndexCore>);
 
 impl Index {
     /// Where the remote of this state keeps what it needs again.
     #[must_use]
     pub fn key_store(&self) -> Arc<dyn KeyStore> {
-        Arc::new(Keys(Arc::downgrade(&self.shared)))
+        Arc::new(Keys(Arc::downgrade(&self.core)))
     }
 
     /// Takes over what the remote kept in `other`.
@@ -30,18 +32,15 @@ impl Index {
         for (key, value) in other.rows(TABLE)?.scan(b"")? {
             rows.put(&key, &value)?;
         }
-        self.shared.read(Store::flush)
+        self.core.read(RowStore::flush)
     }
 }
 
 impl Keys {
     fn rows(&self) -> Result<Rows, KeyStoreError> {
-        let shared = self.0.upgrade();
-        let shared = shared.ok_or_else(|| KeyStoreError("it was closed".to_owned()))?;
-        Ok(Rows {
-            shared,
-            table: TABLE,
-        })
+        let core = self.0.upgrade();
+        let core = core.ok_or_else(|| KeyStoreError("it was closed".to_owned()))?;
+        Ok(Rows { core, table: TABLE })
     }
 
     /// A write that is on the disk when this returns. Puts are rare (one a pack, one a sign-in);
@@ -52,7 +51,7 @@ impl Keys {
     ) -> Result<(), KeyStoreError> {
         let rows = self.rows()?;
         write(&rows).map_err(told)?;
-        rows.shared.read(Store::flush).map_err(told)
+        rows.core.read(RowStore::flush).map_err(told)
     }
 }
 

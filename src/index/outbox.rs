@@ -1,17 +1,17 @@
 //! What the remote's log does not hold yet, and what its acknowledgements change.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use super::Index;
 use super::change::packs_of;
-use super::draft::Draft;
+use super::core::Index;
+use super::dirty::dirty_rows;
+use super::draft::RowDraft;
 use super::error::IndexError;
 use super::key;
-use super::query::visit_rows;
-use super::record::{DirtyV1, DyingV1, JournalRecord, LogHeadV1, MetaV1};
-use super::store::{Space, Store};
+use super::record::{DirtyV1, DyingV1, LogHeadV1};
+use super::scan::visit_rows;
+use super::store::{KeySpace, RowStore};
 use crate::model::stored::StoredForm as _;
 use crate::model::{
     Change, Entry, EntryId, EntryKind, FileContent, FileState, Ino, LogRecord, PackId, PackRef,
@@ -51,23 +51,9 @@ pub struct DyingPack {
 /// Rows of [`Index::note_writer`]; 32 bytes for each start that published something.
 const OWN_WRITERS: &str = "own-writers";
 
-/// All dirty rows. They are few in a library at rest, and as many as there are unpublished files
-/// while it is filled (some 60 bytes each).
-fn dirty_rows(store: &Store) -> Result<BTreeMap<EntryId, DirtyV1>, IndexError> {
-    let mut rows = BTreeMap::new();
-    let prefix = [key::DIRTY];
-    visit_rows::<DirtyV1>(store, &prefix, &prefix, &mut |key, row| {
-        if let Some(id) = key::entry_of(key) {
-            rows.insert(id, row);
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(rows)
-}
-
 /// Packs that the log's state of a changed entry names. The last reference here may have been
 /// another entry's: until the change is published, recovery would still need them.
-fn published_packs(store: &Store) -> Result<BTreeSet<PackId>, IndexError> {
+fn published_packs(store: &RowStore) -> Result<BTreeSet<PackId>, IndexError> {
     let mut packs = BTreeSet::new();
     let prefix = [key::PUBLISHED];
     visit_rows::<LogRecord>(store, &prefix, &prefix, &mut |_, record| {
@@ -77,66 +63,6 @@ fn published_packs(store: &Store) -> Result<BTreeSet<PackId>, IndexError> {
         ControlFlow::Continue(())
     })?;
     Ok(packs)
-}
-
-/// Records that state all unpublished changes again, for the head of a new journal file.
-pub(super) fn restate<'a>(
-    store: &'a Store,
-    meta: &MetaV1,
-) -> Result<impl Iterator<Item = Result<JournalRecord<'static>, IndexError>> + use<'a>, IndexError>
-{
-    let rows = dirty_rows(store)?;
-    let mut order: Vec<(Seq, EntryId)> = rows.iter().map(|(id, row)| (row.seq, *id)).collect();
-    order.sort();
-    let next_ino = meta.next_ino;
-    Ok(order.into_iter().filter_map(move |(_, id)| {
-        let row = rows.get(&id)?;
-        Some(restate_one(store, &rows, id, row, next_ino))
-    }))
-}
-
-fn restate_one(
-    store: &Store,
-    rows: &BTreeMap<EntryId, DirtyV1>,
-    id: EntryId,
-    row: &DirtyV1,
-    next_ino: Ino,
-) -> Result<JournalRecord<'static>, IndexError> {
-    let draft = Draft::new(store);
-    let mut changes = Vec::new();
-    match &row.tombstone {
-        Some(tombstone) => {
-            changes.push(Change::Remove {
-                id,
-                released: tombstone.released.clone().restore(),
-            });
-            // What replaced it stands in the same record, so that the tie survives.
-            let mut open = tombstone.after.clone();
-            let mut seen = BTreeSet::new();
-            while let Some(by) = open.pop() {
-                if !seen.insert(by) {
-                    continue;
-                }
-                if let Some((_, entry)) = draft.entry(by)? {
-                    changes.push(Change::Put(Box::new(entry)));
-                } else if let Some(next) = rows.get(&by).and_then(|row| row.tombstone.as_ref()) {
-                    // Replaced itself: its own successors take over.
-                    open.extend(&next.after);
-                }
-            }
-        }
-        None => {
-            let (_, entry) = draft
-                .entry(id)?
-                .ok_or_else(|| IndexError::Damaged(format!("entry {id} has no row")))?;
-            changes.push(Change::Put(Box::new(entry)));
-        }
-    }
-    Ok(JournalRecord {
-        seq: row.seq,
-        next_ino,
-        changes: Cow::Owned(changes),
-    })
 }
 
 /// Whether every byte of it stands in the remote, so that a manifest may name it.
@@ -163,7 +89,7 @@ fn as_published(mut entry: Entry) -> Entry {
 
 /// Decides which tombstones must wait for what replaced their entries.
 struct Ties<'a> {
-    draft: &'a Draft<'a>,
+    draft: &'a RowDraft<'a>,
     rows: &'a BTreeMap<EntryId, DirtyV1>,
 }
 
@@ -201,12 +127,12 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub fn outbox(&self, max_bytes: usize) -> Result<Outbox, IndexError> {
-        self.shared.read(|store| {
+        self.core.read(|store| {
             let rows = dirty_rows(store)?;
             let mut order: Vec<(Seq, EntryId)> =
                 rows.iter().map(|(id, row)| (row.seq, *id)).collect();
             order.sort();
-            let draft = Draft::new(store);
+            let draft = RowDraft::new(store);
             let ties = Ties {
                 draft: &draft,
                 rows: &rows,
@@ -240,19 +166,19 @@ impl Index {
     /// The newest manifest of the log that is known to be acknowledged.
     #[must_use]
     pub fn log_head(&self) -> LogHeadV1 {
-        self.shared.writer().meta.log
+        self.core.writer().meta.log
     }
 
     /// The number of the newest change.
     #[must_use]
     pub fn last_seq(&self) -> Seq {
-        self.shared.writer().meta.last_seq
+        self.core.writer().meta.last_seq
     }
 
     /// A lower bound for inode numbers that were never given out.
     #[must_use]
     pub fn ino_bound(&self) -> Ino {
-        self.shared.writer().meta.next_ino
+        self.core.writer().meta.next_ino
     }
 
     /// Notes that a manifest with these records is acknowledged. Files that it states as stored
@@ -266,7 +192,7 @@ impl Index {
         records: &[LogRecord],
     ) -> Result<Vec<Acknowledged>, IndexError> {
         let mut done = Vec::new();
-        self.shared.housekeep(|draft, meta| {
+        self.core.housekeep(|draft, meta| {
             for record in records {
                 done.extend(acknowledge_one(draft, record)?);
             }
@@ -306,9 +232,9 @@ impl Index {
         /// Entries read between two chances for writers.
         const STEP: usize = 256;
         let from = after.map_or_else(|| vec![key::NODES], |after| [after, &[0]].concat());
-        self.shared.read(|store| {
+        self.core.read(|store| {
             let mut keys = Vec::new();
-            store.visit(Space::Records, &[key::NODES], &from, &mut |key, _| {
+            store.visit(KeySpace::Records, &[key::NODES], &from, &mut |key, _| {
                 keys.push(key.to_vec());
                 if keys.len() < STEP {
                     ControlFlow::Continue(())
@@ -316,7 +242,7 @@ impl Index {
                     ControlFlow::Break(())
                 }
             })?;
-            let draft = Draft::new(store);
+            let draft = RowDraft::new(store);
             let mut records = Vec::new();
             for id in keys.iter().filter_map(|key| key::entry_of(key)) {
                 if draft.get::<DirtyV1>(&key::dirty(id))?.is_some() {
@@ -338,8 +264,8 @@ impl Index {
         &self,
         visit: &mut dyn FnMut(LogRecord) -> Result<(), E>,
     ) -> Result<(), E> {
-        let records = self.shared.read(|store| {
-            let draft = Draft::new(store);
+        let records = self.core.read(|store| {
+            let draft = RowDraft::new(store);
             let mut records = Vec::new();
             for (id, row) in dirty_rows(store)? {
                 if row.tombstone.is_some() {
@@ -356,8 +282,8 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub fn dying_packs(&self, limit: usize) -> Result<Vec<DyingPack>, IndexError> {
-        self.shared.read(|store| {
-            let draft = Draft::new(store);
+        self.core.read(|store| {
+            let draft = RowDraft::new(store);
             let named = published_packs(store)?;
             let mut rows: Vec<DyingV1> = Vec::new();
             let prefix = [key::DYING];
@@ -387,7 +313,7 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub fn unpublished(&self) -> Result<Vec<EntryId>, IndexError> {
-        self.shared
+        self.core
             .read(|store| dirty_rows(store).map(|rows| rows.into_keys().collect()))
     }
 
@@ -397,7 +323,7 @@ impl Index {
     /// When the database fails; the pack is deleted again then, which is success.
     pub fn forget_pack(&self, pack: PackId) -> Result<bool, IndexError> {
         let mut was_known = false;
-        self.shared.housekeep(|draft, _| {
+        self.core.housekeep(|draft, _| {
             let row = key::dying(pack);
             was_known = draft.get::<DyingV1>(&row)?.is_some();
             draft.remove(row);
@@ -416,7 +342,7 @@ impl Index {
             return Ok(());
         }
         self.rows(OWN_WRITERS)?.put(writer.as_bytes(), b"")?;
-        self.shared.read(Store::flush)
+        self.core.read(RowStore::flush)
     }
 
     /// # Errors
@@ -430,13 +356,13 @@ impl Index {
     /// # Errors
     /// When the disk fails; the journal stays as it was.
     pub fn compact_journal(&self) -> Result<(), IndexError> {
-        let mut writer = self.shared.writer();
-        self.shared.compact(&mut writer)
+        let mut writer = self.core.writer();
+        self.core.compact(&mut writer)
     }
 }
 
 fn publishable(
-    draft: &Draft<'_>,
+    draft: &RowDraft<'_>,
     ties: &Ties<'_>,
     id: EntryId,
     row: &DirtyV1,
@@ -471,7 +397,7 @@ fn approximate_bytes(change: &Change) -> usize {
 }
 
 fn acknowledge_one(
-    draft: &mut Draft<'_>,
+    draft: &mut RowDraft<'_>,
     record: &LogRecord,
 ) -> Result<Option<Acknowledged>, IndexError> {
     let id = record.change.entry_id();

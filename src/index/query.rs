@@ -2,46 +2,16 @@
 
 use std::ops::ControlFlow;
 
-use super::draft::Draft;
+use super::core::Index;
+use super::draft::RowDraft;
 use super::error::IndexError;
 use super::key;
+use super::node::{Child, ChildKind, Node, NodeKind};
 use super::record::{ChildKindV1, ChildV1, DirtyV1, InodeV1, NodeKindV1, NodeV1};
-use super::store::{Space, Store};
-use super::{Child, ChildKind, Index, Node, NodeKind};
-use crate::codec::{CodecError, Stored, decode};
+use super::scan::{row, visit_rows};
+use super::store::KeySpace;
 use crate::model::stored::StoredForm as _;
 use crate::model::{Entry, EntryId, Ino, Name, PackId, PackRef};
-
-fn row<R: Stored>(store: &Store, key: &[u8]) -> Result<Option<R>, IndexError> {
-    let bytes = store.get(Space::Records, key)?;
-    bytes
-        .map(|bytes| decode(&bytes))
-        .transpose()
-        .map_err(Into::into)
-}
-
-/// Visits rows that start with `prefix`, from `from` on, decoded.
-pub(super) fn visit_rows<R: Stored>(
-    store: &Store,
-    prefix: &[u8],
-    from: &[u8],
-    visit: &mut dyn FnMut(&[u8], R) -> ControlFlow<()>,
-) -> Result<(), IndexError> {
-    let mut failed: Option<CodecError> = None;
-    store.visit(
-        Space::Records,
-        prefix,
-        from,
-        &mut |key, value| match decode(value) {
-            Ok(record) => visit(key, record),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        },
-    )?;
-    failed.map_or(Ok(()), |error| Err(error.into()))
-}
 
 impl From<ChildV1> for Child {
     fn from(row: ChildV1) -> Self {
@@ -76,14 +46,14 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub fn node(&self, id: EntryId) -> Result<Option<Node>, IndexError> {
-        let found = self.shared.read(|store| row(store, &key::node(id)))?;
+        let found = self.core.read(|store| row(store, &key::node(id)))?;
         Ok(found.map(|row| node_of(id, row)))
     }
 
     /// # Errors
     /// When the database fails.
     pub fn node_by_ino(&self, ino: Ino) -> Result<Option<Node>, IndexError> {
-        self.shared.read(|store| {
+        self.core.read(|store| {
             let Some(InodeV1(id)) = row(store, &key::inode(ino))? else {
                 return Ok::<_, IndexError>(None);
             };
@@ -95,7 +65,7 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub fn entry(&self, id: EntryId) -> Result<Option<Entry>, IndexError> {
-        let found = self.shared.read(|store| Draft::new(store).entry(id))?;
+        let found = self.core.read(|store| RowDraft::new(store).entry(id))?;
         Ok(found.map(|(_, entry)| entry))
     }
 
@@ -103,7 +73,7 @@ impl Index {
     /// When the database fails.
     pub fn child(&self, parent: EntryId, name: &Name) -> Result<Option<Child>, IndexError> {
         let key = key::name(parent, name);
-        let found = self.shared.read(|store| row::<ChildV1>(store, &key))?;
+        let found = self.core.read(|store| row::<ChildV1>(store, &key))?;
         Ok(found.map(Into::into))
     }
 
@@ -126,7 +96,7 @@ impl Index {
         }
         let prefix = key::children(parent);
         let from = key::child(parent, Ino(from));
-        self.shared.read(|store| {
+        self.core.read(|store| {
             visit_rows::<ChildV1>(store, &prefix, &from, &mut |_, row| {
                 children.push(row.into());
                 if children.len() < limit {
@@ -151,7 +121,7 @@ impl Index {
     ) -> Result<Vec<Child>, IndexError> {
         let mut children = Vec::new();
         let from = key::names(parent, prefix);
-        self.shared.read(|store| {
+        self.core.read(|store| {
             visit_rows::<ChildV1>(store, &from, &from, &mut |_, row| {
                 if children.len() == limit {
                     return ControlFlow::Break(());
@@ -177,9 +147,9 @@ impl Index {
             }
             None => vec![key::NODES],
         };
-        self.shared.read(|store| {
+        self.core.read(|store| {
             let mut ids = Vec::new();
-            store.visit(Space::Records, &[key::NODES], &from, &mut |row, _| {
+            store.visit(KeySpace::Records, &[key::NODES], &from, &mut |row, _| {
                 ids.extend(key::entry_of(row));
                 if ids.len() < limit {
                     ControlFlow::Continue(())
@@ -187,7 +157,7 @@ impl Index {
                     ControlFlow::Break(())
                 }
             })?;
-            let draft = Draft::new(store);
+            let draft = RowDraft::new(store);
             let mut entries = Vec::with_capacity(ids.len());
             for id in ids {
                 entries.extend(draft.entry(id)?.map(|(_, entry)| entry));
@@ -202,7 +172,7 @@ impl Index {
     /// When the database fails.
     pub fn is_published(&self, id: EntryId) -> Result<bool, IndexError> {
         let dirty = self
-            .shared
+            .core
             .read(|store| row::<DirtyV1>(store, &key::dirty(id)))?;
         Ok(dirty.is_none())
     }
@@ -213,7 +183,7 @@ impl Index {
     /// When the database fails.
     pub fn is_referenced(&self, pack: &PackRef) -> Result<bool, IndexError> {
         let prefix = key::references(pack.id);
-        self.shared.read(|store| Draft::new(store).any(&prefix))
+        self.core.read(|store| RowDraft::new(store).any(&prefix))
     }
 
     /// Whether anything refers to the pack, or did and its bytes are not deleted yet.
@@ -222,8 +192,8 @@ impl Index {
     /// When the database fails.
     pub fn knows_pack(&self, pack: PackId) -> Result<bool, IndexError> {
         let (references, dying) = (key::references(pack), key::dying(pack));
-        self.shared.read(|store| {
-            let draft = Draft::new(store);
+        self.core.read(|store| {
+            let draft = RowDraft::new(store);
             Ok::<_, IndexError>(draft.any(&references)? || draft.any(&dying)?)
         })
     }

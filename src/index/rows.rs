@@ -3,17 +3,17 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::core::{Index, IndexCore};
 use super::error::IndexError;
 use super::record::RowV1;
-use super::store::{Space, StoreError, Writes};
-use super::{Index, Shared};
+use super::store::{KeySpace, StoreError, Writes};
 use crate::codec::{decode, encode};
 
 /// A table of small records (jobs, slugs, settings of the state), outside the journal: whoever
 /// uses it must be able to do without. A row that is damaged counts as absent.
 #[derive(Debug, Clone)]
 pub struct Rows {
-    pub(super) shared: Arc<Shared>,
+    pub(super) core: Arc<IndexCore>,
     pub(super) table: &'static str,
 }
 
@@ -25,7 +25,7 @@ impl Index {
     /// None today: opening a table touches no disk.
     pub fn rows(&self, table: &'static str) -> Result<Rows, IndexError> {
         Ok(Rows {
-            shared: Arc::clone(&self.shared),
+            core: Arc::clone(&self.core),
             table,
         })
     }
@@ -43,7 +43,7 @@ impl Rows {
     /// When the database fails.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
         let key = self.key(key);
-        let found = self.shared.read(|store| store.get(Space::Rows, &key))?;
+        let found = self.core.read(|store| store.get(KeySpace::Rows, &key))?;
         Ok(found.and_then(|bytes| decode::<RowV1>(&bytes).ok().map(|row| row.0)))
     }
 
@@ -63,10 +63,10 @@ impl Rows {
     fn write(&self, key: &[u8], value: Option<Vec<u8>>) -> Result<(), IndexError> {
         let writes = Writes::from([(self.key(key), value)]);
         let applied = self
-            .shared
-            .read(|store| Ok::<_, IndexError>(store.apply(Space::Rows, &writes)))?;
+            .core
+            .read(|store| Ok::<_, IndexError>(store.apply(KeySpace::Rows, &writes)))?;
         applied.map_err(|error: StoreError| {
-            *self.shared.store_mut() = None;
+            *self.core.store_mut() = None;
             error.into()
         })
     }
@@ -79,8 +79,8 @@ impl Rows {
         let from = self.key(prefix);
         let skip = self.table.len() + 1;
         let mut found = Vec::new();
-        self.shared.read(|store| {
-            store.visit(Space::Rows, &from, &from, &mut |key, value| {
+        self.core.read(|store| {
+            store.visit(KeySpace::Rows, &from, &from, &mut |key, value| {
                 if let Ok(row) = decode::<RowV1>(value) {
                     found.push((key[skip..].to_vec(), row.0));
                 }

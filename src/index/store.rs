@@ -19,6 +19,11 @@ const FLUSH_EVERY_MS: u64 = 500;
 /// How long to wait for threads of an instance that was just closed to let go of the file.
 const RELEASE_WAIT: Duration = Duration::from_secs(10);
 
+/// Returns the database's directory in a state directory.
+pub(super) fn database(state: &Path) -> PathBuf {
+    state.join("index")
+}
+
 #[derive(Debug)]
 pub(super) enum StoreError {
     Io(io::Error),
@@ -27,7 +32,7 @@ pub(super) enum StoreError {
 
 /// Which of the two key spaces.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Space {
+pub(super) enum KeySpace {
     /// Rows of the index, summed up in the meta row.
     Records,
     /// Rows of other modules.
@@ -41,7 +46,7 @@ pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 pub(super) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct RowStore {
     records: sled::Tree,
     rows: sled::Tree,
     // Last: the trees let go of the database first.
@@ -49,7 +54,7 @@ pub(super) struct Store {
     directory: PathBuf,
 }
 
-impl Store {
+impl RowStore {
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let started = Instant::now();
         let db = loop {
@@ -82,21 +87,21 @@ impl Store {
         })
     }
 
-    fn tree(&self, space: Space) -> &sled::Tree {
+    fn tree(&self, space: KeySpace) -> &sled::Tree {
         match space {
-            Space::Records => &self.records,
-            Space::Rows => &self.rows,
+            KeySpace::Records => &self.records,
+            KeySpace::Rows => &self.rows,
         }
     }
 
-    pub fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub fn get(&self, space: KeySpace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         guarded(|| self.tree(space).get(key)).map(|found| found.map(|value| value.to_vec()))
     }
 
     /// Rows from `from` on (inclusive) as long as they start with `prefix` and `visit` goes on.
     pub fn visit(
         &self,
-        space: Space,
+        space: KeySpace,
         prefix: &[u8],
         from: &[u8],
         visit: Visit<'_>,
@@ -113,7 +118,7 @@ impl Store {
     }
 
     /// All or nothing, also over a crash.
-    pub fn apply(&self, space: Space, writes: &Writes) -> Result<(), StoreError> {
+    pub fn apply(&self, space: KeySpace, writes: &Writes) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         for (key, value) in writes {
             match value {

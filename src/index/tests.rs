@@ -7,8 +7,9 @@ use std::path::Path;
 
 use super::*;
 use crate::model::{
-    Blob, BlobId, Digest, Entry, EntryKind, Extent, ExtentSource, FileContent, FileState,
-    PackAddress, PackId, PackRef, PackSlice, ViewsState, XattrMap,
+    Attributes, Blob, BlobId, Change, Digest, Entry, EntryId, EntryKind, Extent, ExtentSource,
+    FileContent, FileState, Ino, LibraryId, Name, PackAddress, PackId, PackRef, PackSlice, Seq,
+    Timestamp, ViewsState, XattrMap,
 };
 
 fn owner() -> Owner {
@@ -154,7 +155,7 @@ fn tree(index: &Index) -> Vec<(String, Entry)> {
 fn a_new_state_has_a_root() {
     let state = tempfile::tempdir().unwrap();
     let (index, report) = open(state.path());
-    assert_eq!(report.state, OpenState::Fresh);
+    assert_eq!(report.state, IndexCondition::Fresh);
     let root = index.node(EntryId::ROOT).unwrap().unwrap();
     assert_eq!(root.ino, Ino::ROOT);
     assert_eq!(root.attributes.mode, 0o755);
@@ -176,7 +177,7 @@ fn the_tree_survives_a_clean_stop_and_a_crash() {
 
     let crashed = crash_copy(state.path());
     let (after_crash, report) = open(crashed.path());
-    assert_eq!(report.state, OpenState::Intact);
+    assert_eq!(report.state, IndexCondition::Intact);
     assert_eq!(tree(&after_crash), before);
     assert_eq!(after_crash.library_id(), id);
     assert!(after_crash.next_ino() > film.ino);
@@ -184,7 +185,7 @@ fn the_tree_survives_a_clean_stop_and_a_crash() {
     index.shutdown().unwrap();
     drop(index);
     let (index, report) = open(state.path());
-    assert_eq!(report.state, OpenState::Intact);
+    assert_eq!(report.state, IndexCondition::Intact);
     assert_eq!(report.rolled_forward, 0);
     assert_eq!(tree(&index), before);
 }
@@ -295,9 +296,9 @@ fn a_store_that_failed_opens_again_by_itself() {
     index.commit(&[put(&a)]).unwrap();
     let before = tree(&index);
     // As after a write that met a full disk.
-    *index.shared.store_mut() = None;
+    *index.core.store_mut() = None;
     assert_eq!(tree(&index), before);
-    *index.shared.store_mut() = None;
+    *index.core.store_mut() = None;
     let b = file(&index, EntryId::ROOT, "b", spooled(1));
     index.commit(&[put(&b)]).unwrap();
     assert_eq!(tree(&index).len(), 3);

@@ -176,7 +176,7 @@ impl Ingest {
             parts.remakes.forget_starts(id);
         }
         // Otherwise the next start publishes the last changes.
-        if parts.index.standing().borrow().is_attached() {
+        if parts.index.store_status().borrow().is_attached() {
             let last = tokio::time::timeout(LAST_MANIFEST_WAIT, parts.publisher.drained()).await;
             if !matches!(last, Ok(Ok(()))) {
                 tracing::info!("the last changes are published at the next start");

@@ -202,13 +202,13 @@ impl Worker {
     }
 
     fn is_attached(&self) -> bool {
-        self.index.standing().borrow().is_attached()
+        self.index.store_status().borrow().is_attached()
     }
 
     /// Waits a while for the library to be known to be in the store: packs that went to another one
     /// would be lost there.
     async fn attached(&self) {
-        let mut standing = self.index.standing();
+        let mut standing = self.index.store_status();
         // The caller asks again, whatever ended the wait.
         let _ = timeout(POLL, standing.wait_for(StoreStatus::is_attached)).await;
     }

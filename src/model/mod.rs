@@ -1,5 +1,7 @@
 //! Ids, units and plain records: the words of the system as types. No I/O, no async.
 
+mod attach_state;
+mod blob;
 mod cache_stats;
 mod entry;
 mod error;
@@ -10,16 +12,20 @@ mod keys;
 mod name;
 mod pieces;
 mod policy;
-mod standing;
 pub mod stored;
 mod subtitle_texts;
+mod track;
 mod units;
 mod views;
+mod views_state;
 
+pub use attach_state::{AttachState, StoreStatus};
+pub use blob::{
+    AdoptedAddress, Blob, Extent, ExtentSource, PackAddress, PackRef, PackSlice, TelegramAddress,
+};
 pub use cache_stats::{CacheStats, LATENCY_MILLIS, Latency, TierStats};
 pub use entry::{
-    AdoptedAddress, Attributes, Blob, Change, Entry, EntryKind, Extent, ExtentSource, FileContent,
-    FileState, LogRecord, PackAddress, PackRef, PackSlice, TelegramAddress, ViewsState, XattrMap,
+    Attributes, Change, Entry, EntryKind, FileContent, FileState, LogRecord, XattrMap,
 };
 pub use error::{ErrorKind, FsError, FsResult};
 pub use ids::{
@@ -34,10 +40,8 @@ pub use policy::{
     Compat, Hardware, HlsListing, LibraryClaim, MountAudience, Oversize, PublicScheme, RateLimit,
     SidecarSubtitles, TlsFiles, TombstonePolicy, VerifyDepth, WriteMode,
 };
-pub use standing::{Standing, StoreStatus};
 pub use subtitle_texts::SubtitleTexts;
+pub use track::{SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind};
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
-pub use views::{
-    DerivedFile, FilePurpose, MPEG_CLOCK, SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind,
-    Views,
-};
+pub use views::{DerivedFile, FilePurpose, MPEG_CLOCK, Views};
+pub use views_state::ViewsState;

@@ -1,7 +1,7 @@
 //! The texts derived from a user's subtitle file. They depend on its bytes alone; the tree tells at
 //! each look which film the file belongs to.
 
-use super::{Blob, ByteRange, SubtitleFormat, ViewsState};
+use super::{Blob, ByteRange, SubtitleFormat};
 
 /// The texts of one version of a subtitle file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,34 +31,5 @@ impl SubtitleTexts {
         texts
             .find(|(known, _)| *known == format)
             .map(|(_, range)| *range)
-    }
-}
-
-impl ViewsState {
-    /// Returns the derived blob, if the state has one.
-    #[must_use]
-    pub const fn derived(&self) -> Option<&Blob> {
-        match self {
-            Self::Ready(views) => Some(&views.derived),
-            Self::Subtitles(texts) => Some(&texts.derived),
-            Self::Pending | Self::NotMedia | Self::Unsupported(_) | Self::Unreadable(_) => None,
-        }
-    }
-
-    /// Returns the derived blob for changes, if the state has one.
-    #[must_use]
-    pub const fn derived_mut(&mut self) -> Option<&mut Blob> {
-        match self {
-            Self::Ready(views) => Some(&mut views.derived),
-            Self::Subtitles(texts) => Some(&mut texts.derived),
-            Self::Pending | Self::NotMedia | Self::Unsupported(_) | Self::Unreadable(_) => None,
-        }
-    }
-
-    /// Returns whether the remote holds every derived byte.
-    #[must_use]
-    pub fn is_durable(&self) -> bool {
-        let derived = self.derived();
-        derived.is_none_or(|blob| blob.covers(ByteRange::new(0, blob.len)))
     }
 }

@@ -8,8 +8,8 @@ use futures_util::{StreamExt as _, stream};
 
 use super::attach_error::{AttachError, AttachReport};
 use super::patient_request::PatientRequests;
-use crate::index::{Begun, Index, IndexError, Late, LogHead};
-use crate::model::{Digest, Ino, LibraryClaim, LibraryId, LogRecord, Seq, Standing};
+use crate::index::{Begun, Index, IndexError, LateAck, LogHead};
+use crate::model::{AttachState, Digest, Ino, LibraryClaim, LibraryId, LogRecord, Seq};
 use crate::remote::{
     LogDecoder, LogHeader, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, is_superseded,
 };
@@ -71,7 +71,7 @@ impl LogReader<'_> {
                 return Ok(AttachReport::default());
             }
         }
-        self.index.set_standing(Standing::Filling);
+        self.index.set_attach_state(AttachState::Filling);
         self.blocking(Index::begin_fill).await?;
         let mut progress = CatchUpProgress::from(LogHead::default());
         self.newest_snapshot(snapshots, &mut progress).await?;
@@ -297,7 +297,7 @@ impl LogReader<'_> {
             while let Some(record) = decoder.next_record()? {
                 records.push(record);
             }
-            Ok(index.acknowledge_late(head, &records)? != Late::Unknown)
+            Ok(index.acknowledge_late(head, &records)? != LateAck::Unknown)
         });
         match noted.await {
             Ok(outcome) => outcome,
@@ -309,7 +309,7 @@ impl LogReader<'_> {
     async fn begin_filling(&self) -> Result<(), AttachError> {
         match self.blocking(Index::begin_fill_unchanged).await? {
             Begun::Yes => {
-                self.index.set_standing(Standing::Filling);
+                self.index.set_attach_state(AttachState::Filling);
                 Ok(())
             }
             Begun::Changed => Err(AttachError::Diverged(self.remote.describe())),

@@ -7,7 +7,7 @@ use super::catch_up::LogReader;
 pub use super::patient_request::Patience;
 use super::patient_request::PatientRequests;
 use crate::index::Index;
-use crate::model::{LibraryClaim, Standing};
+use crate::model::{AttachState, LibraryClaim};
 use crate::remote::{LibraryMark, Remote, RemoteErrorKind};
 
 /// Ties the index to the store, makes the library in a new store, and fills the index with the
@@ -24,7 +24,7 @@ pub async fn attach(
     patience: Patience,
 ) -> Result<AttachReport, AttachError> {
     let report = bring_in_step(index, remote, claim, patience).await?;
-    index.set_standing(Standing::Attached);
+    index.set_attach_state(AttachState::Attached);
     Ok(report)
 }
 

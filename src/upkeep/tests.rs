@@ -15,7 +15,7 @@ use super::cleanup::{CleanupReport, delete_dying_packs, left_behind};
 use super::fill::{Patience, attach};
 use super::recover::{RecoverError, RecoverReport, Recovery};
 use super::verify::verify;
-use crate::index::{Index, OpenReport, OpenState, Owner};
+use crate::index::{Index, IndexCondition, OpenReport, Owner};
 use crate::ingest::publish::publisher::Publisher;
 use crate::model::*;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};

@@ -40,7 +40,7 @@ use crate::cache::BlockCache;
 use crate::index::{Index, Node, Rows};
 use crate::ingest::Ingest;
 use crate::model::{
-    EntryId, ErrorKind, FsError, FsResult, HlsListing, Ino, SidecarSubtitles, Standing,
+    AttachState, EntryId, ErrorKind, FsError, FsResult, HlsListing, Ino, SidecarSubtitles,
     StoreStatus, WriteMode,
 };
 use crate::read::ExtentReader;
@@ -175,7 +175,7 @@ impl Vfs {
     /// How this library stands with its store.
     #[must_use]
     pub fn store_status(&self) -> StoreStatus {
-        self.0.index.standing().borrow().clone()
+        self.0.index.store_status().borrow().clone()
     }
 
     /// The tree was changed from below, by filling it from the store.
@@ -196,9 +196,9 @@ impl Inner {
             return refuse("mounted read-only");
         }
         {
-            let status = self.index.standing();
+            let status = self.index.store_status();
             let status = status.borrow();
-            if matches!(status.standing, Standing::Filling | Standing::Refused) {
+            if matches!(status.state, AttachState::Filling | AttachState::Refused) {
                 return refuse(&status.explain().unwrap_or_default());
             }
         }
@@ -211,14 +211,14 @@ impl Inner {
     /// While the tree is being read from the store, what is not there is only not known yet: an
     /// empty directory would make other programs forget what they know of it.
     fn require_complete(&self) -> FsResult<()> {
-        let status = self.index.standing();
+        let status = self.index.store_status();
         let status = status.borrow();
-        match status.standing {
-            Standing::Filling => Err(FsError::new(
+        match status.state {
+            AttachState::Filling => Err(FsError::new(
                 ErrorKind::RemoteUnavailable,
                 status.explain().unwrap_or_default(),
             )),
-            Standing::Reaching | Standing::Attached | Standing::Refused => Ok(()),
+            AttachState::Reaching | AttachState::Attached | AttachState::Refused => Ok(()),
         }
     }
 

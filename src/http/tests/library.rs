@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::http::library::Library;
 use crate::model::{
-    CacheStats, Digest, EntryId, ErrorKind, FileInfo, FsError, FsResult, Ino, JobInfo, PendingInfo,
-    Pieces, PublicState, Standing, StoreStatus, SubtitleInfo, Timestamp, TreePath,
+    AttachState, CacheStats, Digest, EntryId, ErrorKind, FileInfo, FsError, FsResult, Ino, JobInfo,
+    PendingInfo, Pieces, PublicState, StoreStatus, SubtitleInfo, Timestamp, TreePath,
 };
 use crate::vfs::{Attr, DirEntry, FileKind, HandleId, Resource};
 
@@ -248,7 +248,7 @@ impl Library for Scripted {
     }
     fn store_status(&self) -> StoreStatus {
         self.store.lock().unwrap().clone().unwrap_or(StoreStatus {
-            standing: Standing::Attached,
+            state: AttachState::Attached,
             problem: None,
         })
     }

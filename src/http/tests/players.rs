@@ -2,7 +2,7 @@
 
 use super::library::{Scripted, film_id, pattern, plain_id};
 use super::{Server, config};
-use crate::model::{Standing, StoreStatus};
+use crate::model::{AttachState, StoreStatus};
 
 const MASTER: &str = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"English\",URI=\"audio-1.m3u8\"\n\
 #EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nvideo.m3u8\n";
@@ -278,19 +278,19 @@ async fn the_operator_sees_and_clears() {
 #[tokio::test]
 async fn readiness_tells_how_the_library_stands() {
     let server = server().await;
-    let ask = async |standing, problem: Option<&str>| {
+    let ask = async |state, problem: Option<&str>| {
         let problem = problem.map(str::to_owned);
-        *server.library.store.lock().unwrap() = Some(StoreStatus { standing, problem });
+        *server.library.store.lock().unwrap() = Some(StoreStatus { state, problem });
         let answer = server.get("/readyz").await;
         (answer.status, answer.text())
     };
-    let (status, text) = ask(Standing::Attached, None).await;
+    let (status, text) = ask(AttachState::Attached, None).await;
     assert_eq!((status, text.as_str()), (200, "ready\n"));
-    let (status, text) = ask(Standing::Reaching, Some("no route")).await;
+    let (status, text) = ask(AttachState::Reaching, Some("no route")).await;
     assert!(status == 200 && text.contains("no route"), "{text}");
-    let (status, text) = ask(Standing::Filling, None).await;
+    let (status, text) = ask(AttachState::Filling, None).await;
     assert!(status == 503 && text.contains("being read"), "{text}");
-    let (status, text) = ask(Standing::Refused, Some("bot 2 may not post")).await;
+    let (status, text) = ask(AttachState::Refused, Some("bot 2 may not post")).await;
     assert!(
         status == 503 && text.contains("bot 2 may not post"),
         "{text}"

@@ -25,7 +25,7 @@ fn a_clean_stop_is_known_once() {
     assert_eq!(left(copy.path()), Left::Somehow);
 
     let (index, report) = open(state.path());
-    assert_eq!(report.state, OpenState::Intact);
+    assert_eq!(report.state, IndexCondition::Intact);
     assert_eq!(tree(&index), expected);
     // As a kill now would leave it.
     assert_eq!(left(crash_copy(state.path()).path()), Left::Somehow);

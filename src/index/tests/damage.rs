@@ -80,7 +80,7 @@ fn a_lost_database_costs_nothing() {
     let expected = sample(state.path());
     std::fs::remove_dir_all(state.path().join("index")).unwrap();
     let (index, report) = open(state.path());
-    assert_eq!(report.state, OpenState::Damaged);
+    assert_eq!(report.state, IndexCondition::Damaged);
     assert!(report.must_fill);
     assert_eq!(tree(&index), expected);
     let refused = index.commit(&[put(&directory(&index, EntryId::ROOT, "x"))]);

@@ -66,7 +66,7 @@ pub struct PublishTask {
 impl PublishTask {
     /// Publishes until an error is final.
     pub async fn run(self) {
-        let mut standing = self.index.standing();
+        let mut standing = self.index.store_status();
         // The index outlives this task, and so does the sender.
         let _ = standing.wait_for(StoreStatus::is_attached).await;
         drop(standing);

@@ -1,7 +1,7 @@
 //! What a start makes of a log that is ahead of its index.
 
 use super::*;
-use crate::model::Standing;
+use crate::model::AttachState;
 
 /// The state as it is on the disk at this moment, in another place.
 fn copy_of(library: &Library) -> tempfile::TempDir {
@@ -48,7 +48,7 @@ async fn a_lost_acknowledgement_is_noted_beside_new_changes() {
     publisher.drained().await.unwrap();
     publisher.stop().await;
     let (index, _) = open_index(copy.path());
-    assert_eq!(index.standing().borrow().standing, Standing::Reaching);
+    assert_eq!(index.store_status().borrow().state, AttachState::Reaching);
     // The store did not answer at once, and the user went on.
     let mut renamed = film.clone();
     renamed.name = Name::new("renamed").unwrap();
@@ -59,7 +59,7 @@ async fn a_lost_acknowledgement_is_noted_beside_new_changes() {
     assert_eq!(index.log_head(), library.index.log_head());
     assert_eq!(paths(&index), ["", "/before", "/renamed"]);
     assert!(!index.is_published(film.id).unwrap());
-    assert!(index.standing().borrow().is_attached());
+    assert!(index.store_status().borrow().is_attached());
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_state_from_a_copy_that_went_on_is_refused_and_recovered() {
     assert!(matches!(refused, AttachError::Diverged(_)), "{refused}");
     assert!(refused.to_string().contains("tgfs recover"));
     assert_eq!(paths(&index), ["", "/before", "/ours"]);
-    assert!(!index.standing().borrow().is_attached());
+    assert!(!index.store_status().borrow().is_attached());
     drop(index);
     recover(copy.path(), &library.remote, LibraryClaim::Continue)
         .await

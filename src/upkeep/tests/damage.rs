@@ -16,7 +16,7 @@ async fn a_damaged_index_is_filled_from_store_and_journal() {
     let remote = Arc::clone(&library.remote);
     let (state, _store) = library.crashed(&["index"]);
     let (index, report) = open_index(state.path());
-    assert_eq!(report.state, OpenState::Damaged);
+    assert_eq!(report.state, IndexCondition::Damaged);
     assert!(report.must_fill);
     attach_to(&index, &remote).await.unwrap();
     assert_eq!(tree(&index), expected);
@@ -28,7 +28,7 @@ async fn a_damaged_index_is_filled_from_store_and_journal() {
     std::fs::remove_dir_all(state.path().join("index")).unwrap();
     std::fs::remove_dir_all(state.path().join("journal")).unwrap();
     let (index, report) = open_index(state.path());
-    assert_eq!(report.state, OpenState::Damaged);
+    assert_eq!(report.state, IndexCondition::Damaged);
     attach_to(&index, &remote).await.unwrap();
     assert_eq!(tree(&index).len(), 21);
 }

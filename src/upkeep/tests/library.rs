@@ -28,7 +28,7 @@ async fn the_tree_comes_back_from_the_store_alone() {
     let (_, remote) = open_store(library.store.path());
     let empty = tempfile::tempdir().unwrap();
     let (index, report) = open_index(empty.path());
-    assert_eq!(report.state, OpenState::Fresh);
+    assert_eq!(report.state, IndexCondition::Fresh);
     let report = attach_to(&index, &remote).await.unwrap();
     assert_eq!(report.notes, Vec::<String>::new());
     assert_eq!(report.fill.lost_and_found, []);

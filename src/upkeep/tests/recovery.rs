@@ -64,7 +64,7 @@ async fn a_second_writer_is_noticed_and_can_be_taken_over_from() {
         .unwrap();
     assert!(report.old_index.unwrap().exists());
     let (index, report) = open_index(state.path());
-    assert_eq!(report.state, OpenState::Intact);
+    assert_eq!(report.state, IndexCondition::Intact);
     assert_eq!(paths(&index), ["", "/before", "/ours", "/theirs"]);
     assert_eq!(index.log_head().epoch, 1);
     attach_to(&index, &remote).await.unwrap();
@@ -132,7 +132,7 @@ async fn recovery_brings_back_what_the_store_does_not_know_yet() {
         .await
         .unwrap();
     let (index, report) = open_index(state.path());
-    assert_eq!(report.state, OpenState::Intact);
+    assert_eq!(report.state, IndexCondition::Intact);
     assert_eq!(tree(&index), expected);
     assert!(!index.is_published(local.id).unwrap());
     assert_eq!(index.outbox(usize::MAX).unwrap().held_back, 1);
@@ -155,7 +155,7 @@ async fn a_store_that_cannot_be_read_leaves_the_index_alone() {
         Err(RecoverError::Attach(AttachError::Remote(_)))
     ));
     let (index, report) = open_index(state.path());
-    assert_eq!(report.state, OpenState::Intact);
+    assert_eq!(report.state, IndexCondition::Intact);
     assert_eq!(tree(&index), expected);
     index.commit(&[put(&expected[1].1)]).unwrap();
 }

@@ -1,16 +1,17 @@
 //! What a start finds in the log that this index has not noted: manifests of its own whose
 //! acknowledgement was lost, or changes that it does not know.
 
-use super::draft::Draft;
+use super::core::Index;
+use super::draft::RowDraft;
 use super::error::IndexError;
 use super::key;
+use super::outbox::Acknowledged;
 use super::record::{DirtyV1, FillV1, LogHeadV1, NodeV1};
-use super::{Acknowledged, Index};
 use crate::model::{Change, LogRecord};
 
 /// Whether every change of a manifest stands here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Late {
+pub enum LateAck {
     /// It is acknowledged now.
     Noted(Vec<Acknowledged>),
     /// Nothing was changed; it has to be filled in.
@@ -36,9 +37,9 @@ impl Index {
         &self,
         head: LogHeadV1,
         records: &[LogRecord],
-    ) -> Result<Late, IndexError> {
-        let is_known = self.shared.read(|store| {
-            let draft = Draft::new(store);
+    ) -> Result<LateAck, IndexError> {
+        let is_known = self.core.read(|store| {
+            let draft = RowDraft::new(store);
             for record in records {
                 if !is_known(&draft, record)? {
                     return Ok(false);
@@ -48,8 +49,8 @@ impl Index {
         })?;
         // Rows only get newer: what was known a moment ago still is.
         match is_known {
-            true => Ok(Late::Noted(self.acknowledge(head, records)?)),
-            false => Ok(Late::Unknown),
+            true => Ok(LateAck::Noted(self.acknowledge(head, records)?)),
+            false => Ok(LateAck::Unknown),
         }
     }
 
@@ -58,11 +59,11 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub fn begin_fill_unchanged(&self) -> Result<Begun, IndexError> {
-        let mut writer = self.shared.writer();
-        if writer.meta.fill == FillV1::Complete && writer.meta.last_seq > self.shared.opened_at {
+        let mut writer = self.core.writer();
+        if writer.meta.fill == FillV1::Complete && writer.meta.last_seq > self.core.opened_at {
             return Ok(Begun::Changed);
         }
-        self.shared.housekeep_with(&mut writer, |_, meta| {
+        self.core.housekeep_with(&mut writer, |_, meta| {
             meta.fill = FillV1::Needed;
             Ok(())
         })?;
@@ -70,7 +71,7 @@ impl Index {
     }
 }
 
-fn is_known(draft: &Draft<'_>, record: &LogRecord) -> Result<bool, IndexError> {
+fn is_known(draft: &RowDraft<'_>, record: &LogRecord) -> Result<bool, IndexError> {
     let id = record.change.entry_id();
     let node = draft.get::<NodeV1>(&key::node(id))?;
     let dirty = draft.get::<DirtyV1>(&key::dirty(id))?;

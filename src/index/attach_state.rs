@@ -3,17 +3,17 @@
 
 use tokio::sync::watch;
 
-use super::Index;
+use super::core::Index;
 use super::record::{FillV1, MetaV1};
-use crate::model::{Standing, StoreStatus};
+use crate::model::{AttachState, StoreStatus};
 
 /// Before anything was asked of the store. A state that was never used with one knows no tree.
 pub(super) fn at_open(meta: &MetaV1) -> StoreStatus {
     let is_known = meta.fill == FillV1::Complete && !meta.identity.store.is_empty();
     StoreStatus {
-        standing: match is_known {
-            true => Standing::Reaching,
-            false => Standing::Filling,
+        state: match is_known {
+            true => AttachState::Reaching,
+            false => AttachState::Filling,
         },
         problem: None,
     }
@@ -22,13 +22,13 @@ pub(super) fn at_open(meta: &MetaV1) -> StoreStatus {
 impl Index {
     /// Changes when the store is reached, fills the tree, refuses, or does not get on.
     #[must_use]
-    pub fn standing(&self) -> watch::Receiver<StoreStatus> {
-        self.shared.standing.subscribe()
+    pub fn store_status(&self) -> watch::Receiver<StoreStatus> {
+        self.core.store_status.subscribe()
     }
 
-    pub fn set_standing(&self, standing: Standing) {
+    pub fn set_attach_state(&self, standing: AttachState) {
         self.tell(|status| {
-            status.standing = standing;
+            status.state = standing;
             status.problem = None;
         });
     }
@@ -36,7 +36,7 @@ impl Index {
     /// Nothing goes out any more.
     pub fn refuse(&self, reason: String) {
         self.tell(|status| {
-            status.standing = Standing::Refused;
+            status.state = AttachState::Refused;
             status.problem = Some(reason);
         });
     }
@@ -44,14 +44,14 @@ impl Index {
     /// Why it does not get on; `None` when it does again.
     pub fn tell_problem(&self, problem: Option<String>) {
         self.tell(|status| {
-            if status.standing != Standing::Refused {
+            if status.state != AttachState::Refused {
                 status.problem = problem;
             }
         });
     }
 
     fn tell(&self, change: impl FnOnce(&mut StoreStatus)) {
-        self.shared.standing.send_if_modified(|status| {
+        self.core.store_status.send_if_modified(|status| {
             let before = status.clone();
             change(status);
             *status != before

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Whether tree and store are known to belong together since this start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Standing {
+pub enum AttachState {
     /// The tree is what this state knows; the store was not reached yet. Changes are taken and
     /// wait here.
     Reaching,
@@ -22,7 +22,9 @@ pub enum Standing {
 /// What people see of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStatus {
-    pub standing: Standing,
+    /// Serialised as `standing`, which scripts read.
+    #[serde(rename = "standing")]
+    pub state: AttachState,
     /// Why it does not get on at the moment, or why it is refused.
     pub problem: Option<String>,
 }
@@ -30,7 +32,7 @@ pub struct StoreStatus {
 impl StoreStatus {
     #[must_use]
     pub fn is_attached(&self) -> bool {
-        self.standing == Standing::Attached
+        self.state == AttachState::Attached
     }
 
     /// One line for people; `None` when all is well.
@@ -41,20 +43,20 @@ impl StoreStatus {
             Some(problem) => format!("{text}: {problem}"),
             None => text.to_owned(),
         };
-        match self.standing {
-            Standing::Attached => problem.map(|problem| format!("publishing waits: {problem}")),
-            Standing::Reaching => Some(behind(
+        match self.state {
+            AttachState::Attached => problem.map(|problem| format!("publishing waits: {problem}")),
+            AttachState::Reaching => Some(behind(
                 "the store was not reached since the start, and what changes is kept here until \
                  it is",
             )),
-            Standing::Filling => Some(match problem {
+            AttachState::Filling => Some(match problem {
                 Some(problem) => format!(
                     "the library is not loaded yet, because the store cannot be read; retrying ({problem})"
                 ),
                 None => "the library is being read from the store and cannot be changed until that is done"
                     .to_owned(),
             }),
-            Standing::Refused => Some(behind("the library cannot be changed")),
+            AttachState::Refused => Some(behind("the library cannot be changed")),
         }
     }
 }
@@ -67,7 +69,7 @@ mod tests {
     #[test]
     fn a_library_that_cannot_be_loaded_says_why_and_that_it_is_retried() {
         let status = |problem: Option<&str>| StoreStatus {
-            standing: Standing::Filling,
+            standing: AttachState::Filling,
             problem: problem.map(str::to_owned),
         };
         let text = status(Some("bot 2: no route")).explain().unwrap();

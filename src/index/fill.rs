@@ -1,0 +1,126 @@
+//! Filling an index from the remote's log.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+
+use super::core::{Index, IndexCore, IndexWriter, closed};
+use super::error::IndexError;
+use super::key;
+use super::lost_and_found::{BATCH, FillReport};
+use super::record::{FillV1, LogHeadV1, NodeV1};
+use super::replay::{Orphans, RecordSource, rebuild, replay_one};
+use super::scan::visit_rows;
+use crate::model::{Ino, LibraryId, LogRecord, Seq};
+
+impl IndexCore {
+    fn fill_step(&self, writer: &mut IndexWriter, records: &[LogRecord]) -> Result<(), IndexError> {
+        self.housekeep_with(writer, |draft, _| {
+            records
+                .iter()
+                .try_for_each(|record| replay_one(draft, record, RecordSource::Log))
+        })
+    }
+}
+
+/// Filling, in this order: `begin_fill`, `fill` for each manifest of the log, `finish_fill`.
+impl Index {
+    /// Whether the log has to be read into this index before it may change.
+    #[must_use]
+    pub fn must_fill(&self) -> bool {
+        self.core.writer().meta.fill == FillV1::Needed
+    }
+
+    /// Refuses commits until [`Self::finish_fill`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn begin_fill(&self) -> Result<(), IndexError> {
+        self.core.housekeep(|_, meta| {
+            meta.fill = FillV1::Needed;
+            Ok(())
+        })
+    }
+
+    /// Takes records of the log over where they are newer.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn fill(&self, records: &[LogRecord]) -> Result<(), IndexError> {
+        let mut writer = self.core.writer();
+        records
+            .chunks(BATCH)
+            .try_for_each(|records| self.core.fill_step(&mut writer, records))
+    }
+
+    /// Makes names and references from what was filled in, and allows commits.
+    ///
+    /// # Errors
+    /// When the database fails; filling starts over then.
+    pub fn finish_fill(
+        &self,
+        head: LogHeadV1,
+        last_seq: Seq,
+        next_ino: Ino,
+    ) -> Result<FillReport, IndexError> {
+        let mut writer = self.core.writer();
+        let report = {
+            let guard = self.core.store();
+            let store = guard.as_ref().ok_or_else(closed)?;
+            let mut meta = writer.meta.clone();
+            meta.last_seq = meta.last_seq.max(last_seq);
+            meta.next_ino = meta.next_ino.max(next_ino);
+            let outcome = rebuild(store, &mut meta, Orphans::Adopt);
+            writer.meta = meta;
+            outcome?
+        };
+        let next_ino = writer.meta.next_ino.0;
+        self.core.next_ino.fetch_max(next_ino, Ordering::Relaxed);
+        self.core.housekeep_with(&mut writer, |_, meta| {
+            meta.fill = FillV1::Complete;
+            meta.log = head;
+            Ok(())
+        })?;
+        self.core.compact(&mut writer)?;
+        Ok(report)
+    }
+
+    /// The store that this state was first used with, as `Remote::describe` told it; empty before.
+    #[must_use]
+    pub fn store_description(&self) -> String {
+        self.core.writer().meta.identity.store.clone()
+    }
+
+    /// Ties this state to a library and a store, in rows and journal.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn bind(&self, library: LibraryId, store: &str) -> Result<(), IndexError> {
+        let mut writer = self.core.writer();
+        self.core.housekeep_with(&mut writer, |_, meta| {
+            meta.identity.library = library;
+            store.clone_into(&mut meta.identity.store);
+            Ok(())
+        })?;
+        self.core.compact(&mut writer)
+    }
+
+    /// Whether the index holds nothing but the root directory.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn is_empty(&self) -> Result<bool, IndexError> {
+        let mut count = 0;
+        self.core.read(|store| {
+            let prefix = [key::NODES];
+            visit_rows::<NodeV1>(store, &prefix, &prefix, &mut |_, _| {
+                count += 1;
+                if count > 1 {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })
+        })?;
+        Ok(count <= 1)
+    }
+}

@@ -1,0 +1,208 @@
+//! Places of entries that the log and the journal state. Entries without one move to `/lost+found`.
+
+use super::draft::RowDraft;
+use super::error::IndexError;
+use super::key;
+use super::record::{ChildKindV1, ChildV1, DirtyV1, InodeV1, MetaV1, NodeKindV1, NodeV1};
+use super::root::interim_root;
+use super::store::{KeySpace, RowStore};
+use crate::model::{Entry, EntryId, Ino, Name, Seq, Timestamp};
+
+/// Most entries that one batch changes.
+pub(super) const BATCH: usize = 256;
+
+/// What filling brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FillReport {
+    pub entries: u64,
+    /// Entries moved to `/lost+found`: their directory is unknown, or their name was taken.
+    pub lost_and_found: Vec<Name>,
+}
+
+/// Whether the entry can stand where its record says: the parent is a known directory that leads
+/// to the root, the name is free and so is the inode number.
+pub(super) fn has_place(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError> {
+    if entry.id == EntryId::ROOT {
+        return Ok(true);
+    }
+    let mut at = entry.parent;
+    // A path has at most this many components; a ring of directories has no end.
+    for _ in 0..MAX_DEPTH {
+        if at == EntryId::ROOT {
+            let name = key::name(entry.parent, &entry.name);
+            return Ok(draft.get::<ChildV1>(&name)?.is_none()
+                && draft.get::<InodeV1>(&key::inode(entry.ino))?.is_none());
+        }
+        match draft.get::<NodeV1>(&key::node(at))? {
+            Some(node) if node.kind == NodeKindV1::Directory && at != entry.id => {
+                at = node.parent;
+            }
+            _ => return Ok(false),
+        }
+    }
+    Ok(false)
+}
+
+/// Deepest directory (`PATH_MAX` of Linux is 4096 bytes).
+const MAX_DEPTH: usize = 2048;
+
+/// Moves entries without a place into `/lost+found`, as changes of their own. What lies below a
+/// moved directory stays where it is in it.
+pub(super) fn adopt(
+    store: &RowStore,
+    meta: &mut MetaV1,
+    lost: &[EntryId],
+    report: &mut FillReport,
+) -> Result<(), IndexError> {
+    // Where only the number is taken (two machines gave it out) another one is enough.
+    let mut misplaced = Vec::new();
+    for ids in lost.chunks(BATCH) {
+        place(store, meta, ids, |draft, entry| {
+            if has_place_but_ino(draft, entry)? {
+                return Ok(Placing::Now);
+            }
+            misplaced.push(entry.id);
+            Ok(Placing::Later)
+        })?;
+    }
+    if misplaced.is_empty() {
+        return Ok(());
+    }
+    let directory = lost_and_found(store, meta)?;
+    let mut below = Vec::new();
+    for ids in misplaced.chunks(BATCH) {
+        place(store, meta, ids, |draft, entry| {
+            if parent_is_known(draft, entry)? && !name_is_taken(draft, entry)? {
+                below.push(entry.id);
+                return Ok(Placing::Later);
+            }
+            report.lost_and_found.push(entry.name.clone());
+            move_to(draft, entry, directory)?;
+            Ok(Placing::Now)
+        })?;
+    }
+    for ids in below.chunks(BATCH) {
+        place(store, meta, ids, |draft, entry| {
+            // Still none: a ring of directories.
+            if !has_place_but_ino(draft, entry)? {
+                report.lost_and_found.push(entry.name.clone());
+                move_to(draft, entry, directory)?;
+            }
+            Ok(Placing::Now)
+        })?;
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Placing {
+    Now,
+    Later,
+}
+
+/// Lets `decide` change each entry's place, and stores those that have one now.
+fn place(
+    store: &RowStore,
+    meta: &mut MetaV1,
+    ids: &[EntryId],
+    mut decide: impl FnMut(&mut RowDraft<'_>, &mut Entry) -> Result<Placing, IndexError>,
+) -> Result<(), IndexError> {
+    let mut draft = RowDraft::new(store);
+    meta.last_seq = Seq(meta.last_seq.0 + 1);
+    for &id in ids {
+        let Some((_, mut entry)) = draft.entry(id)? else {
+            continue;
+        };
+        if decide(&mut draft, &mut entry)? == Placing::Later {
+            continue;
+        }
+        if ino_owner(&draft, entry.ino)? != Some(id) {
+            entry.ino = meta.next_ino;
+            meta.next_ino = Ino(meta.next_ino.0 + 1);
+        }
+        draft.put_entry(&entry, meta.last_seq)?;
+        draft.link(&entry)?;
+        let dirty = DirtyV1 {
+            seq: meta.last_seq,
+            since: Timestamp::now(),
+            tombstone: None,
+        };
+        draft.put(key::dirty(id), &dirty)?;
+    }
+    let (writes, next) = draft.finish(meta.clone())?;
+    store.apply(KeySpace::Records, &writes)?;
+    *meta = next;
+    Ok(())
+}
+
+fn move_to(draft: &RowDraft<'_>, entry: &mut Entry, directory: EntryId) -> Result<(), IndexError> {
+    entry.parent = directory;
+    if name_is_taken(draft, entry)? {
+        entry.name = unique_name(entry);
+    }
+    Ok(())
+}
+
+fn parent_is_known(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError> {
+    let parent = draft.get::<NodeV1>(&key::node(entry.parent))?;
+    Ok(parent.is_some_and(|parent| parent.kind == NodeKindV1::Directory))
+}
+
+fn name_is_taken(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError> {
+    let row = draft.get::<ChildV1>(&key::name(entry.parent, &entry.name))?;
+    Ok(row.is_some_and(|row| row.id != entry.id))
+}
+
+pub(super) fn ino_owner(draft: &RowDraft<'_>, ino: Ino) -> Result<Option<EntryId>, IndexError> {
+    let row = draft.get::<InodeV1>(&key::inode(ino))?;
+    Ok(row.map(|row| row.0))
+}
+
+fn has_place_but_ino(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError> {
+    let free = Entry {
+        // A number that no row can have, so that only parent and name decide.
+        ino: Ino(u64::MAX),
+        ..entry.clone()
+    };
+    has_place(draft, &free)
+}
+
+fn unique_name(entry: &Entry) -> Name {
+    let mut bytes = entry.id.to_string().into_bytes();
+    bytes.push(b'-');
+    bytes.extend_from_slice(entry.name.as_bytes());
+    bytes.truncate(crate::model::MAX_NAME_BYTES);
+    Name::new(bytes).unwrap_or_else(|_| entry.name.clone())
+}
+
+fn lost_and_found(store: &RowStore, meta: &mut MetaV1) -> Result<EntryId, IndexError> {
+    let mut draft = RowDraft::new(store);
+    let mut name =
+        Name::new("lost+found").map_err(|error| IndexError::Damaged(error.to_string()))?;
+    if let Some(child) = draft.get::<ChildV1>(&key::name(EntryId::ROOT, &name))? {
+        if child.kind == ChildKindV1::Directory {
+            return Ok(child.id);
+        }
+        name = Name::new(format!("lost+found-{}", EntryId::random()))
+            .map_err(|error| IndexError::Damaged(error.to_string()))?;
+    }
+    let mut entry = interim_root();
+    entry.id = EntryId::random();
+    entry.name = name;
+    entry.ino = meta.next_ino;
+    entry.attributes.mode = 0o755;
+    meta.next_ino = Ino(meta.next_ino.0 + 1);
+    meta.last_seq = Seq(meta.last_seq.0 + 1);
+    draft.put_entry(&entry, meta.last_seq)?;
+    draft.link(&entry)?;
+    let dirty = DirtyV1 {
+        seq: meta.last_seq,
+        since: Timestamp::now(),
+        tombstone: None,
+    };
+    draft.put(key::dirty(entry.id), &dirty)?;
+    let (writes, next) = draft.finish(meta.clone())?;
+    store.apply(KeySpace::Records, &writes)?;
+    *meta = next;
+    Ok(entry.id)
+}

@@ -1,0 +1,94 @@
+//! Tracks of a film, and the subtitles in it.
+
+use super::ByteRange;
+
+/// A video or audio track, cut into segments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Track {
+    pub kind: TrackKind,
+    /// RFC 6381, e.g. `avc1.640028`.
+    pub codec: String,
+    /// Ticks a second.
+    pub timescale: u32,
+    /// `init.mp4`, byte for byte.
+    pub init: Vec<u8>,
+    /// BCP-47, or `und`.
+    pub language: String,
+    pub title: String,
+    pub default: bool,
+    /// Bits a second of the largest segment and of the whole track.
+    pub peak_bits: u64,
+    pub average_bits: u64,
+    /// One a segment, in order.
+    pub segments: Vec<SegmentInfo>,
+    /// Each zstd frame of the map's records of this track, as ranges relative to the map, with the
+    /// number of segments in each.
+    pub frames: Vec<(ByteRange, u32)>,
+    /// Bytes of each segment as MPEG-TS; empty where that cannot carry the track, and in views that
+    /// an older release made.
+    pub transport_sizes: Vec<u64>,
+    /// Bytes of each segment from its start to the end of its first picture; empty for audio, where
+    /// a segment does not start with a key frame, and in views that an older release made.
+    pub first_pictures: Vec<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrackKind {
+    Video {
+        width: u32,
+        height: u32,
+        /// Frames per 1000 seconds.
+        millihertz: u32,
+        /// `SDR`, `PQ` or `HLG`.
+        range: String,
+    },
+    Audio {
+        channels: u16,
+        sample_rate: u32,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Ticks of the track's timescale, for EXTINF.
+    pub duration: u32,
+    /// Bytes of the segment, header included.
+    pub size: u64,
+}
+
+/// A subtitle stream of a film, as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subtitle {
+    /// Stem of the direct view, e.g. `eng`, `spa.forced`; unique within the file.
+    pub key: String,
+    /// BCP-47, or `und`.
+    pub language: String,
+    pub title: String,
+    pub default: bool,
+    pub forced: bool,
+    /// For the deaf and hard of hearing.
+    pub hearing_impaired: bool,
+    /// The whole text in each format, as ranges of the derived blob.
+    pub texts: Vec<(SubtitleFormat, ByteRange)>,
+    /// WebVTT segments, as ranges of the derived blob; each lasts as long as the video segment of
+    /// the same number.
+    pub segments: Vec<ByteRange>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SubtitleFormat {
+    Srt,
+    Vtt,
+    Ass,
+}
+
+impl SubtitleFormat {
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Srt => "srt",
+            Self::Vtt => "vtt",
+            Self::Ass => "ass",
+        }
+    }
+}
