@@ -24,7 +24,7 @@ use crate::media::build::cuts::CutPolicy;
 use crate::media::tool::Ffmpeg;
 use crate::model::*;
 use crate::process::Launcher;
-use crate::read::{AheadLimits, Reader};
+use crate::read::{AheadLimits, ExtentReader};
 use crate::remote::LocalRemote;
 use crate::remote::testing::FaultyRemote;
 use crate::spool::{Spool, SpoolConfig};
@@ -61,7 +61,7 @@ impl PartsUnderTest {
         };
         let parts = IngestParts {
             tree: Arc::new(Tree::new(Arc::clone(&index))),
-            reader: Reader::new(Arc::clone(&spool), cache, deadline, limits),
+            reader: ExtentReader::new(Arc::clone(&spool), cache, deadline, limits),
             spool,
             remote: remote.clone(),
             unpublished: Vec::new(),

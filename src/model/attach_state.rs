@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_library_that_cannot_be_loaded_says_why_and_that_it_is_retried() {
         let status = |problem: Option<&str>| StoreStatus {
-            standing: AttachState::Filling,
+            state: AttachState::Filling,
             problem: problem.map(str::to_owned),
         };
         let text = status(Some("bot 2: no route")).explain().unwrap();
