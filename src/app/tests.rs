@@ -16,7 +16,7 @@ use crate::remote::testing::{Fault, FaultyRemote, Operation};
 use crate::remote::{
     KdfCost, LocalRemote, LockedRemote, LogKind, LogStore as _, Passphrases, RemoteErrorKind,
 };
-use crate::vfs::{Access, Caller, SetIdBits, Vfs};
+use crate::vfs::{AccessMode, Caller, SetIdBits, Vfs};
 
 const ALWAYS: usize = 100_000;
 /// How long anything is waited for; the machine of a check may be slow.
@@ -166,7 +166,13 @@ fn away(remote: &FaultyRemote) {
 }
 
 async fn write(vfs: &Vfs, name: &str, bytes: &[u8]) -> FsResult<()> {
-    let (_, opened) = vfs.create(Ino::ROOT, name.as_bytes(), 0o644, Access::ReadWrite, USER)?;
+    let (_, opened) = vfs.create(
+        Ino::ROOT,
+        name.as_bytes(),
+        0o644,
+        AccessMode::ReadWrite,
+        USER,
+    )?;
     let bytes = Bytes::copy_from_slice(bytes);
     vfs.write(opened.handle, 0, bytes, SetIdBits::Keep).await?;
     let flushed = vfs.flush(opened.handle, USER).await;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::wire::{Response, WirePath};
 use crate::model::{EntryId, ErrorKind, FsError, FsResult, Ino, Name, TreePath};
-use crate::vfs::{Access, Caller, FileKind, HandleId, RenameMode, SetIdBits, Vfs};
+use crate::vfs::{AccessMode, Caller, FileKind, HandleId, RenameMode, SetIdBits, Vfs};
 
 /// Bytes of one write: as large as the kernel's largest, for the spool's sake.
 const WRITE_BYTES: usize = 1 << 20;
@@ -46,7 +46,7 @@ where
         .make_directories(&directory, caller)
         .map_err(|error| name_directory(error, &directory))?;
     let temporary = format!(".tgfs-upload-{}.part", EntryId::random()).into_bytes();
-    let (_, opened) = vfs.create(parent, &temporary, FILE_MODE, Access::Write, caller)?;
+    let (_, opened) = vfs.create(parent, &temporary, FILE_MODE, AccessMode::Write, caller)?;
     let mut guard = Guard {
         vfs,
         parent,

@@ -21,7 +21,7 @@ use super::dispatch::{Adapter, accept_created, handle};
 use super::reply::{answer_attribute, finish, guarded};
 use super::{directory, negotiation};
 use crate::model::{ErrorKind, MAX_NAME_BYTES};
-use crate::vfs::{Attr, Opened, SetAttr};
+use crate::vfs::{Attr, CopyRange, Opened, SetAttr};
 
 /// Unit of `statfs` in bytes.
 const STATFS_BLOCK_BYTES: u32 = 4096;
@@ -492,10 +492,14 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let vfs = self.vfs.clone();
-        let work = async move {
-            vfs.copy_file_range(handle(from), from_offset, handle(to), to_offset, len)
-                .await
+        let range = CopyRange {
+            from: handle(from),
+            from_offset,
+            to: handle(to),
+            to_offset,
+            len,
         };
+        let work = async move { vfs.copy_file_range(range).await };
         let accept = |copied: u64, reply: ReplyWrite| {
             // The call's own limit is 1 GiB; more could not be said in the answer.
             reply.written(u32::try_from(copied).unwrap_or(u32::MAX));

@@ -10,7 +10,7 @@ use nix::fcntl::{FallocateFlags, OFlag};
 
 use crate::model::{Ino, Timestamp};
 use crate::vfs::{
-    Access, AllocateMode, Attr, Caller, Existing, FileKind, Mutability, Opened, RenameMode,
+    AccessMode, AllocateMode, Attr, Caller, Existing, FileKind, Mutability, Opened, RenameMode,
     SeekTarget, SetIdBits, XattrMode,
 };
 
@@ -89,11 +89,11 @@ pub(super) fn timestamp(time: TimeOrNow) -> Timestamp {
     }
 }
 
-pub(super) fn access(flags: OpenFlags) -> Access {
+pub(super) fn access(flags: OpenFlags) -> AccessMode {
     match flags.acc_mode() {
-        OpenAccMode::O_RDONLY => Access::Read,
-        OpenAccMode::O_WRONLY => Access::Write,
-        OpenAccMode::O_RDWR => Access::ReadWrite,
+        OpenAccMode::O_RDONLY => AccessMode::Read,
+        OpenAccMode::O_WRONLY => AccessMode::Write,
+        OpenAccMode::O_RDWR => AccessMode::ReadWrite,
     }
 }
 
@@ -231,9 +231,9 @@ mod tests {
     #[test]
     fn open_flags_are_understood() {
         let flags = OpenFlags((OFlag::O_RDWR | OFlag::O_TRUNC | OFlag::O_APPEND).bits());
-        assert_eq!(access(flags), Access::ReadWrite);
+        assert_eq!(access(flags), AccessMode::ReadWrite);
         assert_eq!(existing(flags), Existing::Truncate);
         assert!(!is_exclusive(flags));
-        assert_eq!(access(OpenFlags(0)), Access::Read);
+        assert_eq!(access(OpenFlags(0)), AccessMode::Read);
     }
 }

@@ -50,7 +50,7 @@ pub enum Draining {
 
 /// What a write finds when it asks for space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Space {
+pub enum SpaceGrant {
     Granted,
     Full,
 }
@@ -388,6 +388,34 @@ impl Spool {
             .min(self.used().saturating_add(self.disk_free()))
     }
 
+    /// Explains to a user why one file can never fit, and what to do.
+    #[must_use]
+    pub fn explain_too_large(&self) -> String {
+        let by_disk = self.disk_free();
+        if self.config.capacity > self.used().saturating_add(by_disk) {
+            return explain_disk(&self.config, by_disk);
+        }
+        format!(
+            "the file is larger than the spool, which holds at most {} MiB; raise TGFS_SPOOL_SIZE",
+            self.config.capacity >> 20
+        )
+    }
+
+    /// Explains to a user why no more bytes fit now, and what to do.
+    #[must_use]
+    pub fn explain_full(&self) -> String {
+        let by_setting = self.config.capacity.saturating_sub(self.used());
+        let by_disk = self.disk_free();
+        if by_setting >= by_disk {
+            return explain_disk(&self.config, by_disk);
+        }
+        format!(
+            "only {} of {} MiB are free in the spool, and nothing in it can be sent; raise TGFS_SPOOL_SIZE",
+            by_setting >> 20,
+            self.config.capacity >> 20
+        )
+    }
+
     /// Waits until `bytes` fit. Close to full, each write waits a little, so that copies slow down
     /// to the rate at which packs are acknowledged; it fails only when nothing drains, or after
     /// `deadline`.
@@ -396,26 +424,36 @@ impl Spool {
         bytes: u64,
         deadline: Duration,
         draining: impl Fn() -> Draining,
-    ) -> Space {
+    ) -> SpaceGrant {
         let begun = tokio::time::Instant::now();
         loop {
             let freed = self.freed.notified();
             let free = self.free();
             if free >= bytes.saturating_add(LOW_WATER_BYTES.min(self.config.capacity / 4)) {
-                return Space::Granted;
+                return SpaceGrant::Granted;
             }
             let waited = begun.elapsed();
             let drains = draining() == Draining::Yes;
             if free >= bytes && (!drains || waited >= SLOW_WRITE) {
-                return Space::Granted;
+                return SpaceGrant::Granted;
             }
             if free < bytes && (!drains || waited >= deadline) {
-                return Space::Full;
+                return SpaceGrant::Full;
             }
             // Draining may end without freeing anything, so the wait is polled as well.
             let _ = tokio::time::timeout(Duration::from_millis(200), freed).await;
         }
     }
+}
+
+/// `free` are the bytes that the disk leaves for the spool.
+fn explain_disk(config: &SpoolConfig, free: u64) -> String {
+    format!(
+        "only {} MiB free in {}; tgfs keeps {} MiB (TGFS_SPOOL_RESERVE). Free space or move TGFS_SPOOL_DIR",
+        free >> 20,
+        config.directory.display(),
+        config.reserve >> 20
+    )
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
@@ -513,7 +551,7 @@ mod tests {
         let deadline = Duration::from_secs(300);
         assert_eq!(
             spool.wait_for_space(1, deadline, || Draining::No).await,
-            Space::Full
+            SpaceGrant::Full
         );
         let freeing = async {
             tokio::time::sleep(Duration::from_secs(30)).await;
@@ -522,6 +560,6 @@ mod tests {
         };
         let waiting = spool.wait_for_space(1, deadline, || Draining::Yes);
         let (space, ()) = tokio::join!(waiting, freeing);
-        assert_eq!(space, Space::Granted);
+        assert_eq!(space, SpaceGrant::Granted);
     }
 }

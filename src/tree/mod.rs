@@ -4,6 +4,7 @@
 //! Reads take no lock: the index answers them from committed rows.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::index::{Child, ChildKind, Index, IndexError, Node, NodeKind};
@@ -15,6 +16,8 @@ use crate::sync::MutexExt as _;
 
 /// Directories deeper than this are refused: a walk upwards must end.
 const MAX_DEPTH: usize = 512;
+/// Children read from the index at a time.
+const PAGE: usize = 256;
 
 /// What an entry that a rename or a remove displaced was.
 #[derive(Debug)]
@@ -120,6 +123,45 @@ impl Tree {
     /// `Io` when the index cannot be read.
     pub fn children(&self, parent: EntryId, after: Ino, limit: usize) -> FsResult<Vec<Child>> {
         self.index.children(parent, after, limit).map_err(io)
+    }
+
+    /// Passes the children with an inode number above `after` to `visit`, ascending, until it breaks.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read, and those of `visit`.
+    pub fn each_child<B>(
+        &self,
+        parent: EntryId,
+        after: Ino,
+        mut visit: impl FnMut(Child) -> FsResult<ControlFlow<B>>,
+    ) -> FsResult<ControlFlow<B>> {
+        let mut last = after;
+        loop {
+            let page = self.children(parent, last, PAGE)?;
+            let Some(end) = page.last() else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            last = end.ino;
+            for child in page {
+                let flow = visit(child)?;
+                if flow.is_break() {
+                    return Ok(flow);
+                }
+            }
+        }
+    }
+
+    /// Returns all children of a directory.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read.
+    pub fn all_children(&self, parent: EntryId) -> FsResult<Vec<Child>> {
+        let mut all = Vec::new();
+        let _: ControlFlow<()> = self.each_child(parent, Ino(0), |child| {
+            all.push(child);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(all)
     }
 
     /// Children whose names start with `prefix`, by name, so many at most.

@@ -2,7 +2,7 @@
 
 use super::types::{Attr, FileKind};
 use crate::index::{Node, NodeKind};
-use crate::model::{Attributes, BlobId, Ino};
+use crate::model::{Attributes, BlobId, Entry, EntryKind, Ino};
 
 fn base(node: &Node, ino: Ino, kind: FileKind, size: u64, mode: u32) -> Attr {
     let attributes = &node.attributes;
@@ -29,7 +29,7 @@ fn readable(mode: u32) -> u32 {
 }
 
 /// A directory in `/.hls`: search for all who may read.
-pub(super) fn mirror(node: &Node, ino: Ino) -> Attr {
+pub fn mirror(node: &Node, ino: Ino) -> Attr {
     base(
         node,
         ino,
@@ -39,13 +39,13 @@ pub(super) fn mirror(node: &Node, ino: Ino) -> Attr {
     )
 }
 
-pub(super) fn view_directory(node: &Node, ino: Ino) -> Attr {
+pub fn view_directory(node: &Node, ino: Ino) -> Attr {
     let read = readable(node.attributes.mode);
     base(node, ino, FileKind::Directory, 0, read | read >> 2)
 }
 
 /// A view has its file's times, so that libraries do not look at it again after a restart.
-pub(super) fn view(node: &Node, ino: Ino, size: u64) -> Attr {
+pub fn view(node: &Node, ino: Ino, size: u64) -> Attr {
     base(
         node,
         ino,
@@ -57,7 +57,7 @@ pub(super) fn view(node: &Node, ino: Ino, size: u64) -> Attr {
 
 /// The same for what is made anew with other bytes: the part of its second tells one making from the
 /// next, or the kernel would go on with the pages it has where the size is the same.
-pub(super) fn made_view(node: &Node, ino: Ino, size: u64, making: BlobId) -> Attr {
+pub fn made_view(node: &Node, ino: Ino, size: u64, making: BlobId) -> Attr {
     let mut attr = view(node, ino, size);
     let hash = blake3::hash(making.as_bytes());
     let number = u32::from_le_bytes([0, 1, 2, 3].map(|at| hash.as_bytes()[at]));
@@ -65,12 +65,12 @@ pub(super) fn made_view(node: &Node, ino: Ino, size: u64, making: BlobId) -> Att
     attr
 }
 
-pub(super) fn generated(owner: &Node, ino: Ino, size: u64, mode: u32) -> Attr {
+pub fn generated(owner: &Node, ino: Ino, size: u64, mode: u32) -> Attr {
     base(owner, ino, FileKind::File, size, mode)
 }
 
 /// `stat` of a stored file or directory.
-pub(super) fn real(node: &Node) -> Attr {
+pub fn real(node: &Node) -> Attr {
     let (kind, size) = match node.kind {
         NodeKind::Directory => (FileKind::Directory, 0),
         NodeKind::File { size } => (FileKind::File, size),
@@ -80,7 +80,7 @@ pub(super) fn real(node: &Node) -> Attr {
     attr
 }
 
-pub(super) fn of_attributes(attributes: &Attributes, ino: Ino, kind: FileKind, size: u64) -> Attr {
+fn of_attributes(attributes: &Attributes, ino: Ino, kind: FileKind, size: u64) -> Attr {
     Attr {
         ino,
         id: None,
@@ -98,8 +98,33 @@ pub(super) fn of_attributes(attributes: &Attributes, ino: Ino, kind: FileKind, s
     }
 }
 
-pub(super) fn without_set_id(mode: u32) -> u32 {
+/// Makes the `stat` of a file whose name is gone.
+pub fn unlinked(entry: &Entry) -> Attr {
+    let size = match &entry.kind {
+        EntryKind::File(content) => content.size,
+        EntryKind::Directory => 0,
+    };
+    let mut attr = of_attributes(&entry.attributes, entry.ino, FileKind::File, size);
+    attr.id = Some(entry.id);
+    attr.nlink = 0;
+    attr
+}
+
+/// Returns `mode` without the bits that give privileges.
+pub fn without_set_id(mode: u32) -> u32 {
     // Set-group-id without group execute means mandatory locking, not privileges.
     let group = if mode & 0o010 != 0 { 0o2000 } else { 0 };
     mode & !(0o4000 | group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bits_that_give_privileges_are_cleared() {
+        assert_eq!(without_set_id(0o6755), 0o755);
+        assert_eq!(without_set_id(0o2745), 0o2745, "mandatory locking");
+        assert_eq!(without_set_id(0o644), 0o644);
+    }
 }

@@ -1,12 +1,16 @@
-//! `stat`, `chmod`, `chown`, times and extended attributes.
+//! Changes of modes, owners and times, and extended attributes.
 
-use super::attr::{of_attributes, real, without_set_id};
-use super::open::OpenState;
-use super::types::{Attr, Caller, Existing, FileKind, HandleId, SetAttr, SetIdBits, XattrMode};
-use super::virtual_tree::VirtualNode;
-use super::{Inner, Target, Vfs};
+use std::sync::Arc;
+
+use super::attr::without_set_id;
+use super::availability::Availability;
+use super::describe::FileReports;
+use super::namespace::{Namespace, ResolvedNode};
+use super::settings::SharedSettings;
+use super::types::{SetAttr, SetIdBits, XattrMode};
 use crate::index::{Node, NodeKind};
-use crate::model::{Attributes, Entry, EntryKind, ErrorKind, FsError, FsResult, Ino, Timestamp};
+use crate::model::{Attributes, ErrorKind, FsError, FsResult, Ino, Timestamp};
+use crate::tree::Tree;
 
 /// Linux allows at most 64 KiB an attribute (`XATTR_SIZE_MAX`); all of a file's go into one record
 /// of the manifest, so they stay far smaller here.
@@ -16,57 +20,46 @@ const MAX_XATTRS_BYTES: usize = 16 * 1024;
 /// Ours, computed; see CONTRACT.
 const OWN_PREFIX: &[u8] = b"user.tgfs.";
 
-/// `stat` of a file whose name is gone.
-fn unlinked(entry: &Entry) -> Attr {
-    let size = match &entry.kind {
-        EntryKind::File(content) => content.size,
-        EntryKind::Directory => 0,
-    };
-    let mut attr = of_attributes(&entry.attributes, entry.ino, FileKind::File, size);
-    attr.id = Some(entry.id);
-    attr.nlink = 0;
-    attr
+/// Reads and changes the attributes of files and directories.
+#[derive(Debug)]
+pub struct AttributeStore {
+    tree: Arc<Tree>,
+    namespace: Arc<Namespace>,
+    availability: Arc<Availability>,
+    reports: Arc<FileReports>,
+    settings: SharedSettings,
 }
 
-/// What is written but not committed yet shows in `stat` at once.
-fn overlay(attr: &mut Attr, state: &OpenState) {
-    if let Some(draft) = &state.draft {
-        attr.size = draft.size();
-        attr.blocks = attr.size.div_ceil(512);
-        if let Some(modified) = draft.modified {
-            attr.mtime = modified;
-            attr.ctime = modified;
-        }
-    }
+/// The parts that attributes come from.
+#[derive(Debug)]
+pub struct AttributeParts {
+    pub tree: Arc<Tree>,
+    pub namespace: Arc<Namespace>,
+    pub availability: Arc<Availability>,
+    pub reports: Arc<FileReports>,
+    pub settings: SharedSettings,
 }
 
-impl Inner {
-    pub(super) fn attr_of(&self, target: &Target) -> FsResult<Attr> {
-        match target {
-            Target::Real(node) => {
-                let mut attr = real(node);
-                if let Some(file) = self.open.file(node.id) {
-                    overlay(&mut attr, &file.state());
-                }
-                Ok(attr)
-            }
-            Target::Unlinked(file) => {
-                let state = file.state();
-                let mut attr = unlinked(state.unlinked.as_deref().ok_or(ErrorKind::NotFound)?);
-                overlay(&mut attr, &state);
-                Ok(attr)
-            }
-            Target::Virtual(node) => self.virtual_attr(node),
+impl AttributeStore {
+    /// Creates the attributes of one library.
+    pub fn new(parts: AttributeParts) -> Self {
+        Self {
+            tree: parts.tree,
+            namespace: parts.namespace,
+            availability: parts.availability,
+            reports: parts.reports,
+            settings: parts.settings,
         }
     }
 
-    fn change_attributes(
+    /// Applies `change` to the attributes of a node.
+    fn change(
         &self,
-        target: &Target,
+        node: &ResolvedNode,
         change: impl FnOnce(&mut Attributes) -> FsResult<()>,
     ) -> FsResult<()> {
-        match target {
-            Target::Real(node) => {
+        match node {
+            ResolvedNode::Real(node) => {
                 self.tree.update(node.id, |entry| {
                     change(&mut entry.attributes)?;
                     entry.attributes.ctime = Timestamp::now();
@@ -74,89 +67,55 @@ impl Inner {
                 })?;
                 Ok(())
             }
-            Target::Unlinked(file) => match file.state().unlinked.as_deref_mut() {
+            ResolvedNode::Unlinked(file) => match file.state().unlinked.as_deref_mut() {
                 Some(entry) => change(&mut entry.attributes),
                 None => Err(ErrorKind::NotFound.into()),
             },
-            Target::Virtual(_) => Err(ErrorKind::ReadOnly.into()),
+            ResolvedNode::Virtual(_) => Err(ErrorKind::ReadOnly.into()),
         }
     }
-}
 
-impl Vfs {
+    /// Applies the mode, owner, times and privileges of `change`; its size is left to others.
+    ///
     /// # Errors
-    /// `NotFound`, or `Io` when the index cannot be read.
-    pub fn getattr(&self, ino: Ino) -> FsResult<Attr> {
-        self.0.attr_of(&self.0.target(ino)?)
-    }
-
-    /// # Errors
-    /// `NotFound`, `ReadOnly` for views, and for a size what a write can fail with.
-    pub async fn setattr(
-        &self,
-        ino: Ino,
-        handle: Option<HandleId>,
-        change: SetAttr,
-        caller: Caller,
-    ) -> FsResult<Attr> {
-        self.0.require_writable()?;
-        let mut target = self.0.target(ino)?;
-        if let Target::Virtual(node @ VirtualNode::Sidecar { .. }) = &target {
-            let existing = if change.size == Some(0) {
-                Existing::Truncate
-            } else {
-                Existing::Keep
-            };
-            let id = self.materialise(node.clone(), existing, caller).await?;
-            target = Target::Real(self.0.tree.node(id)?);
-        }
-        if let Some(size) = change.size {
-            self.resize(&target, handle, size).await?;
-        }
-        // The commit of a draft takes the draft's own time; what is asked for here comes after it.
-        if change.mtime.is_some()
-            && let Some(file) = self.0.open_file_of(&target)
-        {
-            self.commit_file(&file).await?;
-        }
-        let others = change.mode.is_some()
+    /// `NotFound`, `ReadOnly` for views, or `Io`.
+    pub fn apply(&self, node: &ResolvedNode, change: &SetAttr) -> FsResult<()> {
+        let changes_some = change.mode.is_some()
             || change.uid.is_some()
             || change.gid.is_some()
             || change.atime.is_some()
             || change.mtime.is_some()
             || change.privileges == SetIdBits::Clear;
-        if others {
-            self.0.change_attributes(&target, |attributes| {
-                apply(attributes, &change);
-                Ok(())
-            })?;
+        if !changes_some {
+            return Ok(());
         }
-        if let Target::Real(node) = &target {
-            self.0.settle.touch_if_waiting(node.id);
-            target = Target::Real(self.0.tree.node(node.id)?);
-        }
-        self.0.attr_of(&target)
+        self.change(node, |attributes| {
+            apply(attributes, change);
+            Ok(())
+        })
     }
 
+    /// Returns an extended attribute.
+    ///
     /// # Errors
     /// `NoAttribute`, `NotFound`, or `Io`.
-    pub fn getxattr(&self, ino: Ino, name: &[u8]) -> FsResult<Vec<u8>> {
-        let target = self.0.target(ino)?;
+    pub fn get(&self, ino: Ino, name: &[u8]) -> FsResult<Vec<u8>> {
+        let node = self.namespace.by_ino(ino)?;
         if name.starts_with(OWN_PREFIX) {
-            let Target::Real(node) = &target else {
+            let ResolvedNode::Real(node) = &node else {
                 return Err(ErrorKind::NoAttribute.into());
             };
             return self.own_attribute(node, &name[OWN_PREFIX.len()..]);
         }
-        let xattrs = match &target {
-            Target::Real(node) => node.attributes.xattrs.clone(),
-            Target::Unlinked(file) => file
+        let xattrs = match &node {
+            ResolvedNode::Real(node) => node.attributes.xattrs.clone(),
+            ResolvedNode::Unlinked(file) => file
                 .state()
                 .unlinked
                 .as_ref()
                 .map(|e| e.attributes.xattrs.clone())
                 .unwrap_or_default(),
-            Target::Virtual(_) => return Err(ErrorKind::NoAttribute.into()),
+            ResolvedNode::Virtual(_) => return Err(ErrorKind::NoAttribute.into()),
         };
         xattrs
             .get(name)
@@ -170,17 +129,21 @@ impl Vfs {
         }
         let text = match name {
             b"id" => node.id.to_string(),
-            b"state" => self.info(node.id)?.state.as_str().to_owned(),
-            b"progress" => self.info(node.id)?.progress.to_string(),
-            b"error" => self.info(node.id)?.error.ok_or(ErrorKind::NoAttribute)?,
+            b"state" => self.reports.info(node.id)?.state.as_str().to_owned(),
+            b"progress" => self.reports.info(node.id)?.progress.to_string(),
+            b"error" => self
+                .reports
+                .info(node.id)?
+                .error
+                .ok_or(ErrorKind::NoAttribute)?,
             b"hls" => {
-                let info = self.info(node.id)?;
+                let info = self.reports.info(node.id)?;
                 if !info.has_views {
                     return Err(ErrorKind::NoAttribute.into());
                 }
                 format!(
                     "{}/playlist/local/{}.m3u8",
-                    self.0.settings().base_url,
+                    self.settings.get().base_url,
                     node.id
                 )
             }
@@ -189,12 +152,12 @@ impl Vfs {
         Ok(text.into_bytes())
     }
 
-    /// Setting one of ours is ignored, so that `cp -a` from another mount stays quiet.
+    /// Sets an extended attribute. Setting one of ours is ignored, so that `cp -a` from another mount stays quiet.
     ///
     /// # Errors
     /// `Exists`, `NoAttribute` (by mode), `AttributeTooLarge`, `NoSpace`, `ReadOnly`, `NotFound`.
-    pub fn setxattr(&self, ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> FsResult<()> {
-        self.0.require_writable()?;
+    pub fn set(&self, ino: Ino, name: &[u8], value: &[u8], mode: XattrMode) -> FsResult<()> {
+        self.availability.require_writable()?;
         if name.starts_with(OWN_PREFIX) {
             return Ok(());
         }
@@ -204,8 +167,8 @@ impl Vfs {
                 format!("an extended attribute has at most {MAX_XATTR_BYTES} bytes here"),
             ));
         }
-        let target = self.0.target(ino)?;
-        self.0.change_attributes(&target, |attributes| {
+        let node = self.namespace.by_ino(ino)?;
+        self.change(&node, |attributes| {
             let xattrs = &mut attributes.xattrs;
             match (mode, xattrs.contains_key(name)) {
                 (XattrMode::Create, true) => return Err(ErrorKind::Exists.into()),
@@ -225,21 +188,25 @@ impl Vfs {
         })
     }
 
+    /// Returns the names of all extended attributes that can be set.
+    ///
     /// # Errors
     /// `NotFound`, or `Io`.
-    pub fn listxattr(&self, ino: Ino) -> FsResult<Vec<Vec<u8>>> {
-        Ok(match self.0.target(ino)? {
-            Target::Real(node) => node.attributes.xattrs.into_keys().collect(),
-            Target::Unlinked(_) | Target::Virtual(_) => Vec::new(),
+    pub fn list(&self, ino: Ino) -> FsResult<Vec<Vec<u8>>> {
+        Ok(match self.namespace.by_ino(ino)? {
+            ResolvedNode::Real(node) => node.attributes.xattrs.into_keys().collect(),
+            ResolvedNode::Unlinked(_) | ResolvedNode::Virtual(_) => Vec::new(),
         })
     }
 
+    /// Removes an extended attribute.
+    ///
     /// # Errors
     /// `NoAttribute`, `ReadOnly`, `NotFound`, or `Io`.
-    pub fn removexattr(&self, ino: Ino, name: &[u8]) -> FsResult<()> {
-        self.0.require_writable()?;
-        let target = self.0.target(ino)?;
-        self.0.change_attributes(&target, |attributes| {
+    pub fn remove(&self, ino: Ino, name: &[u8]) -> FsResult<()> {
+        self.availability.require_writable()?;
+        let node = self.namespace.by_ino(ino)?;
+        self.change(&node, |attributes| {
             attributes
                 .xattrs
                 .remove(name)
@@ -260,4 +227,39 @@ fn apply(attributes: &mut Attributes, change: &SetAttr) {
     attributes.gid = change.gid.unwrap_or(attributes.gid);
     attributes.atime = change.atime.unwrap_or(attributes.atime);
     attributes.mtime = change.mtime.unwrap_or(attributes.mtime);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn privileges_go_before_a_new_mode_comes() {
+        let mut attributes = Attributes {
+            mode: 0o4755,
+            uid: 1,
+            gid: 2,
+            atime: Timestamp::now(),
+            mtime: Timestamp::now(),
+            ctime: Timestamp::now(),
+            created: Timestamp::now(),
+            xattrs: crate::model::XattrMap::new(),
+        };
+        let clear = SetAttr {
+            privileges: SetIdBits::Clear,
+            ..SetAttr::default()
+        };
+        apply(&mut attributes, &clear);
+        assert_eq!((attributes.mode, attributes.uid), (0o755, 1));
+        let change = SetAttr {
+            mode: Some(0o4711),
+            uid: Some(9),
+            ..clear
+        };
+        apply(&mut attributes, &change);
+        assert_eq!(
+            (attributes.mode, attributes.uid, attributes.gid),
+            (0o4711, 9, 2)
+        );
+    }
 }

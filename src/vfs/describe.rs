@@ -1,25 +1,68 @@
-//! What people see of a file: its state, its facts, its slug.
+//! What people see of a file: its state, its facts, the job that works on it.
 
-use super::Inner;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::availability::Availability;
+use super::open::OpenTable;
+use super::settle::SettleTimers;
+use super::slugs::Slugs;
+use super::views::{FilmViews, subtitle_info};
+use crate::index::{ChildKind, NodeKind};
 use crate::ingest::policy::{NamePolicy, name_policy};
-use crate::ingest::{JobProgress, RemakeReason};
+use crate::ingest::{Ingest, JobProgress, RemakeReason};
 use crate::media::hls::views::THUMBNAILS;
 use crate::model::{
-    Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsError, FsResult,
-    Name, PublicState, Subtitle, SubtitleInfo, Timestamp, TrackKind, TreePath, Views, ViewsState,
+    Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsResult, JobInfo,
+    PendingInfo, PublicState, Timestamp, TrackKind, TreePath, Views, ViewsState,
 };
+use crate::tree::Tree;
 
-/// Longest slug in bytes: it is part of URLs that people type.
-const MAX_SLUG_BYTES: usize = 80;
+/// Describes files and jobs for commands, HTTP and extended attributes.
+#[derive(Debug)]
+pub struct FileReports {
+    tree: Arc<Tree>,
+    ingest: Ingest,
+    open: Arc<OpenTable>,
+    timers: Arc<SettleTimers>,
+    views: Arc<FilmViews>,
+    availability: Arc<Availability>,
+    slugs: Slugs,
+}
 
-impl Inner {
+/// The parts that know something of a file.
+#[derive(Debug)]
+pub struct ReportParts {
+    pub tree: Arc<Tree>,
+    pub ingest: Ingest,
+    pub open: Arc<OpenTable>,
+    pub timers: Arc<SettleTimers>,
+    pub views: Arc<FilmViews>,
+    pub availability: Arc<Availability>,
+    pub slugs: Slugs,
+}
+
+impl FileReports {
+    /// Creates the reports of one library.
+    pub fn new(parts: ReportParts) -> Self {
+        Self {
+            tree: parts.tree,
+            ingest: parts.ingest,
+            open: parts.open,
+            timers: parts.timers,
+            views: parts.views,
+            availability: parts.availability,
+            slugs: parts.slugs,
+        }
+    }
+
     /// The state that people see, made from the record, the job and the log.
     fn public_state(&self, entry: &Entry, content: &FileContent) -> PublicState {
         if matches!(content.state, FileState::Failed(_)) {
             return PublicState::Failed;
         }
         if self.open.writers(entry.id) > 0
-            || self.settle.is_waiting(entry.id)
+            || self.timers.is_waiting(entry.id)
             || name_policy(&entry.name) != NamePolicy::Ingest
         {
             return PublicState::Spooled;
@@ -45,7 +88,7 @@ impl Inner {
         remaking.is_some_and(|(reason, _)| reason == RemakeReason::Asked)
     }
 
-    pub(super) fn describe(&self, entry: &Entry, path: &TreePath) -> FsResult<FileInfo> {
+    fn describe(&self, entry: &Entry, path: &TreePath) -> FsResult<FileInfo> {
         let EntryKind::File(content) = &entry.kind else {
             return Err(ErrorKind::IsDirectory.into());
         };
@@ -78,95 +121,173 @@ impl Inner {
         };
         if let ViewsState::Ready(views) = &content.views {
             describe_views(&mut info, views, content.size);
-            info.subtitles.extend(self.external_subtitles(entry)?);
-            info.slug = Some(self.slug_of(entry)?);
+            info.subtitles.extend(self.views.external_subtitles(entry)?);
+            info.slug = Some(self.slugs.of(entry)?);
         }
         Ok(info)
     }
 
-    /// The slug of a film, given out at the first question.
-    fn slug_of(&self, entry: &Entry) -> FsResult<String> {
-        let io = |e: crate::index::IndexError| FsError::new(ErrorKind::Io, e.to_string());
-        let mut own_key = b"id/".to_vec();
-        own_key.extend_from_slice(entry.id.as_bytes());
-        let base = slugify(&entry.name);
-        if let Some(known) = self.slugs.get(&own_key).map_err(io)?
-            && let Ok(slug) = String::from_utf8(known)
-            && (slug == base || slug.rsplit_once('-').is_some_and(|(stem, _)| stem == base))
-        {
-            return Ok(slug);
-        }
-        for number in 1u32.. {
-            let slug = if number == 1 {
-                base.clone()
-            } else {
-                format!("{base}-{number}")
-            };
-            let owner = self.slug_owner(&slug)?;
-            if owner.is_none() || owner == Some(entry.id) {
-                self.slugs
-                    .put(&slug_key(&slug), entry.id.as_bytes())
-                    .map_err(io)?;
-                self.slugs.put(&own_key, slug.as_bytes()).map_err(io)?;
-                return Ok(slug);
-            }
-        }
-        Err(ErrorKind::Io.into())
+    /// Describes one file.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, or `Io`.
+    pub fn info(&self, id: EntryId) -> FsResult<FileInfo> {
+        let entry = self.availability.unless_incomplete(self.tree.entry(id))?;
+        self.describe(&entry, &self.tree.path_of(id)?)
     }
 
-    pub(super) fn slug_owner(&self, slug: &str) -> FsResult<Option<EntryId>> {
-        let row = self
-            .slugs
-            .get(&slug_key(slug))
-            .map_err(|e| FsError::new(ErrorKind::Io, e.to_string()))?;
-        let Some(id) = row.and_then(|row| Some(EntryId::from_bytes(row.try_into().ok()?))) else {
+    /// Returns the film that has a slug.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Io`.
+    pub fn by_slug(&self, slug: &str) -> FsResult<EntryId> {
+        let owner = self.slugs.owner(slug)?;
+        self.availability
+            .unless_incomplete(owner.ok_or_else(|| ErrorKind::NotFound.into()))
+    }
+
+    /// Returns all files below `directory`, by path; a file's own path lists just it.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Io`.
+    pub fn list(&self, directory: &TreePath) -> FsResult<Vec<FileInfo>> {
+        self.availability.require_complete()?;
+        let node = self.tree.resolve(directory)?;
+        if matches!(node.kind, NodeKind::File { .. }) {
+            return Ok(vec![self.info(node.id)?]);
+        }
+        let mut found = Vec::new();
+        let mut todo = vec![(node.id, directory.clone())];
+        while let Some((id, path)) = todo.pop() {
+            for child in self.tree.all_children(id)? {
+                let path = path.join(child.name);
+                match child.kind {
+                    ChildKind::Directory => todo.push((child.id, path)),
+                    ChildKind::File => match self.tree.entry(child.id) {
+                        Ok(entry) => found.push(self.describe(&entry, &path)?),
+                        Err(error) if error.kind == ErrorKind::NotFound => {}
+                        Err(error) => return Err(error),
+                    },
+                }
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    /// Returns files that ingest works on or that failed, with what is only in the spool.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn jobs(&self) -> FsResult<Vec<JobInfo>> {
+        let mut jobs = Vec::new();
+        for (entry, content) in self.unfinished_files()? {
+            // A file under a temporary name waits for its rename, however long that takes.
+            if name_policy(&entry.name) != NamePolicy::Ingest {
+                continue;
+            }
+            let info = self.describe(&entry, &self.tree.path_of(entry.id)?)?;
+            let progress = self.ingest.progress(entry.id);
+            let step = match &progress {
+                Some(progress) => progress.step.to_owned(),
+                None if info.state == PublicState::Failed => "none".to_owned(),
+                None => "wait".to_owned(),
+            };
+            jobs.push(JobInfo {
+                id: info.id,
+                path: info.path,
+                state: info.state,
+                step,
+                progress: info.progress,
+                error: info.error,
+                spool_bytes: only_in_spool(&content),
+                age_seconds: age(entry.attributes.ctime),
+            });
+        }
+        for id in self.ingest.remakes() {
+            jobs.extend(self.remake_job(id, &jobs)?);
+        }
+        jobs.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(jobs)
+    }
+
+    /// Describes views that are made again, unless the file is listed already.
+    fn remake_job(&self, id: EntryId, listed: &[JobInfo]) -> FsResult<Option<JobInfo>> {
+        let (Some((_, progress)), Ok(entry)) = (self.ingest.remaking(id), self.tree.entry(id))
+        else {
             return Ok(None);
         };
-        match self.tree.node(id) {
-            Ok(_) => Ok(Some(id)),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let info = self.describe(&entry, &self.tree.path_of(id)?)?;
+        if listed.iter().any(|job| job.id == info.id) {
+            return Ok(None);
         }
+        Ok(Some(JobInfo {
+            id: info.id,
+            path: info.path,
+            state: info.state,
+            step: progress.step.to_owned(),
+            progress: progress.percent,
+            error: progress.error,
+            spool_bytes: 0,
+            age_seconds: age(entry.attributes.ctime),
+        }))
+    }
+
+    /// Returns what would be lost with the local disk. A file manager's own files do not count.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn pending(&self) -> FsResult<PendingInfo> {
+        let mut pending = PendingInfo::default();
+        let mut unpublished: BTreeSet<EntryId> = self.ingest.unpublished()?.into_iter().collect();
+        for (entry, content) in self.unfinished_files()? {
+            let bytes = only_in_spool(&content);
+            let is_local = name_policy(&entry.name) == NamePolicy::Local;
+            if bytes > 0 && !is_local {
+                pending.files += 1;
+                pending.bytes += bytes;
+                pending.oldest_seconds = pending.oldest_seconds.max(age(entry.attributes.ctime));
+            }
+            if bytes == 0 && content.views == ViewsState::Pending {
+                pending.without_views += 1;
+            }
+            if bytes > 0 || is_local {
+                unpublished.remove(&entry.id);
+            }
+        }
+        pending.changes = unpublished.len() as u64;
+        Ok(pending)
+    }
+
+    /// Returns files that no acknowledged manifest holds in their newest state, or that a job is at.
+    fn unfinished_files(&self) -> FsResult<Vec<(Entry, FileContent)>> {
+        let mut found = Vec::new();
+        for id in self.ingest.unfinished()? {
+            match self.tree.entry(id) {
+                Ok(Entry {
+                    kind: EntryKind::Directory,
+                    ..
+                }) => {}
+                Ok(entry) => {
+                    if let EntryKind::File(content) = &entry.kind {
+                        let content = (**content).clone();
+                        found.push((entry, content));
+                    }
+                }
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 }
 
 /// Bytes of a file that no acknowledged pack holds.
-pub(super) fn only_in_spool(content: &FileContent) -> u64 {
+fn only_in_spool(content: &FileContent) -> u64 {
     if content.is_durable() {
         0
     } else {
         content.size
-    }
-}
-
-fn slug_key(slug: &str) -> Vec<u8> {
-    let mut key = b"slug/".to_vec();
-    key.extend_from_slice(slug.as_bytes());
-    key
-}
-
-/// `Heat (1995).mkv` → `heat-1995`.
-fn slugify(name: &Name) -> String {
-    let (stem, _) = name.split_extension();
-    let mut slug = String::new();
-    for c in String::from_utf8_lossy(stem)
-        .chars()
-        .flat_map(char::to_lowercase)
-    {
-        if slug.len() + c.len_utf8() > MAX_SLUG_BYTES {
-            break;
-        }
-        if c.is_alphanumeric() {
-            slug.push(c);
-        } else if !slug.ends_with('-') && !slug.is_empty() {
-            slug.push('-');
-        }
-    }
-    let slug = slug.trim_end_matches('-');
-    if slug.is_empty() {
-        "file".to_owned()
-    } else {
-        slug.to_owned()
     }
 }
 
@@ -211,23 +332,7 @@ fn describe_views(info: &mut FileInfo, views: &Views, size: u64) {
     info.subtitles = views.subtitles.iter().map(subtitle_info).collect();
 }
 
-pub(super) fn subtitle_info(subtitle: &Subtitle) -> SubtitleInfo {
-    let formats = subtitle.texts.iter();
-    SubtitleInfo {
-        key: subtitle.key.clone(),
-        language: subtitle.language.clone(),
-        title: subtitle.title.clone(),
-        forced: subtitle.forced,
-        default: subtitle.default,
-        hearing_impaired: subtitle.hearing_impaired,
-        file: None,
-        formats: formats
-            .map(|(format, _)| format.extension().to_owned())
-            .collect(),
-    }
-}
-
-pub(super) fn age(since: Timestamp) -> u64 {
+fn age(since: Timestamp) -> u64 {
     u64::try_from(Timestamp::now().seconds.saturating_sub(since.seconds)).unwrap_or(0)
 }
 
@@ -236,14 +341,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slugs_read_well() {
-        for (name, slug) in [
-            ("Heat (1995).mkv", "heat-1995"),
-            ("Amélie.mp4", "amélie"),
-            ("...", "file"),
-            ("S01E02 - The  One.mkv", "s01e02-the-one"),
-        ] {
-            assert_eq!(slugify(&Name::new(name).unwrap()), slug);
-        }
+    fn the_worst_problem_is_the_one_that_shows() {
+        let mut content = FileContent::empty();
+        content.views = ViewsState::Unsupported("no video".to_owned());
+        let job = JobProgress {
+            step: "upload",
+            percent: 10,
+            error: Some("no bot answers".to_owned()),
+        };
+        assert_eq!(error_text(&content, None).as_deref(), Some("no video"));
+        assert_eq!(
+            error_text(&content, Some(&job)).as_deref(),
+            Some("no bot answers")
+        );
+        content.state = FileState::Failed("copy it again".to_owned());
+        assert_eq!(
+            error_text(&content, Some(&job)).as_deref(),
+            Some("copy it again")
+        );
     }
 }

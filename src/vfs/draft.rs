@@ -10,7 +10,7 @@ use crate::model::{Blob, BlobId, Extent, ExtentSource, FileContent, Timestamp};
 use crate::spool::{Spool, SpoolFile};
 
 #[derive(Debug)]
-pub struct Draft {
+pub struct FileDraft {
     pub extents: ExtentList,
     /// Blobs of the base and, once something was written, the draft's own.
     blobs: Vec<Blob>,
@@ -21,13 +21,13 @@ pub struct Draft {
 
 /// Where a draft's bytes were at one moment.
 #[derive(Debug)]
-pub struct Layout {
+pub struct DraftLayout {
     extents: ExtentList,
     blobs: Vec<Blob>,
     modified: Option<Timestamp>,
 }
 
-impl Draft {
+impl FileDraft {
     /// Starts from what the file holds.
     #[must_use]
     pub fn over(content: &FileContent) -> Self {
@@ -95,15 +95,15 @@ impl Draft {
 
     /// What [`Self::restore`] goes back to.
     #[must_use]
-    pub fn layout(&self) -> Layout {
-        Layout {
+    pub fn layout(&self) -> DraftLayout {
+        DraftLayout {
             extents: self.extents.clone(),
             blobs: self.blobs.clone(),
             modified: self.modified,
         }
     }
 
-    pub fn restore(&mut self, layout: Layout) {
+    pub fn restore(&mut self, layout: DraftLayout) {
         (self.extents, self.blobs, self.modified) = (layout.extents, layout.blobs, layout.modified);
     }
 
@@ -224,7 +224,7 @@ impl Draft {
 
 /// Adds what `content` knows of where the same blobs stand: more of their bytes, or that a pack was
 /// moved.
-pub(super) fn take_over_slices(blobs: &mut [Blob], content: &FileContent) {
+pub fn take_over_slices(blobs: &mut [Blob], content: &FileContent) {
     for blob in blobs {
         if let Some(newer) = content.blob(blob.id)
             && newer.slices.len() >= blob.slices.len()

@@ -1,15 +1,20 @@
-//! Listing directories. A cookie stays right while names come and go: it is made from an inode
-//! number, never from a position.
+//! Directory listings. A cookie stays valid while names come and go: it is made from an inode number,
+//! never from a position.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use super::availability::Availability;
+use super::namespace::{Namespace, ResolvedNode};
+use super::settings::SharedSettings;
+use super::sidecars::SidecarFiles;
 use super::types::{DirEntry, FileKind};
+use super::views::{FilmViews, VirtualChild};
 use super::virtual_tree::{HLS_NAME, Marker, VirtualNode};
-use super::{Inner, PAGE, Target, Vfs};
-use crate::index::{Child, ChildKind, Node};
+use crate::index::{ChildKind, Node};
 use crate::media::inspect::name::media_kind;
 use crate::model::{EntryId, ErrorKind, FsResult, HlsListing, Ino, Name};
-use crate::tree;
+use crate::tree::{self, Tree};
 
 /// Cookies of `.`, `..` and `.hls`; children follow behind them.
 const COOKIE_DOT: u64 = 1;
@@ -22,89 +27,56 @@ const COOKIE_SIDECARS: u64 = 1 << 62;
 /// Sidecars of one film that are listed; a film with more keeps them under `/.hls`.
 const MAX_SIDECARS: u64 = 64;
 
-impl Inner {
-    /// Children of a directory behind `after`, by inode number, until `visit` breaks.
-    pub(super) fn each_child<B>(
-        &self,
-        directory: EntryId,
-        after: Ino,
-        mut visit: impl FnMut(Child) -> FsResult<ControlFlow<B>>,
-    ) -> FsResult<ControlFlow<B>> {
-        let mut last = after;
-        loop {
-            let page = self.tree.children(directory, last, PAGE)?;
-            let Some(end) = page.last() else {
-                return Ok(ControlFlow::Continue(()));
-            };
-            last = end.ino;
-            for child in page {
-                let flow = visit(child)?;
-                if flow.is_break() {
-                    return Ok(flow);
-                }
-            }
-        }
-    }
+/// Receives the entries of a directory until it breaks.
+pub type VisitEntry<'a> = &'a mut dyn FnMut(&DirEntry) -> ControlFlow<()>;
 
-    fn virtual_parent(&self, node: &VirtualNode) -> Ino {
-        match node {
-            VirtualNode::Mirror(id) if *id == EntryId::ROOT => Ino::ROOT,
-            VirtualNode::Mirror(id) => self
-                .tree
-                .node(*id)
-                .map_or(Ino::ROOT, |node| VirtualNode::Mirror(node.parent).ino()),
-            VirtualNode::View { file, path } => match path.rsplit_once('/') {
-                Some((parent, _)) => VirtualNode::View {
-                    file: *file,
-                    path: parent.to_owned(),
-                }
-                .ino(),
-                None if !path.is_empty() => VirtualNode::View {
-                    file: *file,
-                    path: String::new(),
-                }
-                .ino(),
-                None => self
-                    .tree
-                    .node(*file)
-                    .map_or(Ino::ROOT, |node| VirtualNode::Mirror(node.parent).ino()),
-            },
-            VirtualNode::Marker(_) | VirtualNode::Sidecar { .. } | VirtualNode::Ghost { .. } => {
-                Ino::ROOT
-            }
-        }
-    }
+/// Lists stored and virtual directories.
+#[derive(Debug)]
+pub struct Listing {
+    tree: Arc<Tree>,
+    namespace: Arc<Namespace>,
+    views: Arc<FilmViews>,
+    sidecars: Arc<SidecarFiles>,
+    availability: Arc<Availability>,
+    settings: SharedSettings,
 }
 
-/// Entries of a directory.
-impl Vfs {
-    /// Entries behind `after` (0: from the start) until `visit` breaks. A cookie stays right while
-    /// names come and go: it is made from the inode number, never from a position.
-    ///
-    /// # Errors
-    /// `NotDirectory`, `NotFound`, or `Io`.
-    pub fn readdir(
-        &self,
-        ino: Ino,
-        after: u64,
-        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
-    ) -> FsResult<()> {
-        self.list_target(&self.0.target(ino)?, after, visit)
+/// The parts that listings are made from.
+#[derive(Debug)]
+pub struct ListingParts {
+    pub tree: Arc<Tree>,
+    pub namespace: Arc<Namespace>,
+    pub views: Arc<FilmViews>,
+    pub sidecars: Arc<SidecarFiles>,
+    pub availability: Arc<Availability>,
+    pub settings: SharedSettings,
+}
+
+impl Listing {
+    /// Creates the listing of one library.
+    pub fn new(parts: ListingParts) -> Self {
+        Self {
+            tree: parts.tree,
+            namespace: parts.namespace,
+            views: parts.views,
+            sidecars: parts.sidecars,
+            availability: parts.availability,
+            settings: parts.settings,
+        }
     }
 
-    pub(super) fn list_target(
-        &self,
-        target: &Target,
-        after: u64,
-        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
-    ) -> FsResult<()> {
-        self.0.require_complete()?;
-        let listed = match target {
-            Target::Real(node) => self.list_stored(node, after, visit),
-            Target::Virtual(node) => self.list_virtual(node, after, visit),
-            Target::Unlinked(_) => Err(ErrorKind::NotDirectory.into()),
+    /// Passes the entries behind `after` (0: all) to `visit` until it breaks.
+    ///
+    /// # Errors
+    /// `NotDirectory`, `NotFound`, `RemoteUnavailable` while the tree is not complete, or `Io`.
+    pub fn list(&self, node: &ResolvedNode, after: u64, visit: VisitEntry<'_>) -> FsResult<()> {
+        self.availability.require_complete()?;
+        let listed = match node {
+            ResolvedNode::Real(node) => self.list_stored(node, after, visit),
+            ResolvedNode::Virtual(node) => self.list_virtual(node, after, visit),
+            ResolvedNode::Unlinked(_) => Err(ErrorKind::NotDirectory.into()),
         };
-        // That the visitor had enough is no news to the one who passed it.
+        // The caller knows already that its visitor broke.
         listed.map(|_: ControlFlow<()>| ())
     }
 
@@ -112,16 +84,15 @@ impl Vfs {
         &self,
         node: &Node,
         after: u64,
-        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+        visit: VisitEntry<'_>,
     ) -> FsResult<ControlFlow<()>> {
         tree::require_directory(node)?;
         let parent = self
-            .0
             .tree
             .node(node.parent)
             .map_or(Ino::ROOT, |parent| parent.ino);
         let mut flow = list_dots(node.ino, parent, after, visit);
-        let hidden = self.0.settings().hls_listing == HlsListing::Hidden;
+        let hidden = self.settings.get().hls_listing == HlsListing::Hidden;
         if flow.is_continue() && after < COOKIE_HLS && node.id == EntryId::ROOT && !hidden {
             let mirror = VirtualNode::Mirror(EntryId::ROOT);
             flow = visit(&DirEntry {
@@ -144,10 +115,10 @@ impl Vfs {
         &self,
         id: EntryId,
         after: u64,
-        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+        visit: VisitEntry<'_>,
     ) -> FsResult<ControlFlow<()>> {
         let last = Ino(after.saturating_sub(COOKIE_CHILDREN));
-        self.0.each_child(id, last, |child| {
+        self.tree.each_child(id, last, |child| {
             Ok(visit(&DirEntry {
                 cookie: child.ino.0 + COOKIE_CHILDREN,
                 name: child.name.into(),
@@ -161,20 +132,20 @@ impl Vfs {
         &self,
         id: EntryId,
         after: u64,
-        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+        visit: VisitEntry<'_>,
     ) -> FsResult<ControlFlow<()>> {
         let position = after.saturating_sub(COOKIE_SIDECARS);
         // The film that the cookie stands in is visited again, from its next sidecar on.
         let last = Ino((position / MAX_SIDECARS).saturating_sub(1));
-        self.0.each_child(id, last, |child| {
+        self.tree.each_child(id, last, |child| {
             if child.kind == ChildKind::Directory || !media_kind(&child.name).is_media() {
                 return Ok(ControlFlow::Continue(()));
             }
-            let sidecars = self.0.sidecars(child.id)?;
+            let sidecars = self.sidecars.of(child.id)?;
             for (place, sidecar) in (1..MAX_SIDECARS).zip(sidecars) {
                 let cookie = COOKIE_SIDECARS + child.ino.0 * MAX_SIDECARS + place;
                 let taken = Name::new(sidecar.name.clone())
-                    .is_ok_and(|name| matches!(self.0.tree.child(id, &name), Ok(Some(_))));
+                    .is_ok_and(|name| matches!(self.tree.child(id, &name), Ok(Some(_))));
                 if cookie <= after || taken {
                     continue;
                 }
@@ -197,25 +168,24 @@ impl Vfs {
         &self,
         node: &VirtualNode,
         after: u64,
-        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+        visit: VisitEntry<'_>,
     ) -> FsResult<ControlFlow<()>> {
-        let mut flow = list_dots(node.ino(), self.0.virtual_parent(node), after, visit);
+        let mut flow = list_dots(
+            node.ino(),
+            self.namespace.virtual_parent(node),
+            after,
+            visit,
+        );
         match node {
             VirtualNode::Mirror(id) => {
                 if *id == EntryId::ROOT {
-                    for (cookie, marker) in (COOKIE_HLS..).zip(Marker::ALL) {
-                        if flow.is_continue() && cookie > after {
-                            let node = VirtualNode::Marker(marker);
-                            let name = marker.name().as_bytes().to_vec();
-                            let (ino, kind) = (node.ino(), FileKind::File);
-                            flow = visit(&DirEntry {
-                                cookie,
-                                name,
-                                ino,
-                                kind,
-                            });
-                        }
-                    }
+                    let markers = Marker::ALL.map(|marker| VirtualChild {
+                        name: marker.name().as_bytes().to_vec(),
+                        node: VirtualNode::Marker(marker),
+                        kind: FileKind::File,
+                    });
+                    let markers = (COOKIE_HLS..).zip(markers);
+                    flow = list_virtual_children(flow, markers, after, visit);
                 }
                 if flow.is_continue() {
                     flow = self.list_mirror(*id, after, visit)?;
@@ -223,30 +193,10 @@ impl Vfs {
             }
             VirtualNode::View { file, path } => {
                 // A file's views are fixed while it has them, so a position is a stable cookie.
-                for (cookie, child) in (COOKIE_CHILDREN..).zip(self.0.view_children(*file, path)?) {
-                    if flow.is_continue() && cookie > after {
-                        let ino = child.node.ino();
-                        let (name, kind) = (child.name, child.kind);
-                        flow = visit(&DirEntry {
-                            cookie,
-                            name,
-                            ino,
-                            kind,
-                        });
-                    }
-                }
-                for (cookie, child) in self.0.external_children(*file, path)? {
-                    if flow.is_continue() && cookie > after {
-                        let ino = child.node.ino();
-                        let (name, kind) = (child.name, child.kind);
-                        flow = visit(&DirEntry {
-                            cookie,
-                            name,
-                            ino,
-                            kind,
-                        });
-                    }
-                }
+                let own = (COOKIE_CHILDREN..).zip(self.views.children(*file, path)?);
+                flow = list_virtual_children(flow, own, after, visit);
+                let external = self.views.external_children(*file, path)?.into_iter();
+                flow = list_virtual_children(flow, external, after, visit);
             }
             VirtualNode::Marker(_) | VirtualNode::Sidecar { .. } | VirtualNode::Ghost { .. } => {
                 return Err(ErrorKind::NotDirectory.into());
@@ -260,16 +210,15 @@ impl Vfs {
         &self,
         id: EntryId,
         after: u64,
-        visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+        visit: VisitEntry<'_>,
     ) -> FsResult<ControlFlow<()>> {
         let last = Ino(after.saturating_sub(COOKIE_CHILDREN));
-        self.0.each_child(id, last, |child| {
+        self.tree.each_child(id, last, |child| {
             let node = match child.kind {
                 ChildKind::Directory => VirtualNode::Mirror(child.id),
-                ChildKind::File if self.0.viewed(child.id).is_ok() => VirtualNode::View {
-                    file: child.id,
-                    path: String::new(),
-                },
+                ChildKind::File if self.views.viewed(child.id).is_ok() => {
+                    VirtualNode::view_directory(child.id)
+                }
                 ChildKind::File => return Ok(ControlFlow::Continue(())),
             };
             Ok(visit(&DirEntry {
@@ -282,12 +231,27 @@ impl Vfs {
     }
 }
 
-fn list_dots(
-    own: Ino,
-    parent: Ino,
+/// Passes children of a virtual directory with a cookie above `after` to `visit`, unless `flow` has
+/// broken already.
+fn list_virtual_children(
+    flow: ControlFlow<()>,
+    children: impl Iterator<Item = (u64, VirtualChild)>,
     after: u64,
-    visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
+    visit: VisitEntry<'_>,
 ) -> ControlFlow<()> {
+    flow?;
+    for (cookie, child) in children.filter(|(cookie, _)| *cookie > after) {
+        visit(&DirEntry {
+            cookie,
+            ino: child.node.ino(),
+            name: child.name,
+            kind: child.kind,
+        })?;
+    }
+    ControlFlow::Continue(())
+}
+
+fn list_dots(own: Ino, parent: Ino, after: u64, visit: VisitEntry<'_>) -> ControlFlow<()> {
     for (cookie, name, ino) in [(COOKIE_DOT, &b"."[..], own), (COOKIE_DOTDOT, b"..", parent)] {
         if cookie > after {
             visit(&DirEntry {
@@ -305,5 +269,41 @@ fn kind_of(kind: ChildKind) -> FileKind {
     match kind {
         ChildKind::Directory => FileKind::Directory,
         ChildKind::File => FileKind::File,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn children(names: &[&str]) -> Vec<(u64, VirtualChild)> {
+        let child = |name: &&str| VirtualChild {
+            name: name.as_bytes().to_vec(),
+            node: VirtualNode::Marker(Marker::Ignore),
+            kind: FileKind::File,
+        };
+        (COOKIE_CHILDREN..).zip(names.iter().map(child)).collect()
+    }
+
+    #[test]
+    fn a_listing_goes_on_behind_the_cookie_where_it_broke() {
+        let mut seen = Vec::new();
+        let mut take_one = |entry: &DirEntry| {
+            seen.push((entry.cookie, entry.name.clone()));
+            ControlFlow::Break(())
+        };
+        let go_on = ControlFlow::Continue(());
+        let all = || children(&["a", "b"]).into_iter();
+        assert!(list_virtual_children(go_on, all(), 0, &mut take_one).is_break());
+        assert!(list_virtual_children(go_on, all(), COOKIE_CHILDREN, &mut take_one).is_break());
+        let end = list_virtual_children(go_on, all(), COOKIE_CHILDREN + 1, &mut take_one);
+        assert!(end.is_continue());
+        assert_eq!(
+            seen,
+            [
+                (COOKIE_CHILDREN, b"a".to_vec()),
+                (COOKIE_CHILDREN + 1, b"b".to_vec())
+            ]
+        );
     }
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
-use super::draft::Draft;
+use super::draft::FileDraft;
 use super::open_view::OpenView;
-use super::types::{Access, HandleId};
+use super::types::{AccessMode, Attr, HandleId};
 use crate::model::{Entry, EntryId, EntryKind, ErrorKind, FileContent, FsResult, Ino, PackId};
 use crate::read::Follower;
 use crate::sync::MutexExt as _;
@@ -19,12 +19,12 @@ use crate::sync::MutexExt as _;
 pub struct OpenFile {
     pub id: EntryId,
     pub ino: Ino,
-    state: Mutex<OpenState>,
+    state: Mutex<OpenFileState>,
 }
 
 #[derive(Debug, Default)]
-pub struct OpenState {
-    pub draft: Option<Draft>,
+pub struct OpenFileState {
+    pub draft: Option<FileDraft>,
     /// Set when the name is gone and only handles keep the file.
     pub unlinked: Option<Box<Entry>>,
     /// Why the file is to be kept and not ingested.
@@ -45,22 +45,34 @@ pub enum Marked {
     Before,
 }
 
-impl OpenState {
+impl OpenFileState {
     /// Whether the last commit left nothing out but said why the file is not whole.
     pub fn is_kept_as_failed(&self) -> bool {
-        let is_changed = self.draft.as_ref().is_some_and(Draft::is_changed);
+        let is_changed = self.draft.as_ref().is_some_and(FileDraft::is_changed);
         self.quarantine.is_some() && !is_changed
+    }
+
+    /// Lays uncommitted changes over a `stat`, in which they show at once.
+    pub fn overlay(&self, attr: &mut Attr) {
+        if let Some(draft) = &self.draft {
+            attr.size = draft.size();
+            attr.blocks = attr.size.div_ceil(512);
+            if let Some(modified) = draft.modified {
+                attr.mtime = modified;
+                attr.ctime = modified;
+            }
+        }
     }
 }
 
 impl OpenFile {
-    pub fn state(&self) -> MutexGuard<'_, OpenState> {
+    pub fn state(&self) -> MutexGuard<'_, OpenFileState> {
         self.state.acquire()
     }
 }
 
 #[derive(Debug)]
-struct Slot {
+struct FileSlot {
     file: Arc<OpenFile>,
     handles: u32,
     writers: u32,
@@ -83,7 +95,7 @@ pub enum OpenKind {
 #[derive(Debug)]
 pub struct FileHandle {
     pub file: Arc<OpenFile>,
-    pub access: Access,
+    pub access: AccessMode,
     /// A write through this handle failed: what it leaves behind is not what was meant.
     pub failed: AtomicBool,
     /// Written to since the last flush.
@@ -96,8 +108,8 @@ impl FileHandle {
     /// `BadHandle` when the handle was opened for reading.
     pub fn require_write(&self) -> FsResult<()> {
         match self.access {
-            Access::Read => Err(ErrorKind::BadHandle.into()),
-            Access::Write | Access::ReadWrite => Ok(()),
+            AccessMode::Read => Err(ErrorKind::BadHandle.into()),
+            AccessMode::Write | AccessMode::ReadWrite => Ok(()),
         }
     }
 }
@@ -111,22 +123,22 @@ pub struct Closed {
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    slots: HashMap<EntryId, Slot>,
+struct FileSlots {
+    slots: HashMap<EntryId, FileSlot>,
     by_ino: HashMap<Ino, EntryId>,
 }
 
 /// All open files and handles.
 #[derive(Debug, Default)]
 pub struct OpenTable {
-    inner: Mutex<Inner>,
+    files: Mutex<FileSlots>,
     handles: Mutex<HashMap<HandleId, Arc<OpenKind>>>,
     last: AtomicU64,
 }
 
 impl OpenTable {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.acquire()
+    fn files(&self) -> MutexGuard<'_, FileSlots> {
+        self.files.acquire()
     }
 
     fn handles(&self) -> MutexGuard<'_, HashMap<HandleId, Arc<OpenKind>>> {
@@ -139,13 +151,22 @@ impl OpenTable {
         id
     }
 
-    pub fn open_file(&self, id: EntryId, ino: Ino, access: Access, follower: Follower) -> HandleId {
+    pub fn open_file(
+        &self,
+        id: EntryId,
+        ino: Ino,
+        access: AccessMode,
+        follower: Follower,
+    ) -> HandleId {
         let file = {
-            let mut inner = self.inner();
-            inner.by_ino.insert(ino, id);
-            let slot = inner.slots.entry(id).or_insert_with(|| Slot::new(id, ino));
+            let mut files = self.files();
+            files.by_ino.insert(ino, id);
+            let slot = files
+                .slots
+                .entry(id)
+                .or_insert_with(|| FileSlot::new(id, ino));
             slot.handles += 1;
-            if access != Access::Read {
+            if access != AccessMode::Read {
                 slot.writers += 1;
             }
             Arc::clone(&slot.file)
@@ -173,26 +194,29 @@ impl OpenTable {
 
     /// The open file, if there is one.
     pub fn file(&self, id: EntryId) -> Option<Arc<OpenFile>> {
-        self.inner()
+        self.files()
             .slots
             .get(&id)
             .map(|slot| Arc::clone(&slot.file))
     }
 
     pub fn file_by_ino(&self, ino: Ino) -> Option<Arc<OpenFile>> {
-        let inner = self.inner();
-        let id = inner.by_ino.get(&ino)?;
-        inner.slots.get(id).map(|slot| Arc::clone(&slot.file))
+        let files = self.files();
+        let id = files.by_ino.get(&ino)?;
+        files.slots.get(id).map(|slot| Arc::clone(&slot.file))
     }
 
     /// The open file, made when nobody has it open: for a change by name. It stays the one that
     /// everybody gets until this is dropped.
-    pub fn hold(&self, id: EntryId, ino: Ino) -> Held<'_> {
-        let mut inner = self.inner();
-        inner.by_ino.insert(ino, id);
-        let slot = inner.slots.entry(id).or_insert_with(|| Slot::new(id, ino));
+    pub fn hold(&self, id: EntryId, ino: Ino) -> HeldFile<'_> {
+        let mut files = self.files();
+        files.by_ino.insert(ino, id);
+        let slot = files
+            .slots
+            .entry(id)
+            .or_insert_with(|| FileSlot::new(id, ino));
         slot.handles += 1;
-        Held {
+        HeldFile {
             file: Arc::clone(&slot.file),
             table: self,
         }
@@ -202,10 +226,10 @@ impl OpenTable {
         let handle = self.handles().remove(&id)?;
         let (mut remaining, mut remaining_writers) = (0, 0);
         if let OpenKind::File(open) = &*handle {
-            let mut inner = self.inner();
-            if let Some(slot) = inner.slots.get_mut(&open.file.id) {
+            let mut files = self.files();
+            if let Some(slot) = files.slots.get_mut(&open.file.id) {
                 slot.handles = slot.handles.saturating_sub(1);
-                if open.access != Access::Read {
+                if open.access != AccessMode::Read {
                     slot.writers = slot.writers.saturating_sub(1);
                 }
                 (remaining, remaining_writers) = (slot.handles, slot.writers);
@@ -219,25 +243,25 @@ impl OpenTable {
     }
 
     pub fn is_open(&self, id: EntryId) -> bool {
-        self.inner()
+        self.files()
             .slots
             .get(&id)
             .is_some_and(|slot| slot.handles > 0)
     }
 
     pub fn writers(&self, id: EntryId) -> u32 {
-        self.inner().slots.get(&id).map_or(0, |slot| slot.writers)
+        self.files().slots.get(&id).map_or(0, |slot| slot.writers)
     }
 
     /// Forgets a file that nobody has open and that has nothing uncommitted.
     pub fn forget_idle(&self, id: EntryId) {
-        let mut inner = self.inner();
-        let idle = inner
+        let mut files = self.files();
+        let idle = files
             .slots
             .get(&id)
             .is_some_and(|slot| slot.handles == 0 && slot.file.state().draft.is_none());
-        if idle && let Some(slot) = inner.slots.remove(&id) {
-            inner.by_ino.remove(&slot.file.ino);
+        if idle && let Some(slot) = files.slots.remove(&id) {
+            files.by_ino.remove(&slot.file.ino);
         }
     }
 
@@ -272,7 +296,7 @@ impl OpenTable {
 
     /// Files with a draft, for the last commit before the daemon stops.
     pub fn all_files(&self) -> Vec<Arc<OpenFile>> {
-        self.inner()
+        self.files()
             .slots
             .values()
             .map(|slot| Arc::clone(&slot.file))
@@ -282,20 +306,20 @@ impl OpenTable {
 
 /// An open file without a handle.
 #[derive(Debug)]
-pub struct Held<'a> {
+pub struct HeldFile<'a> {
     pub file: Arc<OpenFile>,
     table: &'a OpenTable,
 }
 
-impl Drop for Held<'_> {
+impl Drop for HeldFile<'_> {
     fn drop(&mut self) {
-        if let Some(slot) = self.table.inner().slots.get_mut(&self.file.id) {
+        if let Some(slot) = self.table.files().slots.get_mut(&self.file.id) {
             slot.handles = slot.handles.saturating_sub(1);
         }
     }
 }
 
-impl Slot {
+impl FileSlot {
     fn new(id: EntryId, ino: Ino) -> Self {
         let file = Arc::new(OpenFile {
             id,

@@ -21,13 +21,13 @@ use crate::read::{ExtentReader, Follower, Leaving, ReadReach, Reading};
 pub struct OpenView {
     file: ViewedFile,
     view: ViewFile,
-    opened: OnceCell<Opened>,
+    loaded: OnceCell<LoadedView>,
     follower: Follower,
 }
 
 #[derive(Debug)]
-struct Opened {
-    body: Body,
+struct LoadedView {
+    body: LoadedBody,
     source: ExtentList,
     /// The file's, and the derived one.
     blobs: Vec<Blob>,
@@ -35,7 +35,7 @@ struct Opened {
 
 /// What a view is made of, once its part of the map was read.
 #[derive(Debug)]
-enum Body {
+enum LoadedBody {
     Joined(Vec<Piece>),
     /// Muxed from all its samples, which are these pieces.
     Muxed(SegmentLayout, Vec<Piece>),
@@ -48,7 +48,7 @@ impl OpenView {
         Self {
             file,
             view,
-            opened: OnceCell::new(),
+            loaded: OnceCell::new(),
             // A player opens one segment after the other.
             follower: Follower::new(Leaving::Waits),
         }
@@ -66,19 +66,19 @@ impl OpenView {
             return Ok(Pieces::default());
         }
         let range = ByteRange::new(offset, end - offset);
-        let opened = self.opened.get_or_try_init(|| self.open(reader)).await?;
-        match &opened.body {
-            Body::Joined(pieces) => self.join(reader, opened, pieces, range).await,
-            Body::Muxed(layout, pieces) => {
+        let loaded = self.loaded.get_or_try_init(|| self.open(reader)).await?;
+        match &loaded.body {
+            LoadedBody::Joined(pieces) => self.join(reader, loaded, pieces, range).await,
+            LoadedBody::Muxed(layout, pieces) => {
                 let part = layout.part(range);
-                let data = self.join(reader, opened, pieces, part.data).await?;
+                let data = self.join(reader, loaded, pieces, part.data).await?;
                 let muxed = layout.mux(&part, &data.joined()).map_err(corrupt)?;
                 let skip = offset - part.output.offset;
                 Ok(self::part(&Bytes::from(muxed), skip, range.len).into())
             }
-            Body::Picked(picker, pieces) => {
+            LoadedBody::Picked(picker, pieces) => {
                 let part = picker.part(range);
-                let data = self.join(reader, opened, pieces, part.data).await?;
+                let data = self.join(reader, loaded, pieces, part.data).await?;
                 let picked = Bytes::from(picker.pick(&part, &data.joined()));
                 Ok(self::part(&picked, offset - part.start, range.len).into())
             }
@@ -89,11 +89,11 @@ impl OpenView {
     async fn join(
         &self,
         reader: &ExtentReader,
-        opened: &Opened,
+        loaded: &LoadedView,
         pieces: &[Piece],
         range: ByteRange,
     ) -> FsResult<Pieces> {
-        let Opened { source, blobs, .. } = opened;
+        let LoadedView { source, blobs, .. } = loaded;
         let (offset, end) = (range.offset, range.end());
         let mut whole = Pieces::default();
         let mut extents: Vec<Extent> = Vec::new();
@@ -135,38 +135,38 @@ impl OpenView {
         Ok(whole)
     }
 
-    async fn open(&self, reader: &ExtentReader) -> FsResult<Opened> {
+    async fn open(&self, reader: &ExtentReader) -> FsResult<LoadedView> {
         let content = self.file.content()?;
         let mut blobs = content.blobs.clone();
         blobs.push(self.file.derived()?.clone());
-        Ok(Opened {
+        Ok(LoadedView {
             body: self.body(reader).await?,
             source: ExtentList::new(content.extents.clone()),
             blobs,
         })
     }
 
-    async fn body(&self, reader: &ExtentReader) -> FsResult<Body> {
+    async fn body(&self, reader: &ExtentReader) -> FsResult<LoadedBody> {
         match &self.view.body {
-            ViewBody::Inline(bytes) => Ok(Body::Joined(vec![Piece::Literal(bytes.clone())])),
-            ViewBody::Pieces(pieces) => Ok(Body::Joined(pieces.clone())),
-            ViewBody::Derived(range) => Ok(Body::Joined(vec![Piece::Derived(*range)])),
+            ViewBody::Inline(bytes) => Ok(LoadedBody::Joined(vec![Piece::Literal(bytes.clone())])),
+            ViewBody::Pieces(pieces) => Ok(LoadedBody::Joined(pieces.clone())),
+            ViewBody::Derived(range) => Ok(LoadedBody::Joined(vec![Piece::Derived(*range)])),
             ViewBody::Mapped(mapped) => {
                 let frame = self.frame(reader, mapped).await?;
                 views::assemble(self.file.views()?, mapped.track, mapped.segment, &frame)
-                    .map(Body::Joined)
+                    .map(LoadedBody::Joined)
                     .map_err(corrupt)
             }
             ViewBody::InPlace(number) => in_place::segment(self.file.views()?, *number)
                 .map(|(picker, pieces)| match picker {
-                    Some(picker) => Body::Picked(picker, pieces),
-                    None => Body::Joined(pieces),
+                    Some(picker) => LoadedBody::Picked(picker, pieces),
+                    None => LoadedBody::Joined(pieces),
                 })
                 .map_err(corrupt),
             ViewBody::Transport(mapped) => {
                 let frame = self.frame(reader, mapped).await?;
                 views::transport(self.file.views()?, mapped.track, mapped.segment, &frame)
-                    .map(|(layout, pieces)| Body::Muxed(layout, pieces))
+                    .map(|(layout, pieces)| LoadedBody::Muxed(layout, pieces))
                     .map_err(corrupt)
             }
         }
@@ -258,7 +258,7 @@ fn widen(covered: &mut Option<ByteRange>, part: ByteRange) {
     });
 }
 
-pub(super) fn follow_content(
+pub fn follow_content(
     reader: &ExtentReader,
     follower: &Follower,
     content: &FileContent,

@@ -1,85 +1,143 @@
-//! Whether there is room for what is written or announced.
+//! Checks whether there is room for bytes that are written or announced.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::Inner;
-use super::draft::Draft;
-use super::open::{OpenFile, OpenState};
+use super::open::OpenTable;
+use super::settings::SharedSettings;
+use super::settle::SettleTimers;
+use crate::ingest::Ingest;
 use crate::model::{ErrorKind, FsError, FsResult};
-use crate::spool::{Draining, Space};
+use crate::spool::{Draining, SpaceGrant, Spool};
 
 /// Largest file (16 TiB, as on ext4): far above any film, far below where offsets could overflow.
 const MAX_FILE_BYTES: u64 = 1 << 44;
 
-const LARGER_THAN_SPOOL: &str =
-    "the file is larger than the spool can ever take; raise TGFS_SPOOL_SIZE or free disk space";
+/// The limits of a file: the setting, and the space that the spool can give.
+#[derive(Debug)]
+pub struct Room {
+    spool: Arc<Spool>,
+    ingest: Ingest,
+    open: Arc<OpenTable>,
+    timers: Arc<SettleTimers>,
+    settings: SharedSettings,
+}
 
-impl Inner {
-    pub(super) fn check_size(&self, size: u64) -> FsResult<()> {
-        let limit = match self.settings().max_file_size {
-            0 => MAX_FILE_BYTES,
-            limit => limit,
-        };
-        if size > limit {
+/// The parts that decide about room.
+#[derive(Debug)]
+pub struct RoomParts {
+    pub spool: Arc<Spool>,
+    pub ingest: Ingest,
+    pub open: Arc<OpenTable>,
+    pub timers: Arc<SettleTimers>,
+    pub settings: SharedSettings,
+}
+
+impl Room {
+    pub fn new(parts: RoomParts) -> Self {
+        Self {
+            spool: parts.spool,
+            ingest: parts.ingest,
+            open: parts.open,
+            timers: parts.timers,
+            settings: parts.settings,
+        }
+    }
+
+    /// Checks the size of a file against `MAX_UPLOAD_SIZE`.
+    ///
+    /// # Errors
+    /// `TooLarge`.
+    pub fn check_size(&self, size: u64) -> FsResult<()> {
+        check_size(self.settings.get().max_file_size, size)
+    }
+
+    /// Refuses a hole at the end that could never be filled. A hole takes no room by itself, but
+    /// whoever makes one is about to write into it, and would learn of the limit only after hours of
+    /// copying. `current` returns the size that the file has now.
+    ///
+    /// # Errors
+    /// `TooLarge`, and those of `current`.
+    pub fn check_growth(&self, size: u64, current: impl FnOnce() -> FsResult<u64>) -> FsResult<()> {
+        let capacity = self.spool.capacity();
+        if size <= capacity || size.saturating_sub(current()?) <= capacity {
+            return Ok(());
+        }
+        Err(FsError::new(
+            ErrorKind::TooLarge,
+            self.spool.explain_too_large(),
+        ))
+    }
+
+    /// Checks that one file may take `bytes` of the spool.
+    ///
+    /// # Errors
+    /// `NoSpace` when the spool can never hold them.
+    pub fn check_capacity(&self, bytes: u64) -> FsResult<()> {
+        if bytes > self.spool.capacity() {
             return Err(FsError::new(
-                ErrorKind::TooLarge,
-                format!("a file may have {limit} bytes here (MAX_UPLOAD_SIZE)"),
+                ErrorKind::NoSpace,
+                self.spool.explain_too_large(),
             ));
         }
         Ok(())
     }
 
-    /// Refuses a hole at the end that could never be filled. It takes no room by itself, but who
-    /// makes one is about to write into it, and would learn of it only after hours of copying.
-    pub(super) fn check_growth(
-        &self,
-        file: &OpenFile,
-        state: &OpenState,
-        size: u64,
-    ) -> FsResult<()> {
-        let capacity = self.spool.capacity();
-        if size <= capacity {
-            return Ok(());
-        }
-        let now = match &state.draft {
-            Some(draft) => draft.size(),
-            None => self.content_of(file, state)?.size,
-        };
-        if size.saturating_sub(now) > capacity {
-            return Err(FsError::new(ErrorKind::TooLarge, LARGER_THAN_SPOOL));
-        }
-        Ok(())
-    }
-
-    pub(super) async fn wait_for_space(&self, file: &OpenFile, bytes: u64) -> FsResult<()> {
-        let own = file.state().draft.as_ref().map_or(0, Draft::spool_bytes);
-        // Waiting cannot help: what this file itself has written drains only when it is closed.
-        if own.saturating_add(bytes) > self.spool.capacity() {
-            return Err(too_large_for_spool());
-        }
-        let deadline: Duration = self.settings().write_deadline;
+    /// Waits until `bytes` more fit; `own` are the bytes that the file has in the spool already.
+    ///
+    /// # Errors
+    /// `NoSpace` when waiting cannot help.
+    pub async fn wait_for_space(&self, own: u64, bytes: u64) -> FsResult<()> {
+        // The file's own bytes drain only after it is closed, so waiting for them cannot help.
+        self.check_capacity(own.saturating_add(bytes))?;
+        let deadline: Duration = self.settings.get().write_deadline;
         match self
             .spool
             .wait_for_space(bytes, deadline, || self.draining())
             .await
         {
-            Space::Granted => Ok(()),
-            Space::Full => Err(FsError::new(
-                ErrorKind::NoSpace,
-                "the spool is full and nothing in it can be sent; free disk space or raise TGFS_SPOOL_SIZE",
-            )),
+            SpaceGrant::Granted => Ok(()),
+            SpaceGrant::Full => Err(FsError::new(ErrorKind::NoSpace, self.spool.explain_full())),
         }
     }
 
     /// Whether space will come free: files are on their way out, or about to be.
     fn draining(&self) -> Draining {
-        if self.settle.any(|id| self.open.writers(id) == 0) {
+        if self.timers.any(|id| self.open.writers(id) == 0) {
             return Draining::Yes;
         }
         self.ingest.draining()
     }
 }
 
-pub(super) fn too_large_for_spool() -> FsError {
-    FsError::new(ErrorKind::NoSpace, LARGER_THAN_SPOOL)
+/// `max` is the setting: 0 for no limit.
+fn check_size(max: u64, size: u64) -> FsResult<()> {
+    let limit = match max {
+        0 => MAX_FILE_BYTES,
+        limit => limit,
+    };
+    if size > limit {
+        return Err(FsError::new(
+            ErrorKind::TooLarge,
+            format!("a file may have {limit} bytes here (MAX_UPLOAD_SIZE)"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_zero_is_that_of_the_file_system() {
+        let kind = |result: FsResult<()>| result.err().map(|error| error.kind);
+        assert_eq!(kind(check_size(0, MAX_FILE_BYTES)), None);
+        assert_eq!(
+            kind(check_size(0, MAX_FILE_BYTES + 1)),
+            Some(ErrorKind::TooLarge)
+        );
+        assert_eq!(kind(check_size(10, 10)), None);
+        assert_eq!(kind(check_size(10, 11)), Some(ErrorKind::TooLarge));
+    }
 }

@@ -72,7 +72,7 @@ pub enum SetIdBits {
 pub struct HandleId(pub u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum AccessMode {
     Read,
     Write,
     ReadWrite,

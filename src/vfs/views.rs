@@ -1,20 +1,23 @@
-//! Views as directories and files.
+//! The views of films as directories and files, with the external subtitles beside each film.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use super::attr;
+use super::external_subtitles::ExternalSubtitles;
+use super::open::OpenKind;
 use super::open_view::OpenView;
 use super::types::{Attr, FileKind, Lasting};
 use super::viewed_file::ViewedFile;
-use super::virtual_tree::{Marker, VirtualNode};
-use super::{Inner, attr};
-use crate::index::{ChildKind, NodeKind};
-use crate::media::hls::view::{ViewFile, ViewKind, ViewNode};
+use super::virtual_tree::VirtualNode;
+use crate::media::hls::external_subtitles::{self, ExternalView};
+use crate::media::hls::view::{ViewEntry, ViewKind, ViewNode};
 use crate::media::hls::views;
-use crate::media::inspect::name::media_kind;
-use crate::model::{EntryId, ErrorKind, FilePurpose, FsError, FsResult, Name, ViewsState};
+use crate::model::{Entry, EntryId, ErrorKind, FsResult, Ino, Subtitle, SubtitleInfo};
+use crate::tree::Tree;
+
+/// First directory cookie of external subtitles. It is above all cookies of the film's own views; the
+/// rest of a cookie comes from the name, so it stays valid while other files come and go.
+const COOKIE_EXTERNAL: u64 = 1 << 62;
 
 /// A name in a virtual directory.
 #[derive(Debug, Clone)]
@@ -24,9 +27,51 @@ pub struct VirtualChild {
     pub kind: FileKind,
 }
 
-impl Inner {
-    /// A file with ready views.
-    pub(super) fn viewed(&self, id: EntryId) -> FsResult<ViewedFile> {
+/// A view at the moment of the look.
+#[derive(Debug)]
+pub struct SeenView {
+    /// The file that `node` is made from: the film, or a subtitle file beside it.
+    pub file: ViewedFile,
+    pub node: ViewNode,
+    /// Validator that changes whenever the bytes do.
+    pub tag: String,
+    pub lasting: Lasting,
+}
+
+impl SeenView {
+    /// Opens the view for reading.
+    ///
+    /// # Errors
+    /// `IsDirectory`.
+    pub fn open(self) -> FsResult<OpenKind> {
+        match self.node {
+            ViewNode::File(view) => Ok(OpenKind::View(Arc::new(OpenView::new(self.file, view)))),
+            ViewNode::Directory => Err(ErrorKind::IsDirectory.into()),
+        }
+    }
+}
+
+/// The views of all films.
+#[derive(Debug)]
+pub struct FilmViews {
+    tree: Arc<Tree>,
+    external: ExternalSubtitles,
+}
+
+impl FilmViews {
+    /// Creates the views over the files of `tree`.
+    pub fn new(tree: Arc<Tree>) -> Self {
+        Self {
+            external: ExternalSubtitles::new(Arc::clone(&tree)),
+            tree,
+        }
+    }
+
+    /// Returns a file with ready views.
+    ///
+    /// # Errors
+    /// `NotFound` while it has none, or `Io`.
+    pub fn viewed(&self, id: EntryId) -> FsResult<ViewedFile> {
         let file = ViewedFile {
             entry: self.tree.recent_entry(id)?,
         };
@@ -34,225 +79,168 @@ impl Inner {
         Ok(file)
     }
 
-    pub(super) fn virtual_attr(&self, node: &VirtualNode) -> FsResult<Attr> {
-        let ino = node.ino();
-        match node {
-            VirtualNode::Mirror(id) => {
-                let directory = self.tree.node(*id)?;
-                match directory.kind {
-                    NodeKind::Directory => Ok(attr::mirror(&directory, ino)),
-                    NodeKind::File { .. } => Err(ErrorKind::NotFound.into()),
+    /// Returns the view at `path` of a film.
+    ///
+    /// # Errors
+    /// `NotFound` or `Io`.
+    pub fn seen(&self, film: EntryId, path: &str) -> FsResult<SeenView> {
+        let file = self.viewed(film)?;
+        let views = file.views()?;
+        let tag = file.tag()?;
+        let is_master = path.ends_with("master.m3u8");
+        let lasting = match is_master {
+            true => Lasting::Changes,
+            false => Lasting::AsLongAsTheMap,
+        };
+        if external_subtitles::concerns(path) {
+            let beside = self.external.beside(&file.entry)?;
+            match external_subtitles::find(views, &beside.external, path) {
+                Some(ExternalView::OfFilm(node)) => {
+                    let tag = match is_master {
+                        true => format!("{tag}-{}", beside.fingerprint()),
+                        false => format!("{tag}-{path}"),
+                    };
+                    return Ok(SeenView {
+                        file,
+                        node,
+                        tag,
+                        lasting,
+                    });
                 }
-            }
-            VirtualNode::Marker(marker) => {
-                let root = self.tree.node(EntryId::ROOT)?;
-                Ok(attr::generated(
-                    &root,
-                    ino,
-                    marker.content().len() as u64,
-                    0o444,
-                ))
-            }
-            VirtualNode::View { file, path } => {
-                self.attr_of_seen(&self.seen_view(*file, path)?, ino)
-            }
-            VirtualNode::Sidecar { film, key } => {
-                let view = self.sidecar_view(*film, key)?;
-                Ok(attr::view(&self.tree.node(*film)?, ino, view.size))
-            }
-            VirtualNode::Ghost { parent, name } => {
-                if !self.ghosts.contains(*parent, name) {
-                    return Err(ErrorKind::NotFound.into());
+                Some(ExternalView::OfFile(one, view)) => {
+                    let source = beside.entry(one.file)?;
+                    let source = ViewedFile {
+                        entry: Arc::clone(source),
+                    };
+                    return Ok(SeenView {
+                        tag: format!("{tag}-{}", source.derived()?.id),
+                        file: source,
+                        node: ViewNode::File(view),
+                        // Its key can be another file's later; the name of its directory cannot.
+                        lasting: match path.starts_with(&one.name) {
+                            true => Lasting::AsLongAsTheMap,
+                            false => Lasting::Changes,
+                        },
+                    });
                 }
-                Ok(attr::generated(&self.tree.node(*parent)?, ino, 0, 0o644))
+                None => {}
             }
         }
+        let node = file.node(path)?;
+        Ok(SeenView {
+            file,
+            node,
+            tag,
+            lasting,
+        })
     }
 
-    /// The child of a virtual directory.
-    pub(super) fn virtual_child(&self, parent: &VirtualNode, name: &[u8]) -> FsResult<VirtualNode> {
-        let not_found = || FsError::from(ErrorKind::NotFound);
-        match parent {
-            VirtualNode::Mirror(id) => {
-                if *id == EntryId::ROOT
-                    && let Some(marker) = Marker::ALL
-                        .into_iter()
-                        .find(|m| m.name().as_bytes() == name)
-                {
-                    return Ok(VirtualNode::Marker(marker));
-                }
-                let child = self
-                    .tree
-                    .child(*id, &Name::new(name)?)?
-                    .ok_or_else(not_found)?;
-                match child.kind {
-                    ChildKind::Directory => Ok(VirtualNode::Mirror(child.id)),
-                    ChildKind::File => {
-                        self.viewed(child.id)?;
-                        Ok(VirtualNode::View {
-                            file: child.id,
-                            path: String::new(),
-                        })
-                    }
-                }
+    /// Returns the attributes of a view, with the owner, mode and times of the file that it is made
+    /// from.
+    ///
+    /// # Errors
+    /// `NotFound` or `Io`.
+    pub fn attr(&self, seen: &SeenView, ino: Ino) -> FsResult<Attr> {
+        let owner = self.tree.node(seen.file.entry.id)?;
+        Ok(match &seen.node {
+            ViewNode::Directory => attr::view_directory(&owner, ino),
+            ViewNode::File(view) => {
+                let making = seen.file.derived()?.id;
+                attr::made_view(&owner, ino, view.size, making)
             }
-            VirtualNode::View { file, path } => {
-                let name = std::str::from_utf8(name).map_err(|_| not_found())?;
-                let path = if path.is_empty() {
-                    name.to_owned()
-                } else {
-                    format!("{path}/{name}")
-                };
-                self.seen_view(*file, &path)?;
-                Ok(VirtualNode::View { file: *file, path })
-            }
-            VirtualNode::Marker(_) | VirtualNode::Sidecar { .. } | VirtualNode::Ghost { .. } => {
-                Err(ErrorKind::NotDirectory.into())
-            }
-        }
+        })
     }
 
-    /// The names of a file's view directory.
-    pub(super) fn view_children(&self, file: EntryId, path: &str) -> FsResult<Vec<VirtualChild>> {
-        let viewed = self.viewed(file)?;
-        // A directory of an external subtitle has nothing else.
+    /// Returns the names of a directory of a film's own views.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, or `Io`.
+    pub fn children(&self, film: EntryId, path: &str) -> FsResult<Vec<VirtualChild>> {
+        let viewed = self.viewed(film)?;
+        // A directory of external subtitles has no other names.
         let Some(found) = views::entries(viewed.views()?, path) else {
-            return match self.seen_view(file, path)?.node {
+            return match self.seen(film, path)?.node {
                 ViewNode::Directory => Ok(Vec::new()),
                 ViewNode::File(_) => Err(ErrorKind::NotDirectory.into()),
             };
         };
-        Ok(found
-            .into_iter()
-            .map(|entry| {
-                let path = if path.is_empty() {
-                    entry.name.clone()
-                } else {
-                    format!("{path}/{}", entry.name)
-                };
-                VirtualChild {
-                    name: entry.name.into_bytes(),
-                    node: VirtualNode::View { file, path },
-                    kind: match entry.kind {
-                        ViewKind::Directory => FileKind::Directory,
-                        ViewKind::File(_) => FileKind::File,
-                    },
-                }
+        let children = found.into_iter();
+        Ok(children.map(|entry| child_of(film, path, entry)).collect())
+    }
+
+    /// Returns what external subtitles add to a directory of a film's views, each with its cookie.
+    ///
+    /// # Errors
+    /// `NotFound` or `Io`.
+    pub fn external_children(
+        &self,
+        film: EntryId,
+        path: &str,
+    ) -> FsResult<Vec<(u64, VirtualChild)>> {
+        if !external_subtitles::concerns(path) {
+            return Ok(Vec::new());
+        }
+        let file = self.viewed(film)?;
+        let beside = self.external.beside(&file.entry)?;
+        let views = file.views()?;
+        let found = match path {
+            "" => external_subtitles::entries(views, &beside.external),
+            _ => external_subtitles::entries_in(views, &beside.external, path).unwrap_or_default(),
+        };
+        let with_cookie = |entry: ViewEntry| {
+            let child = child_of(film, path, entry);
+            // The inode number is a hash of the path; 61 bits of it tell names apart.
+            let cookie = COOKIE_EXTERNAL | (child.node.ino().0 & (COOKIE_EXTERNAL - 1));
+            (cookie, child)
+        };
+        let mut children: Vec<(u64, VirtualChild)> = found.into_iter().map(with_cookie).collect();
+        children.sort_by_key(|(cookie, _)| *cookie);
+        Ok(children)
+    }
+
+    /// Returns the external subtitles of a film as commands and HTTP list them.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn external_subtitles(&self, film: &Entry) -> FsResult<Vec<SubtitleInfo>> {
+        let external = self.external.beside(film)?.external.into_iter();
+        Ok(external
+            .map(|one| SubtitleInfo {
+                file: Some(one.file_name.display()),
+                ..subtitle_info(&one.subtitle)
             })
             .collect())
     }
+}
 
-    /// Sidecars that a film shows in its directory, with their names.
-    pub(super) fn sidecars(&self, film: EntryId) -> FsResult<Vec<VirtualChild>> {
-        if self.settings().sidecars == crate::model::SidecarSubtitles::Absent {
-            return Ok(Vec::new());
-        }
-        let viewed = ViewedFile {
-            entry: self.tree.recent_entry(film)?,
-        };
-        let content = viewed.content()?;
-        let ViewsState::Ready(known) = &content.views else {
-            return Ok(Vec::new());
-        };
-        let (stem, _) = viewed.entry.name.split_extension();
-        let mut found = Vec::new();
-        let texts = known.subtitles.iter();
-        let texts = texts.map(|subtitle| (subtitle.key.clone(), format!("{}.srt", subtitle.key)));
-        let bitmaps = known.files.iter();
-        let bitmaps = bitmaps
-            .filter(|file| file.purpose == FilePurpose::Subtitle)
-            .map(|file| (file.path.clone(), file.path.clone()));
-        for (key, ending) in texts.chain(bitmaps) {
-            let mut bytes = stem.to_vec();
-            bytes.extend_from_slice(format!(".{ending}").as_bytes());
-            // A name that would be too long for the file system is left out, not cut.
-            let Ok(name) = Name::new(bytes) else { continue };
-            if content.hidden_sidecars.contains(&name) {
-                continue;
-            }
-            let node = VirtualNode::Sidecar { film, key };
-            found.push(VirtualChild {
-                name: name.into(),
-                node,
-                kind: FileKind::File,
-            });
-        }
-        Ok(found)
+fn child_of(film: EntryId, directory: &str, entry: ViewEntry) -> VirtualChild {
+    let path = match directory {
+        "" => entry.name.clone(),
+        _ => format!("{directory}/{}", entry.name),
+    };
+    VirtualChild {
+        name: entry.name.into_bytes(),
+        node: VirtualNode::View { file: film, path },
+        kind: match entry.kind {
+            ViewKind::Directory => FileKind::Directory,
+            ViewKind::File(_) => FileKind::File,
+        },
     }
+}
 
-    /// The sidecar of this name in a directory: its film is the file whose stem the name begins
-    /// with.
-    pub(super) fn sidecar_named(
-        &self,
-        parent: EntryId,
-        name: &Name,
-    ) -> FsResult<Option<VirtualNode>> {
-        let (_, extension) = name.split_extension();
-        if !matches!(extension, b"srt" | b"sup" | b"mks") {
-            return Ok(None);
-        }
-        let found = self.each_child(parent, crate::model::Ino(0), |child| {
-            let (stem, _) = child.name.split_extension();
-            let fits =
-                name.as_bytes().starts_with(stem) && name.as_bytes().get(stem.len()) == Some(&b'.');
-            if child.kind == ChildKind::File && fits && media_kind(&child.name).is_media() {
-                let mut sidecars = self.sidecars(child.id)?.into_iter();
-                if let Some(found) = sidecars.find(|s| s.name == name.as_bytes()) {
-                    return Ok(ControlFlow::Break(found.node));
-                }
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(found.break_value())
-    }
-
-    /// A sidecar is the direct view of the same key: of a text as `.srt`, of pictures the file.
-    pub(super) fn sidecar_view(&self, film: EntryId, key: &str) -> FsResult<ViewFile> {
-        let viewed = self.viewed(film)?;
-        let is_file = viewed.views()?.files.iter().any(|file| file.path == key);
-        let path = if is_file {
-            key.to_owned()
-        } else {
-            format!("{key}.srt")
-        };
-        match viewed.node(&path)? {
-            ViewNode::File(view) => Ok(view),
-            ViewNode::Directory => Err(ErrorKind::NotFound.into()),
-        }
-    }
-
-    /// As [`Self::open_virtual`], and how long the kernel may keep its pages.
-    pub(super) fn open_lasting(
-        &self,
-        node: &VirtualNode,
-    ) -> FsResult<(super::open::OpenKind, Lasting)> {
-        match node {
-            VirtualNode::View { file, path } => {
-                let seen = self.seen_view(*file, path)?;
-                let lasting = seen.lasting;
-                Ok((Self::open_seen(seen)?, lasting))
-            }
-            _ => Ok((self.open_virtual(node)?, Lasting::AsLongAsTheMap)),
-        }
-    }
-
-    /// Opens a virtual file for reading.
-    pub(super) fn open_virtual(&self, node: &VirtualNode) -> FsResult<super::open::OpenKind> {
-        use super::open::OpenKind;
-        match node {
-            VirtualNode::Marker(marker) => {
-                Ok(OpenKind::Fixed(Bytes::from_static(marker.content())))
-            }
-            VirtualNode::View { file, path } => Self::open_seen(self.seen_view(*file, path)?),
-            VirtualNode::Sidecar { film, key } => {
-                let view = self.sidecar_view(*film, key)?;
-                Ok(OpenKind::View(Arc::new(OpenView::new(
-                    self.viewed(*film)?,
-                    view,
-                ))))
-            }
-            VirtualNode::Ghost { .. } => Ok(OpenKind::Fixed(Bytes::new())),
-            VirtualNode::Mirror(_) => Err(ErrorKind::IsDirectory.into()),
-        }
+/// Describes a subtitle of a film for commands and HTTP.
+pub fn subtitle_info(subtitle: &Subtitle) -> SubtitleInfo {
+    let formats = subtitle.texts.iter();
+    SubtitleInfo {
+        key: subtitle.key.clone(),
+        language: subtitle.language.clone(),
+        title: subtitle.title.clone(),
+        forced: subtitle.forced,
+        default: subtitle.default,
+        hearing_impaired: subtitle.hearing_impaired,
+        file: None,
+        formats: formats
+            .map(|(format, _)| format.extension().to_owned())
+            .collect(),
     }
 }

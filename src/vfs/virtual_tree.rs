@@ -45,6 +45,14 @@ impl Marker {
         }
     }
 
+    /// Returns the marker of this name.
+    #[must_use]
+    pub fn named(name: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|marker| marker.name().as_bytes() == name)
+    }
+
     #[must_use]
     pub const fn content(self) -> &'static [u8] {
         match self {
@@ -83,6 +91,15 @@ pub enum VirtualNode {
 }
 
 impl VirtualNode {
+    /// Returns the directory that holds the views of a file.
+    #[must_use]
+    pub fn view_directory(file: EntryId) -> Self {
+        Self::View {
+            file,
+            path: String::new(),
+        }
+    }
+
     /// The same number for the same node, on each start and after recovery.
     #[must_use]
     pub fn ino(&self) -> Ino {
@@ -111,7 +128,7 @@ impl VirtualNode {
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownNode {
     node: VirtualNode,
     lookups: u64,
 }
@@ -119,20 +136,20 @@ struct Known {
 /// Virtual nodes that the kernel knows by number. Bounded by the kernel's own cache: each lookup
 /// is given back by a forget.
 #[derive(Debug, Default)]
-pub struct VirtualTable {
-    known: Mutex<HashMap<Ino, Known>>,
+pub struct VirtualInodes {
+    known: Mutex<HashMap<Ino, KnownNode>>,
     /// Sidecars that a user's file took the place of, by the number the kernel had for them.
     replaced: Mutex<HashMap<Ino, EntryId>>,
 }
 
-impl VirtualTable {
+impl VirtualInodes {
     /// Counts one lookup.
     pub fn remember(&self, node: VirtualNode) -> Ino {
         let ino = node.ino();
         let mut known = self.known.acquire();
         known
             .entry(ino)
-            .or_insert(Known { node, lookups: 0 })
+            .or_insert(KnownNode { node, lookups: 0 })
             .lookups += 1;
         ino
     }
@@ -237,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_forgotten_node_is_gone_and_a_remembered_one_is_not() {
-        let table = VirtualTable::default();
+        let table = VirtualInodes::default();
         let node = VirtualNode::Marker(Marker::Ignore);
         let ino = table.remember(node.clone());
         table.remember(node.clone());

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tgfs::vfs::{Access, Existing};
+use tgfs::vfs::{AccessMode, Existing};
 
 use crate::house::{House, path};
 use crate::material::noise;
@@ -76,7 +76,7 @@ fn a_copy_over_a_stored_file_that_was_cut_short_harms_neither() {
     house.stored("films/f.bin", &old);
     house.settled();
     let handle = house
-        .open("films/f.bin", Access::Write, Existing::Truncate)
+        .open("films/f.bin", AccessMode::Write, Existing::Truncate)
         .unwrap();
     house.write_at(handle, 0, &new).unwrap();
     house.kill();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tgfs::vfs::{Access, Existing};
+use tgfs::vfs::{AccessMode, CopyRange, Existing};
 
 use crate::house::House;
 use crate::material::noise;
@@ -73,11 +73,19 @@ fn a_copy_holds_its_bytes_from_the_moment_it_is_made() {
     let bytes = noise(2 * MIB, 1);
     house.stored("a.bin", &bytes);
     house.settled();
-    let from = house.open("a.bin", Access::Read, Existing::Keep).unwrap();
+    let from = house
+        .open("a.bin", AccessMode::Read, Existing::Keep)
+        .unwrap();
     let to = house.create("b.bin").unwrap();
     let vfs = house.vfs();
     house
-        .block_on(vfs.copy_file_range(from, 0, to, 0, bytes.len() as u64))
+        .block_on(vfs.copy_file_range(CopyRange {
+            from,
+            from_offset: 0,
+            to,
+            to_offset: 0,
+            len: bytes.len() as u64,
+        }))
         .unwrap();
     house.vfs().release(from);
     house.remove("a.bin").unwrap();

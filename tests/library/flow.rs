@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tgfs::remote::testing::{Distance, Fault, Operation};
 use tgfs::remote::{RemoteErrorKind, WriteHints};
-use tgfs::vfs::{Access, Existing, SetIdBits};
+use tgfs::vfs::{AccessMode, Existing, SetIdBits};
 
 use crate::house::{ALWAYS, House, USER, path};
 use crate::library::LibrarySettings;
@@ -49,7 +49,7 @@ fn ten_thousand_small_files_are_forty_messages_and_five_minutes() {
     let vfs = house.vfs();
     let write = async |number: u64| {
         let (folder, name) = (folders[number as usize % 20], format!("{number}.jpg"));
-        let made = vfs.create(folder, name.as_bytes(), 0o644, Access::ReadWrite, USER);
+        let made = vfs.create(folder, name.as_bytes(), 0o644, AccessMode::ReadWrite, USER);
         let (_, opened) = made.unwrap();
         let bytes = noise(4096, number).into();
         vfs.write(opened.handle, 0, bytes, SetIdBits::Keep)
@@ -211,7 +211,7 @@ fn a_cold_film_is_read_ahead_and_a_scan_of_heads_is_not() {
     house.settled();
     house.restart();
     let handle = house
-        .open("film.bin", Access::Read, Existing::Keep)
+        .open("film.bin", AccessMode::Read, Existing::Keep)
         .unwrap();
     let read = |offset: usize, len: usize| {
         let vfs = house.vfs();

@@ -13,7 +13,9 @@ use tgfs::model::{ErrorKind, FileInfo, FsResult, Ino, TreePath};
 use tgfs::remote::RemoteErrorKind;
 use tgfs::remote::testing::{Fault, FaultyRemote, Operation};
 use tgfs::upkeep::cleanup::{CleanupReport, delete_dying_packs};
-use tgfs::vfs::{Access, Attr, Caller, Existing, HandleId, RenameMode, SetAttr, SetIdBits, Vfs};
+use tgfs::vfs::{
+    AccessMode, Attr, Caller, CopyRange, Existing, HandleId, RenameMode, SetAttr, SetIdBits, Vfs,
+};
 use tokio::runtime::Runtime;
 
 use crate::library::{Library, LibrarySettings};
@@ -247,7 +249,7 @@ impl House {
         (parent, name.as_bytes().to_vec())
     }
 
-    pub fn open(&self, at: &str, access: Access, existing: Existing) -> FsResult<HandleId> {
+    pub fn open(&self, at: &str, access: AccessMode, existing: Existing) -> FsResult<HandleId> {
         let (parent, name) = self.parent(at);
         let ino = self.vfs().lookup(parent, &name)?.ino;
         let opened = self.block_on(self.vfs().open(ino, access, existing, USER))?;
@@ -259,11 +261,11 @@ impl House {
         let (parent, name) = self.parent(at);
         match self
             .vfs()
-            .create(parent, &name, 0o644, Access::ReadWrite, USER)
+            .create(parent, &name, 0o644, AccessMode::ReadWrite, USER)
         {
             Ok((_, opened)) => Ok(opened.handle),
             Err(error) if error.kind == ErrorKind::Exists => {
-                self.open(at, Access::ReadWrite, Existing::Truncate)
+                self.open(at, AccessMode::ReadWrite, Existing::Truncate)
             }
             Err(error) => Err(error),
         }
@@ -293,7 +295,9 @@ impl House {
 
     /// `dd conv=notrunc seek=`.
     pub fn overwrite(&self, at: &str, offset: u64, bytes: &[u8]) {
-        let handle = self.open(at, Access::ReadWrite, Existing::Keep).unwrap();
+        let handle = self
+            .open(at, AccessMode::ReadWrite, Existing::Keep)
+            .unwrap();
         self.write_at(handle, offset, bytes).unwrap();
         self.close(handle).unwrap();
     }
@@ -301,9 +305,15 @@ impl House {
     /// `cp --reflink` of the whole file.
     pub fn copy(&self, from: &str, to: &str) -> FsResult<()> {
         let len = self.attr(from)?.size;
-        let from = self.open(from, Access::Read, Existing::Keep)?;
+        let from = self.open(from, AccessMode::Read, Existing::Keep)?;
         let to = self.create(to)?;
-        let copied = self.block_on(self.vfs().copy_file_range(from, 0, to, 0, len));
+        let copied = self.block_on(self.vfs().copy_file_range(CopyRange {
+            from,
+            from_offset: 0,
+            to,
+            to_offset: 0,
+            len,
+        }));
         self.vfs().release(from);
         self.close(to)?;
         assert_eq!(copied?, len);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tgfs::model::ErrorKind;
-use tgfs::vfs::{Access, AllocateMode, Existing, SetAttr};
+use tgfs::vfs::{AccessMode, AllocateMode, Existing, SetAttr};
 
 use crate::house::{House, USER};
 use crate::library::LibrarySettings;
@@ -70,7 +70,9 @@ fn stored_in_parts(house: &House, name: &str) -> Vec<u8> {
     for (number, part) in bytes.chunks(MIB).enumerate() {
         let handle = match number {
             0 => house.create(name).unwrap(),
-            _ => house.open(name, Access::ReadWrite, Existing::Keep).unwrap(),
+            _ => house
+                .open(name, AccessMode::ReadWrite, Existing::Keep)
+                .unwrap(),
         };
         house.write_at(handle, (number * MIB) as u64, part).unwrap();
         house.close(handle).unwrap();
@@ -141,7 +143,7 @@ fn a_stored_file_larger_than_the_spool_is_cut_and_grown() {
     }
     // To write all of it anew takes it into the spool whole.
     let handle = house
-        .open("f.bin", Access::ReadWrite, Existing::Keep)
+        .open("f.bin", AccessMode::ReadWrite, Existing::Keep)
         .unwrap();
     let asked = house.vfs();
     let all = house.block_on(asked.fallocate(handle, 0, 6 << 20, AllocateMode::KeepSize));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::time::Duration;
 use tgfs::model::Timestamp;
-use tgfs::vfs::{Access, AllocateMode, Existing, SetAttr, XattrMode};
+use tgfs::vfs::{AccessMode, AllocateMode, Existing, SetAttr, XattrMode};
 
 use crate::house::House;
 use crate::material::noise;
@@ -46,7 +46,7 @@ fn cut_grown_punched_and_appended_files_read_back() {
     house.truncate("f.bin", 1_700_000);
     bytes.resize(1_700_000, 0);
     let handle = house
-        .open("f.bin", Access::ReadWrite, Existing::Keep)
+        .open("f.bin", AccessMode::ReadWrite, Existing::Keep)
         .unwrap();
     house
         .block_on(
@@ -116,7 +116,7 @@ fn a_write_that_is_open_while_the_version_below_goes_out_keeps_all_bytes() {
     house.write("f.bin", &bytes).unwrap();
     house.until("ingest has it", || house.state("f.bin") != "spooled");
     let handle = house
-        .open("f.bin", Access::ReadWrite, Existing::Keep)
+        .open("f.bin", AccessMode::ReadWrite, Existing::Keep)
         .unwrap();
     house.write_at(handle, 100, b"newer").unwrap();
     replace(&mut bytes, 100, b"newer");
@@ -137,7 +137,9 @@ fn readers_with_the_file_open_see_writes_and_answers_in_flight_do_not() {
     let answer = house
         .block_on(house.vfs().open_resource(&crate::house::path("f.bin")))
         .unwrap();
-    let reader = house.open("f.bin", Access::Read, Existing::Keep).unwrap();
+    let reader = house
+        .open("f.bin", AccessMode::Read, Existing::Keep)
+        .unwrap();
     house.overwrite("f.bin", 0, &[b'b'; 10]);
     let read = |handle| house.block_on(house.vfs().read(handle, 0, 10)).unwrap();
     assert_eq!(read(reader), Bytes::from_static(&[b'b'; 10]));

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tgfs::model::{ErrorKind, FsResult, Ino};
 use tgfs::vfs::{
-    Access, Attr, Caller, Existing, FileKind, HandleId, Opened, RenameMode, SetAttr, SetIdBits, Vfs,
+    AccessMode, Attr, Caller, CopyRange, Existing, FileKind, HandleId, Opened, RenameMode, SetAttr,
+    SetIdBits, Vfs,
 };
 use tokio::runtime::Runtime;
 
@@ -93,11 +94,11 @@ async fn open_or_create(vfs: &Vfs, path: &[&str], existing: Existing) -> FsResul
     match vfs.lookup(directory, name) {
         Ok(attr) if attr.kind == FileKind::Directory => Err(ErrorKind::IsDirectory.into()),
         Ok(attr) => {
-            vfs.open(attr.ino, Access::ReadWrite, existing, CALLER)
+            vfs.open(attr.ino, AccessMode::ReadWrite, existing, CALLER)
                 .await
         }
         Err(error) if error.kind == ErrorKind::NotFound => Ok(vfs
-            .create(directory, name, 0o644, Access::ReadWrite, CALLER)?
+            .create(directory, name, 0o644, AccessMode::ReadWrite, CALLER)?
             .1),
         Err(error) => Err(error),
     }
@@ -119,7 +120,9 @@ async fn write(vfs: &Vfs, handle: HandleId, offset: u64, data: &[u8]) -> FsResul
 }
 
 async fn read(vfs: &Vfs, ino: Ino, offset: u64, len: usize) -> FsResult<Vec<u8>> {
-    let opened = vfs.open(ino, Access::Read, Existing::Keep, CALLER).await?;
+    let opened = vfs
+        .open(ino, AccessMode::Read, Existing::Keep, CALLER)
+        .await?;
     let mut bytes = Vec::new();
     while bytes.len() < len {
         let more = (len - bytes.len()).min(REQUEST_BYTES) as u64;
@@ -143,10 +146,16 @@ async fn copy(vfs: &Vfs, from: &[&str], to: &[&str]) -> FsResult<()> {
     }
     let target = open_or_create(vfs, to, Existing::Truncate).await?;
     let opened = vfs
-        .open(source.ino, Access::Read, Existing::Keep, CALLER)
+        .open(source.ino, AccessMode::Read, Existing::Keep, CALLER)
         .await?;
     let shared = vfs
-        .copy_file_range(opened.handle, 0, target.handle, 0, source.size)
+        .copy_file_range(CopyRange {
+            from: opened.handle,
+            from_offset: 0,
+            to: target.handle,
+            to_offset: 0,
+            len: source.size,
+        })
         .await;
     vfs.release(opened.handle);
     match shared {

@@ -1,14 +1,21 @@
-//! What a start finds: files that were being written when the daemon ended, files on their way to
-//! the remote, and spool files that no record names.
+//! LeftoverFiles of the last run: files that were being written when the daemon ended, files on their way
+//! to the remote, and spool files that no record names.
 
-use super::{Inner, Vfs};
-use crate::index::{ChildKind, Rows};
-use crate::ingest;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::draft::take_over_slices;
+use super::sealing::Sealer;
+use super::spool_records::SpoolRecords;
+use super::writing_marks::WritingMarks;
+use crate::index::ChildKind;
+use crate::ingest::{self, Ingest};
 use crate::model::{
-    BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent,
-    FileState, FsError, FsResult, Name, TreePath, ViewsState,
+    Blob, BlobId, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource,
+    FileContent, FileState, FsResult, MAX_NAME_BYTES, Name, ViewsState,
 };
-use crate::tree::NewEntry;
+use crate::spool::Spool;
+use crate::tree::{NewEntry, Tree};
 
 /// Where entries whose directory is unknown go.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -18,48 +25,7 @@ const INTERRUPTED: &str =
 /// What a file says that came back by its spool file alone: it may have been half written.
 const FOUND: &str = "found in the spool without a record in the index; `tgfs retry` ingests it";
 
-/// Rows that say which files are being written right now.
-#[derive(Debug)]
-pub struct WritingMarks {
-    rows: Rows,
-}
-
-impl WritingMarks {
-    #[must_use]
-    pub fn new(rows: Rows) -> Self {
-        Self { rows }
-    }
-
-    /// `version` is the one that is being written over.
-    pub fn put(&self, id: EntryId, version: u64) -> FsResult<()> {
-        self.rows
-            .put(id.as_bytes(), &version.to_le_bytes())
-            .map_err(io)
-    }
-
-    pub fn remove(&self, id: EntryId) -> FsResult<()> {
-        self.rows.remove(id.as_bytes()).map_err(io)
-    }
-
-    /// Files, and which version each was written over. The newest rows may be missing after a
-    /// crash, and removed ones be there again.
-    fn all(&self) -> FsResult<Vec<(EntryId, u64)>> {
-        let rows = self.rows.scan(b"").map_err(io)?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|(key, version)| {
-                let version = u64::from_le_bytes(version.try_into().ok()?);
-                Some((EntryId::from_bytes(key.try_into().ok()?), version))
-            })
-            .collect())
-    }
-}
-
-fn io(error: crate::index::IndexError) -> FsError {
-    FsError::new(ErrorKind::Io, error.to_string())
-}
-
-/// What [`Vfs::resume`] did.
+/// Outcome of [`LeftoverFiles::take_up`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Resumed {
     /// Files whose ingest goes on.
@@ -70,63 +36,73 @@ pub struct Resumed {
     pub adopted: u64,
 }
 
-impl Vfs {
-    /// Takes up what an earlier run left: call it once, before the first change. Nothing in
-    /// the spool is deleted here.
+/// Finds what the last run left unfinished, and gives it back to its files.
+#[derive(Debug)]
+pub struct LeftoverFiles {
+    tree: Arc<Tree>,
+    spool: Arc<Spool>,
+    ingest: Ingest,
+    marks: Arc<WritingMarks>,
+    records: Arc<SpoolRecords>,
+    sealer: Arc<Sealer>,
+}
+
+/// The parts that a restart concerns.
+#[derive(Debug)]
+pub struct LeftoverParts {
+    pub tree: Arc<Tree>,
+    pub spool: Arc<Spool>,
+    pub ingest: Ingest,
+    pub marks: Arc<WritingMarks>,
+    pub records: Arc<SpoolRecords>,
+    pub sealer: Arc<Sealer>,
+}
+
+impl LeftoverFiles {
+    /// Creates the finder of one library's leftovers.
+    pub fn new(parts: LeftoverParts) -> Self {
+        Self {
+            tree: parts.tree,
+            spool: parts.spool,
+            ingest: parts.ingest,
+            marks: parts.marks,
+            records: parts.records,
+            sealer: parts.sealer,
+        }
+    }
+
+    /// Takes up the leftovers: once, before the first change. Deletes nothing in the spool.
     ///
     /// # Errors
     /// `Io` when index or spool cannot be read.
-    pub fn resume(&self) -> FsResult<Resumed> {
+    pub fn take_up(&self) -> FsResult<Resumed> {
         let mut resumed = Resumed::default();
-        for (id, version) in self.0.writing.all()? {
-            resumed.interrupted += u64::from(self.0.keep_interrupted(id, version)?);
-            self.0.writing.remove(id)?;
+        for (id, version) in self.marks.all()? {
+            resumed.interrupted += u64::from(self.keep_interrupted(id, version)?);
+            self.marks.remove(id)?;
         }
-        let unfinished = self.0.ingest.unfinished()?;
-        let mut known = std::collections::HashSet::new();
+        let unfinished = self.ingest.unfinished()?;
+        let mut known = HashSet::new();
         for id in unfinished {
-            let Ok(entry) = self.0.tree.entry(id) else {
+            let Ok(entry) = self.tree.entry(id) else {
                 continue;
             };
             if let EntryKind::File(content) = &entry.kind {
                 known.extend(content.blobs.iter().map(|blob| blob.id));
                 known.extend(content.views.derived().map(|derived| derived.id));
-                self.0.ingest.own(id, ingest::spooled_blobs(content));
-                self.submit(id)?;
+                self.ingest.own(id, ingest::spooled_blobs(content));
+                self.sealer.submit(id)?;
                 resumed.files += 1;
             }
         }
-        for blob in self.0.spool.ids() {
+        for blob in self.spool.ids() {
             if !known.contains(&blob) {
-                resumed.adopted += u64::from(self.0.adopt(blob)?);
+                resumed.adopted += u64::from(self.adopt(blob)?);
             }
         }
-        self.0
-            .to_resume
-            .store(false, std::sync::atomic::Ordering::Relaxed);
         Ok(resumed)
     }
-}
 
-impl Vfs {
-    /// Submits stored files whose views were not made when the index was lost: nothing else
-    /// remembers them. Reads every record once.
-    ///
-    /// # Errors
-    /// `Io` when the index cannot be read.
-    pub fn submit_pending_views(&self) -> FsResult<u64> {
-        let mut pending = Vec::new();
-        self.0.visit_all(|entry| {
-            if matches!(&entry.kind, EntryKind::File(c) if matches!(c.views, ViewsState::Pending)) {
-                pending.push(entry.id);
-            }
-        })?;
-        pending.iter().try_for_each(|id| self.submit(*id))?;
-        Ok(pending.len() as u64)
-    }
-}
-
-impl Inner {
     /// The file was being written when the daemon ended. What reached the spool is kept; what a
     /// later commit made whole is left alone, and so is a stored version that was to be replaced.
     fn keep_interrupted(&self, id: EntryId, version: u64) -> FsResult<bool> {
@@ -193,7 +169,7 @@ impl Inner {
             Ok(true)
         });
         match given {
-            Ok((entry, true)) => self.own_spooled(&entry).map(|()| true),
+            Ok((entry, true)) => self.records.own(&entry).map(|()| true),
             Ok((_, false)) => Ok(false),
             Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -254,7 +230,7 @@ impl Inner {
                 Ok(())
             })?;
         }
-        self.own_spooled(&self.tree.entry(entry.id)?)?;
+        self.records.own(&self.tree.entry(entry.id)?)?;
         Ok(true)
     }
 
@@ -282,7 +258,7 @@ impl Inner {
             if current.version >= content.version {
                 return Ok(false);
             }
-            super::draft::take_over_slices(&mut content.blobs, current);
+            take_over_slices(&mut content.blobs, current);
         }
         let at_hand = content.extents.iter().all(|extent| match extent.source {
             ExtentSource::Zeros => true,
@@ -321,7 +297,7 @@ impl Inner {
                 self.tree.restore(entry)?
             }
         };
-        self.own_spooled(&entry)?;
+        self.records.own(&entry)?;
         Ok(true)
     }
 
@@ -372,7 +348,7 @@ impl Inner {
         while self.tree.child(parent, &candidate)?.is_some() {
             number += 1;
             let suffix = format!(".{number}");
-            let keep = crate::model::MAX_NAME_BYTES - suffix.len();
+            let keep = MAX_NAME_BYTES - suffix.len();
             let mut bytes = name.as_bytes()[..name.as_bytes().len().min(keep)].to_vec();
             bytes.extend_from_slice(suffix.as_bytes());
             candidate = Name::new(bytes)?;
@@ -412,7 +388,7 @@ fn whole_blob(blob: BlobId, len: u64, reason: String) -> FileContent {
             offset: 0,
             len,
         }],
-        blobs: vec![crate::model::Blob {
+        blobs: vec![Blob {
             id: blob,
             len,
             digest: None,
@@ -429,48 +405,4 @@ fn own_uid() -> u32 {
 
 fn own_gid() -> u32 {
     nix::unistd::getegid().as_raw()
-}
-
-/// Stopping.
-impl Vfs {
-    /// Commits every draft; afterwards all that was written is in spool and journal, or stands in the
-    /// tree as failed.
-    ///
-    /// # Errors
-    /// The first error; the others are tried all the same.
-    pub async fn commit_all(&self) -> FsResult<()> {
-        let mut result = Ok(());
-        for file in self.0.open.all_files() {
-            let committed = match self.commit_file(&file).await {
-                Err(error) if file.state().is_kept_as_failed() => {
-                    tracing::error!(file = %file.id, %error, "a written file is not safe on the disk");
-                    Ok(())
-                }
-                committed => committed,
-            };
-            result = result.and(committed);
-        }
-        // Of an error that was passed over, this is what may not have been reached.
-        result = result.and(self.sync_names().await);
-        let waiting = self.0.settle.take_all();
-        let vfs = self.clone();
-        let submitted = super::files::blocking(move || {
-            waiting.into_iter().try_for_each(|id| match vfs.submit(id) {
-                Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
-                result => result,
-            })
-        })
-        .await;
-        result.and(submitted)
-    }
-
-    /// Where a path is in the tree, for messages.
-    #[must_use]
-    pub fn describe(&self, id: EntryId) -> String {
-        self.0
-            .tree
-            .path_of(id)
-            .unwrap_or_else(|_| TreePath::root())
-            .display()
-    }
 }

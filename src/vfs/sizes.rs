@@ -3,21 +3,48 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::draft::Draft;
-use super::files::blocking;
-use super::open::OpenKind;
-use super::room::too_large_for_spool;
+use super::blocking::blocking;
+use super::draft::FileDraft;
+use super::drafts::Drafts;
+use super::namespace::ResolvedNode;
+use super::open::{OpenFile, OpenFileState, OpenKind, OpenTable};
+use super::room::Room;
+use super::settle::SettleTimers;
 use super::types::{AllocateMode, HandleId, SeekTarget};
-use super::{Inner, Target, Vfs};
+use crate::index::NodeKind;
 use crate::model::{ErrorKind, Extent, ExtentSource, FsResult};
 
-impl Vfs {
-    /// Reserves nothing: room that is asked for is what the spool can ever take, not what is free
-    /// now, since writes wait for what drains.
+/// Changes the sizes of files, and finds their holes.
+#[derive(Debug)]
+pub struct FileSizes {
+    open: Arc<OpenTable>,
+    drafts: Arc<Drafts>,
+    room: Arc<Room>,
+    timers: Arc<SettleTimers>,
+}
+
+impl FileSizes {
+    /// Creates the part that sizes the files of `open`.
+    pub fn new(
+        open: Arc<OpenTable>,
+        drafts: Arc<Drafts>,
+        room: Arc<Room>,
+        timers: Arc<SettleTimers>,
+    ) -> Self {
+        Self {
+            open,
+            drafts,
+            room,
+            timers,
+        }
+    }
+
+    /// Allocates or frees a range. Nothing is reserved: an allocation is checked against what the
+    /// spool can ever take, not what is free now, since writes wait for what drains.
     ///
     /// # Errors
     /// `NoSpace` when the spool can never hold it, `TooLarge`, `BadHandle`, or `Io`.
-    pub async fn fallocate(
+    pub async fn allocate(
         &self,
         handle: HandleId,
         offset: u64,
@@ -25,9 +52,9 @@ impl Vfs {
         mode: AllocateMode,
     ) -> FsResult<()> {
         let end = offset.saturating_add(len);
-        self.0.check_size(end)?;
-        let inner = Arc::clone(&self.0);
-        let kind = inner.open.get(handle)?;
+        self.room.check_size(end)?;
+        let (drafts, room) = (Arc::clone(&self.drafts), Arc::clone(&self.room));
+        let kind = self.open.get(handle)?;
         blocking(move || {
             let OpenKind::File(open) = &*kind else {
                 return Err(ErrorKind::BadHandle.into());
@@ -38,15 +65,15 @@ impl Vfs {
                 AllocateMode::Extend | AllocateMode::KeepSize => {
                     let draft = state.draft.as_ref();
                     let filled = draft.map_or(len, |draft| draft.bytes_when_filled(offset, len));
-                    if filled > inner.spool.capacity() {
-                        return Err(too_large_for_spool());
-                    }
+                    room.check_capacity(filled)?;
                 }
-                AllocateMode::ZeroRange => inner.check_growth(&open.file, &state, end)?,
+                AllocateMode::ZeroRange => {
+                    room.check_growth(end, || current_size(&drafts, &open.file, &state))?;
+                }
                 AllocateMode::PunchHole | AllocateMode::ZeroRangeKeepSize => {}
             }
-            inner.mark_writing(&open.file, &mut state)?;
-            let draft = inner.with_draft(&open.file, &mut state)?;
+            drafts.mark(&open.file, &mut state)?;
+            let draft = drafts.start(&open.file, &mut state)?;
             match mode {
                 AllocateMode::KeepSize => {}
                 AllocateMode::Extend => draft.truncate(draft.size().max(end)),
@@ -64,12 +91,13 @@ impl Vfs {
         .await
     }
 
-    /// `SEEK_DATA` and `SEEK_HOLE`: runs of zeros that were never written are holes.
+    /// Returns the next data or hole at or behind `offset`. Runs of zeros that were never written are
+    /// holes.
     ///
     /// # Errors
     /// `NoSuchPosition` behind the end or when no data follows, `BadHandle`, or `Io`.
     pub fn seek(&self, handle: HandleId, offset: u64, target: SeekTarget) -> FsResult<u64> {
-        let kind = self.0.open.get(handle)?;
+        let kind = self.open.get(handle)?;
         let OpenKind::File(open) = &*kind else {
             return Err(ErrorKind::NotSupported.into());
         };
@@ -78,7 +106,7 @@ impl Vfs {
             match &state.draft {
                 Some(draft) => (draft.extents.as_slice().to_vec(), draft.size()),
                 None => {
-                    let content = self.0.content_of(&open.file, &state)?;
+                    let content = self.drafts.committed(&open.file, &state)?;
                     (content.extents, content.size)
                 }
             }
@@ -86,49 +114,80 @@ impl Vfs {
         find_position(&extents, size, offset, target)
     }
 
-    pub(super) async fn resize(
+    /// Cuts or extends a file, through `handle` if there is one.
+    ///
+    /// # Errors
+    /// `TooLarge`, `IsDirectory`, `ReadOnly` (a view), `NoSpace`, or `Io`.
+    pub async fn resize(
         &self,
-        target: &Target,
+        node: &ResolvedNode,
         handle: Option<HandleId>,
         size: u64,
     ) -> FsResult<()> {
-        self.0.check_size(size)?;
-        let (id, ino) = match target {
-            Target::Real(node) => {
-                if matches!(node.kind, crate::index::NodeKind::Directory) {
+        self.room.check_size(size)?;
+        let (id, ino) = match node {
+            ResolvedNode::Real(node) => {
+                if matches!(node.kind, NodeKind::Directory) {
                     return Err(ErrorKind::IsDirectory.into());
                 }
                 (node.id, node.ino)
             }
-            Target::Unlinked(file) => (file.id, file.ino),
-            Target::Virtual(_) => return Err(ErrorKind::ReadOnly.into()),
+            ResolvedNode::Unlinked(file) => (file.id, file.ino),
+            ResolvedNode::Virtual(_) => return Err(ErrorKind::ReadOnly.into()),
         };
-        let handle = handle.and_then(|id| self.0.open.get(id).ok());
-        let inner = Arc::clone(&self.0);
+        let handle = handle.and_then(|id| self.open.get(id).ok());
+        let (drafts, room) = (Arc::clone(&self.drafts), Arc::clone(&self.room));
+        let (open, timers) = (Arc::clone(&self.open), Arc::clone(&self.timers));
         blocking(move || {
-            let held = inner.open.hold(id, ino);
+            let held = open.hold(id, ino);
             let file = &held.file;
             let mut state = file.state();
-            inner.check_growth(file, &state, size)?;
+            room.check_growth(size, || current_size(&drafts, file, &state))?;
             if size == 0 {
                 // Whoever writes from here on begins anew.
                 state.quarantine = None;
             }
-            let draft = inner.with_draft(file, &mut state)?;
+            let draft = drafts.start(file, &mut state)?;
             let changes = draft.size() != size;
-            inner.set_size(draft, size);
+            drafts.set_size(draft, size);
             match handle.as_deref() {
                 Some(OpenKind::File(open)) => {
                     if changes {
                         open.wrote.store(true, Ordering::Relaxed);
                     }
                 }
-                // By name there is no close to wait for: it is committed at once.
+                // A truncation by name has no close to wait for: it is committed at once.
                 _ => {
-                    inner.commit_draft(file, &mut state)?;
+                    drafts.commit(file, &mut state)?;
                     drop(state);
-                    inner.settle.touch(file.id);
+                    timers.touch(file.id);
                 }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Empties the file of a handle that was just opened with `O_TRUNC`.
+    ///
+    /// # Errors
+    /// `BadHandle` or `Io`.
+    pub async fn empty(&self, handle: HandleId) -> FsResult<()> {
+        let drafts = Arc::clone(&self.drafts);
+        let open = self.open.get(handle)?;
+        blocking(move || {
+            let OpenKind::File(open) = &*open else {
+                return Err(ErrorKind::BadHandle.into());
+            };
+            let mut state = open.file.state();
+            // The copy that this one replaces may have been cut short; this one is not yet.
+            state.quarantine = None;
+            let draft = drafts.start(&open.file, &mut state)?;
+            let changes = draft.size() > 0;
+            drafts.set_size(draft, 0);
+            if changes {
+                open.wrote.store(true, Ordering::Relaxed);
+                drafts.mark(&open.file, &mut state)?;
             }
             Ok(())
         })
@@ -136,13 +195,11 @@ impl Vfs {
     }
 }
 
-impl Inner {
-    /// Cuts or extends a draft.
-    pub(super) fn set_size(&self, draft: &mut Draft, size: u64) {
-        draft.truncate(size);
-        if let Some(blob) = draft.drop_damaged_blob() {
-            self.ingest.disown_blob(blob);
-        }
+/// Size of a file with its uncommitted changes.
+fn current_size(drafts: &Drafts, file: &OpenFile, state: &OpenFileState) -> FsResult<u64> {
+    match state.draft.as_ref().map(FileDraft::size) {
+        Some(size) => Ok(size),
+        None => Ok(drafts.committed(file, state)?.size),
     }
 }
 

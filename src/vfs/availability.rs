@@ -1,0 +1,132 @@
+//! Whether the library can be changed now, and whether its tree is known in full.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use tokio::sync::watch;
+
+use crate::model::{AttachState, ErrorKind, FsError, FsResult, StoreStatus, WriteMode};
+
+/// The three conditions of a change: the mount's mode, the library's store, and the leftovers of the
+/// last run.
+#[derive(Debug)]
+pub struct Availability {
+    store: watch::Receiver<StoreStatus>,
+    mode: AtomicU8,
+    /// Whether the leftovers of the last run still have to be taken up. A change made before that
+    /// could be mistaken for one of them.
+    has_leftovers: AtomicBool,
+}
+
+impl Availability {
+    pub fn new(store: watch::Receiver<StoreStatus>) -> Self {
+        Self {
+            store,
+            mode: AtomicU8::new(WriteMode::Writable as u8),
+            has_leftovers: AtomicBool::new(false),
+        }
+    }
+
+    pub fn set_write_mode(&self, mode: WriteMode) {
+        self.mode.store(mode as u8, Ordering::Relaxed);
+    }
+
+    /// Refuses changes until [`Self::leftovers_are_done`] is called.
+    pub fn await_leftovers(&self) {
+        self.has_leftovers.store(true, Ordering::Relaxed);
+    }
+
+    pub fn leftovers_are_done(&self) {
+        self.has_leftovers.store(false, Ordering::Relaxed);
+    }
+
+    pub fn awaits_leftovers(&self) -> bool {
+        self.has_leftovers.load(Ordering::Relaxed)
+    }
+
+    pub fn store_status(&self) -> StoreStatus {
+        self.store.borrow().clone()
+    }
+
+    /// # Errors
+    /// `ReadOnly`, with the reason, while nothing can be changed.
+    pub fn require_writable(&self) -> FsResult<()> {
+        let refuse = |reason: &str| Err(FsError::new(ErrorKind::ReadOnly, reason));
+        if self.mode.load(Ordering::Relaxed) == WriteMode::ReadOnly as u8 {
+            return refuse("mounted read-only");
+        }
+        {
+            let status = self.store.borrow();
+            if matches!(status.state, AttachState::Filling | AttachState::Refused) {
+                return refuse(&status.explain().unwrap_or_default());
+            }
+        }
+        match self.awaits_leftovers() {
+            true => refuse("tgfs takes up what the last run left; try again in a moment"),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses to answer while the tree is being read from the store. A name that is missing then is
+    /// only not known yet, and an empty directory would make other programs forget its files.
+    ///
+    /// # Errors
+    /// `RemoteUnavailable` until the tree is complete.
+    pub fn require_complete(&self) -> FsResult<()> {
+        let status = self.store.borrow();
+        match status.state {
+            AttachState::Filling => Err(FsError::new(
+                ErrorKind::RemoteUnavailable,
+                status.explain().unwrap_or_default(),
+            )),
+            AttachState::Reaching | AttachState::Attached | AttachState::Refused => Ok(()),
+        }
+    }
+
+    /// Replaces `NotFound` by `RemoteUnavailable` while the tree is not complete.
+    pub fn unless_incomplete<T>(&self, found: FsResult<T>) -> FsResult<T> {
+        match found {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.require_complete().and(Err(error))
+            }
+            found => found,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind<T>(result: FsResult<T>) -> Option<ErrorKind> {
+        result.err().map(|error| error.kind)
+    }
+
+    #[test]
+    fn each_condition_alone_refuses_changes() {
+        let status = |state| StoreStatus {
+            state,
+            problem: None,
+        };
+        let (store, watched) = watch::channel(status(AttachState::Attached));
+        let library = Availability::new(watched);
+        assert_eq!(kind(library.require_writable()), None);
+        library.set_write_mode(WriteMode::ReadOnly);
+        assert_eq!(kind(library.require_writable()), Some(ErrorKind::ReadOnly));
+        library.set_write_mode(WriteMode::Writable);
+        library.await_leftovers();
+        assert_eq!(kind(library.require_writable()), Some(ErrorKind::ReadOnly));
+        library.leftovers_are_done();
+        store.send_replace(status(AttachState::Filling));
+        assert_eq!(kind(library.require_writable()), Some(ErrorKind::ReadOnly));
+        let missing: FsResult<()> = Err(ErrorKind::NotFound.into());
+        assert_eq!(
+            kind(library.unless_incomplete(missing.clone())),
+            Some(ErrorKind::RemoteUnavailable)
+        );
+        store.send_replace(status(AttachState::Attached));
+        assert_eq!(
+            kind(library.unless_incomplete(missing)),
+            Some(ErrorKind::NotFound)
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! The end of a handle: flush, sync, release.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::blocking::blocking;
+use super::drafts::Drafts;
+use super::open::{Marked, OpenFile, OpenKind, OpenTable};
+use super::settle::SettleTimers;
+use super::signals;
+use super::types::{AccessMode, Caller, HandleId};
+use crate::ingest::Ingest;
+use crate::model::{ErrorKind, FsError, FsResult};
+
+/// Closes handles and commits what was written through them.
+#[derive(Debug)]
+pub struct HandleCloser {
+    open: Arc<OpenTable>,
+    drafts: Arc<Drafts>,
+    timers: Arc<SettleTimers>,
+    ingest: Ingest,
+}
+
+impl HandleCloser {
+    /// Creates the closer of the handles in `open`.
+    pub fn new(
+        open: Arc<OpenTable>,
+        drafts: Arc<Drafts>,
+        timers: Arc<SettleTimers>,
+        ingest: Ingest,
+    ) -> Self {
+        Self {
+            open,
+            drafts,
+            timers,
+            ingest,
+        }
+    }
+
+    /// Makes written bytes durable in the spool (`close`). A writer that is being ended by a signal
+    /// leaves an incomplete file, which is kept and not ingested.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`, when the bytes are not durable or an earlier write failed.
+    pub async fn flush(&self, handle: HandleId, caller: Caller) -> FsResult<()> {
+        let drafts = Arc::clone(&self.drafts);
+        let open = self.open.get(handle)?;
+        // Before the file's lock is taken: the answer may take its time.
+        let cut_short = match &*open {
+            OpenKind::File(file)
+                if file.access != AccessMode::Read && file.wrote.load(Ordering::Relaxed) =>
+            {
+                signals::cut_short(caller.pid).await
+            }
+            _ => None,
+        };
+        blocking(move || {
+            let OpenKind::File(open) = &*open else {
+                return Ok(());
+            };
+            if open.access == AccessMode::Read || !open.wrote.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let mut state = open.file.state();
+            if let Some(reason) = cut_short {
+                state.quarantine.get_or_insert(reason);
+            }
+            let failed = open.failed.load(Ordering::Relaxed);
+            if failed {
+                state.quarantine.get_or_insert_with(|| {
+                    "a write failed, so the file is not whole; copy it again".to_owned()
+                });
+            }
+            if state.quarantine.is_some() {
+                // Not a byte may have been taken; that it failed is written down all the same.
+                drafts.start(&open.file, &mut state)?;
+            }
+            drafts.commit(&open.file, &mut state)?;
+            open.wrote.store(false, Ordering::Relaxed);
+            drafts.unmark(&open.file, &mut state)?;
+            if failed {
+                return Err(FsError::new(
+                    ErrorKind::Io,
+                    "an earlier write to this file failed",
+                ));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Commits what was written through a handle (`fsync`).
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`, when the bytes are not durable.
+    pub async fn sync(&self, handle: HandleId) -> FsResult<()> {
+        let drafts = Arc::clone(&self.drafts);
+        let open = self.open.get(handle)?;
+        blocking(move || match &*open {
+            OpenKind::File(open) => {
+                let mut state = open.file.state();
+                drafts.commit(&open.file, &mut state)?;
+                if state.marked == Marked::Yes {
+                    state.marked = Marked::Before;
+                }
+                Ok(())
+            }
+            OpenKind::Snapshot { .. } | OpenKind::View(_) | OpenKind::Fixed(_) => Ok(()),
+        })
+        .await
+    }
+
+    /// Gives up a handle. The last writer's release starts the settle time, after which the file is
+    /// ingested: rsync, gio, mc and shutil still set times, modes and names after it.
+    pub fn release(&self, handle: HandleId) {
+        let Some(closed) = self.open.close(handle) else {
+            return;
+        };
+        match &*closed.handle {
+            OpenKind::File(open) => {
+                let id = open.file.id;
+                if open.access != AccessMode::Read && closed.remaining_writers == 0 {
+                    self.timers.touch(id);
+                }
+                if closed.remaining == 0
+                    && let Some(file) = self.open.file(id)
+                {
+                    self.drafts.forget_if_unused(&file);
+                }
+            }
+            OpenKind::Snapshot { .. } => self.ingest.unpin(handle.0),
+            OpenKind::View(_) | OpenKind::Fixed(_) => {}
+        }
+    }
+
+    /// Commits what an open file has uncommitted.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`, when the bytes are not durable.
+    pub async fn commit(&self, file: &Arc<OpenFile>) -> FsResult<()> {
+        let drafts = Arc::clone(&self.drafts);
+        let file = Arc::clone(file);
+        blocking(move || drafts.commit(&file, &mut file.state())).await
+    }
+
+    /// Commits the drafts of all open files. Afterwards all written bytes are in spool and journal, or
+    /// their files are in the tree as failed.
+    ///
+    /// # Errors
+    /// The first error; the other files are committed all the same.
+    pub async fn commit_all(&self) -> FsResult<()> {
+        let mut result = Ok(());
+        for file in self.open.all_files() {
+            let committed = match self.commit(&file).await {
+                Err(error) if file.state().is_kept_as_failed() => {
+                    tracing::error!(file = %file.id, %error, "a written file is not safe on the disk");
+                    Ok(())
+                }
+                committed => committed,
+            };
+            result = result.and(committed);
+        }
+        result
+    }
+}

@@ -1,0 +1,398 @@
+//! Files that are being written: their drafts, and the commits that make them versions.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::attr::without_set_id;
+use super::draft::{FileDraft, take_over_slices};
+use super::open::{FileHandle, Marked, OpenFile, OpenFileState, OpenTable};
+use super::spool_records::SpoolRecords;
+use super::types::Mutability;
+use super::writing_marks::WritingMarks;
+use crate::failpoint;
+use crate::ingest::Ingest;
+use crate::ingest::extents::needed;
+use crate::model::{
+    Blob, Entry, EntryId, EntryKind, ErrorKind, Extent, FileContent, FileState, FsResult,
+    Timestamp, ViewsState,
+};
+use crate::spool::Spool;
+use crate::tree::Tree;
+
+/// Written bytes are pushed to the disk each time this many have come together, so that the wait
+/// at `close` is short.
+const WRITE_BACK_BYTES: u64 = 8 << 20;
+
+/// Whether a file could be finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DraftEnd {
+    /// Its bytes do not change any more without a new draft.
+    Yes,
+    /// Somebody still writes, or the name is gone.
+    No,
+}
+
+/// The extents of a range, and the blobs that they name.
+pub type NeededBytes = (Vec<Extent>, Vec<Blob>);
+
+/// The drafts of all open files. A file's draft lives in its [`OpenFileState`], which the caller has
+/// locked.
+#[derive(Debug)]
+pub struct Drafts {
+    tree: Arc<Tree>,
+    spool: Arc<Spool>,
+    ingest: Ingest,
+    open: Arc<OpenTable>,
+    marks: Arc<WritingMarks>,
+    records: Arc<SpoolRecords>,
+}
+
+/// The parts that drafts work with.
+#[derive(Debug)]
+pub struct DraftParts {
+    pub tree: Arc<Tree>,
+    pub spool: Arc<Spool>,
+    pub ingest: Ingest,
+    pub open: Arc<OpenTable>,
+    pub marks: Arc<WritingMarks>,
+    pub records: Arc<SpoolRecords>,
+}
+
+impl Drafts {
+    pub fn new(parts: DraftParts) -> Self {
+        Self {
+            tree: parts.tree,
+            spool: parts.spool,
+            ingest: parts.ingest,
+            open: parts.open,
+            marks: parts.marks,
+            records: parts.records,
+        }
+    }
+
+    /// Returns the committed content of an open file.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, or `Io`.
+    pub fn committed(&self, file: &OpenFile, state: &OpenFileState) -> FsResult<FileContent> {
+        let content = |kind: &EntryKind| match kind {
+            EntryKind::File(content) => Ok((**content).clone()),
+            EntryKind::Directory => Err(ErrorKind::IsDirectory.into()),
+        };
+        match &state.unlinked {
+            Some(entry) => content(&entry.kind),
+            None => content(&self.tree.recent_entry(file.id)?.kind),
+        }
+    }
+
+    /// Returns the file's draft, started from its content if there is none.
+    ///
+    /// # Errors
+    /// Those of [`Self::committed`].
+    pub fn start<'a>(
+        &self,
+        file: &OpenFile,
+        state: &'a mut OpenFileState,
+    ) -> FsResult<&'a mut FileDraft> {
+        if state.draft.is_none() {
+            self.ingest.hold(file.id);
+            state.draft = Some(FileDraft::over(&self.committed(file, state)?));
+        }
+        state.draft.as_mut().ok_or_else(|| ErrorKind::Io.into())
+    }
+
+    /// Marks in the index that a file is being written. A start that finds the mark knows that the
+    /// file may be incomplete.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be read or written.
+    pub fn mark(&self, file: &OpenFile, state: &mut OpenFileState) -> FsResult<()> {
+        if state.marked != Marked::Yes && state.unlinked.is_none() {
+            let version = self.committed(file, state)?.version;
+            self.marks.put(file.id, version)?;
+            state.marked = Marked::Yes;
+        }
+        Ok(())
+    }
+
+    /// Removes the mark: the file is complete.
+    ///
+    /// # Errors
+    /// `Io` when the index cannot be written.
+    pub fn unmark(&self, file: &OpenFile, state: &mut OpenFileState) -> FsResult<()> {
+        if state.marked != Marked::No {
+            self.marks.remove(file.id)?;
+            state.marked = Marked::No;
+        }
+        Ok(())
+    }
+
+    /// Writes `data` into the draft; blocks.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub fn write(&self, open: &FileHandle, offset: u64, data: &[u8]) -> FsResult<()> {
+        let file = &open.file;
+        let mut state = file.state();
+        self.mark(file, &mut state)?;
+        let draft = self.start(file, &mut state)?;
+        if draft.own_id().is_none() {
+            let blob = draft.own_blob(&self.spool)?.id;
+            match &state.unlinked {
+                Some(entry) => self.records.begin_removed(blob, entry)?,
+                None => self
+                    .records
+                    .begin(blob, &*self.tree.recent_entry(file.id)?)?,
+            }
+        }
+        let draft = self.start(file, &mut state)?;
+        draft.write(&self.spool, offset, data)?;
+        open.wrote.store(true, Ordering::Relaxed);
+        state.unsynced += data.len() as u64;
+        if state.unsynced >= WRITE_BACK_BYTES
+            && let Some(draft) = &mut state.draft
+        {
+            draft.own_blob(&self.spool)?.write_back();
+            state.unsynced = 0;
+        }
+        Ok(())
+    }
+
+    /// Cuts or extends a draft.
+    pub fn set_size(&self, draft: &mut FileDraft, size: u64) {
+        draft.truncate(size);
+        if let Some(blob) = draft.drop_damaged_blob() {
+            self.ingest.disown_blob(blob);
+        }
+    }
+
+    /// Returns what a range of an open file consists of, with the draft's changes.
+    ///
+    /// # Errors
+    /// `NotFound` or `Io`.
+    pub fn extents_at(&self, file: &OpenFile, offset: u64, len: u64) -> FsResult<NeededBytes> {
+        let mut state = file.state();
+        if state.draft.is_some() && state.unlinked.is_none() {
+            let content = self.committed(file, &state)?;
+            if let Some(draft) = &mut state.draft {
+                draft.refresh_base(&content);
+            }
+        }
+        if let Some(draft) = &state.draft {
+            return Ok((draft.extents.range(offset, len), draft.blobs().to_vec()));
+        }
+        if state.unlinked.is_none() {
+            // The common case, a stored film being played: no copy of its whole record.
+            let entry = self.tree.recent_entry(file.id)?;
+            if let EntryKind::File(content) = &entry.kind {
+                return Ok(needed(content, offset, len));
+            }
+        }
+        let content = self.committed(file, &state)?;
+        Ok(needed(&content, offset, len))
+    }
+
+    /// Returns extents of a file whose bytes cannot change any more.
+    ///
+    /// # Errors
+    /// `NotSupported` where they still can, or `Io`.
+    pub fn shareable(&self, file: &OpenFile, offset: u64, len: u64) -> FsResult<NeededBytes> {
+        if self.open.writers(file.id) > 0 {
+            return Err(ErrorKind::NotSupported.into());
+        }
+        let mut state = file.state();
+        // Nothing refers to a removed file's packs any more.
+        if state.unlinked.is_some() {
+            return Err(ErrorKind::NotSupported.into());
+        }
+        self.commit(file, &mut state)?;
+        // Sealed: the next write begins a blob of its own.
+        state.draft = None;
+        let content = self.committed(file, &state)?;
+        Ok(needed(&content, offset, len))
+    }
+
+    /// Returns whether a file's bytes can change under a handle that is opened now.
+    pub fn mutability(&self, id: EntryId) -> Mutability {
+        let stored = self
+            .tree
+            .recent_entry(id)
+            .is_ok_and(|entry| match &entry.kind {
+                EntryKind::File(content) => content.state == FileState::Stored,
+                EntryKind::Directory => false,
+            });
+        if stored && self.open.writers(id) == 0 {
+            Mutability::Immutable
+        } else {
+            Mutability::Mutable
+        }
+    }
+
+    /// Clears set-user-id and set-group-id of a file that is written to.
+    ///
+    /// # Errors
+    /// `NotFound` or `Io`.
+    pub fn clear_set_id(&self, file: &OpenFile) -> FsResult<()> {
+        if file.state().unlinked.is_some() {
+            return Ok(());
+        }
+        let node = self.tree.node(file.id)?;
+        if without_set_id(node.attributes.mode) != node.attributes.mode {
+            self.tree.update(file.id, |entry| {
+                entry.attributes.mode = without_set_id(entry.attributes.mode);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Commits the draft of a file: its extents become the entry's, durable when this returns.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`, when the bytes are not durable.
+    pub fn commit(&self, file: &OpenFile, state: &mut OpenFileState) -> FsResult<()> {
+        if state.draft.is_none() {
+            return Ok(());
+        }
+        let placed = self.place(file, state);
+        self.tree.sync()?;
+        placed
+    }
+
+    /// As [`Self::commit`], durable with the next sync of the journal.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub fn place(&self, file: &OpenFile, state: &mut OpenFileState) -> FsResult<()> {
+        let Some(draft) = state.draft.as_mut() else {
+            return Ok(());
+        };
+        let synced = draft.sync();
+        failpoint::pass(failpoint::Step::SpoolWritten);
+        if let Err(error) = &synced {
+            state.quarantine.get_or_insert_with(|| {
+                format!("the disk of the spool failed ({error}), so the file is not whole; copy it again")
+            });
+        }
+        let quarantine = state.quarantine.clone();
+        if !draft.is_changed() && quarantine.is_none() {
+            return Ok(synced?);
+        }
+        if let Some(entry) = &mut state.unlinked {
+            if let EntryKind::File(content) = &mut entry.kind {
+                content.extents = draft.extents.as_slice().to_vec();
+                content.blobs = draft.named_blobs();
+                content.size = draft.size();
+            }
+            draft.modified = None;
+            return Ok(synced?);
+        }
+        let blobs = draft.named_blobs();
+        let dropped = draft.drop_unnamed_blob();
+        let entry = match self.store_version(file.id, draft, blobs, quarantine) {
+            // Removed this very moment: there is no name left under which it could be durable.
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+            stored => stored?,
+        };
+        draft.modified = None;
+        self.records.own(&entry)?;
+        if let Some(blob) = dropped {
+            self.ingest.disown_blob(blob);
+        }
+        Ok(synced?)
+    }
+
+    /// Makes the draft the newest version of its entry; `blobs` are those that the draft names.
+    fn store_version(
+        &self,
+        id: EntryId,
+        draft: &FileDraft,
+        mut blobs: Vec<Blob>,
+        quarantine: Option<String>,
+    ) -> FsResult<Entry> {
+        let modified = draft.modified.unwrap_or_else(Timestamp::now);
+        let (entry, ()) = self.tree.update(id, |entry| {
+            let EntryKind::File(content) = &mut entry.kind else {
+                return Ok(());
+            };
+            if draft.is_changed() {
+                content.version += 1;
+                // Packs that took the base's bytes while the draft was open: the copies in the
+                // spool may be gone by now.
+                take_over_slices(&mut blobs, content);
+                content.extents = draft.extents.as_slice().to_vec();
+                (content.blobs, content.size) = (blobs, draft.size());
+                content.views = ViewsState::Pending;
+                entry.attributes.mtime = modified;
+                entry.attributes.ctime = modified;
+            }
+            // A failed write that changed nothing leaves a stored file what it was. An empty one may
+            // be stored only because its name was published before the first write.
+            if draft.is_changed() || content.state != FileState::Stored || content.size == 0 {
+                content.state = quarantine.map_or(FileState::Spooled, FileState::Failed);
+            }
+            Ok(())
+        })?;
+        Ok(entry)
+    }
+
+    /// Ends the writing of a file: commits its draft and forgets it. From here on its blob is
+    /// immutable.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`; the draft then stays.
+    pub fn finish(&self, id: EntryId) -> FsResult<DraftEnd> {
+        if self.open.writers(id) > 0 {
+            return Ok(DraftEnd::No);
+        }
+        if let Some(file) = self.open.file(id) {
+            let mut state = file.state();
+            if state.unlinked.is_some() {
+                return Ok(DraftEnd::No);
+            }
+            let committed = self.commit(&file, &mut state);
+            if state.draft.as_ref().is_some_and(FileDraft::is_changed) {
+                committed?;
+            } else if let Err(error) = committed {
+                // The entry is in the tree as failed, with the reason.
+                tracing::error!(file = %id, %error, "a written file is not safe on the disk");
+            }
+            state.draft = None;
+            state.quarantine = None;
+            self.unmark(&file, &mut state)?;
+        }
+        self.open.forget_idle(id);
+        Ok(DraftEnd::Yes)
+    }
+
+    /// Keeps the content of a file whose name was removed for the handles that are open on it, and
+    /// lets go of its spooled bytes when there are none.
+    pub fn keep_unlinked(&self, entry: Entry) {
+        let held = self.open.hold(entry.id, entry.ino);
+        let draft = held.file.state().draft.as_ref().and_then(FileDraft::own_id);
+        self.records.note_removed(&entry, draft);
+        held.file.state().unlinked = Some(Box::new(entry));
+        let file = Arc::clone(&held.file);
+        drop(held);
+        self.forget_if_unused(&file);
+    }
+
+    /// Forgets an open file that nobody uses; of an unlinked one, its spooled bytes too. Takes the
+    /// file itself, since its place in the table may be given up at any time.
+    pub fn forget_if_unused(&self, file: &OpenFile) {
+        let id = file.id;
+        if self.open.is_open(id) {
+            return;
+        }
+        if file.state().unlinked.is_some() {
+            let draft = file.state().draft.take();
+            if let Some(blob) = draft.and_then(|draft| draft.own_id()) {
+                // A blob that was never committed has no other owner.
+                self.ingest.disown_blob(blob);
+            }
+            self.ingest.disown(id);
+            let _ = self.marks.remove(id);
+        }
+        self.open.forget_idle(id);
+    }
+}

@@ -1,0 +1,69 @@
+//! Settings of the file system, shared by the parts that act on them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::model::{HlsListing, SidecarSubtitles};
+
+/// Settings that can change while the file system runs.
+#[derive(Debug, Clone)]
+pub struct VfsSettings {
+    /// Time between the last close of a written file and its ingest.
+    pub settle: Duration,
+    /// Longest time that a write waits for space that is being drained.
+    pub write_deadline: Duration,
+    /// Bytes; 0 for no limit.
+    pub max_file_size: u64,
+    pub hls_listing: HlsListing,
+    pub sidecars: SidecarSubtitles,
+    /// `http://host:port`, for `user.tgfs.hls`.
+    pub base_url: String,
+}
+
+/// The settings in force; a clone refers to the same ones.
+#[derive(Debug, Clone)]
+pub struct SharedSettings(Arc<ArcSwap<VfsSettings>>);
+
+impl SharedSettings {
+    pub fn new(settings: VfsSettings) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(settings)))
+    }
+
+    pub fn get(&self) -> Guard<Arc<VfsSettings>> {
+        self.0.load()
+    }
+
+    pub fn replace(&self, settings: VfsSettings) {
+        self.0.store(Arc::new(settings));
+    }
+}
+
+#[cfg(test)]
+pub fn for_tests() -> VfsSettings {
+    VfsSettings {
+        settle: Duration::ZERO,
+        write_deadline: Duration::ZERO,
+        max_file_size: 0,
+        hls_listing: HlsListing::Visible,
+        sidecars: SidecarSubtitles::Shown,
+        base_url: "http://127.0.0.1:8080".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_clone_sees_the_new_settings() {
+        let settings = SharedSettings::new(for_tests());
+        let other = settings.clone();
+        settings.replace(VfsSettings {
+            max_file_size: 7,
+            ..for_tests()
+        });
+        assert_eq!(other.get().max_file_size, 7);
+    }
+}

@@ -1,0 +1,124 @@
+//! Slugs: short names of films, for URLs that people type.
+
+use std::sync::Arc;
+
+use crate::index::{IndexError, Rows};
+use crate::model::{Entry, EntryId, ErrorKind, FsError, FsResult, Name};
+use crate::tree::Tree;
+
+/// Longest slug in bytes: it is part of URLs that people type.
+const MAX_SLUG_BYTES: usize = 80;
+
+/// The slugs that were given out. A slug stays with the first film that got it while that film exists.
+#[derive(Debug)]
+pub struct Slugs {
+    rows: Rows,
+    tree: Arc<Tree>,
+}
+
+impl Slugs {
+    /// Opens the slugs that `rows` holds.
+    pub fn new(rows: Rows, tree: Arc<Tree>) -> Self {
+        Self { rows, tree }
+    }
+
+    /// Returns the slug of a film; chosen at the first question.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn of(&self, entry: &Entry) -> FsResult<String> {
+        let mut own_key = b"id/".to_vec();
+        own_key.extend_from_slice(entry.id.as_bytes());
+        let base = slugify(&entry.name);
+        if let Some(known) = self.rows.get(&own_key).map_err(io)?
+            && let Ok(slug) = String::from_utf8(known)
+            && (slug == base || slug.rsplit_once('-').is_some_and(|(stem, _)| stem == base))
+        {
+            return Ok(slug);
+        }
+        for number in 1u32.. {
+            let slug = if number == 1 {
+                base.clone()
+            } else {
+                format!("{base}-{number}")
+            };
+            let owner = self.owner(&slug)?;
+            if owner.is_none() || owner == Some(entry.id) {
+                self.rows
+                    .put(&slug_key(&slug), entry.id.as_bytes())
+                    .map_err(io)?;
+                self.rows.put(&own_key, slug.as_bytes()).map_err(io)?;
+                return Ok(slug);
+            }
+        }
+        Err(ErrorKind::Io.into())
+    }
+
+    /// Returns the film that has a slug.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn owner(&self, slug: &str) -> FsResult<Option<EntryId>> {
+        let row = self.rows.get(&slug_key(slug)).map_err(io)?;
+        let Some(id) = row.and_then(|row| Some(EntryId::from_bytes(row.try_into().ok()?))) else {
+            return Ok(None);
+        };
+        match self.tree.node(id) {
+            Ok(_) => Ok(Some(id)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn io(error: IndexError) -> FsError {
+    FsError::new(ErrorKind::Io, error.to_string())
+}
+
+fn slug_key(slug: &str) -> Vec<u8> {
+    let mut key = b"slug/".to_vec();
+    key.extend_from_slice(slug.as_bytes());
+    key
+}
+
+/// `Heat (1995).mkv` → `heat-1995`.
+fn slugify(name: &Name) -> String {
+    let (stem, _) = name.split_extension();
+    let mut slug = String::new();
+    for c in String::from_utf8_lossy(stem)
+        .chars()
+        .flat_map(char::to_lowercase)
+    {
+        if slug.len() + c.len_utf8() > MAX_SLUG_BYTES {
+            break;
+        }
+        if c.is_alphanumeric() {
+            slug.push(c);
+        } else if !slug.ends_with('-') && !slug.is_empty() {
+            slug.push('-');
+        }
+    }
+    let slug = slug.trim_end_matches('-');
+    if slug.is_empty() {
+        "file".to_owned()
+    } else {
+        slug.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_read_well() {
+        for (name, slug) in [
+            ("Heat (1995).mkv", "heat-1995"),
+            ("Amélie.mp4", "amélie"),
+            ("...", "file"),
+            ("S01E02 - The  One.mkv", "s01e02-the-one"),
+        ] {
+            assert_eq!(slugify(&Name::new(name).unwrap()), slug);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Records beside spool files, which say to which file the bytes belong.
+
+use std::sync::Arc;
+
+use crate::ingest::{self, Ingest};
+use crate::model::{BlobId, Entry, EntryKind, FsResult};
+use crate::spool::Spool;
+
+/// Keeps spool files and their owners in step: on the disk for the next start, in ingest for this
+/// run.
+#[derive(Debug)]
+pub struct SpoolRecords {
+    spool: Arc<Spool>,
+    ingest: Ingest,
+}
+
+impl SpoolRecords {
+    pub fn new(spool: Arc<Spool>, ingest: Ingest) -> Self {
+        Self { spool, ingest }
+    }
+
+    /// Names the future owner of a new blob. If the daemon is killed before the first commit, the
+    /// next start finds the bytes under their name.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub fn begin(&self, blob: BlobId, owner: &Entry) -> FsResult<()> {
+        let record = ingest::spool_record(owner)?;
+        Ok(self.spool.begin_record(blob, &record)?)
+    }
+
+    /// As [`Self::begin`], for a file that is removed already: no start brings the bytes back.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub fn begin_removed(&self, blob: BlobId, owner: &Entry) -> FsResult<()> {
+        self.begin(blob, owner)?;
+        Ok(self.spool.note_removed(blob, owner.id)?)
+    }
+
+    /// Notes that a file was removed, so that no start takes its spooled bytes for lost ones.
+    /// `draft` is the blob that an open handle was writing.
+    pub fn note_removed(&self, entry: &Entry, draft: Option<BlobId>) {
+        let EntryKind::File(content) = &entry.kind else {
+            return;
+        };
+        let mut blobs = ingest::spooled_blobs(content);
+        blobs.extend(draft);
+        blobs.retain(|blob| self.spool.get(*blob).is_some());
+        for blob in blobs {
+            if let Err(error) = self.spool.note_removed(blob, entry.id) {
+                tracing::debug!(%blob, %error, "a removal is not noted in the spool");
+            }
+        }
+    }
+
+    /// Makes `entry` the owner of its spooled blobs, and writes the records by which a start without
+    /// index and journal finds the bytes' name.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub fn own(&self, entry: &Entry) -> FsResult<()> {
+        let EntryKind::File(content) = &entry.kind else {
+            return Ok(());
+        };
+        let blobs = ingest::spooled_blobs(content);
+        let record = ingest::spool_record(entry)?;
+        for id in &blobs {
+            if self.spool.get(*id).is_some() {
+                self.spool.write_record(*id, &record)?;
+            }
+        }
+        self.ingest.own(entry.id, blobs);
+        Ok(())
+    }
+}
