@@ -57,8 +57,12 @@ impl BlobUpload {
     }
 }
 
-/// Ranges of one pack, and the pack that holds them.
-type SentGroup = (Vec<ByteRange>, SentPack);
+/// Ranges of a blob, and the pack that holds them.
+#[derive(Debug)]
+struct SentRanges {
+    ranges: Vec<ByteRange>,
+    sent: SentPack,
+}
 
 /// Sender of spooled blobs. Slices are noted as packs are acknowledged, so that none is sent twice.
 #[derive(Debug)]
@@ -185,13 +189,13 @@ impl BlobSender {
                 break;
             };
             match outcome.unwrap_or_else(|error| Err(ended_early(&error))) {
-                Ok((group, sent)) => {
-                    for (range, pack_offset) in group.iter().zip(sent.offsets) {
+                Ok(SentRanges { ranges, sent }) => {
+                    for (range, pack_offset) in ranges.iter().zip(sent.offsets) {
                         let slice = slice(*range, pack_offset, sent.pack.clone());
                         upload.sent.push(slice);
                     }
                     self.note_sent(&mut upload)?;
-                    done += total(&group);
+                    done += total(&ranges);
                     self.jobs
                         .set_progress(stage, id, "upload", percent(done, all));
                     self.jobs.set_trouble(stage, id, None);
@@ -229,7 +233,7 @@ impl BlobSender {
         of: FileStage,
         inputs: Vec<PackInput>,
         group: Vec<ByteRange>,
-    ) -> FsResult<SentGroup> {
+    ) -> FsResult<SentRanges> {
         let slot = self.outgoing.slot().await;
         if !self.jobs.contains(of.id) {
             return Err(ErrorKind::NotFound.into());
@@ -242,7 +246,10 @@ impl BlobSender {
                 .set_trouble(of.stage, of.id, Some(error.to_string()));
         };
         let sent = self.outgoing.send(inputs, &slot, &tell).await;
-        Ok((group, sent.map_err(remote_error)?))
+        Ok(SentRanges {
+            ranges: group,
+            sent: sent.map_err(remote_error)?,
+        })
     }
 
     fn note_sent(&self, upload: &mut BlobUpload) -> FsResult<()> {

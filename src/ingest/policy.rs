@@ -1,15 +1,15 @@
-//! Which names are ingested, and which are not yet or never.
+//! Policy of names: which files are ingested, which not yet, and which never.
 
 use crate::model::Name;
 
-/// What a name says about a file that was written.
+/// Treatment of a written file by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamePolicy {
     /// Stored, and looked at for views.
     Ingest,
-    /// A name that tools use while they write: kept in the spool until it is renamed.
+    /// Kept in the spool until it is renamed: tools use such names while they write.
     Temporary,
-    /// A file manager's own leavings: kept locally, never sent.
+    /// Kept locally, never sent: file managers leave such files.
     Local,
 }
 
@@ -27,7 +27,7 @@ const TEMPORARY_SUFFIXES: [&[u8]; 9] = [
     b".swx",
 ];
 
-/// Reads the name only: bytes decide nothing here.
+/// Returns the treatment of a file with this name; its bytes do not matter.
 #[must_use]
 pub fn name_policy(name: &Name) -> NamePolicy {
     let bytes = name.as_bytes();
@@ -56,7 +56,8 @@ fn is_temporary(name: &[u8]) -> bool {
         || is_sed_temporary(name)
 }
 
-/// `.NAME.XXXXXX`: a leading dot and six random letters or digits behind the last dot.
+/// Whether the name is rsync's `.NAME.XXXXXX`: a leading dot, and six random letters or digits behind
+/// the last dot.
 fn is_rsync_temporary(name: &[u8]) -> bool {
     let Some(rest) = name.strip_prefix(b".") else {
         return false;
@@ -64,14 +65,14 @@ fn is_rsync_temporary(name: &[u8]) -> bool {
     match rest.iter().rposition(|&byte| byte == b'.') {
         Some(dot) if dot > 0 => {
             let suffix = &rest[dot + 1..];
-            // A hidden subtitle or picture has a short lower-case extension; mkstemp's has six.
+            // A hidden subtitle or picture has a short extension; mkstemp's has six characters.
             suffix.len() == 6 && suffix.iter().all(u8::is_ascii_alphanumeric)
         }
         _ => false,
     }
 }
 
-/// `sedXXXXXX`, as `sed -i` makes it.
+/// Whether the name is the `sedXXXXXX` of `sed -i`.
 fn is_sed_temporary(name: &[u8]) -> bool {
     name.strip_prefix(b"sed")
         .is_some_and(|rest| rest.len() == 6 && rest.iter().all(u8::is_ascii_alphanumeric))

@@ -1,4 +1,4 @@
-//! The way of changes into the remote's log and back, with everything that may break on it.
+//! Changes on their way into the remote's log and back, with all failures that may happen there.
 
 mod catch_up;
 mod damage;
@@ -26,7 +26,7 @@ use crate::remote::{
 
 const OWNER: Owner = Owner { uid: 1, gid: 2 };
 
-/// A state, a store and what works on them, as `app` wires it.
+/// A state and a store, wired as `app` does it.
 struct Library {
     state: tempfile::TempDir,
     store: tempfile::TempDir,
@@ -133,7 +133,7 @@ impl Library {
         }
     }
 
-    /// A file whose bytes stand in a pack of their own.
+    /// Adds a file whose bytes are in a pack of their own.
     async fn stored_file(&self, parent: EntryId, name: &str, bytes: &[u8]) -> Entry {
         let content = self.stored_content(bytes).await;
         let entry = self.entry(parent, name, EntryKind::File(Box::new(content)));
@@ -163,7 +163,7 @@ impl Library {
         content
     }
 
-    /// As after `kill -9` and the loss of what `lose` removes from the state.
+    /// Ends the library as `kill -9` does, and removes the directories `lose` from the state.
     fn crashed(self, lose: &[&str]) -> (tempfile::TempDir, tempfile::TempDir) {
         drop(self.index);
         for name in lose {
@@ -208,7 +208,7 @@ fn packs(entry: &Entry) -> Vec<PackRef> {
     }
 }
 
-/// All entries by path, found by listing directories from the root.
+/// Returns all entries by path, found by listing directories from the root.
 fn tree(index: &Index) -> Vec<(String, Entry)> {
     let mut found = Vec::new();
     let mut open = vec![(String::new(), EntryId::ROOT)];

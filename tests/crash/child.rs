@@ -12,15 +12,15 @@ use nix::unistd::Pid;
 
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running daemon; killed when dropped.
+/// Running daemon; it is killed when this is dropped.
 pub struct Daemon {
     child: Mutex<Child>,
     ready: String,
 }
 
 impl Daemon {
-    /// Returns when it says that it is ready; `None` when it ended before. A stale mount of the life
-    /// before is its own business.
+    /// Returns once the daemon says that it is ready; `None` when it ended before. The daemon itself
+    /// deals with a stale mount of the one before.
     pub fn start(mut command: Command) -> Option<Self> {
         let mut child = command
             .stdin(Stdio::null())
@@ -56,7 +56,7 @@ impl Daemon {
         None
     }
 
-    /// `host:port` of its gateway.
+    /// Returns `host:port` of its gateway.
     pub fn address(&self) -> &str {
         let words = self.ready.split_ascii_whitespace();
         let mut url = words.filter_map(|word| word.strip_prefix("http=http://"));
@@ -73,14 +73,14 @@ impl Daemon {
         child.wait().unwrap();
     }
 
-    /// SIGTERM, and success as its answer.
+    /// Sends SIGTERM and expects success.
     pub fn stop(self) {
         assert!(!self.terminate(), "killed on the way to its end");
         let status = self.child.lock().unwrap().wait().unwrap();
         assert!(status.success(), "SIGTERM ended with {status}");
     }
 
-    /// SIGTERM; whether it was killed before it came to its end.
+    /// Sends SIGTERM; returns whether the daemon was killed before it ended by itself.
     pub fn terminate(&self) -> bool {
         let pid = i32::try_from(self.child.lock().unwrap().id()).unwrap();
         kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();

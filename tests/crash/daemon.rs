@@ -1,4 +1,4 @@
-//! A library on a local store, and its daemons one after the other.
+//! A library on a local store, and the daemons that serve it one after the other.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,14 +33,14 @@ impl Site {
         &self.mountpoint
     }
 
-    /// Returns when the mount is usable.
+    /// Starts a daemon; returns once the mount is usable.
     pub fn start(&self) -> Daemon {
         let daemon = Daemon::start(self.command());
         daemon.unwrap_or_else(|| panic!("the daemon did not start again"))
     }
 
-    /// A life that ends at the given pass of a step; `None` when it did so before it was ready: the
-    /// life before has left it enough to do.
+    /// Starts a daemon that dies at the given pass of a step. Returns `None` when it died before it was
+    /// ready: the daemon before may have left it enough to do.
     pub fn start_to_die(&self, step: Step, pass: u32) -> Option<Daemon> {
         let mut command = self.command();
         command.env("TGFS_CRASH_AT", format!("{}:{pass}", step.as_str()));
@@ -59,7 +59,7 @@ impl Site {
             ))
             .args(["mount", "--http", "off"])
             .arg(&self.mountpoint)
-            // Nothing of the machine's own configuration.
+            // The machine's own configuration must not matter.
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.directory.path())

@@ -1,5 +1,5 @@
-//! `kill -9` of a daemon that serves a mount, at chosen steps and at random moments. What was
-//! acknowledged to a program before the kill has to be there, byte for byte, in every later life.
+//! `kill -9` of a daemon that serves a mount, at chosen steps and at random moments. Every byte that
+//! was acknowledged to a program before the kill has to be there under every later daemon.
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod child;
@@ -15,11 +15,11 @@ use material::Random;
 use tgfs::failpoint::Step;
 use workload::Workload;
 
-/// Lives that end at a random moment, all on one library. `TGFS_CRASH_KILLS` changes it.
+/// Daemons that are killed at a random moment, all on one library; `TGFS_CRASH_KILLS` overrides it.
 const RANDOM_KILLS: u64 = 30;
-/// Which pass of each step is the last of its life; the first ones belong to the smallest files.
+/// Passes of each step at which a daemon dies; the first ones belong to the smallest files.
 const PASSES: [u32; 3] = [1, 3, 8];
-/// How long a life writes before its step is taken for one that does not come.
+/// How long a daemon is written to before its step counts as one that does not come.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 #[test]
@@ -29,8 +29,8 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
     let mut never_reached = Vec::new();
     for step in Step::ALL {
         for pass in PASSES {
-            // Looked at in a life of its own, which also ends by a kill: the planned one may come
-            // to its step before anything was written.
+            // Checked under a daemon of its own, which is also killed: the one with the plan may come
+            // to its step before anything is written.
             let daemon = site.start();
             workload.check(site.mountpoint());
             daemon.kill();
@@ -38,7 +38,7 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
                 continue;
             };
             let died = workload.write_until_it_dies(&site, &daemon, PATIENCE);
-            // The journal of so small a library is trimmed at the end only.
+            // The journal of so small a library is trimmed only at the end.
             if !died && !daemon.terminate() {
                 never_reached.push(format!("{}:{pass}", step.as_str()));
             }
@@ -48,7 +48,7 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
     let daemon = site.start();
     workload.check(site.mountpoint());
     daemon.stop();
-    // Each step has to be a real one: a plan that never fires tests nothing.
+    // Each step has to be reached: a plan that never fires tests nothing.
     for step in Step::ALL {
         let first = format!("{}:1", step.as_str());
         assert!(!never_reached.contains(&first), "no life came to {first}");

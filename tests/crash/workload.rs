@@ -1,4 +1,4 @@
-//! A program that writes, and remembers what it was told is safe.
+//! A program that writes, and remembers which bytes it was told are safe.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::daemon::{Daemon, Site};
 use crate::material::{Random, noise};
 
-/// A file as it was promised: name to (length, seed) of its bytes.
+/// Promised files: name to (length, seed) of the bytes.
 type Promised = BTreeMap<String, Content>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Content {
     }
 }
 
-/// One step of the program. Each is one promise: kept whole or not at all.
+/// Step of the program; each is one promise, kept as a whole or not at all.
 #[derive(Debug, Clone)]
 enum Act {
     Write { name: String, content: Content },
@@ -36,7 +36,7 @@ pub struct Workload {
     random: Random,
     count: u64,
     promised: Promised,
-    /// What was under way at the kill: may have happened or not.
+    /// Step that was under way at the kill: it may have happened or not.
     open: Option<Act>,
 }
 
@@ -50,7 +50,7 @@ impl Workload {
         }
     }
 
-    /// Whether the daemon died within `patience`.
+    /// Writes until the daemon dies; returns whether it did within `patience`.
     pub fn write_until_it_dies(
         &mut self,
         site: &Site,
@@ -82,7 +82,7 @@ impl Workload {
         });
     }
 
-    /// Does one act; `false` when the daemon did not live to answer it.
+    /// Does one step; returns `false` when the daemon died before it answered.
     fn act(&mut self, root: &Path) -> bool {
         let act = self.next();
         self.open = Some(act.clone());
@@ -99,7 +99,7 @@ impl Workload {
                     nix::libc::ENODEV,
                 ];
                 let code = error.raw_os_error().unwrap_or(0);
-                // A request that is being handed over at the kill ends as EIO.
+                // A request that is handed over at the moment of the kill ends with EIO.
                 assert!(
                     died.contains(&code) || code == nix::libc::EIO && is_dead(root),
                     "{act:?}: {error}"
@@ -123,7 +123,7 @@ impl Workload {
         };
         let new = format!("file {}.bin", self.count);
         match self.random.below(10) {
-            // Few enough to compare all of them in each life.
+            // Few enough to compare all of them under each daemon.
             _ if names.len() > 40 => Act::Remove {
                 name: self.random.pick(&names).clone(),
             },
@@ -161,7 +161,7 @@ impl Workload {
         }
     }
 
-    /// Compares every promised byte, and settles what was under way.
+    /// Compares every promised byte, and finds out whether the step under way happened.
     pub fn check(&mut self, root: &Path) {
         if let Some(act) = self.open.take() {
             self.settle(root, &act);
@@ -181,8 +181,8 @@ impl Workload {
         }
     }
 
-    /// It happened or it did not, and nothing in between; a file that was being written for the
-    /// first time may be there in part.
+    /// Checks that the step under way happened as a whole or not at all. Only a file that was being
+    /// written for the first time may be there in part.
     fn settle(&mut self, root: &Path, act: &Act) {
         let whole = |name: &str, content: Content| {
             fs::read(root.join(name)).is_ok_and(|bytes| bytes == content.bytes())
@@ -204,7 +204,7 @@ impl Workload {
     }
 }
 
-/// Whether nobody answers for the mount any more, a moment from now at the latest.
+/// Whether nobody answers for the mount any more, now or in a moment.
 fn is_dead(root: &Path) -> bool {
     (0..200).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
@@ -217,8 +217,8 @@ fn perform(root: &Path, act: &Act) -> io::Result<()> {
         Act::Write { name, content } => {
             let mut file = fs::File::create_new(root.join(name))?;
             file.write_all(&content.bytes())?;
-            // `close` is the promise, and Rust's drop does not tell its result: fsync asks for the
-            // same.
+            // `close` makes the promise, but dropping a file hides its result: fsync gives the same
+            // promise and reports it.
             file.sync_all()
         }
         Act::Rename { from, to } => fs::rename(root.join(from), root.join(to)),

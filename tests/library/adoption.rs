@@ -1,4 +1,4 @@
-//! Index and journal are gone, spool and store are not.
+//! Adoption of spool files: the index and the journal are lost, the spool and the store are not.
 
 use std::fs;
 
@@ -47,7 +47,7 @@ fn files_of_the_store_and_of_the_spool_come_back_without_index_and_journal() {
     assert_eq!(house.read(&stray).unwrap(), b"of unknown origin");
 }
 
-/// The spool file of a change in the middle is a sparse file: its holes are the base's bytes.
+/// The spool file of a change in the middle of a file is sparse: its holes are bytes of the base.
 #[test]
 fn an_overlay_comes_back_over_its_base_and_not_over_zeros() {
     let mut house = House::new();
@@ -83,7 +83,7 @@ fn a_copy_over_a_stored_file_that_was_cut_short_harms_neither() {
     house.start();
     assert_eq!(house.state("films/f.bin"), "stored");
     assert!(house.read("films/f.bin").unwrap() == old);
-    // What had come of the new one.
+    // The bytes of the new one that were written.
     assert_eq!(house.names("lost+found"), ["f.bin"]);
     assert_eq!(house.state("lost+found/f.bin"), "failed");
     assert!(house.read("lost+found/f.bin").unwrap() == new);

@@ -1,4 +1,4 @@
-//! A library with a passphrase: everything as without one for its user, nothing to read in the store.
+//! A library with a passphrase: nothing changes for its user, and nothing in the store is readable.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn encrypted(passphrase: &'static str) -> House {
     })
 }
 
-/// Which of `words` stand in files below `directory`, and how many files there are.
+/// Returns which of `words` occur in files below `directory`, and the number of files.
 fn search<'a>(directory: &Path, words: &[&'a [u8]], found: &mut Vec<&'a [u8]>) -> usize {
     let mut files = 0;
     for item in fs::read_dir(directory).unwrap() {
@@ -61,7 +61,7 @@ fn nothing_of_a_library_can_be_read_in_its_store() {
     assert_eq!(found, Vec::<&[u8]>::new());
     assert!(files > 8, "{files}");
 
-    // From the store and the passphrase alone.
+    // The store and the passphrase are enough.
     house.stop();
     for name in ["state", "spool"] {
         house.remove_directory(name);
@@ -76,7 +76,7 @@ fn nothing_of_a_library_can_be_read_in_its_store() {
     let playlist = house.read(".hls/Heat (1995)/heat.mkv/master.m3u8").unwrap();
     assert!(playlist.starts_with(b"#EXTM3U"));
 
-    // And under a new one, which opens what was stored under the old.
+    // A new passphrase opens the packs that were stored under the old one.
     house.stop();
     house.settings.old_passphrase = house.settings.passphrase.replace("correct donkey");
     house.start();

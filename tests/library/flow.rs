@@ -1,5 +1,5 @@
-//! How a remote that is far away and takes few messages is used: over a directory that was put as
-//! far away, with a clock that leaps over waits.
+//! Use of a remote that is far away and takes few messages: a directory behind simulated distance,
+//! with a clock that leaps over waits.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ fn ten_thousand_small_files_are_forty_messages_and_five_minutes() {
         vfs.flush(opened.handle, USER).await.unwrap();
         vfs.release(opened.handle);
     };
-    // As a mount takes them: some at a time, and 500 a second.
+    // As a mount takes files: some at a time, and 500 a second.
     for first in (0..10_000).step_by(20) {
         house.block_on(futures_util::future::join_all(
             (first..first + 20).map(&write),
@@ -179,7 +179,7 @@ fn a_manifest_goes_at_once_and_only_faster_changes_wait() {
     let house = House::with_leaping_clock(channel(2));
     house.pass(Duration::from_secs(60));
     house.write("film.bin", &noise(5 * MIB, 1)).unwrap();
-    // 5 MiB at 8 MB/s are 0.7 s; the settle time, reading back and the manifest come to it.
+    // 5 MiB at 8 MB/s are 0.7 s; the settle time, reading back and the manifest are added.
     house.until_leaping("it is stored", Duration::from_secs(8), || {
         house.state("film.bin") == "stored"
     });
@@ -218,7 +218,7 @@ fn a_cold_film_is_read_ahead_and_a_scan_of_heads_is_not() {
         let read = vfs.read(handle, offset as u64, len as u64);
         assert!(house.block_on(read).unwrap()[..] == bytes[offset..offset + len]);
     };
-    // What ffprobe reads of a file.
+    // The ranges of a file that ffprobe reads.
     for part in 0..8 {
         read(part * 32 * 1024, 32 * 1024);
     }
@@ -267,7 +267,7 @@ fn a_player_that_asks_for_one_segment_after_the_other_finds_the_next_ones_there(
     assert_eq!(waited(&after), waited(&before), "{before:?} {after:?}");
 }
 
-/// Twelve key frames of noise, 1 MiB or so each.
+/// Twelve key frames of noise, about 1 MiB each.
 fn long_film() -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("film.mkv");

@@ -1,4 +1,4 @@
-//! A library in a temporary directory with a user who reads and writes by path.
+//! A library in a temporary directory, read and written by path.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -21,9 +21,9 @@ use tokio::runtime::Runtime;
 use crate::library::{Library, LibrarySettings};
 use crate::material::need;
 
-/// How long anything is waited for; the machine of a check may be slow.
+/// Longest wait for anything; the test machine may be slow.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// More calls than any test makes.
+/// Number of calls that no test reaches.
 pub const ALWAYS: usize = 10_000;
 const WRITE_BYTES: usize = 128 * 1024;
 
@@ -33,6 +33,7 @@ pub const USER: Caller = Caller {
     pid: 0,
 };
 
+/// A library in a temporary directory; it is stopped, killed and started again at will.
 pub struct House {
     root: TempDir,
     pub settings: LibrarySettings,
@@ -62,8 +63,8 @@ impl House {
         }
     }
 
-    /// One whose clock stands still while anything is done, and leaps when all wait: for what takes
-    /// minutes of waiting.
+    /// Begins a library whose clock stands still while anything runs, and leaps when all tasks wait:
+    /// for tests with minutes of waiting.
     pub fn with_leaping_clock(settings: LibrarySettings) -> Self {
         let mut house = Self::unborn(settings);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -89,14 +90,14 @@ impl House {
         self.living = Some((library, runtime));
     }
 
-    /// As SIGTERM ends it.
+    /// Stops the library as SIGTERM does.
     pub fn stop(&mut self) {
         let (library, runtime) = self.living.take().unwrap();
         library.close(&runtime);
         runtime.shutdown_timeout(Duration::from_secs(20));
     }
 
-    /// Nothing is committed any more.
+    /// Ends the library without committing anything more.
     pub fn kill(&mut self) {
         let (library, runtime) = self.living.take().unwrap();
         drop(library);
@@ -108,7 +109,7 @@ impl House {
         self.start();
     }
 
-    /// As `until`, where time passes only while the runtime waits.
+    /// Waits as [`Self::until`] does, with a clock that moves only while the runtime waits.
     pub fn until_leaping(&self, what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
         self.block_on(async {
             let begun = tokio::time::Instant::now();
@@ -125,7 +126,7 @@ impl House {
         self.block_on(async { tokio::time::sleep(time).await });
     }
 
-    /// What the runtime's clock shows.
+    /// Returns the time of the runtime's clock.
     pub fn now(&self) -> tokio::time::Instant {
         self.block_on(async { tokio::time::Instant::now() })
     }
@@ -160,18 +161,18 @@ impl House {
         }
     }
 
-    /// Nothing can be sent any more; the log still can.
+    /// Lets the store refuse packs; it still takes the log.
     pub fn refuse_packs(&self) {
         let fault = Fault::Fail(RemoteErrorKind::Unavailable);
         self.remote().inject(Operation::Put, &fault, ALWAYS);
     }
 
-    /// Files in the store's pack directory.
+    /// Returns the number of files in the store's pack directory.
     pub fn packs_held(&self) -> usize {
         walk(&self.directory("store").join("packs"))
     }
 
-    /// Bytes on the disk that the spool takes, records left out.
+    /// Returns the bytes on the disk that the spool takes, without records.
     pub fn spool_used(&self) -> u64 {
         self.library().spool().used()
     }
@@ -189,7 +190,7 @@ impl House {
         .unwrap()
     }
 
-    /// Cleans up until `packs` are held.
+    /// Cleans up until the store holds `packs` packs.
     pub fn cleanup_until(&self, packs: usize) {
         self.until(&format!("{packs} packs are held"), || {
             self.cleanup(Duration::ZERO);
@@ -223,12 +224,12 @@ fn walk(directory: &Path) -> usize {
         .sum()
 }
 
-/// A path of the tree as tests write it, `films/heat.mkv`.
+/// Parses a path of the tree, such as `films/heat.mkv`.
 pub fn path(text: &str) -> TreePath {
     TreePath::parse(text.as_bytes()).unwrap()
 }
 
-/// What a user does.
+/// Actions of a user.
 impl House {
     pub fn attr(&self, at: &str) -> FsResult<Attr> {
         self.vfs().resolve(&path(at))
@@ -256,7 +257,7 @@ impl House {
         Ok(opened.handle)
     }
 
-    /// Opened for writing, made when it is not there.
+    /// Opens a file for writing; makes it if it does not exist.
     pub fn create(&self, at: &str) -> FsResult<HandleId> {
         let (parent, name) = self.parent(at);
         match self
@@ -286,14 +287,14 @@ impl House {
         flushed
     }
 
-    /// `cp`.
+    /// Writes a file as `cp` does.
     pub fn write(&self, at: &str, bytes: &[u8]) -> FsResult<()> {
         let handle = self.create(at)?;
         let written = self.write_at(handle, 0, bytes);
         written.and(self.close(handle))
     }
 
-    /// `dd conv=notrunc seek=`.
+    /// Changes a part of a file as `dd conv=notrunc seek=` does.
     pub fn overwrite(&self, at: &str, offset: u64, bytes: &[u8]) {
         let handle = self
             .open(at, AccessMode::ReadWrite, Existing::Keep)
@@ -302,7 +303,7 @@ impl House {
         self.close(handle).unwrap();
     }
 
-    /// `cp --reflink` of the whole file.
+    /// Copies a whole file as `cp --reflink` does.
     pub fn copy(&self, from: &str, to: &str) -> FsResult<()> {
         let len = self.attr(from)?.size;
         let from = self.open(from, AccessMode::Read, Existing::Keep)?;
@@ -365,7 +366,7 @@ impl House {
         self.vfs().rmdir(parent, &name)
     }
 
-    /// Names in a directory, sorted, without dots.
+    /// Returns the names in a directory, sorted, without `.` and `..`.
     pub fn names(&self, at: &str) -> Vec<String> {
         let mut names = Vec::new();
         self.vfs()
@@ -411,7 +412,7 @@ impl House {
         self.wait_for(at, "stored");
     }
 
-    /// Everything that is not yet published is, and nothing is left to do.
+    /// Waits until everything is published and no job is left.
     pub fn settled(&self) {
         self.until("everything is published", || {
             self.vfs().jobs().unwrap().is_empty() && self.index().unpublished().unwrap().is_empty()
@@ -419,7 +420,7 @@ impl House {
     }
 }
 
-/// A film of two seconds with an audio track and text subtitles in English and Spanish.
+/// Returns a film of two seconds with an audio track, and text subtitles in English and Spanish.
 pub fn film() -> Vec<u8> {
     static FILM: OnceLock<Vec<u8>> = OnceLock::new();
     FILM.get_or_init(make_film).clone()

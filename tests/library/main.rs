@@ -1,5 +1,5 @@
-//! The rules of storage, through `Vfs` over a local store that can be broken, without a mount:
-//! what a user would notice.
+//! Rules of storage as a user notices them, through `Vfs` without a mount, over a local store that
+//! can be made to fail.
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod adoption;

@@ -88,15 +88,14 @@ fn a_failed_write_keeps_the_file_failed_until_it_is_retried() {
     house.wait_for("big.bin", "failed");
     house.restart();
     assert_eq!(house.state("big.bin"), "failed");
-    // A part was written before: it is kept, and stored when the user says so.
+    // The part that was written before is kept, and stored when the user says so.
     let kept = house.read("big.bin").unwrap();
     house.vfs().retry(&crate::house::path("big.bin")).unwrap();
     house.wait_for("big.bin", "stored");
     assert!(house.read("big.bin").unwrap() == kept);
 }
 
-/// A file without bytes has all of them in packs, so its name may be in the log before the first
-/// write.
+/// An empty file has no byte outside packs, so that the log may have its name before the first write.
 #[test]
 fn a_file_whose_first_write_fails_after_its_name_was_published_is_failed() {
     let mut settings = LibrarySettings::default();

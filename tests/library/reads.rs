@@ -1,4 +1,4 @@
-//! Reading what is only in the store, when the store lies or is away.
+//! Reads of bytes that only the store has, while the store is damaged or away.
 
 use std::fs;
 use std::os::unix::fs::FileExt;

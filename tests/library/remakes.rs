@@ -1,4 +1,4 @@
-//! Views that are made once more: the old ones stay until the new ones are stored, whatever happens.
+//! Views that are made again: the old ones stay until the new ones are stored, whatever happens.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -55,7 +55,7 @@ fn new_views_take_over_when_they_are_stored_and_not_before() {
     );
     assert!(house.read(FILM).unwrap() == film());
     house.until("the spool is empty", || house.spool_used() == 0);
-    // What only the old ones needed goes.
+    // Packs that only the old views needed go.
     house.cleanup_until(packs);
     house.stop();
     house.remove_directory("state");
@@ -94,7 +94,7 @@ fn a_tool_that_fails_leaves_the_old_views_and_a_note() {
     assert_eq!(house.info(FILM).error, None);
 }
 
-/// It took the daemon down twice; its third start must not be tried.
+/// A remake that took the daemon down twice must not be started a third time.
 #[test]
 fn what_ends_the_daemon_again_and_again_is_given_up() {
     let mut house = House::new();
@@ -105,7 +105,7 @@ fn what_ends_the_daemon_again_and_again_is_given_up() {
     let version = house.block_on(house.vfs().open_resource(&path(FILM)));
     let etag = version.unwrap().etag;
     let version: u64 = etag.rsplit_once('-').unwrap().1.parse().unwrap();
-    // As two lives that ended in the middle of it have left it: asked for, this version, twice begun.
+    // The row that two daemons left which ended in the middle: asked for, this version, begun twice.
     let mut row = vec![0];
     row.extend_from_slice(&version.to_le_bytes());
     row.extend_from_slice(&2u32.to_le_bytes());
@@ -126,7 +126,7 @@ fn what_ends_the_daemon_again_and_again_is_given_up() {
     assert_eq!(making(&house), old);
 }
 
-/// A file that is written over meanwhile gets views of its new bytes, and nothing of the old wish.
+/// A file that is written over meanwhile gets views of its new bytes; the old request is forgotten.
 #[test]
 fn newer_bytes_forget_what_was_wanted_for_older_ones() {
     let house = House::new();

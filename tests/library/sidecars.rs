@@ -25,7 +25,7 @@ fn sidecars_are_listed_and_read() {
     assert_eq!(text.len() as u64, house.attr(ENG).unwrap().size);
 }
 
-/// Subtitles that are pictures, of a real file: HLS has no place for them, players do.
+/// Picture subtitles of a real file: HLS cannot carry them, but players read the sidecar.
 #[test]
 fn bitmap_subtitles_are_sidecars_like_the_others() {
     let house = House::new();
@@ -55,7 +55,7 @@ fn a_deleted_sidecar_stays_away_also_after_a_recovery() {
     house.remove_directory("state");
     house.start();
     assert_eq!(house.names("Heat"), ["heat.mkv", "heat.spa.srt"]);
-    // Nor does it come back under the film's next name.
+    // It does not come back under the film's next name either.
     house
         .rename("Heat/heat.mkv", "Heat/Heat (1995).mkv")
         .unwrap();
@@ -79,7 +79,7 @@ fn a_sidecar_that_is_written_or_renamed_onto_is_the_users() {
     assert_eq!(house.read(ENG).unwrap(), b"mine");
     assert_eq!(house.read(SPA).unwrap(), b"mine too");
     house.wait_for(ENG, "stored");
-    // Deleted, it is gone: the generated one does not come back in its place.
+    // A deleted sidecar stays away: the generated one does not come back.
     house.remove(ENG).unwrap();
     assert_eq!(house.names("Heat"), ["heat.mkv", "heat.spa.srt"]);
 }

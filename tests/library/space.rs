@@ -64,7 +64,7 @@ fn space_for_a_file_that_cannot_fit_is_refused_before_it_is_written() {
     house.close(handle).unwrap();
 }
 
-/// Three times the spool, written in parts that drain one after the other.
+/// A file three times as large as the spool, written in parts that drain one after the other.
 fn stored_in_parts(house: &House, name: &str) -> Vec<u8> {
     let bytes = noise(6 * MIB, 1);
     for (number, part) in bytes.chunks(MIB).enumerate() {
@@ -95,7 +95,7 @@ fn room_is_asked_for_what_is_not_in_the_spool_yet() {
     let refused = allocate(MIB, 3 * MIB / 2, AllocateMode::KeepSize).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::NoSpace);
     assert!(refused.message.contains("TGFS_SPOOL_SIZE"), "{refused}");
-    // A hole needs none, and what stood there is not counted twice.
+    // A hole needs no room, and bytes that stood there are not counted twice.
     allocate(0, 1 << 30, AllocateMode::PunchHole).unwrap();
     allocate(0, 2 * MIB, AllocateMode::KeepSize).unwrap();
     let refused = allocate(0, 1 << 30, AllocateMode::ZeroRange).unwrap_err();
@@ -122,7 +122,7 @@ fn a_size_that_could_never_be_filled_is_refused() {
         assert!(refused.message.contains("TGFS_SPOOL_SIZE"), "{refused}");
         assert_eq!(house.attr("huge.bin").unwrap().size, 0);
     }
-    // What fits may be announced, and what was refused harms nothing.
+    // A size that fits may be announced, and a refused one harms nothing.
     resize(Some(handle), 2 << 20).unwrap();
     house.write_at(handle, 0, &noise(MIB, 2)).unwrap();
     house.close(handle).unwrap();
@@ -141,7 +141,7 @@ fn a_stored_file_larger_than_the_spool_is_cut_and_grown() {
         house.wait_for("f.bin", "stored");
         assert!(house.read("f.bin").unwrap() == bytes, "{size}");
     }
-    // To write all of it anew takes it into the spool whole.
+    // Writing the whole file again takes all of it into the spool.
     let handle = house
         .open("f.bin", AccessMode::ReadWrite, Existing::Keep)
         .unwrap();
@@ -155,7 +155,7 @@ fn a_stored_file_larger_than_the_spool_is_cut_and_grown() {
 #[test]
 fn a_full_spool_that_nothing_drains_says_so_and_loses_nothing() {
     let mut house = small(2 << 20);
-    // Waits for its rename, so that nothing is on its way out.
+    // A temporary name: the file waits for its rename, so that nothing is sent.
     house
         .write("held.bin.part", &noise(3 * MIB / 2, 1))
         .unwrap();

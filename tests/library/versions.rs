@@ -1,4 +1,4 @@
-//! Changing a stored file: only what was written takes spool and upload.
+//! Changes of a stored file: only the written bytes take spool and upload.
 
 use bytes::Bytes;
 use std::time::Duration;
@@ -120,7 +120,7 @@ fn a_write_that_is_open_while_the_version_below_goes_out_keeps_all_bytes() {
         .unwrap();
     house.write_at(handle, 100, b"newer").unwrap();
     replace(&mut bytes, 100, b"newer");
-    // Whatever goes out of the base meanwhile, and whatever goes of its copy in the spool.
+    // Also when packs of the base, or its copy in the spool, go meanwhile.
     house.remote().heal();
     std::thread::sleep(Duration::from_secs(3));
     house.close(handle).unwrap();
@@ -163,7 +163,7 @@ fn a_replaced_version_comes_back_while_the_new_one_is_not_published() {
         assert_eq!(house.cleanup(Duration::ZERO).deleted, 0);
         std::thread::sleep(Duration::from_millis(100));
     }
-    // The disk is gone with all that was only there.
+    // The disk is lost with all bytes that were only there.
     house.kill();
     house.remove_directory("state");
     house.remove_directory("spool");

@@ -1,4 +1,4 @@
-//! `/.hls`: follows the tree, survives restarts, and says why it has nothing.
+//! `/.hls` follows the tree, survives restarts, and says why a film has no views.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use crate::material::noise;
 const MASTER: &str = ".hls/Heat/heat.mkv/master.m3u8";
 const SEGMENT: &str = ".hls/Heat/heat.mkv/video/00001.m4s";
 
-/// What must not change when nothing happened to the file.
+/// Inode number, size and time, which must not change while the file does not.
 fn identity(attr: &Attr) -> (u64, u64, tgfs::model::Timestamp) {
     (attr.ino.0, attr.size, attr.mtime)
 }
@@ -118,7 +118,7 @@ fn is_plain_with(house: &mut House, text: &str) {
         "{reason}"
     );
     assert!(house.read("heat.mkv").unwrap() == film());
-    // With a tool that works the user says: again.
+    // The user retries once the tool works.
     house.settings.launcher = Launcher::Direct;
     house.restart();
     house.vfs().retry(&path("heat.mkv")).unwrap();
@@ -143,7 +143,7 @@ fn a_killed_tool_leaves_a_plain_file_with_the_reason() {
     is_plain_with(&mut house, "signal 9");
 }
 
-/// The step took the daemon down twice; its third start must not be tried.
+/// A step that took the daemon down twice must not be started a third time.
 #[test]
 fn a_film_that_ends_the_daemon_again_and_again_is_left_without_views() {
     let house = House::new();
@@ -162,7 +162,7 @@ fn a_film_that_ends_the_daemon_again_and_again_is_left_without_views() {
         .1
         .parse()
         .unwrap();
-    // As two lives that ended in the middle of it have left it.
+    // The row that two daemons left which ended in the middle.
     let mut row = version.to_le_bytes().to_vec();
     row.extend_from_slice(&2u32.to_le_bytes());
     let attempts = house.index().rows("attempts").unwrap();

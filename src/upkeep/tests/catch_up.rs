@@ -1,9 +1,9 @@
-//! What a start makes of a log that is ahead of its index.
+//! Starts with a log that is ahead of the index.
 
 use super::*;
 use crate::model::AttachState;
 
-/// The state as it is on the disk at this moment, in another place.
+/// Copies the state as it is on the disk at this moment.
 fn copy_of(library: &Library) -> tempfile::TempDir {
     library.index.compact_journal().unwrap();
     let copy = tempfile::tempdir().unwrap();
@@ -24,7 +24,7 @@ pub(super) fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-/// A library whose log goes on after `copy_of` was taken, by the same writer.
+/// Makes a library whose log goes on, by the same writer, after `copy_of` was taken.
 async fn copied_and_gone_on() -> (Library, tempfile::TempDir) {
     let library = Library::new().await;
     library.directory(EntryId::ROOT, "before");
@@ -107,7 +107,7 @@ async fn manifests_are_read_side_by_side_and_taken_in_order() {
     let expected = tree(&library.index);
     let state = tempfile::tempdir().unwrap();
     let (index, _) = open_index(state.path());
-    // The library, then the first manifest, which does not come.
+    // The library answers; the first manifest does not.
     let pass = Fault::Delay(std::time::Duration::ZERO);
     library.faulty.inject(Operation::ReadLog, &pass, 1);
     library.faulty.inject(Operation::ReadLog, &Fault::Hang, 1);
@@ -126,7 +126,7 @@ async fn manifests_are_read_side_by_side_and_taken_in_order() {
     assert_eq!(tree(&index), expected);
 }
 
-/// Walking the ids of a channel is what a long log costs.
+/// A long log is expensive to find: the ids of a channel have to be scanned.
 #[tokio::test]
 async fn only_what_came_behind_the_snapshot_is_looked_for() {
     let library = Library::new().await;

@@ -1,4 +1,4 @@
-//! The same over a remote that encrypts.
+//! The rules of upkeep over a remote that encrypts.
 
 use super::*;
 use crate::remote::retry::Deadline;
@@ -56,7 +56,7 @@ async fn an_encrypted_library_comes_back_from_the_store_and_the_passphrase() {
     let report = verify(&index, &remote, VerifyDepth::Blocks, &mut |_| ()).await;
     let report = report.unwrap();
     assert_eq!((report.packs, report.problems.len()), (2, 0));
-    // With the state that is there, too.
+    // The state that is there gets the same answer.
     drop(index);
     recover(&state, &remote, LibraryClaim::Continue)
         .await
@@ -156,7 +156,7 @@ async fn verify_finds_what_was_changed_in_an_encrypted_pack() {
     let report = check(&library.remote).await.unwrap();
     let names: Vec<_> = report.problems.iter().map(|p| p.name.as_str()).collect();
     assert_eq!((names, report.packs), (vec!["a"], 2));
-    // Without the key nothing is a finding: it cannot be known.
+    // Without the key nothing is a finding: the packs cannot be judged.
     let bare: Arc<dyn Remote> = library.faulty.clone();
     assert!(check(&bare).await.is_err());
 }

@@ -35,7 +35,7 @@ async fn the_tree_comes_back_from_the_store_alone() {
     assert_eq!(tree(&index), expected);
     assert_eq!(index.library_id(), id);
     assert!(index.next_ino() >= highest, "a number was given out again");
-    // And it goes on from there.
+    // The new index goes on from there.
     let seq = index.commit(&[put(&renamed)]).unwrap();
     assert!(seq > Seq(6));
 }
@@ -105,7 +105,7 @@ async fn packs_are_deleted_last() {
     assert_eq!(clean(0, false).await, 0);
 }
 
-/// A library whose only files were just removed, `count` of them, with a pack each.
+/// Makes a library whose `count` files, with a pack each, were just removed.
 async fn with_dying_packs(count: usize) -> (Library, Vec<PackRef>) {
     let library = Library::new().await;
     let mut packs_of_all = Vec::new();
@@ -216,7 +216,7 @@ async fn verify_finds_what_is_missing_or_changed() {
     assert!(!names.contains(&whole.name.display().as_str()));
 }
 
-/// Of a library in a channel that takes days.
+/// Verifying a library in a channel takes days.
 #[tokio::test]
 async fn reading_every_block_goes_on_where_it_was_interrupted() {
     let library = Library::new().await;
@@ -254,7 +254,7 @@ async fn reading_every_block_goes_on_where_it_was_interrupted() {
     let (report, rest) = read_all().await;
     assert_eq!((report.unwrap().packs, first + rest), (20, 20));
     assert!(rest < 20 && library.faulty.calls() - before < calls);
-    // And then anew.
+    // The next run begins a new round.
     assert_eq!(read_all().await.1, 20);
 }
 
@@ -264,7 +264,7 @@ async fn packs_are_verified_side_by_side_and_told_in_order() {
     for number in 0..20 {
         let name = format!("film {number}");
         let film = library.stored_file(EntryId::ROOT, &name, b"film").await;
-        // Few enough that most of those asked for side by side are there, in whichever order.
+        // So few that most packs that are asked for side by side are there, in whichever order.
         if number % 10 == 0 {
             library.remote.delete(&packs(&film)[0]).await.unwrap();
         }
@@ -281,7 +281,7 @@ async fn packs_are_verified_side_by_side_and_told_in_order() {
     };
     let alone = look().await;
     assert_eq!((alone.packs, alone.problems.len()), (20, 2));
-    // The first answer comes last: the others are asked for meanwhile.
+    // The first answer comes last; the other packs are asked for meanwhile.
     library.faulty.inject(Operation::Get, &Fault::Hang, 1);
     let before = library.faulty.calls();
     let healing = async {

@@ -1,4 +1,4 @@
-//! A library that moves from one store to another, cut off wherever it can be.
+//! Moves of a library from one store to another, cut off at every call.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ use crate::remote::{
 use crate::tree::Tree;
 use crate::upkeep::moving::{Moved, Mover, move_log};
 
-/// Calls that a run may make on both stores together before it is dead.
+/// Calls that a run may make on both stores together before it ends.
 #[derive(Debug, Clone)]
 struct Life(Arc<AtomicU64>);
 
@@ -35,7 +35,7 @@ impl Life {
     }
 }
 
-/// A directory that gives its packs the addresses of `kind`.
+/// Local store that gives its packs addresses of another kind.
 #[derive(Debug)]
 struct Place {
     inner: LocalRemote,
@@ -144,7 +144,7 @@ struct Move {
     new: tempfile::TempDir,
 }
 
-/// What a run worked with.
+/// Parts of one run.
 struct Run {
     index: Arc<Index>,
     shared: Arc<dyn Remote>,
@@ -153,7 +153,7 @@ struct Run {
 }
 
 impl Move {
-    /// Two files with packs of their own, two that share one, and a change that is not published.
+    /// Makes two files with packs of their own, two that share one, and a change that is not published.
     async fn begin() -> (Self, Vec<String>) {
         let library = Library::new().await;
         let films = library.directory(EntryId::ROOT, "films");
@@ -204,7 +204,7 @@ impl Move {
         (run, moving)
     }
 
-    /// As a daemon does it, up to its death.
+    /// Moves the library as a daemon does, until the run ends.
     async fn run(&self, life: Life) -> Result<Moved, String> {
         let (mut run, moving) = self.open(life);
         if moving.log_place() == LogPlace::Old {
@@ -266,7 +266,7 @@ fn packs_in(store: &tempfile::TempDir) -> usize {
         .sum()
 }
 
-/// Everything is in the new store, and it alone gives the tree back.
+/// Checks that everything is in the new store, and that it alone gives the tree back.
 async fn assert_moved(place: &Move, expected: &[String]) {
     assert_eq!(packs_in(&place.old), 0, "packs stayed behind");
     let channel = place.place(Kind::Channel, &Life::of(u64::MAX));
@@ -328,7 +328,7 @@ async fn a_pack_that_somebody_reads_stays_for_now() {
     };
     let moved = mover.round(&|_| true, &|| false).await.unwrap();
     assert_eq!((moved.packs, moved.in_use), (0, 2));
-    // One that is opened while it is on its way: the copy goes again.
+    // A pack that is opened while it is moved: its copy is deleted again.
     let asked = AtomicU64::new(0);
     let opened = |_| asked.fetch_add(1, Ordering::SeqCst) % 2 == 1;
     let moved = mover.round(&opened, &|| false).await.unwrap();

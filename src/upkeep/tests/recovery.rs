@@ -81,7 +81,7 @@ async fn a_manifest_whose_acknowledgement_was_lost_is_our_own() {
     publisher.drained().await.unwrap();
     library.directory(EntryId::ROOT, "first");
     publisher.drained().await.unwrap();
-    // The daemon dies between the reply and its note of it: the state is older than the log.
+    // The daemon dies between the reply and its note of it, so that the state is older than the log.
     let film = library.stored_file(EntryId::ROOT, "film", b"film").await;
     library
         .faulty
@@ -123,7 +123,7 @@ async fn recovery_brings_back_what_the_store_does_not_know_yet() {
     let remote = Arc::clone(&library.remote);
     let keys = library.index.key_store();
     keys.put(b"auth", b"key").unwrap();
-    // The rows are lost, the remote's with them; it keeps new ones before the recovery.
+    // The rows are lost, those of the remote too; it keeps new ones before the recovery.
     let (state, _store) = library.crashed(&["index"]);
     let index = open_index(state.path()).0;
     index.key_store().put(b"auth", b"new key").unwrap();
@@ -185,7 +185,7 @@ async fn an_old_snapshot_serves_when_the_newest_is_damaged() {
     let snapshots = list(LogKind::Snapshot).await;
     assert_eq!(snapshots.len(), 2, "the last, and the one before it");
     let manifests = list(LogKind::Manifest).await;
-    // Only the older snapshot and what came behind it is needed.
+    // The older snapshot and the manifests behind it are enough.
     for old in &manifests {
         if old.number <= snapshots[0].number {
             library.remote.delete_log(*old).await.unwrap();
