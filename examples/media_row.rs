@@ -7,7 +7,8 @@ use std::sync::Arc;
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use tgfs::media::build::cuts::CutPolicy;
 use tgfs::media::build::report::plan_report;
-use tgfs::media::tool::{Ffmpeg, MediaTool};
+use tgfs::media::tool::MediaTool;
+use tgfs::media::tool::ffmpeg::Ffmpeg;
 use tgfs::process::Launcher;
 
 fn cpu(usage: &Usage) -> f64 {

@@ -14,7 +14,7 @@ use crate::index::{Index, IndexError, Owner};
 use crate::ingest::publish::publisher::Publisher;
 use crate::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use crate::media::build::cuts::CutPolicy;
-use crate::media::tool::Ffmpeg;
+use crate::media::tool::ffmpeg::Ffmpeg;
 use crate::process::Launcher;
 use crate::read::{AheadLimits, ExtentReader};
 use crate::remote::{Locality, LockedRemote, PackStore as _, Remote};

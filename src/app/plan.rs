@@ -11,7 +11,8 @@ use crate::control::{
     PlanCuts, PlanReport, PlanSegmentKind, PlanSegments, PlanTenPasses, PlanTrack,
 };
 use crate::media::build::report::{self, TrackReport};
-use crate::media::tool::{Ffmpeg, MediaTool};
+use crate::media::tool::MediaTool;
+use crate::media::tool::ffmpeg::Ffmpeg;
 use crate::model::Compat;
 use crate::process::Launcher;
 

@@ -6,9 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use tgfs::media::container::Container;
 use tgfs::media::error::MediaError;
-use tgfs::media::inspect::sniff::Container;
-use tgfs::media::tool::{Ffmpeg, MediaTool, Pick, StreamConversion, Task, ToolOutput};
+use tgfs::media::tool::ffmpeg::Ffmpeg;
+use tgfs::media::tool::task::{Pick, StreamConversion, Task};
+use tgfs::media::tool::{MediaTool, ToolOutput};
 use tgfs::model::TrackKind;
 use tgfs::process::{CancelFlag, Launcher};
 
@@ -39,11 +41,11 @@ impl MediaTool for Watched {
             && self.refuses_encoding
             && picks
                 .iter()
-                .any(|pick| pick.way == StreamConversion::Encoded)
+                .any(|pick| pick.conversion == StreamConversion::Encoded)
         {
             picks.push(Pick {
                 stream: 77,
-                way: StreamConversion::Copied,
+                conversion: StreamConversion::Copied,
             });
         }
         self.inner.start(source, container, &task, cancel)

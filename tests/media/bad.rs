@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use tgfs::media::build::BuildOutcome;
 use tgfs::media::error::MediaErrorKind;
-use tgfs::media::tool::{Ffmpeg, MediaTool};
+use tgfs::media::reason::{UnreadableReason, UnsupportedReason};
+use tgfs::media::tool::MediaTool;
+use tgfs::media::tool::exit::Complaint;
+use tgfs::media::tool::ffmpeg::Ffmpeg;
 use tgfs::process::Launcher;
 
 use super::support::*;
@@ -50,6 +53,7 @@ fn damaged_files_say_why() {
     for name in ["truncated.mp4", "encrypted.mp4"] {
         match refused(&film(name)) {
             BuildOutcome::Unreadable(reason) => {
+                let reason = reason.to_string();
                 assert!(
                     !reason.is_empty() && !reason.contains("/proc"),
                     "{name}: {reason}"
@@ -99,7 +103,7 @@ fn a_cut_or_corrupt_film_plays_as_far_as_it_goes() {
 fn video_that_hls_cannot_carry_is_named() {
     assert_eq!(
         refused(&film("vp8.webm")),
-        BuildOutcome::Unsupported("no HLS: codec vp8".to_owned())
+        BuildOutcome::Unsupported(UnsupportedReason::VideoCodec("vp8".to_owned()))
     );
 }
 
@@ -172,7 +176,9 @@ fn a_pass_that_fails_is_never_published() {
     let outcome = run(&tool, &source, &directory.path().join("derived")).unwrap();
     assert_eq!(
         outcome,
-        BuildOutcome::Unreadable("broken pipe dream".to_owned())
+        BuildOutcome::Unreadable(UnreadableReason::Complaint(Complaint::Other(
+            "broken pipe dream".to_owned()
+        )))
     );
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }

@@ -1,7 +1,7 @@
 //! The rendition in H.264 of what browsers do not play.
 
 use tgfs::media::build::cuts::CutPolicy;
-use tgfs::media::build::rendition::{RenditionOutcome, is_reason, is_wanted};
+use tgfs::media::build::rendition::{RenditionOutcome, is_wanted};
 use tgfs::media::build::{BuildOutcome, BuildReport};
 use tgfs::media::hls::views;
 use tgfs::model::{Compat, Hardware, Track, TrackKind};
@@ -216,7 +216,7 @@ fn video_that_mp4_does_not_carry_is_encoded_whole() {
         let BuildOutcome::Unsupported(reason) = refused(&source) else {
             panic!("{name}");
         };
-        assert!(is_reason(&reason), "{name}: {reason}");
+        assert!(reason.rendition_helps(), "{name}: {reason}");
         let (built, account) = build_compat(name, Hardware::None);
         assert_eq!(account.rendition, RenditionOutcome::Made, "{name}");
         check(&built);

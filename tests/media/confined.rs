@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tgfs::media::tool::{Ffmpeg, MediaTool};
+use tgfs::media::tool::MediaTool;
+use tgfs::media::tool::ffmpeg::Ffmpeg;
 use tgfs::process::{CancelFlag, Devices, INPUT_PATH, Job, Launcher, Limits, Priority, Spawner};
 
 use super::support::*;

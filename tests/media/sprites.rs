@@ -188,7 +188,7 @@ fn what_cannot_be_decoded_leaves_the_film_as_it_is() {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&script, mode).unwrap();
     let launcher = tgfs::process::Launcher::Direct;
-    let tool = tgfs::media::tool::Ffmpeg::with_programs(launcher, script, "ffprobe".into());
+    let tool = tgfs::media::tool::ffmpeg::Ffmpeg::with_programs(launcher, script, "ffprobe".into());
     let tool: std::sync::Arc<dyn tgfs::media::tool::MediaTool> = std::sync::Arc::new(tool);
     let built = build_with(&tool, &path);
     let files = built.files("");

@@ -8,12 +8,13 @@ use std::process::Command;
 use std::sync::Arc;
 
 use tgfs::media::build::cuts::CutPolicy;
-use tgfs::media::build::{BuildOutcome, BuildReport, build_views, build_views_for};
+use tgfs::media::build::{BuildOutcome, BuildReport, BuildRequest, build_views};
 use tgfs::media::error::MediaError;
 use tgfs::media::hls::view::{Piece, ViewBody, ViewKind, ViewNode};
 use tgfs::media::hls::views;
 use tgfs::media::in_place;
-use tgfs::media::tool::{Ffmpeg, MediaTool};
+use tgfs::media::tool::MediaTool;
+use tgfs::media::tool::ffmpeg::Ffmpeg;
 use tgfs::model::{ByteRange, Compat, Views};
 use tgfs::process::Launcher;
 
@@ -49,13 +50,14 @@ pub fn run(
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(build_views(
+    let request = BuildRequest {
         tool,
         source,
         derived,
-        &CutPolicy::default(),
-        &|_| {},
-    ))
+        policy: &CutPolicy::default(),
+        compat: Compat::Off,
+    };
+    runtime.block_on(build_views(request, &|_| {}))
 }
 
 /// The outcome for a source that is expected to give no views; the derived file must be gone.
@@ -101,8 +103,14 @@ pub fn build_as(source: &Path, policy: &CutPolicy, compat: Compat) -> (Built, Bu
         .build()
         .unwrap();
     let tool = tool();
-    let files = (source, derived.as_path());
-    let building = build_views_for(&tool, files, (policy, compat), &|_| {});
+    let request = BuildRequest {
+        tool: &tool,
+        source,
+        derived: &derived,
+        policy,
+        compat,
+    };
+    let building = build_views(request, &|_| {});
     let BuildOutcome::Ready(views, account) = runtime.block_on(building).unwrap() else {
         panic!("{}", source.display());
     };

@@ -10,7 +10,7 @@ use tgfs::index::{Index, IndexError, OpenReport, Owner};
 use tgfs::ingest::publish::publisher::Publisher;
 use tgfs::ingest::{Ingest, IngestParts, IngestSettings, Workers};
 use tgfs::media::build::cuts::CutPolicy;
-use tgfs::media::tool::Ffmpeg;
+use tgfs::media::tool::ffmpeg::Ffmpeg;
 use tgfs::model::{Compat, HlsListing, LibraryClaim, SidecarSubtitles};
 use tgfs::process::Launcher;
 use tgfs::read::{AheadLimits, ExtentReader};

@@ -224,7 +224,7 @@ pub const SOURCES: &[Source] = &[
         "cut.mp4",
         "MP4, cut off before its index",
         Made::Cut("end.mp4"),
-        Says::NoViews("moov atom not found"),
+        Says::NoViews("its index (moov) is missing"),
     ),
     other(
         "flipped.mkv",

@@ -15,13 +15,14 @@ use crate::ingest::notes::Notes;
 use crate::ingest::parts::CommonParts;
 use crate::ingest::settings::LiveSettings;
 use crate::ingest::subtitle_files::read_subtitle_file;
-use crate::media::build::{BuildOutcome, build_views};
+use crate::media::build::{BuildOutcome, BuildRequest, build_views};
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::inspect::name::media_kind;
 use crate::media::subtitles::is_subtitle_name;
 use crate::media::tool::MediaTool;
 use crate::model::{
-    Entry, EntryId, EntryKind, ErrorKind, FileContent, FileState, FsError, FsResult, ViewsState,
+    Compat, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileState, FsError, FsResult,
+    ViewsState,
 };
 use crate::tree::Tree;
 
@@ -133,16 +134,25 @@ impl ViewsStage {
             self.changes.raise();
         };
         let cuts = self.settings.get().cuts;
-        match build_views(&self.tool, &input.path, &derived, &cuts, &progress).await {
+        let request = BuildRequest {
+            tool: &self.tool,
+            source: &input.path,
+            derived: &derived,
+            policy: &cuts,
+            compat: Compat::Off,
+        };
+        match build_views(request, &progress).await {
             Ok(BuildOutcome::Ready(views, account)) => {
                 log_cuts(entry, &views, &account);
                 self.files
                     .take_derived(entry, &derived, ViewsState::Ready(views))
             }
-            Ok(BuildOutcome::Unsupported(reason)) => Ok(ViewsState::Unsupported(reason)),
-            Ok(BuildOutcome::Unreadable(reason)) => Ok(ViewsState::Unreadable(reason)),
+            Ok(BuildOutcome::Unsupported(reason)) => {
+                Ok(ViewsState::Unsupported(reason.to_string()))
+            }
+            Ok(BuildOutcome::Unreadable(reason)) => Ok(ViewsState::Unreadable(reason.to_string())),
             Ok(BuildOutcome::NotMedia) => Ok(ViewsState::Unreadable(
-                "its name says media, but its bytes are no container that we know".to_owned(),
+                "its name says media, but its contents are not a known video format".to_owned(),
             )),
             Err(error) if error.is_retryable() => self.failed_attempt(entry.id, attempt, &error),
             Err(error) => Ok(ViewsState::Unreadable(error.to_string())),

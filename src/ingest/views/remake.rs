@@ -17,8 +17,9 @@ use crate::ingest::parts::CommonParts;
 use crate::ingest::settings::LiveSettings;
 use crate::ingest::steps::RunningSteps;
 use crate::media::build::rendition::{self, RenditionOutcome};
-use crate::media::build::{BuildOutcome, BuildReport, build_views_for};
+use crate::media::build::{BuildOutcome, BuildReport, BuildRequest, build_views};
 use crate::media::error::{MediaError, MediaErrorKind};
+use crate::media::reason::UnsupportedReason;
 use crate::media::tool::MediaTool;
 use crate::model::{
     Compat, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileState, FsResult, Views,
@@ -76,11 +77,15 @@ impl OldViews {
                 has_rendition: rendition::has_rendition(views),
                 seconds: views.duration_ms / 1000,
             }),
-            ViewsState::Unsupported(reason) if rendition::is_reason(reason) => Some(Self {
-                is_durable: true,
-                has_rendition: true,
-                seconds: 0,
-            }),
+            ViewsState::Unsupported(stored)
+                if UnsupportedReason::decode(stored).rendition_helps() =>
+            {
+                Some(Self {
+                    is_durable: true,
+                    has_rendition: true,
+                    seconds: 0,
+                })
+            }
             _ => None,
         }
     }
@@ -174,9 +179,7 @@ impl ViewsRemaker {
         let outcome = self.build(build, compat).await?;
         match &outcome {
             Some(BuildOutcome::Unsupported(reason))
-                if compat == Compat::Off
-                    && wanted != Compat::Off
-                    && rendition::is_reason(reason) =>
+                if compat == Compat::Off && wanted != Compat::Off && reason.rendition_helps() =>
             {
                 self.build(build, wanted).await
             }
@@ -203,8 +206,14 @@ impl ViewsRemaker {
             self.changes.raise();
         };
         let cuts = self.settings.get().cuts;
-        let files = (build.input, build.derived);
-        let building = build_views_for(&self.tool, files, (&cuts, compat), &progress);
+        let request = BuildRequest {
+            tool: &self.tool,
+            source: build.input,
+            derived: build.derived,
+            policy: &cuts,
+            compat,
+        };
+        let building = build_views(request, &progress);
         tokio::pin!(building);
         loop {
             tokio::select! {
@@ -235,11 +244,10 @@ impl ViewsRemaker {
     fn take(&self, build: RemakeBuild<'_>, outcome: BuildOutcome) -> FsResult<RemakeOutcome> {
         match outcome {
             BuildOutcome::Ready(new, account) => self.take_views(build, *new, &account),
-            BuildOutcome::Unsupported(reason) | BuildOutcome::Unreadable(reason) => {
-                Ok(RemakeOutcome::GivenUp(reason))
-            }
+            BuildOutcome::Unsupported(reason) => Ok(RemakeOutcome::GivenUp(reason.to_string())),
+            BuildOutcome::Unreadable(reason) => Ok(RemakeOutcome::GivenUp(reason.to_string())),
             BuildOutcome::NotMedia => Ok(RemakeOutcome::GivenUp(
-                "its bytes are no container that we know".to_owned(),
+                "its contents are not a known video format".to_owned(),
             )),
         }
     }

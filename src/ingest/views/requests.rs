@@ -7,6 +7,7 @@ use crate::ingest::parts::CommonParts;
 use crate::ingest::settings::LiveSettings;
 use crate::ingest::spool_owners::{BlobOwner, SpoolOwners};
 use crate::media::build::rendition;
+use crate::media::reason::UnsupportedReason;
 use crate::model::{Compat, EntryId, FileContent, ViewsState};
 use crate::spool::Spool;
 use crate::tree::Tree;
@@ -41,7 +42,7 @@ impl RemakeRequests {
         };
         let is_wanted = match &content.views {
             ViewsState::Ready(views) => rendition::is_wanted(views),
-            ViewsState::Unsupported(reason) => rendition::is_reason(reason),
+            ViewsState::Unsupported(stored) => UnsupportedReason::decode(stored).rendition_helps(),
             _ => false,
         };
         if is_wanted && self.settings.get().compat != Compat::Off {

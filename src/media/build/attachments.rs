@@ -1,42 +1,59 @@
-//! Whole files that are made beside the tracks: bitmap subtitles, fonts, a picture of the film. Each
-//! is missed when it cannot be made; the film plays without it.
+//! Whole files that are made beside the tracks: bitmap subtitles, fonts, a picture of the film. The
+//! film plays without a file that cannot be made.
 
-use std::io;
-
-use crate::model::{ByteRange, DerivedFile, FilePurpose};
+use std::path::Path;
 
 use super::collect::DerivedWriter;
-use super::subtitle_streams::fetch;
-use super::{Job, outlived};
+use super::context::{BuildContext, Fetch, outlived};
+use crate::media::attempt::Attempt;
+use crate::media::container::Container;
 use crate::media::error::MediaError;
 use crate::media::inspect::language;
 use crate::media::inspect::probe::ProbedStream;
-use crate::media::inspect::sniff::Container;
-use crate::media::tool::{BitmapFormat, Task};
+use crate::media::tool::task::{BitmapFormat, Task};
+use crate::model::{ByteRange, DerivedFile, FilePurpose};
 
-/// Most bytes of the bitmap subtitles of one stream; a film's Blu-ray track takes 60 MB.
+/// Size limit of the bitmap subtitles of one stream, in bytes. A track of a Blu-ray has 60 MB.
 pub const MAX_BITMAPS: u64 = 512 << 20;
-/// Most bytes of one font: CJK ones have 20 MB.
+/// Size limit of one font in bytes. CJK fonts have 20 MB.
 const MAX_FONT: u64 = 32 << 20;
-/// Most bytes of the picture.
+/// Size limit of the picture in bytes.
 const MAX_PICTURE: u64 = 4 << 20;
-/// Where in the film the picture is taken, in per cent: behind the titles.
+/// Place in the film where the picture is taken, in per cent: after the titles.
 const PICTURE_AT: u64 = 10;
 /// Longest name of a font, in characters.
 const MAX_FONT_NAME: usize = 100;
 
-/// Files made from the source itself.
+/// The streams of the source that give files.
+pub struct AttachmentSource<'a> {
+    /// Container of the source.
+    pub container: Container,
+    /// Video that the picture is taken from.
+    pub video: Option<&'a ProbedStream>,
+    /// Attached fonts.
+    pub fonts: &'a [ProbedStream],
+    /// Seconds that the film lasts.
+    pub duration: f64,
+}
+
+/// Makes the files that come from the source itself: a picture of the film, and its fonts.
+///
+/// # Errors
+/// When the tool is missing, or the disk refuses.
 pub fn make(
-    job: &Job,
-    container: Container,
-    (video, fonts): (Option<&ProbedStream>, &[ProbedStream]),
-    duration: f64,
+    context: &BuildContext,
+    source: &AttachmentSource<'_>,
     derived: &mut DerivedWriter,
 ) -> Result<Vec<DerivedFile>, MediaError> {
     let mut files: Vec<DerivedFile> = Vec::new();
     let mut add = |task: Task, limit, purpose, path: String| -> Result<(), MediaError> {
-        let source = (job.source.as_path(), container);
-        if let Some(range) = run(job, source, &task, limit, derived)? {
+        let fetch = Fetch {
+            source: &context.source,
+            container: source.container,
+            task: &task,
+            limit,
+        };
+        if let Some(range) = append(context, &fetch, derived)? {
             files.push(DerivedFile {
                 path,
                 purpose,
@@ -45,8 +62,8 @@ pub fn make(
         }
         Ok(())
     };
-    if let Some(video) = video {
-        let at = (duration.max(0.0) * 1000.0) as u64 * PICTURE_AT / 100;
+    if let Some(video) = source.video {
+        let at = (source.duration.max(0.0) * 1000.0) as u64 * PICTURE_AT / 100;
         let task = Task::Picture(video.index, at);
         add(
             task,
@@ -56,7 +73,7 @@ pub fn make(
         )?;
     }
     let mut names: Vec<String> = Vec::new();
-    for font in fonts {
+    for font in source.fonts {
         let name = font_name(font);
         if !names.contains(&name) {
             let path = format!("fonts/{name}");
@@ -72,23 +89,39 @@ pub fn make(
     Ok(files)
 }
 
-/// The n-th stream of the small Matroska file that holds the subtitles, as a file of its own.
+/// Bitmap subtitles in the small Matroska file that holds all subtitles of a film.
+pub struct CopiedBitmap<'a> {
+    /// The small file.
+    pub file: &'a Path,
+    /// Number of the stream in it.
+    pub number: u32,
+    /// The stream of the source.
+    pub stream: &'a ProbedStream,
+}
+
+/// Makes a file of bitmap subtitles, with a name that `others` do not have.
+///
+/// # Errors
+/// When the tool is missing, or the disk refuses.
 pub fn bitmap(
-    job: &Job,
-    small: &std::path::Path,
-    number: u32,
-    stream: &ProbedStream,
+    context: &BuildContext,
+    bitmap: &CopiedBitmap<'_>,
     others: &[DerivedFile],
     derived: &mut DerivedWriter,
 ) -> Result<Option<DerivedFile>, MediaError> {
+    let stream = bitmap.stream;
     let (format, extension) = match stream.codec_name.as_str() {
         "hdmv_pgs_subtitle" => (BitmapFormat::Sup, "sup"),
-        // No muxer writes their own form; players take this one.
+        // No muxer writes the other formats alone; players accept Matroska.
         _ => (BitmapFormat::Matroska, "mks"),
     };
-    let task = Task::SubtitleBitmap(number, format);
-    let source = (small, Container::Matroska);
-    let Some(range) = run(job, source, &task, MAX_BITMAPS, derived)? else {
+    let fetch = Fetch {
+        source: bitmap.file,
+        container: Container::Matroska,
+        task: &Task::SubtitleBitmap(bitmap.number, format),
+        limit: MAX_BITMAPS,
+    };
+    let Some(range) = append(context, &fetch, derived)? else {
         return Ok(None);
     };
     let mut stem = language::three_letters(stream.tag("language"));
@@ -112,17 +145,15 @@ pub fn bitmap(
     }))
 }
 
-/// The output of `task`, appended; `None`, and nothing appended, when there is none.
-fn run(
-    job: &Job,
-    (source, container): (&std::path::Path, Container),
-    task: &Task,
-    limit: u64,
+/// Appends the output of a task. Returns `None`, and appends nothing, when there is no output.
+fn append(
+    context: &BuildContext,
+    fetch: &Fetch<'_>,
     derived: &mut DerivedWriter,
 ) -> Result<Option<ByteRange>, MediaError> {
     let before = derived.len();
-    let fetched = fetch(job, source, container, task, limit, derived).map(Ok);
-    let is_complete = outlived(fetched)? == Ok(true);
+    let fetched = context.fetch(fetch, derived).map(Attempt::Made);
+    let is_complete = outlived(fetched)? == Attempt::Made(true);
     let len = derived.len() - before;
     if is_complete && len > 0 {
         return Ok(Some(ByteRange::new(before, len)));
@@ -131,16 +162,7 @@ fn run(
     Ok(None)
 }
 
-impl io::Write for DerivedWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.append(bytes).map(|_| bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The name that the film gives a font, as one that is harmless in a path.
+/// Returns the name that the film gives a font, made safe for a path.
 fn font_name(font: &ProbedStream) -> String {
     let given = font.tag("filename");
     let last = given.rsplit(['/', '\\']).next().unwrap_or_default();

@@ -75,13 +75,6 @@ impl DerivedWriter {
         self.len += io::copy(file, &mut self.file)?;
         Ok(at)
     }
-    /// Hands everything to the system, so that other handles of the file read it.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn pass_on(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
     /// Writes everything out, down to the disk.
     ///
     /// # Errors
@@ -90,6 +83,15 @@ impl DerivedWriter {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
         Ok(self.len)
+    }
+}
+
+impl io::Write for DerivedWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes).map(|_| bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -141,7 +143,16 @@ pub struct Collected {
     pub brings_sets: bool,
 }
 
-/// The sink of one pass.
+/// Everything that one pass wrote.
+#[derive(Debug)]
+pub struct CollectedMovie {
+    /// Its movie header.
+    pub movie: Movie,
+    /// Its tracks, in the order of the task.
+    pub tracks: Vec<Collected>,
+}
+
+/// Sink that collects the samples of one pass.
 pub struct Collector<'a> {
     search: &'a mut Search,
     derived: &'a mut DerivedWriter,
@@ -181,7 +192,7 @@ impl<'a> Collector<'a> {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn finish(self) -> Result<Option<(Movie, Vec<Collected>)>, MediaError> {
+    pub fn finish(self) -> Result<Option<CollectedMovie>, MediaError> {
         let Some(movie) = self.movie else {
             return Ok(None);
         };
@@ -209,7 +220,7 @@ impl<'a> Collector<'a> {
                 brings_sets: open.brings_sets,
             });
         }
-        Ok(Some((movie, tracks)))
+        Ok(Some(CollectedMovie { movie, tracks }))
     }
 
     fn create_spill(&self, index: usize) -> io::Result<BufWriter<File>> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::model::TrackKind;
+use crate::model::{Compat, TrackKind};
 
 use super::cuts::{CutPolicy, TenPasses};
 use super::rendition;
-use super::{BuildOutcome, build_views};
+use super::{BuildOutcome, BuildRequest, build_views};
 use crate::media::error::MediaError;
 use crate::media::hls::tags::{SegmentFormat, track_name};
 use crate::media::hls::view::{MappedSegment, Piece, ViewBody, ViewNode};
@@ -86,7 +86,14 @@ pub async fn plan_report(
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<FilmPlan, MediaError> {
     let file_size = std::fs::metadata(source)?.len();
-    let outcome = build_views(tool, source, scratch, policy, progress).await?;
+    let request = BuildRequest {
+        tool,
+        source,
+        derived: scratch,
+        policy,
+        compat: Compat::Off,
+    };
+    let outcome = build_views(request, progress).await?;
     let report = describe(file_size, &outcome, scratch);
     if matches!(outcome, BuildOutcome::Ready(..)) {
         std::fs::remove_file(scratch)?;
@@ -126,12 +133,12 @@ fn describe(
             views
         }
         BuildOutcome::Unsupported(reason) => {
-            (report.outcome, report.reason) = ("unsupported", Some(reason.clone()));
-            report.wants_rendition = rendition::is_reason(reason);
+            (report.outcome, report.reason) = ("unsupported", Some(reason.to_string()));
+            report.wants_rendition = reason.rendition_helps();
             return Ok(report);
         }
         BuildOutcome::Unreadable(reason) => {
-            (report.outcome, report.reason) = ("unreadable", Some(reason.clone()));
+            (report.outcome, report.reason) = ("unreadable", Some(reason.to_string()));
             return Ok(report);
         }
         BuildOutcome::NotMedia => {

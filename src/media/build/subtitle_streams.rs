@@ -5,23 +5,23 @@
 //! zero; WebVTT segments name it by X-TIMESTAMP-MAP (RFC 8216 §3.5).
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use crate::model::{ByteRange, DerivedFile, MPEG_CLOCK, Subtitle, SubtitleFormat};
 
-use super::Job;
-use super::attachments;
+use super::attachments::{self, CopiedBitmap};
 use super::collect::{DerivedWriter, unnamed_file};
+use super::context::{BuildContext, Fetch};
 use super::film::Film;
+use crate::media::container::Container;
 use crate::media::error::MediaError;
 use crate::media::inspect::language;
-use crate::media::inspect::probe::{self, ProbedStream};
-use crate::media::inspect::sniff::Container;
+use crate::media::inspect::probe::ProbedStream;
 use crate::media::subtitles::webvtt::{self, write_cues};
 use crate::media::subtitles::{self, Cue, SubtitleDocument, SubtitleFlags};
-use crate::media::tool::Task;
+use crate::media::tool::task::Task;
 
 /// Most bytes of all text streams of a film; a season's worth of karaoke takes 20 MB.
 const MAX_STREAMS: u64 = 128 << 20;
@@ -29,7 +29,7 @@ const MAX_STREAMS: u64 = 128 << 20;
 /// The subtitles of `streams`, their bytes appended to `derived`. A stream that cannot be read is
 /// missed and noted; the film plays without it.
 pub fn extract(
-    job: &Job,
+    context: &BuildContext,
     container: Container,
     (streams, bitmaps): (&[ProbedStream], &[ProbedStream]),
     film: &Film,
@@ -40,12 +40,12 @@ pub fn extract(
         return Ok(Default::default());
     }
     let mut bitmaps = bitmaps;
-    let mut copied = copy(job, container, streams, bitmaps)?;
+    let mut copied = copy(context, container, streams, bitmaps)?;
     if copied.is_none() && !bitmaps.is_empty() {
         notes.push("its bitmap subtitles are in the file only".to_owned());
         bitmaps = &[];
         if !streams.is_empty() {
-            copied = copy(job, container, streams, bitmaps)?;
+            copied = copy(context, container, streams, bitmaps)?;
         }
     }
     let Some(file) = copied else {
@@ -58,7 +58,7 @@ pub fn extract(
     let small = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let mut subtitles: Vec<Subtitle> = Vec::new();
     for (number, stream) in (0_u32..).zip(streams) {
-        match extract_one(job, &small, number, stream, film, derived)? {
+        match extract_one(context, &small, number, stream, film, derived)? {
             Some(mut subtitle) => {
                 subtitle.key = unique_key(&subtitle, stream, &subtitles);
                 subtitles.push(subtitle);
@@ -68,7 +68,12 @@ pub fn extract(
     }
     let mut files: Vec<DerivedFile> = Vec::new();
     for (number, stream) in (0_u32..).skip(streams.len()).zip(bitmaps) {
-        match attachments::bitmap(job, &small, number, stream, &files, derived)? {
+        let bitmap = CopiedBitmap {
+            file: &small,
+            number,
+            stream,
+        };
+        match attachments::bitmap(context, &bitmap, &files, derived)? {
             Some(file) => files.push(file),
             None => notes.push(format!("subtitle stream {} is empty", stream.index)),
         }
@@ -78,7 +83,7 @@ pub fn extract(
 
 /// All subtitles in a small file without a name, so that the film is read once for them.
 fn copy(
-    job: &Job,
+    context: &BuildContext,
     container: Container,
     texts: &[ProbedStream],
     bitmaps: &[ProbedStream],
@@ -86,33 +91,19 @@ fn copy(
     let all = texts.iter().chain(bitmaps);
     let task = Task::CopySubtitles(all.map(|stream| stream.index).collect(), texts.len());
     let limit = MAX_STREAMS + attachments::MAX_BITMAPS * bitmaps.len() as u64;
-    let mut file = unnamed_file(&job.derived, ".subtitles")?;
-    let complete = fetch(job, &job.source, container, &task, limit, &mut file)?;
+    let mut file = unnamed_file(&context.derived, ".subtitles")?;
+    let fetch = Fetch {
+        source: &context.source,
+        container,
+        task: &task,
+        limit,
+    };
+    let complete = context.fetch(&fetch, &mut file)?;
     Ok(complete.then_some(file))
 }
 
-/// Runs `task` and writes at most `limit` bytes of its output; false when it failed.
-pub fn fetch(
-    job: &Job,
-    source: &Path,
-    container: Container,
-    task: &Task,
-    limit: u64,
-    into: &mut impl io::Write,
-) -> Result<bool, MediaError> {
-    let mut output = job.tool.start(source, container, task, &job.cancel)?;
-    let count = io::copy(&mut (&mut output).take(limit.saturating_add(1)), into)?;
-    if count > limit {
-        return Ok(false);
-    }
-    let exit = output.finish()?;
-    probe::check_ran(&exit)?;
-    into.flush()?;
-    Ok(exit.is_success())
-}
-
 fn extract_one(
-    job: &Job,
+    context: &BuildContext,
     streams: &Path,
     number: u32,
     stream: &ProbedStream,
@@ -122,14 +113,13 @@ fn extract_one(
     let format = own_format(stream);
     let mut bytes = Vec::new();
     let task = Task::SubtitleText(number, format);
-    let complete = fetch(
-        job,
-        streams,
-        Container::Matroska,
-        &task,
-        subtitles::MAX_FILE,
-        &mut bytes,
-    )?;
+    let fetch = Fetch {
+        source: streams,
+        container: Container::Matroska,
+        task: &task,
+        limit: subtitles::MAX_FILE,
+    };
+    let complete = context.fetch(&fetch, &mut bytes)?;
     let language = language::bcp47(stream.tag("language"));
     let document = SubtitleDocument::read(&bytes, format, &language);
     let Some(document) = document.ok().filter(|_| complete) else {

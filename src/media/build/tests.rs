@@ -10,6 +10,8 @@ use crate::media::mp4::boxes;
 use crate::media::mp4::fragments::Sample;
 use crate::media::mp4::segment_header;
 use crate::media::tool::ToolOutput;
+use crate::media::tool::exit::Complaint;
+use crate::media::tool::task::Task;
 use crate::process::Exit;
 
 use super::*;
@@ -124,10 +126,14 @@ fn run(stream: Vec<u8>, source: &[u8], exit: i32) -> (tempfile::TempDir, BuildOu
         .build()
         .unwrap();
     let derived = directory.path().join("derived");
-    let policy = CutPolicy::default();
-    let outcome = runtime
-        .block_on(build_views(&tool, &path, &derived, &policy, &|_| {}))
-        .unwrap();
+    let request = BuildRequest {
+        tool: &tool,
+        source: &path,
+        derived: &derived,
+        policy: &CutPolicy::default(),
+        compat: Compat::Off,
+    };
+    let outcome = runtime.block_on(build_views(request, &|_| {})).unwrap();
     (directory, outcome)
 }
 
@@ -199,7 +205,12 @@ fn times_are_never_negative_and_holes_stay() {
 fn a_failed_pass_leaves_nothing() {
     let (stream, source) = film();
     let (directory, outcome) = run(stream.clone(), &source, 1);
-    assert_eq!(outcome, BuildOutcome::Unreadable("it broke".to_owned()));
+    assert_eq!(
+        outcome,
+        BuildOutcome::Unreadable(UnreadableReason::Complaint(Complaint::Other(
+            "it broke".to_owned()
+        )))
+    );
     assert!(!directory.path().join("derived").exists());
     // Cut anywhere, with a status that says all is well: an error or a shorter film, no panic.
     for cut in (0..stream.len()).step_by(7) {
@@ -215,7 +226,7 @@ fn a_failed_pass_leaves_nothing() {
             tasks: Mutex::default(),
         });
         let path = directory.path().join("source");
-        let job = Job {
+        let context = BuildContext {
             tool,
             source: path,
             derived: directory.path().join("derived"),
@@ -223,9 +234,9 @@ fn a_failed_pass_leaves_nothing() {
             compat: Compat::Off,
             cancel: CancelFlag::default(),
         };
-        if let Err(error) = job.run(&|_| {}) {
+        if let Err(error) = super::run(&context, &|_| {}) {
             assert!(!error.is_retryable(), "{cut}: {error}");
-            assert!(!job.derived.exists());
+            assert!(!context.derived.exists());
         }
     }
 }

@@ -13,18 +13,17 @@ use std::path::PathBuf;
 
 use crate::model::{ByteRange, DerivedFile, FilePurpose};
 
-use super::Job;
 use super::collect::{DerivedWriter, unnamed_file};
+use super::context::{BuildContext, Fetch};
 use super::film::{Film, MadeTrack};
-use super::subtitle_streams::fetch;
+use crate::media::container::Container;
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::hls::views::THUMBNAILS;
-use crate::media::inspect::sniff::Container;
 use crate::media::map::SamplePlace;
 use crate::media::mp4::fragments::Sample;
 use crate::media::mp4::{init, segment_header};
 use crate::media::subtitles::webvtt;
-use crate::media::tool::Task;
+use crate::media::tool::task::Task;
 
 /// Shorter films are scrubbed well enough without, in seconds.
 const SHORTEST: f64 = 60.0;
@@ -54,12 +53,12 @@ struct Chosen {
 /// The sheets and their track; none where the film is short or has no such pictures. Nothing that goes
 /// wrong here costs more than they.
 pub fn make(
-    job: &Job,
+    context: &BuildContext,
     film: &Film,
     derived: &mut DerivedWriter,
 ) -> Result<Vec<DerivedFile>, MediaError> {
     let before = derived.len();
-    let made = match try_make(job, film, derived) {
+    let made = match try_make(context, film, derived) {
         Ok(made) => made,
         Err(error) if error.kind == MediaErrorKind::Cancelled => return Err(error),
         Err(error) => {
@@ -74,7 +73,7 @@ pub fn make(
 }
 
 fn try_make(
-    job: &Job,
+    context: &BuildContext,
     film: &Film,
     derived: &mut DerivedWriter,
 ) -> Result<Option<Vec<DerivedFile>>, MediaError> {
@@ -103,7 +102,7 @@ fn try_make(
         return Ok(None);
     }
     derived.write_out()?;
-    let Some(frames) = write_frames(job, video, &chosen)? else {
+    let Some(frames) = write_frames(context, video, &chosen)? else {
         return Ok(None);
     };
     let path = PathBuf::from(format!("/proc/self/fd/{}", frames.as_raw_fd()));
@@ -114,7 +113,13 @@ fn try_make(
         rows,
     };
     let mut bytes = Vec::new();
-    if !fetch(job, &path, Container::Mp4, &task, MAX_SHEETS, &mut bytes)? {
+    let fetch = Fetch {
+        source: &path,
+        container: Container::Mp4,
+        task: &task,
+        limit: MAX_SHEETS,
+    };
+    if !context.fetch(&fetch, &mut bytes)? {
         return Ok(None);
     }
     let needed = chosen.len().div_ceil(COLUMNS * rows);
@@ -177,7 +182,7 @@ fn choose(keys: &[Chosen], duration: f64, bytes: impl Fn(&Chosen) -> u64) -> Vec
 
 /// A film of these key frames, one a second, in a file without a name.
 fn write_frames(
-    job: &Job,
+    context: &BuildContext,
     video: &MadeTrack,
     chosen: &[Chosen],
 ) -> Result<Option<File>, MediaError> {
@@ -186,12 +191,12 @@ fn write_frames(
         return Ok(None);
     };
     let frames = Frames {
-        content: File::open(&job.source)?,
-        derived: File::open(&job.derived)?,
+        content: File::open(&context.source)?,
+        derived: File::open(&context.derived)?,
         video,
     };
     let second = u64::from(collected.track.timescale);
-    let mut file = BufWriter::new(unnamed_file(&job.derived, ".frames")?);
+    let mut file = BufWriter::new(unnamed_file(&context.derived, ".frames")?);
     file.write_all(&head)?;
     for (number, one) in (0_u32..).zip(chosen) {
         let mut data = frames.read(one.sample)?;

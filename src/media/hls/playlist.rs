@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::media::browser::BrowserAudio;
 use crate::model::Views;
 
 use super::tags::{
@@ -11,9 +12,9 @@ use super::tags::{
 };
 use super::{iframes, ts_multivariant};
 
-/// Codecs that browsers play; players without the others must find a variant without them.
+/// Whether browsers play the audio; players without the others must find a variant without them.
 fn is_for_browsers(codec: &str) -> bool {
-    codec.starts_with("mp4a.40") || matches!(codec, "opus" | "fLaC")
+    BrowserAudio::from_rfc6381(codec).is_some_and(BrowserAudio::plays_in_mp4)
 }
 
 /// Audio tracks that a variant offers together.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::tags::{self, AudioMedia, MasterUris, SegmentFormat, SubtitleRendition, track_name};
+use crate::media::browser::BrowserAudio;
 use crate::model::{InPlace, Track, Views};
 
 /// Location of an audio rendition's samples.
@@ -96,7 +97,7 @@ pub fn master(
 }
 
 fn is_for_browsers(codec: &str) -> bool {
-    matches!(codec, "mp4a.40.2" | "mp4a.40.34")
+    BrowserAudio::from_rfc6381(codec).is_some_and(BrowserAudio::plays_in_transport_stream)
 }
 
 /// Appends an EXT-X-MEDIA tag for each audio rendition; exactly one is the default.

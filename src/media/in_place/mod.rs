@@ -1,23 +1,18 @@
-//! Films that are transport streams: each segment is two tables and a range of the file, so nothing
-//! of it is stored twice.
+//! Reads films that are transport streams, and serves their segments: two tables and a range of the
+//! file each.
 //!
-//! `scan` reads the film once, with `packet` and `tables` for its shell, `pictures` for where video
-//! can be cut and `first` for where ffmpeg counts from. `make` writes the views, with sound that
-//! browsers lack beside them. `pick` serves what is no plain range. What cannot be right is refused,
-//! and copied as other films are.
+//! `scan` reads the film once. `packet` and `tables` parse the stream, `pictures` finds where video can
+//! be cut, `first` where ffmpeg counts from. `pick` serves segments that are no plain range.
+
+pub mod packet;
+pub mod pictures;
+pub mod scan;
+pub mod tables;
 
 mod first;
-mod make;
-mod packet;
 mod pick;
-mod pictures;
-mod scan;
-mod sound;
-mod tables;
 
-pub use make::make;
 pub use pick::Picker;
-pub use scan::InPlaceRefusal;
 
 use bytes::Bytes;
 

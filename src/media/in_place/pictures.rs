@@ -39,12 +39,6 @@ impl VideoCoding {
         }
     }
 
-    /// Whether some browser decodes it.
-    #[must_use]
-    pub const fn is_for_browsers(self) -> bool {
-        matches!(self, Self::Avc | Self::Hevc)
-    }
-
     /// What starts with `bytes`; those behind the first part of a picture do not matter.
     #[must_use]
     pub fn start(self, bytes: &[u8]) -> Start {

@@ -1,6 +1,7 @@
 //! One pass over a transport stream: its program, and where its video can be cut. What does not
 //! look as a sound stream should is refused in words; such a film is copied as others are.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -9,6 +10,7 @@ use super::first::FirstPacket;
 use super::packet::{self, PACKET, PAT_PID, Packet};
 use super::pictures::{Start, VideoCoding};
 use super::tables::{self, ProgramMap, Sections};
+use crate::media::attempt::Attempt;
 use crate::process::CancelFlag;
 
 /// Packets read at a time: a megabyte.
@@ -25,9 +27,15 @@ const LONGEST_STEP_BACK: i64 = 90_000;
 /// Key frames that are believed: 48 h with four a second.
 const MAX_KEYS: usize = 700_000;
 
-/// Why a film's segments cannot be ranges of it.
+/// Reason, in words, why the segments of a film cannot be ranges of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InPlaceRefusal(pub &'static str);
+
+impl fmt::Display for InPlaceRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
 
 /// A place to cut at. Times are 1/90000 s on the video's own line, which does not wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,12 +120,12 @@ pub fn scan(
     video: u16,
     cancel: &CancelFlag,
     progress: &dyn Fn(u64),
-) -> io::Result<Result<TransportScan, InPlaceRefusal>> {
+) -> io::Result<Attempt<TransportScan, InPlaceRefusal>> {
     let len = file.metadata()?.len();
     let mut head = [0; 1024];
     let filled = file.read_at(&mut head, 0)?;
     let Some((stride, skip)) = stride(&head[..filled]) else {
-        return Ok(Err(InPlaceRefusal(
+        return Ok(Attempt::Refused(InPlaceRefusal(
             "its packets do not start at its first byte",
         )));
     };
@@ -130,10 +138,12 @@ pub fn scan(
         file.read_exact_at(&mut buffer[..part], scanner.offset)?;
         for bytes in buffer[..part].chunks_exact(stride) {
             let Some(packet) = packet::parse(&bytes[skip..]) else {
-                return Ok(Err(InPlaceRefusal("packets are missing or damaged in it")));
+                return Ok(Attempt::Refused(InPlaceRefusal(
+                    "packets are missing or damaged in it",
+                )));
             };
             if let Err(refusal) = scanner.take(&packet) {
-                return Ok(Err(refusal));
+                return Ok(Attempt::Refused(refusal));
             }
             scanner.offset += stride as u64;
         }
@@ -145,7 +155,7 @@ pub fn scan(
             ));
         }
     }
-    Ok(scanner.finish(stride, end))
+    Ok(Attempt::from(scanner.finish(stride, end)))
 }
 
 /// Bytes from packet to packet, and before each.

@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use super::sniff::{Container, SNIFF_BYTES, sniff};
+use super::sniff::{SNIFF_BYTES, sniff};
+use crate::media::container::Container;
 use crate::media::mp4::boxes::box_size;
 use crate::model::ByteRange;
 

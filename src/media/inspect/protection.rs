@@ -1,32 +1,33 @@
-//! What is refused although ffmpeg would take it: an encrypted MP4 remuxes with status 0 and plays
-//! as noise, and even ffprobe calls it plain H.264.
+//! Recognises encrypted MP4 files, which ffmpeg would remux with status 0 into noise. Even ffprobe
+//! reports plain H.264 for them.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::sniff::Container;
+use crate::media::container::Container;
 use crate::media::mp4::boxes;
+use crate::media::reason::UnreadableReason;
 
-/// Boxes of the top level that are looked at; a fragmented film of 10 h has 36000.
+/// Limit of the top-level boxes that are examined; a fragmented film of 10 h has 36000.
 const MAX_TOP_LEVEL: usize = 100_000;
-/// Largest `moov` that is read: a film of 10 h has 40 MB.
+/// Size limit of a `moov` that is read; that of a film of 10 h has 40 MB.
 const MAX_MOOV: u64 = 256 << 20;
 
-/// Why `file` must not be remuxed, if so.
+/// Returns why `file` must not be remuxed, if it must not.
 ///
 /// # Errors
-/// When it cannot be read.
-pub fn refuse(file: &File, container: Container) -> io::Result<Option<String>> {
+/// When the file cannot be read.
+pub fn refuse(file: &File, container: Container) -> io::Result<Option<UnreadableReason>> {
     if container != Container::Mp4 {
         return Ok(None);
     }
     let encrypted = match read_moov(file)? {
         Some(moov) => is_encrypted(&moov),
-        // ffprobe will say that it is missing.
+        // ffprobe reports the missing box.
         None => false,
     };
-    Ok(encrypted.then(|| "it is encrypted".to_owned()))
+    Ok(encrypted.then_some(UnreadableReason::Encrypted))
 }
 
 fn read_moov(file: &File) -> io::Result<Option<Vec<u8>>> {
@@ -58,7 +59,7 @@ fn read_moov(file: &File) -> io::Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// Whether a sample entry is a protected one (ISO/IEC 14496-12 §8.12; `drm*` is Apple's).
+/// Returns whether a sample entry is a protected one (ISO/IEC 14496-12 §8.12; `drm*` is Apple's).
 fn is_encrypted(moov: &[u8]) -> bool {
     boxes::iterate(moov)
         .filter(|found| &found.kind == b"trak")

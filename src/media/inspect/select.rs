@@ -1,80 +1,85 @@
-//! Which streams of a source become tracks, decided before the pass: one stream that MP4 cannot
-//! carry would make all of it fail.
+//! Selects the streams of a source that become tracks. It decides before the pass, because a single
+//! stream that MP4 cannot carry makes the whole pass fail.
 
 use super::probe::{MediaProbe, ProbedStream};
-use super::sniff::Container;
-use crate::media::tool::{Pick, StreamConversion};
+use crate::media::container::Container;
+use crate::media::reason::UnsupportedReason;
+use crate::media::tool::task::{AAC_CHANNELS, Pick, StreamConversion};
 use crate::model::Compat;
 
-/// Channels of what is encoded.
-pub const AAC_CHANNELS: u16 = 2;
-/// Audio tracks that a film gets.
+/// Limit of audio tracks of one film.
 const MAX_AUDIO: usize = 32;
-/// Fonts that are taken of one film.
+/// Limit of fonts that are extracted from one film.
 const MAX_FONTS: usize = 64;
-/// Subtitles of text, and of pictures, that are taken of one film.
+/// Limit of text subtitles of one film, and of bitmap subtitles.
 const MAX_SUBTITLES: usize = 64;
-
-/// What is said of a film whose video MP4 does not carry.
-pub const NO_PLACE: &str = "no HLS: codec";
 
 /// The streams to work on.
 #[derive(Debug, Clone, Default)]
 pub struct StreamSelection {
+    /// Video that is copied.
     pub video: Option<ProbedStream>,
-    /// Video that MP4 does not carry, of a film that gets it encoded.
+    /// Video that MP4 cannot carry, in a film whose video is encoded.
     pub foreign: Option<ProbedStream>,
-    /// In the source's order.
-    pub audio: Vec<Audio>,
+    /// Audio tracks, in the order of the source.
+    pub audio: Vec<SelectedAudio>,
+    /// Text subtitles.
     pub subtitles: Vec<ProbedStream>,
-    /// Subtitles that are pictures.
+    /// Bitmap subtitles.
     pub bitmaps: Vec<ProbedStream>,
+    /// Attached fonts.
     pub fonts: Vec<ProbedStream>,
-    /// What a viewer will miss.
+    /// Sentences about what viewers will miss.
     pub notes: Vec<String>,
 }
 
-/// An audio track. What browsers cannot play, or MP4 cannot carry, gives one as AAC stereo too.
+/// An audio track. A stream that browsers cannot play, or MP4 cannot carry, gives one more track as
+/// AAC stereo.
 #[derive(Debug, Clone)]
-pub struct Audio {
-    /// With the channels that the track has.
+pub struct SelectedAudio {
+    /// The stream, with the channels that the track will have.
     pub stream: ProbedStream,
-    pub way: StreamConversion,
+    /// How it becomes a track.
+    pub conversion: StreamConversion,
 }
 
 impl StreamSelection {
-    /// The tracks of one pass, in order.
+    /// Returns the tracks of one pass, in order.
     #[must_use]
     pub fn picks(&self, container: Container) -> Vec<Pick> {
-        let video = self
-            .video
-            .iter()
-            .map(|video| (video.index, StreamConversion::Copied));
+        let video = self.video.iter().map(|video| Pick {
+            stream: video.index,
+            conversion: StreamConversion::Copied,
+        });
         let audio = self.audio.iter().map(|audio| {
             let is_adts = audio.stream.codec_name == "aac" && container.has_adts();
-            let way = match audio.way {
-                StreamConversion::Copied if is_adts => StreamConversion::CopiedFromAdts,
-                way => way,
-            };
-            (audio.stream.index, way)
+            Pick {
+                stream: audio.stream.index,
+                conversion: match audio.conversion {
+                    StreamConversion::Copied if is_adts => StreamConversion::CopiedFromAdts,
+                    conversion => conversion,
+                },
+            }
         });
-        video
-            .chain(audio)
-            .map(|(stream, way)| Pick { stream, way })
-            .collect()
+        video.chain(audio).collect()
     }
 
-    /// The same without what has to be encoded, for a pass after one that failed.
+    /// Returns the selection without the tracks that must be encoded, for another pass after one
+    /// that failed.
     #[must_use]
     pub fn only_copied(&self) -> Self {
         let mut copied = self.clone();
-        copied
-            .audio
-            .retain(|audio| audio.way != StreamConversion::Encoded);
+        copied.audio.retain(|audio| !audio.is_encoded());
         copied
     }
 
-    /// The stream of each track of a pass.
+    /// Returns whether a track must be encoded.
+    #[must_use]
+    pub fn has_encoded(&self) -> bool {
+        self.audio.iter().any(SelectedAudio::is_encoded)
+    }
+
+    /// Iterates over the streams of the tracks of a pass.
     pub fn streams(&self) -> impl Iterator<Item = &ProbedStream> {
         self.video
             .iter()
@@ -82,15 +87,23 @@ impl StreamSelection {
     }
 }
 
+impl SelectedAudio {
+    /// Returns whether the track must be encoded.
+    #[must_use]
+    pub fn is_encoded(&self) -> bool {
+        self.conversion == StreamConversion::Encoded
+    }
+}
+
+/// Selects the streams of a film. With a rendition, video that MP4 cannot carry is encoded; without
+/// one, the film has no views.
+///
 /// # Errors
-/// In words, when HLS cannot carry the film.
-pub fn select(probe: &MediaProbe, compat: Compat) -> Result<StreamSelection, String> {
+/// When HLS cannot carry the film.
+pub fn select(probe: &MediaProbe, compat: Compat) -> Result<StreamSelection, UnsupportedReason> {
     let mut selection = StreamSelection::default();
-    let is_video = |stream: &&ProbedStream| stream.is_video();
-    let mut videos = probe.streams.iter().filter(is_video);
-    let first = videos.clone().next();
-    let video = videos.find(|stream| stream.has("default")).or(first);
-    // Sound of another channel is none of this film's languages.
+    let video = leading_video(probe);
+    // Audio of another programme is not a language of this film.
     let streams = match video {
         Some(video) => probe.beside(video.index),
         None => probe.streams.iter().collect(),
@@ -108,14 +121,7 @@ pub fn select(probe: &MediaProbe, compat: Compat) -> Result<StreamSelection, Str
             .filter(move |&stream| wanted(stream))
     };
     if let Some(video) = video {
-        let video = (*video).clone();
-        match compat {
-            _ if video.fits_mp4() => selection.video = Some(video),
-            Compat::With(_) if !video.codec_name.is_empty() => selection.foreign = Some(video),
-            Compat::With(_) | Compat::Off => {
-                return Err(format!("{NO_PLACE} {}", codec_name(&video)));
-            }
-        }
+        take_video(&mut selection, video.clone(), compat)?;
     }
     let videos = of(ProbedStream::is_video).count();
     if videos > 1 {
@@ -125,28 +131,7 @@ pub fn select(probe: &MediaProbe, compat: Compat) -> Result<StreamSelection, Str
         ));
     }
     for stream in of(ProbedStream::is_audio) {
-        if stream.codec_name.is_empty() || stream.channels == 0 {
-            selection.notes.push(format!(
-                "audio stream {} has an unknown codec",
-                stream.index
-            ));
-            continue;
-        }
-        if stream.fits_mp4() {
-            selection.audio.push(Audio {
-                stream: stream.clone(),
-                way: StreamConversion::Copied,
-            });
-        }
-        if !stream.is_for_browsers() {
-            selection.audio.push(Audio {
-                stream: ProbedStream {
-                    channels: AAC_CHANNELS,
-                    ..stream.clone()
-                },
-                way: StreamConversion::Encoded,
-            });
-        }
+        take_audio(&mut selection, stream);
     }
     selection.audio.truncate(MAX_AUDIO);
     let most = |wanted, count| of(wanted).take(count).cloned().collect();
@@ -155,11 +140,59 @@ pub fn select(probe: &MediaProbe, compat: Compat) -> Result<StreamSelection, Str
     selection.fonts = most(ProbedStream::is_font, MAX_FONTS);
     let has_video = selection.video.is_some() || selection.foreign.is_some();
     if !has_video && selection.audio.is_empty() {
-        return Err("no HLS: it has neither video nor audio".to_owned());
+        return Err(UnsupportedReason::NoTracks);
     }
     Ok(selection)
 }
 
+/// Returns the default video stream, or else the first.
+fn leading_video(probe: &MediaProbe) -> Option<&ProbedStream> {
+    let mut videos = probe.streams.iter().filter(|stream| stream.is_video());
+    let first = videos.clone().next();
+    videos.find(|stream| stream.has("default")).or(first)
+}
+
+fn take_video(
+    selection: &mut StreamSelection,
+    video: ProbedStream,
+    compat: Compat,
+) -> Result<(), UnsupportedReason> {
+    match compat {
+        _ if video.fits_mp4() => selection.video = Some(video),
+        Compat::With(_) if !video.codec_name.is_empty() => selection.foreign = Some(video),
+        Compat::With(_) | Compat::Off => {
+            return Err(UnsupportedReason::VideoCodec(codec_name(&video)));
+        }
+    }
+    Ok(())
+}
+
+fn take_audio(selection: &mut StreamSelection, stream: &ProbedStream) {
+    if stream.codec_name.is_empty() || stream.channels == 0 {
+        selection.notes.push(format!(
+            "audio stream {} has an unknown codec",
+            stream.index
+        ));
+        return;
+    }
+    if stream.fits_mp4() {
+        selection.audio.push(SelectedAudio {
+            stream: stream.clone(),
+            conversion: StreamConversion::Copied,
+        });
+    }
+    if !stream.plays_in_browsers() {
+        selection.audio.push(SelectedAudio {
+            stream: ProbedStream {
+                channels: AAC_CHANNELS,
+                ..stream.clone()
+            },
+            conversion: StreamConversion::Encoded,
+        });
+    }
+}
+
+/// Returns the codec's name, fit for a sentence; `unknown` when it has none.
 fn codec_name(stream: &ProbedStream) -> String {
     let name: String = stream
         .codec_name

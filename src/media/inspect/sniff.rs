@@ -1,59 +1,13 @@
-//! What container a file is, by its first bytes, never by its name. Only containers that hold
-//! their own media are known here: scripts that name other files (concat, HLS, DASH, SDP) are text
-//! and match nothing, so that ffmpeg never opens them.
+//! Recognises a container by the first bytes of the file, never by its name. Only containers that
+//! hold their own media are recognised. Scripts that name other files (concat, HLS, DASH, SDP) are
+//! text and match nothing, so ffmpeg never opens them.
 
-/// A container and the demuxer that reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Container {
-    Matroska,
-    Mp4,
-    MpegTs,
-    MpegPs,
-    Avi,
-    Wav,
-    Flv,
-    Ogg,
-    Flac,
-    Mp3,
-    Adts,
-    Asf,
-}
+use crate::media::container::Container;
 
 /// Bytes of the file that [`sniff`] wants to see.
 pub const SNIFF_BYTES: usize = 4096;
 
-impl Container {
-    /// Name of ffmpeg's demuxer, for `-f` and `-format_whitelist`.
-    #[must_use]
-    pub const fn demuxer(self) -> &'static str {
-        match self {
-            Self::Matroska => "matroska",
-            Self::Mp4 => "mov",
-            Self::MpegTs => "mpegts",
-            Self::MpegPs => "mpeg",
-            Self::Avi => "avi",
-            Self::Wav => "wav",
-            Self::Flv => "flv",
-            Self::Ogg => "ogg",
-            Self::Flac => "flac",
-            Self::Mp3 => "mp3",
-            Self::Adts => "aac",
-            Self::Asf => "asf",
-        }
-    }
-    /// Whether AAC comes with ADTS headers, which MP4 must not have.
-    #[must_use]
-    pub const fn has_adts(self) -> bool {
-        matches!(self, Self::MpegTs | Self::MpegPs | Self::Adts)
-    }
-    /// Whether frames are cut into packets of 188 bytes, so that none is found whole.
-    #[must_use]
-    pub const fn splits_frames(self) -> bool {
-        matches!(self, Self::MpegTs | Self::MpegPs)
-    }
-}
-
-/// The container that starts with `head`, if it is one of ours.
+/// Returns the container whose file starts with `head`, if it is a known one.
 #[must_use]
 pub fn sniff(head: &[u8]) -> Option<Container> {
     let at = |offset: usize, magic: &[u8]| {

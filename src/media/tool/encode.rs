@@ -98,7 +98,7 @@ pub struct RenditionTask {
     pub stream: u32,
     pub encoder: Encoder,
     pub tones: Tones,
-    pub extent: EncodeSpan,
+    pub span: EncodeSpan,
     /// Streams that the film's other tracks come from. They are read along: of some containers ffmpeg
     /// counts times from the first packet of the streams that it reads.
     pub beside: Vec<u32>,
@@ -184,7 +184,7 @@ impl RenditionTask {
     }
 
     fn limit(&self) -> Vec<String> {
-        match self.extent {
+        match self.span {
             EncodeSpan::Whole => Vec::new(),
             EncodeSpan::Trial => words(&["-t", "1"]),
         }
@@ -292,7 +292,7 @@ mod tests {
             stream: 0,
             encoder: Encoder::Software,
             tones: Tones::Kept,
-            extent: EncodeSpan::Whole,
+            span: EncodeSpan::Whole,
             beside: Vec::new(),
             keys: vec![0, 5_980, 12_000],
             timescale: 1000,

@@ -135,7 +135,10 @@ fn sound_film() -> Vec<u8> {
 fn scanned(bytes: &[u8]) -> Result<TransportScan, InPlaceRefusal> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
-    scan(&file, VIDEO, &CancelFlag::default(), &|_| {}).unwrap()
+    match scan(&file, VIDEO, &CancelFlag::default(), &|_| {}).unwrap() {
+        Attempt::Made(found) => Ok(found),
+        Attempt::Refused(refusal) => Err(refusal),
+    }
 }
 
 #[test]
