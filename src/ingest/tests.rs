@@ -21,7 +21,7 @@ use super::{IngestParts, IngestSettings, common_parts};
 use crate::cache::BlockCache;
 use crate::index::{Index, Owner};
 use crate::media::build::cuts::CutPolicy;
-use crate::media::tool::Ffmpeg;
+use crate::media::tool::ffmpeg::Ffmpeg;
 use crate::model::*;
 use crate::process::Launcher;
 use crate::read::{AheadLimits, ExtentReader};
