@@ -1,4 +1,4 @@
-//! Envelopes in a row, as journals, manifests and snapshots hold them: `length u32 LE | envelope`.
+//! Frames: `length u32 LE | envelope`. Journals, manifests and snapshots are frames in a row.
 
 use std::io::{self, Read, Write};
 
@@ -7,18 +7,19 @@ use super::{CodecError, MAX_PAYLOAD_BYTES, Stored, decode, encode};
 /// Longest envelope that a frame may announce.
 const MAX_FRAME_BYTES: usize = MAX_PAYLOAD_BYTES + 8;
 
+/// Reason why frames cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     #[error("cannot read: {0}")]
     Io(#[from] io::Error),
-    /// The input ends within a frame, or announces an impossible one.
+    /// The input ends within a frame, or announces one of impossible length.
     #[error("a record is cut off")]
     Torn,
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
 
-/// Appends a record; the number of bytes written.
+/// Appends a record, and returns the number of bytes written.
 ///
 /// # Errors
 /// When the record cannot be encoded or the output fails.
@@ -28,13 +29,13 @@ pub fn write_frame<S: Stored>(record: &S, output: &mut impl Write) -> Result<u64
     let mut frame = Vec::with_capacity(envelope.len() + 4);
     frame.extend_from_slice(&len.to_le_bytes());
     frame.extend_from_slice(&envelope);
-    // One call, so that a file opened for appending gets the frame whole or cut, never mixed.
+    // One call: a file opened for appending gets the frame whole or cut, never mixed with another.
     output.write_all(&frame)?;
     Ok(frame.len() as u64)
 }
 
-/// The next envelope's bytes, CRC not yet looked at; `None` at the end of the input. Reads never
-/// more than announced, and memory grows with what is there, not with what is announced.
+/// Returns the bytes of the next envelope, its CRC unchecked; `None` at the end of the input. Memory
+/// grows with the bytes that arrive, not with the announced length.
 ///
 /// # Errors
 /// [`FrameError::Torn`] when the input ends early.
@@ -71,10 +72,10 @@ fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(at)
 }
 
-/// The next record; `None` at the end of the input.
+/// Returns the next record; `None` at the end of the input.
 ///
 /// # Errors
-/// As [`read_frame`], or when the record is not an `R`.
+/// As [`read_frame`], or when the record is not an `S`.
 pub fn read_record<S: Stored>(input: &mut impl Read) -> Result<Option<S>, FrameError> {
     match read_frame(input)? {
         Some(envelope) => Ok(Some(decode(&envelope)?)),

@@ -19,14 +19,14 @@ pub use frame::{FrameError, read_frame, read_record, write_frame};
 
 /// First byte of each envelope.
 pub const MAGIC: u8 = 0xB7;
-/// Most bytes of memory that one payload may claim while it is decoded. The largest record is a
-/// file with the views of many tracks, some 100 KB; the table of a 2 GiB pack has 128 KB.
+/// Most bytes of memory that decoding one payload may claim. The largest records are files with views
+/// of many tracks (about 100 KB) and the table of a 2 GiB pack (128 KB).
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
 
 const HEADER_BYTES: usize = 4;
 const CRC_BYTES: usize = 4;
 
-/// What an envelope holds. Append-only: the numbers stand on disk and in the remote.
+/// Kind of the record in an envelope. Append-only: the numbers are on disks and in remotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -53,17 +53,16 @@ pub enum Kind {
     Dispatch = 20,
 }
 
-/// A type that is stored in an envelope of its own. `SCHEMA` is the newest version that is read.
-/// Fields of a version that was released never change: a new shape is a new struct, a new number
-/// and a conversion from the old one.
+/// A form that is stored in an envelope of its own. Fields of a released version never change: a new
+/// form is a new struct, a new schema number, and a conversion from the old one.
 pub trait Record: Serialize + DeserializeOwned {
     const KIND: Kind;
     const SCHEMA: u16 = 1;
-    /// The oldest version that is read. Below `SCHEMA` where the payload itself tells the versions
-    /// apart, by the variants of an enum.
+    /// Oldest version that is read. It is below `SCHEMA` where variants of an enum in the payload tell
+    /// the versions apart.
     const OLDEST: u16 = Self::SCHEMA;
 
-    /// The version that this record is written as: the oldest that can hold it.
+    /// Returns the version that this record is written as: the oldest that can hold it.
     fn schema(&self) -> u16 {
         Self::SCHEMA
     }
@@ -114,7 +113,7 @@ impl Stored for LogRecord {
     }
 }
 
-/// Why bytes are not the record that was asked for.
+/// Reason why bytes are not the expected record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     #[error("a record of {0} bytes is too short")]
@@ -123,7 +122,7 @@ pub enum CodecError {
     Checksum,
     #[error("this is no {expected:?} record (magic {magic:#04x}, kind {kind})")]
     WrongKind { expected: Kind, magic: u8, kind: u8 },
-    /// Written by a later release: the data is whole, and must not be touched.
+    /// A later release wrote it. The data is whole and must not be touched.
     #[error(
         "a {kind:?} record has version {found}, and this program knows versions up to {known}; use a newer tgfs"
     )]
@@ -134,7 +133,7 @@ pub enum CodecError {
     Payload { kind: Kind, reason: String },
 }
 
-/// The envelope of a record.
+/// Returns the envelope of a value.
 ///
 /// # Errors
 /// When the record cannot be serialised or would not be readable again ([`MAX_PAYLOAD_BYTES`]).
@@ -160,7 +159,7 @@ fn encode_record<R: Record>(record: &R) -> Result<Vec<u8>, CodecError> {
     Ok(bytes)
 }
 
-/// The record in an envelope.
+/// Returns the value in an envelope.
 ///
 /// # Errors
 /// See [`CodecError`]; [`CodecError::NewerVersion`] is told apart from damage.
@@ -220,7 +219,7 @@ pub fn schema_of(bytes: &[u8]) -> Result<u16, CodecError> {
     Ok(u16::from_le_bytes([bytes[2], bytes[3]]))
 }
 
-/// Whether an envelope is whole, without decoding it.
+/// Checks that an envelope is whole, without decoding it.
 ///
 /// # Errors
 /// [`CodecError::Truncated`] and [`CodecError::Checksum`].

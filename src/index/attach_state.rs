@@ -1,5 +1,4 @@
-//! Whether this index and the library's store are known to belong together: what goes out, and
-//! what may be changed, waits for it.
+//! The attach state of this index, for which publishing and changes wait.
 
 use tokio::sync::watch;
 
@@ -7,7 +6,7 @@ use super::core::Index;
 use super::record::{FillV1, MetaV1};
 use crate::model::{AttachState, StoreStatus};
 
-/// Before anything was asked of the store. A state that was never used with one knows no tree.
+/// Returns the status before the store was asked. A state that was never used with one knows no tree.
 pub(super) fn at_open(meta: &MetaV1) -> StoreStatus {
     let is_known = meta.fill == FillV1::Complete && !meta.identity.store.is_empty();
     StoreStatus {
@@ -20,12 +19,13 @@ pub(super) fn at_open(meta: &MetaV1) -> StoreStatus {
 }
 
 impl Index {
-    /// Changes when the store is reached, fills the tree, refuses, or does not get on.
+    /// Returns the status, which changes when the store is reached, fills the tree, refuses, or fails.
     #[must_use]
     pub fn store_status(&self) -> watch::Receiver<StoreStatus> {
         self.core.store_status.subscribe()
     }
 
+    /// Sets the state, and forgets the problem of the one before.
     pub fn set_attach_state(&self, standing: AttachState) {
         self.tell(|status| {
             status.state = standing;
@@ -33,7 +33,7 @@ impl Index {
         });
     }
 
-    /// Nothing goes out any more.
+    /// Refuses this state: nothing is published any more.
     pub fn refuse(&self, reason: String) {
         self.tell(|status| {
             status.state = AttachState::Refused;
@@ -41,7 +41,7 @@ impl Index {
         });
     }
 
-    /// Why it does not get on; `None` when it does again.
+    /// Sets the reason why it makes no progress; `None` when it does again.
     pub fn tell_problem(&self, problem: Option<String>) {
         self.tell(|status| {
             if status.state != AttachState::Refused {

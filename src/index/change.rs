@@ -1,4 +1,4 @@
-//! What a commit does to the rows.
+//! Changes of rows that a commit makes.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::model::{
     Change, Entry, EntryId, FileContent, LogRecord, PackId, PackRef, Seq, Timestamp,
 };
 
-/// Whether a change is made now, or was accepted before and is rolled forward.
+/// Origin of a change: made now, or accepted before and rolled forward from the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     New,
@@ -21,7 +21,7 @@ pub(super) enum Origin {
 /// Packs by id.
 type Packs = BTreeMap<PackId, PackRef>;
 
-/// Drafts all rows that `changes`, made together as `seq`, touch.
+/// Drafts all rows that `changes` touch, which are made together as `seq`.
 pub(super) fn draft_changes(
     draft: &mut RowDraft<'_>,
     changes: &[Change],
@@ -30,7 +30,7 @@ pub(super) fn draft_changes(
     origin: Origin,
 ) -> Result<(), IndexError> {
     let mut before: BTreeMap<EntryId, Packs> = BTreeMap::new();
-    // All old names go before the first new one is taken: two files may swap names in one commit.
+    // Old names go before the first new one is taken, since two files may swap names in one commit.
     for change in changes {
         let id = change.entry_id();
         if let Some((seq, entry)) = draft.entry(id)? {
@@ -70,8 +70,8 @@ pub(super) fn packs_of(entry: &Entry) -> Packs {
     }
 }
 
-/// Snapshots hold published states only, so the one that is about to be overwritten is kept until
-/// the new one is acknowledged.
+/// Keeps the published state that is about to be overwritten, until the new one is acknowledged.
+/// Snapshots hold published states only.
 fn keep_published(draft: &mut RowDraft<'_>, seq: Seq, entry: Entry) -> Result<(), IndexError> {
     if draft.get::<DirtyV1>(&key::dirty(entry.id))?.is_some() {
         return Ok(());
@@ -145,7 +145,8 @@ fn remove(
     draft.put(key::dirty(id), &dirty)
 }
 
-/// New references first: what one entry lets go of in this commit, another may take over.
+/// Moves references to packs. New ones come first, since an entry may take over a pack that another one
+/// releases in the same commit.
 fn move_references(
     draft: &mut RowDraft<'_>,
     touched: &[EntryId],

@@ -1,4 +1,4 @@
-//! Whether the rows are all there: each whole, and their sum the one in the meta row.
+//! Check that all rows are there: each is whole, and their sum is the one in the meta row.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +11,10 @@ use super::record::MetaV1;
 use super::store::{KeySpace, RowStore};
 use crate::codec::{self, decode};
 
-/// Threads that read rows side by side: the walk through the database's pages is most of the work.
+/// Most threads that read rows at once. Walking the database's pages is most of the work.
 const MAX_READERS: usize = 4;
 
-/// Where the space of keys is divided: each table of many rows is read on its own.
+/// First keys of the ranges that are read separately: tables with many rows.
 const BORDERS: [u8; 8] = [
     key::CONTENTS,
     key::NAMES,
@@ -26,7 +26,7 @@ const BORDERS: [u8; 8] = [
     key::DYING,
 ];
 
-/// The meta row; `None` where nothing was ever committed.
+/// Checks all rows, and returns the meta row; `None` where nothing was ever committed.
 ///
 /// # Errors
 /// When a row is damaged, too new, or missing.
@@ -44,7 +44,7 @@ pub(super) fn checked_head(store: &RowStore) -> Result<Option<MetaV1>, IndexErro
     Ok(Some(meta))
 }
 
-/// The meta row as it stands.
+/// Returns the meta row, without a check of the others.
 ///
 /// # Errors
 /// When it is damaged or too new.
@@ -80,7 +80,7 @@ fn sum_of_rows(store: &RowStore) -> Result<u64, IndexError> {
     })
 }
 
-/// The whole space of keys, from the first to the end of the last.
+/// Returns ranges that cover all keys.
 fn ranges() -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     let borders = BORDERS.map(|first| vec![first]);
     let from = std::iter::once(Vec::new()).chain(borders.clone());

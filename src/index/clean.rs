@@ -1,8 +1,8 @@
-//! The mark of a clean stop: a digest of the database's files as they were left. While they are
-//! the same, byte for byte, so are the rows, and a start need not read each of them for the sum.
+//! The mark of a clean stop: a digest of the database's files. While the files match it, the rows are
+//! unchanged, and a start need not read each of them for the sum.
 //!
-//! The mark counts once: it is taken away before the database is opened. A run that ends otherwise
-//! leaves none, and the next start reads all rows.
+//! A start removes the mark before it opens the database. A run that does not stop cleanly leaves none,
+//! and the next start reads all rows.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use crate::disk;
 use crate::model::stored::ENTRY_SCHEMA;
 
-/// Beside the database's directory, in the state directory.
+/// Name of the mark in the state directory.
 const FILE: &str = "index.clean";
-/// How long a stop reads the files for it. They are in the kernel's cache mostly; from a slow disk
-/// the rest of the daemon's 30 s is needed for other things, and the next start takes longer.
+/// Longest time that a stop reads files for the mark. The kernel's cache holds most of them. A stop
+/// that needs more leaves no mark, since the daemon has 30 s for everything.
 const STOP_BUDGET: Duration = Duration::from_secs(8);
 /// Bytes read at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -24,10 +24,10 @@ fn path(state: &Path) -> PathBuf {
     state.join(FILE)
 }
 
-/// Digests the files of `database`, which must be closed, and leaves the mark.
+/// Digests the files of `database`, which must be closed, and writes the mark.
 ///
 /// # Errors
-/// What the disk says; there is no mark then.
+/// When the disk fails; there is no mark then.
 pub(super) fn leave(state: &Path, database: &Path) -> io::Result<()> {
     let until = Instant::now() + STOP_BUDGET;
     let Some(text) = digest(database, &|| Instant::now() < until)? else {
@@ -39,18 +39,18 @@ pub(super) fn leave(state: &Path, database: &Path) -> io::Result<()> {
 /// How the last run left the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
-    /// With a mark that fits its files: they hold what was committed.
+    /// A mark matches the files: they hold every commit.
     Clean,
     Somehow,
 }
 
-/// Compares the files of `database` with the mark, and takes that away.
+/// Compares the files of `database` with the mark, and removes it.
 pub(super) fn take(state: &Path, database: &Path) -> Left {
     let path = path(state);
     let Ok(left) = fs::read_to_string(&path) else {
         return Left::Somehow;
     };
-    // One that stays does no harm: the first write to the database makes it wrong.
+    // A mark that stays does no harm: the first write to the database makes it wrong.
     let _ = fs::remove_file(&path);
     match digest(database, &|| true) {
         Ok(Some(found)) if found == left => Left::Clean,
@@ -58,8 +58,8 @@ pub(super) fn take(state: &Path, database: &Path) -> Left {
     }
 }
 
-/// One line: the program and the records that it knows, since another one has to look for rows that
-/// are too new for it; then the digest of names, lengths and bytes. `None` when `go_on` says so.
+/// Returns the line of the mark: release, newest schema, digest of names, lengths and bytes. Another
+/// release must check for rows that are too new for it. Returns `None` when `go_on` ends it.
 fn digest(database: &Path, go_on: &dyn Fn() -> bool) -> io::Result<Option<String>> {
     let mut hasher = blake3::Hasher::new();
     for path in files(database)? {
@@ -86,7 +86,7 @@ fn digest(database: &Path, go_on: &dyn Fn() -> bool) -> io::Result<Option<String
     )))
 }
 
-/// All files below `database`, relative to it, in order.
+/// Returns all files below `database`, relative to it, sorted.
 fn files(database: &Path) -> io::Result<Vec<PathBuf>> {
     let (mut found, mut directories) = (Vec::new(), vec![PathBuf::new()]);
     while let Some(directory) = directories.pop() {

@@ -25,16 +25,16 @@ pub struct IndexSizes {
     pub journal: u64,
 }
 
-/// How much was committed since the index was opened.
+/// Commits since the index was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Activity {
     /// The newest change.
     pub last_seq: Seq,
-    /// Bytes of all changes, as the journal holds them.
+    /// Bytes of their records in the journal.
     pub bytes: u64,
 }
 
-/// The journal is rewritten when it has doubled since it was begun, and grown by this much.
+/// Growth at which a journal that has also doubled is rewritten, in bytes.
 const JOURNAL_GROWTH_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The open index of one state directory, held by this process alone.
@@ -48,14 +48,14 @@ pub struct Index {
 pub(super) struct IndexCore {
     /// The database's directory.
     pub(super) directory: PathBuf,
-    /// `None` after the disk failed it: the next use opens it again and rolls it forward.
+    /// `None` after a disk error; the next use opens the rows again and rolls them forward.
     pub(super) store: RwLock<Option<RowStore>>,
     pub(super) writer: Mutex<IndexWriter>,
     pub(super) next_ino: AtomicU64,
-    /// Tells of commits.
+    /// Announces commits.
     pub(super) activity: tokio::sync::watch::Sender<Activity>,
     pub(super) store_status: tokio::sync::watch::Sender<StoreStatus>,
-    /// The newest change when it was opened.
+    /// Newest change when the index was opened.
     pub(super) opened_at: Seq,
     pub(super) _lock: DirectoryLock,
 }
@@ -63,28 +63,29 @@ pub(super) struct IndexCore {
 #[derive(Debug)]
 pub(super) struct IndexWriter {
     pub(super) journal: Journal,
-    /// As in the store's meta row.
+    /// The meta row as it is in the store.
     pub(super) meta: MetaV1,
 }
 
 impl Index {
+    /// Returns the id of the library that this state belongs to.
     #[must_use]
     pub fn library_id(&self) -> LibraryId {
         self.core.writer().meta.identity.library
     }
 
-    /// A number above any ever seen, also after recovery.
+    /// Returns an inode number above all that were ever used, also after a recovery.
     #[must_use]
     pub fn next_ino(&self) -> Ino {
         Ino(self.core.next_ino.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Appends to the journal, then changes the rows in one batch, pack references included.
-    /// Several entries that change together may trade names; after an error nothing has changed.
+    /// Entries that change together may swap names. After an error nothing has changed.
     ///
     /// # Errors
-    /// [`IndexError::DyingPack`] when a change takes a new reference to a pack whose last one had
-    /// gone, [`IndexError::NameTaken`], [`IndexError::Filling`], or what the disk says.
+    /// [`IndexError::DyingPack`] when a change refers to a pack whose last reference had gone,
+    /// [`IndexError::NameTaken`], [`IndexError::Filling`], or a disk error.
     pub fn commit(&self, changes: &[Change]) -> Result<Seq, IndexError> {
         let mut writer = self.core.writer();
         if writer.meta.fill == FillV1::Needed {
@@ -92,7 +93,7 @@ impl Index {
         }
         let seq = self.core.commit(&mut writer, changes)?;
         if writer.journal.len() > writer.journal.begun_len() * 2 + JOURNAL_GROWTH_BYTES {
-            // The change is safe already; a journal that cannot be rewritten only stays long.
+            // The change is safe already; a journal that cannot be rewritten only grows.
             if let Err(error) = self.core.compact(&mut writer) {
                 tracing::warn!(%error, "the journal cannot be rewritten");
             }
@@ -100,7 +101,7 @@ impl Index {
         Ok(seq)
     }
 
-    /// Changes with each commit.
+    /// Returns a counter that changes with each commit.
     #[must_use]
     pub fn activity(&self) -> tokio::sync::watch::Receiver<Activity> {
         self.core.activity.subscribe()
@@ -114,11 +115,11 @@ impl Index {
         self.syncer.sync()
     }
 
-    /// Makes the rows durable and the journal short, closes the database and marks that all of it
-    /// was left whole. Whoever still asks opens it again, and the mark counts no more.
+    /// Makes the rows durable, shortens the journal, closes the database and writes the mark of a clean
+    /// stop. A later use opens the database again, which invalidates the mark.
     ///
     /// # Errors
-    /// When the disk fails; nothing is lost then, the next start takes longer.
+    /// When the disk fails. Nothing is lost then, but the next start takes longer.
     pub fn shutdown(&self) -> Result<(), IndexError> {
         self.sync()?;
         let mut writer = self.core.writer();
@@ -134,6 +135,8 @@ impl Index {
         marked.map_err(|error| IndexError::io("mark", directory, error))
     }
 
+    /// Returns the sizes of database and journal.
+    ///
     /// # Errors
     /// When the database fails.
     pub fn sizes(&self) -> Result<IndexSizes, IndexError> {
@@ -154,7 +157,7 @@ impl IndexCore {
         self.store.acquire_write()
     }
 
-    /// Runs `query` while no batch is applied: several reads see the rows of one moment.
+    /// Runs `query` while no batch is applied, so that its reads see the rows of one moment.
     pub(super) fn read<T, E: Into<IndexError>>(
         &self,
         query: impl FnOnce(&RowStore) -> Result<T, E>,
@@ -197,7 +200,7 @@ impl IndexCore {
         let before = writer.journal.append(&record)?;
         failpoint::pass(failpoint::Step::JournalAppended);
         if let Err(error) = self.apply(writer, &writes, meta) {
-            // Told as failed, so it must not come back when the journal is read again.
+            // The caller learns that it failed, so reading the journal again must not bring it back.
             writer.journal.cut(before)?;
             return Err(error);
         }
@@ -224,7 +227,7 @@ impl IndexCore {
         }
     }
 
-    /// One batch into the store; on failure the store is closed, to be opened anew.
+    /// Applies one batch. After a failure the store is closed, and the next use opens it again.
     pub(super) fn apply(
         &self,
         writer: &mut IndexWriter,
@@ -278,7 +281,7 @@ impl IndexCore {
         Ok(())
     }
 
-    /// A change of rows that is no change of the tree and so stands in no journal.
+    /// Changes rows without a change of the tree; the journal does not record it.
     pub(super) fn housekeep(
         &self,
         change: impl FnOnce(&mut RowDraft<'_>, &mut MetaV1) -> Result<(), IndexError>,

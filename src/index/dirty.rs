@@ -13,8 +13,8 @@ use super::store::RowStore;
 use crate::model::stored::StoredForm as _;
 use crate::model::{Change, EntryId, Ino, Seq};
 
-/// All dirty rows. They are few in a library at rest, and as many as there are unpublished files
-/// while it is filled (some 60 bytes each).
+/// Returns all dirty rows, about 60 bytes each: few in a library at rest, one for each unpublished file
+/// while many are copied into it.
 pub(super) fn dirty_rows(store: &RowStore) -> Result<BTreeMap<EntryId, DirtyV1>, IndexError> {
     let mut rows = BTreeMap::new();
     let prefix = [key::DIRTY];
@@ -27,7 +27,7 @@ pub(super) fn dirty_rows(store: &RowStore) -> Result<BTreeMap<EntryId, DirtyV1>,
     Ok(rows)
 }
 
-/// Records that state all unpublished changes again, for the head of a new journal file.
+/// Returns records that restate all unpublished changes, for the head of a new journal file.
 pub(super) fn restate<'a>(
     store: &'a RowStore,
     meta: &MetaV1,
@@ -58,7 +58,7 @@ fn restate_one(
                 id,
                 released: tombstone.released.clone().restore(),
             });
-            // What replaced it stands in the same record, so that the tie survives.
+            // The record also holds the replacement, so that the tie between them survives.
             let mut open = tombstone.after.clone();
             let mut seen = BTreeSet::new();
             while let Some(by) = open.pop() {
@@ -68,7 +68,7 @@ fn restate_one(
                 if let Some((_, entry)) = draft.entry(by)? {
                     changes.push(Change::Put(Box::new(entry)));
                 } else if let Some(next) = rows.get(&by).and_then(|row| row.tombstone.as_ref()) {
-                    // Replaced itself: its own successors take over.
+                    // It was replaced itself: its own replacements count.
                     open.extend(&next.after);
                 }
             }

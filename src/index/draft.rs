@@ -1,5 +1,5 @@
-//! A set of row changes in the making: reads see what was already drafted, and in the end all of
-//! it goes into the store in one batch, with the sum over all rows brought along.
+//! A draft of row changes. Reads see the rows drafted so far. At the end, all of them go into the store
+//! in one batch, with the new sum over all rows.
 
 use std::ops::ControlFlow;
 
@@ -20,8 +20,8 @@ impl From<StoreError> for IndexError {
     }
 }
 
-/// What one row adds to the sum in the meta row. Addition is order-independent, so a scan of all
-/// rows finds whether one is missing, doubled or older than it should be.
+/// Returns the contribution of a row to the sum in the meta row. Addition does not depend on order, so a
+/// scan of all rows notices one that is missing, doubled or outdated.
 pub(super) fn row_sum(key: &[u8], value: &[u8]) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(key.len() as u64).to_le_bytes());
@@ -39,6 +39,7 @@ pub(super) struct RowDraft<'a> {
 }
 
 impl<'a> RowDraft<'a> {
+    /// Starts a draft over the rows of `store`.
     pub fn new(store: &'a RowStore) -> Self {
         Self {
             store,
@@ -52,25 +53,29 @@ impl<'a> RowDraft<'a> {
             None => Ok(self.store.get(KeySpace::Records, key)?),
         }
     }
+    /// Returns the row at `key`, as drafted or as stored.
     pub fn get<R: Stored>(&self, key: &[u8]) -> Result<Option<R>, IndexError> {
         self.bytes(key)?
             .map(|bytes| decode(&bytes))
             .transpose()
             .map_err(Into::into)
     }
+    /// Drafts the row at `key`.
     pub fn put<R: Stored>(&mut self, key: Vec<u8>, record: &R) -> Result<(), IndexError> {
         let bytes = encode(record).map_err(IndexError::Codec)?;
         self.writes.insert(key, Some(bytes));
         Ok(())
     }
+    /// Drafts the removal of the row at `key`.
     pub fn remove(&mut self, key: Vec<u8>) {
         self.writes.insert(key, None);
     }
+    /// Returns the number of drafted rows.
     pub fn len(&self) -> usize {
         self.writes.len()
     }
 
-    /// Whether any row starts with `prefix`.
+    /// Returns whether any key starts with `prefix`.
     pub fn any(&self, prefix: &[u8]) -> Result<bool, IndexError> {
         let drafted = self.writes.range(prefix.to_vec()..);
         for (_, value) in drafted.take_while(|(key, _)| key.starts_with(prefix)) {
@@ -115,7 +120,7 @@ impl<'a> RowDraft<'a> {
         Ok(Some((node.seq, entry)))
     }
 
-    /// The node and content rows of an entry, without those that lead to it.
+    /// Drafts the node and content rows of an entry, without those that lead to it.
     pub fn put_entry(&mut self, entry: &Entry, seq: Seq) -> Result<(), IndexError> {
         let kind = match &entry.kind {
             EntryKind::Directory => {
@@ -138,7 +143,7 @@ impl<'a> RowDraft<'a> {
         self.put(key::node(entry.id), &node)
     }
 
-    /// The rows that lead to an entry: by name, by cookie and by inode number.
+    /// Drafts the rows that lead to an entry: by name, by cookie and by inode number.
     pub fn link(&mut self, entry: &Entry) -> Result<(), IndexError> {
         self.put(key::inode(entry.ino), &InodeV1(entry.id))?;
         if entry.id == EntryId::ROOT {
@@ -157,7 +162,7 @@ impl<'a> RowDraft<'a> {
         self.put(key::child(entry.parent, entry.ino), &child)
     }
 
-    /// Takes the rows away that lead to an entry, if they still do: in one commit another entry may
+    /// Removes the rows that lead to an entry, if they still do: another entry of the same commit may
     /// already have its name.
     pub fn unlink(&mut self, entry: &Entry) -> Result<(), IndexError> {
         let id = entry.id;
@@ -177,7 +182,7 @@ impl<'a> RowDraft<'a> {
         Ok(())
     }
 
-    /// The batch to apply, and the meta row that is part of it.
+    /// Returns the batch to apply, and the meta row in it.
     pub fn finish(mut self, mut meta: MetaV1) -> Result<(Writes, MetaV1), IndexError> {
         for (key, value) in &self.writes {
             if let Some(old) = self.store.get(KeySpace::Records, key)? {

@@ -1,4 +1,4 @@
-//! What can go wrong with the index, and whether trying again can help.
+//! Errors of the index, and whether a retry can help.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::codec::{CodecError, FrameError};
 use crate::model::{ErrorKind, FsError, Ino, Name, PackId};
 
+/// Error of the index.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// The local disk failed or refused.
@@ -18,7 +19,7 @@ pub enum IndexError {
     /// The disk is full; the index opens again by itself once there is space.
     #[error("the disk that holds {} is full; free some space on it", path.display())]
     NoSpace { path: PathBuf },
-    /// Rows that are not what was written. The next start repairs it.
+    /// The rows are not those that were written; the next start repairs them.
     #[error(
         "the index in the state directory is damaged ({0}); restart tgfs: it repairs the index from the journal and the store"
     )]
@@ -40,13 +41,14 @@ pub enum IndexError {
     #[error("the root directory cannot be removed or moved")]
     Root,
     #[error("cannot store a record: {0}")]
-    Codec(CodecError),
+    Codec(#[source] CodecError),
     /// The state belongs to another library or store.
     #[error("{0}")]
     Mismatch(String),
 }
 
 impl IndexError {
+    /// Returns whether the same call can succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::NoSpace { .. } | Self::Locked { .. })
@@ -61,7 +63,7 @@ impl IndexError {
     }
 }
 
-/// A row that does not decode is damage, unless a newer program wrote it.
+/// A row that cannot be decoded is damaged, unless a newer program wrote it.
 impl From<CodecError> for IndexError {
     fn from(error: CodecError) -> Self {
         match error {

@@ -22,9 +22,9 @@ impl IndexCore {
     }
 }
 
-/// Filling, in this order: `begin_fill`, `fill` for each manifest of the log, `finish_fill`.
+/// Steps of filling, in this order: `begin_fill`, `fill` for each manifest, `finish_fill`.
 impl Index {
-    /// Whether the log has to be read into this index before it may change.
+    /// Returns whether the log must be read into this index before it may change.
     #[must_use]
     pub fn must_fill(&self) -> bool {
         self.core.writer().meta.fill == FillV1::Needed
@@ -41,7 +41,7 @@ impl Index {
         })
     }
 
-    /// Takes records of the log over where they are newer.
+    /// Applies the records of the log that are newer than the rows.
     ///
     /// # Errors
     /// When the database fails.
@@ -52,7 +52,7 @@ impl Index {
             .try_for_each(|records| self.core.fill_step(&mut writer, records))
     }
 
-    /// Makes names and references from what was filled in, and allows commits.
+    /// Derives names and references from the filled rows, and allows commits.
     ///
     /// # Errors
     /// When the database fails; filling starts over then.
@@ -84,7 +84,7 @@ impl Index {
         Ok(report)
     }
 
-    /// The store that this state was first used with, as `Remote::describe` told it; empty before.
+    /// Returns the description of the store that this state was first used with; empty before.
     #[must_use]
     pub fn store_description(&self) -> String {
         self.core.writer().meta.identity.store.clone()
@@ -104,7 +104,7 @@ impl Index {
         self.core.compact(&mut writer)
     }
 
-    /// Whether the index holds nothing but the root directory.
+    /// Returns whether the index holds nothing but the root directory.
     ///
     /// # Errors
     /// When the database fails.

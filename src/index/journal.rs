@@ -15,21 +15,21 @@ use crate::codec::{CodecError, decode, read_frame, write_frame};
 use crate::disk;
 use crate::sync::MutexExt as _;
 
-/// How long a change may wait for its fdatasync when nobody asks for it: many changes share one.
+/// Time that changes may wait for an fdatasync that nobody asked for, so that many share one.
 const GROUP_COMMIT: Duration = Duration::from_millis(150);
 const SUFFIX: &str = ".journal";
 
-/// What a journal file held.
 /// Returns the journal's directory in a state directory.
 pub(super) fn journal_directory(state: &Path) -> PathBuf {
     state.join("journal")
 }
 
+/// Content of a journal file.
 #[derive(Debug)]
 pub(super) struct Replay {
     pub header: JournalHeaderV1,
     pub records: Vec<JournalRecord<'static>>,
-    /// Bytes behind the last whole record, cut off.
+    /// Bytes after the last whole record, which are cut off.
     pub cut_bytes: u64,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Journal {
     number: u64,
     /// Bytes of whole records.
     len: u64,
-    /// Bytes when this file was begun: what it had to state again.
+    /// Bytes of the restated changes with which this file was begun.
     begun_len: u64,
     shared: Arc<SyncQueue>,
     flusher: Option<JoinHandle<()>>,
@@ -49,17 +49,18 @@ pub(super) struct Journal {
 struct SyncQueue {
     state: Mutex<SyncState>,
     wake: Condvar,
-    /// Held while one thread syncs, so that those who wait behind it find their work done.
+    /// Held while one thread syncs; the threads that wait for it find their records synced.
     turn: Mutex<()>,
 }
 
 #[derive(Debug)]
 struct SyncState {
     file: Arc<File>,
-    /// Counts appended records.
+    /// Number of appended records.
     written: u64,
     synced: u64,
-    /// After a failed fdatasync the kernel forgets what it could not write: only a new file helps.
+    /// After a failed fdatasync the kernel forgets the pages that it could not write; only a new file
+    /// helps.
     failed: bool,
     stopping: bool,
 }
@@ -72,7 +73,7 @@ fn file_name(number: u64) -> String {
     format!("{number:020}{SUFFIX}")
 }
 
-/// Journal files there are, ascending by number.
+/// Returns the journal files, ascending by number.
 fn numbers(directory: &Path) -> Result<Vec<u64>, IndexError> {
     let fail = |source| IndexError::io("list", directory, source);
     let mut numbers = Vec::new();
@@ -122,7 +123,7 @@ fn read_file(input: &mut BufReader<File>, total: u64) -> Result<Option<Replay>, 
         match decode(&frame) {
             Ok(record) => replay.records.push(record),
             Err(newer @ CodecError::NewerVersion { .. }) => return Err(newer.into()),
-            // Nothing behind a bad record can be trusted to follow from what is before it.
+            // Records after a bad one may not follow from those before it.
             Err(_) => break,
         }
         whole = input
@@ -145,7 +146,7 @@ pub(super) fn adopt_newest(from: &Path, to: &Path) -> Result<(), IndexError> {
 }
 
 impl Journal {
-    /// Begins a new file that states `records` again, makes it durable and removes the older ones.
+    /// Begins a new file with `records`, makes it durable and removes the older files.
     pub fn begin(
         directory: &Path,
         header: &JournalHeaderV1,
@@ -180,17 +181,20 @@ impl Journal {
         })
     }
 
+    /// Returns the number of the current file.
     pub fn number(&self) -> u64 {
         self.number
     }
+    /// Returns the bytes of whole records in the current file.
     pub fn len(&self) -> u64 {
         self.len
     }
+    /// Returns the bytes that the current file had when it was begun.
     pub fn begun_len(&self) -> u64 {
         self.begun_len
     }
 
-    /// As [`Self::begin`], with the journal in use.
+    /// Begins a new file, as [`Self::begin`], while the journal is in use.
     pub fn rotate(
         &mut self,
         header: &JournalHeaderV1,
@@ -207,8 +211,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Appends one record: safe from a crash of the process at once, from a power cut after the
-    /// next sync. After an error nothing of it is left.
+    /// Appends one record. It survives a crash of the process at once, and a power cut after the next
+    /// sync. After an error nothing of it is left.
     pub fn append(&mut self, record: &JournalRecord) -> Result<u64, IndexError> {
         let before = self.len;
         let mut state = lock(&self.shared.state);
@@ -228,7 +232,7 @@ impl Journal {
         }
     }
 
-    /// Takes back what was appended since the journal had `len` bytes.
+    /// Removes the records appended since the journal had `len` bytes.
     pub fn cut(&mut self, len: u64) -> Result<(), IndexError> {
         let state = lock(&self.shared.state);
         state
@@ -239,6 +243,7 @@ impl Journal {
         Ok(())
     }
 
+    /// Returns a handle that waits for the disk without holding the journal.
     pub fn syncer(&self) -> Syncer {
         Syncer(Arc::clone(&self.shared))
     }
@@ -249,17 +254,18 @@ impl Drop for Journal {
         lock(&self.shared.state).stopping = true;
         self.shared.wake.notify_all();
         if let Some(flusher) = self.flusher.take() {
-            // A panicked flusher has nothing left to wait for.
+            // A flusher that panicked is not waited for.
             let _ = flusher.join();
         }
     }
 }
 
-/// Waits for the journal's disk without holding the journal.
+/// A handle that waits for the disk without holding the journal.
 #[derive(Debug, Clone)]
 pub(super) struct Syncer(Arc<SyncQueue>);
 
 impl Syncer {
+    /// Returns when every record appended so far is on the disk.
     pub fn sync(&self) -> Result<(), IndexError> {
         self.0.sync()
     }
@@ -283,7 +289,7 @@ impl SyncQueue {
         };
         let outcome = file.sync_data();
         let mut state = lock(&self.state);
-        // A file that was replaced meanwhile was synced by who replaced it.
+        // A file that was replaced meanwhile was synced by the rotation.
         if !Arc::ptr_eq(&state.file, &file) {
             return Ok(());
         }
@@ -361,7 +367,7 @@ fn write_file(
         .map_err(|error| IndexError::io("open", &path, error))?;
     for older in numbers(directory)? {
         if older < header.number {
-            // Superseded; if it stays, the next start ignores it and tries again.
+            // It is superseded; if it stays, the next start ignores it and tries again.
             let _ = fs::remove_file(directory.join(file_name(older)));
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn content(id: EntryId) -> Vec<u8> {
 pub(super) fn name(parent: EntryId, name: &Name) -> Vec<u8> {
     join(NAMES, parent.as_bytes(), name.as_bytes())
 }
-/// Of all children whose names start with `prefix`.
+/// Returns the prefix of the keys of all children whose names start with `prefix`.
 pub(super) fn names(parent: EntryId, prefix: &[u8]) -> Vec<u8> {
     join(NAMES, parent.as_bytes(), prefix)
 }
@@ -60,7 +60,7 @@ pub(super) fn published(id: EntryId) -> Vec<u8> {
     join(PUBLISHED, id.as_bytes(), b"")
 }
 
-/// The entry id at the end of a node, content, dirty or published key.
+/// Returns the entry id at the end of a node, content, dirty or published key.
 pub(super) fn entry_of(key: &[u8]) -> Option<EntryId> {
     key.get(1..)?.try_into().ok().map(EntryId::from_bytes)
 }

@@ -1,4 +1,4 @@
-//! What a remote keeps in the state: rows of its own that are on the disk when `put` returns.
+//! The key store of a remote: rows of its own, which are on the disk when `put` returns.
 
 use std::sync::{Arc, Weak};
 
@@ -8,22 +8,22 @@ use super::rows::Rows;
 use super::store::RowStore;
 use crate::model::{KeyAndValue, KeyStore, KeyStoreError};
 
-/// Rows of the remote. Its values are secret (keys of connections); the state directory is ours
-/// alone.
+/// Table of the remote's rows. Its values are secret (keys of connections); only we can read the state
+/// directory.
 const TABLE: &str = "remote";
 
-/// The remote's rows, as long as the index is open: it does not hold the state directory.
+/// The key store. It does not keep the index open.
 #[derive(Debug)]
 struct Keys(Weak<IndexCore>);
 
 impl Index {
-    /// Where the remote of this state keeps what it needs again.
+    /// Returns the key store for the remote of this state.
     #[must_use]
     pub fn key_store(&self) -> Arc<dyn KeyStore> {
         Arc::new(Keys(Arc::downgrade(&self.core)))
     }
 
-    /// Takes over what the remote kept in `other`.
+    /// Copies all keys from `other`.
     ///
     /// # Errors
     /// When one of the databases fails.
@@ -43,7 +43,7 @@ impl Keys {
         Ok(Rows { core, table: TABLE })
     }
 
-    /// A write that is on the disk when this returns. Puts are rare (one a pack, one a sign-in);
+    /// Writes, and returns when the write is on the disk. Writes are rare (one for each pack or sign-in);
     /// each costs two syncs of sled's file, about as much as closing a file.
     fn written(
         &self,
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(index.key_store().scan(b"").unwrap().len(), 2);
     }
 
-    /// What a process that is killed leaves is what its files hold at that moment.
+    /// A killed process leaves its files as they are at that moment.
     #[test]
     fn a_put_is_on_the_disk_when_it_returns() {
         let (state, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -1,5 +1,5 @@
-//! What a start finds in the log that this index has not noted: manifests of its own whose
-//! acknowledgement was lost, or changes that it does not know.
+//! Late acknowledgements: a start may find manifests in the log that this index does not know, either
+//! its own whose acknowledgement was lost, or those of others.
 
 use super::core::Index;
 use super::draft::RowDraft;
@@ -9,27 +9,27 @@ use super::outbox::Acknowledged;
 use super::record::{DirtyV1, FillV1, LogHeadV1, NodeV1};
 use crate::model::{Change, LogRecord};
 
-/// Whether every change of a manifest stands here.
+/// Outcome of a late acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LateAck {
-    /// It is acknowledged now.
+    /// The rows hold every change of the manifest; it is acknowledged now.
     Noted(Vec<Acknowledged>),
-    /// Nothing was changed; it has to be filled in.
+    /// The rows miss a change, and nothing was done; the manifest has to be filled in.
     Unknown,
 }
 
-/// Whether the log may be filled into rows that were in use.
+/// Outcome of beginning to fill rows that were in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
     Yes,
-    /// Something was changed since the index was opened. Such a change may bear the number of one
-    /// in the log, and then neither may win silently.
+    /// Something was changed since the index was opened. Local changes may reuse sequence numbers of the
+    /// log; neither may win silently.
     Changed,
 }
 
 impl Index {
-    /// As [`Self::acknowledge`], for a manifest from before this start, and only if each of its
-    /// changes, or a newer one of the same entry, stands in the rows.
+    /// Acknowledges a manifest from before this start, if the rows hold each of its changes, or a newer
+    /// one of the same entry.
     ///
     /// # Errors
     /// When the database fails.
@@ -47,14 +47,14 @@ impl Index {
             }
             Ok::<_, IndexError>(true)
         })?;
-        // Rows only get newer: what was known a moment ago still is.
+        // Rows only get newer, so the answer still holds.
         match is_known {
             true => Ok(LateAck::Noted(self.acknowledge(head, records)?)),
             false => Ok(LateAck::Unknown),
         }
     }
 
-    /// As [`Self::begin_fill`], unless something was changed since the index was opened.
+    /// Begins to fill, unless something was changed since the index was opened.
     ///
     /// # Errors
     /// When the database fails.
@@ -81,7 +81,7 @@ fn is_known(draft: &RowDraft<'_>, record: &LogRecord) -> Result<bool, IndexError
         .max(dirty.map(|dirty| dirty.seq));
     Ok(match (&record.change, newest) {
         (_, Some(newest)) => newest >= record.seq,
-        // Removed, and that is published: a manifest cannot say more.
+        // The removal is published: a manifest cannot hold anything newer.
         (Change::Remove { .. }, None) => true,
         (Change::Put(_), None) => false,
     })

@@ -1,4 +1,4 @@
-//! Places of entries that the log and the journal state. Entries without one move to `/lost+found`.
+//! Places of filled entries in the tree. Entries without a place move to `/lost+found`.
 
 use super::draft::RowDraft;
 use super::error::IndexError;
@@ -11,22 +11,22 @@ use crate::model::{Entry, EntryId, Ino, Name, Seq, Timestamp};
 /// Most entries that one batch changes.
 pub(super) const BATCH: usize = 256;
 
-/// What filling brought.
+/// Result of filling.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FillReport {
     pub entries: u64,
-    /// Entries moved to `/lost+found`: their directory is unknown, or their name was taken.
+    /// Entries moved to `/lost+found`, since their directory is unknown or their name was taken.
     pub lost_and_found: Vec<Name>,
 }
 
-/// Whether the entry can stand where its record says: the parent is a known directory that leads
-/// to the root, the name is free and so is the inode number.
+/// Returns whether the entry can have the place that its record names: the parent is a directory with a
+/// path to the root, and name and inode number are free.
 pub(super) fn has_place(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError> {
     if entry.id == EntryId::ROOT {
         return Ok(true);
     }
     let mut at = entry.parent;
-    // A path has at most this many components; a ring of directories has no end.
+    // The bound ends the search in a ring of directories.
     for _ in 0..MAX_DEPTH {
         if at == EntryId::ROOT {
             let name = key::name(entry.parent, &entry.name);
@@ -46,15 +46,15 @@ pub(super) fn has_place(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, Ind
 /// Deepest directory (`PATH_MAX` of Linux is 4096 bytes).
 const MAX_DEPTH: usize = 2048;
 
-/// Moves entries without a place into `/lost+found`, as changes of their own. What lies below a
-/// moved directory stays where it is in it.
+/// Moves entries without a place into `/lost+found`, as changes of their own. Entries below a moved
+/// directory stay in it.
 pub(super) fn adopt(
     store: &RowStore,
     meta: &mut MetaV1,
     lost: &[EntryId],
     report: &mut FillReport,
 ) -> Result<(), IndexError> {
-    // Where only the number is taken (two machines gave it out) another one is enough.
+    // Two machines may have used one inode number; another number is enough then.
     let mut misplaced = Vec::new();
     for ids in lost.chunks(BATCH) {
         place(store, meta, ids, |draft, entry| {
@@ -83,7 +83,7 @@ pub(super) fn adopt(
     }
     for ids in below.chunks(BATCH) {
         place(store, meta, ids, |draft, entry| {
-            // Still none: a ring of directories.
+            // Without a place even now, it is in a ring of directories.
             if !has_place_but_ino(draft, entry)? {
                 report.lost_and_found.push(entry.name.clone());
                 move_to(draft, entry, directory)?;
@@ -100,7 +100,7 @@ enum Placing {
     Later,
 }
 
-/// Lets `decide` change each entry's place, and stores those that have one now.
+/// Lets `decide` change the place of each entry, and stores those that have one now.
 fn place(
     store: &RowStore,
     meta: &mut MetaV1,

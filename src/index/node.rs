@@ -2,7 +2,7 @@
 
 use crate::model::{Attributes, EntryId, Ino, Name};
 
-/// An entry without its content: what lookup and getattr need.
+/// An entry without its content, for lookup and getattr.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     pub id: EntryId,
@@ -13,6 +13,7 @@ pub struct Node {
     pub kind: NodeKind,
 }
 
+/// Kind of a [`Node`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeKind {
     Directory,
@@ -28,6 +29,7 @@ pub struct Child {
     pub kind: ChildKind,
 }
 
+/// Kind of a [`Child`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildKind {
     Directory,

@@ -1,4 +1,4 @@
-//! Opening a state directory: who may, and which version it has.
+//! Opening of a state directory: its lock, its version and its parts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,18 +21,18 @@ const STATE_VERSION: u32 = 1;
 const VERSION_FILE: &str = "version";
 
 impl Index {
-    /// Opens a state directory, makes it when it is not there, and repairs what is damaged.
-    /// Blocking: digests the files after a clean stop, else reads every row once to check it.
+    /// Opens a state directory. It is made when it is not there, and repaired when it is damaged.
+    /// Blocks: it digests the files after a clean stop, and reads every row otherwise.
     ///
     /// # Errors
-    /// [`IndexError::Locked`] names the process that has it, [`IndexError::NewerVersion`] leaves
-    /// everything as it is, and the rest is what the disk says. Damage is no error.
+    /// [`IndexError::Locked`] when another process has it, [`IndexError::NewerVersion`] when a newer tgfs
+    /// wrote it, which leaves it unchanged, or a disk error. Damage is no error.
     pub fn open(state: &Path, owner: Owner) -> Result<(Self, OpenReport), IndexError> {
         Self::open_as(state, owner, StateUse::New)
     }
 
-    /// Opens a state directory that holds a journal only: the rows are what it says, and the
-    /// remote's log has to be filled in.
+    /// Opens a state directory that holds only a journal. The rows come from it, and the remote's log must
+    /// be filled in.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -40,11 +40,11 @@ impl Index {
         Self::open_as(state, owner, StateUse::Used)
     }
 
-    /// Puts the rows and the journal of `other` in the place of this state's, whose old rows are
-    /// kept; their new place. Both must be shut down.
+    /// Replaces rows and journal of this state by those of `other`. Both must be shut down. Returns where
+    /// the old rows are kept.
     ///
     /// # Errors
-    /// When the disk fails. At each moment the next start finds what it needs.
+    /// When the disk fails. The next start finds a usable state in any case.
     pub fn replace(state: &Path, other: &Path) -> Result<Option<PathBuf>, IndexError> {
         let fail = |error| IndexError::io("replace", state, error);
         let held = lock_state(state)?;
@@ -53,7 +53,7 @@ impl Index {
         if let Some(aside) = &aside {
             fs::rename(&directory, aside).map_err(fail)?;
         }
-        // With the journal alone, the next start would fill from the remote again.
+        // The journal first: with it alone, the next start would fill from the remote again.
         journal::adopt_newest(&journal_directory(other), &journal_directory(state))?;
         fs::rename(database(other), &directory).map_err(fail)?;
         disk::sync_directory(state).map_err(fail)?;
@@ -136,7 +136,7 @@ fn start(
     })
 }
 
-/// Whether the state was complete once; refuses a newer one.
+/// Returns whether the state was used before, and refuses one of a newer version.
 fn check_version(state: &Path) -> Result<StateUse, IndexError> {
     let path = state.join(VERSION_FILE);
     match fs::read_to_string(&path) {
@@ -145,7 +145,7 @@ fn check_version(state: &Path) -> Result<StateUse, IndexError> {
                 path: state.to_owned(),
                 reason: format!("layout {found}, this program knows {STATE_VERSION}"),
             }),
-            // A damaged number says nothing about the rest, which is checked by itself.
+            // The rest of the state is checked by itself, whatever a damaged number says.
             _ => Ok(StateUse::Used),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(StateUse::New),

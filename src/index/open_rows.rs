@@ -1,4 +1,4 @@
-//! Opening the rows: what is there, what is damaged, and what comes back from the journal.
+//! Opening of the rows: repair of damage, and recovery of changes from the journal.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,31 +14,31 @@ use super::store::{KeySpace, RowStore, StoreError, database};
 use super::{check, replay};
 use crate::model::{Ino, LibraryId, Seq, Timestamp};
 
-/// What opening found.
+/// Condition in which the index was found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum IndexCondition {
-    /// A new state: an empty library, unless the store already holds one.
+    /// The state is new. Its library is empty, unless the store already holds one.
     Fresh,
     /// All rows were there.
     #[default]
     Intact,
-    /// The rows were lost; the journal's are back, the rest is in the store's log.
+    /// The rows were lost. Those in the journal are back; the store's log has the others.
     Damaged,
 }
 
-/// What opening found and did, for the log and `status`.
+/// Report of opening, for the log and `status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OpenReport {
     pub state: IndexCondition,
-    /// Whether entries are missing until the remote's log was read (`upkeep::fill`).
+    /// Whether entries are missing until the remote's log is read (`upkeep::fill`).
     pub must_fill: bool,
-    /// Commits that the index did not hold and that came back from the journal.
+    /// Number of commits that came back from the journal.
     pub rolled_forward: u64,
-    /// Bytes at the journal's end that a crash or damage had left unreadable.
+    /// Unreadable bytes at the journal's end, after a crash or damage.
     pub journal_bytes_cut: u64,
-    /// Where a damaged index was put aside.
+    /// Place to which a damaged index was moved.
     pub set_aside: Option<PathBuf>,
-    /// What was done about damage, in order, for people.
+    /// Repairs, in order, for users.
     pub notes: Vec<String>,
 }
 
@@ -104,7 +104,8 @@ fn empty_meta(replayed: Option<&Replay>, fill: FillV1) -> MetaV1 {
     }
 }
 
-/// The ladder: as it is, without sled's snapshot, not at all.
+/// Opens existing rows: first as they are, then without sled's snapshot. Returns `None` where neither
+/// works.
 fn open_existing(
     directory: &Path,
     left: Left,
@@ -140,7 +141,7 @@ fn open_existing(
 }
 
 enum OpenFailure {
-    /// Nothing may be touched.
+    /// The files must not be touched.
     Fatal(IndexError),
     Damage(String),
 }
@@ -154,7 +155,7 @@ fn try_open(
         Ok(store) => store,
         Err(StoreError::Damaged(reason)) => return Err(OpenFailure::Damage(reason)),
         Err(StoreError::Io(error)) => match error.kind() {
-            // sled tells cut files by these.
+            // sled reports cut files by these.
             std::io::ErrorKind::UnexpectedEof
             | std::io::ErrorKind::InvalidData
             | std::io::ErrorKind::InvalidInput
@@ -203,7 +204,7 @@ fn set_snapshots_aside(directory: &Path) -> Result<usize, IndexError> {
     Ok(moved)
 }
 
-/// A name beside `directory` that is not taken: `index.bad-<seconds since 1970>`.
+/// Returns an unused name beside `directory`: `index.bad-<seconds since 1970>`.
 pub(super) fn bad_name(directory: &Path) -> PathBuf {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let mut seconds = now.map_or(0, |since| since.as_secs());
@@ -230,7 +231,7 @@ fn set_aside(directory: &Path, report: &mut OpenReport) -> Result<(), IndexError
     Ok(())
 }
 
-/// Applies what the journal holds behind the rows' own last change.
+/// Applies the changes of the journal that are newer than the rows.
 fn roll_forward(
     store: &RowStore,
     mut meta: MetaV1,
@@ -274,7 +275,7 @@ fn apply_record(
     Ok(meta)
 }
 
-/// Opens a store that failed in a running daemon, and rolls it forward.
+/// Opens rows again that failed in a running daemon, and rolls them forward.
 pub(super) fn reopen(directory: &Path) -> Result<(RowStore, MetaV1), IndexError> {
     let journals = match directory.parent() {
         Some(state) => journal_directory(state),

@@ -1,4 +1,4 @@
-//! What the remote's log does not hold yet, and what its acknowledgements change.
+//! The outbox: changes that the remote's log does not hold yet, and the effect of acknowledgements.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -21,38 +21,38 @@ use crate::model::{
 /// Records that may go into the next manifest.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// Ascending by sequence number; one an entry.
+    /// Records ascending by sequence number, one for each entry.
     pub records: Vec<LogRecord>,
-    /// Whether more are ready than were asked for.
+    /// Whether more records are ready than were requested.
     pub more: bool,
-    /// When the oldest of the records was made.
+    /// Time of the oldest record.
     pub oldest: Option<Timestamp>,
-    /// Entries that wait for their bytes to become durable.
+    /// Number of entries that wait until their bytes are durable.
     pub held_back: usize,
 }
 
-/// An entry whose newest state now stands in the remote's log.
+/// An entry whose newest state is in the remote's log now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledged {
     pub id: EntryId,
-    /// Of the file's content; `None` for directories and removed entries.
+    /// Version of the file's content; `None` for directories and removed entries.
     pub version: Option<u64>,
 }
 
-/// A pack that nothing refers to any more.
+/// A pack without references.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DyingPack {
     pub pack: PackRef,
     pub since: Timestamp,
-    /// Whether the changes that let go of it stand in the remote's log.
+    /// Whether the remote's log holds the changes that released it.
     pub released: bool,
 }
 
-/// Rows of [`Index::note_writer`]; 32 bytes for each start that published something.
+/// Table of [`Index::note_writer`]: 32 bytes for each start that published something.
 const OWN_WRITERS: &str = "own-writers";
 
-/// Packs that the log's state of a changed entry names. The last reference here may have been
-/// another entry's: until the change is published, recovery would still need them.
+/// Returns the packs that the log's states of changed entries name. A recovery needs them until the
+/// changes are published, even if another entry had the last reference.
 fn published_packs(store: &RowStore) -> Result<BTreeSet<PackId>, IndexError> {
     let mut packs = BTreeSet::new();
     let prefix = [key::PUBLISHED];
@@ -65,7 +65,7 @@ fn published_packs(store: &RowStore) -> Result<BTreeSet<PackId>, IndexError> {
     Ok(packs)
 }
 
-/// Whether every byte of it stands in the remote, so that a manifest may name it.
+/// Returns whether the remote holds every byte of the entry, so that a manifest may name it.
 fn is_durable(entry: &Entry) -> bool {
     match &entry.kind {
         EntryKind::Directory => true,
@@ -73,8 +73,8 @@ fn is_durable(entry: &Entry) -> bool {
     }
 }
 
-/// The entry as a manifest states it: a file whose bytes are all in packs is stored, and views
-/// whose derived blob is still on its way are not named yet; they follow in a record of their own.
+/// Returns the entry as a manifest states it. A file whose bytes are all in packs is stored. Views whose
+/// derived blob is not uploaded yet are left out; they follow in a record of their own.
 fn as_published(mut entry: Entry) -> Entry {
     if let EntryKind::File(content) = &mut entry.kind {
         if content.state == FileState::Spooled {
@@ -87,7 +87,7 @@ fn as_published(mut entry: Entry) -> Entry {
     entry
 }
 
-/// Decides which tombstones must wait for what replaced their entries.
+/// Ties of tombstones to the entries that replaced theirs.
 struct Ties<'a> {
     draft: &'a RowDraft<'a>,
     rows: &'a BTreeMap<EntryId, DirtyV1>,
@@ -105,7 +105,7 @@ impl Ties<'_> {
                 continue;
             };
             match &row.tombstone {
-                // Replaced again, or removed: its own successor decides.
+                // It was replaced or removed itself: its own replacements decide.
                 Some(tombstone) => open.extend(&tombstone.after),
                 None => {
                     if let Some((_, entry)) = self.draft.entry(id)?
@@ -121,8 +121,8 @@ impl Ties<'_> {
 }
 
 impl Index {
-    /// Changes that no acknowledged manifest holds and that may go into one: directories,
-    /// tombstones, and files whose every byte stands in packs. Stops after about `max_bytes`.
+    /// Returns changes that no acknowledged manifest holds and that may go into one: directories,
+    /// tombstones, and files whose bytes are all in packs. Stops after about `max_bytes`.
     ///
     /// # Errors
     /// When the database fails.
@@ -145,7 +145,7 @@ impl Index {
                     outbox.held_back += 1;
                     continue;
                 };
-                // What replaces an entry goes with its tombstone: they share a sequence number.
+                // Tombstone and replacement share a sequence number, and go together.
                 let together = outbox.records.last().is_some_and(|last| last.seq == seq);
                 if bytes >= max_bytes && !together {
                     outbox.more = true;
@@ -163,29 +163,29 @@ impl Index {
         })
     }
 
-    /// The newest manifest of the log that is known to be acknowledged.
+    /// Returns the newest manifest that is known to be acknowledged.
     #[must_use]
     pub fn log_head(&self) -> LogHeadV1 {
         self.core.writer().meta.log
     }
 
-    /// The number of the newest change.
+    /// Returns the number of the newest change.
     #[must_use]
     pub fn last_seq(&self) -> Seq {
         self.core.writer().meta.last_seq
     }
 
-    /// A lower bound for inode numbers that were never given out.
+    /// Returns a lower bound of unused inode numbers.
     #[must_use]
     pub fn ino_bound(&self) -> Ino {
         self.core.writer().meta.next_ino
     }
 
-    /// Notes that a manifest with these records is acknowledged. Files that it states as stored
-    /// become so here, if nothing changed them since; those are returned.
+    /// Notes that a manifest with these records is acknowledged. Returns the entries that have not changed
+    /// since; the files among them that it states as stored become stored here.
     ///
     /// # Errors
-    /// When the database fails; the manifest is sent again then, which changes nothing.
+    /// When the database fails. The manifest is sent again then, which is harmless.
     pub fn acknowledge(
         &self,
         head: LogHeadV1,
@@ -202,10 +202,10 @@ impl Index {
         Ok(done)
     }
 
-    /// Visits the published state of each entry: what a snapshot holds.
+    /// Visits the published state of each entry, which snapshots hold.
     ///
     /// # Errors
-    /// When the database fails, or what `visit` says.
+    /// When the database fails, or when `visit` does.
     pub fn published<E: From<IndexError>>(
         &self,
         visit: &mut dyn FnMut(LogRecord) -> Result<(), E>,
@@ -224,12 +224,12 @@ impl Index {
         self.removed_but_published(visit)
     }
 
-    /// Published states of some entries behind a key, and the key to go on from.
+    /// Returns published states of some entries after a key, and the key to continue from.
     fn published_step(
         &self,
         after: Option<&[u8]>,
     ) -> Result<(Vec<LogRecord>, Option<Vec<u8>>), IndexError> {
-        /// Entries read between two chances for writers.
+        /// Entries that are read while writers wait.
         const STEP: usize = 256;
         let from = after.map_or_else(|| vec![key::NODES], |after| [after, &[0]].concat());
         self.core.read(|store| {
@@ -259,7 +259,7 @@ impl Index {
         })
     }
 
-    /// Entries that are removed here while the log still has them.
+    /// Visits entries that were removed here and that the log still has.
     fn removed_but_published<E: From<IndexError>>(
         &self,
         visit: &mut dyn FnMut(LogRecord) -> Result<(), E>,
@@ -277,7 +277,7 @@ impl Index {
         records.into_iter().try_for_each(visit)
     }
 
-    /// Packs that nothing refers to any more, `limit` at most.
+    /// Returns at most `limit` packs without references.
     ///
     /// # Errors
     /// When the database fails.
@@ -308,7 +308,7 @@ impl Index {
         })
     }
 
-    /// Entries whose newest state no acknowledged manifest holds, removed ones included.
+    /// Returns entries whose newest state no acknowledged manifest holds, removed ones included.
     ///
     /// # Errors
     /// When the database fails.
@@ -317,10 +317,10 @@ impl Index {
             .read(|store| dirty_rows(store).map(|rows| rows.into_keys().collect()))
     }
 
-    /// Forgets a dying pack after it was deleted in the remote; whether it was known.
+    /// Forgets a dying pack after its deletion in the remote, and returns whether it was known.
     ///
     /// # Errors
-    /// When the database fails; the pack is deleted again then, which is success.
+    /// When the database fails. The pack is deleted again then, which succeeds.
     pub fn forget_pack(&self, pack: PackId) -> Result<bool, IndexError> {
         let mut was_known = false;
         self.core.housekeep(|draft, _| {
@@ -332,8 +332,8 @@ impl Index {
         Ok(was_known)
     }
 
-    /// Notes, durably, that manifests of this writer are our own: one whose acknowledgement was
-    /// lost must not be taken for another daemon's.
+    /// Notes durably that manifests of this writer are our own, so that one whose acknowledgement was lost
+    /// is not taken for another daemon's.
     ///
     /// # Errors
     /// When the disk fails.
@@ -345,6 +345,8 @@ impl Index {
         self.core.read(RowStore::flush)
     }
 
+    /// Returns whether manifests of this writer are our own.
+    ///
     /// # Errors
     /// When the database fails.
     pub fn is_own_writer(&self, writer: WriterId) -> Result<bool, IndexError> {
@@ -379,9 +381,9 @@ fn publishable(
     Ok(is_durable(&entry).then(|| Change::Put(Box::new(as_published(entry)))))
 }
 
-/// Roughly what a record takes in a manifest before compression.
+/// Estimates the bytes of a record in a manifest before compression.
 fn approximate_bytes(change: &Change) -> usize {
-    /// Fixed fields, and a slice with its pack.
+    /// Bytes of the fixed fields, and of a slice with its pack.
     const ENTRY: usize = 200;
     const SLICE: usize = 120;
     match change {
@@ -405,7 +407,7 @@ fn acknowledge_one(
         return Ok(None);
     };
     if dirty.seq != record.seq {
-        // Changed since: what was published is now the state that snapshots hold.
+        // The entry has changed since; snapshots hold the published state now.
         match &record.change {
             Change::Put(_) => draft.put(key::published(id), record)?,
             Change::Remove { .. } => draft.remove(key::published(id)),
@@ -419,8 +421,8 @@ fn acknowledge_one(
         && let EntryKind::File(stated) = &stated.kind
     {
         version = Some(stated.version);
-        // What is stated differs from the row in what the manifest could not say yet (views on
-        // their way), and in the one thing that it makes true: that the bytes are stored.
+        // The record may lack views that were not uploaded yet, so the row stays, except that its bytes
+        // are stored now.
         if stated.state == FileState::Stored
             && let Some(mut current) = draft.get::<FileContent>(&key::content(id))?
             && current.state == FileState::Spooled

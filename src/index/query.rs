@@ -1,4 +1,4 @@
-//! Reading the tree.
+//! Queries of the tree.
 
 use std::ops::ControlFlow;
 
@@ -41,8 +41,10 @@ fn node_of(id: EntryId, row: NodeV1) -> Node {
     }
 }
 
-/// All of these fail only when the database does; what is not there is `None`.
+/// Queries. They fail only when the database does; a missing entry is `None`.
 impl Index {
+    /// Returns the node with this id.
+    ///
     /// # Errors
     /// When the database fails.
     pub fn node(&self, id: EntryId) -> Result<Option<Node>, IndexError> {
@@ -50,6 +52,8 @@ impl Index {
         Ok(found.map(|row| node_of(id, row)))
     }
 
+    /// Returns the node with this inode number.
+    ///
     /// # Errors
     /// When the database fails.
     pub fn node_by_ino(&self, ino: Ino) -> Result<Option<Node>, IndexError> {
@@ -62,6 +66,8 @@ impl Index {
         })
     }
 
+    /// Returns the entry with this id.
+    ///
     /// # Errors
     /// When the database fails.
     pub fn entry(&self, id: EntryId) -> Result<Option<Entry>, IndexError> {
@@ -69,6 +75,8 @@ impl Index {
         Ok(found.map(|(_, entry)| entry))
     }
 
+    /// Returns the child of `parent` with this name.
+    ///
     /// # Errors
     /// When the database fails.
     pub fn child(&self, parent: EntryId, name: &Name) -> Result<Option<Child>, IndexError> {
@@ -77,7 +85,7 @@ impl Index {
         Ok(found.map(Into::into))
     }
 
-    /// Children with an inode number above `after`, ascending by it: a stable readdir cookie.
+    /// Returns children with an inode number above `after`, ascending by it: a stable readdir cookie.
     ///
     /// # Errors
     /// When the database fails.
@@ -109,7 +117,7 @@ impl Index {
         Ok(children)
     }
 
-    /// Children whose names start with `prefix`, by name, so many at most.
+    /// Returns at most `limit` children whose names start with `prefix`, by name.
     ///
     /// # Errors
     /// When the database fails.
@@ -133,8 +141,8 @@ impl Index {
         Ok(children)
     }
 
-    /// Entries with an id above `after`, ascending by it: for walks over the whole library in
-    /// steps that block nobody for long.
+    /// Returns entries with an id above `after`, ascending by it, for walks over the whole library in
+    /// short steps.
     ///
     /// # Errors
     /// When the database fails.
@@ -166,7 +174,7 @@ impl Index {
         })
     }
 
-    /// Whether the newest state of the entry stands in an acknowledged manifest.
+    /// Returns whether an acknowledged manifest holds the newest state of the entry.
     ///
     /// # Errors
     /// When the database fails.
@@ -177,7 +185,7 @@ impl Index {
         Ok(dirty.is_none())
     }
 
-    /// Whether anything still refers to the pack.
+    /// Returns whether an entry refers to the pack.
     ///
     /// # Errors
     /// When the database fails.
@@ -186,7 +194,7 @@ impl Index {
         self.core.read(|store| RowDraft::new(store).any(&prefix))
     }
 
-    /// Whether anything refers to the pack, or did and its bytes are not deleted yet.
+    /// Returns whether an entry refers to the pack, or did and the pack is not deleted yet.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,4 +1,4 @@
-//! Rows and journal records as they stand on disk. Version 1 of each is frozen.
+//! Rows and journal records in their stored forms. Version 1 of each is frozen.
 
 use std::borrow::Cow;
 
@@ -14,10 +14,10 @@ use crate::model::{Change, EntryId, FileContent, Ino, LibraryId, Name, Seq, Time
 /// First record of a journal file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct JournalHeaderV1 {
-    /// Counts journal files of this state.
+    /// Number of this journal file; later files of a state have higher ones.
     pub number: u64,
-    /// Changes up to here are in the flushed index, and those that no acknowledged manifest holds
-    /// are stated again at the head of this file.
+    /// Changes up to this one are in the flushed index. Those that no acknowledged manifest holds are
+    /// restated at the head of this file.
     pub base: Seq,
     pub identity: IdentityV1,
 }
@@ -25,11 +25,11 @@ impl Record for JournalHeaderV1 {
     const KIND: Kind = Kind::JournalHeader;
 }
 
-/// Whose state this is: kept in the index and in the journal, so that either can go.
+/// Identity of the state, kept in the index and in the journal, so that either may be lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct IdentityV1 {
     pub library: LibraryId,
-    /// The store as `Remote::describe` tells it; empty until the state was first used with one.
+    /// Description of the store; empty until the state was first used with one.
     pub store: String,
 }
 
@@ -142,7 +142,7 @@ impl Record for InodeV1 {
     const KIND: Kind = Kind::Inode;
 }
 
-/// The owner keeps the pack alive; both ids stand in the key.
+/// A reference of an entry to a pack; the key holds both ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ReferenceV1;
 impl Record for ReferenceV1 {
@@ -153,7 +153,7 @@ impl Record for ReferenceV1 {
 pub(super) struct DyingV1 {
     pub pack: PackRefV1,
     pub since: Timestamp,
-    /// The entry whose change took the last reference, and that change.
+    /// Entry whose change `seq` took the last reference.
     pub owner: EntryId,
     pub seq: Seq,
 }
@@ -161,7 +161,7 @@ impl Record for DyingV1 {
     const KIND: Kind = Kind::Dying;
 }
 
-/// The newest change of an entry stands in no acknowledged manifest.
+/// The newest change of an entry, which no acknowledged manifest holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct DirtyV1 {
     pub seq: Seq,
@@ -175,8 +175,7 @@ impl Record for DirtyV1 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TombstoneV1 {
     pub released: Vec<PackRefV1>,
-    /// Entries put in the same commit: what replaced this one. Its tombstone must not be published
-    /// before they are.
+    /// Replacements: entries put in the same commit. The tombstone must not be published before them.
     pub after: Vec<EntryId>,
 }
 
@@ -185,17 +184,18 @@ pub(super) struct MetaV1 {
     pub identity: IdentityV1,
     pub last_seq: Seq,
     pub next_ino: Ino,
-    /// Sum over all other rows, see `draft::row_sum`: tells a row that vanished.
+    /// Sum over all other rows (`draft::row_sum`), which reveals a missing row.
     pub sum: u64,
     /// Whether the remote's log still has to be read into this index.
     pub fill: FillV1,
-    /// Of the log: number and digest of the newest acknowledged manifest, and the epoch.
+    /// Newest acknowledged manifest of the log.
     pub log: LogHeadV1,
 }
 impl Record for MetaV1 {
     const KIND: Kind = Kind::Meta;
 }
 
+/// Whether the remote's log has been read into this index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FillV1 {
     Complete,

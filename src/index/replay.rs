@@ -1,6 +1,6 @@
-//! Filling an index from the journal and the remote's log. Records come in any order and more
-//! than once; the highest sequence number of an entry wins. Rows that lead from one entry to
-//! another are made when all records are in, because only then do names not collide.
+//! Replay of records from the journal and the remote's log. They come in any order and more than once;
+//! the highest sequence number of an entry wins. Rows that lead to entries are made at the end, since
+//! names may collide before.
 
 use std::ops::ControlFlow;
 
@@ -16,7 +16,7 @@ use super::store::{KeySpace, RowStore};
 use crate::model::stored::{PackRefV1, StoredForm};
 use crate::model::{Change, Entry, EntryId, EntryKind, Ino, LogRecord, PackRef, Seq, Timestamp};
 
-/// What becomes of entries whose parent is unknown.
+/// Treatment of entries whose parent is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Orphans {
     /// Their parent may still come.
@@ -24,7 +24,7 @@ pub(super) enum Orphans {
     Adopt,
 }
 
-/// Rows from the journal alone, in a new store.
+/// Fills a new store from the journal alone.
 pub(super) fn from_journal(
     store: &RowStore,
     mut meta: MetaV1,
@@ -70,14 +70,14 @@ fn store_batch<'a>(
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RecordSource<'a> {
-    /// Not known to stand in the log; entries put in the same commit.
+    /// The journal: the log may lack the record. `after` has the entries put in the same commit.
     Journal {
         after: &'a [EntryId],
     },
     Log,
 }
 
-/// Takes a record over when it is newer than what is there; the log wins a tie.
+/// Applies a record that is newer than the row; in a tie the log wins.
 pub(super) fn replay_one(
     draft: &mut RowDraft<'_>,
     record: &LogRecord,
@@ -95,7 +95,7 @@ pub(super) fn replay_one(
         RecordSource::Log => known.is_none_or(|known| known <= record.seq),
     };
     if !newer {
-        // The log's state of an entry that changed since: what snapshots hold meanwhile.
+        // The entry has changed since. Snapshots hold the log's state of it meanwhile.
         if matches!(source, RecordSource::Log) && dirty.is_some() {
             match &record.change {
                 Change::Put(_) => draft.put(key::published(id), record)?,
@@ -149,7 +149,7 @@ fn packs(entry: &Entry) -> Vec<PackRef> {
     }
 }
 
-/// Candidates only: rebuilding takes back those that something refers to after all.
+/// Marks packs as dying. Rebuilding takes the mark from those that an entry still refers to.
 fn mark_dying(
     draft: &mut RowDraft<'_>,
     packs: Vec<PackRef>,
@@ -169,7 +169,7 @@ fn mark_dying(
     Ok(())
 }
 
-/// Makes all derived rows anew from the entries.
+/// Derives all other rows from those of the entries.
 pub(super) fn rebuild(
     store: &RowStore,
     meta: &mut MetaV1,
@@ -200,7 +200,7 @@ pub(super) fn rebuild(
             if has_place(&draft, &entry)? {
                 draft.link(&entry)?;
             } else {
-                // Findable by number, unless the number is another's.
+                // It can be found by number, unless another entry has the number.
                 if ino_owner(&draft, entry.ino)?.is_none() {
                     draft.put(key::inode(entry.ino), &InodeV1(id))?;
                 }

@@ -2,7 +2,7 @@
 
 use crate::model::{Attributes, Entry, EntryId, EntryKind, Ino, Name, Timestamp, XattrMap};
 
-/// Who owns the root directory of a new library.
+/// Owner of the root directory of a new library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
     pub uid: u32,
@@ -10,6 +10,7 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Returns user and group of this process.
     #[must_use]
     pub fn of_process() -> Self {
         Self {
@@ -19,7 +20,7 @@ impl Owner {
     }
 }
 
-/// The root directory of a new library.
+/// Returns the root directory of a new library.
 pub(super) fn root_entry(owner: Owner) -> Entry {
     let now = Timestamp::now();
     Entry {
@@ -41,7 +42,7 @@ pub(super) fn root_entry(owner: Owner) -> Entry {
     }
 }
 
-/// The root has no name; its record needs one.
+/// Returns the name in the root's record; the root itself has none.
 fn root_name() -> Name {
     match Name::new("root") {
         Ok(name) => name,
@@ -49,6 +50,7 @@ fn root_name() -> Name {
     }
 }
 
+/// Returns the root of a library whose own is not known yet.
 pub(super) fn interim_root() -> Entry {
     root_entry(Owner::of_process())
 }

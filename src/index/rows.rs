@@ -1,4 +1,4 @@
-//! Small records of other modules.
+//! Tables of small records for other modules.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use super::record::RowV1;
 use super::store::{KeySpace, StoreError, Writes};
 use crate::codec::{decode, encode};
 
-/// A table of small records (jobs, slugs, settings of the state), outside the journal: whoever
-/// uses it must be able to do without. A row that is damaged counts as absent.
+/// A table of small records, e.g. jobs or slugs. The journal does not hold them, so their module must be
+/// able to do without. A damaged row counts as absent.
 #[derive(Debug, Clone)]
 pub struct Rows {
     pub(super) core: Arc<IndexCore>,
@@ -21,8 +21,10 @@ pub struct Rows {
 pub type KeyValue = (Vec<u8>, Vec<u8>);
 
 impl Index {
+    /// Opens a table.
+    ///
     /// # Errors
-    /// None today: opening a table touches no disk.
+    /// Never today: opening a table does not touch the disk.
     pub fn rows(&self, table: &'static str) -> Result<Rows, IndexError> {
         Ok(Rows {
             core: Arc::clone(&self.core),
@@ -39,6 +41,8 @@ impl Rows {
         full
     }
 
+    /// Returns the value at `key`.
+    ///
     /// # Errors
     /// When the database fails.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
@@ -47,6 +51,8 @@ impl Rows {
         Ok(found.and_then(|bytes| decode::<RowV1>(&bytes).ok().map(|row| row.0)))
     }
 
+    /// Stores a value.
+    ///
     /// # Errors
     /// When the database fails.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<(), IndexError> {
@@ -54,6 +60,8 @@ impl Rows {
         self.write(key, Some(bytes))
     }
 
+    /// Removes a value.
+    ///
     /// # Errors
     /// When the database fails.
     pub fn remove(&self, key: &[u8]) -> Result<(), IndexError> {
@@ -71,7 +79,7 @@ impl Rows {
         })
     }
 
-    /// All rows whose key starts with `prefix`, in order of their keys.
+    /// Returns all rows whose keys start with `prefix`, in the order of the keys.
     ///
     /// # Errors
     /// When the database fails.

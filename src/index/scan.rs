@@ -1,4 +1,4 @@
-//! Reading rows of the index, decoded.
+//! Decoded rows of the store.
 
 use std::ops::ControlFlow;
 

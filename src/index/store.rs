@@ -1,7 +1,7 @@
-//! sled, and nothing else: the one module that knows it.
+//! The database: the one module that knows sled.
 //!
-//! sled 0.34 panics on bit rot, so each call is wrapped; its `flush` is no fsync, so a barrier
-//! syncs its file as well; after a failed write it refuses everything until it is opened anew.
+//! sled 0.34 panics on bit rot, so each call is wrapped. Its `flush` is no fsync, so a barrier syncs its
+//! file as well. After a failed write it refuses everything until it is opened again.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -11,12 +11,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Bytes of sled's page cache; the process takes about four times as much.
+/// Bytes of sled's page cache; the process uses about four times as much memory.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
-/// Milliseconds between sled's own flushes. The journal carries durability, so this only bounds
-/// how much is rolled forward after a crash.
+/// Milliseconds between sled's own flushes. The journal provides durability, so this only bounds the
+/// number of commits to roll forward after a crash.
 const FLUSH_EVERY_MS: u64 = 500;
-/// How long to wait for threads of an instance that was just closed to let go of the file.
+/// Longest wait for threads of a closed instance to release the file.
 const RELEASE_WAIT: Duration = Duration::from_secs(10);
 
 /// Returns the database's directory in a state directory.
@@ -30,7 +30,7 @@ pub(super) enum StoreError {
     Damaged(String),
 }
 
-/// Which of the two key spaces.
+/// One of the two key spaces.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum KeySpace {
     /// Rows of the index, summed up in the meta row.
@@ -42,19 +42,20 @@ pub(super) enum KeySpace {
 /// New values by key; `None` removes.
 pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// Gets key and value of one row, and says whether to go on.
+/// Visitor of key and value of a row, which decides whether to go on.
 pub(super) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 #[derive(Debug)]
 pub(super) struct RowStore {
     records: sled::Tree,
     rows: sled::Tree,
-    // Last: the trees let go of the database first.
+    // Last, so that the trees release the database first.
     db: sled::Db,
     directory: PathBuf,
 }
 
 impl RowStore {
+    /// Opens the database in `directory`, and makes it when it is not there.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let started = Instant::now();
         let db = loop {
@@ -67,7 +68,7 @@ impl RowStore {
                     .open()
             });
             match opened {
-                // sled tells a held lock only by its text.
+                // sled reports a held lock only by this text.
                 Err(StoreError::Io(error))
                     if error.to_string().contains("could not acquire lock")
                         && started.elapsed() < RELEASE_WAIT =>
@@ -94,11 +95,12 @@ impl RowStore {
         }
     }
 
+    /// Returns the value at `key`.
     pub fn get(&self, space: KeySpace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         guarded(|| self.tree(space).get(key)).map(|found| found.map(|value| value.to_vec()))
     }
 
-    /// Rows from `from` on (inclusive) as long as they start with `prefix` and `visit` goes on.
+    /// Visits rows from `from` on (inclusive), as long as they start with `prefix` and `visit` goes on.
     pub fn visit(
         &self,
         space: KeySpace,
@@ -117,7 +119,7 @@ impl RowStore {
         })
     }
 
-    /// All or nothing, also over a crash.
+    /// Applies all writes or none, also in a crash.
     pub fn apply(&self, space: KeySpace, writes: &Writes) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         for (key, value) in writes {
@@ -129,7 +131,7 @@ impl RowStore {
         guarded(|| self.tree(space).apply_batch(batch))
     }
 
-    /// Returns when everything applied so far would survive a power cut.
+    /// Returns when every write applied so far would survive a power cut.
     pub fn flush(&self) -> Result<(), StoreError> {
         guarded(|| self.db.flush())?;
         // sled's own flush stops at sync_file_range.
@@ -137,7 +139,8 @@ impl RowStore {
         synced.map_err(StoreError::Io)
     }
 
-    /// Returns when its files are as they will stay. sled's threads hold its lock until they end.
+    /// Closes the database, and returns when its files no longer change. sled's threads hold its lock
+    /// until they end.
     pub fn close(self) -> Result<(), StoreError> {
         let file = self.directory.join("db");
         guarded(move || {
@@ -157,7 +160,7 @@ impl RowStore {
         }
     }
 
-    /// Bytes on disk.
+    /// Returns the bytes on disk.
     pub fn size(&self) -> Result<u64, StoreError> {
         guarded(|| self.db.size_on_disk())
     }

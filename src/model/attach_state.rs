@@ -1,41 +1,41 @@
-//! How a state stands with the store of its library.
+//! State of the connection between a state directory and the store of its library.
 
 use serde::{Deserialize, Serialize};
 
-/// Whether tree and store are known to belong together since this start.
+/// Whether tree and store are known to match, as far as this run has checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AttachState {
-    /// The tree is what this state knows; the store was not reached yet. Changes are taken and
-    /// wait here.
+    /// The store was not reached yet. The tree is the one that this state knows; changes are accepted
+    /// and wait here.
     Reaching,
-    /// The tree is being read from the store: what is not there may only not be known yet, and
-    /// nothing can be changed.
+    /// The tree is being read from the store. Entries may be missing, and nothing can be changed.
     Filling,
-    /// In step: what changes here goes out.
+    /// Tree and store match; changes are published.
     Attached,
-    /// The store refuses this state, or another writer has the library: nothing goes out any more,
-    /// and nothing can be changed until the next start.
+    /// The store refuses this state, or another writer has the library. Nothing is published, and
+    /// nothing can be changed, until the next start.
     Refused,
 }
 
-/// What people see of it.
+/// The attach state and the problem behind it, as users see them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStatus {
     /// Serialised as `standing`, which scripts read.
     #[serde(rename = "standing")]
     pub state: AttachState,
-    /// Why it does not get on at the moment, or why it is refused.
+    /// Reason why it makes no progress, or why it is refused.
     pub problem: Option<String>,
 }
 
 impl StoreStatus {
+    /// Returns whether tree and store are in step.
     #[must_use]
     pub fn is_attached(&self) -> bool {
         self.state == AttachState::Attached
     }
 
-    /// One line for people; `None` when all is well.
+    /// Returns one line for users; `None` when all is well.
     #[must_use]
     pub fn explain(&self) -> Option<String> {
         let problem = self.problem.as_deref();

@@ -2,7 +2,7 @@
 
 use super::{BlobId, ByteRange, ChannelId, Digest, MessageId, PackId};
 
-/// A run of bytes of a file.
+/// A run of bytes of a file, taken from a blob or all zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     pub source: ExtentSource,
@@ -11,27 +11,28 @@ pub struct Extent {
     pub len: u64,
 }
 
+/// Origin of the bytes of an [`Extent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExtentSource {
     Blob(BlobId),
     Zeros,
 }
 
-/// An immutable byte string and where its bytes stand in the remote.
+/// An immutable byte string, and the packs that hold it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
     pub id: BlobId,
     /// Length including holes.
     pub len: u64,
-    /// Of the bytes in `slices` order; `None` until sealed and digested.
+    /// Digest of the bytes in the order of `slices`; `None` until sealed and digested.
     pub digest: Option<Digest>,
-    /// Ascending by `blob_offset`, not overlapping; ranges without a slice are still in the spool
-    /// or (in the blob of an overlay) were never written and are named by no extent.
+    /// Stored ranges, ascending by `blob_offset`, without overlaps. A range without a slice is still in
+    /// the spool; in the blob of an overlay it may also be unwritten, and no extent names it then.
     pub slices: Vec<PackSlice>,
 }
 
 impl Blob {
-    /// Whether acknowledged packs hold all of `range`.
+    /// Returns whether acknowledged packs hold all of `range`.
     #[must_use]
     pub fn covers(&self, range: ByteRange) -> bool {
         let mut at = range.offset;
@@ -45,7 +46,7 @@ impl Blob {
     }
 }
 
-/// `len` bytes of a blob, standing in a pack.
+/// A range of a blob that a pack holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackSlice {
     pub blob_offset: u64,
@@ -54,7 +55,7 @@ pub struct PackSlice {
     pub pack: PackRef,
 }
 
-/// A pack as a manifest names it.
+/// A pack, as manifests name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PackRef {
     pub id: PackId,
@@ -63,11 +64,11 @@ pub struct PackRef {
     pub data_len: u64,
     /// Bytes of the whole pack, its table included.
     pub len: u64,
-    /// Of the table at the pack's end, which holds the digest of each block.
+    /// Digest of the table at the pack's end, which holds the digest of each block.
     pub table_digest: Digest,
 }
 
-/// Where the remote keeps a pack.
+/// Location of a pack in the remote.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PackAddress {
     /// An object that the store finds by the pack's id.
@@ -78,24 +79,24 @@ pub enum PackAddress {
     Adopted(AdoptedAddress),
 }
 
-/// A pack whose data is a document as others posted it: it is read, and never deleted.
+/// Location of a pack whose data is somebody else's document, which is read and never deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AdoptedAddress {
     /// All of the data, from its first byte on.
     pub document: TelegramAddress,
-    /// What stands behind the data in other packs: table and trailer.
+    /// Our document with the table and the trailer, which follow the data in other packs.
     pub table: TelegramAddress,
 }
 
-/// What names a pack in Telegram for every bot and for good. What one bot needs to read it (access
-/// hash, file reference) follows from it and is never stored.
+/// Permanent location of a pack in Telegram, the same for every bot. Access hash and file reference,
+/// which a bot needs to read it, are derived from it and never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TelegramAddress {
     /// The channel.
     pub channel: ChannelId,
     /// The message within the channel.
     pub message: MessageId,
-    /// The same for every bot.
+    /// Id of the document, the same for every bot.
     pub document: i64,
     /// Data centre that holds the bytes.
     pub dc: i32,

@@ -1,20 +1,20 @@
-//! What the block cache holds and how it fares. Counters run since the start.
+//! Counters of the block cache, since the start.
 
 use serde::{Deserialize, Serialize};
 
-/// The block cache. Without a word of a tier a counter is of the memory.
+/// Counters of the block cache. Those that name no tier count blocks in memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheStats {
-    /// Blocks that a reader found.
+    /// Blocks that a reader found in memory.
     pub hits: u64,
     pub hit_bytes: u64,
-    /// Blocks that had to come from the store.
+    /// Blocks that had to be fetched from the store.
     pub misses: u64,
-    /// Readers that waited for what another had asked for already.
+    /// Readers that shared a fetch which another reader had started.
     pub joined: u64,
     /// Fetches from the store that failed.
     pub errors: u64,
-    /// Bytes of blocks from the store.
+    /// Bytes fetched from the store.
     pub fetched_bytes: u64,
     pub evictions: u64,
     /// Blocks held now.
@@ -23,24 +23,24 @@ pub struct CacheStats {
     pub bytes: u64,
     /// Bytes it may hold.
     pub capacity_bytes: u64,
-    /// Blocks that were brought before a reader came for them.
+    /// Prefetched blocks.
     pub ahead_fetched: u64,
-    /// Of those wanted ahead: the reader came...
+    /// Prefetched blocks that a reader used.
     pub ahead_used: u64,
-    /// ...or never did.
+    /// Prefetched blocks that no reader used.
     pub ahead_wasted: u64,
     pub ahead_errors: u64,
     /// The disk cache.
     pub disk: TierStats,
-    /// Blocks that a scan of the library reads.
+    /// Pinned blocks: those that a scan of the library reads.
     pub pinned: TierStats,
-    /// How long readers waited for the store, tries included.
+    /// Time that readers waited for the store, retries included.
     pub store_latency: Latency,
-    /// The same for disk cache and pinned blocks.
+    /// Time that readers waited for the disk cache and pinned blocks.
     pub disk_latency: Latency,
 }
 
-/// Blocks in files.
+/// Counters of a tier that keeps blocks in files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TierStats {
     /// Bytes it may take.
@@ -52,23 +52,22 @@ pub struct TierStats {
     pub hits: u64,
     pub hit_bytes: u64,
     pub written_bytes: u64,
-    /// Files dropped for others, or for free space.
+    /// Files removed to make room for others, or to keep free space.
     pub evictions: u64,
-    /// Files that were not what they should be: dropped, and fetched again.
+    /// Damaged files, which were removed and fetched again.
     pub damaged: u64,
-    /// Files that were not written: no room, too many waiting, or the disk failed.
+    /// Files not written: no room, queue full, or a disk error.
     pub unwritten: u64,
 }
 
-/// Upper ends of [`Latency`]'s buckets, milliseconds; the last bucket has none.
+/// Upper bounds of the buckets of [`Latency`] in milliseconds; the last bucket has none.
 pub const LATENCY_MILLIS: [u64; 11] = [1, 2, 5, 10, 25, 50, 100, 250, 1000, 5000, 30_000];
 
-/// A histogram of times.
+/// A histogram of latencies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latency {
     pub count: u64,
     pub sum_micros: u64,
-    /// How many took no longer than each of [`LATENCY_MILLIS`], and not within the one before; then
-    /// those that took longer.
+    /// Number of measurements in each bucket: up to each bound of [`LATENCY_MILLIS`], then above.
     pub buckets: [u64; LATENCY_MILLIS.len() + 1],
 }

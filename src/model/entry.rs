@@ -8,7 +8,7 @@ use super::{
     ViewsState,
 };
 
-/// Extended attributes of the user (`user.*`), by full name.
+/// Extended user attributes (`user.*`), by full name.
 pub type XattrMap = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The whole state of one file or directory.
@@ -22,6 +22,7 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
+/// Attributes of a file or directory, as `stat` and `getxattr` show them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attributes {
     /// Permission bits, set-id and sticky bits (`0o7777`).
@@ -35,30 +36,31 @@ pub struct Attributes {
     pub xattrs: XattrMap,
 }
 
+/// Kind of an [`Entry`], with the content of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EntryKind {
     Directory,
     File(Box<FileContent>),
 }
 
-/// What a file holds and how far it has come.
+/// The content of a file, and its progress to the store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileContent {
-    /// Counts commits; a job of an older version finds that it is out of date.
+    /// Number of commits, by which a job finds that its version is out of date.
     pub version: u64,
     pub size: u64,
-    /// In file order, without gaps, summing up to `size`.
+    /// Extents in file order, without gaps; their lengths add up to `size`.
     pub extents: Vec<Extent>,
-    /// Every blob that `extents` names, once.
+    /// Every blob that an extent names, once.
     pub blobs: Vec<Blob>,
     pub state: FileState,
     pub views: ViewsState,
-    /// Names of sidecars that the user deleted: hidden for good.
+    /// Sidecars that the user deleted, which stay hidden.
     pub hidden_sidecars: Vec<Name>,
 }
 
 impl FileContent {
-    /// A file without a byte.
+    /// Returns the content of an empty file.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -71,7 +73,7 @@ impl FileContent {
             hidden_sidecars: Vec::new(),
         }
     }
-    /// Whether every byte stands in an acknowledged pack, so that a manifest may name the file.
+    /// Returns whether acknowledged packs hold every byte, so that a manifest may name the file.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.extents.iter().all(|extent| match extent.source {
@@ -81,11 +83,12 @@ impl FileContent {
                 .is_some_and(|blob| blob.covers(ByteRange::new(extent.offset, extent.len))),
         })
     }
+    /// Returns the blob with this id, if the file uses it.
     #[must_use]
     pub fn blob(&self, id: BlobId) -> Option<&Blob> {
         self.blobs.iter().find(|blob| blob.id == id)
     }
-    /// Packs that this file keeps alive, its views' included, each once.
+    /// Returns the packs of the file and its views, each once.
     #[must_use]
     pub fn packs(&self) -> Vec<PackRef> {
         let mut packs: Vec<PackRef> = self
@@ -100,31 +103,31 @@ impl FileContent {
     }
 }
 
-/// How far a file's bytes have come. What is in between (`ingesting`, `uploading`) follows from
-/// its job and is not stored.
+/// Progress of a file's bytes to the store. The states in between (`ingesting`, `uploading`) follow
+/// from its job and are not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileState {
-    /// The bytes are in the spool; they may also be on their way to the remote.
+    /// The spool holds the bytes; their upload may be under way.
     Spooled,
-    /// Every byte stands in acknowledged packs.
+    /// Acknowledged packs hold every byte.
     Stored,
-    /// Kept in the spool and not ingested, for this reason.
+    /// The file stays in the spool and is not ingested, for this reason.
     Failed(String),
 }
 
-/// One change of the tree, absolute and by id: replaying it twice changes nothing.
+/// A change of the tree, absolute and by id, so that replaying it twice changes nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     Put(Box<Entry>),
     Remove {
         id: EntryId,
-        /// Packs that the entry kept alive, so that clean-up may delete them once no other entry
-        /// does.
+        /// Packs of the entry, which clean-up deletes once no other entry refers to them.
         released: Vec<PackRef>,
     },
 }
 
 impl Change {
+    /// Returns the id of the entry that is changed.
     #[must_use]
     pub fn entry_id(&self) -> EntryId {
         match self {
@@ -134,7 +137,7 @@ impl Change {
     }
 }
 
-/// A change with its place in the library's history, as the remote's log holds it.
+/// A change with its position in the library's history, as the remote's log holds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogRecord {
     pub seq: Seq,

@@ -1,12 +1,12 @@
-//! Newtypes for identities. File, blob and pack ids are 128 random bits: nothing is computed from
-//! a name, a position or a setting, so a rename or a recovery changes none of them.
+//! Identities. Ids of files, blobs and packs are 128 random bits. They do not depend on a name, a
+//! position or a setting, so a rename or a recovery changes none of them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An id that was not 32 hexadecimal digits.
+/// Error for text that is not 32 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an id is 32 hexadecimal digits")]
 pub struct ParseIdError;
@@ -18,7 +18,7 @@ macro_rules! random_id {
         pub struct $name([u8; 16]);
 
         impl $name {
-            /// A new id from the system's random source.
+            /// Returns a new id from the system's random source.
             #[must_use]
             pub fn random() -> Self {
                 let mut bytes = [0; 16];
@@ -75,23 +75,23 @@ fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 random_id!(
-    /// A file or directory, for its whole life: renames and new versions keep it.
+    /// Id of a file or directory, which renames and new versions keep.
     EntryId
 );
 random_id!(
-    /// An immutable byte string: a file's content as written in one go, or bytes made at ingest.
+    /// Id of an immutable byte string: the content of a file, or bytes derived at ingest.
     BlobId
 );
 random_id!(
-    /// One object in the remote.
+    /// Id of an object in the remote.
     PackId
 );
 random_id!(
-    /// One library: its tree, its packs and its log.
+    /// Id of a library: its tree, its packs and its log.
     LibraryId
 );
 random_id!(
-    /// One start of one daemon; a manifest by another writer is how a second daemon is noticed.
+    /// Id of one run of a daemon. A manifest by another writer reveals a second daemon.
     WriterId
 );
 
@@ -100,25 +100,26 @@ impl EntryId {
     pub const ROOT: Self = Self([0; 16]);
 }
 
-/// An inode number, as the kernel and media libraries see it. It stands in the manifest, so that
-/// recovery changes none.
+/// Inode number, as the kernel and media libraries see it. Manifests hold it, so that a recovery
+/// keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ino(pub u64);
 
 impl Ino {
     /// The root directory (fixed by the FUSE protocol).
     pub const ROOT: Self = Self(1);
-    /// Set in the number of everything that is computed and not stored: views, `/.hls` and the
-    /// directories in it, sidecars.
+    /// Bit that is set in the numbers of computed files and directories: views, sidecars, `/.hls` and
+    /// the directories in it.
     pub const VIRTUAL_BIT: u64 = 1 << 62;
 
+    /// Returns whether the number belongs to a computed file or directory.
     #[must_use]
     pub const fn is_virtual(self) -> bool {
         self.0 & Self::VIRTUAL_BIT != 0
     }
 }
 
-/// Position of a change in the library's history; the highest one of an entry wins.
+/// Position of a change in the library's history; the highest one of an entry counts.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -129,6 +130,7 @@ pub struct Seq(pub u64);
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
+    /// Returns the digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
@@ -147,7 +149,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// What the Bot API adds to a channel's id before it negates it.
+/// Offset that the Bot API adds to a channel's id before it negates it.
 const BOT_API_OFFSET: i64 = 1_000_000_000_000;
 
 /// A Telegram channel's own id, without the `-100` of the Bot API. It is displayed with it, as

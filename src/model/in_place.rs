@@ -1,46 +1,45 @@
-//! Segments that are ranges of the file, for a film that is a transport stream itself.
+//! Segments of films that are transport streams: ranges of the file itself.
 
 use super::{ByteRange, SegmentInfo};
 
-/// Bytes of a packet of a transport stream.
+/// Bytes of a packet in a transport stream.
 pub const TS_PACKET: u64 = 188;
 
-/// What the segments of a film's first track are made of: tables, then packets of the file as
-/// they stand there.
+/// Composition of the segments of a film's first track: tables, then unchanged packets of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InPlace {
-    /// Where the first segment starts in the file. Each other one starts where the one before ends.
+    /// Position of the first segment in the file. Each later one starts where the previous one ends.
     pub offset: u64,
     /// Bytes from one packet of the file to the next: 188, or 192 with a time stamp before each.
     pub stride: u16,
-    /// Packets with the two tables that each segment begins with: one of the first, then the other's,
-    /// with counters from 0.
+    /// Packets with the two tables that each segment begins with: one packet of the first table, then
+    /// those of the second, with counters from 0.
     pub tables: Vec<u8>,
-    /// One a segment: what is added to the counters of its tables, the first's in the lower four
-    /// bits.
+    /// For each segment, the amount added to the counters of its tables: of the first table in the
+    /// lower four bits, of the second in the upper four.
     pub counters: Vec<u8>,
-    /// Packets of these streams are served, others as packets of nothing; all, where it is empty.
+    /// Streams whose packets are served; those of others become null packets. Empty for all streams.
     pub kept: Vec<u16>,
-    /// So many of the film's tracks, from the first, lie inside the segments.
+    /// Number of tracks, from the first, that lie inside the segments.
     pub inside: u32,
-    /// Time stamp of the film's zero in the file, in 1/90000 s.
+    /// Time stamp of the film's start in the file, in 1/90000 s.
     pub zero: u64,
 }
 
 impl InPlace {
-    /// Whether a segment's packets are one range of the file, byte for byte.
+    /// Returns whether the packets of a segment are one unchanged range of the file.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         u64::from(self.stride) == TS_PACKET && self.kept.is_empty()
     }
 
-    /// Bytes of a segment behind its tables.
+    /// Returns the bytes of a segment after its tables.
     #[must_use]
     pub fn of_file(&self, segment: &SegmentInfo) -> Option<u64> {
         segment.size.checked_sub(self.tables.len() as u64)
     }
 
-    /// The packets of segment `number` in the file.
+    /// Returns the range of the file with the packets of segment `number`.
     #[must_use]
     pub fn range(&self, segments: &[SegmentInfo], number: usize) -> Option<ByteRange> {
         let in_file = |segment: &SegmentInfo| {
@@ -54,7 +53,7 @@ impl InPlace {
         Some(ByteRange::new(offset, in_file(segments.get(number)?)?))
     }
 
-    /// The tables of segment `number`.
+    /// Returns the tables of segment `number`.
     #[must_use]
     pub fn tables_of(&self, number: usize) -> Option<Vec<u8>> {
         const COUNTER: usize = 3;

@@ -1,8 +1,8 @@
-//! What commands, the page and the JSON answers say about files and jobs.
+//! Facts about files and jobs, as commands, the page and JSON answers show them.
 
 use serde::{Deserialize, Serialize};
 
-/// The state that people see (`user.tgfs.state`, `tgfs list`).
+/// State of a file, as users see it (`user.tgfs.state`, `tgfs list`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PublicState {
@@ -15,6 +15,7 @@ pub enum PublicState {
 }
 
 impl PublicState {
+    /// Returns the name that users see, e.g. `stored`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -26,14 +27,15 @@ impl PublicState {
             Self::Failed => "failed",
         }
     }
-    /// Whether nothing more happens to the file by itself.
+    /// Returns whether the state is final: it changes only when a user acts.
     #[must_use]
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Stored | Self::Plain | Self::Failed)
     }
 }
 
-/// One file, as `tgfs list` shows it. Absent media facts: the file is no media, or not mapped yet.
+/// A file, as `tgfs list` shows it. Media facts are absent where the file is no media, or not mapped
+/// yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileInfo {
     /// 32 hexadecimal digits.
@@ -59,7 +61,7 @@ pub struct FileInfo {
     pub codecs: Vec<String>,
     /// Video segments (audio segments where there is no video).
     pub segments: u32,
-    /// Bytes that are stored beside the file: what of its views is not a range of it.
+    /// Bytes stored beside the file: the parts of its views that are not ranges of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub derived: Option<u64>,
     pub subtitles: Vec<SubtitleInfo>,
@@ -77,6 +79,7 @@ pub struct FileInfo {
     pub has_thumbnails: bool,
 }
 
+/// Subtitles of a film, as `tgfs list` shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubtitleInfo {
     /// Name without extension of the direct subtitle view, e.g. `eng` or `spa.forced`.
@@ -89,20 +92,20 @@ pub struct SubtitleInfo {
     /// For the deaf and hard of hearing.
     #[serde(default)]
     pub hearing_impaired: bool,
-    /// Name of the user's file beside the film that it comes from; absent: it is in the film.
+    /// Name of the user's file beside the film; absent where the subtitles are in the film.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub file: Option<String>,
     /// Extensions that can be asked for, e.g. `srt`, `vtt`, `ass`.
     pub formats: Vec<String>,
 }
 
-/// One job of ingest.
+/// A job of ingest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobInfo {
     pub id: String,
     pub path: String,
     pub state: PublicState,
-    /// The step it is at, e.g. `upload` or `map`.
+    /// Current step, e.g. `upload` or `map`.
     pub step: String,
     pub progress: u8,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -113,15 +116,15 @@ pub struct JobInfo {
     pub age_seconds: u64,
 }
 
-/// What would be lost with the local disk.
+/// Data that would be lost with the local disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingInfo {
     pub files: u64,
     pub bytes: u64,
     /// Seconds since the oldest of them came in.
     pub oldest_seconds: u64,
-    /// Entries whose newest name, place or time the store's log does not hold yet: directories and
-    /// tombstones too. They go with the next manifest, and are in the journal until then.
+    /// Entries, directories and tombstones among them, whose newest state the store's log does not hold
+    /// yet. The journal holds them until the next manifest.
     #[serde(default)]
     pub changes: u64,
     /// Films whose bytes are in the store and whose playlists are not made yet.

@@ -1,4 +1,4 @@
-//! Ids, units and plain records: the words of the system as types. No I/O, no async.
+//! Ids, units and plain records: the vocabulary of the system as types. No I/O, no async.
 
 mod attach_state;
 mod blob;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Longest name in bytes (`NAME_MAX` of Linux).
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// Why bytes are not a name.
+/// Reason why bytes are not a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error("a name must not be empty, `.` or `..`, nor hold `/` or NUL")]
@@ -16,13 +16,14 @@ pub enum NameError {
     TooLong,
 }
 
-/// One checked component of a path. Strings from inside media files and from the remote pass the
-/// same check before they may become one.
+/// A checked component of a path. Strings from media files and from the remote pass the same check.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct Name(Vec<u8>);
 
 impl Name {
+    /// Checks that `bytes` can be a file name.
+    ///
     /// # Errors
     /// When the bytes are no file name; see [`NameError`].
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, NameError> {
@@ -34,17 +35,18 @@ impl Name {
             _ => Ok(Self(bytes)),
         }
     }
+    /// Returns the bytes of the name.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
-    /// For logs and answers: bytes that are not UTF-8 become U+FFFD.
+    /// Returns the text for logs and answers; bytes that are not UTF-8 become U+FFFD.
     #[must_use]
     pub fn display(&self) -> String {
         String::from_utf8_lossy(&self.0).into_owned()
     }
-    /// The name up to its last dot, and what follows the dot (empty when there is none). A leading
-    /// dot starts a hidden name, not an extension.
+    /// Splits the name at its last dot into stem and extension, which is empty where there is no dot. A
+    /// leading dot starts a hidden name, not an extension.
     #[must_use]
     pub fn split_extension(&self) -> (&[u8], &[u8]) {
         match self.0.iter().rposition(|&byte| byte == b'.') {
@@ -73,11 +75,12 @@ impl fmt::Debug for Name {
     }
 }
 
-/// An absolute path in the tree, as checked components; empty for the root.
+/// An absolute path in the tree as checked components, of which the root has none.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TreePath(Vec<Name>);
 
 impl TreePath {
+    /// Returns the path of the root.
     #[must_use]
     pub fn root() -> Self {
         Self::default()
@@ -94,26 +97,30 @@ impl TreePath {
             .collect::<Result<_, _>>()
             .map(Self)
     }
+    /// Joins checked names to a path.
     #[must_use]
     pub fn from_names(names: Vec<Name>) -> Self {
         Self(names)
     }
+    /// Returns the names from the root on.
     #[must_use]
     pub fn names(&self) -> &[Name] {
         &self.0
     }
+    /// Returns the path of `name` in this directory.
     #[must_use]
     pub fn join(&self, name: Name) -> Self {
         let mut names = self.0.clone();
         names.push(name);
         Self(names)
     }
-    /// The containing directory and the last component; `None` for the root.
+    /// Returns the containing directory and the last component; `None` for the root.
     #[must_use]
     pub fn split_last(&self) -> Option<(Self, &Name)> {
         let (last, parents) = self.0.split_last()?;
         Some((Self(parents.to_vec()), last))
     }
+    /// Returns the path with a leading `/`.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         if self.0.is_empty() {
@@ -126,7 +133,7 @@ impl TreePath {
         }
         bytes
     }
-    /// For logs and answers: bytes that are not UTF-8 become U+FFFD.
+    /// Returns the text for logs and answers; bytes that are not UTF-8 become U+FFFD.
     #[must_use]
     pub fn display(&self) -> String {
         String::from_utf8_lossy(&self.to_bytes()).into_owned()

@@ -1,36 +1,39 @@
-//! Bytes in pieces, each where it lies already.
+//! Byte strings in pieces, each in the buffer that already holds it.
 
 use bytes::{Bytes, BytesMut};
 
-/// Bytes that belong together, in order. A segment of a film is dozens of ranges of cached blocks;
-/// whoever can send them one after the other needs no copy of them.
+/// A byte string in pieces. A segment of a film is dozens of ranges of cached blocks, which can be sent
+/// one after the other without a copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pieces(Vec<Bytes>);
 
 impl Pieces {
-    /// Bytes.
+    /// Returns the number of bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.0.iter().map(|piece| piece.len() as u64).sum()
     }
 
+    /// Returns whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// Appends a piece.
     pub fn push(&mut self, piece: Bytes) {
-        // An empty one would be an empty frame, which ends a stream early elsewhere.
+        // An empty piece would be sent as an empty frame, which ends some streams early.
         if !piece.is_empty() {
             self.0.push(piece);
         }
     }
 
+    /// Appends the pieces of `others`.
     pub fn append(&mut self, mut others: Self) {
         self.0.append(&mut others.0);
     }
 
-    /// In one run: a copy, unless there is only one piece.
+    /// Returns the bytes in one run: a copy, unless there is only one piece.
     #[must_use]
     pub fn joined(mut self) -> Bytes {
         if self.0.len() <= 1 {

@@ -1,4 +1,4 @@
-//! Tracks of a film, and the subtitles in it.
+//! Tracks of a film, and the subtitles inside it.
 
 use super::ByteRange;
 
@@ -16,13 +16,14 @@ pub struct Track {
     pub language: String,
     pub title: String,
     pub default: bool,
-    /// Bits a second of the largest segment and of the whole track.
+    /// Bits a second of the largest segment.
     pub peak_bits: u64,
+    /// Bits a second of the whole track.
     pub average_bits: u64,
-    /// One a segment, in order.
+    /// One for each segment, in order.
     pub segments: Vec<SegmentInfo>,
-    /// Each zstd frame of the map's records of this track, as ranges relative to the map, with the
-    /// number of segments in each.
+    /// Zstd frames with the map's records of this track: the range of each, relative to the map, and the
+    /// number of segments in it.
     pub frames: Vec<(ByteRange, u32)>,
     /// Bytes of each segment as MPEG-TS; empty where that cannot carry the track, and in views that
     /// an older release made.
@@ -32,6 +33,7 @@ pub struct Track {
     pub first_pictures: Vec<u64>,
 }
 
+/// Kind of a [`Track`], with the facts that playlists name.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrackKind {
     Video {
@@ -48,6 +50,7 @@ pub enum TrackKind {
     },
 }
 
+/// Duration and size of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentInfo {
     /// Ticks of the track's timescale, for EXTINF.
@@ -70,11 +73,11 @@ pub struct Subtitle {
     pub hearing_impaired: bool,
     /// The whole text in each format, as ranges of the derived blob.
     pub texts: Vec<(SubtitleFormat, ByteRange)>,
-    /// WebVTT segments, as ranges of the derived blob; each lasts as long as the video segment of
-    /// the same number.
+    /// WebVTT segments as ranges of the derived blob, each as long as the video segment of its number.
     pub segments: Vec<ByteRange>,
 }
 
+/// Text format of subtitles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SubtitleFormat {
     Srt,
@@ -83,6 +86,7 @@ pub enum SubtitleFormat {
 }
 
 impl SubtitleFormat {
+    /// Returns the file extension, e.g. `srt`.
     #[must_use]
     pub const fn extension(self) -> &'static str {
         match self {

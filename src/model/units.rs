@@ -4,15 +4,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes in a block, the unit of fetching, caching and checking: one `upload.getFile` call
-/// (Telegram allows 1 MiB, the client library panics on it).
+/// Bytes of a block, the unit of fetching, caching and checking: one `upload.getFile` call. Telegram
+/// allows 1 MiB, on which the client library panics.
 pub const BLOCK_BYTES: u64 = 512 * 1024;
 
-/// Number of a block in its pack, from 0.
+/// Number of a block in its pack, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BlockIndex(pub u32);
 
-/// `len` bytes from `offset` on.
+/// A range of `len` bytes from `offset` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ByteRange {
     pub offset: u64,
@@ -24,14 +24,15 @@ impl ByteRange {
     pub const fn new(offset: u64, len: u64) -> Self {
         Self { offset, len }
     }
-    /// The first position behind the range. Saturates: a hostile record must not wrap around.
+    /// Returns the first position after the range. It saturates, so that a hostile record cannot wrap
+    /// around.
     #[must_use]
     pub const fn end(&self) -> u64 {
         self.offset.saturating_add(self.len)
     }
 }
 
-/// A point in time as files carry it: seconds since 1970 (negative before) and nanoseconds.
+/// A time of a file: seconds since 1970, negative before, and nanoseconds.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -41,6 +42,7 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
+    /// Returns the current time.
     #[must_use]
     pub fn now() -> Self {
         SystemTime::now().into()

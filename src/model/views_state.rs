@@ -2,19 +2,19 @@
 
 use super::{Blob, ByteRange, SubtitleTexts, Views};
 
-/// How far a file's views have come.
+/// Progress of a file's views.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ViewsState {
-    /// Not looked at yet.
+    /// The file was not probed yet.
     Pending,
-    /// Neither name nor bytes say that it is media.
+    /// Neither the name nor the bytes are those of media.
     NotMedia,
     Ready(Box<Views>),
-    /// Media that HLS cannot carry, for this reason; the file itself is stored.
+    /// HLS cannot carry this media, for this reason; the file itself is stored.
     Unsupported(String),
-    /// A media name on bytes that media tools cannot read (state `plain`).
+    /// The name is that of media, but media tools cannot read the bytes (state `plain`).
     Unreadable(String),
-    /// Subtitles, which join the playlist of the film that they lie beside.
+    /// Subtitles, which join the playlists of the film beside them.
     Subtitles(Box<SubtitleTexts>),
 }
 

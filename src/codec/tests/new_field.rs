@@ -51,7 +51,7 @@ impl EntryForm for EntryV4 {
     }
 }
 
-/// What the next release puts in place of today's [`LogRecord`].
+/// The next release's replacement of today's [`LogRecord`].
 #[derive(Debug, Clone, PartialEq)]
 struct LabelledRecord {
     seq: Seq,

@@ -182,7 +182,7 @@ pub struct ViewsV3 {
     in_place: InPlaceV3,
 }
 
-/// What release 0.1.0 knew of a [`Track`]. Frozen.
+/// A [`Track`] as release 0.1.0 wrote it. Frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackV1 {
     kind: TrackKindV1,
@@ -234,7 +234,7 @@ impl TrackV1 {
     }
 }
 
-/// What schema 2 adds to a [`Track`]. Frozen.
+/// Facts that schema 2 adds to a [`Track`]. Frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedTrackV2 {
     transport_sizes: Vec<u64>,
