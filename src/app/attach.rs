@@ -1,5 +1,4 @@
-//! A start does not wait for the store: tying the state to it goes on beside everything else, and
-//! what depends on it follows.
+//! Attaches the state to its store in a task of its own, so that a start does not wait for the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,43 +21,45 @@ use crate::upkeep::moving::{self, Mover};
 use crate::upkeep::orphans::delete_orphan_packs;
 use crate::vfs::{Resumed, Vfs};
 
-/// A store that answers does so within this time; then a start is as if it had waited, and what it
-/// refuses ends the start.
+/// A start waits this long for the store. When the store answers in time, everything is attached when
+/// the start returns, and a refusal ends the start.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
-/// A command that needs the tree gives up when the store has not answered for so long.
+/// A command that needs the tree gives up when the store has not answered for this long.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Between two rounds of moving packs, for those whose grace time after it is not over.
+/// Time between two rounds of moving packs: some wait for the end of their grace time.
 const BETWEEN_ROUNDS: Duration = Duration::from_secs(60);
-/// The same, where somebody read one.
+/// The same when packs stayed because somebody read them.
 const UNTIL_UNUSED: Duration = Duration::from_secs(5);
 
-/// What a start does about the store.
+/// What a start needs from the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// A command, which is of no use without the tree.
+    /// The tree: a command is of no use without it.
     Library,
-    /// Goes on without the store.
+    /// Nothing: a daemon goes on without the store.
     Daemon,
 }
 
-/// What happens to leftovers of the last run.
+/// Whether leftovers of the last run are taken up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leftovers {
+    /// They are.
     TakeUp,
+    /// They stay for a later run.
     Leave,
 }
 
-/// How far the task has come.
+/// The progress of the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AttachPhase {
     Working,
-    /// In step, and the last run's leftovers are taken up.
+    /// State and store are in step, and leftovers of the last run are taken up.
     Ready,
     Refused,
 }
 
-/// What is tied together.
+/// The parts that are attached to each other.
 #[derive(Debug, Clone)]
 pub struct Ends {
     pub index: Arc<Index>,
@@ -69,19 +70,19 @@ pub struct Ends {
     pub leftovers: Leftovers,
 }
 
-/// The task that ties an index to its store.
+/// The task that attaches an index to its store.
 #[derive(Debug)]
 pub struct Attaching {
-    /// `None`: the store is not asked.
+    /// `None` when the store is not asked.
     task: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     phase: watch::Receiver<AttachPhase>,
-    /// Whether nobody waits any more who would tell of a refusal.
+    /// Whether the start has returned, so that the task has to report a refusal.
     alone: Arc<AtomicBool>,
 }
 
 impl Attaching {
-    /// Asks nothing: the state alone is enough.
+    /// Asks the store nothing: the state alone is enough.
     pub fn none() -> Self {
         Self {
             task: None,
@@ -91,11 +92,11 @@ impl Attaching {
         }
     }
 
-    /// Goes on beside everything else; waits for the store as long as `need` has a reason to.
-    /// Where it answers soon, everything is done when this returns.
+    /// Starts the task and waits for the store for as long as `need` has a reason to. When the store
+    /// answers soon, everything is attached when this returns.
     ///
     /// # Errors
-    /// What the store refuses this state for, or that it does not answer a command that needs it.
+    /// When the store refuses this state, or does not answer a command that needs it.
     pub async fn begin(ends: Ends, need: Need) -> anyhow::Result<Self> {
         if ends.leftovers == Leftovers::TakeUp {
             ends.vfs.await_resume();
@@ -106,8 +107,8 @@ impl Attaching {
                 attaching.leave_alone(&ends.index);
                 Ok(attaching)
             }
-            // Nothing is known of the store. The task is no use while leftovers are taken up:
-            // those are changes, and the log must not be filled in beside them.
+            // The store does not answer. The task stops while leftovers are taken up: those are
+            // changes, and the index must not be filled from the log at the same time.
             Ok(FirstLook::Away) => {
                 attaching.stop().await;
                 if ends.vfs.awaits_resume() && attach_state(&ends.index) == AttachState::Reaching {
@@ -124,7 +125,7 @@ impl Attaching {
         }
     }
 
-    /// Inside a tokio runtime.
+    /// Starts the task. Must be called inside a tokio runtime.
     fn start(ends: Ends) -> Self {
         let (stop, stopping) = watch::channel(false);
         let (report, phase) = watch::channel(AttachPhase::Working);
@@ -143,7 +144,7 @@ impl Attaching {
         }
     }
 
-    /// From here on the task tells by itself what the store refuses.
+    /// Lets the task report refusals itself from here on.
     fn leave_alone(&self, index: &Index) {
         self.alone.store(true, Ordering::SeqCst);
         if *self.phase.borrow() == AttachPhase::Refused {
@@ -155,7 +156,7 @@ impl Attaching {
         let mut waited = Duration::ZERO;
         loop {
             let decided = self.phase.wait_for(|phase| *phase != AttachPhase::Working);
-            // That it takes longer is told by the state.
+            // When it takes longer, the state says why.
             let phase = tokio::time::timeout(FIRST_LOOK, decided).await;
             waited += FIRST_LOOK;
             let status = index.store_status().borrow().clone();
@@ -166,12 +167,12 @@ impl Attaching {
                 Ok(Ok(AttachPhase::Working)) | Err(_) => {}
             }
             match (status.state, need) {
-                // A command may as well wait for what is only slow.
+                // A command may wait for a store that is only slow.
                 (AttachState::Reaching, Need::Library)
                     if status.problem.is_none() && waited < COMMAND_PATIENCE => {}
                 (AttachState::Reaching, _) => return Ok(FirstLook::Away),
                 (AttachState::Filling, Need::Daemon) => return Ok(FirstLook::Over),
-                // Reading takes as long as it takes; only silence ends it.
+                // Filling may take any time; only silence ends the wait.
                 (AttachState::Filling, Need::Library)
                     if status.problem.is_some() && waited >= COMMAND_PATIENCE =>
                 {
@@ -183,7 +184,7 @@ impl Attaching {
         }
     }
 
-    /// Returns when nothing works on the index any more.
+    /// Stops the task, and returns when nothing works on the index any more.
     pub async fn stop(mut self) {
         // Nobody listens where the task has ended.
         let _ = self.stop.send(true);
@@ -194,10 +195,10 @@ impl Attaching {
     }
 }
 
-/// What a first look at the store showed.
+/// The outcome of the first wait for the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FirstLook {
-    /// It is in step, or on its way there.
+    /// State and store are in step, or on their way there.
     Over,
     /// The store does not answer, and the tree is known without it.
     Away,
@@ -236,7 +237,7 @@ impl AttachTask {
             settled = store.remote.settle(Deadline::None) => if let Err(error) = settled {
                 return self.refuse(&error.to_string());
             },
-            // An error says that whoever could stop it has gone.
+            // An error says that the owner is gone.
             _ = stopping.wait_for(|stop| *stop) => return,
         }
         self.report.send_replace(AttachPhase::Ready);
@@ -247,7 +248,7 @@ impl AttachTask {
             }
             std::future::pending::<()>().await;
         };
-        // Side by side in one task: what ends the one ends both.
+        // In one task: the end of one ends both.
         tokio::select! {
             () = self.follow_publishing() => {}
             () = sweeping => {}
@@ -270,7 +271,7 @@ impl AttachTask {
         fill::attach(index, shared, LibraryClaim::Continue, patience).await
     }
 
-    /// Until nothing is needed from the old store any more.
+    /// Moves packs until nothing is needed from the old store any more.
     async fn move_packs(&self, shared: &Arc<dyn Remote>, moving: &Moving) {
         let workshop = match moving.workshop() {
             Ok(workshop) => workshop,
@@ -307,12 +308,14 @@ impl AttachTask {
         let from = moving.from().display();
         match moving.finish() {
             Ok(()) => tracing::info!(%from, "everything has moved; the local store can be removed"),
-            Err(error) => tracing::warn!(%error, "that everything has moved is not noted"),
+            Err(error) => {
+                tracing::warn!(%error, "everything has moved, but this cannot be noted; the next start looks for the local store again")
+            }
         }
     }
 
-    /// What the run before put into the store and did not live to name. Beside everything else: it
-    /// may take long, and what stays is looked for again at the next start.
+    /// Deletes packs that the last run stored and did not name before it ended. It may take long; the next
+    /// start looks again for those that stay.
     async fn delete_orphan_packs(&self, remote: &Arc<dyn Remote>) {
         if self.ends.leftovers == Leftovers::Leave {
             return;
@@ -338,7 +341,7 @@ impl AttachTask {
         }
     }
 
-    /// What becomes of the log later is part of how the library stands.
+    /// Reports problems of the publisher as problems of the library.
     async fn follow_publishing(&self) {
         let mut publishing = self.ends.ingest.publishing();
         let mut stopping = self.stopping.clone();
@@ -370,7 +373,7 @@ fn attach_state(index: &Index) -> AttachState {
     index.store_status().borrow().state
 }
 
-/// Whether the tree is what this state says.
+/// Tells whether the tree of this state is complete.
 pub fn is_known(index: &Index) -> bool {
     attach_state(index) != AttachState::Filling
 }
@@ -386,10 +389,12 @@ fn tell(report: &AttachReport) {
     }
 }
 
-/// Whether views are looked for that were to be made when the index was lost.
+/// Whether views that were still to be made are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ViewBacklog {
+    /// The index knows them.
     Indexed,
+    /// The index was lost: they must be looked for.
     Forgotten,
 }
 

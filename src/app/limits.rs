@@ -1,13 +1,13 @@
-//! The service's limits as `test-bots --measure` learned them, in the form that telegram-sim reads.
+//! The limits of the service as `test-bots --measure` found them, in the form that telegram-sim reads.
 
 use serde::Serialize;
 
 use crate::remote::telegram::{BotSpeeds, Measured, OldPosts};
 
-/// The age from which posts count as old, hours.
+/// Age in hours from which a message counts as old.
 const OLD_HOURS: f64 = 48.0;
 
-/// A profile for `telegram-sim --profile`; what is not known is left out. No secrets.
+/// A profile for `telegram-sim --profile`, without unknown limits and without secrets.
 #[derive(Debug, Default, Serialize)]
 pub struct MeasuredLimits {
     /// Round trip of a short call, milliseconds.
@@ -19,29 +19,30 @@ pub struct MeasuredLimits {
     /// All connections of one bot, the slower direction, 10^6 bytes a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bot_mbytes_per_s: Option<f64>,
-    /// Age from which a bot no longer deletes a post.
+    /// Age in hours from which a bot cannot delete a message any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delete_after_hours: Option<f64>,
-    /// What becomes of such posts: `keep`, `refuse` or `delete`.
+    /// What happens to the deletion of such messages: `keep`, `refuse` or `delete`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_posts: Option<&'static str>,
 }
 
-/// What one bot reached.
+/// The measurements of one bot.
 #[derive(Debug, Serialize)]
 pub struct MeasuredLine {
     pub bot: u32,
     pub round_trip_ms: Option<f64>,
-    /// 10^6 bytes a second, over one connection.
+    /// 10^6 bytes per second over one connection.
     pub lane_up: Option<f64>,
     pub lane_down: Option<f64>,
-    /// The same over `connections`.
+    /// 10^6 bytes per second over `connections`.
     pub bot_up: Option<f64>,
     pub bot_down: Option<f64>,
     pub connections: Option<usize>,
     pub problem: Option<String>,
 }
 
+/// Returns the profile: of each figure the median over the bots.
 pub fn limits(measured: &Measured) -> MeasuredLimits {
     let figures: Vec<BotSpeeds> = measured
         .bots
@@ -72,6 +73,7 @@ pub fn limits(measured: &Measured) -> MeasuredLimits {
     }
 }
 
+/// Returns the measurements of each bot.
 pub fn lines(measured: &Measured) -> Vec<MeasuredLine> {
     let line = |bot: &crate::remote::telegram::BotMeasured| {
         let figures = bot.speeds.as_ref().ok();
@@ -90,7 +92,7 @@ pub fn lines(measured: &Measured) -> Vec<MeasuredLine> {
     measured.bots.iter().map(line).collect()
 }
 
-/// What was found about old posts, for people.
+/// Returns a message for the user about the deletion of old messages.
 pub const fn about_old_posts(found: OldPosts) -> &'static str {
     match found {
         OldPosts::NotTried => {
@@ -103,7 +105,7 @@ pub const fn about_old_posts(found: OldPosts) -> &'static str {
     }
 }
 
-/// Three digits behind the point are more than is meant.
+/// Rounds to three decimal places.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

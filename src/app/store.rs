@@ -1,5 +1,5 @@
-//! Which store settings and state mean together. A state that began on a local one, and to which
-//! bots were added, moves.
+//! Opens the store that settings and state name together. A library that began in a local store moves
+//! to Telegram when bots are configured.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -18,14 +18,14 @@ use crate::remote::{
     KdfCost, LocalRemote, LockedRemote, LogPlace, MovingRemote, Passphrases, Remote,
 };
 
-/// In the state directory: where the local store is from which packs are still being moved.
+/// File in the state directory with the path of the local store from which packs still move.
 const NOTE: &str = "moving-from";
-/// In the state directory: room for the pack that is being moved.
+/// Directory in the state directory for the pack that is being moved.
 const WORKSHOP: &str = "moving";
-/// How a local store describes itself.
+/// Prefix of a local store's description.
 const LOCAL: &str = "local:";
 
-/// A store that is ready to be used, and the move that is under way.
+/// An open store, and the move that is under way.
 #[derive(Debug, Clone)]
 pub struct OpenStore {
     pub remote: Arc<LockedRemote>,
@@ -36,25 +36,25 @@ pub struct OpenStore {
 #[derive(Debug)]
 pub struct Moving {
     pub remote: Arc<MovingRemote>,
-    /// The local store.
+    /// Path of the local store.
     from: PathBuf,
     state: PathBuf,
 }
 
 impl Moving {
-    /// Remembers, durably, where the local store is.
+    /// Stores, durably, where the local store is.
     ///
     /// # Errors
-    /// What the disk says.
+    /// As the file system reports it.
     pub fn note(&self) -> io::Result<()> {
         let from = self.from.as_os_str().as_bytes();
         disk::write_durably(&self.state.join(NOTE), |file| file.write_all(from))
     }
 
-    /// An empty directory.
+    /// Makes an empty directory for packs on their way.
     ///
     /// # Errors
-    /// What the disk says.
+    /// As the file system reports it.
     pub fn workshop(&self) -> io::Result<PathBuf> {
         let workshop = self.state.join(WORKSHOP);
         remove_directory(&workshop)?;
@@ -62,16 +62,17 @@ impl Moving {
         Ok(workshop)
     }
 
-    /// Nothing is needed from the local store any more: the next start does not look for it.
+    /// Forgets the local store, from which nothing is needed any more.
     ///
     /// # Errors
-    /// What the disk says.
+    /// As the file system reports it.
     pub fn finish(&self) -> io::Result<()> {
         std::fs::remove_file(self.state.join(NOTE))?;
         remove_directory(&self.state.join(WORKSHOP))?;
         disk::sync_directory(&self.state)
     }
 
+    /// Returns the path of the local store.
     pub fn from(&self) -> &Path {
         &self.from
     }
@@ -84,9 +85,12 @@ fn remove_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The store of a state whose own description of it is `own`, to be opened with the passphrase that
-/// is set at its first use; it keeps in `keys` what it needs again at the next start. Once it is
-/// known to be the state's, [`LockedRemote::settle`] makes a new passphrase hold.
+/// Opens the store of a state, which describes its store as `own`. The passphrase is used at the first
+/// call; sign-ins and the wrapped key are kept in `keys`. [`LockedRemote::settle`] stores a new
+/// passphrase once the store is known to belong to the state.
+///
+/// # Errors
+/// When a local store cannot be opened, or the bots' settings are wrong.
 pub fn open(config: &Config, own: &str, keys: Arc<dyn KeyStore>) -> anyhow::Result<OpenStore> {
     let telegram = match &config.store {
         // The error names the directory itself.
@@ -116,7 +120,10 @@ pub fn open(config: &Config, own: &str, keys: Arc<dyn KeyStore>) -> anyhow::Resu
     })
 }
 
-/// As [`open`], with the log where it is: a library that has not begun to move does not.
+/// As [`open`], but does not begin to move a library.
+///
+/// # Errors
+/// As [`open`].
 pub fn open_unmoved(
     config: &Config,
     own: &str,
@@ -149,7 +156,7 @@ fn open_telegram(
     Ok(Arc::new(TelegramRemote::new(&settings, &keys)))
 }
 
-/// The local store of a library that has one: it must be there.
+/// Opens the local store of a library that moves. The store must be there.
 fn open_old(from: &Path) -> anyhow::Result<Arc<dyn Remote>> {
     if !from.join("library").exists() {
         bail!(

@@ -1,10 +1,11 @@
-//! What happened since the start.
+//! Counters of the cache since the start.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::model::{LATENCY_MILLIS, Latency};
 
+/// Counts of the memory cache and of the fetches below it.
 #[derive(Debug, Default)]
 pub struct CacheCounters {
     pub hits: AtomicU64,
@@ -23,17 +24,19 @@ pub struct CacheCounters {
 }
 
 impl CacheCounters {
-    /// A reader found a block in memory.
+    /// Counts a block of `len` bytes that a reader found in memory.
     pub fn hit(&self, len: usize) {
         count(&self.hits, 1);
         count(&self.hit_bytes, len as u64);
     }
 }
 
+/// Adds to a counter.
 pub fn count(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
+/// Durations in the buckets of [`LATENCY_MILLIS`].
 #[derive(Debug, Default)]
 pub struct Histogram {
     sum_micros: AtomicU64,
@@ -41,6 +44,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
+    /// Adds a duration.
     pub fn note(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let bucket = LATENCY_MILLIS.partition_point(|millis| millis * 1000 < micros);
@@ -48,6 +52,7 @@ impl Histogram {
         count(&self.sum_micros, micros);
     }
 
+    /// Returns the sum and the buckets so far.
     pub fn latency(&self) -> Latency {
         let buckets = std::array::from_fn(|at| self.buckets[at].load(Ordering::Relaxed));
         Latency {

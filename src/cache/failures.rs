@@ -1,5 +1,5 @@
-//! Blocks whose last fetch failed. The error itself is not kept: whoever asks again is answered by
-//! the remote, only not as fast as it can ask.
+//! Blocks whose last fetch failed. The error itself is not kept: a later request asks the remote
+//! again, after a pause.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use super::block_key::BlockKey;
 use crate::sync::MutexExt as _;
 
-/// Waits before a block is asked for again, doubling with each failure in a row.
+/// Pause before a block is requested again after its first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// FetchFailures are forgotten when nobody came back for so long.
+/// Time after the end of a pause when a failure is forgotten.
 const KEPT_FOR: Duration = Duration::from_secs(60);
-/// Blocks that are remembered; while more fail the remote as a whole is away.
+/// Most blocks that are remembered: when more fail, the remote as a whole is down.
 const MAX_FAILURES: usize = 1024;
 
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,7 @@ struct FetchFailure {
     until: Instant,
 }
 
+/// The blocks whose last fetch failed.
 #[derive(Debug, Default)]
 pub struct FetchFailures(Mutex<HashMap<BlockKey, FetchFailure>>);
 
@@ -32,13 +33,13 @@ impl FetchFailures {
         self.0.acquire()
     }
 
-    /// When a block may be asked for again; `None`: now.
+    /// Returns when a block may be requested again; `None` for now.
     pub fn pause_of(&self, key: BlockKey) -> Option<Instant> {
         let until = self.lock().get(&key)?.until;
         (until > Instant::now()).then_some(until)
     }
 
-    /// `asked` is how long the remote asks to wait.
+    /// Records a failed fetch. `asked` is the wait that the remote asked for.
     pub fn failed(&self, key: BlockKey, asked: Option<Duration>) {
         let now = Instant::now();
         let mut failures = self.lock();
@@ -60,6 +61,7 @@ impl FetchFailures {
         failure.until = now + pause.min(LONGEST_PAUSE).max(asked.unwrap_or_default());
     }
 
+    /// Forgets the failures of a block.
     pub fn succeeded(&self, key: BlockKey) {
         self.lock().remove(&key);
     }

@@ -1,4 +1,4 @@
-//! How a block comes into the memory: from a file on the disk, else from the remote.
+//! Fetches a block into the memory: from a file on the disk, otherwise from the remote.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::model::{BlockIndex, PackId, PackRef};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{self, Locality, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency};
 
-/// A block that failed just now is asked for again within this part of the deadline.
+/// The part of the deadline that a pause after a failed fetch may take.
 const PAUSE_PART: u32 = 4;
 
 /// An error that several readers of one block share.
@@ -27,7 +27,7 @@ pub struct BlockFetcher {
     pub remote: Arc<dyn Remote>,
     pub blocks: Cache<BlockKey, Bytes>,
     pub tables: Cache<PackId, Arc<PackTable>>,
-    /// What is pinned, then the disk cache: the order in which they are asked.
+    /// Asked before `disk`.
     pub pinned: Option<Arc<DiskStore>>,
     pub disk: Option<Arc<DiskStore>>,
     pub failures: FetchFailures,
@@ -36,7 +36,7 @@ pub struct BlockFetcher {
 }
 
 impl BlockFetcher {
-    /// Whether the pack is on a disk of this machine already, so that caching it there gains nothing.
+    /// Tells whether the pack is on a disk of this machine already, where caching it gains nothing.
     pub fn is_near(&self, pack: &PackRef) -> bool {
         self.remote.locality_of(pack) == Locality::Near
     }
@@ -45,7 +45,10 @@ impl BlockFetcher {
         self.pinned.iter().chain(&self.disk)
     }
 
-    /// One block, through the memory; for a reader, or for nobody yet.
+    /// Returns a block through the memory cache.
+    ///
+    /// # Errors
+    /// The error of the fetch, shared by all who waited for it.
     pub async fn block(
         self: Arc<Self>,
         pack: &PackRef,
@@ -84,7 +87,7 @@ impl BlockFetcher {
         }
         let is_again = AtomicBool::new(false);
         let attempt = || async {
-            // What opens an encrypted block may have come meanwhile.
+            // The key of an encrypted block may have come meanwhile.
             if is_again.swap(true, Ordering::Relaxed)
                 && let Some(bytes) = self.find_on_disk(pack, block).await
             {
@@ -93,7 +96,7 @@ impl BlockFetcher {
             self.ask_remote(pack, block, urgency).await
         };
         let fetched = match urgency {
-            // A connection that broke is no reader's error while there is time to try again.
+            // A broken connection is not the reader's error while there is time to try again.
             Urgency::Waited => retry(Deadline::after(self.deadline), attempt).await,
             Urgency::Ahead => tokio::time::timeout(self.deadline, attempt())
                 .await
@@ -113,7 +116,7 @@ impl BlockFetcher {
                 self.failures.failed(key, error.retry_after);
                 count(&counters.errors, 1);
             }
-            // Nobody waited: its reader asks for itself, and at once.
+            // Nobody waited: the reader fetches for itself, without a pause.
             (Err(_), Urgency::Ahead) => count(&counters.ahead_errors, 1),
         }
         fetched
@@ -129,10 +132,10 @@ impl BlockFetcher {
             let stored = remote::fetch_stored(&self.remote, pack, block, urgency).await;
             stored.map_err(Arc::new)
         };
-        // Side by side: the first block of a pack takes one round trip and not two.
+        // In parallel, so that the first block of a pack takes one round trip instead of two.
         let (table, stored) = futures_util::future::try_join(self.table(pack), stored).await?;
         let disk = self.disk.as_ref().filter(|_| !self.is_near(pack));
-        // A second reference makes decryption copy: only where somebody keeps it.
+        // A second reference makes decryption copy, so it is taken only where the disk keeps it.
         let kept = disk.map(|_| stored.clone());
         let bytes = remote::open_block(pack, &table, block, stored, self.remote.cipher())
             .map_err(Arc::new)?;
@@ -142,7 +145,7 @@ impl BlockFetcher {
         Ok(bytes)
     }
 
-    /// A block that lies on the disk and is what it should be.
+    /// Returns a block from the disk if it is there and passes its check.
     async fn find_on_disk(&self, pack: &PackRef, block: BlockIndex) -> Option<Bytes> {
         if self.is_near(pack) {
             return None;
@@ -170,7 +173,7 @@ impl BlockFetcher {
             tokio::task::spawn_blocking(move || store.read(item))
         };
         let stored = reading.await.ok()??;
-        // Without it nothing is known of the block; the remote is asked for both then.
+        // Without its table the block cannot be checked; the remote is asked for both then.
         let table = self.table(pack).await.ok()?;
         let (store, pack) = (Arc::clone(store), pack.clone());
         let cipher = self.remote.cipher().clone();
@@ -193,7 +196,10 @@ impl BlockFetcher {
         checking.await.ok()?
     }
 
-    /// The pack's table: from memory, a file, or the remote.
+    /// Returns the pack's table, from memory, a file, or the remote.
+    ///
+    /// # Errors
+    /// The error of the fetch, shared by all who waited for it.
     pub async fn table(&self, pack: &PackRef) -> Result<Arc<PackTable>, SharedError> {
         let fetch = async {
             if let Some(table) = self.table_on_disk(pack).await {
@@ -232,9 +238,9 @@ impl BlockFetcher {
     }
 }
 
-/// Offers a block and what it is checked against.
+/// Offers a block and the table that it is checked against to a tier.
 pub fn keep(store: &DiskStore, table: &PackTable, block: BlockIndex, stored: Bytes) {
-    // First: a block without it cannot be used while the remote is away.
+    // The table first: without it the block cannot be used while the remote is down.
     keep_table(store, table);
     store.offer(CachedFile::Block(table.pack(), block), stored);
 }

@@ -1,4 +1,5 @@
-//! Verified blocks in memory, and below it on the disk; one fetch a block whoever asks.
+//! Verified blocks in memory, and below it on the disk. A block is fetched once, however many readers
+//! ask for it.
 
 mod block_key;
 mod counters;
@@ -29,19 +30,19 @@ pub use fetch::SharedError;
 pub use readahead_blocks::ReadaheadBlock;
 use readahead_blocks::{ReadaheadBlocks, ReadaheadLookup};
 
-/// Pack tables kept decoded: one covers 64 MiB of film, so this is 256 GiB of working set.
+/// Most pack tables kept decoded. One covers 64 MiB of film, so this covers 256 GiB.
 const MAX_TABLES: u64 = 4096;
 
-/// What lies below the memory.
+/// The tiers below the memory.
 #[derive(Debug, Default)]
 pub struct Tiers {
-    /// What came from the store, as long as there is room.
+    /// Recently fetched blocks, within a budget.
     pub disk: Option<DiskStore>,
-    /// What a scan of the library reads.
+    /// Blocks that a scan of the library reads.
     pub pinned: Option<DiskStore>,
 }
 
-/// A block is keyed by its pack and number, and was checked against the pack's table when it came.
+/// The cache of blocks. Each block was checked against its pack's table when it arrived.
 #[derive(Debug)]
 pub struct BlockCache {
     fetcher: Arc<BlockFetcher>,
@@ -50,8 +51,8 @@ pub struct BlockCache {
 }
 
 impl BlockCache {
-    /// `capacity` in bytes of blocks. No fetch outlives `deadline`: a remote that hangs must not
-    /// hold later readers of the same block in the fetch of the first.
+    /// Makes a cache of `capacity` bytes. No fetch outlives `deadline`: a remote that hangs must not
+    /// keep later readers of a block waiting for the fetch of the first.
     #[must_use]
     pub fn new(remote: Arc<dyn Remote>, capacity: u64, deadline: Duration) -> Self {
         Self::with_tiers(remote, capacity, deadline, Tiers::default())
@@ -67,7 +68,7 @@ impl BlockCache {
     ) -> Self {
         let counters = Arc::new(CacheCounters::default());
         let evicted = Arc::clone(&counters);
-        // LRU, since TinyLFU was measured to drop nearly all blocks that were read ahead.
+        // LRU, since TinyLFU dropped nearly all blocks that were read ahead, as measured.
         let blocks = Cache::builder()
             .max_capacity(capacity)
             .eviction_policy(EvictionPolicy::lru())
@@ -101,10 +102,10 @@ impl BlockCache {
         }
     }
 
-    /// One verified block.
+    /// Returns a verified block.
     ///
     /// # Errors
-    /// What the remote says; shared by all who waited for it and not kept.
+    /// The error of the fetch, shared by all readers that waited for it, and not kept.
     pub async fn block(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
         let key = BlockKey::of(pack, block);
         let ahead = self.readahead.take(key);
@@ -113,21 +114,21 @@ impl BlockCache {
             return Ok(bytes);
         }
         if let ReadaheadLookup::Arrived(bytes) = ahead {
-            // Others pushed it out before its reader came; from here on it counts as used.
+            // It was evicted before its reader came; from here on it counts as recently used.
             self.fetcher.blocks.insert(key, bytes.clone()).await;
             self.fetcher.counters.hit(bytes.len());
             return Ok(bytes);
         }
         let joined = self.fetch_apart(pack, block).await;
-        // What went wrong while nobody waited is no reader's error: it asks for itself.
+        // An error of a fetch that nobody waited for is not the reader's: fetch again.
         match (joined, ahead) {
             (Err(_), ReadaheadLookup::Pending) => self.fetch_apart(pack, block).await,
             (joined, _) => joined,
         }
     }
 
-    /// The cache is asked from a task of its own: the reader that comes first may go away (a seek),
-    /// and the fetch then goes on for those who joined it and for the cache.
+    /// Fetches in a task of its own: the first reader may go away (a seek), and the fetch then goes on
+    /// for the readers that joined it and for the cache.
     async fn fetch_apart(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
         let (fetcher, pack) = (Arc::clone(&self.fetcher), pack.clone());
         let fetched =
@@ -137,28 +138,28 @@ impl BlockCache {
             .unwrap_or_else(|error| Err(ended_early(&error)))
     }
 
-    /// Bytes of blocks that it may hold.
+    /// Returns the most bytes of blocks that the memory may hold.
     #[must_use]
     pub const fn capacity(&self) -> u64 {
         self.capacity
     }
 
-    /// Whether a block would be read without the remote.
+    /// Tells whether a block is in memory.
     #[must_use]
     pub fn has(&self, key: BlockKey) -> bool {
         self.fetcher.blocks.contains_key(&key)
     }
 
-    /// Says that a block is wanted before its reader comes; [`Self::fetch_ahead`] brings it.
+    /// Registers a block that is wanted before its reader comes; [`Self::fetch_ahead`] fetches it.
     #[must_use]
     pub fn hold(&self, key: BlockKey) -> ReadaheadBlock {
         self.readahead.hold(key)
     }
 
-    /// Brings a block that nobody waits for yet. Dropping the future takes the request back.
+    /// Fetches a block that nobody waits for yet. Dropping the future cancels the request.
     ///
     /// # Errors
-    /// What the remote says; counted, and for nobody to see.
+    /// The error of the fetch. It is counted apart from errors of readers.
     pub async fn fetch_ahead(
         &self,
         pack: &PackRef,
@@ -171,6 +172,7 @@ impl BlockCache {
         fetched.map(|bytes| readahead.fill(bytes))
     }
 
+    /// Returns the counters and sizes of all tiers.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -203,7 +205,7 @@ impl BlockCache {
         }
     }
 
-    /// Drops everything but what is pinned.
+    /// Drops everything except pinned blocks.
     pub fn clear(&self) -> Dropped {
         let blocks = &self.fetcher.blocks;
         let memory = self.in_memory(|_| true);
@@ -213,7 +215,7 @@ impl BlockCache {
         memory + self.drop_from_disk(&DropSelection::All)
     }
 
-    /// Drops the blocks of some packs, but not those that are pinned.
+    /// Drops the blocks of some packs, except pinned ones.
     pub fn clear_packs(&self, packs: &[PackRef]) -> Dropped {
         let ids: HashSet<PackId> = packs.iter().map(|pack| pack.id).collect();
         let memory = self.in_memory(|key| ids.contains(&key.pack));
@@ -229,8 +231,8 @@ impl BlockCache {
         memory + dropped
     }
 
-    /// Drops what nobody read for so long. The memory keeps no times of use: it is dropped only
-    /// where everything is.
+    /// Drops blocks that nobody read for `time`. The memory keeps no times of use, so it is dropped
+    /// only when `time` is zero.
     pub fn clear_unused(&self, time: Duration) -> Dropped {
         match time.is_zero() {
             true => self.clear(),
@@ -255,25 +257,25 @@ impl BlockCache {
             .unwrap_or_default()
     }
 
-    /// Waits until what the last run left on the disk is known.
+    /// Waits until the files that the last run left on the disk are known.
     pub async fn found(&self) {
         let stores = self.stores();
-        // Nothing depends on whether it is.
+        // A panic there only means that fewer files are known.
         let _ = tokio::task::spawn_blocking(move || {
             stores.iter().for_each(|store| store.wait_for_scan());
         })
         .await;
     }
 
-    /// Writes what waits to be, and lets go of the directories: another process may take them.
+    /// Writes the files that wait and unlocks the directories for other processes.
     pub async fn close(&self) {
         let stores = self.stores();
-        // What is not written is a miss later.
+        // A file that is not written is a miss later.
         let _ =
             tokio::task::spawn_blocking(move || stores.iter().for_each(|store| store.stop())).await;
     }
 
-    /// Bytes on the disk that make room for others there.
+    /// Returns the bytes on the disk that the cache gives up when others need the space.
     #[must_use]
     pub fn yielding_bytes(&self) -> u64 {
         self.fetcher.disk.as_ref().map_or(0, |disk| disk.bytes())

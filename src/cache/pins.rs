@@ -1,5 +1,5 @@
-//! Blocks that are pinned: what whoever opens a film reads of it, so that a scan of the library asks
-//! the store for nothing. They come from the spool at ingest, and from who reads them later.
+//! Pinned blocks: those that a scanner reads of each film, so that a scan of the library reads nothing
+//! from the remote. They come from the spool at ingest, and from later readers.
 
 use std::collections::HashSet;
 use std::io;
@@ -13,26 +13,26 @@ use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, PackId, PackRef};
 use crate::remote::{PackTable, SealedPack};
 
 impl BlockCache {
-    /// Whether anything can be pinned.
+    /// Tells whether there is a tier for pinned blocks.
     #[must_use]
     pub fn has_pins(&self) -> bool {
         self.fetcher.pinned.is_some()
     }
 
-    /// Whether blocks of a pack can be pinned: a local store is as near as what is pinned.
+    /// Tells whether blocks of a pack can be pinned. Packs of a near store need not be.
     #[must_use]
     pub fn pins(&self, pack: &PackRef) -> bool {
         self.fetcher.pinned.is_some() && !self.fetcher.is_near(pack)
     }
 
+    /// Tells whether a block is pinned.
     #[must_use]
     pub fn is_pinned(&self, key: BlockKey) -> bool {
         let pinned = self.fetcher.pinned.as_ref();
         pinned.is_some_and(|pinned| pinned.holds(CachedFile::Block(key.pack, key.block)))
     }
 
-    /// Pins the blocks of a pack that some ranges of it touch, from the bytes that were just stored.
-    /// Blocking.
+    /// Pins the blocks of a pack that `ranges` touch, from the bytes that were just stored. Blocking.
     ///
     /// # Errors
     /// When the spool cannot be read.
@@ -63,8 +63,8 @@ impl BlockCache {
         Ok(())
     }
 
-    /// Pins blocks that were read a moment ago, as far as the memory still holds them. Returns at
-    /// once. Inside a tokio runtime.
+    /// Pins blocks that were read a moment ago and are still in memory. Returns at once. Must be called
+    /// inside a tokio runtime.
     pub fn pin_read(&self, blocks: Vec<(PackRef, BlockIndex)>) {
         let Some(pinned) = self.fetcher.pinned.clone() else {
             return;
@@ -78,7 +78,7 @@ impl BlockCache {
         }
     }
 
-    /// Lets go of what is pinned of packs that are not `known` any more. Blocking.
+    /// Unpins the blocks of packs that `is_known` does not accept. Blocking.
     pub fn unpin_unknown(&self, is_known: impl Fn(PackId) -> bool) {
         if let Some(pinned) = &self.fetcher.pinned {
             let unknown: HashSet<PackId> = pinned
@@ -118,7 +118,7 @@ async fn pin_from_memory(
         let Some(plain) = fetcher.blocks.get(&BlockKey::of(&pack, block)).await else {
             continue;
         };
-        // In memory as well, since the block was checked against it.
+        // The table is in memory too, since the block was checked against it.
         let Ok(table) = fetcher.table(&pack).await else {
             continue;
         };

@@ -1,5 +1,5 @@
-//! Blocks that were fetched ahead of a reader: kept until it has passed them, whatever else is read
-//! meanwhile, and counted by whether it ever came.
+//! Blocks that are fetched ahead of a reader. They are kept until the reader has passed them, whatever
+//! else is read meanwhile, and counted as used or wasted.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +11,7 @@ use super::block_key::BlockKey;
 use super::counters::CacheCounters;
 use crate::sync::MutexExt as _;
 
+/// Whether the bytes have come.
 #[derive(Debug)]
 enum Arrival {
     Pending,
@@ -20,29 +21,34 @@ enum Arrival {
 #[derive(Debug)]
 struct ReadaheadSlot {
     state: Arrival,
-    /// Read-aheads that want it.
+    /// Number of [`ReadaheadBlock`]s that name it.
     holders: usize,
+    /// Whether a reader has taken it.
     read: bool,
 }
 
+/// All blocks that are fetched or kept ahead of readers.
 #[derive(Debug)]
 pub struct ReadaheadBlocks {
     slots: Mutex<HashMap<BlockKey, ReadaheadSlot>>,
-    /// Of `slots`; while it is 0 a read looks no further.
+    /// Length of `slots`: while it is 0, a read takes no lock.
     count: AtomicUsize,
     counters: Arc<CacheCounters>,
 }
 
-/// What a reader finds of a block that is read ahead.
+/// What a reader finds of a block.
 #[derive(Debug)]
 pub enum ReadaheadLookup {
+    /// Nobody fetches it ahead.
     Absent,
+    /// It is being fetched.
     Pending,
+    /// It was fetched.
     Arrived(Bytes),
 }
 
-/// One block that is fetched or kept ahead of a reader, until this is dropped. The budget of
-/// `read::ahead` bounds how many there are.
+/// A block that is fetched or kept ahead of a reader until this is dropped. The budget of
+/// `read::ahead` limits their number.
 #[derive(Debug)]
 pub struct ReadaheadBlock {
     key: BlockKey,
@@ -50,6 +56,7 @@ pub struct ReadaheadBlock {
 }
 
 impl ReadaheadBlocks {
+    /// Makes an empty set that counts into `counters`.
     pub fn new(counters: Arc<CacheCounters>) -> Arc<Self> {
         Arc::new(Self {
             slots: Mutex::default(),
@@ -62,7 +69,7 @@ impl ReadaheadBlocks {
         self.slots.acquire()
     }
 
-    /// Says that a block is wanted ahead.
+    /// Registers a block that is wanted ahead of its reader.
     pub fn hold(self: &Arc<Self>, key: BlockKey) -> ReadaheadBlock {
         let mut slots = self.slots();
         let slot = slots.entry(key).or_insert(ReadaheadSlot {
@@ -78,7 +85,7 @@ impl ReadaheadBlocks {
         }
     }
 
-    /// What is there of a block; a reader takes it, so it was not fetched in vain.
+    /// Looks up a block for a reader, which makes it count as used.
     pub fn take(&self, key: BlockKey) -> ReadaheadLookup {
         if self.count.load(Ordering::Relaxed) == 0 {
             return ReadaheadLookup::Absent;
@@ -95,7 +102,7 @@ impl ReadaheadBlocks {
         }
     }
 
-    /// Drops the bytes of blocks that were fetched; those under way come all the same.
+    /// Drops the bytes of blocks that have arrived. Fetches that are under way go on.
     pub fn clear(&self, is_meant: impl Fn(&BlockKey) -> bool) {
         for (key, slot) in self.slots().iter_mut() {
             if is_meant(key) && matches!(slot.state, Arrival::Arrived(_)) {
@@ -106,12 +113,13 @@ impl ReadaheadBlocks {
 }
 
 impl ReadaheadBlock {
+    /// Returns which block it is.
     #[must_use]
     pub const fn key(&self) -> BlockKey {
         self.key
     }
 
-    /// The bytes came.
+    /// Stores the bytes that have arrived.
     pub fn fill(&self, bytes: Bytes) {
         if let Some(slot) = self.blocks.slots().get_mut(&self.key) {
             slot.state = Arrival::Arrived(bytes);
@@ -133,7 +141,7 @@ impl Drop for ReadaheadBlock {
         match (&slot.state, slot.read) {
             (_, true) => counters.ahead_used.fetch_add(1, Ordering::Relaxed),
             (Arrival::Arrived(_), false) => counters.ahead_wasted.fetch_add(1, Ordering::Relaxed),
-            // Taken back before it came.
+            // Cancelled before it arrived.
             (Arrival::Pending, false) => 0,
         };
         slots.remove(&self.key);

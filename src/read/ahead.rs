@@ -1,8 +1,8 @@
-//! Fetching what a reader will probably want next: into the block cache, behind the scenes, and
-//! within one budget for all readers.
+//! Readahead: fetches the blocks that readers will probably want next into the block cache, within one
+//! budget for all readers.
 //!
-//! A [`Follower`] belongs to a handle and ends with it. Where a stream goes on in another handle (a
-//! player asks for one segment after the other) it is parked for a while and taken up again.
+//! A [`Follower`] belongs to a handle and ends with it. When another handle continues its stream (a
+//! player requests one segment after the other), the stream is parked for a while and taken up again.
 
 mod health;
 mod parked;
@@ -24,66 +24,68 @@ use health::RemoteHealth;
 use parked::{PARKED_FOR, ParkedStreams};
 use stream::{ReadStream, ReadaheadFetch};
 
-/// What one of PRELOAD_SEGMENTS counts for where there are no segments: 10 s of a film of
-/// 6 Mbit/s, and more than a lane carries in a second.
+/// Bytes of one of PRELOAD_SEGMENTS: 10 s of a film of 6 Mbit/s, and more than a connection carries in
+/// a second.
 const SEGMENT_BYTES: u64 = 8 << 20;
-/// The part of the cache that may be fetched ahead of all readers together.
+/// One part in this many of the cache may be fetched ahead, for all readers together.
 const CACHE_PART: u64 = 4;
-/// How much is fetched ahead.
+
+/// The limits of readahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AheadLimits {
     /// Segments ahead of one reader (PRELOAD_SEGMENTS); 0 for nothing.
     pub segments: u64,
-    /// Readers that are fetched ahead for at the same time (MAX_CONCURRENT_PRELOADS).
+    /// Most readers with readahead at the same time (MAX_CONCURRENT_PRELOADS).
     pub readers: usize,
 }
 
-/// Whether a handle's stream may go on in another one.
+/// Whether another handle may continue the stream of a closed one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leaving {
-    /// What was fetched ahead is let go with the handle.
+    /// No: what was fetched ahead is released with the handle.
     Ends,
-    /// The next handle may take the stream up.
+    /// Yes: the stream waits for the next handle.
     Waits,
 }
 
 /// One read, as a follower sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading {
-    /// What the positions are in: streams of one blob may go on in each other.
+    /// The blob that positions are in. Streams of the same blob may continue each other.
     pub of: Option<BlobId>,
     pub range: ByteRange,
-    /// Whether the handle has nothing behind it.
+    /// Whether the read reaches the end of the handle.
     pub reach: ReadReach,
 }
 
 /// How far a read goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadReach {
+    /// It ends before the end of the handle.
     Within,
-    /// To the end of what the handle is open on.
+    /// It reaches the end of the handle.
     End,
 }
 
-/// What all readers share.
+/// The readahead of all readers.
 #[derive(Debug)]
 pub struct Ahead {
     cache: Arc<BlockCache>,
     spool: Arc<Spool>,
-    /// Bytes ahead of one reader, and of all.
+    /// Most bytes ahead of one reader, and of all readers together.
     window: u64,
     budget: u64,
-    /// One permit a block of the budget.
+    /// One permit for each block of the budget.
     room: Arc<Semaphore>,
     readers: Arc<Semaphore>,
     most_readers: usize,
     health: RemoteHealth,
     parked: ParkedStreams,
-    /// Those that have a place, and some that had one.
+    /// The handles that have a place among the readers, and some that had one.
     placed: Mutex<Vec<Weak<Followed>>>,
 }
 
-/// What follows the reads of one handle.
+/// The follower of the reads of one handle.
 #[derive(Debug)]
 pub struct Follower {
     leaving: Leaving,
@@ -98,13 +100,14 @@ struct Followed {
 }
 
 impl Follower {
+    /// Makes a follower that pins nothing.
     #[must_use]
     pub const fn new(leaving: Leaving) -> Self {
         Self::with(leaving, ProbeReads::none())
     }
 
-    /// As one that ends with its handle, on a film of so many bytes: what is read of it is pinned,
-    /// if that is little.
+    /// Makes a follower of a film of `len` bytes, whose stream ends with the handle. The blocks that it
+    /// reads are pinned if they are few.
     #[must_use]
     pub fn of_film(len: u64) -> Self {
         Self::with(Leaving::Ends, ProbeReads::of(len))
@@ -135,6 +138,7 @@ impl Drop for Follower {
 }
 
 impl Ahead {
+    /// Makes the readahead of a cache.
     #[must_use]
     pub fn new(cache: Arc<BlockCache>, spool: Arc<Spool>, limits: AheadLimits) -> Arc<Self> {
         let budget = cache.capacity() / CACHE_PART;
@@ -153,7 +157,7 @@ impl Ahead {
         })
     }
 
-    /// Takes a read that is about to be answered, and begins to fetch what follows it. Never waits.
+    /// Records a read that is about to be answered, and starts to fetch what follows it. Never waits.
     pub fn follow(
         self: &Arc<Self>,
         follower: &Follower,
@@ -183,7 +187,7 @@ impl Ahead {
             WindowStep::Follows(want) => {
                 stream.drop_passed(reading.range.offset);
                 match want {
-                    // Who only looks at a film stays within what is pinned of it.
+                    // A scanner stays within the pinned blocks, and gets no readahead.
                     Some(want) if self.is_pinned(reading.range, source) => {
                         stream.window.give_back(want.offset);
                         stream.window.shrink();
@@ -214,7 +218,7 @@ impl Ahead {
         located.is_some_and(|places| !places.is_empty() && places.iter().all(is_pinned))
     }
 
-    /// Bytes ahead of each reader: the budget is shared by those that there are.
+    /// Returns the most bytes ahead of each reader: the current readers share the budget.
     fn most(&self) -> u64 {
         let readers = self.most_readers - self.readers.available_permits().min(self.most_readers);
         self.window.min(self.budget / readers.max(1) as u64)
@@ -227,7 +231,7 @@ impl Ahead {
             return;
         }
         let located = source(want).and_then(|(extents, blobs)| {
-            // What cannot be found is for the reader to say.
+            // The reader reports the bytes that cannot be found.
             locate(&extents, &blobs, |id| self.spool.get(id)).ok()
         });
         let mut at = want.offset;
@@ -253,7 +257,7 @@ impl Ahead {
             }
             at = end;
         }
-        // All that lies ahead is here: somebody else may have the place.
+        // Everything ahead is in the cache: another reader may have the place.
         if stream.fetches.is_empty() {
             stream.place = None;
         }
@@ -284,7 +288,7 @@ impl Ahead {
         }
     }
 
-    /// A place among the readers that are fetched ahead for; who only waits makes room.
+    /// Takes a place among the readers with readahead; parked and idle streams give up theirs.
     fn place(&self) -> Option<OwnedSemaphorePermit> {
         let free = || Arc::clone(&self.readers).try_acquire_owned().ok();
         free()
@@ -300,7 +304,7 @@ impl Ahead {
 
     fn drop_idle(&self) {
         for followed in self.placed.acquire().iter().filter_map(Weak::upgrade) {
-            // One that is locked is being read, the one that asks included.
+            // A locked stream is being read, or is the one that asks.
             if let Ok(mut stream) = followed.stream.try_lock()
                 && stream.read_at.is_some_and(|at| at.elapsed() >= PARKED_FOR)
             {

@@ -1,5 +1,5 @@
-//! Extents to places: pure arithmetic over recorded offsets and lengths. Nothing is computed from
-//! the pack size setting, which may have changed since.
+//! Where the bytes of extents are: pure arithmetic over recorded offsets and lengths. The pack size
+//! setting is not used, since it may have changed.
 
 use std::sync::Arc;
 
@@ -9,8 +9,7 @@ use crate::model::{
 };
 use crate::spool::SpoolFile;
 
-/// Looks up the extents behind a range, and the blobs that they name. `None`: there is nothing (any
-/// more) to look up, which ends reading ahead.
+/// A lookup of the extents behind a range, and of the blobs that they name. `None` ends reading ahead.
 pub type ExtentLookup<'a> = &'a dyn Fn(ByteRange) -> Option<(Vec<Extent>, Vec<Blob>)>;
 
 /// A run of bytes that one step can read.
@@ -31,7 +30,7 @@ pub enum ReadLocation {
 }
 
 impl ReadLocation {
-    /// Bytes.
+    /// Returns its length in bytes.
     pub fn len(&self) -> u64 {
         match self {
             Self::Zeros(len) | Self::Spool { len, .. } | Self::Pack { len, .. } => *len as u64,
@@ -39,7 +38,10 @@ impl ReadLocation {
     }
 }
 
-/// The places of `extents` in order. The spool is preferred: it is the nearer copy.
+/// Returns the locations of `extents` in order. The spool is preferred, as the nearer copy.
+///
+/// # Errors
+/// `Io` when bytes are neither in the spool nor in a pack.
 pub fn locate(
     extents: &[Extent],
     blobs: &[Blob],

@@ -1,5 +1,5 @@
-//! The read path: a range of a file becomes runs in the spool, zeros and blocks of packs, and is
-//! answered exactly or not at all.
+//! The read path: it resolves a range of a file to zeros, the spool and blocks of packs, and returns
+//! exactly these bytes or an error.
 
 mod ahead;
 mod locate;
@@ -23,17 +23,17 @@ pub use ahead::{AheadLimits, Follower, Leaving, ReadReach, Reading};
 pub use locate::ExtentLookup;
 use locate::{ReadLocation, locate};
 
-/// Blocks that one read fetches side by side; kernel reads span at most three blocks, HTTP asks
-/// for 512 KiB at a time.
+/// Blocks that one read fetches in parallel. Kernel reads span at most three blocks, and HTTP reads
+/// 512 KiB at a time.
 const PARALLEL_BLOCKS: usize = 4;
 
-/// Reads extents from wherever their bytes are.
+/// A reader of extents, from the spool, the cache or the remote.
 #[derive(Debug, Clone)]
 pub struct ExtentReader {
     spool: Arc<Spool>,
     cache: Arc<BlockCache>,
     ahead: Arc<Ahead>,
-    /// How long a read may wait for the remote.
+    /// Longest time that a read may take.
     deadline: Duration,
 }
 
@@ -54,14 +54,14 @@ impl ExtentReader {
         }
     }
 
-    /// The blocks behind it.
+    /// Returns the block cache that it reads through.
     #[must_use]
     pub const fn cache(&self) -> &Arc<BlockCache> {
         &self.cache
     }
 
-    /// Takes a read that is about to be made through a handle, and begins to fetch what follows it
-    /// when it is one of a sequence. Never waits. Inside a tokio runtime.
+    /// Records a read that is about to be made through a handle. When the read is part of a sequence,
+    /// starts to fetch the blocks that follow. Never waits. Must be called inside a tokio runtime.
     pub fn follow(&self, follower: &Follower, reading: Reading, source: ExtentLookup<'_>) {
         follower
             .probe_reads()
@@ -69,7 +69,7 @@ impl ExtentReader {
         self.ahead.follow(follower, reading, source);
     }
 
-    /// The bytes of `extents`, one after the other: all of them, in one run.
+    /// Returns all bytes of `extents` in order, in one buffer.
     ///
     /// # Errors
     /// Those of [`Self::read_pieces`].
@@ -77,7 +77,7 @@ impl ExtentReader {
         self.read_pieces(extents, blobs).await.map(Pieces::joined)
     }
 
-    /// The bytes of `extents`, one after the other: all of them, where they lie.
+    /// Returns all bytes of `extents` in order, in the buffers that they are in.
     ///
     /// # Errors
     /// `RemoteUnavailable` when the remote is down or slower than the deadline, `Corrupt` when its
@@ -137,8 +137,8 @@ impl ExtentReader {
     }
 }
 
-/// What is taken at once: of a block all that is wanted next, so that a segment of dozens of
-/// samples asks for each of its blocks once.
+/// One step of a read. Neighbouring parts of a block are one step, so that a segment of dozens of
+/// samples requests each of its blocks once.
 #[derive(Debug)]
 enum ReadStep {
     Zeros(usize),

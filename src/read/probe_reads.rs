@@ -1,5 +1,5 @@
-//! Who opens a film only to look at it: ffprobe, a library's scan. What it reads is pinned, so that
-//! the next look asks the store for nothing.
+//! Pins the blocks that scanners such as ffprobe read of a film, so that the next scan reads nothing
+//! from the remote.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,13 +11,13 @@ use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, PackRef};
 use crate::spool::Spool;
 use crate::sync::MutexExt as _;
 
-/// Most blocks of a look, 10 MiB: ffprobe reads 5,000,000 bytes of a film that it finds odd, then its
-/// end and its tables, and the kernel up to 2 MiB more.
+/// Most blocks that a scanner reads, 10 MiB: ffprobe reads up to 5,000,000 bytes from the start of a
+/// film, then its end and its tables, and the kernel reads ahead up to 2 MiB more.
 const MOST_BLOCKS: u64 = 20;
-/// A look reads less than this part of a file.
+/// A scanner reads at most one part in this many of a file.
 const PART: u64 = 2;
 
-/// The reads of one handle, as long as they are few.
+/// The blocks that one handle has read, as long as they are few. They are pinned when it is dropped.
 #[derive(Debug)]
 pub struct ProbeReads(Mutex<ProbeState>);
 
@@ -25,18 +25,18 @@ pub struct ProbeReads(Mutex<ProbeState>);
 struct ProbeState {
     most: usize,
     blocks: Vec<(PackRef, BlockIndex)>,
-    /// Where it ends up, from whatever thread the handle is closed.
+    /// Where the blocks are pinned. The handle may be closed on a thread without a runtime.
     then: Option<(Arc<BlockCache>, Handle)>,
 }
 
 impl ProbeReads {
-    /// Of a file of so many bytes.
+    /// Follows the reads of a file of `len` bytes.
     pub fn of(len: u64) -> Self {
         let most = (len / BLOCK_BYTES / PART).clamp(1, MOST_BLOCKS);
         Self::at_most(usize::try_from(most).unwrap_or(1))
     }
 
-    /// Remembers nothing.
+    /// Follows nothing.
     pub const fn none() -> Self {
         Self::at_most(0)
     }
@@ -49,7 +49,7 @@ impl ProbeReads {
         }))
     }
 
-    /// Takes a read that is about to be answered. Inside a tokio runtime.
+    /// Records a read that is about to be answered. Must be called inside a tokio runtime.
     pub fn note(
         &self,
         cache: &Arc<BlockCache>,
@@ -78,7 +78,7 @@ impl ProbeReads {
                 continue;
             }
             if state.blocks.len() == state.most {
-                // It reads on: no look any more.
+                // It reads on, so it is not a scanner.
                 state.most = 0;
                 state.blocks = Vec::new();
                 return;

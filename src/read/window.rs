@@ -1,52 +1,50 @@
-//! Which reads follow each other, and how far ahead of them it is worth to be. Pure arithmetic.
+//! Which reads follow each other, and how far ahead of them to fetch. Pure arithmetic.
 
 use crate::model::{BLOCK_BYTES, ByteRange};
 
-/// How far before the end of the last read the next one may begin, and how far behind it, each
-/// beside [`READS_APART`] of the read's own length: the kernel reads ahead on its own, in parts of up
-/// to 1 MiB that it sends side by side, so they come out of order. What lies ahead of a small step
-/// is wanted all the same.
+/// How far before and behind the end of the last read the next one may begin, in addition to
+/// [`READS_APART`] times its length. The kernel reads ahead in parts of up to 1 MiB that it sends in
+/// parallel, so they arrive out of order. A reader that skips a little still wants what lies ahead.
 const NEAR_BACK: u64 = 256 * 1024;
 const NEAR_FORWARD: u64 = 512 * 1024;
-/// Reads that may be under way before one that comes late.
+/// Number of reads that may overtake a late one.
 const READS_APART: u64 = 3;
-/// Bytes of the largest read, of FUSE as of HTTP.
+/// Largest read in bytes, of FUSE and of HTTP.
 const LARGEST_READ: u64 = 1 << 20;
-/// No read of a sequence begins further back than this behind the one before it.
+/// The furthest that a read of a sequence may begin before the end of the reads so far, in bytes.
 pub const FURTHEST_BACK: u64 = NEAR_BACK + READS_APART * LARGEST_READ;
-/// Reads in a row, and bytes in a row, before anything is fetched ahead: who looks at a file's head
-/// (ffprobe, a library's scan) reads less, and in between.
+/// Reads and bytes in a row before anything is fetched ahead. A scanner (ffprobe) reads less in a row.
 const READS_IN_A_ROW: u32 = 3;
 const BYTES_IN_A_ROW: u64 = 1 << 20;
-/// What is fetched ahead first; it doubles as it is used.
+/// The first window in bytes; it doubles as it is used.
 const FIRST_WINDOW: u64 = 1 << 20;
 
 /// One sequence of reads.
 #[derive(Debug, Default)]
 pub struct Window {
-    /// Where the sequence began, and the end of what was read.
+    /// Where the sequence began, and the end of the reads so far.
     from: u64,
     next: u64,
     reads: u32,
-    /// How far ahead; 0 until it is worth it.
+    /// How far ahead to fetch; 0 while the sequence is too short.
     bytes: u64,
     /// `next` when `bytes` grew last.
     grown_at: u64,
-    /// The end of what was asked for.
+    /// The end of the range that was requested ahead.
     asked_to: u64,
 }
 
-/// What a read means for what is fetched ahead.
+/// The consequence of a read for reading ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowStep {
-    /// It follows those before it: this is to be fetched now.
+    /// It follows the reads before it: this range is to be fetched now.
     Follows(Option<ByteRange>),
-    /// It lies elsewhere: what was fetched is of no use any more.
+    /// It lies elsewhere: the blocks that were fetched ahead are of no more use.
     Apart,
 }
 
 impl Window {
-    /// Whether a read would follow those before it.
+    /// Tells whether a read would follow the reads before it.
     #[must_use]
     pub fn is_near(&self, range: ByteRange) -> bool {
         let apart = READS_APART * range.len.min(LARGEST_READ);
@@ -55,7 +53,7 @@ impl Window {
             && range.offset <= self.next.saturating_add(NEAR_FORWARD + apart)
     }
 
-    /// Takes the next read; at most `most` bytes are wanted ahead.
+    /// Records the next read. At most `most` bytes are to be ahead.
     pub fn read(&mut self, range: ByteRange, most: u64) -> WindowStep {
         if !self.is_near(range) {
             let begins = self.reads == 0;
@@ -80,7 +78,7 @@ impl Window {
         self.grow(most);
         self.asked_to = self.asked_to.max(self.next);
         let until = self.next + self.bytes;
-        // By blocks: a fetch is one, and looking where bytes are has its price.
+        // In steps of a block, the unit of fetching: each lookup of extents costs time.
         if until < self.asked_to + BLOCK_BYTES {
             return WindowStep::Follows(None);
         }
@@ -100,12 +98,12 @@ impl Window {
         self.bytes = self.bytes.min(most);
     }
 
-    /// What lies from `offset` on was not fetched after all; it is asked for again.
+    /// Records that the bytes from `offset` on were not fetched, so they are requested again.
     pub fn give_back(&mut self, offset: u64) {
         self.asked_to = self.asked_to.min(offset);
     }
 
-    /// Begins small again.
+    /// Starts over with the first window.
     pub fn shrink(&mut self) {
         self.bytes = 0;
         self.asked_to = 0;

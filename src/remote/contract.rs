@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::testing::{Bucket, Fault, FaultyRemote, MirrorRemote, ObjectRemote, Operation};
+use super::testing::{Fault, FaultyRemote, MirrorRemote, ObjectBucket, ObjectRemote, Operation};
 use super::*;
 use bytes::Bytes;
 
@@ -213,7 +213,7 @@ async fn a_mirror_keeps_the_contract_alone_and_between_the_decorators() {
 async fn a_mirror_reads_its_copy_when_the_first_store_fails() {
     let (first, bucket) = (
         FaultyRemote::new(Arc::new(ObjectRemote::default())),
-        Arc::<Bucket>::default(),
+        Arc::<ObjectBucket>::default(),
     );
     let second = ObjectRemote::new(Arc::clone(&bucket));
     let remote: Arc<dyn Remote> = Arc::new(MirrorRemote::new(first.clone(), Arc::new(second)));

@@ -1,5 +1,5 @@
-//! A decorator that encrypts: packs are sealed with its cipher, objects of the log by itself, and
-//! the wrap of the key is durable in the remote before the first encrypted byte.
+//! A decorator that encrypts. Packs are sealed with its cipher before they reach it, objects of the log
+//! it seals itself. The wrap of the key is durable in the remote before the first encrypted byte.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,14 +14,15 @@ use super::{
 use crate::codec::CodecError;
 use crate::model::{LibraryId, PackAddress};
 
-/// Whether the library's mark holds the wrap that is used.
+/// Whether the library's mark has the current wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WrapIs {
     InTheMark,
-    /// To be put there before anything is written.
+    /// It must be stored there before anything else is written.
     New,
 }
 
+/// A remote of an encrypted library.
 #[derive(Debug)]
 pub struct EncryptedRemote {
     inner: Arc<dyn Remote>,
@@ -31,7 +32,7 @@ pub struct EncryptedRemote {
     plain_until: u64,
     /// Unset while there is no library yet.
     library: OnceLock<LibraryId>,
-    /// Set once the mark holds the wrap.
+    /// Set once the mark has the wrap.
     kept: OnceCell<()>,
 }
 
@@ -56,7 +57,7 @@ impl EncryptedRemote {
         })
     }
 
-    /// The wrap of its key, as the mark has it or will have it.
+    /// Returns the wrap of its key, as it is or will be in the mark.
     pub(super) const fn wrap(&self) -> &Bytes {
         &self.wrap
     }
@@ -68,11 +69,11 @@ impl EncryptedRemote {
         }
     }
 
-    /// Puts the wrap into the library's mark if it is not there. What cannot be unwrapped again
-    /// must not be written.
+    /// Stores the wrap in the library's mark if it is not there: bytes must not be written with a key
+    /// that could not be unwrapped again. May be repeated after an error.
     ///
     /// # Errors
-    /// What the remote says; may be repeated.
+    /// The error of updating the mark.
     pub(super) async fn keep_wrap(&self) -> Result<(), RemoteError> {
         let keep = async || {
             let library = self.library.get().ok_or_else(|| {
@@ -129,7 +130,7 @@ impl LogLayer for EncryptedRemote {
     }
     async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
         self.inner.create_library(&self.mark(mark.id)).await?;
-        // Already set to the same when the first answer was lost.
+        // Set to the same value already when the answer to a first attempt was lost.
         let _ = self.library.set(mark.id);
         let _ = self.kept.set(());
         Ok(())
@@ -156,7 +157,7 @@ impl LogLayer for EncryptedRemote {
                 object,
                 "it was encrypted by a newer program; use a newer tgfs",
             )),
-            // Whoever can write to the remote could make one up.
+            // Anybody who can write to the remote could forge one.
             LogForm::Plain if object.number > self.plain_until => Err(corrupt(
                 object,
                 "it is not encrypted, and this library has been since before it",

@@ -1,31 +1,33 @@
-//! What can go wrong with a remote, and whether trying again can help.
+//! Errors of a remote, and whether a retry can help.
 
 use std::time::Duration;
 
 use crate::model::{ErrorKind, FsError};
 
+/// The kind of an error, which decides what happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RemoteErrorKind {
-    /// The object is not there. Never said because something could not be read.
+    /// The object is absent. Never used when something could not be read.
     NotFound,
-    /// The remote does not answer, or failed in a way that may pass.
+    /// The remote does not answer, or failed temporarily.
     Unavailable,
     /// The remote asks to wait.
     RateLimited,
-    /// There is no room.
+    /// The remote has no room.
     Full,
-    /// We may not do this.
+    /// Permission is missing.
     Denied,
-    /// What came back is not what was stored.
+    /// The bytes are not those that were stored.
     Corrupt,
-    /// Another process holds it.
+    /// Another process has locked it.
     Locked,
     /// It was written by a newer program, or belongs to another library or writer.
     Foreign,
-    /// A mistake in the request; trying again changes nothing.
+    /// The request is wrong; a retry changes nothing.
     Invalid,
 }
 
+/// An error of a remote.
 #[derive(Debug, thiserror::Error)]
 #[error("{op}: {message}")]
 pub struct RemoteError {
@@ -51,6 +53,7 @@ impl RemoteError {
         }
     }
 
+    /// Adds the error that caused it.
     #[must_use]
     pub fn with_source(
         mut self,
@@ -60,7 +63,7 @@ impl RemoteError {
         self
     }
 
-    /// Whether the same request may succeed later without anybody doing something about it.
+    /// Tells whether the same request may succeed later without anybody's help.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(
@@ -70,7 +73,7 @@ impl RemoteError {
     }
 }
 
-/// So that the retry loop takes it by itself and shared.
+/// The retry loop takes the error by value and behind an `Arc`.
 impl AsRef<Self> for RemoteError {
     fn as_ref(&self) -> &Self {
         self

@@ -1,4 +1,4 @@
-//! What a remote keeps, kept in memory only.
+//! A key store in memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use crate::model::{KeyStore, KeyStoreError};
 use crate::sync::MutexExt as _;
 
-/// A [`KeyStore`] that is gone with the process: what a fresh state has.
+/// A [`KeyStore`] that is lost with the process, for commands and tests without a state.
 #[derive(Debug, Default)]
 pub struct MemoryKeys(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
 

@@ -19,13 +19,12 @@ use crate::codec::{self, CodecError, Kind, Record};
 use crate::disk::{self, DirectoryLock, LockError};
 use crate::model::{ByteRange, LibraryId, PackAddress, PackId, PackRef, WriterId};
 
-/// A directory has no limit on messages, so just long enough to gather what one `cp -r` makes at a
-/// time.
+/// Long enough to gather the small files of one `cp -r`: a directory has no limit on objects.
 const LINGER: Duration = Duration::from_millis(300);
-/// Enough to gather what a copy of many small files makes.
+/// Long enough to gather the changes of a copy of many small files.
 const MANIFEST_INTERVAL: Duration = Duration::from_secs(1);
 const LIBRARY_FILE: &str = "library";
-/// Largest object of the log that is read: a snapshot of some millions of entries.
+/// Largest object of the log that is read, in bytes: a snapshot of some millions of entries.
 const MAX_LOG_OBJECT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 /// The file `library` of a library that is not encrypted. Version 1; frozen.
@@ -37,7 +36,7 @@ impl Record for LibraryV1 {
     const KIND: Kind = Kind::Library;
 }
 
-/// The file `library` of an encrypted one. Version 2; frozen. Each version is written for its kind.
+/// The file `library` of an encrypted library. Version 2; frozen. Both versions are still written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct LibraryV2 {
     library: LibraryId,
@@ -74,7 +73,7 @@ pub(super) fn decode_mark(bytes: &[u8]) -> Result<LibraryMark, CodecError> {
     }
 }
 
-/// Packs and log in a directory that this process holds alone.
+/// A store in a directory that this process has locked.
 #[derive(Debug, Clone)]
 pub struct LocalRemote {
     root: PathBuf,
@@ -82,10 +81,10 @@ pub struct LocalRemote {
 }
 
 impl LocalRemote {
-    /// Makes the directory when it is not there and holds it. Blocking.
+    /// Makes the directory if it is absent, and locks it. Blocking.
     ///
     /// # Errors
-    /// [`RemoteErrorKind::Locked`] names the process that holds it.
+    /// [`RemoteErrorKind::Locked`] names the process that has locked it.
     pub fn open(root: &Path) -> Result<Self, RemoteError> {
         let op = || format!("open the store {}", root.display());
         for directory in ["packs", "log", "snapshots"] {
@@ -108,7 +107,7 @@ impl LocalRemote {
         Ok(remote)
     }
 
-    /// Removes what a crash left half written. Nothing refers to it: names are given at the end.
+    /// Removes files that a crash left half written. Nothing names them: a file gets its name last.
     fn sweep(&self) {
         let packs = fs::read_dir(self.root.join("packs")).into_iter().flatten();
         let folders = packs.flatten().map(|folder| folder.path());
@@ -116,7 +115,7 @@ impl LocalRemote {
             for file in fs::read_dir(folder).into_iter().flatten().flatten() {
                 let name = file.file_name();
                 if name.to_string_lossy().ends_with(disk::TEMPORARY_SUFFIX) {
-                    // Swept again at the next start if it does not go now.
+                    // The next start tries again.
                     let _ = fs::remove_file(file.path());
                 }
             }
@@ -138,7 +137,7 @@ impl LocalRemote {
             .join(format!("{:020}-{}", object.number, object.writer))
     }
 
-    /// Runs blocking work of `op` elsewhere.
+    /// Runs blocking work on another thread; `op` describes it in errors.
     async fn blocking<T: Send + 'static>(
         &self,
         op: String,
@@ -162,7 +161,7 @@ fn io_error(op: String, error: io::Error) -> RemoteError {
         ErrorKind::NotFound => RemoteErrorKind::NotFound,
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => RemoteErrorKind::Full,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => RemoteErrorKind::Denied,
-        // A pack or a log object that is shorter than it was, or does not decode.
+        // A pack or a log object that is too short, or that does not decode.
         ErrorKind::UnexpectedEof | ErrorKind::InvalidData => RemoteErrorKind::Corrupt,
         ErrorKind::AlreadyExists | ErrorKind::InvalidInput => RemoteErrorKind::Invalid,
         _ => RemoteErrorKind::Unavailable,
@@ -260,7 +259,7 @@ impl PackStore for LocalRemote {
     }
 
     async fn delete_unnamed(&self, _is_known: &IsKnown) -> Result<u64, RemoteError> {
-        // Nothing notes what is on its way to a directory; verify counts what nobody names.
+        // Puts to a directory are not noted; `verify` counts packs that nothing names.
         Ok(0)
     }
 }
@@ -349,7 +348,7 @@ impl LogStore for LocalRemote {
     }
 
     async fn endorse_snapshot(&self, _snapshot: LogObject) -> Result<(), RemoteError> {
-        // The newest is found by its name.
+        // The newest snapshot is found by its name.
         Ok(())
     }
 
@@ -376,7 +375,7 @@ impl LocalRemote {
         .await
     }
 
-    /// A directory with packs or a log and without its `library` file is damaged, not new.
+    /// Fails when there are packs or a log without the `library` file: such a directory is damaged, not new.
     fn surely_empty(&self) -> io::Result<()> {
         for directory in ["packs", "log", "snapshots"] {
             if fs::read_dir(self.root.join(directory))?.next().is_some() {

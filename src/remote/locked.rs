@@ -1,5 +1,5 @@
-//! A remote that finds out at its first use whether its library is encrypted: a start does not wait
-//! for that.
+//! A decorator that opens the library's key at the first use, so that a start does not wait for the
+//! remote.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,27 +16,27 @@ use super::{
 };
 use crate::model::KeyStore;
 
-/// Each call first opens the library's key, until one has succeeded; until then it answers what
-/// that says.
+/// A remote whose calls open the library's key first, until that has succeeded once. A call fails with
+/// the error of opening.
 #[derive(Debug)]
 pub struct LockedRemote {
     inner: Arc<dyn Remote>,
     passphrases: Passphrases,
     cost: KdfCost,
     unlocked: OnceCell<Unlocked>,
-    /// Where the wrap of the key is kept, for starts without the remote.
+    /// Keeps the wrap of the key, for starts while the remote is down.
     keys: Option<Arc<dyn KeyStore>>,
-    /// Opens what is cached on this machine while the remote does not answer.
+    /// Opens blocks that are cached on this machine while the remote does not answer.
     kept: OnceCell<Cipher>,
 }
 
-/// In the key store.
+/// The key in the key store; its bytes are stored.
 const WRAP: &[u8] = b"wrap";
-/// A remote that did not answer for so long is not waited for with what is cached.
+/// Time without an answer after which cached blocks are opened with the kept wrap.
 const KEPT_AFTER: Duration = Duration::from_secs(1);
 
 impl LockedRemote {
-    /// `cost` is that of new wraps.
+    /// Makes a locked remote that keeps no wrap. `cost` is that of new wraps.
     #[must_use]
     pub fn new(inner: Arc<dyn Remote>, passphrases: Passphrases, cost: KdfCost) -> Arc<Self> {
         Arc::new(Self {
@@ -49,8 +49,8 @@ impl LockedRemote {
         })
     }
 
-    /// As [`Self::new`]; the wrap of the key is kept in `keys`, so that what is cached on this machine
-    /// can be opened while the remote is away.
+    /// As [`Self::new`], and keeps the wrap of the key in `keys`, so that blocks that are cached on this
+    /// machine can be opened while the remote is down.
     #[must_use]
     pub fn keeping(
         inner: Arc<dyn Remote>,
@@ -108,7 +108,7 @@ impl LockedRemote {
             let key = open_kept(&wrap, &self.passphrases).await?;
             Some(Cipher::Keyed(key))
         };
-        // Tried again with the next call where it did not open.
+        // After a failure the next call tries again.
         let _ = self
             .kept
             .get_or_try_init(async || open().await.ok_or(()))
@@ -117,7 +117,7 @@ impl LockedRemote {
 
     fn keep(&self, wrap: Option<&Bytes>) {
         let Some(keys) = &self.keys else { return };
-        // A write is durable, and nearly always there is nothing new.
+        // Compared first: a write is durable and slow, and the wrap is nearly always the same.
         let kept = keys.get(WRAP).and_then(|kept| match (kept, wrap) {
             (Some(kept), Some(wrap)) if kept == *wrap => Ok(()),
             (_, Some(wrap)) => keys.put(WRAP, wrap),
@@ -125,11 +125,11 @@ impl LockedRemote {
             (None, None) => Ok(()),
         });
         if let Err(error) = kept {
-            tracing::warn!(%error, "without the store, cached blocks cannot be opened");
+            tracing::warn!(%error, "the library's wrapped key cannot be kept: while the store is down, cached blocks cannot be opened");
         }
     }
 
-    /// Returns one side of the remote, which is opened first where that has not succeeded yet.
+    /// Returns one trait of the opened remote; opens it first if necessary.
     fn opened<S: ?Sized + Sync>(&self, side: fn(&dyn Remote) -> &S) -> Underlying<'_, S> {
         match self.unlocked.get() {
             Some(unlocked) => Underlying::Ready(side(&*unlocked.remote)),
@@ -142,7 +142,7 @@ impl LockedRemote {
     /// As [`Unlocked::settle`].
     ///
     /// # Errors
-    /// What the remote says.
+    /// As [`Unlocked::settle`], and errors of opening the key.
     pub async fn settle(&self, deadline: Deadline) -> Result<(), RemoteError> {
         self.unlocked().await?.settle(deadline).await
     }
@@ -155,8 +155,8 @@ impl PackLayer for LockedRemote {
     fn open_packs(&self) -> Underlying<'_, dyn PackStore> {
         self.opened(|remote| remote)
     }
-    /// Before the first answer only what is cached can be opened, with the key that was kept. What is
-    /// sealed then with another key, or plainly, does not come back from the remote as it should.
+    /// Before the remote has answered, returns the cipher of the kept key, which opens cached blocks. A
+    /// pack that is sealed with it and turns out to need another cipher is not acknowledged.
     fn cipher(&self) -> &Cipher {
         match self.unlocked.get() {
             Some(unlocked) => unlocked.remote.cipher(),

@@ -1,7 +1,7 @@
 //! The library's log: manifests with the changes, and snapshots with everything.
 //!
-//! Both are one zstd stream of frames: a header, records, an end record that counts them. Records
-//! are absolute and by id, so that replay in any order, or twice, ends the same.
+//! Both are one zstd stream of frames: a header, records, and an end record that counts them. Records
+//! are absolute and by id, so replay in any order, or twice, gives the same result.
 
 use std::io::{self, BufReader, Read, Write};
 
@@ -17,26 +17,26 @@ use crate::model::{Digest, Ino, LibraryId, LogRecord, Seq, WriterId};
 const ZSTD_LEVEL: i32 = 3;
 /// Largest window that a decoder may be asked to keep: 2^27 bytes, zstd's own default limit.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
-/// Most bytes that one object of the log may unpack to. Records are taken one by one, so that
-/// this bounds time and not memory.
+/// Most bytes that one object of the log may unpack to. Records are read one by one, so this limits
+/// time, not memory.
 const MAX_UNPACKED_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 
 /// First record of each object in the log. Version 1; frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogHeader {
     pub library: LibraryId,
-    /// Random a start of the daemon.
+    /// Chosen at random for each start of the daemon.
     pub writer: WriterId,
-    /// Raised when a daemon takes the library over from another one.
+    /// Raised when a daemon takes over the library from another one.
     pub epoch: u64,
-    /// Of the manifest; of the last manifest that a snapshot covers.
+    /// Number of the manifest, or of the last manifest that a snapshot covers.
     pub number: u64,
-    /// Of the manifest before, as it was sent; zeros before the first one and in snapshots.
+    /// Digest of the previous manifest as it was sent; zeros in the first one and in snapshots.
     pub previous: Digest,
     /// Lowest and highest change in it.
     pub first: Seq,
     pub last: Seq,
-    /// Above any inode number and at any change ever given out when it was written.
+    /// Above any inode number that was in use when this was written.
     pub next_ino: Ino,
     pub last_seq: Seq,
 }
@@ -44,7 +44,7 @@ impl Record for LogHeader {
     const KIND: Kind = Kind::ManifestHeader;
 }
 
-/// Last record: shows that the object is whole.
+/// The last record, which shows that the object is whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct LogEndV1 {
     records: u64,
@@ -53,7 +53,7 @@ impl Record for LogEndV1 {
     const KIND: Kind = Kind::LogEnd;
 }
 
-/// Writes one object of the log into memory, compressed.
+/// An encoder of one object of the log, compressed, in memory.
 pub struct LogEncoder {
     output: zstd::stream::write::Encoder<'static, Vec<u8>>,
     records: u64,
@@ -66,8 +66,10 @@ impl std::fmt::Debug for LogEncoder {
 }
 
 impl LogEncoder {
+    /// Starts an object with its header.
+    ///
     /// # Errors
-    /// When a record cannot be encoded.
+    /// When the header cannot be encoded.
     pub fn new(header: &LogHeader) -> Result<Self, RemoteError> {
         let output =
             zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL).map_err(encode_error)?;
@@ -75,6 +77,8 @@ impl LogEncoder {
         write_frame(header, &mut encoder.output).map_err(encode_error)?;
         Ok(encoder)
     }
+    /// Adds a record.
+    ///
     /// # Errors
     /// When the record cannot be encoded.
     pub fn push(&mut self, record: &LogRecord) -> Result<(), RemoteError> {
@@ -82,10 +86,10 @@ impl LogEncoder {
         self.records += 1;
         Ok(())
     }
-    /// The object's bytes.
+    /// Ends the object and returns its bytes.
     ///
     /// # Errors
-    /// When the end cannot be encoded.
+    /// When the end record cannot be encoded.
     pub fn finish(mut self) -> Result<Bytes, RemoteError> {
         let end = LogEndV1 {
             records: self.records,
@@ -105,7 +109,7 @@ fn encode_error(error: impl std::error::Error + Send + Sync + 'static) -> Remote
     .with_source(error)
 }
 
-/// Reads one object of the log, record by record.
+/// A decoder of one object of the log, record by record.
 pub struct LogDecoder<'a> {
     input: io::Take<BufReader<zstd::stream::read::Decoder<'a, &'a [u8]>>>,
     header: LogHeader,
@@ -119,6 +123,8 @@ impl std::fmt::Debug for LogDecoder<'_> {
 }
 
 impl<'a> LogDecoder<'a> {
+    /// Reads the header.
+    ///
     /// # Errors
     /// [`RemoteErrorKind::Corrupt`], [`RemoteErrorKind::Foreign`] for a newer program's object, or
     /// [`RemoteErrorKind::Denied`] for one that is still encrypted.
@@ -149,7 +155,7 @@ impl<'a> LogDecoder<'a> {
     pub fn header(&self) -> &LogHeader {
         &self.header
     }
-    /// The next record; `None` after the last one, when the object is known to be whole.
+    /// Returns the next record; `None` after the last one, when the object is whole.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -165,7 +171,7 @@ impl<'a> LogDecoder<'a> {
             Err(crate::codec::CodecError::WrongKind { .. }) => {
                 let end: LogEndV1 =
                     crate::codec::decode(&frame).map_err(|error| decode_error(error.into()))?;
-                // The stream's own end must follow, else the object was cut within it.
+                // The end of the zstd stream must follow; otherwise the object was cut inside it.
                 let behind = self
                     .input
                     .read(&mut [0])
@@ -181,11 +187,11 @@ impl<'a> LogDecoder<'a> {
     }
 }
 
-/// Whether another writer's manifest, as it was read, is of one that this library was taken over
-/// from. A damaged one is not: nothing shows that we may go on.
+/// Tells whether another writer's manifest belongs to a writer from which this library was taken over.
+/// A damaged manifest counts as not superseded, since nothing shows that we may go on.
 ///
 /// # Errors
-/// When it cannot be read for now, or for want of a key.
+/// When the manifest cannot be read at the moment, or its key is missing.
 pub fn is_superseded(read: Result<Bytes, RemoteError>, epoch: u64) -> Result<bool, RemoteError> {
     let header = read.and_then(|bytes| Ok(LogDecoder::new(&bytes)?.header));
     match header {

@@ -1,5 +1,5 @@
-//! Two remotes of one library while it moves from a directory to Telegram: packs are read from where
-//! they are and written to the new one; the log is in one of them.
+//! A remote of a library that moves from a directory to Telegram. New packs go to the new store, each
+//! pack is read from the store that has it, and the log is in one of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,20 +12,21 @@ use super::{
 };
 use crate::model::{ByteRange, PackAddress, PackRef};
 
-/// Where the library's log is.
+/// The store that has the library's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogPlace {
     Old,
     New,
 }
 
-/// Whether a pack of a moving library has not been moved yet: only the old store gives out
+/// Tells whether a pack of a moving library is still in the old store: only that one gives out
 /// [`PackAddress::Local`].
 #[must_use]
 pub fn is_in_old_store(pack: &PackRef) -> bool {
     pack.address == PackAddress::Local
 }
 
+/// Two stores of one library.
 #[derive(Debug)]
 pub struct MovingRemote {
     old: Arc<dyn Remote>,
@@ -34,7 +35,7 @@ pub struct MovingRemote {
 }
 
 impl MovingRemote {
-    /// `old` gives its packs [`PackAddress::Local`], `new` another address.
+    /// Joins two stores. `old` must give its packs [`PackAddress::Local`], `new` another address.
     #[must_use]
     pub fn new(old: Arc<dyn Remote>, new: Arc<dyn Remote>, log: LogPlace) -> Arc<Self> {
         Arc::new(Self {
@@ -44,6 +45,7 @@ impl MovingRemote {
         })
     }
 
+    /// Returns which store has the log.
     #[must_use]
     pub fn log_place(&self) -> LogPlace {
         match self.is_log_new.load(Ordering::Acquire) {
@@ -52,11 +54,12 @@ impl MovingRemote {
         }
     }
 
-    /// From here on the log is read from and written to the new remote, and so is the mark.
+    /// Makes the new store the one with the log and the mark.
     pub fn take_log_along(&self) {
         self.is_log_new.store(true, Ordering::Release);
     }
 
+    /// Returns the new store.
     #[must_use]
     pub fn new_place(&self) -> &Arc<dyn Remote> {
         &self.new
@@ -72,7 +75,7 @@ impl MovingRemote {
 
 #[async_trait::async_trait]
 impl PackLayer for MovingRemote {
-    /// The cipher is of neither store: encryption stands above both.
+    /// The new store. Encryption is above both stores, so its cipher is as plain as the old one's.
     fn inner_packs(&self) -> &dyn PackStore {
         &*self.new
     }
@@ -102,7 +105,7 @@ impl PackLayer for MovingRemote {
 }
 
 impl LogLayer for MovingRemote {
-    /// The store that has the log is the library's, also by name.
+    /// The store that has the log. It also names the library's store.
     fn inner_log(&self) -> &dyn LogStore {
         match self.log_place() {
             LogPlace::Old => &*self.old,

@@ -1,4 +1,4 @@
-//! The one retry loop. Decorators and callers use it; no remote retries by itself.
+//! The retry loop. Decorators and callers use it; no remote retries by itself.
 
 use std::time::Duration;
 
@@ -7,28 +7,30 @@ use tokio::time::Instant;
 use super::{RemoteError, RemoteErrorKind};
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// An outage is noticed to be over within this time.
+/// The longest wait: the end of an outage is noticed within this time.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// How long trying again may go on.
+/// How long retries may go on.
 #[derive(Debug, Clone, Copy)]
 pub enum Deadline {
-    /// For writes: a remote that is away delays them and never fails them.
+    /// For ever. For writes: a remote that is down delays them and never fails them.
     None,
+    /// Until this time.
     At(Instant),
-    /// Not again: whoever asked repeats the whole.
+    /// No retry: the caller repeats the whole operation.
     Once,
 }
 
 impl Deadline {
+    /// Returns a deadline that is `duration` from now.
     #[must_use]
     pub fn after(duration: Duration) -> Self {
         Self::At(Instant::now() + duration)
     }
 }
 
-/// Repeats `attempt` while its error says that trying again can help and the deadline allows.
-/// An attempt that is under way at the deadline is dropped.
+/// Repeats `attempt` while its error is retryable and the deadline allows. Drops an attempt that is
+/// under way at the deadline.
 ///
 /// # Errors
 /// The last error; [`RemoteErrorKind::Unavailable`] when the first attempt did not even end.
@@ -40,7 +42,7 @@ where
     retry_telling(deadline, &|_| {}, attempt).await
 }
 
-/// As [`retry`]; `tell` hears each error that is waited out.
+/// As [`retry`], and calls `tell` with each error before a retry.
 ///
 /// # Errors
 /// As [`retry`].
@@ -91,7 +93,8 @@ fn timed_out() -> RemoteError {
     )
 }
 
-/// Between half of `wait` and all of it, so that those who failed together do not return together.
+/// Returns a random time between half of `wait` and all of it, so that calls that failed together are
+/// not repeated together.
 fn jitter(wait: Duration) -> Duration {
     let half = wait / 2;
     let part = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);

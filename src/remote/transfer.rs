@@ -1,5 +1,5 @@
-//! Packs with their checks: nothing is acknowledged that was not read back, nothing is returned
-//! that was not compared with its digest or tag.
+//! Packs with their checks: a pack is acknowledged after it was read back, and a block is returned
+//! after it was compared with its digest or tag.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use super::{Cipher, Remote, RemoteError, RemoteErrorKind, Urgency};
 use crate::codec::MAX_PAYLOAD_BYTES;
 use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, Digest, PackAddress, PackRef};
 
-/// Puts a pack with retries, reads back its size, its table, its first, last and one random block,
-/// and only then says where it is. Waits for the remote as long as it takes.
+/// Stores a pack, reads back its size, its table, its first, last and one random block, and returns
+/// where it is. Retries for as long as the remote is down.
 ///
 /// # Errors
-/// What trying again does not help against; [`RemoteErrorKind::Corrupt`] when something else comes
-/// back than was sent (the object is deleted then).
+/// Errors that a retry does not help against; [`RemoteErrorKind::Corrupt`] when the pack came back
+/// different (the object is deleted then).
 pub async fn store_pack(
     remote: &Arc<dyn Remote>,
     pack: &SealedPack,
@@ -24,7 +24,7 @@ pub async fn store_pack(
     store_pack_telling(remote, pack, &|_| {}).await
 }
 
-/// As [`store_pack`]; `tell` hears each error that is waited out.
+/// As [`store_pack`], and calls `tell` with each error before a retry.
 ///
 /// # Errors
 /// As [`store_pack`].
@@ -39,7 +39,7 @@ pub async fn store_pack_telling(
         Ok(()) => Ok(stored),
         Err(error) => {
             if error.kind == RemoteErrorKind::Corrupt {
-                // The caller tries again with a new pack; this one must not stay for good.
+                // The caller retries with a new pack; this one must not stay.
                 if let Err(left) = remote.delete(&stored).await {
                     tracing::warn!(%left, "a pack that came back wrong cannot be deleted");
                 }
@@ -65,7 +65,7 @@ async fn read_back(
     stored: &PackRef,
     tell: &(dyn Fn(&RemoteError) + Sync),
 ) -> Result<(), RemoteError> {
-    // Side by side: each is a round trip, and a small pack takes hardly more than these.
+    // In parallel: each is a round trip, and a small pack takes hardly more than these.
     let (size, table) = futures_util::future::try_join(
         retry_telling(Deadline::None, tell, || remote.size(stored)),
         retry_telling(Deadline::None, tell, || fetch_table(remote, stored)),
@@ -119,10 +119,10 @@ fn bad(pack: &PackRef, error: PackError) -> RemoteError {
     bad.with_source(error)
 }
 
-/// The pack's table, checked against the digest in its reference.
+/// Reads the pack's table and checks it against the digest in the pack's reference.
 ///
 /// # Errors
-/// What the remote says, or [`RemoteErrorKind::Corrupt`].
+/// The error of the read, or [`RemoteErrorKind::Corrupt`].
 pub async fn fetch_table(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,
@@ -141,7 +141,7 @@ pub async fn fetch_table(
     open_table(pack, table)
 }
 
-/// The pack's table from its bytes, checked against the digest in the pack's reference.
+/// Decodes the pack's table and checks it against the digest in the pack's reference.
 ///
 /// # Errors
 /// [`RemoteErrorKind::Corrupt`].
@@ -156,7 +156,7 @@ pub fn open_table(pack: &PackRef, bytes: &[u8]) -> Result<PackTable, RemoteError
     Ok(table)
 }
 
-/// A block's plain bytes from what is stored of it, checked against the table.
+/// Returns the plain bytes of a block from its stored bytes, checked against the table.
 ///
 /// # Errors
 /// [`RemoteErrorKind::Corrupt`]; [`RemoteErrorKind::Denied`] when the pack is encrypted and there is
@@ -173,10 +173,10 @@ pub fn open_block(
         .map_err(|error| bad(pack, error))
 }
 
-/// One verified block (512 KiB, the last one of the data shorter), decrypted where it is encrypted.
+/// Reads, checks and decrypts a block (512 KiB; the last one of the data may be shorter).
 ///
 /// # Errors
-/// What the remote says, or [`RemoteErrorKind::Corrupt`]; [`RemoteErrorKind::Denied`] when the pack
+/// The error of the read, or [`RemoteErrorKind::Corrupt`]; [`RemoteErrorKind::Denied`] when the pack
 /// is encrypted and the remote has no key.
 pub async fn fetch_block(
     remote: &Arc<dyn Remote>,
@@ -188,10 +188,10 @@ pub async fn fetch_block(
     open_block(pack, table, block, stored, remote.cipher())
 }
 
-/// A block as it is stored, not looked at.
+/// Reads the stored bytes of a block, unchecked.
 ///
 /// # Errors
-/// What the remote says.
+/// The error of the read.
 pub async fn fetch_stored(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,

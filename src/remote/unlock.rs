@@ -1,5 +1,5 @@
-//! From a remote and what the settings say of passphrases to a remote that encrypts, or does not.
-//! Nothing is written here: see [`Unlocked::settle`].
+//! Opens a library's key with the passphrases of the settings, and returns a remote that encrypts or
+//! does not. Nothing is written before [`Unlocked::settle`].
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::retry::{Deadline, retry};
 use super::{LibraryMark, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind};
 use crate::codec::CodecError;
 
-/// Newest objects of the log that are read in search of a wrap.
+/// Number of the newest objects of the log that are searched for a wrap.
 const SEARCHED_OBJECTS: usize = 16;
 
 const MISSING: &str = "this library is encrypted: set TGFS_PASSPHRASE";
@@ -21,7 +21,7 @@ const WRONG: &str = "TGFS_PASSPHRASE is not the passphrase of this library; noth
 const BOTH_WRONG: &str = "neither TGFS_PASSPHRASE nor TGFS_PASSPHRASE_OLD is the passphrase of \
     this library; nothing was changed";
 
-/// What the settings say; never printed.
+/// The passphrases of the settings; never printed.
 #[derive(Clone, Default)]
 pub struct Passphrases {
     current: Option<Zeroizing<Vec<u8>>>,
@@ -29,7 +29,7 @@ pub struct Passphrases {
 }
 
 impl Passphrases {
-    /// `old` is the one before, while the passphrase is being changed.
+    /// Copies the passphrases. `old` is the previous one, while the passphrase is being changed.
     #[must_use]
     pub fn new(current: Option<&str>, old: Option<&str>) -> Self {
         let owned = |text: &str| Zeroizing::new(text.as_bytes().to_vec());
@@ -46,26 +46,26 @@ impl std::fmt::Debug for Passphrases {
     }
 }
 
-/// A remote as it is to be used, and what is to be told about it.
+/// A remote that is ready for use.
 #[derive(Debug)]
 pub struct Unlocked {
     pub remote: Arc<dyn Remote>,
-    /// For people.
+    /// Messages for the user.
     pub notes: Vec<String>,
     encrypted: Option<Arc<EncryptedRemote>>,
 }
 
 impl Unlocked {
-    /// The wrap of the library's key; `None` where it is not encrypted.
+    /// Returns the wrap of the library's key; `None` for a library that is not encrypted.
     pub(super) fn wrap(&self) -> Option<&Bytes> {
         self.encrypted.as_ref().map(|encrypted| encrypted.wrap())
     }
 
-    /// Makes a new passphrase, or the first one, hold: to be called once state and library are known
-    /// to belong together. Writing anything does the same first.
+    /// Stores the wrap of a new passphrase, or of the first one. To be called when state and library are
+    /// known to belong together. The first write does the same.
     ///
     /// # Errors
-    /// What the remote says.
+    /// The error of updating the mark.
     pub async fn settle(&self, deadline: Deadline) -> Result<(), RemoteError> {
         match &self.encrypted {
             Some(encrypted) => retry(deadline, || encrypted.keep_wrap()).await,
@@ -74,11 +74,11 @@ impl Unlocked {
     }
 }
 
-/// Opens the library's key, or makes one where there is none yet and a passphrase is set. `cost` is
-/// that of new wraps.
+/// Opens the library's key, or makes one when there is none yet and a passphrase is set. `cost` is that
+/// of new wraps.
 ///
 /// # Errors
-/// What the remote says; [`RemoteErrorKind::Denied`] when the library is encrypted and the
+/// Errors of reading the mark and the log; [`RemoteErrorKind::Denied`] when the library is encrypted and the
 /// passphrase is missing or wrong.
 pub async fn unlock(
     remote: Arc<dyn Remote>,
@@ -102,7 +102,7 @@ pub async fn unlock(
     }
 }
 
-/// The key of a wrap that was kept, if the passphrase opens it.
+/// Returns the key of a kept wrap, if the passphrase opens it.
 pub(super) async fn open_kept(wrap: &[u8], passphrases: &Passphrases) -> Option<MasterKey> {
     let wrap = Wrap::decode(wrap).ok()?;
     let passphrase = passphrases.current.clone()?;
@@ -117,7 +117,7 @@ struct LibraryOpening<'a> {
     deadline: Deadline,
 }
 
-/// A library's wrap, and where it was.
+/// A library's wrap, and whether the mark has it.
 struct LocatedWrap {
     wrap: Wrap,
     wrap_is: WrapIs,
@@ -238,8 +238,8 @@ impl LibraryOpening<'_> {
         done.map_err(|error| self.error(RemoteErrorKind::Unavailable, &error.to_string()))
     }
 
-    /// The wrap in the mark; where that is damaged, or gone although a passphrase is set, the one in
-    /// the newest object of the log that has one.
+    /// Returns the wrap in the mark. When it is damaged, or absent although a passphrase is set, returns
+    /// that of the newest object of the log that has one.
     async fn find_wrap(&self, mark: &LibraryMark) -> Result<Option<LocatedWrap>, RemoteError> {
         let damage = match mark.wrap.as_deref().map(Wrap::decode) {
             Some(Ok(wrap)) => {
@@ -268,7 +268,7 @@ impl LibraryOpening<'_> {
         }
     }
 
-    /// Newest first.
+    /// Lists the objects of the log, newest first.
     async fn log(&self) -> Result<Vec<LogObject>, RemoteError> {
         let list = |kind| retry(self.deadline, move || self.remote.list_log(kind, 0));
         let mut objects = list(LogKind::Manifest).await?;

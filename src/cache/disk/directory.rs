@@ -1,4 +1,4 @@
-//! One directory of block and table files: names, reading, writing, looking at what is there.
+//! One directory of block and table files: their names, reading, writing, scanning.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -12,13 +12,13 @@ use bytes::Bytes;
 use crate::disk::TEMPORARY_SUFFIX;
 use crate::model::{BlockIndex, PackId};
 
-/// Ends the name of a file that holds a pack's table.
+/// Suffix of a file that holds a pack's table.
 const TABLE: &str = "table";
-/// Largest file that is read: the table of the largest pack.
+/// Most bytes that are read of a file: the table of the largest pack fits.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// What a file holds. At the same time of use a block sorts before its pack's table, without which
-/// it is of no use while the store is away.
+/// A file, by its content. Of files that were last used at the same time a block sorts before its
+/// pack's table, so the table is evicted after the blocks that need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CachedFile {
     /// A block as the store holds it.
@@ -28,6 +28,7 @@ pub enum CachedFile {
 }
 
 impl CachedFile {
+    /// Returns the pack that the content belongs to.
     pub const fn pack(&self) -> PackId {
         match self {
             Self::Block(pack, _) | Self::Table(pack) => *pack,
@@ -48,7 +49,7 @@ impl CachedFile {
             return Some(Self::Table(pack));
         }
         let block = what.parse().ok()?;
-        // `+7` and `007` are numbers, and no names of ours.
+        // `+7` and `007` parse as numbers, but are not names of ours.
         let item = Self::Block(pack, BlockIndex(block));
         (item.name() == name.to_str()?).then_some(item)
     }
@@ -57,6 +58,7 @@ impl CachedFile {
 /// Milliseconds since 1970.
 pub type Millis = u64;
 
+/// Returns the time of the clock.
 pub fn now() -> Millis {
     millis(SystemTime::now())
 }
@@ -66,12 +68,13 @@ fn millis(time: SystemTime) -> Millis {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A directory of cached files, not locked.
 #[derive(Debug)]
 pub struct CacheDirectory {
     root: PathBuf,
 }
 
-/// Whether looking at a directory goes on.
+/// Whether a scan goes on after a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScanStep {
     Continue,
@@ -79,15 +82,17 @@ pub enum ScanStep {
 }
 
 impl CacheDirectory {
+    /// Names a directory, which must exist before files are written.
     pub const fn new(root: PathBuf) -> Self {
         Self { root }
     }
 
+    /// Returns the path of the directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// 256 directories, by the first byte of the pack's id.
+    /// Returns the subdirectory of a file: one of 256, by the first byte of the pack's id.
     fn directory(&self, item: CachedFile) -> PathBuf {
         self.root.join(format!("{:02x}", item.pack().as_bytes()[0]))
     }
@@ -96,7 +101,10 @@ impl CacheDirectory {
         self.directory(item).join(item.name())
     }
 
-    /// The bytes of a file; `None` where there is none.
+    /// Returns the bytes of a file; `None` when it is absent.
+    ///
+    /// # Errors
+    /// As the file system reports it.
     pub fn read(&self, item: CachedFile) -> io::Result<Option<Bytes>> {
         let file = match File::open(self.path(item)) {
             Ok(file) => file,
@@ -109,7 +117,11 @@ impl CacheDirectory {
         Ok(Some(bytes.into()))
     }
 
-    /// Puts a file in place whole. Not durable: what a crash tears is found out when it is read.
+    /// Writes a file and renames it into place. Not durable: the check at reading finds a file that a
+    /// crash tore.
+    ///
+    /// # Errors
+    /// As the file system reports it; no part of the file is left then.
     pub fn write(&self, item: CachedFile, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(item);
         let mut temporary = path.clone().into_os_string();
@@ -119,7 +131,7 @@ impl CacheDirectory {
             .and_then(|mut file| file.write_all(bytes))
             .and_then(|()| fs::rename(&temporary, &path));
         if written.is_err() {
-            // The first error is the one to tell; what is left behind goes with the next scan.
+            // The first error is the one to report; the next scan removes what is left.
             let _ = fs::remove_file(&temporary);
         }
         written
@@ -143,12 +155,19 @@ impl CacheDirectory {
         }
     }
 
-    /// Notes that a file was used, for the next start.
+    /// Stores the time of use of a file, for the next start.
+    ///
+    /// # Errors
+    /// As the file system reports it.
     pub fn touch(&self, item: CachedFile, used: Millis) -> io::Result<()> {
         let file = File::open(self.path(item))?;
         file.set_modified(UNIX_EPOCH + Duration::from_millis(used))
     }
 
+    /// Removes a file. An absent file is no error.
+    ///
+    /// # Errors
+    /// As the file system reports it.
     pub fn remove(&self, item: CachedFile) -> io::Result<()> {
         match fs::remove_file(self.path(item)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -156,8 +175,11 @@ impl CacheDirectory {
         }
     }
 
-    /// Tells of each file that is ours: what it holds, its length, and when it was used last.
-    /// Files that a crash left half written go; foreign ones are let be.
+    /// Calls `each` with every file of ours, its length in bytes and its time of use. Removes files
+    /// that a crash left half written; leaves foreign files alone.
+    ///
+    /// # Errors
+    /// As the file system reports it; the scan ends there.
     pub fn scan(
         &self,
         each: &mut dyn FnMut(CachedFile, u64, Millis) -> ScanStep,
@@ -184,7 +206,7 @@ impl CacheDirectory {
                 };
                 let metadata = match file.metadata() {
                     Ok(metadata) => metadata,
-                    // Dropped meanwhile.
+                    // Removed since the directory was read.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),
                 };
@@ -197,9 +219,9 @@ impl CacheDirectory {
         Ok(())
     }
 
-    /// Free bytes of the file system, for our user.
+    /// Returns the free bytes of the file system that our user may use.
     pub fn free(&self) -> u64 {
-        // A file system that does not say is let fill up: a write then says it.
+        // Without an answer the file system counts as empty; a failing write shows when it is full.
         nix::sys::statvfs::statvfs(&self.root).map_or(u64::MAX, |space| {
             space.blocks_available() * space.fragment_size()
         })

@@ -1,19 +1,20 @@
-//! What lies in a directory, by when it was used.
+//! The files of a directory, ordered by their time of use.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::directory::{CachedFile, Millis};
 
-/// A file takes whole pages of the disk.
+/// A file occupies whole pages of the disk.
 const PAGE_BYTES: u64 = 4096;
 
 #[derive(Debug, Clone, Copy)]
 struct Kept {
-    /// On the disk.
+    /// Occupied on the disk.
     bytes: u64,
     used: Millis,
 }
 
+/// The known files of a directory, their size on the disk and their time of use.
 #[derive(Debug, Default)]
 pub struct Ledger {
     items: HashMap<CachedFile, Kept>,
@@ -21,12 +22,13 @@ pub struct Ledger {
     bytes: u64,
 }
 
-/// What a file of `len` bytes takes.
+/// Returns the bytes that a file of `len` bytes occupies on the disk.
 pub const fn taken(len: u64) -> u64 {
     len.next_multiple_of(PAGE_BYTES)
 }
 
 impl Ledger {
+    /// Adds a file of `len` bytes, or replaces its entry.
     pub fn insert(&mut self, item: CachedFile, len: u64, used: Millis) {
         self.remove(item);
         let bytes = taken(len);
@@ -35,7 +37,7 @@ impl Ledger {
         self.bytes += bytes;
     }
 
-    /// The bytes that it took.
+    /// Removes a file. Returns the bytes that it occupied.
     pub fn remove(&mut self, item: CachedFile) -> Option<u64> {
         let kept = self.items.remove(&item)?;
         self.by_use.remove(&(kept.used, item));
@@ -43,7 +45,7 @@ impl Ledger {
         Some(kept.bytes)
     }
 
-    /// Says that it was used; how long ago it was before.
+    /// Sets the time of use. Returns the milliseconds since the previous one.
     pub fn touch(&mut self, item: CachedFile, now: Millis) -> Option<Millis> {
         let kept = self.items.get_mut(&item)?;
         let before = std::mem::replace(&mut kept.used, now);
@@ -52,29 +54,33 @@ impl Ledger {
         Some(now.saturating_sub(before))
     }
 
+    /// Tells whether a file is known.
     pub fn contains(&self, item: CachedFile) -> bool {
         self.items.contains_key(&item)
     }
 
-    /// What was used longest ago.
+    /// Returns the least recently used file.
     pub fn oldest(&self) -> Option<(Millis, CachedFile)> {
         self.by_use.first().copied()
     }
 
+    /// Returns the bytes that all files occupy on the disk.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
+    /// Returns the number of blocks.
     pub fn blocks(&self) -> u64 {
         let is_block = |item: &&CachedFile| matches!(item, CachedFile::Block(..));
         self.items.keys().filter(is_block).count() as u64
     }
 
+    /// Returns the packs of the files, each as often as it has files.
     pub fn packs(&self) -> impl Iterator<Item = crate::model::PackId> {
         self.items.keys().map(CachedFile::pack)
     }
 
-    /// Takes out all that `is_meant`, by what it is and when it was used.
+    /// Removes and returns the files that `is_meant` accepts, by content and time of use.
     pub fn take(&mut self, is_meant: impl Fn(CachedFile, Millis) -> bool) -> Vec<CachedFile> {
         let meant = self
             .by_use

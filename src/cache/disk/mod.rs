@@ -27,7 +27,7 @@ use directory::now;
 pub use limits::{DiskLimits, Eviction};
 pub use selection::{DropSelection, Dropped};
 use state::DiskState;
-use writer::{WriteOffer, Writer, WriterRequest};
+use writer::{CacheWriter, WriteOffer, WriterRequest};
 
 /// Files that may wait to be written: 16 MiB of blocks. Further ones are not cached.
 const MAX_WAITING: usize = 32;
@@ -56,7 +56,7 @@ impl DiskStore {
         })?;
         let state = Arc::new(DiskState::new(limits));
         let (requests, received): (_, Receiver<WriterRequest>) = sync_channel(MAX_WAITING);
-        let writer = Writer::new(Arc::clone(&state), held);
+        let writer = CacheWriter::new(Arc::clone(&state), held);
         std::thread::Builder::new()
             .name("disk-cache".to_owned())
             .spawn(move || writer.run(&received))?;

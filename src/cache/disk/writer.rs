@@ -64,14 +64,14 @@ enum NoRoom {
 }
 
 /// The thread's own state.
-pub struct Writer {
+pub struct CacheWriter {
     state: Arc<DiskState>,
     trouble: DiskTrouble,
     /// Unlocked when the thread ends.
     lock: DirectoryLock,
 }
 
-impl Writer {
+impl CacheWriter {
     /// Makes the writer of a directory that is locked by `lock`.
     pub fn new(state: Arc<DiskState>, lock: DirectoryLock) -> Self {
         Self {

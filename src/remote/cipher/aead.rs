@@ -1,6 +1,6 @@
 //! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03): HChaCha20 makes a key from the nonce's first 16
-//! bytes, ChaCha20-Poly1305 (RFC 8439) with that key and the other 8 does the rest. Put together here
-//! because ring needs half the time of the crate that has all of it; docs/adr/0005 has figures.
+//! bytes, and ChaCha20-Poly1305 (RFC 8439) encrypts with that key and the other 8. It is composed here
+//! because ring takes half the time of the crate that has all of it; docs/adr/0005 has figures.
 
 use chacha20::cipher::consts::U10;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::{KEY_BYTES, NONCE_BYTES, TAG_BYTES};
 
-/// The bytes are not what was sealed under this key, nonce and associated data. Of sealing: they are
-/// more than ChaCha20 can encrypt (256 GiB).
+/// The error of bytes that were not sealed with this key, nonce and associated data. When sealing: the
+/// bytes are more than ChaCha20 can encrypt (256 GiB).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongBytes;
 
@@ -21,10 +21,10 @@ impl Aead {
         Self(key)
     }
 
-    /// Encrypts in place; the tag. A nonce must not be used for other bytes again.
+    /// Encrypts in place and returns the tag. A nonce must never be used for other bytes.
     ///
     /// # Errors
-    /// [`WrongBytes`] when they are too many.
+    /// [`WrongBytes`] when there are too many.
     pub fn seal(
         &self,
         nonce: &[u8; NONCE_BYTES],
@@ -38,7 +38,7 @@ impl Aead {
         tag.as_ref().try_into().map_err(|_| WrongBytes)
     }
 
-    /// Decrypts in place. After an error the bytes are no use.
+    /// Decrypts in place. After an error the bytes are unusable.
     ///
     /// # Errors
     /// [`WrongBytes`].

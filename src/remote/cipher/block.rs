@@ -1,5 +1,5 @@
-//! Blocks of packs: ciphertext as long as the block, so that offsets stay aligned; the tag goes into
-//! the pack's table.
+//! Encryption of blocks. The ciphertext is as long as the block, so that offsets stay aligned; the tag
+//! goes into the pack's table.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,23 +7,23 @@ use super::aead::{Aead, WrongBytes};
 use super::{MasterKey, NONCE_BYTES, PACK_CONTEXT, TAG_BYTES};
 use crate::model::{BlockIndex, PackId};
 
-/// Pack id, block, count and length.
+/// Bytes of the associated data: pack id, block, number of blocks, length.
 const AAD_BYTES: usize = 16 + 4 + 4 + 4;
 
-/// Poly1305's tag of a block: what is not the block that was stored has another one.
+/// Poly1305's tag of a block, which any other bytes fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tag(pub [u8; TAG_BYTES]);
 
-/// Which block of how many.
+/// The number of a block, and of how many.
 #[derive(Debug, Clone, Copy)]
 pub struct BlockPlace {
     pub block: BlockIndex,
     pub count: u32,
 }
 
-/// The key of one pack. A pack's id is random and stands for one composition for good, so a key and
-/// a nonce never meet two plaintexts as long as each block is compared with its tag before it is
-/// sent; [`super::super::SealedPack`] does.
+/// The key of one pack. A pack's id is random and names one composition for ever, so a key and nonce
+/// are used for one plaintext only, provided that each block is compared with its tag before it is
+/// sent; [`super::super::SealedPack`] does that.
 #[derive(Clone)]
 pub struct PackCipher {
     pack: PackId,
@@ -76,7 +76,7 @@ impl PackCipher {
     }
 }
 
-/// The block's number, little endian, then zeros.
+/// Returns the nonce of a block: its number, little endian, then zeros.
 fn nonce(block: BlockIndex) -> [u8; NONCE_BYTES] {
     let mut nonce = [0; NONCE_BYTES];
     nonce[..4].copy_from_slice(&block.0.to_le_bytes());

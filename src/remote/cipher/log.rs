@@ -1,9 +1,9 @@
-//! Objects of the log, sealed whole:
+//! Encryption of objects of the log, each as a whole:
 //!
 //! ```text
 //! "tgfsENC1" | length of the wrap u16 LE | wrap | nonce | ciphertext | tag
 //! ```
-//! Each carries the wrap, so that the passphrase opens the library when its mark is lost.
+//! Each has the wrap, so that the passphrase opens the library when its mark is lost.
 
 use bytes::Bytes;
 
@@ -11,28 +11,29 @@ use super::aead::{Aead, WrongBytes};
 use super::{LOG_KEY_CONTEXT, LOG_NONCE_CONTEXT, MasterKey, NONCE_BYTES, TAG_BYTES};
 use crate::remote::{LogKind, LogObject};
 
-/// The last byte is the version. No zstd stream begins so.
+/// The last byte is the version. No zstd stream begins with these bytes.
 const MAGIC: [u8; 8] = *b"tgfsENC1";
 const LENGTH_BYTES: usize = 2;
-/// Kind, number, writer.
+/// Bytes of an object's name: kind, number, writer.
 const NAME_BYTES: usize = 1 + 8 + 16;
 
-/// What the first bytes of an object say.
+/// The form of an object, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogForm<'a> {
-    /// Not encrypted by any version of this program.
+    /// Not encrypted.
     Plain,
     Sealed {
         wrap: &'a [u8],
-        /// Magic, length and wrap.
+        /// Bytes of magic, length and wrap.
         header_len: usize,
     },
-    /// Encrypted in a way that a later release knows.
+    /// Encrypted by a later version of the format.
     Newer,
-    /// Too short for what it announces.
+    /// Shorter than its header says.
     Torn,
 }
 
+/// Returns the form of an object.
 pub fn log_form(bytes: &[u8]) -> LogForm<'_> {
     let Some(rest) = bytes.strip_prefix(&MAGIC[..7]) else {
         return LogForm::Plain;
@@ -53,8 +54,8 @@ pub fn log_form(bytes: &[u8]) -> LogForm<'_> {
     }
 }
 
-/// Seals an object. The same object gives the same bytes again, so that a repeated append is the
-/// same append: the nonce is a keyed hash of all that is sealed.
+/// Seals an object. The nonce is a keyed hash of everything that is sealed, so the same object always
+/// gives the same bytes, and an append may be repeated.
 ///
 /// # Errors
 /// When the wrap, or the object (256 GiB), is too long.
@@ -81,10 +82,10 @@ pub fn seal_log(
     Ok(sealed.into())
 }
 
-/// What [`seal_log`] was given, decrypted in the bytes' own memory where nobody else holds it.
+/// Returns the bytes that [`seal_log`] was given. Decrypts in place when nobody else holds the bytes.
 ///
 /// # Errors
-/// [`WrongBytes`]: changed, cut, or sealed under another name or key.
+/// [`WrongBytes`] when the object was changed, cut, or sealed under another name or key.
 pub fn open_log(key: &MasterKey, object: LogObject, bytes: Bytes) -> Result<Bytes, WrongBytes> {
     let LogForm::Sealed { header_len, .. } = log_form(&bytes) else {
         return Err(WrongBytes);
@@ -114,7 +115,7 @@ fn nonce_for(key: &MasterKey, aad: &[u8], plain: &[u8]) -> [u8; NONCE_BYTES] {
     nonce
 }
 
-/// All bytes before the nonce, and the object's name.
+/// Returns the associated data: all bytes before the nonce, and the object's name.
 fn associated(header: &[u8], object: LogObject) -> Vec<u8> {
     let kind = match object.kind {
         LogKind::Manifest => 1,

@@ -1,7 +1,6 @@
-//! Encryption of what leaves this machine. `docs/FORMAT.md` has every byte.
+//! Encryption of the bytes that leave this machine. `docs/FORMAT.md` describes them.
 //!
-//! One random master key a library; a passphrase only wraps it (`wrap`). Each pack has a key of its
-//! own, derived from the master key and the pack's id, so that a block's number serves as its nonce
+//! A library has one random master key; a passphrase only wraps it (`wrap`). Each pack has its own key, derived from the master key and the pack's id, so that a block's number serves as its nonce
 //! (`block`). Objects of the log are sealed whole (`log`).
 
 mod aead;
@@ -19,17 +18,17 @@ pub(super) use block::{BlockPlace, PackCipher};
 pub(super) use log::{LogForm, log_form, open_log, seal_log};
 pub use wrap::{KdfCost, Wrap, WrapError};
 
-/// Contexts of BLAKE3's key derivation: one a purpose, and never used for another one.
+/// Contexts of BLAKE3's key derivation, one for each purpose; frozen.
 const PACK_CONTEXT: &str = "tgfs 2026-11-24 key of the blocks of one pack";
 const LOG_KEY_CONTEXT: &str = "tgfs 2026-11-24 key of the objects of the log";
 const LOG_NONCE_CONTEXT: &str = "tgfs 2026-11-24 nonces of the objects of the log";
 
 const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
-/// XChaCha20's: long enough that random ones never meet.
+/// Bytes of a nonce of XChaCha20: long enough that random ones never collide.
 const NONCE_BYTES: usize = 24;
 
-/// How packs and log are written. What was written otherwise before can still be read, see
+/// How packs and log are written. Objects that were written another way before can still be read, see
 /// [`super::EncryptedRemote`].
 #[derive(Debug, Clone)]
 pub enum Cipher {
@@ -38,7 +37,7 @@ pub enum Cipher {
 }
 
 impl Cipher {
-    /// What seals and opens the blocks of one pack; `None` without a key.
+    /// Returns the cipher of the blocks of one pack; `None` without a key.
     pub(super) fn of_pack(&self, pack: PackId) -> Option<PackCipher> {
         match self {
             Self::Plain => None,
@@ -47,13 +46,13 @@ impl Cipher {
     }
 }
 
-/// The key of a library. A clone is another reference; the bytes are overwritten when the last one
-/// goes, and never printed.
+/// The key of a library. A clone is another reference. The bytes are overwritten when the last
+/// reference is dropped, and are never printed.
 #[derive(Clone)]
 pub struct MasterKey(Arc<Zeroizing<[u8; KEY_BYTES]>>);
 
 impl MasterKey {
-    /// A new key from the system's random source.
+    /// Makes a key from the system's random source.
     ///
     /// # Errors
     /// When the system has no random numbers.
@@ -67,7 +66,7 @@ impl MasterKey {
         Self(Arc::new(bytes))
     }
 
-    /// A key for one purpose and object.
+    /// Derives the key of one purpose and object.
     fn derive(&self, context: &str, object: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
         let mut hasher = blake3::Hasher::new_derive_key(context);
         hasher.update(self.0.as_slice()).update(object);
@@ -83,7 +82,7 @@ impl std::fmt::Debug for MasterKey {
 
 #[cfg(test)]
 impl MasterKey {
-    /// The same in each run, for tests of stored bytes.
+    /// A fixed key, for tests of stored bytes.
     pub(super) fn sample() -> Self {
         Self::from_bytes(Zeroizing::new([7; KEY_BYTES]))
     }

@@ -1,5 +1,5 @@
-//! The master key under a passphrase: Argon2id, then XChaCha20-Poly1305. The record stands in the
-//! library's mark and in each object of the log, for everybody to see.
+//! The master key wrapped by a passphrase: Argon2id, then XChaCha20-Poly1305. The record is in the
+//! library's mark and in each object of the log, readable by everybody.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
@@ -10,13 +10,13 @@ use super::{KEY_BYTES, MasterKey, NONCE_BYTES, TAG_BYTES};
 use crate::codec::{self, CodecError, Kind, Record};
 
 const SALT_BYTES: usize = 16;
-/// Most memory that a wrap may ask for, in KiB: 1 GiB. It comes from the remote, which may be lying.
+/// Most memory that a wrap may ask for, in KiB: 1 GiB. The wrap comes from the remote and is not trusted.
 const MAX_MEMORY_KIB: u32 = 1 << 20;
-/// Most passes and lanes: some ten seconds with all of that memory.
+/// Most passes and lanes: about ten seconds with that much memory.
 const MAX_PASSES: u32 = 16;
 const MAX_LANES: u32 = 16;
 
-/// What one guess of the passphrase costs, whoever makes it.
+/// The cost of one guess of the passphrase, for us and for an attacker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KdfCost {
     pub memory_kib: u32,
@@ -25,16 +25,16 @@ pub struct KdfCost {
 }
 
 impl KdfCost {
-    /// RFC 9106's second recommendation (64 MiB, 3 passes) with one lane instead of four: ours are
-    /// computed one after the other, so more of them would only help those who guess side by side.
-    /// About an eighth of a second, paid at each start and by each command without a daemon; runs on
-    /// the smallest machine that can run a daemon.
+    /// RFC 9106's second recommendation (64 MiB, 3 passes) with one lane instead of four: our lanes are
+    /// computed one after the other, so more lanes would only help an attacker, who computes them in
+    /// parallel. It takes about an eighth of a second at each start and in each command without a
+    /// daemon, and fits the smallest machine that can run a daemon.
     pub const STANDARD: Self = Self {
         memory_kib: 64 * 1024,
         passes: 3,
         lanes: 1,
     };
-    /// For tests: no protection at all.
+    /// No protection, for tests.
     pub const NONE: Self = Self {
         memory_kib: 8,
         passes: 1,
@@ -49,7 +49,7 @@ struct WrapV1 {
     memory_kib: u32,
     passes: u32,
     lanes: u32,
-    /// Objects of the log up to this number may be unencrypted: they are from before the key.
+    /// Objects of the log up to this number may be unencrypted: they are older than the key.
     plain_until: u64,
     nonce: [u8; NONCE_BYTES],
     /// The master key, encrypted.
@@ -60,7 +60,7 @@ impl Record for WrapV1 {
     const KIND: Kind = Kind::KeyWrap;
 }
 
-/// Why a wrap gives no key.
+/// Why a wrap cannot be made or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum WrapError {
     #[error("it is not the passphrase of this library")]
@@ -86,7 +86,7 @@ pub enum WrapError {
 pub struct Wrap(WrapV1);
 
 impl Wrap {
-    /// Wraps a key anew. Blocking: takes the time and memory that `cost` says.
+    /// Wraps a key. Blocking: takes the time and memory that `cost` says.
     ///
     /// # Errors
     /// See [`WrapError`].
@@ -113,7 +113,7 @@ impl Wrap {
         Ok(Self(record))
     }
 
-    /// The key. Blocking, as [`Self::seal`].
+    /// Returns the key. Blocking, as [`Self::seal`].
     ///
     /// # Errors
     /// See [`WrapError`]; costs above the limits are refused before anything is allocated.
@@ -127,20 +127,24 @@ impl Wrap {
         Ok(MasterKey::from_bytes(key))
     }
 
-    /// Objects of the log up to this number may be unencrypted.
+    /// Returns the number up to which objects of the log may be unencrypted.
     #[must_use]
     pub fn plain_until(&self) -> u64 {
         self.0.plain_until
     }
 
+    /// Decodes the stored bytes.
+    ///
     /// # Errors
     /// When the bytes are no wrap, or one of a newer program.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         codec::decode(bytes).map(Self)
     }
 
+    /// Returns the bytes to be stored.
+    ///
     /// # Errors
-    /// None: it has always the same size.
+    /// None: a wrap always has the same size.
     pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
         codec::encode(&self.0)
     }
@@ -169,12 +173,12 @@ impl WrapV1 {
         let associated = self.associated();
         self.sealed = **key.0;
         let tag = aead.seal(&self.nonce, &associated, &mut self.sealed);
-        // The only error is of a length that 32 bytes have not.
+        // The only possible error is a length that 32 bytes do not have.
         self.tag = tag.map_err(|_| WrapError::WrongPassphrase)?;
         Ok(())
     }
 
-    /// Everything before the nonce, as it is stored.
+    /// Returns the associated data: everything before the nonce, as it is stored.
     fn associated(&self) -> Vec<u8> {
         let numbers = [self.memory_kib, self.passes, self.lanes];
         let numbers = numbers.iter().flat_map(|number| number.to_le_bytes());
@@ -187,7 +191,7 @@ impl WrapV1 {
 
 #[cfg(test)]
 impl Wrap {
-    /// The same in each run: what 8 KiB make of `correct horse`.
+    /// A fixed wrap with the passphrase `correct horse`, for tests.
     pub(in crate::remote) fn sample() -> Self {
         let mut record = WrapV1 {
             salt: [1; SALT_BYTES],
@@ -205,7 +209,7 @@ impl Wrap {
         Self(record)
     }
 
-    /// With other costs, as somebody who wants to harm us may write them.
+    /// Returns the wrap with other costs, as an attacker might write them.
     pub(in crate::remote) fn with_cost(mut self, cost: KdfCost) -> Self {
         self.0.memory_kib = cost.memory_kib;
         self.0.passes = cost.passes;

@@ -1,4 +1,4 @@
-//! Where a pack's data comes from: runs of spool files, one behind the other.
+//! The sources of a pack's data: runs of spool files, one after the other.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::model::ByteRange;
 
-/// One run of bytes that goes into a pack.
+/// A run of bytes of a file that goes into a pack.
 #[derive(Debug, Clone)]
 pub struct PackInput {
     pub path: PathBuf,
@@ -23,7 +23,7 @@ impl PackInput {
     }
 }
 
-/// All inputs, as one run from offset 0.
+/// All inputs of a pack, as one run from offset 0.
 #[derive(Debug)]
 pub struct PackInputs {
     runs: Vec<PackInput>,
@@ -35,13 +35,15 @@ impl PackInputs {
         let len = runs.iter().map(|run| run.len).sum();
         Self { runs, len }
     }
+    /// Returns the bytes of all inputs.
     pub fn len(&self) -> u64 {
         self.len
     }
+    /// Returns the length of each input in bytes.
     pub fn lens(&self) -> Vec<u64> {
         self.runs.iter().map(|run| run.len).collect()
     }
-    /// Where each input begins.
+    /// Returns the offset of each input.
     pub fn offsets(&self) -> Vec<u64> {
         let mut at = 0;
         let next = self.runs.iter().map(|run| {
@@ -52,7 +54,7 @@ impl PackInputs {
         next.collect()
     }
 
-    /// Exactly the bytes of `range`. Blocking.
+    /// Returns exactly the bytes of `range`. Blocking.
     ///
     /// # Errors
     /// When the range passes the end, or an input cannot be read or is shorter than it was.
@@ -77,7 +79,7 @@ impl PackInputs {
         Ok(bytes)
     }
 
-    /// Everything, in the kernel where it can. Blocking.
+    /// Copies all bytes, inside the kernel where possible. Blocking.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -97,13 +99,17 @@ impl PackInputs {
     }
 }
 
+/// Returns the bytes that two ranges share; `None` when there are none.
 pub fn intersect(a: ByteRange, b: ByteRange) -> Option<ByteRange> {
     let start = a.offset.max(b.offset);
     let end = a.end().min(b.end());
     (start < end).then(|| ByteRange::new(start, end - start))
 }
 
-/// `part` as positions in a buffer that holds `whole`.
+/// Returns `part` as positions in a buffer that has the bytes of `whole`.
+///
+/// # Errors
+/// When a position does not fit into memory.
 pub fn positions(part: ByteRange, whole: ByteRange) -> io::Result<std::ops::Range<usize>> {
     let start = usize::try_from(part.offset - whole.offset).map_err(io::Error::other)?;
     let len = usize::try_from(part.len).map_err(io::Error::other)?;

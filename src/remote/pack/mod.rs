@@ -1,7 +1,7 @@
 //! The layout of a pack. `docs/FORMAT.md`:
 //!
 //! ```text
-//! slices, one behind the other | table (an envelope) | table length u64 LE | "tgfsPAK1"
+//! slices, one after the other | table (an envelope) | table length u64 LE | "tgfsPAK1"
 //! ```
 //! In an encrypted pack the slices are encrypted by blocks, without changing a length.
 
@@ -22,11 +22,11 @@ pub use table::{PackError, PackTable};
 
 /// Last bytes of each pack; the digit is the layout's version.
 pub const PACK_MAGIC: [u8; 8] = *b"tgfsPAK1";
-/// Length of the table, and the magic.
+/// Bytes of the trailer: the length of the table, and the magic.
 pub const TRAILER_BYTES: u64 = 16;
 
-/// A pack whose id, table and checks are fixed; its data is still read from the spool. A clone
-/// is another reference to the same pack.
+/// A pack with a fixed id, table and checks, whose data is still in the spool. A clone is another
+/// reference to the same pack.
 #[derive(Debug, Clone)]
 pub struct SealedPack {
     pub id: PackId,
@@ -40,12 +40,12 @@ struct PackBody {
     tail: Bytes,
     table: PackTable,
     table_digest: Digest,
-    /// `None`: what is stored is the data.
+    /// `None` for a pack that is not encrypted.
     cipher: Option<PackCipher>,
 }
 
 impl SealedPack {
-    /// Reads all inputs once and computes the table. Blocking.
+    /// Reads all inputs once, computes the table and chooses an id. Blocking.
     ///
     /// # Errors
     /// When an input cannot be read or is shorter than it should be.
@@ -87,37 +87,39 @@ impl SealedPack {
         })
     }
 
-    /// Bytes of all slices.
+    /// Returns the bytes of all slices.
     #[must_use]
     pub fn data_len(&self) -> u64 {
         self.body.inputs.len()
     }
-    /// Bytes of the whole pack.
+    /// Returns the bytes of the whole pack.
     #[must_use]
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> u64 {
         self.data_len() + self.body.tail.len() as u64
     }
     #[must_use]
+    /// Returns the digest of the table.
     pub fn table_digest(&self) -> Digest {
         self.body.table_digest
     }
     #[must_use]
+    /// Returns the table.
     pub fn table(&self) -> &PackTable {
         &self.body.table
     }
-    /// Where each input begins in the pack, in order.
+    /// Returns the offset of each input in the pack, in order.
     #[must_use]
     pub fn slice_offsets(&self) -> Vec<u64> {
         self.body.inputs.offsets()
     }
 
-    /// Exactly the bytes of `range` as they are stored. Blocking. An encrypted pack is read by whole
-    /// blocks whatever the range.
+    /// Returns exactly the stored bytes of `range`. Blocking. Of an encrypted pack whole blocks are read,
+    /// whatever the range.
     ///
     /// # Errors
-    /// When the range passes the pack's end or an input cannot be read; of an encrypted pack also
-    /// when an input is not what it was, `InvalidData`.
+    /// When the range passes the pack's end, or an input cannot be read. `InvalidData` when an input of
+    /// an encrypted pack has changed.
     pub fn read(&self, range: ByteRange) -> io::Result<Bytes> {
         if range.end() > self.len() {
             return Err(io::Error::new(
@@ -152,8 +154,8 @@ impl SealedPack {
         Ok(bytes)
     }
 
-    /// A block that is not what it was when the pack was sealed is never given away: its nonce
-    /// would stand for two plaintexts, and who saw both ciphertexts would know their difference.
+    /// Encrypts a block. A block that changed after the pack was sealed is an error: its nonce would be
+    /// used for two plaintexts, and both ciphertexts together would reveal their difference.
     fn encrypted_block(&self, cipher: &PackCipher, block: BlockIndex) -> io::Result<Vec<u8>> {
         let mut bytes = read_block(&self.body.inputs, block)?;
         let count = self.body.table.block_count();
@@ -170,7 +172,7 @@ impl SealedPack {
         ))
     }
 
-    /// The pack's stored bytes from start to end. Blocking.
+    /// Writes the pack's stored bytes from start to end. Blocking.
     ///
     /// # Errors
     /// As [`Self::read`].
@@ -187,7 +189,7 @@ impl SealedPack {
     }
 }
 
-/// What stands behind a pack's data, and the digest of the table in it.
+/// Returns the table and trailer of a pack, and the digest of the table.
 fn tail_of(table: &PackTable) -> Result<(Bytes, Digest), PackError> {
     let mut tail = table.encode()?;
     let digest = Digest::of(&tail);
@@ -197,10 +199,11 @@ fn tail_of(table: &PackTable) -> Result<(Bytes, Digest), PackError> {
     Ok((tail.into(), digest))
 }
 
-/// The tail of a pack of one slice that lies elsewhere as it is, and the digest of its table.
+/// Returns the table and trailer of an adopted file (one slice, not encrypted), and the digest of the
+/// table.
 ///
 /// # Errors
-/// When there is not one digest a block.
+/// When there is not one digest for each block.
 pub fn tail_of_plain(
     id: PackId,
     data_len: u64,

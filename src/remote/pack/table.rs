@@ -1,4 +1,4 @@
-//! A pack's table: its slices, and what each block is checked against.
+//! A pack's table: its slices, and the check of each block.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use crate::codec::{self, CodecError, Kind, Record};
 use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, Digest, PackId};
 use crate::remote::cipher::{BlockPlace, Cipher, Tag};
 
-/// Version 1 of the table: a pack that is not encrypted; frozen.
+/// Version 1 of the table, of a pack that is not encrypted; frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct TableV1 {
     pack: PackId,
@@ -20,7 +20,7 @@ impl Record for TableV1 {
     const KIND: Kind = Kind::PackTable;
 }
 
-/// Version 2: an encrypted pack; frozen. Both versions are written, each for its packs.
+/// Version 2 of the table, of an encrypted pack; frozen. Both versions are still written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct TableV2 {
     pack: PackId,
@@ -34,7 +34,7 @@ impl Record for TableV2 {
     const SCHEMA: u16 = 2;
 }
 
-/// What each block is checked against.
+/// The checks of the blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checks {
     Digests(Vec<Digest>),
@@ -50,7 +50,7 @@ impl Checks {
     }
 }
 
-/// Why bytes are not the block, or the table, that was asked for.
+/// Why bytes are not the expected block or table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PackError {
     #[error("the table of pack {0} is not the one that was stored")]
@@ -79,7 +79,7 @@ pub struct PackTable {
 
 impl PackTable {
     /// # Errors
-    /// When there is not one check a block.
+    /// When there is not one check for each block.
     pub(super) fn new(pack: PackId, slices: Vec<u64>, checks: Checks) -> Result<Self, PackError> {
         let data_len = slices
             .iter()
@@ -96,7 +96,7 @@ impl PackTable {
         })
     }
 
-    /// Reads a table (without the trailer) and checks that it is consistent in itself.
+    /// Decodes a table (without the trailer) and checks that it is consistent.
     ///
     /// # Errors
     /// See [`PackError`].
@@ -111,7 +111,7 @@ impl PackTable {
         }
     }
 
-    /// The bytes that [`Self::decode`] reads: for a cache of tables.
+    /// Returns the bytes that [`Self::decode`] reads, for the cache of tables.
     ///
     /// # Errors
     /// None for a table that was decoded or sealed.
@@ -131,29 +131,33 @@ impl PackTable {
         }
     }
 
+    /// Returns the pack's id.
     #[must_use]
     pub fn pack(&self) -> PackId {
         self.pack
     }
+    /// Returns the bytes of all slices.
     #[must_use]
     pub fn data_len(&self) -> u64 {
         self.data_len
     }
-    /// Lengths of the slices, in order from offset 0.
+    /// Returns the lengths of the slices, in order from offset 0.
     #[must_use]
     pub fn slices(&self) -> &[u64] {
         &self.slices
     }
+    /// Returns the number of blocks.
     #[must_use]
     pub fn block_count(&self) -> u32 {
         u32::try_from(self.checks.len()).unwrap_or(u32::MAX)
     }
+    /// Tells whether the blocks are encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         matches!(self.checks, Checks::Tags(_))
     }
 
-    /// Where a block stands in the pack; `None` behind the last one.
+    /// Returns the range of a block in the pack; `None` after the last one.
     #[must_use]
     pub fn block_range(&self, block: BlockIndex) -> Option<ByteRange> {
         block_range(self.data_len, block)
@@ -166,10 +170,10 @@ impl PackTable {
         }
     }
 
-    /// The block's plain bytes, checked, from what is stored of it.
+    /// Checks the stored bytes of a block and returns its plain bytes.
     ///
     /// # Errors
-    /// When `stored` is not the block; [`PackError::NeedsKey`] when it cannot be known.
+    /// When `stored` is not the block; [`PackError::NeedsKey`] when the key to tell is missing.
     pub fn open_block(
         &self,
         block: BlockIndex,
@@ -196,7 +200,7 @@ impl PackTable {
                     block,
                     count: self.block_count(),
                 };
-                // Its own memory where nobody else holds it: a block as it comes from a remote.
+                // Decrypted in place when nobody else holds the bytes, as after a fetch.
                 let mut bytes = stored
                     .try_into_mut()
                     .unwrap_or_else(|shared| (&shared[..]).into());
@@ -207,12 +211,12 @@ impl PackTable {
     }
 }
 
-/// The other way round.
+/// The inverse of opening a block.
 impl PackTable {
-    /// What is stored of a block, from its plain bytes.
+    /// Returns the stored bytes of a block from its plain bytes.
     ///
     /// # Errors
-    /// When `plain` is not the block; [`PackError::NeedsKey`].
+    /// When `plain` is not the block; [`PackError::NeedsKey`] without the key.
     pub fn stored_block(
         &self,
         block: BlockIndex,
@@ -240,7 +244,7 @@ pub(super) fn block_range(data_len: u64, block: BlockIndex) -> Option<ByteRange>
 
 #[cfg(test)]
 impl PackTable {
-    /// The same in each run, for the tests of stored bytes.
+    /// Two fixed tables, for tests of stored bytes.
     pub(in crate::remote) fn samples() -> [Self; 2] {
         [
             Checks::Digests(vec![Digest([2; 32])]),

@@ -1,5 +1,5 @@
-//! A decorator that makes a remote as far away and as wide as Telegram: bots that send one pack at
-//! a time each, and lanes that answer one after the other, each after a round trip.
+//! A decorator with the latency and bandwidth of Telegram: bots that each send one pack at a time, and
+//! connections that each answer one call after the other, after a round trip.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,53 +16,55 @@ use super::super::{
 use crate::model::{ByteRange, PackAddress, PackRef};
 use crate::sync::MutexExt as _;
 
-/// Calls under way on one lane: while one answer comes, the next is asked for.
+/// Calls under way on one connection: the next is sent while the answer to the last arrives.
 const LANE_CALLS: usize = 2;
 
-/// How far away and how wide a remote is.
+/// The latency and bandwidth of a remote.
 #[derive(Debug, Clone, Copy)]
 pub struct Distance {
-    /// Of each call.
+    /// Time of each call, besides that of its bytes.
     pub latency: Duration,
-    /// Connections that answer side by side.
+    /// Number of connections, which answer in parallel.
     pub lanes: usize,
-    /// Of each lane.
+    /// Bandwidth of each connection.
     pub lane_bytes_per_second: u64,
-    /// Packs that are taken side by side.
+    /// Number of packs that are sent in parallel.
     pub bots: usize,
-    /// Of each bot.
+    /// Bandwidth of each bot.
     pub bot_bytes_per_second: u64,
 }
 
-/// Counts since it was made.
+/// Counts of the calls so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Packs and objects of the log that were posted.
+    /// Packs and objects of the log that were stored.
     pub posts: u64,
     pub packs: u64,
     pub packs_at_once: usize,
     pub largest_pack: u64,
     pub gets: u64,
     pub got_bytes: u64,
-    /// Of the gets, those that nobody waited for.
+    /// Gets with [`Urgency::Ahead`], contained in `gets`.
     pub gets_ahead: u64,
 }
 
+/// A remote behind a simulated network.
 #[derive(Debug)]
 pub struct DistantRemote {
     inner: Arc<dyn Remote>,
     distance: Distance,
     write_hints: WriteHints,
     bots: Semaphore,
-    /// Calls under way on the lanes that nobody waits for.
+    /// Permits for calls with [`Urgency::Ahead`].
     room: Semaphore,
-    /// When each lane has answered all that it was asked.
+    /// When each connection has answered all its calls.
     lanes: Mutex<Vec<Instant>>,
     given: AtomicUsize,
     traffic: Mutex<Traffic>,
 }
 
 impl DistantRemote {
+    /// Puts `inner` behind the network.
     #[must_use]
     pub fn new(inner: Arc<dyn Remote>, distance: Distance, write_hints: WriteHints) -> Arc<Self> {
         Arc::new(Self {
@@ -77,6 +79,7 @@ impl DistantRemote {
         })
     }
 
+    /// Returns the counts so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         *self.count()
@@ -86,7 +89,7 @@ impl DistantRemote {
         self.traffic.acquire()
     }
 
-    /// When the lane that is free first has answered with `len` more bytes.
+    /// Returns when the connection that is free first has answered with `len` more bytes.
     fn answer_at(&self, len: u64) -> Instant {
         let mut lanes = self.lanes.acquire();
         let now = Instant::now();
@@ -143,7 +146,7 @@ impl PackLayer for DistantRemote {
         range: ByteRange,
         urgency: Urgency,
     ) -> Result<Bytes, RemoteError> {
-        // What nobody waits for stands in line; one that is taken back there cost nothing.
+        // Readahead waits in line; a call that is cancelled there costs nothing.
         let _room = match urgency {
             Urgency::Waited => None,
             Urgency::Ahead => self.room.acquire().await.ok(),
@@ -158,7 +161,7 @@ impl PackLayer for DistantRemote {
         }
         let at = self.answer_at(range.len);
         let answer = self.inner.get(pack, range, urgency).await;
-        // An error travels as far.
+        // An error takes as long.
         tokio::time::sleep_until(at).await;
         answer
     }

@@ -15,7 +15,7 @@ use super::super::{
 use crate::model::{ByteRange, PackAddress, PackRef};
 use crate::sync::MutexExt as _;
 
-/// Which calls a fault meets.
+/// The calls that a fault applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     Put,
@@ -26,21 +26,21 @@ pub enum Operation {
     UpdateLibrary,
 }
 
-/// What happens to a call.
+/// A fault of a call.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// Fails before anything happened.
+    /// Fails before anything is done.
     Fail(RemoteErrorKind),
-    /// Is done, and its answer is lost.
+    /// Is done, but reports `Unavailable`.
     LoseReply,
     Delay(Duration),
-    /// Does not answer until [`FaultyRemote::heal`]; what was asked is not done.
+    /// Does not answer until [`FaultyRemote::heal`], and is not done.
     Hang,
-    /// Answers with one bit flipped (`get` and `read_log`), or that it cannot be done (`delete`).
+    /// Returns one flipped bit (`get` and `read_log`) or `Left` (`delete`).
     FlipBit,
 }
 
-/// Wraps a remote; faults are taken in the order in which they were injected.
+/// A remote whose calls fail on request. Faults apply in the order in which they were injected.
 #[derive(Debug)]
 pub struct FaultyRemote {
     inner: Arc<dyn Remote>,
@@ -61,7 +61,7 @@ impl FaultyRemote {
         Self::with_write_hints(inner, hints)
     }
 
-    /// One that likes to be written to as a test wants it.
+    /// As [`Self::new`], with the write hints of a test.
     #[must_use]
     pub fn with_write_hints(inner: Arc<dyn Remote>, write_hints: WriteHints) -> Arc<Self> {
         Arc::new(Self {
@@ -75,32 +75,32 @@ impl FaultyRemote {
             healed: tokio::sync::Notify::new(),
         })
     }
-    /// From now on the remote claims to be there.
+    /// Replaces the locality of the remote below.
     pub fn set_locality(&self, locality: Locality) {
         *self.locality.acquire() = Some(locality);
     }
-    /// The next `times` calls of `operation` meet `fault`.
+    /// Applies `fault` to the next `times` calls of `operation`.
     pub fn inject(&self, operation: Operation, fault: &Fault, times: usize) {
         let mut faults = self.faults.acquire();
         faults.extend((0..times).map(|_| (operation, fault.clone())));
     }
-    /// From now on nothing is broken any more.
+    /// Removes all faults and ends the calls that hang.
     pub fn heal(&self) {
         let mut faults = self.faults.acquire();
         faults.clear();
         self.healed.notify_waiters();
     }
-    /// Calls that reached this remote.
+    /// Returns the number of calls so far.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Packs that were given to this remote.
+    /// Returns the number of packs so far.
     pub fn puts(&self) -> u64 {
         self.puts.load(Ordering::Relaxed)
     }
 
-    /// What `list_log` was asked for, in order.
+    /// Returns the arguments of all calls of `list_log`, in order.
     pub fn lists(&self) -> Vec<(LogKind, u64)> {
         let lists = self.lists.acquire();
         lists.clone()

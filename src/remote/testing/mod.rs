@@ -9,4 +9,4 @@ pub use super::MemoryKeys;
 pub use distant::{Distance, DistantRemote, Traffic};
 pub use faulty::{Fault, FaultyRemote, Operation};
 pub use mirror::MirrorRemote;
-pub use object_store::{Bucket, ObjectRemote};
+pub use object_store::{ObjectBucket, ObjectRemote};

@@ -19,9 +19,9 @@ const MARK: &str = "library";
 
 /// A bucket in memory, with the calls of an object service that a store needs.
 #[derive(Debug, Default)]
-pub struct Bucket(Mutex<BTreeMap<String, Bytes>>);
+pub struct ObjectBucket(Mutex<BTreeMap<String, Bytes>>);
 
-impl Bucket {
+impl ObjectBucket {
     /// Returns an object.
     fn get(&self, key: &str) -> Option<Bytes> {
         self.0.acquire().get(key).cloned()
@@ -50,14 +50,14 @@ impl Bucket {
     }
 }
 
-/// A library in a [`Bucket`]: packs and objects of the log by their names.
+/// A library in a [`ObjectBucket`]: packs and objects of the log by their names.
 #[derive(Debug, Clone, Default)]
-pub struct ObjectRemote(Arc<Bucket>);
+pub struct ObjectRemote(Arc<ObjectBucket>);
 
 impl ObjectRemote {
     /// Opens the library in a bucket.
     #[must_use]
-    pub const fn new(bucket: Arc<Bucket>) -> Self {
+    pub const fn new(bucket: Arc<ObjectBucket>) -> Self {
         Self(bucket)
     }
 
