@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use crate::house::{House, film};
 use crate::library::LibrarySettings;
 use crate::material::noise;
+use crate::test_library::{TestLibrary, film};
 
 const SENTENCE: &[u8] = b"a sentence that nobody else shall read\n";
 
-fn encrypted(passphrase: &'static str) -> House {
-    House::with(LibrarySettings {
+fn encrypted(passphrase: &'static str) -> TestLibrary {
+    TestLibrary::with(LibrarySettings {
         passphrase: Some(passphrase),
         ..LibrarySettings::default()
     })
@@ -38,13 +38,13 @@ fn search<'a>(directory: &Path, words: &[&'a [u8]], found: &mut Vec<&'a [u8]>) -
 
 #[test]
 fn nothing_of_a_library_can_be_read_in_its_store() {
-    let mut house = encrypted("correct horse");
+    let mut library = encrypted("correct horse");
     let (film, text) = (film(), SENTENCE.repeat(50_000));
-    house.stored("Heat (1995)/heat.mkv", &film);
-    house.stored("letters/to nobody.txt", &text);
-    house.stored("small.txt", SENTENCE);
-    house.overwrite("letters/to nobody.txt", 1_000_000, b"changed in the middle");
-    house.settled();
+    library.stored("Heat (1995)/heat.mkv", &film);
+    library.stored("letters/to nobody.txt", &text);
+    library.stored("small.txt", SENTENCE);
+    library.overwrite("letters/to nobody.txt", 1_000_000, b"changed in the middle");
+    library.settled();
     let middle = &film[film.len() / 2..][..64];
     let words = [
         SENTENCE,
@@ -55,60 +55,62 @@ fn nothing_of_a_library_can_be_read_in_its_store() {
         b"small.txt",
         b"correct horse",
     ];
-    let store = house.directory("store");
+    let store = library.directory("store");
     let mut found = Vec::new();
     let files = search(&store, &words, &mut found);
     assert_eq!(found, Vec::<&[u8]>::new());
     assert!(files > 8, "{files}");
 
     // The store and the passphrase are enough.
-    house.stop();
+    library.stop();
     for name in ["state", "spool"] {
-        house.remove_directory(name);
+        library.remove_directory(name);
     }
-    house.start();
+    library.start();
     let mut changed = text;
     changed[1_000_000..][..21].copy_from_slice(b"changed in the middle");
-    assert!(house.read("letters/to nobody.txt").unwrap() == changed);
-    assert!(house.read("Heat (1995)/heat.mkv").unwrap() == film);
-    assert!(house.read("small.txt").unwrap() == SENTENCE);
-    house.wait_for("Heat (1995)/heat.mkv", "stored");
-    let playlist = house.read(".hls/Heat (1995)/heat.mkv/master.m3u8").unwrap();
+    assert!(library.read("letters/to nobody.txt").unwrap() == changed);
+    assert!(library.read("Heat (1995)/heat.mkv").unwrap() == film);
+    assert!(library.read("small.txt").unwrap() == SENTENCE);
+    library.wait_for("Heat (1995)/heat.mkv", "stored");
+    let playlist = library
+        .read(".hls/Heat (1995)/heat.mkv/master.m3u8")
+        .unwrap();
     assert!(playlist.starts_with(b"#EXTM3U"));
 
     // A new passphrase opens the packs that were stored under the old one.
-    house.stop();
-    house.settings.old_passphrase = house.settings.passphrase.replace("correct donkey");
-    house.start();
-    house.stored("after.bin", &noise(2_000_000, 3));
-    house.stop();
-    house.settings.old_passphrase = None;
-    house.remove_directory("state");
-    house.remove_directory("spool");
-    house.start();
-    assert!(house.read("after.bin").unwrap() == noise(2_000_000, 3));
-    assert!(house.read("Heat (1995)/heat.mkv").unwrap() == film);
+    library.stop();
+    library.settings.old_passphrase = library.settings.passphrase.replace("correct donkey");
+    library.start();
+    library.stored("after.bin", &noise(2_000_000, 3));
+    library.stop();
+    library.settings.old_passphrase = None;
+    library.remove_directory("state");
+    library.remove_directory("spool");
+    library.start();
+    assert!(library.read("after.bin").unwrap() == noise(2_000_000, 3));
+    assert!(library.read("Heat (1995)/heat.mkv").unwrap() == film);
 }
 
 #[test]
 fn a_library_is_encrypted_from_its_passphrase_on() {
-    let mut house = House::new();
-    house.stored("before.txt", SENTENCE);
-    house.settled();
-    house.stop();
-    house.settings.passphrase = Some("correct horse");
-    house.start();
-    house.stored("after.txt", &[b"now: ", SENTENCE].concat());
-    house.settled();
+    let mut library = TestLibrary::new();
+    library.stored("before.txt", SENTENCE);
+    library.settled();
+    library.stop();
+    library.settings.passphrase = Some("correct horse");
+    library.start();
+    library.stored("after.txt", &[b"now: ", SENTENCE].concat());
+    library.settled();
     let mut found = Vec::new();
     let words: [&[u8]; 3] = [b"now: a sentence", b"after.txt", SENTENCE];
-    search(&house.directory("store"), &words, &mut found);
+    search(&library.directory("store"), &words, &mut found);
     assert_eq!(found, [SENTENCE], "the one from before");
-    house.stop();
-    house.remove_directory("state");
-    house.remove_directory("spool");
-    house.start();
-    assert_eq!(house.names("").join(" "), ".hls after.txt before.txt");
-    assert!(house.read("before.txt").unwrap() == SENTENCE);
-    assert!(house.read("after.txt").unwrap().starts_with(b"now: a"));
+    library.stop();
+    library.remove_directory("state");
+    library.remove_directory("spool");
+    library.start();
+    assert_eq!(library.names("").join(" "), ".hls after.txt before.txt");
+    assert!(library.read("before.txt").unwrap() == SENTENCE);
+    assert!(library.read("after.txt").unwrap().starts_with(b"now: a"));
 }

@@ -7,9 +7,9 @@ use tgfs::remote::testing::{Distance, Fault, Operation};
 use tgfs::remote::{RemoteErrorKind, WriteHints};
 use tgfs::vfs::{AccessMode, Existing, SetIdBits};
 
-use crate::house::{ALWAYS, House, USER, path};
 use crate::library::LibrarySettings;
 use crate::material::{need, noise};
+use crate::test_library::{ALWAYS, TestLibrary, USER, path};
 
 const MIB: usize = 1 << 20;
 const MB: u64 = 1_000_000;
@@ -39,14 +39,14 @@ fn channel(bots: usize) -> LibrarySettings {
 
 #[test]
 fn ten_thousand_small_files_are_forty_messages_and_five_minutes() {
-    let house = House::with_leaping_clock(channel(2));
+    let library = TestLibrary::with_leaping_clock(channel(2));
     let name = |number: u64| format!("posters/{:02}/{number}.jpg", number % 20);
-    let begun = house.now();
+    let begun = library.now();
     let folders: Vec<_> = (0..20)
         .map(|number| path(&format!("posters/{number:02}")))
-        .map(|at| house.vfs().make_directories(&at, USER).unwrap())
+        .map(|at| library.vfs().make_directories(&at, USER).unwrap())
         .collect();
-    let vfs = house.vfs();
+    let vfs = library.vfs();
     let write = async |number: u64| {
         let (folder, name) = (folders[number as usize % 20], format!("{number}.jpg"));
         let made = vfs.create(folder, name.as_bytes(), 0o644, AccessMode::ReadWrite, USER);
@@ -60,20 +60,21 @@ fn ten_thousand_small_files_are_forty_messages_and_five_minutes() {
     };
     // As a mount takes files: some at a time, and 500 a second.
     for first in (0..10_000).step_by(20) {
-        house.block_on(futures_util::future::join_all(
+        library.block_on(futures_util::future::join_all(
             (first..first + 20).map(&write),
         ));
-        house.pass(Duration::from_millis(40));
+        library.pass(Duration::from_millis(40));
     }
-    let left = Duration::from_secs(300) - (house.now() - begun);
-    house.until_leaping("all is published", left, || {
-        house.index().unpublished().unwrap().is_empty() && house.vfs().jobs().unwrap().is_empty()
+    let left = Duration::from_secs(300) - (library.now() - begun);
+    library.until_leaping("all is published", left, || {
+        library.index().unpublished().unwrap().is_empty()
+            && library.vfs().jobs().unwrap().is_empty()
     });
-    let traffic = house.traffic();
+    let traffic = library.traffic();
     assert!(traffic.posts <= 40, "{traffic:?}");
     for number in (0..10_000).step_by(997) {
-        assert_eq!(house.state(&name(number)), "stored");
-        assert!(house.read(&name(number)).unwrap() == noise(4096, number));
+        assert_eq!(library.state(&name(number)), "stored");
+        assert!(library.read(&name(number)).unwrap() == noise(4096, number));
     }
 }
 
@@ -81,42 +82,42 @@ fn ten_thousand_small_files_are_forty_messages_and_five_minutes() {
 fn the_packs_of_one_film_are_sent_side_by_side_by_all_bots() {
     let mut settings = channel(8);
     settings.pack_bytes = 4 << 20;
-    let house = House::with_leaping_clock(settings);
-    house.write("film.bin", &noise(160 * MIB, 1)).unwrap();
-    let begun = house.now();
-    house.until_leaping("it is stored", Duration::from_secs(60), || {
-        house.state("film.bin") == "stored"
+    let library = TestLibrary::with_leaping_clock(settings);
+    library.write("film.bin", &noise(160 * MIB, 1)).unwrap();
+    let begun = library.now();
+    library.until_leaping("it is stored", Duration::from_secs(60), || {
+        library.state("film.bin") == "stored"
     });
     // 160 MiB at 64 MB/s are 2.6 s, and 21 s over one bot.
-    let took = house.now() - begun;
+    let took = library.now() - begun;
     assert!(took < Duration::from_secs(10), "{took:?}");
-    let traffic = house.traffic();
+    let traffic = library.traffic();
     assert_eq!((traffic.packs, traffic.packs_at_once), (16, 16));
     assert!(traffic.largest_pack <= 11 << 20, "{traffic:?}");
-    assert!(house.read("film.bin").unwrap() == noise(160 * MIB, 1));
+    assert!(library.read("film.bin").unwrap() == noise(160 * MIB, 1));
 }
 
 #[test]
 fn many_middling_files_fill_grown_packs_instead_of_a_message_each() {
     let mut settings = channel(2);
     settings.pack_bytes = 8 << 20;
-    let house = House::with_leaping_clock(settings);
+    let library = TestLibrary::with_leaping_clock(settings);
     let away = Fault::Fail(RemoteErrorKind::Unavailable);
-    house.remote().inject(Operation::Put, &away, ALWAYS);
+    library.remote().inject(Operation::Put, &away, ALWAYS);
     for seed in 0..60 {
-        house
+        library
             .write(&format!("{seed}.bin"), &noise(5 * MIB, seed))
             .unwrap();
     }
-    house.pass(Duration::from_secs(20));
-    house.remote().heal();
-    house.until_leaping("all is stored", Duration::from_secs(200), || {
-        (0..60).all(|seed| house.state(&format!("{seed}.bin")) == "stored")
+    library.pass(Duration::from_secs(20));
+    library.remote().heal();
+    library.until_leaping("all is stored", Duration::from_secs(200), || {
+        (0..60).all(|seed| library.state(&format!("{seed}.bin")) == "stored")
     });
-    let traffic = house.traffic();
+    let traffic = library.traffic();
     assert!(traffic.largest_pack > 16 << 20, "{traffic:?}");
     for seed in (0..60).step_by(7) {
-        assert!(house.read(&format!("{seed}.bin")).unwrap() == noise(5 * MIB, seed));
+        assert!(library.read(&format!("{seed}.bin")).unwrap() == noise(5 * MIB, seed));
     }
 }
 
@@ -125,18 +126,18 @@ fn a_film_that_is_removed_under_way_starts_no_more_packs() {
     let mut settings = channel(1);
     settings.pack_bytes = 4 << 20;
     settings.write_hints.largest_pack = 0;
-    let house = House::with_leaping_clock(settings);
-    house.write("film.bin", &noise(80 * MIB, 1)).unwrap();
-    house.until_leaping("some packs are sent", Duration::from_secs(60), || {
-        house.traffic().packs > 3
+    let library = TestLibrary::with_leaping_clock(settings);
+    library.write("film.bin", &noise(80 * MIB, 1)).unwrap();
+    library.until_leaping("some packs are sent", Duration::from_secs(60), || {
+        library.traffic().packs > 3
     });
-    house.remove("film.bin").unwrap();
-    let begun = house.traffic().packs;
-    house.pass(Duration::from_secs(60));
-    let sent = house.traffic().packs;
+    library.remove("film.bin").unwrap();
+    let begun = library.traffic().packs;
+    library.pass(Duration::from_secs(60));
+    let sent = library.traffic().packs;
     assert!(sent <= begun && sent < 20, "{begun}, then {sent}");
-    house.until_leaping("its space is free", Duration::from_secs(60), || {
-        house.spool_used() == 0
+    library.until_leaping("its space is free", Duration::from_secs(60), || {
+        library.spool_used() == 0
     });
 }
 
@@ -150,8 +151,8 @@ fn a_store_that_refuses_is_tried_again_until_it_does_not_and_says_why_meanwhile(
         RemoteErrorKind::Invalid,
         RemoteErrorKind::Corrupt,
     ] {
-        let house = House::with_leaping_clock(channel(2));
-        house
+        let library = TestLibrary::with_leaping_clock(channel(2));
+        library
             .remote()
             .inject(Operation::Put, &Fault::Fail(kind), ALWAYS);
         let files = [
@@ -159,44 +160,46 @@ fn a_store_that_refuses_is_tried_again_until_it_does_not_and_says_why_meanwhile(
             ("film.bin", noise(9 * MIB, 2)),
         ];
         for (name, bytes) in &files {
-            house.write(name, bytes).unwrap();
+            library.write(name, bytes).unwrap();
         }
-        house.pass(Duration::from_secs(3600));
+        library.pass(Duration::from_secs(3600));
         for (name, _) in &files {
-            let shown = house.info(name).error.unwrap_or_default();
+            let shown = library.info(name).error.unwrap_or_default();
             assert!(shown.contains("injected"), "{kind:?} {name}: {shown}");
         }
-        house.remote().heal();
-        house.until_leaping("all is stored", Duration::from_secs(200), || {
-            files.iter().all(|(name, _)| house.state(name) == "stored")
+        library.remote().heal();
+        library.until_leaping("all is stored", Duration::from_secs(200), || {
+            files
+                .iter()
+                .all(|(name, _)| library.state(name) == "stored")
         });
-        assert_eq!(house.info("film.bin").error, None);
+        assert_eq!(library.info("film.bin").error, None);
     }
 }
 
 #[test]
 fn a_manifest_goes_at_once_and_only_faster_changes_wait() {
-    let house = House::with_leaping_clock(channel(2));
-    house.pass(Duration::from_secs(60));
-    house.write("film.bin", &noise(5 * MIB, 1)).unwrap();
+    let library = TestLibrary::with_leaping_clock(channel(2));
+    library.pass(Duration::from_secs(60));
+    library.write("film.bin", &noise(5 * MIB, 1)).unwrap();
     // 5 MiB at 8 MB/s are 0.7 s; the settle time, reading back and the manifest are added.
-    house.until_leaping("it is stored", Duration::from_secs(8), || {
-        house.state("film.bin") == "stored"
+    library.until_leaping("it is stored", Duration::from_secs(8), || {
+        library.state("film.bin") == "stored"
     });
-    let before = house.traffic().posts;
-    house.block_on(async {
+    let before = library.traffic().posts;
+    library.block_on(async {
         for number in 0..120 {
-            house
+            library
                 .vfs()
                 .make_directories(
-                    &crate::house::path(&format!("{number}")),
-                    crate::house::USER,
+                    &crate::test_library::path(&format!("{number}")),
+                    crate::test_library::USER,
                 )
                 .unwrap();
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     });
-    let posts = house.traffic().posts - before;
+    let posts = library.traffic().posts - before;
     assert!(
         (7..=10).contains(&posts),
         "{posts} manifests in two minutes"
@@ -205,18 +208,18 @@ fn a_manifest_goes_at_once_and_only_faster_changes_wait() {
 
 #[test]
 fn a_cold_film_is_read_ahead_and_a_scan_of_heads_is_not() {
-    let mut house = House::with(channel(8));
+    let mut library = TestLibrary::with(channel(8));
     let bytes = noise(64 * MIB, 1);
-    house.stored("film.bin", &bytes);
-    house.settled();
-    house.restart();
-    let handle = house
+    library.stored("film.bin", &bytes);
+    library.settled();
+    library.restart();
+    let handle = library
         .open("film.bin", AccessMode::Read, Existing::Keep)
         .unwrap();
     let read = |offset: usize, len: usize| {
-        let vfs = house.vfs();
+        let vfs = library.vfs();
         let read = vfs.read(handle, offset as u64, len as u64);
-        assert!(house.block_on(read).unwrap()[..] == bytes[offset..offset + len]);
+        assert!(library.block_on(read).unwrap()[..] == bytes[offset..offset + len]);
     };
     // The ranges of a file that ffprobe reads.
     for part in 0..8 {
@@ -224,19 +227,19 @@ fn a_cold_film_is_read_ahead_and_a_scan_of_heads_is_not() {
     }
     read(60 * MIB, 256 * 1024);
     read(30 * MIB, 64 * 1024);
-    assert_eq!(house.traffic().gets_ahead, 0);
+    assert_eq!(library.traffic().gets_ahead, 0);
     for part in 0..32 {
         read(part * MIB, MIB);
     }
-    let traffic = house.traffic();
+    let traffic = library.traffic();
     let waited = traffic.gets - traffic.gets_ahead;
     assert!(traffic.gets_ahead > 40 && waited < 20, "{traffic:?}");
-    let stats = house.vfs().cache_stats();
+    let stats = library.vfs().cache_stats();
     assert!(
         stats.ahead_used > 40 && stats.ahead_errors == 0,
         "{stats:?}"
     );
-    house.vfs().release(handle);
+    library.vfs().release(handle);
 }
 
 #[test]
@@ -245,11 +248,11 @@ fn a_player_that_asks_for_one_segment_after_the_other_finds_the_next_ones_there(
     let mut settings = channel(8);
     settings.write_hints.linger = Duration::from_millis(100);
     settings.write_hints.manifest_interval = Duration::from_millis(100);
-    let mut house = House::with(settings);
-    house.stored("film.mkv", &long_film());
-    house.settled();
-    house.restart();
-    let segments: Vec<String> = house
+    let mut library = TestLibrary::with(settings);
+    library.stored("film.mkv", &long_film());
+    library.settled();
+    library.restart();
+    let segments: Vec<String> = library
         .names(".hls/film.mkv/video")
         .into_iter()
         .filter(|name| name.ends_with(".m4s"))
@@ -257,12 +260,12 @@ fn a_player_that_asks_for_one_segment_after_the_other_finds_the_next_ones_there(
         .collect();
     assert!(segments.len() >= 6, "{segments:?}");
     for at in &segments[..4] {
-        house.read(at).unwrap();
+        library.read(at).unwrap();
     }
     std::thread::sleep(Duration::from_secs(2));
-    let before = house.traffic();
-    house.read(&segments[4]).unwrap();
-    let after = house.traffic();
+    let before = library.traffic();
+    library.read(&segments[4]).unwrap();
+    let after = library.traffic();
     let waited = |t: &tgfs::remote::testing::Traffic| t.gets - t.gets_ahead;
     assert_eq!(waited(&after), waited(&before), "{before:?} {after:?}");
 }

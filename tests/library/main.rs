@@ -7,7 +7,6 @@ mod copies;
 mod encryption;
 mod external_subtitles;
 mod flow;
-mod house;
 #[path = "../mount/library.rs"]
 mod library;
 #[path = "../mount/material.rs"]
@@ -20,5 +19,6 @@ mod remakes;
 mod sample;
 mod sidecars;
 mod space;
+mod test_library;
 mod versions;
 mod views;

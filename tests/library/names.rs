@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tgfs::model::ErrorKind;
 
-use crate::house::House;
 use crate::library::LibrarySettings;
 use crate::material::noise;
+use crate::test_library::TestLibrary;
 
 #[test]
 fn a_name_that_tools_write_under_is_held_until_the_rename() {
-    let mut house = House::new();
+    let mut library = TestLibrary::new();
     let names = [
         "f.bin.part",
         "g.bin.crdownload",
@@ -19,80 +19,88 @@ fn a_name_that_tools_write_under_is_held_until_the_rename() {
         "notes.txt~",
     ];
     for name in names {
-        house.write(name, name.as_bytes()).unwrap();
+        library.write(name, name.as_bytes()).unwrap();
     }
     std::thread::sleep(Duration::from_millis(1500));
-    house.restart();
+    library.restart();
     std::thread::sleep(Duration::from_millis(500));
-    assert_eq!(house.packs_held(), 0, "something was sent");
+    assert_eq!(library.packs_held(), 0, "something was sent");
     for name in names {
-        assert_eq!(house.state(name), "spooled", "{name}");
-        assert_eq!(house.read(name).unwrap(), name.as_bytes());
+        assert_eq!(library.state(name), "spooled", "{name}");
+        assert_eq!(library.read(name).unwrap(), name.as_bytes());
     }
-    assert_eq!(house.vfs().pending().unwrap().files, names.len() as u64);
+    assert_eq!(library.vfs().pending().unwrap().files, names.len() as u64);
     for (number, name) in names.iter().enumerate() {
         let place = format!("final-{number}.bin");
-        house.rename(name, &place).unwrap();
-        house.wait_for(&place, "stored");
-        assert_eq!(house.read(&place).unwrap(), name.as_bytes());
+        library.rename(name, &place).unwrap();
+        library.wait_for(&place, "stored");
+        assert_eq!(library.read(&place).unwrap(), name.as_bytes());
     }
 }
 
 #[test]
 fn what_file_managers_leave_stays_local_and_is_nobodys_worry() {
-    let mut house = House::new();
+    let mut library = TestLibrary::new();
     let names = [".DS_Store", "._film.mkv", "Thumbs.db", "desktop.ini"];
     for name in names {
-        house.write(name, b"leavings").unwrap();
+        library.write(name, b"leavings").unwrap();
     }
-    house.stored("real.bin", b"real");
-    house.restart();
-    house.until("nothing is pending", || {
-        house.vfs().pending().unwrap().files == 0 && house.vfs().jobs().unwrap().is_empty()
+    library.stored("real.bin", b"real");
+    library.restart();
+    library.until("nothing is pending", || {
+        library.vfs().pending().unwrap().files == 0 && library.vfs().jobs().unwrap().is_empty()
     });
     for name in names {
-        assert_eq!(house.read(name).unwrap(), b"leavings", "{name}");
+        assert_eq!(library.read(name).unwrap(), b"leavings", "{name}");
     }
-    assert_eq!(house.packs_held(), 1);
+    assert_eq!(library.packs_held(), 1);
 }
 
 #[test]
 fn a_file_whose_writer_was_interrupted_is_kept_with_the_reason_and_can_be_retried() {
-    let mut house = House::new();
+    let mut library = TestLibrary::new();
     let bytes = noise(300_000, 1);
-    let handle = house.create("half.bin").unwrap();
-    house.write_at(handle, 0, &bytes[..100_000]).unwrap();
-    house.block_on(house.vfs().fsync(handle)).unwrap();
-    house.write_at(handle, 100_000, &bytes[100_000..]).unwrap();
-    house.kill();
-    house.start();
-    house.wait_for("half.bin", "failed");
-    let reason = house.info("half.bin").error.unwrap();
+    let handle = library.create("half.bin").unwrap();
+    library.write_at(handle, 0, &bytes[..100_000]).unwrap();
+    library.block_on(library.vfs().fsync(handle)).unwrap();
+    library
+        .write_at(handle, 100_000, &bytes[100_000..])
+        .unwrap();
+    library.kill();
+    library.start();
+    library.wait_for("half.bin", "failed");
+    let reason = library.info("half.bin").error.unwrap();
     assert!(reason.contains("retry"), "{reason}");
-    assert!(house.read("half.bin").unwrap() == bytes);
+    assert!(library.read("half.bin").unwrap() == bytes);
     std::thread::sleep(Duration::from_millis(500));
-    assert_eq!(house.packs_held(), 0);
-    house.vfs().retry(&crate::house::path("half.bin")).unwrap();
-    house.wait_for("half.bin", "stored");
-    house.restart();
-    assert!(house.read("half.bin").unwrap() == bytes);
+    assert_eq!(library.packs_held(), 0);
+    library
+        .vfs()
+        .retry(&crate::test_library::path("half.bin"))
+        .unwrap();
+    library.wait_for("half.bin", "stored");
+    library.restart();
+    assert!(library.read("half.bin").unwrap() == bytes);
 }
 
 #[test]
 fn a_failed_write_keeps_the_file_failed_until_it_is_retried() {
     let mut settings = LibrarySettings::default();
     settings.vfs.max_file_size = 100_000;
-    let mut house = House::with(settings);
-    let error = house.write("big.bin", &noise(300_000, 1)).unwrap_err();
+    let mut library = TestLibrary::with(settings);
+    let error = library.write("big.bin", &noise(300_000, 1)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::TooLarge);
-    house.wait_for("big.bin", "failed");
-    house.restart();
-    assert_eq!(house.state("big.bin"), "failed");
+    library.wait_for("big.bin", "failed");
+    library.restart();
+    assert_eq!(library.state("big.bin"), "failed");
     // The part that was written before is kept, and stored when the user says so.
-    let kept = house.read("big.bin").unwrap();
-    house.vfs().retry(&crate::house::path("big.bin")).unwrap();
-    house.wait_for("big.bin", "stored");
-    assert!(house.read("big.bin").unwrap() == kept);
+    let kept = library.read("big.bin").unwrap();
+    library
+        .vfs()
+        .retry(&crate::test_library::path("big.bin"))
+        .unwrap();
+    library.wait_for("big.bin", "stored");
+    assert!(library.read("big.bin").unwrap() == kept);
 }
 
 /// An empty file has no byte outside packs, so that the log may have its name before the first write.
@@ -100,23 +108,23 @@ fn a_failed_write_keeps_the_file_failed_until_it_is_retried() {
 fn a_file_whose_first_write_fails_after_its_name_was_published_is_failed() {
     let mut settings = LibrarySettings::default();
     settings.vfs.max_file_size = 100_000;
-    let house = House::with(settings);
-    let handle = house.create("f.bin").unwrap();
-    house.until("its name is published", || {
-        house.index().unpublished().unwrap().is_empty()
+    let library = TestLibrary::with(settings);
+    let handle = library.create("f.bin").unwrap();
+    library.until("its name is published", || {
+        library.index().unpublished().unwrap().is_empty()
     });
-    house.write_at(handle, 0, &noise(300_000, 1)).unwrap_err();
-    house.close(handle).unwrap_err();
-    house.wait_for("f.bin", "failed");
+    library.write_at(handle, 0, &noise(300_000, 1)).unwrap_err();
+    library.close(handle).unwrap_err();
+    library.wait_for("f.bin", "failed");
 }
 
 #[test]
 fn a_failed_file_that_is_written_anew_is_ingested() {
     let mut settings = LibrarySettings::default();
     settings.vfs.max_file_size = 100_000;
-    let house = House::with(settings);
-    house.write("f.bin", &noise(300_000, 1)).unwrap_err();
-    house.wait_for("f.bin", "failed");
-    house.stored("f.bin", &noise(90_000, 2));
-    assert!(house.read("f.bin").unwrap() == noise(90_000, 2));
+    let library = TestLibrary::with(settings);
+    library.write("f.bin", &noise(300_000, 1)).unwrap_err();
+    library.wait_for("f.bin", "failed");
+    library.stored("f.bin", &noise(90_000, 2));
+    assert!(library.read("f.bin").unwrap() == noise(90_000, 2));
 }

@@ -2,8 +2,8 @@
 
 use tgfs::model::{EntryId, Ino, Timestamp};
 
-use crate::house::{House, film};
 use crate::material::noise;
+use crate::test_library::{TestLibrary, film};
 
 #[derive(Debug, PartialEq)]
 struct Seen {
@@ -15,67 +15,67 @@ struct Seen {
     bytes: Option<Vec<u8>>,
 }
 
-fn tree(house: &House, directory: &str, seen: &mut Vec<Seen>) {
-    for name in house.names(directory) {
+fn tree(library: &TestLibrary, directory: &str, seen: &mut Vec<Seen>) {
+    for name in library.names(directory) {
         let path = format!("{directory}/{name}");
-        let attr = house.attr(&path).unwrap();
+        let attr = library.attr(&path).unwrap();
         let is_directory = attr.kind == tgfs::vfs::FileKind::Directory;
         seen.push(Seen {
             id: attr.id,
             ino: attr.ino,
             mtime: attr.mtime,
             mode: attr.mode,
-            bytes: (!is_directory).then(|| house.read(&path).unwrap()),
+            bytes: (!is_directory).then(|| library.read(&path).unwrap()),
             path: path.clone(),
         });
         if is_directory {
-            tree(house, &path, seen);
+            tree(library, &path, seen);
         }
     }
 }
 
-fn all(house: &House) -> Vec<Seen> {
+fn all(library: &TestLibrary) -> Vec<Seen> {
     let mut seen = Vec::new();
-    tree(house, "", &mut seen);
+    tree(library, "", &mut seen);
     seen
 }
 
 #[test]
 fn the_tree_comes_back_from_the_store_alone() {
-    let mut house = House::new();
-    house.stored("Heat (1995)/heat.mkv", &film());
-    house.stored("a/b/c/deep.bin", &noise(2_500_000, 1));
+    let mut library = TestLibrary::new();
+    library.stored("Heat (1995)/heat.mkv", &film());
+    library.stored("a/b/c/deep.bin", &noise(2_500_000, 1));
     for number in 0..30 {
         let name = format!("a/small {number}\n\"é.txt");
-        house.write(&name, &noise(100 * number, 9)).unwrap();
+        library.write(&name, &noise(100 * number, 9)).unwrap();
     }
-    house.stored("gone.bin", b"gone");
-    house.stored("moved.bin", &noise(5000, 2));
-    house.settled();
-    house.overwrite("a/b/c/deep.bin", 1_000_000, b"changed in the middle");
-    house.rename("moved.bin", "a/b/moved.bin").unwrap();
-    house.copy("a/b/moved.bin", "copy.bin").unwrap();
-    house.rename("a/b", "renamed").unwrap();
-    house.remove("gone.bin").unwrap();
-    house.settled();
-    house.cleanup(std::time::Duration::ZERO);
-    let before = all(&house);
+    library.stored("gone.bin", b"gone");
+    library.stored("moved.bin", &noise(5000, 2));
+    library.settled();
+    library.overwrite("a/b/c/deep.bin", 1_000_000, b"changed in the middle");
+    library.rename("moved.bin", "a/b/moved.bin").unwrap();
+    library.copy("a/b/moved.bin", "copy.bin").unwrap();
+    library.rename("a/b", "renamed").unwrap();
+    library.remove("gone.bin").unwrap();
+    library.settled();
+    library.cleanup(std::time::Duration::ZERO);
+    let before = all(&library);
     let newest = before
         .iter()
         .map(|seen| seen.ino)
         .filter(|ino| !ino.is_virtual())
         .max();
-    house.stop();
-    house.remove_directory("state");
-    house.remove_directory("spool");
-    house.start();
-    let after = all(&house);
+    library.stop();
+    library.remove_directory("state");
+    library.remove_directory("spool");
+    library.start();
+    let after = all(&library);
     for (before, after) in before.iter().zip(&after) {
         assert!(before == after, "{} and {}", before.path, after.path);
     }
     assert_eq!(before.len(), after.len());
-    assert!(house.names("").iter().all(|name| name != "lost+found"));
-    house.write("next.bin", b"next").unwrap();
-    assert!(Some(house.attr("next.bin").unwrap().ino) > newest);
-    house.wait_for("next.bin", "stored");
+    assert!(library.names("").iter().all(|name| name != "lost+found"));
+    library.write("next.bin", b"next").unwrap();
+    assert!(Some(library.attr("next.bin").unwrap().ino) > newest);
+    library.wait_for("next.bin", "stored");
 }

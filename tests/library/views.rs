@@ -8,9 +8,9 @@ use tgfs::model::{ErrorKind, HlsListing};
 use tgfs::process::Launcher;
 use tgfs::vfs::Attr;
 
-use crate::house::{House, film, path};
 use crate::library::LibrarySettings;
 use crate::material::noise;
+use crate::test_library::{TestLibrary, film, path};
 
 const MASTER: &str = ".hls/Heat/heat.mkv/master.m3u8";
 const SEGMENT: &str = ".hls/Heat/heat.mkv/video/00001.m4s";
@@ -22,26 +22,26 @@ fn identity(attr: &Attr) -> (u64, u64, tgfs::model::Timestamp) {
 
 #[test]
 fn views_follow_renames_and_deletes_at_once() {
-    let house = House::new();
-    house.stored("Heat/heat.mkv", &film());
-    let segment = house.read(SEGMENT).unwrap();
-    house.rename("Heat/heat.mkv", "Heat/h.mkv").unwrap();
-    assert_eq!(house.attr(MASTER).unwrap_err().kind, ErrorKind::NotFound);
-    assert!(house.read(".hls/Heat/h.mkv/video/00001.m4s").unwrap() == segment);
-    house.rename("Heat", "Films").unwrap();
-    assert_eq!(house.names(".hls/Films"), ["h.mkv"]);
-    house.remove("Films/h.mkv").unwrap();
-    assert!(house.names(".hls/Films").is_empty());
-    assert!(house.attr(".hls/Films/h.mkv").is_err());
+    let library = TestLibrary::new();
+    library.stored("Heat/heat.mkv", &film());
+    let segment = library.read(SEGMENT).unwrap();
+    library.rename("Heat/heat.mkv", "Heat/h.mkv").unwrap();
+    assert_eq!(library.attr(MASTER).unwrap_err().kind, ErrorKind::NotFound);
+    assert!(library.read(".hls/Heat/h.mkv/video/00001.m4s").unwrap() == segment);
+    library.rename("Heat", "Films").unwrap();
+    assert_eq!(library.names(".hls/Films"), ["h.mkv"]);
+    library.remove("Films/h.mkv").unwrap();
+    assert!(library.names(".hls/Films").is_empty());
+    assert!(library.attr(".hls/Films/h.mkv").is_err());
 }
 
 #[test]
 fn views_are_the_same_after_a_restart_and_after_a_recovery() {
-    let mut house = House::new();
-    house.stored("Heat/heat.mkv", &film());
-    house.settled();
-    let names = house.names(".hls/Heat/heat.mkv");
-    let all = |house: &House| -> Vec<_> {
+    let mut library = TestLibrary::new();
+    library.stored("Heat/heat.mkv", &film());
+    library.settled();
+    let names = library.names(".hls/Heat/heat.mkv");
+    let all = |library: &TestLibrary| -> Vec<_> {
         [
             MASTER,
             SEGMENT,
@@ -50,38 +50,41 @@ fn views_are_the_same_after_a_restart_and_after_a_recovery() {
             ".hls/Heat",
         ]
         .iter()
-        .map(|at| (identity(&house.attr(at).unwrap()), house.read(at).ok()))
+        .map(|at| (identity(&library.attr(at).unwrap()), library.read(at).ok()))
         .collect()
     };
-    let before = all(&house);
-    house.restart();
-    assert!(all(&house) == before, "after a restart");
-    house.stop();
-    house.remove_directory("state");
-    house.remove_directory("spool");
-    house.start();
-    assert!(all(&house) == before, "after a recovery");
-    assert_eq!(house.names(".hls/Heat/heat.mkv"), names);
+    let before = all(&library);
+    library.restart();
+    assert!(all(&library) == before, "after a restart");
+    library.stop();
+    library.remove_directory("state");
+    library.remove_directory("spool");
+    library.start();
+    assert!(all(&library) == before, "after a recovery");
+    assert_eq!(library.names(".hls/Heat/heat.mkv"), names);
 }
 
 #[test]
 fn views_are_read_only_and_can_be_hidden() {
     let mut settings = LibrarySettings::default();
     settings.vfs.hls_listing = HlsListing::Hidden;
-    let house = House::with(settings);
-    house.stored("Heat/heat.mkv", &film());
-    assert_eq!(house.names(""), ["Heat"]);
-    let master = String::from_utf8(house.read(MASTER).unwrap()).unwrap();
+    let library = TestLibrary::with(settings);
+    library.stored("Heat/heat.mkv", &film());
+    assert_eq!(library.names(""), ["Heat"]);
+    let master = String::from_utf8(library.read(MASTER).unwrap()).unwrap();
     assert!(master.starts_with("#EXTM3U"), "{master}");
-    assert_eq!(house.remove(MASTER).unwrap_err().kind, ErrorKind::ReadOnly);
-    let made = house.vfs().mkdir(
-        house.attr(".hls/Heat").unwrap().ino,
+    assert_eq!(
+        library.remove(MASTER).unwrap_err().kind,
+        ErrorKind::ReadOnly
+    );
+    let made = library.vfs().mkdir(
+        library.attr(".hls/Heat").unwrap().ino,
         b"x",
         0o755,
-        crate::house::USER,
+        crate::test_library::USER,
     );
     assert_eq!(made.unwrap_err().kind, ErrorKind::ReadOnly);
-    let markers = house.names(".hls");
+    let markers = library.names(".hls");
     for marker in [".ignore", ".nomedia", ".plexignore", "CACHEDIR.TAG"] {
         assert!(markers.iter().any(|name| name == marker), "{marker}");
     }
@@ -89,48 +92,48 @@ fn views_are_read_only_and_can_be_hidden() {
 
 #[test]
 fn a_media_name_on_other_bytes_is_plain_and_stored() {
-    let mut house = House::new();
-    house.write("not.mkv", &noise(500_000, 1)).unwrap();
-    house.wait_for("not.mkv", "plain");
-    assert!(house.info("not.mkv").error.is_some());
-    house.settled();
-    house.stop();
-    house.remove_directory("state");
-    house.remove_directory("spool");
-    house.start();
-    assert!(house.read("not.mkv").unwrap() == noise(500_000, 1));
-    assert_eq!(house.state("not.mkv"), "plain");
+    let mut library = TestLibrary::new();
+    library.write("not.mkv", &noise(500_000, 1)).unwrap();
+    library.wait_for("not.mkv", "plain");
+    assert!(library.info("not.mkv").error.is_some());
+    library.settled();
+    library.stop();
+    library.remove_directory("state");
+    library.remove_directory("spool");
+    library.start();
+    assert!(library.read("not.mkv").unwrap() == noise(500_000, 1));
+    assert_eq!(library.state("not.mkv"), "plain");
 }
 
-fn with_launcher(launcher: Launcher) -> House {
-    House::with(LibrarySettings {
+fn with_launcher(launcher: Launcher) -> TestLibrary {
+    TestLibrary::with(LibrarySettings {
         launcher,
         ..LibrarySettings::default()
     })
 }
 
-fn is_plain_with(house: &mut House, text: &str) {
-    house.write("heat.mkv", &film()).unwrap();
-    house.wait_for("heat.mkv", "plain");
-    let reason = house.info("heat.mkv").error.unwrap();
+fn is_plain_with(library: &mut TestLibrary, text: &str) {
+    library.write("heat.mkv", &film()).unwrap();
+    library.wait_for("heat.mkv", "plain");
+    let reason = library.info("heat.mkv").error.unwrap();
     assert!(
         reason.contains(text) && reason.contains("retry"),
         "{reason}"
     );
-    assert!(house.read("heat.mkv").unwrap() == film());
+    assert!(library.read("heat.mkv").unwrap() == film());
     // The user retries once the tool works.
-    house.settings.launcher = Launcher::Direct;
-    house.restart();
-    house.vfs().retry(&path("heat.mkv")).unwrap();
-    house.wait_for("heat.mkv", "stored");
-    assert!(house.attr(".hls/heat.mkv/master.m3u8").is_ok());
+    library.settings.launcher = Launcher::Direct;
+    library.restart();
+    library.vfs().retry(&path("heat.mkv")).unwrap();
+    library.wait_for("heat.mkv", "stored");
+    assert!(library.attr(".hls/heat.mkv/master.m3u8").is_ok());
 }
 
 #[test]
 fn a_missing_tool_leaves_a_plain_file_with_the_reason() {
     let missing = PathBuf::from("/nonexistent/launcher");
-    let mut house = with_launcher(Launcher::Confined(missing));
-    is_plain_with(&mut house, "ff");
+    let mut library = with_launcher(Launcher::Confined(missing));
+    is_plain_with(&mut library, "ff");
 }
 
 #[test]
@@ -139,21 +142,21 @@ fn a_killed_tool_leaves_a_plain_file_with_the_reason() {
     let script = directory.path().join("killed");
     fs::write(&script, "#!/bin/sh\nkill -9 $$\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut house = with_launcher(Launcher::Confined(script));
-    is_plain_with(&mut house, "signal 9");
+    let mut library = with_launcher(Launcher::Confined(script));
+    is_plain_with(&mut library, "signal 9");
 }
 
 /// A step that took the daemon down twice must not be started a third time.
 #[test]
 fn a_film_that_ends_the_daemon_again_and_again_is_left_without_views() {
-    let house = House::new();
-    house.write("heat.mkv.part", &film()).unwrap();
-    house.until("it is settled", || {
-        house.vfs().pending().unwrap().files == 1
+    let library = TestLibrary::new();
+    library.write("heat.mkv.part", &film()).unwrap();
+    library.until("it is settled", || {
+        library.vfs().pending().unwrap().files == 1
     });
     std::thread::sleep(std::time::Duration::from_millis(500));
-    let id = house.attr("heat.mkv.part").unwrap().id.unwrap();
-    let version = house.block_on(house.vfs().open_resource(&path("heat.mkv.part")));
+    let id = library.attr("heat.mkv.part").unwrap().id.unwrap();
+    let version = library.block_on(library.vfs().open_resource(&path("heat.mkv.part")));
     let version: u64 = version
         .unwrap()
         .etag
@@ -165,14 +168,14 @@ fn a_film_that_ends_the_daemon_again_and_again_is_left_without_views() {
     // The row that two daemons left which ended in the middle.
     let mut row = version.to_le_bytes().to_vec();
     row.extend_from_slice(&2u32.to_le_bytes());
-    let attempts = house.index().rows("attempts").unwrap();
+    let attempts = library.index().rows("attempts").unwrap();
     attempts.put(id.as_bytes(), &row).unwrap();
     drop(attempts);
-    house.rename("heat.mkv.part", "heat.mkv").unwrap();
-    house.wait_for("heat.mkv", "plain");
-    let reason = house.info("heat.mkv").error.unwrap();
+    library.rename("heat.mkv.part", "heat.mkv").unwrap();
+    library.wait_for("heat.mkv", "plain");
+    let reason = library.info("heat.mkv").error.unwrap();
     assert!(reason.contains("ended twice"), "{reason}");
-    assert!(house.read("heat.mkv").unwrap() == film());
-    house.vfs().retry(&path("heat.mkv")).unwrap();
-    house.wait_for("heat.mkv", "stored");
+    assert!(library.read("heat.mkv").unwrap() == film());
+    library.vfs().retry(&path("heat.mkv")).unwrap();
+    library.wait_for("heat.mkv", "stored");
 }

@@ -34,24 +34,24 @@ pub const USER: Caller = Caller {
 };
 
 /// A library in a temporary directory; it is stopped, killed and started again at will.
-pub struct House {
+pub struct TestLibrary {
     root: TempDir,
     pub settings: LibrarySettings,
-    living: Option<(Library, Runtime)>,
+    running: Option<(Library, Runtime)>,
 }
 
-impl House {
+impl TestLibrary {
     pub fn new() -> Self {
         Self::with(LibrarySettings::default())
     }
 
     pub fn with(settings: LibrarySettings) -> Self {
-        let mut house = Self::unborn(settings);
-        house.start();
-        house
+        let mut library = Self::unstarted(settings);
+        library.start();
+        library
     }
 
-    fn unborn(settings: LibrarySettings) -> Self {
+    fn unstarted(settings: LibrarySettings) -> Self {
         let root = tempfile::Builder::new()
             .prefix("tgfs-library-")
             .tempdir()
@@ -59,21 +59,21 @@ impl House {
         Self {
             root,
             settings,
-            living: None,
+            running: None,
         }
     }
 
     /// Begins a library whose clock stands still while anything runs, and leaps when all tasks wait:
     /// for tests with minutes of waiting.
     pub fn with_leaping_clock(settings: LibrarySettings) -> Self {
-        let mut house = Self::unborn(settings);
+        let mut library = Self::unstarted(settings);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .build()
             .unwrap();
-        house.start_in(runtime);
-        house
+        library.start_in(runtime);
+        library
     }
 
     pub fn start(&mut self) {
@@ -87,19 +87,19 @@ impl House {
 
     fn start_in(&mut self, runtime: Runtime) {
         let library = Library::open_with(self.root.path(), &runtime, self.settings.clone());
-        self.living = Some((library, runtime));
+        self.running = Some((library, runtime));
     }
 
     /// Stops the library as SIGTERM does.
     pub fn stop(&mut self) {
-        let (library, runtime) = self.living.take().unwrap();
+        let (library, runtime) = self.running.take().unwrap();
         library.close(&runtime);
         runtime.shutdown_timeout(Duration::from_secs(20));
     }
 
     /// Ends the library without committing anything more.
     pub fn kill(&mut self) {
-        let (library, runtime) = self.living.take().unwrap();
+        let (library, runtime) = self.running.take().unwrap();
         drop(library);
         runtime.shutdown_timeout(Duration::from_secs(20));
     }
@@ -136,7 +136,7 @@ impl House {
     }
 
     fn library(&self) -> &Library {
-        &self.living.as_ref().unwrap().0
+        &self.running.as_ref().unwrap().0
     }
     pub fn vfs(&self) -> Vfs {
         self.library().vfs()
@@ -148,7 +148,7 @@ impl House {
         self.library().index()
     }
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.living.as_ref().unwrap().1.block_on(future)
+        self.running.as_ref().unwrap().1.block_on(future)
     }
     pub fn directory(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
@@ -207,9 +207,9 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for TestLibrary {
     fn drop(&mut self) {
-        if let Some((library, runtime)) = self.living.take() {
+        if let Some((library, runtime)) = self.running.take() {
             drop(library);
             runtime.shutdown_background();
         }
@@ -230,7 +230,7 @@ pub fn path(text: &str) -> TreePath {
 }
 
 /// Actions of a user.
-impl House {
+impl TestLibrary {
     pub fn attr(&self, at: &str) -> FsResult<Attr> {
         self.vfs().resolve(&path(at))
     }
