@@ -18,19 +18,10 @@ use fuser::{
 
 use super::convert::{self, attr_ttl, caller, file_attr, ino, open_flags};
 use super::dispatch::{Adapter, accept_created, handle};
-use super::reply::{answer_attribute, finish, guarded};
+use super::reply::{answer_attribute, answer_position, answer_space, finish, guarded};
 use super::{directory, negotiation};
-use crate::model::{ErrorKind, MAX_NAME_BYTES};
+use crate::model::ErrorKind;
 use crate::vfs::{Attr, CopyRange, Opened, SetAttr};
-
-/// Unit of `statfs` in bytes.
-const STATFS_BLOCK_BYTES: u32 = 4096;
-
-/// Only the user's own attributes exist. EOPNOTSUPP keeps tools quiet about the rest (ACLs,
-/// capabilities, labels) and, unlike ENOSYS, does not switch the others off.
-fn is_user_attribute(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b"user.")
-}
 
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -45,12 +36,7 @@ impl Filesystem for Adapter {
     }
 
     fn forget(&self, _request: &Request, number: INodeNo, count: u64) {
-        if let Err(error) = guarded(|| {
-            self.vfs.forget(ino(number), count);
-            Ok(())
-        }) {
-            tracing::warn!("forget: {error}");
-        }
+        self.forget_inode(number, count);
     }
 
     fn getattr(
@@ -356,20 +342,7 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, _request: &Request, _number: INodeNo, reply: ReplyStatfs) {
         let result = guarded(|| self.vfs.space());
-        finish("statfs", result, reply, |space, reply: ReplyStatfs| {
-            let unit = u64::from(STATFS_BLOCK_BYTES);
-            let free = space.free / unit;
-            reply.statfs(
-                space.total / unit,
-                free,
-                free,
-                space.files,
-                u64::from(u32::MAX),
-                STATFS_BLOCK_BYTES,
-                u32::try_from(MAX_NAME_BYTES).unwrap_or(u32::MAX),
-                STATFS_BLOCK_BYTES,
-            );
-        });
+        finish("statfs", result, reply, answer_space);
     }
 
     fn setxattr(
@@ -382,7 +355,7 @@ impl Filesystem for Adapter {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        if !is_user_attribute(name) {
+        if !convert::is_user_attribute(name) {
             return reply.error(Errno::EOPNOTSUPP);
         }
         let mode = match convert::xattr_mode(flags) {
@@ -402,7 +375,7 @@ impl Filesystem for Adapter {
         size: u32,
         reply: ReplyXattr,
     ) {
-        if !is_user_attribute(name) {
+        if !convert::is_user_attribute(name) {
             return reply.error(Errno::EOPNOTSUPP);
         }
         let value = guarded(|| self.vfs.getxattr(ino(number), name.as_bytes()));
@@ -410,19 +383,13 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, _request: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
-        let names = guarded(|| self.vfs.listxattr(ino(number))).map(|names| {
-            let mut list = Vec::new();
-            for name in names {
-                list.extend_from_slice(&name);
-                list.push(0);
-            }
-            list
-        });
+        let names = guarded(|| self.vfs.listxattr(ino(number)));
+        let names = names.map(convert::attribute_list);
         answer_attribute("listxattr", names, size, reply);
     }
 
     fn removexattr(&self, _request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        if !is_user_attribute(name) {
+        if !convert::is_user_attribute(name) {
             return reply.error(Errno::EOPNOTSUPP);
         }
         self.change("removexattr", reply, |vfs| {
@@ -467,15 +434,7 @@ impl Filesystem for Adapter {
             return reply.error(Errno::ENXIO);
         };
         let result = guarded(|| self.vfs.seek(handle(open), offset, target));
-        finish(
-            "lseek",
-            result,
-            reply,
-            |found, reply: ReplyLseek| match i64::try_from(found) {
-                Ok(found) => reply.offset(found),
-                Err(_) => reply.error(Errno::EOVERFLOW),
-            },
-        );
+        finish("lseek", result, reply, answer_position);
     }
 
     fn copy_file_range(

@@ -1,5 +1,7 @@
 //! Words of the kernel to words of `vfs` and back.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use fuser::{
@@ -194,6 +196,23 @@ pub(super) fn seek_target(whence: i32) -> Result<SeekTarget, Errno> {
         nix::libc::SEEK_HOLE => Ok(SeekTarget::Hole),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// Whether an extended attribute is the user's own: only those exist. EOPNOTSUPP keeps tools quiet
+/// about the rest (ACLs,
+/// capabilities, labels) and, unlike ENOSYS, does not switch the others off.
+pub(super) fn is_user_attribute(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"user.")
+}
+
+/// The answer to `listxattr(2)`: names, each ended by a zero byte.
+pub(super) fn attribute_list(names: Vec<Vec<u8>>) -> Vec<u8> {
+    let mut list = Vec::new();
+    for name in names {
+        list.extend_from_slice(&name);
+        list.push(0);
+    }
+    list
 }
 
 #[cfg(test)]

@@ -113,6 +113,16 @@ impl Adapter {
         finish(operation, result, reply, |(), reply: ReplyEmpty| reply.ok());
     }
 
+    /// Drops references of the kernel's; there is no reply.
+    pub(super) fn forget_inode(&self, number: INodeNo, count: u64) {
+        if let Err(error) = guarded(|| {
+            self.vfs.forget(ino(number), count);
+            Ok(())
+        }) {
+            tracing::warn!("forget: {error}");
+        }
+    }
+
     /// Another caller made the name between the kernel's look-up and its CREATE: without `O_EXCL`
     /// that is an open.
     pub(super) fn open_raced(

@@ -13,7 +13,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::unistd::{AccessFlags, access};
 
 use super::error::MountError;
-use crate::process::{CancelFlag, Devices, Job, Launcher, Limits, Priority, Spawner};
+use crate::process::{CancelFlag, Devices, Launcher, Priority, ProcessJob, ProcessLimits, Spawner};
 
 /// Source of our mounts in `/proc/self/mountinfo` and `df`. Ours are found by it: the type is
 /// `fuse` or `fuse.tgfs`, depending on who mounted.
@@ -156,11 +156,11 @@ pub fn detach(path: &Path) -> Result<(), MountError> {
 
 /// The way of those who are not root.
 fn detach_with_fusermount(path: &Path) -> io::Result<()> {
-    let job = Job {
+    let job = ProcessJob {
         program: PathBuf::from("fusermount3"),
         args: vec!["-u".into(), "-z".into(), "--".into(), path.into()],
         input: None,
-        limits: Limits {
+        limits: ProcessLimits {
             stall: FUSERMOUNT_TIME,
             wall: FUSERMOUNT_TIME,
             memory: FUSERMOUNT_MEMORY_BYTES,

@@ -8,7 +8,11 @@ use fuser::{
 };
 
 use super::errno::errno;
-use crate::model::{ErrorKind, FsError, FsResult};
+use crate::model::{ErrorKind, FsError, FsResult, MAX_NAME_BYTES};
+use crate::vfs::SpaceInfo;
+
+/// Unit of `statfs` in bytes.
+const STATFS_BLOCK_BYTES: u32 = 4096;
 
 /// A reply that can say no.
 pub(super) trait Refuse {
@@ -94,6 +98,30 @@ pub(super) fn answer_attribute(
             _ => reply.error(Errno::ERANGE),
         },
     );
+}
+
+/// Answers `statfs`.
+pub(super) fn answer_space(space: SpaceInfo, reply: ReplyStatfs) {
+    let unit = u64::from(STATFS_BLOCK_BYTES);
+    let free = space.free / unit;
+    reply.statfs(
+        space.total / unit,
+        free,
+        free,
+        space.files,
+        u64::from(u32::MAX),
+        STATFS_BLOCK_BYTES,
+        u32::try_from(MAX_NAME_BYTES).unwrap_or(u32::MAX),
+        STATFS_BLOCK_BYTES,
+    );
+}
+
+/// Answers `lseek`.
+pub(super) fn answer_position(found: u64, reply: ReplyLseek) {
+    match i64::try_from(found) {
+        Ok(found) => reply.offset(found),
+        Err(_) => reply.error(Errno::EOVERFLOW),
+    }
 }
 
 #[cfg(test)]

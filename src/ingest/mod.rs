@@ -211,7 +211,7 @@ impl Ingest {
     /// `Io` when the index cannot be read.
     pub fn unpublished(&self) -> FsResult<Vec<EntryId>> {
         let found = self.0.parts.index.unpublished();
-        found.map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))
+        found.map_err(|error| FsError::caused_by(ErrorKind::Io, error))
     }
 
     /// Returns the unpublished entries, and those that have a job.

@@ -88,7 +88,7 @@ impl Notes {
         let row = codec::encode(&SlicesV1 {
             slices: slices.iter().map(PackSliceV1::of).collect(),
         })
-        .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
+        .map_err(|error| FsError::caused_by(ErrorKind::Io, error))?;
         self.uploads.put(blob.as_bytes(), &row).map_err(io)
     }
 

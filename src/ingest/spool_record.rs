@@ -29,7 +29,7 @@ pub fn spool_record(entry: &Entry) -> FsResult<Vec<u8>> {
     codec::encode(&SpoolRecordV1 {
         entry: EntryV1::of(entry),
     })
-    .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))
+    .map_err(|error| FsError::caused_by(ErrorKind::Io, error))
 }
 
 /// Returns the entry that a spool record names; `None` when the record cannot be read.

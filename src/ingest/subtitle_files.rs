@@ -73,7 +73,7 @@ async fn keep_texts(
     let writing = tokio::task::spawn_blocking(move || write(&made, &read.bytes));
     match writing.await {
         Ok(written) => written?,
-        Err(error) => return Err(FsError::new(ErrorKind::Io, error.to_string())),
+        Err(error) => return Err(FsError::caused_by(ErrorKind::Io, error)),
     }
     files.take_derived(entry, &path, state)
 }

@@ -1,8 +1,11 @@
 //! What can go wrong with a file operation, in words that both faces translate: errno for the
 //! kernel, a status for HTTP.
 
+use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
+/// Result of a file operation.
 pub type FsResult<T> = Result<T, FsError>;
 
 /// The kind decides errno, HTTP status and whether trying again can help.
@@ -40,25 +43,60 @@ pub enum ErrorKind {
     Io,
 }
 
-/// An error with its kind, and a text that names the file and says what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Error of a file operation: its kind, a text for the user, and the error below that caused it.
+#[derive(Debug, Clone)]
 pub struct FsError {
+    /// Decides the answer to the caller.
     pub kind: ErrorKind,
+    /// Names the file and says what to do; empty where the kind says enough.
     pub message: String,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl FsError {
+    /// Creates an error that has no error below it.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
+            source: None,
         }
     }
+
+    /// Creates an error with the text of the error that caused it.
+    pub fn caused_by(kind: ErrorKind, source: impl Error + Send + Sync + 'static) -> Self {
+        let message = source.to_string();
+        Self::explained(kind, message, source)
+    }
+
+    /// Creates an error with a text of its own, and the error that caused it.
+    pub fn explained(
+        kind: ErrorKind,
+        message: impl Into<String>,
+        source: impl Error + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: Some(Arc::new(source)),
+        }
+    }
+
+    /// Returns whether the same operation can succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(self.kind, ErrorKind::RemoteUnavailable)
     }
 }
+
+/// Errors are equal when their callers cannot tell them apart.
+impl PartialEq for FsError {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.message == other.message
+    }
+}
+
+impl Eq for FsError {}
 
 impl fmt::Display for FsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,14 +108,16 @@ impl fmt::Display for FsError {
     }
 }
 
-impl std::error::Error for FsError {}
+impl Error for FsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let source = self.source.as_deref()?;
+        Some(source)
+    }
+}
 
 impl From<ErrorKind> for FsError {
     fn from(kind: ErrorKind) -> Self {
-        Self {
-            kind,
-            message: String::new(),
-        }
+        Self::new(kind, "")
     }
 }
 
@@ -87,7 +127,7 @@ impl From<super::NameError> for FsError {
             super::NameError::Invalid => ErrorKind::InvalidArgument,
             super::NameError::TooLong => ErrorKind::NameTooLong,
         };
-        Self::new(kind, error.to_string())
+        Self::caused_by(kind, error)
     }
 }
 
@@ -99,6 +139,26 @@ impl From<std::io::Error> for FsError {
             }
             _ => ErrorKind::Io,
         };
-        Self::new(kind, error.to_string())
+        Self::caused_by(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn the_error_below_stays_in_the_chain() {
+        let error = FsError::from(io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(error.kind, ErrorKind::NoSpace);
+        let source = error
+            .source()
+            .and_then(|source| source.downcast_ref::<io::Error>());
+        assert_eq!(
+            source.map(io::Error::kind),
+            Some(io::ErrorKind::StorageFull)
+        );
+        assert!(FsError::from(ErrorKind::NotFound).source().is_none());
     }
 }

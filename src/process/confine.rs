@@ -5,7 +5,7 @@
 //!   one input; no write, no other file, no network (best effort: older kernels know less)
 //! - as root: `nobody` where the input's mode lets others read it, else the input's owner. Only an
 //!   input that belongs to root and is readable by nobody else keeps root: opening
-//!   [`super::INPUT_PATH`] checks the file's mode again, ffmpeg before 6 cannot take an open
+//!   [`INPUT_PATH`] checks the file's mode again, ffmpeg before 6 cannot take an open
 //!   descriptor and stay able to seek, and Landlock then is what holds it
 //! - SIGKILL when the daemon's thread that started it goes
 
@@ -26,7 +26,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, User, geteuid, setgid, setgroups, setuid};
 use serde::{Deserialize, Serialize};
 
-use super::Devices;
+use super::limits::{Devices, INPUT_PATH};
 
 /// Exit status when confinement itself failed; the program was not started.
 pub const CONFINE_FAILED: u8 = 125;
@@ -64,7 +64,7 @@ const NOBODY: u32 = 65534;
 
 /// What the confined process may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spec {
+pub struct ConfineSpec {
     pub input: Input,
     /// Bytes of address space.
     pub memory: u64,
@@ -83,7 +83,7 @@ pub enum Input {
     Stdin,
 }
 
-impl Spec {
+impl ConfineSpec {
     #[must_use]
     pub fn to_json(&self) -> String {
         // A struct of an enum and a number has no way to fail.
@@ -124,7 +124,7 @@ pub fn confine_main(args: &[OsString]) -> ExitCode {
     ExitCode::from(CONFINE_FAILED)
 }
 
-fn parse(args: &[OsString]) -> Result<(Spec, &OsStr, &[OsString]), String> {
+fn parse(args: &[OsString]) -> Result<(ConfineSpec, &OsStr, &[OsString]), String> {
     let [flag, spec, dashes, program, rest @ ..] = args else {
         return Err("usage: confine --spec JSON -- PROGRAM ARGS".to_owned());
     };
@@ -136,11 +136,11 @@ fn parse(args: &[OsString]) -> Result<(Spec, &OsStr, &[OsString]), String> {
     Ok((spec, program, rest))
 }
 
-fn restrict(spec: &Spec, program: &Path) -> Result<(), String> {
+fn restrict(spec: &ConfineSpec, program: &Path) -> Result<(), String> {
     let input = match spec.input {
         Input::None => None,
         Input::Stdin => Some(
-            File::open(super::INPUT_PATH)
+            File::open(INPUT_PATH)
                 .and_then(|file| Ok((file.metadata()?, file)))
                 .map_err(|error| format!("the input cannot be opened: {error}"))?,
         ),

@@ -1,4 +1,4 @@
-//! The one place that spawns processes. A [`Job`] runs in its own process group with bounded
+//! The one place that spawns processes. A [`ProcessJob`] runs in its own process group with bounded
 //! output, a stall timeout and a wall limit, and dies when its handle is dropped.
 //!
 //! Jobs that read files of unknown origin run *confined*: the spawner starts
@@ -13,20 +13,18 @@
 
 pub mod arenas;
 pub mod confine;
+mod error;
+mod limits;
 mod running;
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
+pub use error::ProcessError;
+pub use limits::{CancelFlag, Devices, INPUT_PATH, Priority, ProcessLimits};
 pub use running::{Exit, Running};
-
-/// The job's input file, as the program sees it.
-pub const INPUT_PATH: &str = "/proc/self/fd/0";
 
 /// How programs are started.
 #[derive(Debug, Clone)]
@@ -45,105 +43,18 @@ impl Launcher {
     }
 }
 
-/// What bounds a job.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Longest time without a byte of output while we wait for one.
-    pub stall: Duration,
-    /// Longest time from start to end.
-    pub wall: Duration,
-    /// Address space of the program in bytes (`RLIMIT_AS`).
-    pub memory: u64,
-}
-
-/// How much a job may hold up others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Priority {
-    #[default]
-    Usual,
-    /// It takes only what nobody else wants.
-    Low,
-}
-
-/// Which devices a job may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub enum Devices {
-    #[default]
-    None,
-    /// Graphics processors, which want much address space too.
-    Graphics,
-}
-
-/// Tells a job to stop, from another thread.
-#[derive(Debug, Clone, Default)]
-pub struct CancelFlag(Arc<AtomicBool>);
-
-impl CancelFlag {
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// One run of one program.
 #[derive(Debug, Clone)]
-pub struct Job {
+pub struct ProcessJob {
     /// Name (looked up in PATH) or path.
     pub program: PathBuf,
     pub args: Vec<OsString>,
     /// The only file that it may read besides the system's libraries; see [`INPUT_PATH`].
     pub input: Option<PathBuf>,
-    pub limits: Limits,
+    pub limits: ProcessLimits,
     pub priority: Priority,
     pub devices: Devices,
     pub cancel: CancelFlag,
-}
-
-/// Why a job did not run to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum ProcessError {
-    #[error("{0} is not installed, or not in PATH")]
-    ProgramMissing(String),
-    #[error("{program} could not be started: {error}")]
-    Start {
-        program: String,
-        error: std::io::Error,
-    },
-    #[error("{0} could not be opened: {1}")]
-    Input(String, std::io::Error),
-    #[error("{program} gave no output for {} seconds and was stopped", after.as_secs())]
-    Stalled { program: String, after: Duration },
-    #[error("{program} ran for longer than {} seconds and was stopped", after.as_secs())]
-    TooSlow { program: String, after: Duration },
-    #[error("{0} wrote more than expected and was stopped")]
-    TooMuchOutput(String),
-    #[error("{0} was stopped on request")]
-    Cancelled(String),
-    #[error("{program}: {error}")]
-    Io {
-        program: String,
-        error: std::io::Error,
-    },
-}
-
-impl ProcessError {
-    /// Whether the same job can succeed later, with nothing changed about its input.
-    #[must_use]
-    pub const fn is_retryable(&self) -> bool {
-        match self {
-            Self::ProgramMissing(_)
-            | Self::Start { .. }
-            | Self::Input(..)
-            | Self::Stalled { .. }
-            | Self::TooSlow { .. }
-            | Self::Cancelled(_)
-            | Self::Io { .. } => true,
-            Self::TooMuchOutput(_) => false,
-        }
-    }
 }
 
 /// Starts jobs.
@@ -162,7 +73,7 @@ impl Spawner {
     ///
     /// # Errors
     /// When the program or the input does not exist, or the system refuses to start one.
-    pub fn start(&self, job: &Job) -> Result<Running, ProcessError> {
+    pub fn start(&self, job: &ProcessJob) -> Result<Running, ProcessError> {
         let program = find_program(&job.program)?;
         let name = program_name(&job.program);
         let mut command = self.command(&program, job);
@@ -182,11 +93,15 @@ impl Spawner {
     ///
     /// # Errors
     /// As [`Self::start`], and when a limit was passed.
-    pub fn run(&self, job: &Job, max_output: usize) -> Result<(Exit, Vec<u8>), ProcessError> {
+    pub fn run(
+        &self,
+        job: &ProcessJob,
+        max_output: usize,
+    ) -> Result<(Exit, Vec<u8>), ProcessError> {
         self.start(job)?.collect(max_output)
     }
 
-    fn command(&self, program: &Path, job: &Job) -> Command {
+    fn command(&self, program: &Path, job: &ProcessJob) -> Command {
         match &self.launcher {
             Launcher::Direct => {
                 let mut command = Command::new(program);
@@ -194,7 +109,7 @@ impl Spawner {
                 command
             }
             Launcher::Confined(launcher) => {
-                let spec = confine::Spec {
+                let spec = confine::ConfineSpec {
                     input: match job.input {
                         Some(_) => confine::Input::Stdin,
                         None => confine::Input::None,

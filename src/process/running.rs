@@ -12,7 +12,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::{CancelFlag, Limits, ProcessError};
+use super::error::ProcessError;
+use super::limits::{CancelFlag, ProcessLimits};
 use crate::sync::MutexExt as _;
 
 /// Bytes of standard error that are kept; the rest is read and dropped (a damaged film makes
@@ -59,13 +60,13 @@ struct Watched {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct WatchedGroup {
     group: Pid,
     state: Mutex<Watched>,
     ended: Condvar,
 }
 
-impl Shared {
+impl WatchedGroup {
     fn lock(&self) -> MutexGuard<'_, Watched> {
         self.state.acquire()
     }
@@ -84,10 +85,10 @@ impl Shared {
 #[derive(Debug)]
 pub struct Running {
     name: String,
-    limits: Limits,
+    limits: ProcessLimits,
     child: Child,
     stdout: Option<ChildStdout>,
-    shared: Arc<Shared>,
+    shared: Arc<WatchedGroup>,
     stderr: Option<JoinHandle<String>>,
     watchdog: Option<JoinHandle<()>>,
 }
@@ -96,7 +97,7 @@ impl Running {
     pub(super) fn spawn(
         mut command: Command,
         name: String,
-        limits: Limits,
+        limits: ProcessLimits,
         cancel: CancelFlag,
     ) -> Result<Self, ProcessError> {
         command
@@ -109,7 +110,7 @@ impl Running {
         })?;
         // A process id always fits: pid_t is an i32.
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(WatchedGroup {
             group,
             state: Mutex::new(Watched {
                 alive: true,
@@ -252,7 +253,7 @@ impl Drop for Running {
     }
 }
 
-fn collect_stderr(mut pipe: impl Read, shared: &Shared) -> String {
+fn collect_stderr(mut pipe: impl Read, shared: &WatchedGroup) -> String {
     let mut kept = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(count) = pipe.read(&mut buffer) {
@@ -266,7 +267,7 @@ fn collect_stderr(mut pipe: impl Read, shared: &Shared) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-fn watch(shared: &Shared, limits: Limits, cancel: &CancelFlag) {
+fn watch(shared: &WatchedGroup, limits: ProcessLimits, cancel: &CancelFlag) {
     let started = Instant::now();
     let mut state = shared.lock();
     while state.alive {

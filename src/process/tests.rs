@@ -1,13 +1,15 @@
+use std::time::Duration;
+
 use std::io::Read;
 
 use super::*;
 
-fn shell(script: &str) -> Job {
-    Job {
+fn shell(script: &str) -> ProcessJob {
+    ProcessJob {
         program: PathBuf::from("sh"),
         args: vec!["-c".into(), script.into()],
         input: None,
-        limits: Limits {
+        limits: ProcessLimits {
             stall: Duration::from_secs(20),
             wall: Duration::from_secs(60),
             memory: 1 << 30,

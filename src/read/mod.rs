@@ -200,5 +200,5 @@ async fn read_spool(file: Arc<SpoolFile>, offset: u64, len: usize) -> FsResult<B
     });
     reading
         .await
-        .unwrap_or_else(|error| Err(FsError::new(ErrorKind::Io, error.to_string())))
+        .unwrap_or_else(|error| Err(FsError::caused_by(ErrorKind::Io, error)))
 }

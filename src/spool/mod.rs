@@ -2,12 +2,14 @@
 //! belongs to. A spool file is deleted only by [`Spool::discard`], which is
 //! called when every entry that named the blob is acknowledged in the remote or gone.
 
+mod file;
+
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use crate::disk;
 use crate::failpoint;
 use crate::model::{BlobId, EntryId};
 use crate::sync::MutexExt as _;
+use file::Recount;
+pub use file::SpoolFile;
 
 /// Extension of the record beside each spool file.
 const RECORD_EXTENSION: &str = "entry";
@@ -55,93 +59,6 @@ pub enum SpaceGrant {
     Full,
 }
 
-/// A blob in the spool. The file stays readable through this after it was discarded.
-#[derive(Debug)]
-pub struct SpoolFile {
-    pub id: BlobId,
-    pub path: PathBuf,
-    file: File,
-    writing_back: AtomicBool,
-    /// Whether the disk ever failed to take its bytes. The kernel tells that once and then forgets.
-    damaged: AtomicBool,
-    /// Bytes on the disk that the spool counts for it.
-    counted: AtomicU64,
-}
-
-impl SpoolFile {
-    /// # Errors
-    /// When the file is shorter than the range, or the disk fails.
-    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
-    }
-
-    /// # Errors
-    /// When the disk is full or fails.
-    pub fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(data, offset)
-    }
-
-    /// Bytes on the disk.
-    #[must_use]
-    pub fn counted(&self) -> u64 {
-        self.counted.load(Ordering::Relaxed)
-    }
-
-    fn new(id: BlobId, path: PathBuf, file: File) -> Arc<Self> {
-        Arc::new(Self {
-            id,
-            path,
-            file,
-            writing_back: AtomicBool::new(false),
-            damaged: AtomicBool::new(false),
-            counted: AtomicU64::new(0),
-        })
-    }
-
-    /// Begins to push what was written to the disk, unless that is being done. Nobody waits for
-    /// it: `close` syncs again and sees an error. Inside a tokio runtime.
-    pub fn write_back(self: &Arc<Self>) {
-        // One at a time a file: several would only queue up at the file's lock, before writers.
-        if self.writing_back.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let file = Arc::clone(self);
-        drop(tokio::task::spawn_blocking(move || {
-            if let Err(error) = file.sync() {
-                tracing::debug!(%error, "early write-back");
-            }
-            file.writing_back.store(false, Ordering::Relaxed);
-        }));
-    }
-
-    /// # Errors
-    /// When the disk fails, or ever failed to take bytes of this file.
-    pub fn sync(&self) -> io::Result<()> {
-        let synced = self.file.sync_data();
-        if synced.is_err() {
-            self.damaged.store(true, Ordering::Relaxed);
-        }
-        if self.damaged.load(Ordering::Relaxed) {
-            return Err(synced.err().unwrap_or_else(|| {
-                io::Error::other("the disk of the spool could not take all bytes of this file")
-            }));
-        }
-        Ok(())
-    }
-
-    /// Whether [`Self::sync`] can never succeed any more.
-    #[must_use]
-    pub fn is_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
-    }
-
-    /// As if the disk had failed to take its bytes, for tests of what follows.
-    #[cfg(debug_assertions)]
-    pub fn damage(&self) {
-        self.damaged.store(true, Ordering::Relaxed);
-    }
-}
-
 /// How many bytes others give back when the spool needs them.
 struct Lent(Box<dyn Fn() -> u64 + Send + Sync>);
 
@@ -178,10 +95,8 @@ impl Spool {
             };
             let path = item.path();
             let file = OpenOptions::new().read(true).write(true).open(&path)?;
-            let held = file.metadata()?.blocks() * 512;
             let file = SpoolFile::new(id, path, file);
-            file.counted.store(held, Ordering::Relaxed);
-            used += held;
+            used += file.recount()?.now;
             files.insert(id, file);
         }
         Ok(Self {
@@ -344,11 +259,10 @@ impl Spool {
     /// # Errors
     /// When the disk fails.
     pub fn count(&self, file: &SpoolFile) -> io::Result<()> {
-        let held = file.file.metadata()?.blocks() * 512;
-        let before = file.counted.swap(held, Ordering::Relaxed);
+        let Recount { before, now } = file.recount()?;
         self.used
-            .fetch_add(held.saturating_sub(before), Ordering::Relaxed);
-        self.release(before.saturating_sub(held));
+            .fetch_add(now.saturating_sub(before), Ordering::Relaxed);
+        self.release(before.saturating_sub(now));
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 //! All changes run under one lock, so that what a check saw still holds when its change commits.
 //! Reads take no lock: the index answers them from committed rows.
 
-use std::collections::HashMap;
+mod recent;
+
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -13,6 +14,7 @@ use crate::model::{
     Name, Timestamp, TreePath, XattrMap,
 };
 use crate::sync::MutexExt as _;
+use recent::RecentEntries;
 
 /// Directories deeper than this are refused: a walk upwards must end.
 const MAX_DEPTH: usize = 512;
@@ -40,21 +42,11 @@ pub enum Replace {
     Refused,
 }
 
-/// Decoded entries kept for reading: those that players and open handles are at.
-const MAX_RECENT: usize = 256;
-
-#[derive(Debug, Default)]
-struct Recent {
-    entries: HashMap<EntryId, Arc<Entry>>,
-    /// Counts commits, so that an entry read before one is not kept after it.
-    generation: u64,
-}
-
 #[derive(Debug)]
 pub struct Tree {
     index: Arc<Index>,
     changing: Mutex<()>,
-    recent: Mutex<Recent>,
+    recent: RecentEntries,
 }
 
 impl Tree {
@@ -63,7 +55,7 @@ impl Tree {
         Self {
             index,
             changing: Mutex::new(()),
-            recent: Mutex::default(),
+            recent: RecentEntries::default(),
         }
     }
 
@@ -420,16 +412,8 @@ impl Tree {
 
     fn commit(&self, changes: &[Change]) -> FsResult<()> {
         let committed = self.index.commit(changes).map(|_| ()).map_err(io);
-        let mut recent = self.recent();
-        recent.generation += 1;
-        for change in changes {
-            recent.entries.remove(&change.entry_id());
-        }
+        self.recent.forget(changes.iter().map(Change::entry_id));
         committed
-    }
-
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.acquire()
     }
 
     /// Like [`Self::entry`], kept decoded for the next caller. Its state may lag behind an
@@ -438,36 +422,17 @@ impl Tree {
     /// # Errors
     /// `NotFound`, or `Io` when the index cannot be read.
     pub fn recent_entry(&self, id: EntryId) -> FsResult<Arc<Entry>> {
-        let generation = {
-            let recent = self.recent();
-            if let Some(entry) = recent.entries.get(&id) {
-                return Ok(Arc::clone(entry));
-            }
-            recent.generation
-        };
-        let entry = Arc::new(self.entry(id)?);
-        let mut recent = self.recent();
-        if recent.generation == generation {
-            if recent.entries.len() >= MAX_RECENT {
-                recent.entries.clear();
-            }
-            recent.entries.insert(id, Arc::clone(&entry));
-        }
-        Ok(entry)
+        self.recent.get(id, || self.entry(id))
     }
 
     /// Forgets what is kept decoded of an entry that the index changed from below.
     pub fn forget_recent(&self, id: EntryId) {
-        let mut recent = self.recent();
-        recent.generation += 1;
-        recent.entries.remove(&id);
+        self.recent.forget([id]);
     }
 
     /// As [`Self::forget_recent`], of all entries.
     pub fn forget_all_recent(&self) {
-        let mut recent = self.recent();
-        recent.generation += 1;
-        recent.entries.clear();
+        self.recent.forget_all();
     }
 
     /// Returns when every change so far is on the disk; blocks.
@@ -505,8 +470,6 @@ fn removal(entry: &Entry) -> Change {
 }
 
 fn io(error: IndexError) -> FsError {
-    FsError::new(
-        ErrorKind::Io,
-        format!("the index in the state directory: {error}"),
-    )
+    let text = format!("the index in the state directory: {error}");
+    FsError::explained(ErrorKind::Io, text, error)
 }

@@ -295,5 +295,5 @@ impl Foundation {
 
 fn rows(index: &Index, table: &'static str) -> FsResult<Rows> {
     let rows = index.rows(table);
-    rows.map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))
+    rows.map_err(|error| FsError::caused_by(ErrorKind::Io, error))
 }

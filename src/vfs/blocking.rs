@@ -11,5 +11,5 @@ pub async fn blocking<T: Send + 'static>(
 ) -> FsResult<T> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| Err(FsError::new(ErrorKind::Io, error.to_string())))
+        .unwrap_or_else(|error| Err(FsError::caused_by(ErrorKind::Io, error)))
 }

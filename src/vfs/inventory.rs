@@ -39,7 +39,7 @@ impl Inventory {
             let page = self
                 .index
                 .entries(after, PAGE)
-                .map_err(|error| FsError::new(ErrorKind::Io, error.to_string()))?;
+                .map_err(|error| FsError::caused_by(ErrorKind::Io, error))?;
             let Some(last) = page.last() else {
                 return Ok(());
             };

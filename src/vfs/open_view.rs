@@ -180,7 +180,7 @@ impl OpenView {
 }
 
 fn corrupt(error: MapError) -> FsError {
-    FsError::new(ErrorKind::Corrupt, error.to_string())
+    FsError::caused_by(ErrorKind::Corrupt, error)
 }
 
 async fn flush(

@@ -72,7 +72,7 @@ impl Slugs {
 }
 
 fn io(error: IndexError) -> FsError {
-    FsError::new(ErrorKind::Io, error.to_string())
+    FsError::caused_by(ErrorKind::Io, error)
 }
 
 fn slug_key(slug: &str) -> Vec<u8> {

@@ -50,5 +50,5 @@ impl WritingMarks {
 }
 
 fn io(error: IndexError) -> FsError {
-    FsError::new(ErrorKind::Io, error.to_string())
+    FsError::caused_by(ErrorKind::Io, error)
 }

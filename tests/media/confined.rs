@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tgfs::media::tool::MediaTool;
 use tgfs::media::tool::ffmpeg::Ffmpeg;
-use tgfs::process::{CancelFlag, Devices, INPUT_PATH, Job, Launcher, Limits, Priority, Spawner};
+use tgfs::process::{
+    CancelFlag, Devices, INPUT_PATH, Launcher, Priority, ProcessJob, ProcessLimits, Spawner,
+};
 
 use super::support::*;
 
@@ -16,12 +18,12 @@ fn launcher() -> Launcher {
     Launcher::Confined(env!("CARGO_BIN_EXE_tgfs").into())
 }
 
-fn job(program: &str, args: &[&str], input: Option<PathBuf>) -> Job {
-    Job {
+fn job(program: &str, args: &[&str], input: Option<PathBuf>) -> ProcessJob {
+    ProcessJob {
         program: program.into(),
         args: args.iter().map(OsString::from).collect(),
         input,
-        limits: Limits {
+        limits: ProcessLimits {
             stall: Duration::from_secs(30),
             wall: Duration::from_secs(60),
             memory: 4 << 30,

@@ -12,7 +12,7 @@ use super::{MediaTool, ToolOutput};
 use crate::media::container::Container;
 use crate::media::error::MediaError;
 use crate::process::{
-    CancelFlag, Devices, Exit, Job, Launcher, Limits, Priority, Running, Spawner,
+    CancelFlag, Devices, Exit, Launcher, Priority, ProcessJob, ProcessLimits, Running, Spawner,
 };
 
 /// Longest silence while we wait for output.
@@ -89,14 +89,14 @@ impl MediaTool for Ffmpeg {
             Task::Probe => &self.ffprobe,
             _ => &self.ffmpeg,
         };
-        let job = Job {
+        let job = ProcessJob {
             program: program.clone(),
             args: arguments(container, task, self.threads.as_deref())
                 .into_iter()
                 .map(OsString::from)
                 .collect(),
             input: Some(source.to_path_buf()),
-            limits: Limits {
+            limits: ProcessLimits {
                 stall: match task {
                     Task::EncodeVideo(_) => self.stall * LOW_PRIORITY,
                     _ => self.stall,
