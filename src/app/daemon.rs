@@ -1,4 +1,4 @@
-//! `mount` and `serve`: everything that runs, and the order in which it stops.
+//! `mount` and `serve`: starts everything, and stops it in order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,25 +22,24 @@ use crate::index::Index;
 use crate::process::Launcher;
 use crate::upkeep::cleanup::{self, CleanupReport};
 
-/// How long open files in the mount may be used on after the stop began.
+/// Time for which files that are open in the mount may be used after a stop began.
 const MOUNT_DRAIN: Duration = Duration::from_secs(5);
-/// Between two looks for packs whose grace time is over.
+/// Interval of the search for packs whose grace time is over.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
-/// A first look comes soon, for daemons that live shorter than the interval.
+/// Delay of the first search, for daemons that do not live as long as the interval.
 const FIRST_CLEANUP: Duration = Duration::from_secs(5);
 
-/// Runs until a signal, `umount` or an unmount from outside; `ready` is called once everything
-/// answers.
+/// Runs until a signal, `umount`, or an unmount from outside. Calls `ready` once everything answers.
 ///
 /// # Errors
-/// What kept it from starting, or from stopping in order.
+/// The reason why it could not start, or could not stop in order.
 pub async fn run_daemon(
     options: DaemonOptions,
     ready: impl FnOnce(&DaemonInfo),
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let config = options.config.get();
-    // A taken port is found before anything is mounted or opened.
+    // A port that is in use is found before anything is mounted or opened.
     let listener = bind_http(&config).await?;
     let parts = Parts::open(&config, OpenPurpose::Serve, Launcher::this_binary()).await?;
     let stop = Arc::new(Notify::new());
@@ -81,21 +80,21 @@ pub async fn run_daemon(
     operations.set_faces(faces);
     let cleaning = spawn_cleanup(&parts, &options.config);
     ready(&operations.daemon());
-    // Nobody listens where NOTIFY_SOCKET is unset.
+    // It fails if NOTIFY_SOCKET is not set: then nobody waits for it.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
     tokio::select! {
         name = signals.next() => tracing::info!("stopping on {name}"),
-        () = stop.notified() => tracing::info!("stopping as asked"),
-        () = ended(&mut mounted) => tracing::info!("stopping, since the mount was taken away"),
+        () = stop.notified() => tracing::info!("stopping: a command asked for it"),
+        () = ended(&mut mounted) => tracing::info!("stopping: the mount is gone"),
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     cleaning.abort();
     take_down(mounted, closing, [gateway, Some(socket)], parts).await
 }
 
-/// The order of a stop: no new writes, then the mount, the faces, the parts. What is open is
-/// committed by the unmount and by `close`.
+/// Stops everything in order: new writes, the mount, the faces, the parts. Open files are committed by
+/// the unmount and by `close`.
 async fn take_down(
     mounted: Option<Mounted>,
     closing: watch::Sender<()>,
@@ -106,11 +105,11 @@ async fn take_down(
     if let Some(mounted) = mounted
         && let Err(error) = mounted.unmount(MOUNT_DRAIN).await
     {
-        tracing::error!(%error, "the mount could not be taken away");
+        tracing::error!(%error, "the mount could not be unmounted");
     }
     for face in faces.into_iter().flatten() {
         if let Err(error) = face.await {
-            tracing::error!(%error, "a face stopped unexpectedly");
+            tracing::error!(%error, "HTTP or the control socket stopped unexpectedly");
         }
     }
     parts.close().await
@@ -157,14 +156,14 @@ async fn bind_http(config: &Config) -> anyhow::Result<Option<TcpListener>> {
         .await
         .with_context(|| {
             format!(
-                "{host}:{port} cannot be listened on; choose another with --http, or --http off"
+                "cannot listen on {host}:{port}; choose another address with --http, or --http off"
             )
         })?;
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
         tracing::warn!(
-            "the gateway listens on {address}, beyond this machine: whoever reaches it can play \
-             the library; changes and files need the token in the state directory"
+            "the gateway listens on {address}, beyond this machine: anybody who reaches it can \
+             play the library; changes and files need the token in the state directory"
         );
     }
     Ok(Some(listener))
@@ -206,7 +205,7 @@ fn start_gateway(
     let vfs = parts.vfs.clone();
     Ok(tokio::spawn(async move {
         let shutdown = async move {
-            // An error says that the sender is gone: the stop has begun.
+            // An error means that the sender is gone: the stop has begun.
             let _ = closed.changed().await;
         };
         if let Err(error) = http::serve(listener, vfs, settings, shutdown).await {
@@ -231,7 +230,7 @@ async fn start_socket(
             let _ = closed.changed().await;
         };
         control::serve(listener, service, shutdown).await;
-        // A new daemon may have bound its own already; then there is nothing of ours to remove.
+        // A new daemon may have bound its own socket already; then ours is gone.
         let _ = std::fs::remove_file(&path);
     }))
 }
@@ -278,18 +277,20 @@ fn spawn_cleanup(parts: &Parts, config: &ConfigHandle) -> JoinHandle<()> {
                     has_deleted = done.deleted + done.left > 0;
                     tell_cleaned(&done);
                 }
-                Err(error) => tracing::warn!(%error, "packs that nothing needs stay for now"),
+                Err(error) => {
+                    tracing::warn!(%error, "packs that nothing needs could not be deleted now")
+                }
             }
         }
     })
 }
 
-/// Lets go of pinned blocks of packs that are deleted.
+/// Unpins the blocks of deleted packs.
 async fn unpin(cache: &Arc<BlockCache>, index: &Arc<Index>) {
     let (cache, index) = (Arc::clone(cache), Arc::clone(index));
     cache.found().await;
     let unpinning = tokio::task::spawn_blocking(move || {
-        // An index that cannot be read keeps them.
+        // If the index cannot be read, the blocks stay.
         cache.unpin_unknown(|pack| index.knows_pack(pack).unwrap_or(true));
     });
     if unpinning.await.is_err() {
@@ -311,6 +312,9 @@ fn tell_cleaned(done: &CleanupReport) {
     }
     if let Some(problem) = &done.problem {
         let packs = done.failed;
-        tracing::warn!(packs, "packs that nothing needs stay for now: {problem}");
+        tracing::warn!(
+            packs,
+            "packs that nothing needs could not be deleted now: {problem}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! `import`: films that others posted to a channel become files, where they are.
+//! `import`: makes files of films that others posted to a channel; their bytes stay in place.
 
 use std::sync::Arc;
 
@@ -11,12 +11,13 @@ use crate::remote::retry::{Deadline, retry};
 use crate::remote::{ForeignDocument, ListingReach, Remote, RemoteError, fetch_table};
 use crate::vfs::{Caller, Vfs};
 
-/// How long a table that was just posted is asked for.
+/// Deadline for reading a table that was just posted.
 const TABLE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 /// Characters of a post's text that become a name.
 const NAME_CHARS: usize = 100;
 
-/// Takes over what is not taken over yet, one after the other; what fails is told and left.
+/// Adds the films that are not in the library yet, one after the other. A film that fails is reported
+/// and skipped.
 pub async fn import(
     vfs: &Vfs,
     remote: &Arc<dyn Remote>,
@@ -33,9 +34,9 @@ pub async fn import(
         .filter_map(|document| name_of(&document).map(|name| (document, name)))
         .collect();
     if let ListingReach::UpToAGap(numbers) = foreign.reach {
-        // Whoever asked may have gone; then nobody is told, here and below.
+        // The client may have gone; then nobody reads this, here and below.
         let text = format!(
-            "looked up to {numbers} numbers in a row without a post: what was posted behind a longer gap is not found; make the channel one of a bot's own (CHAT_ID) to see all of it"
+            "stopped after {numbers} message numbers in a row without a post: posts behind a longer gap are not found; set the channel as one of a bot's own (CHAT_ID) to see all of it"
         );
         let _ = out.send(Response::Finding { text }).await;
     }
@@ -64,7 +65,7 @@ pub async fn import(
     match failed {
         0 => Ok(()),
         _ => Err(format!(
-            "{failed} of {count} could not be imported; run it again when the reasons are gone"
+            "{failed} of {count} could not be imported; remove the reasons and run it again"
         )),
     }
 }
@@ -81,7 +82,7 @@ async fn take_over(
         .map_err(text)?;
     let name = free_name(vfs, directory, name, document.address.message).map_err(text)?;
     let pack = remote.adopt(document).await.map_err(text)?;
-    // Nothing is named that was not read back.
+    // A film gets a name only after it was read back.
     let read = || fetch_table(remote, &pack);
     retry(Deadline::after(TABLE_PATIENCE), read)
         .await
@@ -112,14 +113,11 @@ fn free_name(
     let numbered = Name::new([stem, number.as_bytes(), extension].concat())?;
     match is_free(&numbered)? {
         true => Ok(numbered),
-        false => Err(FsError::new(
-            ErrorKind::Exists,
-            "a file has its name already",
-        )),
+        false => Err(FsError::new(ErrorKind::Exists, "another file has its name")),
     }
 }
 
-/// What a film is called; `None` for what is no film.
+/// Returns the name of a film; `None`: the post is not a film.
 fn name_of(document: &ForeignDocument) -> Option<Name> {
     let clean = |text: &str| {
         let is_bad = |c: char| c == '/' || c.is_control();

@@ -1,4 +1,4 @@
-//! Composition root: the only place that wires parts together, and the order in which they stop.
+//! Composition root: the only place that wires parts together and stops them in order.
 
 mod attach;
 mod bots;
@@ -34,50 +34,56 @@ pub use parts::{OpenPurpose, Parts};
 pub use plan::plan;
 pub use telegram::check_settings;
 
-/// `recover` gives up when the store has not answered a request for so long.
+/// Time without an answer of the store after which `recover` gives up.
 const RECOVER_PATIENCE: Duration = Duration::from_secs(120);
 
-/// A state opened by a command because no daemon runs.
+/// A state that a command opened because no daemon runs.
 #[derive(Debug)]
 pub struct App {
     parts: Parts,
     config: ConfigHandle,
 }
 
-/// What `mount` and `serve` run.
+/// Options of a daemon.
 #[derive(Debug)]
 pub struct DaemonOptions {
-    /// `None`: `serve`.
+    /// The mount; `None`: `serve`.
     pub mount: Option<MountOptions>,
+    /// The configuration in force.
     pub config: ConfigHandle,
-    /// For `tgfs reload`: where the settings are read from again.
+    /// The layers that `tgfs reload` reads again.
     pub inputs: ConfigInputs,
+    /// Switch of the log's level, for `tgfs reload`.
     pub log_level: LevelSwitch,
 }
 
+/// Options of a mount.
 #[derive(Debug, Clone)]
 pub struct MountOptions {
+    /// An absolute path.
     pub mountpoint: PathBuf,
+    /// Whether files may be changed.
     pub writing: WriteMode,
+    /// The users who may use it.
     pub audience: MountAudience,
 }
 
-/// What `recover` brought back.
+/// Result of `recover`.
 #[derive(Debug, Clone, Default)]
 pub struct Recovered {
     pub files: u64,
     pub directories: u64,
-    /// Gaps, entries in `/lost+found`, spool files that were adopted: a line each.
+    /// Gaps, entries in `/lost+found`, adopted spool files: one line each.
     pub remarks: Vec<String>,
-    /// Where the old index was put.
+    /// Directory that now holds the old index.
     pub old_index: Option<PathBuf>,
 }
 
 impl App {
-    /// Opens the state; the error names directory and owner where it cannot.
+    /// Opens the state.
     ///
     /// # Errors
-    /// When another process has the state, or it cannot be read.
+    /// If another process uses the state, or if it cannot be read; names the directory.
     pub async fn open(config: &ConfigHandle, purpose: OpenPurpose) -> anyhow::Result<Self> {
         let parts = Parts::open(&config.get(), purpose, Launcher::this_binary()).await?;
         Ok(Self {
@@ -86,7 +92,7 @@ impl App {
         })
     }
 
-    /// What answers requests, as a daemon's would.
+    /// Returns a service that answers requests as a daemon's would.
     ///
     /// # Errors
     /// Never at present.
@@ -95,19 +101,19 @@ impl App {
         Ok(Service::new(self.parts.vfs.clone(), Arc::new(operations)))
     }
 
-    /// Flushes everything; what is not uploaded stays in the spool.
+    /// Writes everything to the disk; bytes that are not uploaded stay in the spool.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// If the disk fails.
     pub async fn close(self) -> anyhow::Result<()> {
         self.parts.close().await
     }
 }
 
-/// Rebuilds the index from the store alone, beside the old one.
+/// Rebuilds the index from the store, and keeps the old one beside it.
 ///
 /// # Errors
-/// When a daemon runs, or the store cannot be read; the old index then stays in place.
+/// If a daemon runs, or the store cannot be read; the old index then stays in place.
 pub async fn recover(config: &Config, claim: LibraryClaim) -> anyhow::Result<Recovered> {
     let recovery = Recovery::begin(&config.state_dir, Owner::of_process())?;
     let own = recovery.store_description();
@@ -123,7 +129,7 @@ pub async fn recover(config: &Config, claim: LibraryClaim) -> anyhow::Result<Rec
         old_index: report.old_index,
         ..Recovered::default()
     };
-    // The spool comes on top: opening adopts what the new index does not know.
+    // Opening adopts spool files that the new index does not know.
     let parts = Parts::open(config, OpenPurpose::Look, Launcher::this_binary()).await?;
     let resumed = parts
         .vfs
@@ -148,19 +154,19 @@ pub async fn recover(config: &Config, claim: LibraryClaim) -> anyhow::Result<Rec
     Ok(recovered)
 }
 
-/// Takes a mount out of the tree whose daemon does not answer.
+/// Detaches a mount whose daemon does not answer.
 ///
 /// # Errors
-/// When it is not ours, or the kernel refuses.
+/// If it is not a mount of tgfs, or if the kernel refuses.
 pub fn detach(mountpoint: &std::path::Path) -> anyhow::Result<()> {
     if !crate::fuse::is_tgfs_mount(mountpoint)? {
-        anyhow::bail!("{} is no tgfs mount", mountpoint.display());
+        anyhow::bail!("{} is not a tgfs mount", mountpoint.display());
     }
     crate::fuse::detach(mountpoint)?;
     Ok(())
 }
 
-/// The hidden command `confine`: restricts itself, then becomes the media tool.
+/// Runs the hidden command `confine`, which restricts itself and then becomes the media tool.
 #[must_use]
 pub fn confine(arguments: &[std::ffi::OsString]) -> std::process::ExitCode {
     crate::process::confine::confine_main(arguments)

@@ -1,4 +1,4 @@
-//! What only the composition root can do for the control socket.
+//! Operations of the control socket that only the composition root can do.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -20,20 +20,23 @@ use crate::telemetry::LevelSwitch;
 use crate::upkeep::{cleanup, verify};
 use crate::vfs::Vfs;
 
-/// Where a running daemon can be reached.
+/// Addresses of a running daemon.
 #[derive(Debug, Clone, Default)]
 pub struct Faces {
+    /// The mount, if there is one.
     pub mountpoint: Option<PathBuf>,
+    /// URL of the gateway, if there is one.
     pub http: Option<String>,
 }
 
-/// What a reload needs beside the parts.
+/// Inputs of a reload beside the parts.
 #[derive(Debug)]
 pub struct ReloadInputs {
     pub inputs: ConfigInputs,
     pub log_level: LevelSwitch,
 }
 
+/// Operations over the parts of an open library.
 #[derive(Debug)]
 pub struct AppOperations {
     index: Arc<Index>,
@@ -48,7 +51,7 @@ pub struct AppOperations {
     stop: Arc<Notify>,
 }
 
-/// For a command that opened the state itself.
+/// Makes operations for a command that opened the state itself.
 pub fn without_daemon(parts: &Parts, config: &ConfigHandle) -> AppOperations {
     AppOperations::new(parts, config, None, Arc::default())
 }
@@ -79,6 +82,7 @@ impl AppOperations {
         }
     }
 
+    /// Announces where the daemon can be reached.
     pub fn set_faces(&self, faces: Faces) {
         *self.faces.acquire() = faces;
     }
@@ -98,7 +102,7 @@ impl AppOperations {
     }
 }
 
-/// The cache's part of `db-stats`; the disk's and the pinned blocks' where there are any.
+/// Returns the cache's lines of `db-stats`; those of the disk and of pinned blocks only if there are any.
 fn cache_lines(cache: &CacheStats) -> Vec<(&'static str, &'static str, u64, StatUnit)> {
     use StatUnit::{Bytes, Count};
     let mut lines = vec![
@@ -222,7 +226,7 @@ impl Operations for AppOperations {
         if let Some(problem) = &done.problem {
             tracing::warn!(
                 packs = done.failed,
-                "packs that nothing needs stay for now: {problem}"
+                "packs that nothing needs could not be deleted now: {problem}"
             );
         }
         cleaned.packs = done.deleted;
@@ -251,7 +255,7 @@ impl Operations for AppOperations {
                 "{}: pack {}: {}",
                 problem.name, problem.pack, problem.reason
             );
-            // Whoever asked may have gone; the count at the end is then for nobody.
+            // The client may have gone; then nobody reads the count at the end either.
             let _ = out.send(Response::Finding { text }).await;
         }
         let left = cleanup::left_behind(&self.index).map_err(|error| error.to_string())?;
@@ -280,7 +284,7 @@ impl Operations for AppOperations {
 
     async fn reload(&self) -> Result<Reloaded, String> {
         let Some(reload) = &self.reload else {
-            return Err("no daemon runs; each command reads the settings anew".to_owned());
+            return Err("no daemon runs; each command reads the settings itself".to_owned());
         };
         let done =
             config::reload(&self.config, &reload.inputs).map_err(|problems| problems.join("; "))?;

@@ -22,15 +22,15 @@ use crate::spool::{Spool, SpoolConfig};
 use crate::tree::Tree;
 use crate::vfs::{Vfs, VfsParts, VfsSettings};
 
-/// Free space that the spool leaves when no size is set.
+/// Free space in bytes that the spool leaves if no size is set.
 const SPOOL_LEAVES_FREE: u64 = 5 << 30;
-/// The spool's size where less than that is free: enough to work with, and the reserve still holds.
+/// Smallest default of the spool's size, in bytes: enough to work with; the reserve is kept all the same.
 const SMALLEST_SPOOL: u64 = 256 << 20;
 
-/// What nobody opened for so long makes room for what is new.
+/// Time without a use after which pinned blocks make room for new ones.
 const PINNED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Whether an opened state also works on its files.
+/// Purpose of opening a state: whether it also works on its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenPurpose {
     /// Answers only.
@@ -41,6 +41,7 @@ pub enum OpenPurpose {
     Serve,
 }
 
+/// The parts of an open library.
 #[derive(Debug)]
 pub struct Parts {
     pub index: Arc<Index>,
@@ -57,8 +58,8 @@ impl Parts {
     /// `launcher` starts media tools.
     ///
     /// # Errors
-    /// When another process has the state or the store, when the disk fails, or when the store says
-    /// at once that they do not belong together.
+    /// If another process uses the state or the store, if the disk fails, or if the store answers at
+    /// once that they do not belong together.
     pub async fn open(
         config: &Config,
         purpose: OpenPurpose,
@@ -78,7 +79,7 @@ impl Parts {
         Self::assemble(config, purpose, launcher, index, store).await
     }
 
-    /// As [`Self::open`], with index and remote open already.
+    /// Does the rest of [`Self::open`], with index and store open already.
     pub(super) async fn assemble(
         config: &Config,
         purpose: OpenPurpose,
@@ -160,16 +161,16 @@ impl Parts {
         })
     }
 
-    /// Takes changed settings.
+    /// Applies changed settings.
     pub fn reconfigure(&self, config: &Config, base_url: &str) {
         self.vfs.reconfigure(vfs_settings(config, base_url));
         self.ingest.reconfigure(ingest_settings(config));
     }
 
-    /// Commits what is open and makes index and journal durable.
+    /// Commits open files and makes index and journal durable.
     ///
     /// # Errors
-    /// The first error; the rest is done all the same.
+    /// The first error; everything else is done all the same.
     pub async fn close(self) -> anyhow::Result<()> {
         self.attaching.stop().await;
         let committed = self.vfs.commit_all().await;
@@ -212,10 +213,10 @@ async fn tie(ends: Ends, purpose: OpenPurpose) -> anyhow::Result<Attaching> {
     begun
 }
 
-/// The files below the memory cache. A directory that cannot be used costs speed and no more.
+/// Opens the tiers below the memory cache. A directory that cannot be used only costs speed.
 fn tiers(config: &Config, remote: &dyn Remote) -> Tiers {
     if remote.locality() == Locality::Near {
-        // What it holds is on a disk already.
+        // Its packs are on a disk already.
         return Tiers::default();
     }
     let open = |what: &str, limits: DiskLimits| {
@@ -228,7 +229,7 @@ fn tiers(config: &Config, remote: &dyn Remote) -> Tiers {
             }
         }
     };
-    // Below this the spool would be the next to have no room.
+    // With less free space the spool would be the next to run out of room.
     let floor = config.spool.reserve.saturating_mul(2);
     let disk = config.cache.disk.as_ref().and_then(|disk| {
         let limits = DiskLimits {
@@ -251,7 +252,7 @@ fn tiers(config: &Config, remote: &dyn Remote) -> Tiers {
     }
 }
 
-/// The disk cache gives way to the spool, where they share a disk.
+/// Lets the spool take space from the disk cache if both are on one disk.
 fn lend(cache: &Arc<BlockCache>, spool: &Spool, config: &Config) {
     let device = |path: &std::path::Path| std::fs::metadata(path).map(|found| found.dev()).ok();
     let disk = config.cache.disk.as_ref();
@@ -289,6 +290,7 @@ fn default_spool_bytes(config: &Config) -> u64 {
         .max(SMALLEST_SPOOL)
 }
 
+/// Returns the settings of ingest.
 pub fn ingest_settings(config: &Config) -> IngestSettings {
     IngestSettings {
         pack_bytes: config.pack_size,
@@ -297,7 +299,7 @@ pub fn ingest_settings(config: &Config) -> IngestSettings {
     }
 }
 
-/// Cuts as the settings ask for them.
+/// Returns the policy of cuts.
 pub fn cut_policy(config: &Config) -> CutPolicy {
     CutPolicy {
         min_seconds: config.media.min_segment.as_secs_f64(),
@@ -307,6 +309,7 @@ pub fn cut_policy(config: &Config) -> CutPolicy {
     }
 }
 
+/// Returns the settings of the file system.
 pub fn vfs_settings(config: &Config, base_url: &str) -> VfsSettings {
     VfsSettings {
         settle: config.mount.settle,
@@ -318,7 +321,7 @@ pub fn vfs_settings(config: &Config, base_url: &str) -> VfsSettings {
     }
 }
 
-/// Where the gateway would be, as the settings have it.
+/// Returns the URL of the gateway according to the settings; empty: HTTP is off.
 pub fn base_url(config: &Config) -> String {
     use crate::config::HttpBind;
     let scheme = if config.http.tls.is_some() {

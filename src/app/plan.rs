@@ -1,4 +1,4 @@
-//! `tgfs plan FILE`: what ingest would make of a file, storing nothing.
+//! `tgfs plan FILE`: plans a film as ingest would, and stores nothing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +16,10 @@ use crate::media::tool::ffmpeg::Ffmpeg;
 use crate::model::Compat;
 use crate::process::Launcher;
 
+/// Plans a film.
+///
 /// # Errors
-/// When the file or the media tools cannot be used.
+/// If the file or the media tools cannot be used.
 pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
     let tool: Arc<dyn MediaTool> =
         Arc::new(Ffmpeg::new(Launcher::this_binary()).with_threads(config.media.threads));

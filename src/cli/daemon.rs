@@ -17,10 +17,10 @@ use crate::config::{Config, StoreConfig, StoreOrigin};
 use crate::control::{DaemonInfo, Request, Response, UploadsAtStop};
 use crate::model::{MountAudience, PendingInfo, WriteMode};
 
-/// How long a daemon may take to stop before its mount is taken away: it promises 30 s.
+/// Time that a daemon may take to stop before its mount is detached: it promises 30 s.
 const STOP_PATIENCE: Duration = Duration::from_secs(40);
 
-/// Between two looks whether the mount is gone.
+/// Pause between two checks whether the mount is gone.
 const STOP_LOOK: Duration = Duration::from_millis(50);
 
 pub(super) async fn mount(arguments: &MountArgs, context: &Context) -> Outcome {
@@ -40,7 +40,7 @@ pub(super) async fn mount(arguments: &MountArgs, context: &Context) -> Outcome {
 
 pub(super) async fn serve(context: &Context) -> Outcome {
     if context.config.get().http.bind == crate::config::HttpBind::Off {
-        bail!("`serve` without HTTP would do nothing; give an address with --http");
+        bail!("`serve` needs HTTP; give an address with --http");
     }
     run(None, context).await
 }
@@ -50,7 +50,7 @@ async fn run(mount: Option<MountOptions>, context: &Context) -> Outcome {
     check_state(&config.state_dir, StateNeed::MayBeMade)?;
     if let Some(session) = Session::daemon_of(&config).await? {
         bail!(
-            "a daemon (pid {}) already runs on the state {}; end it with `tgfs umount`, or choose \
+            "a daemon (pid {}) is already using the state {}; stop it with `tgfs umount`, or choose \
              another with --state",
             session.info().pid,
             config.state_dir.display()
@@ -79,14 +79,14 @@ async fn run(mount: Option<MountOptions>, context: &Context) -> Outcome {
             Format::Json => output::json(daemon),
         };
         if let Err(error) = told {
-            // Whoever started us does not listen; the mount works all the same.
+            // Nobody reads our output; the mount works all the same.
             tracing::debug!("ready line: {error:#}");
         }
     };
     app::run_daemon(options, ready).await
 }
 
-/// `ready mount=… http=… store=… env=…`
+/// Returns the line `ready mount=… http=… store=… env=…`.
 pub(super) fn ready_line(daemon: &DaemonInfo, config: &Config) -> String {
     let shown = |path: Option<&Path>| {
         path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
@@ -140,22 +140,23 @@ pub(super) async fn umount(arguments: &UmountArgs, context: &Context) -> Outcome
     }
 }
 
-/// A dead daemon's mount, or that of another state.
+/// Detaches the mount of a dead daemon, or of the daemon of another state.
 fn detach_without_daemon(mountpoint: &Path, config: &Config) -> Outcome {
     let shown = mountpoint.display();
     if !paths::tgfs_mounts().iter().any(|mount| mount == mountpoint) {
-        bail!("{shown} is no tgfs mount; `findmnt -S tgfs` lists them");
+        bail!("{shown} is not a tgfs mount; list them with `findmnt -S tgfs`");
     }
     app::detach(mountpoint)?;
     eprintln!(
-        "tgfs: no daemon of the state {} answers for {shown}: it was only taken out of the tree; \
-         a daemon of another state, if there is one, runs on until its files are closed",
+        "tgfs: no daemon of the state {} answers for {shown}: the mount was detached; if a daemon of \
+         another state serves it, that one runs on until its files are closed",
         config.state_dir.display()
     );
     Ok(())
 }
 
-/// The mount is gone and nobody answers; after [`STOP_PATIENCE`] the mount is taken away.
+/// Waits until the mount is gone and the daemon no longer answers; after [`STOP_PATIENCE`], detaches the
+/// mount.
 async fn wait_until_gone(mountpoint: &Path, config: &Config) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
@@ -171,7 +172,7 @@ async fn wait_until_gone(mountpoint: &Path, config: &Config) -> anyhow::Result<(
             if is_mounted {
                 app::detach(mountpoint)?;
             }
-            eprintln!("tgfs: the daemon does not end; its mount was taken away");
+            eprintln!("tgfs: the daemon does not stop; its mount was detached");
             return Ok(());
         }
         tokio::time::sleep(STOP_LOOK).await;

@@ -14,7 +14,7 @@ use crate::app::OpenPurpose;
 use crate::control::{Request, Response, UrlInfo, Wait};
 use crate::model::{AttachState, FileInfo, JobInfo, PendingInfo, PublicState, StoreStatus};
 
-/// A file and where it can be played from, as `list --json` gives it.
+/// A file with its URLs, as `list --json` prints it.
 #[derive(Debug, Serialize)]
 struct ListedFile {
     #[serde(flatten)]
@@ -55,7 +55,7 @@ pub(super) async fn list(directory: &OsStr, context: &Context) -> Outcome {
     }
 }
 
-/// Path, then facts on indented lines: a table of eleven columns fits no terminal.
+/// Returns the path, then facts on indented lines: a table of eleven columns fits no terminal.
 pub(super) fn describe(file: &FileInfo, urls: Option<&UrlInfo>) -> String {
     let state = match file.state.is_final() {
         true => file.state.as_str().to_owned(),
@@ -100,7 +100,7 @@ pub(super) fn describe(file: &FileInfo, urls: Option<&UrlInfo>) -> String {
     text
 }
 
-/// What `status` found.
+/// Answer of `status`.
 #[derive(Debug, Default, Serialize)]
 struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,7 +124,7 @@ impl Status {
 pub(super) async fn status(path: Option<&OsStr>, wait: Wait, context: &Context) -> Outcome {
     let purpose = match wait {
         Wait::No => OpenPurpose::Look,
-        // Without a daemon nothing would ever change: the command does the work itself.
+        // Without a daemon the command does the work itself.
         Wait::UntilFinal => OpenPurpose::Ingest,
     };
     let session = Session::open(&context.config, purpose, StateNeed::MustExist).await?;
@@ -254,7 +254,7 @@ pub(super) async fn url(path: &OsStr, context: &Context) -> Outcome {
         _ => None,
     });
     let Some(urls) = urls else {
-        anyhow::bail!("the daemon gave no URL; the log tells why");
+        anyhow::bail!("the daemon gave no URL; see the log");
     };
     match context.format {
         Format::Json => output::json(&urls),
@@ -262,7 +262,7 @@ pub(super) async fn url(path: &OsStr, context: &Context) -> Outcome {
     }
 }
 
-/// One URL a line, the most useful first: `$(tgfs url X | head -1)` is what players get.
+/// Returns one URL a line, the most useful first, so that players can be given `$(tgfs url X | head -1)`.
 pub(super) fn url_text(urls: &UrlInfo) -> String {
     let playlists = [&urls.local, &urls.by_name, &urls.public, &urls.file];
     let mut lines: Vec<_> = playlists.into_iter().flatten().cloned().collect();
@@ -309,7 +309,7 @@ pub(super) async fn retry(paths: &[OsString], context: &Context) -> Outcome {
     told(&answers, text_of, context.format)
 }
 
-/// Answers that have a text, as lines or as one JSON array.
+/// Prints the answers that have a text, as lines or as one JSON array.
 pub(super) fn told(
     answers: &[Response],
     text_of: impl Fn(&Response) -> Option<String>,

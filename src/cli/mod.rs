@@ -1,6 +1,6 @@
-//! Commands: arguments in, tables or JSON out, one exit code.
+//! Commands: parses arguments, runs a command, prints tables or JSON.
 //!
-//! 0: done. 1: failed, one line on stderr a problem: what, and what to do. 2: wrong usage.
+//! Exit status: 0 done; 1 failed, with one line on stderr for each problem; 2 wrong usage.
 
 mod args;
 mod bots;
@@ -35,20 +35,20 @@ use context::Context;
 use outcome::Outcome;
 use output::Format;
 
-/// The status of wrong usage; clap's own is the same.
+/// Exit status of wrong usage, as clap has it.
 const USAGE: u8 = 2;
 
 /// Runs the program: `arguments` are those of the process, its own name first.
 #[must_use]
 pub fn run(arguments: &[OsString]) -> ExitCode {
-    // Before everything else: this process becomes a confined ffmpeg and must not read settings.
+    // Before everything else: this process becomes a confined media tool, and must not read settings.
     if arguments.get(1).is_some_and(|first| first == "confine") {
         return app::confine(&arguments[2..]);
     }
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Printing fails when nobody reads; the status still tells.
+            // Printing fails if nobody reads; the exit status is right all the same.
             let _ = error.print();
             return match error.kind() {
                 UsageError::DisplayHelp | UsageError::DisplayVersion => ExitCode::SUCCESS,
@@ -93,12 +93,13 @@ fn execute(arguments: &Arguments) -> Outcome {
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(dispatch(&arguments.command, &context));
-    // A blocking read of a file that hangs must not hold the process.
+    // A read of a file that hangs must not keep the process alive.
     runtime.shutdown_background();
     outcome
 }
 
-/// A daemon logs as configured; a command only what goes wrong, unless `--log` asks for more.
+/// Returns the settings of the log: a daemon logs as configured, a command only warnings and errors
+/// unless `--log` is given.
 fn log_config(arguments: &Arguments, config: &Config) -> config::LogSettings {
     let is_daemon = matches!(arguments.command, Command::Mount(_) | Command::Serve(_));
     match is_daemon || arguments.global.log.is_some() {

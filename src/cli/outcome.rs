@@ -1,13 +1,13 @@
-//! From a command's result to what stderr says and the process returns.
+//! Turns a command's result into lines on stderr and an exit status.
 
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-/// Done, or why not. [`Unhappy`] is a failure that the output told already.
+/// Result of a command. [`Unhappy`] is a failure that the output has told already.
 pub(super) type Outcome = anyhow::Result<()>;
 
-/// Everything that stands against a start, a line each.
+/// Everything that is wrong with the settings, one line each.
 #[derive(Debug)]
 pub(super) struct Problems(pub(super) Vec<String>);
 
@@ -19,7 +19,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// The command did what it should, and what it found is a failure: a file's state, a finding.
+/// A failure that the command found and printed: a failed file, a finding.
 #[derive(Debug)]
 pub(super) struct Unhappy;
 
@@ -38,7 +38,7 @@ pub(super) fn report(outcome: Outcome) -> ExitCode {
     if error.is::<Unhappy>() {
         return ExitCode::FAILURE;
     }
-    // `tgfs list | head` is no failure.
+    // `tgfs list | head` is not a failure.
     let is_closed_pipe = error
         .downcast_ref::<io::Error>()
         .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);

@@ -1,4 +1,4 @@
-//! How results look: tables, sizes, ages, dates; or JSON.
+//! Prints results: tables, sizes, ages, dates; or JSON.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub(super) enum Format {
     Json,
 }
 
-/// One JSON document on stdout.
+/// Prints one JSON document to stdout.
 pub(super) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
@@ -20,22 +20,21 @@ pub(super) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Text on stdout. A closed pipe is an error here, and a quiet end of the program later.
+/// Prints text to stdout. A closed pipe is an error here; the program later ends quietly because of it.
 pub(super) fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// Which side of a column is ragged.
+/// Alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
     Left,
     Right,
 }
 
-/// Rows under a head, two blanks between columns, no blanks at line ends. The last column may be
-/// of any width.
+/// Formats rows under a head, with two blanks between columns and none at line ends.
 pub(super) fn table(head: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let width_of = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -59,13 +58,13 @@ pub(super) fn table(head: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Names may hold anything; a terminal must not obey them.
+/// Replaces control characters: a name must not control the terminal.
 pub(super) fn printable(text: &str) -> String {
     let safe = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(safe).collect()
 }
 
-/// `1.4 GiB`, `512 B`
+/// Formats bytes as `1.4 GiB` or `512 B`.
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
@@ -83,7 +82,7 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-/// `1:02:03`, `4:05`
+/// Formats seconds as `1:02:03` or `4:05`.
 pub(super) fn play_time(seconds: f64) -> String {
     let total = Duration::try_from_secs_f64(seconds)
         .unwrap_or_default()
@@ -95,7 +94,7 @@ pub(super) fn play_time(seconds: f64) -> String {
     }
 }
 
-/// `3 s`, `12 min`, `5 h`, `9 d`
+/// Formats seconds as `3 s`, `12 min`, `5 h` or `9 d`.
 pub(super) fn age(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
@@ -105,7 +104,7 @@ pub(super) fn age(seconds: u64) -> String {
     }
 }
 
-/// `4.2 Mb/s`
+/// Formats bits a second as `4.2 Mb/s`.
 pub(super) fn bit_rate(bits: u64) -> String {
     match bits {
         ..1_000_000 => format!("{} kb/s", bits / 1000),
@@ -124,7 +123,7 @@ pub(super) fn date(seconds: i64) -> String {
     }
 }
 
-/// `1 file`, `3 files`
+/// Formats a number of things as `1 file` or `3 files`.
 pub(super) fn count(number: u64, word: &str) -> String {
     match number {
         1 => format!("1 {word}"),

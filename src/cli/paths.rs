@@ -1,5 +1,5 @@
-//! From what a user typed to a path in the tree: `/Heat/x.mkv` is one already, a path under the
-//! live mountpoint is made one.
+//! Converts typed paths to paths in the tree: `/Heat/x.mkv` is one already, and a path under the
+//! mountpoint becomes one.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -11,7 +11,7 @@ use crate::control::WirePath;
 /// on who mounted.
 const MOUNT_SOURCE: &[u8] = b"tgfs";
 
-/// Where tgfs mounts are, by the kernel's list; it touches none of them, so a dead one hangs nobody.
+/// Lists the mounts of tgfs from the kernel's table. Touches none of them, so a dead one cannot hang it.
 pub(super) fn tgfs_mounts() -> Vec<PathBuf> {
     let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     mounts_in(&table)
@@ -54,8 +54,8 @@ fn unescape(field: &[u8]) -> std::ffi::OsString {
     std::ffi::OsString::from_vec(bytes)
 }
 
-/// Absolute and without `.`, `..` and symlinks in what contains it. The last component is not
-/// looked at: it may be a dead mount, or not exist.
+/// Makes a path absolute, and resolves `.`, `..` and symlinks in its parent. Does not touch the last
+/// component: it may be a dead mount, or not exist.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut plain = PathBuf::new();
@@ -74,10 +74,10 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     }
 }
 
-/// The path in the tree that `typed` means, where the daemon's mount is at `mountpoint`.
+/// Returns the path in the tree that `typed` means, with the daemon's mount at `mountpoint`.
 ///
 /// # Errors
-/// When it lies in a mount of another daemon.
+/// If it is in a mount of another daemon.
 pub(super) fn to_tree(typed: &OsStr, mountpoint: Option<&Path>) -> anyhow::Result<WirePath> {
     resolve(typed, mountpoint, &tgfs_mounts())
 }

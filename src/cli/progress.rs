@@ -8,13 +8,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::{Format, size};
 use crate::control::Response;
 
-/// Per cent between two plain lines: a log of ten lines a file.
+/// Per cent between two plain lines, so that a file has ten lines.
 const PLAIN_STEP: u64 = 10;
 
-/// Redraws of a bar that has no news, so that it is seen to live.
+/// Interval at which a bar without news is redrawn, so that it does not look stuck.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Shows one thing's way after another's.
+/// Display of the progress of one file after another.
 pub(super) struct ProgressDisplay {
     style: Style,
     current: Option<Current>,
@@ -29,7 +29,7 @@ enum Style {
 struct Current {
     key: (String, String),
     bar: Option<ProgressBar>,
-    /// Last step told in plain lines.
+    /// Last step printed as a plain line.
     told: u64,
 }
 
@@ -46,7 +46,7 @@ impl ProgressDisplay {
         }
     }
 
-    /// Takes a [`Response::Progress`]; gives every other response back.
+    /// Displays a [`Response::Progress`]; returns every other response.
     pub(super) fn take(&mut self, response: Response) -> Option<Response> {
         match response {
             Response::Progress {

@@ -1,4 +1,4 @@
-//! One kind to ask, whether a daemon runs or not.
+//! Sends requests to a running daemon, or to a service of this process if none runs.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
@@ -16,14 +16,14 @@ use crate::control::{
 
 use super::paths;
 
-/// Whether a command may make the state directory.
+/// Whether a command may create the state directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StateNeed {
     MustExist,
     MayBeMade,
 }
 
-/// Somebody who answers.
+/// A party that answers requests.
 #[derive(Debug)]
 pub(super) struct Session {
     kind: SessionKind,
@@ -36,14 +36,14 @@ enum SessionKind {
     Own { app: App, service: Service },
 }
 
-/// Bytes that go with a request.
+/// Bytes that are sent with a request.
 pub(super) struct UploadBody {
     pub(super) file: tokio::fs::File,
     pub(super) size: u64,
 }
 
 impl Session {
-    /// Finds the daemon of this state, or opens the state.
+    /// Finds the daemon of this state, or else opens the state in this process.
     pub(super) async fn open(
         config: &ConfigHandle,
         purpose: OpenPurpose,
@@ -60,7 +60,7 @@ impl Session {
         Ok(Self { kind, daemon })
     }
 
-    /// The running daemon, if there is one.
+    /// Returns a session with the running daemon, if there is one.
     pub(super) async fn daemon_of(config: &Config) -> anyhow::Result<Option<Self>> {
         let socket = socket_of(config)?;
         let connection = control::connect(&socket, &Request::Ping).await;
@@ -74,7 +74,7 @@ impl Session {
                 Ok(Some(Self { kind, daemon }))
             }
             Response::Failed { message } => bail!(message),
-            other => bail!("the daemon gave an answer that is not understood: {other:?}"),
+            other => bail!("the daemon gave an unknown answer: {other:?}"),
         }
     }
 
@@ -86,7 +86,7 @@ impl Session {
         matches!(self.kind, SessionKind::Daemon { .. })
     }
 
-    /// What a typed path means in the tree.
+    /// Returns the path in the tree that a typed path means.
     pub(super) fn tree_path(&self, typed: &OsStr) -> anyhow::Result<WirePath> {
         let mountpoint = self
             .daemon
@@ -96,7 +96,7 @@ impl Session {
         paths::to_tree(typed, mountpoint)
     }
 
-    /// Sends a request and hands each answer to `heard`, but for the last.
+    /// Sends a request and passes each answer but the last to `heard`.
     pub(super) async fn ask(
         &self,
         request: Request,
@@ -109,7 +109,7 @@ impl Session {
         }
     }
 
-    /// All answers, for requests with few.
+    /// Sends a request and returns all answers, for requests with few.
     pub(super) async fn answers(&self, request: Request) -> anyhow::Result<Vec<Response>> {
         let mut all = Vec::new();
         let mut keep = |response| {
@@ -120,7 +120,7 @@ impl Session {
         Ok(all)
     }
 
-    /// Ends what the command itself opened.
+    /// Closes the state if the command itself opened it.
     pub(super) async fn close(self) -> anyhow::Result<()> {
         match self.kind {
             SessionKind::Daemon { .. } => Ok(()),
@@ -132,7 +132,7 @@ impl Session {
     }
 }
 
-/// Asks once, and closes whatever came of it.
+/// Opens a session, sends one request, and closes the session even after an error.
 pub(super) async fn answers_of(
     config: &ConfigHandle,
     make: impl FnOnce(&Session) -> anyhow::Result<Request>,
@@ -156,12 +156,15 @@ pub(super) fn socket_of(config: &Config) -> anyhow::Result<PathBuf> {
     )?)
 }
 
-/// A state of our own, or an error that names directory and owner.
+/// Checks that the state belongs to this user.
+///
+/// # Errors
+/// Names the directory and its owner.
 pub(super) fn check_state(dir: &Path, need: StateNeed) -> anyhow::Result<()> {
     let shown = dir.display();
     match std::fs::metadata(dir) {
         Ok(metadata) if !metadata.is_dir() => {
-            bail!("{shown} is no directory; choose another with --state")
+            bail!("{shown} is not a directory; choose another with --state")
         }
         Ok(metadata) if metadata.uid() != nix::unistd::geteuid().as_raw() => bail!(
             "the state {shown} belongs to {}; run the command as that user, or choose another \
@@ -172,12 +175,12 @@ pub(super) fn check_state(dir: &Path, need: StateNeed) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => match need {
             StateNeed::MayBeMade => Ok(()),
             StateNeed::MustExist => bail!(
-                "there is no tgfs state in {shown} (as {}); start `tgfs mount` first, or name \
+                "there is no tgfs state in {shown} (as {}); start `tgfs mount` first, or choose \
                  another directory with --state",
                 user_name(nix::unistd::geteuid().as_raw())
             ),
         },
-        Err(error) => bail!("the state {shown} cannot be looked at: {error}"),
+        Err(error) => bail!("the state {shown} cannot be read: {error}"),
     }
 }
 
@@ -195,7 +198,7 @@ async fn ask_daemon(
     heard: &mut (dyn FnMut(Response) -> anyhow::Result<()> + Send),
 ) -> anyhow::Result<()> {
     let Some(mut connection) = control::connect(socket, request).await? else {
-        bail!("the daemon has gone; run the command again");
+        bail!("the daemon has stopped; run the command again");
     };
     let mut body = body;
     loop {
@@ -217,7 +220,7 @@ async fn ask_daemon(
     }
 }
 
-/// The last answer, if it came while bytes were still being sent.
+/// Sends the bytes. Returns the last answer if it came meanwhile.
 async fn send_body(
     connection: &mut ControlConnection,
     mut body: UploadBody,
@@ -238,7 +241,7 @@ async fn send_body(
     match (sent, last) {
         (_, Some(last)) => Ok(Some(last)),
         (Ok(()), None) => Ok(None),
-        // The daemon may have said why before it closed.
+        // The daemon may have sent the reason before it closed the connection.
         (Err(error), None) => match connection.next().await {
             Ok(response @ Response::Failed { .. }) => Ok(Some(response)),
             _ => Err(error.into()),
@@ -269,5 +272,5 @@ async fn ask_service(
             other => heard(other)?,
         }
     }
-    bail!("the work ended without an answer; the log tells why")
+    bail!("the command ended without an answer; see the log")
 }

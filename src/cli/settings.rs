@@ -10,7 +10,7 @@ use crate::app;
 use crate::config::{ConfigRow, Loaded, Reloaded};
 use crate::control::{Request, Response};
 
-/// How much `config` shows.
+/// Amount of what `config` shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConfigScope {
     Everything,
@@ -102,7 +102,7 @@ pub(super) async fn reload(context: &Context) -> Outcome {
     let config = context.config.get();
     let Some(session) = Session::daemon_of(&config).await? else {
         anyhow::bail!(
-            "no daemon runs on the state {}; the next start reads the settings anyway",
+            "no daemon runs on the state {}; settings are read at the next start",
             config.state_dir.display()
         );
     };
@@ -124,7 +124,9 @@ fn reloaded_text(reloaded: &Reloaded) -> String {
     }
     if !reloaded.at_next_start.is_empty() {
         let waiting = reloaded.at_next_start.join(", ");
-        text.push_str(&format!("changed, but only at the next start: {waiting}\n"));
+        text.push_str(&format!(
+            "changed, in force after the next start: {waiting}\n"
+        ));
     }
     match text.is_empty() {
         true => "nothing changed\n".to_owned(),

@@ -1,5 +1,5 @@
-//! `strm`: a tree of small text files, each with the URL of a film, for media libraries that play
-//! from them (Jellyfin, Emby, Kodi).
+//! `strm`: writes a tree of small text files, each with the URL of a film, for media servers that play
+//! URLs (Jellyfin, Emby, Kodi).
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -18,16 +18,16 @@ use crate::control::{Request, Response, WirePath};
 use crate::model::FileInfo;
 
 const EXTENSION: &str = "strm";
-/// Longest content that is looked at: a URL of ours is far shorter.
+/// Longest content that is read, in bytes: our URLs are far shorter.
 const MAX_CONTENT_BYTES: u64 = 4096;
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 struct Written {
     films: u64,
     written: u64,
-    /// Were there already, as they are to be; not touched, so that no library scans them anew.
+    /// Files that were right already; not touched, so that no media server scans them again.
     kept: u64,
-    /// Of films that are gone.
+    /// Files of films that no longer exist.
     removed: u64,
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn run(arguments: &StrmArgs, context: &Context) -> Outcome {
     }
 }
 
-/// Without a slash at its end.
+/// Checks the base URL, and cuts a slash at its end.
 fn base_url(typed: &str) -> anyhow::Result<String> {
     let base = typed.trim_end_matches('/');
     let host = base
@@ -68,14 +68,15 @@ fn base_url(typed: &str) -> anyhow::Result<String> {
             Ok(base.to_owned())
         }
         _ => bail!(
-            "--base-url {typed}: give where players reach this machine, as http://192.168.1.5:8080"
+            "--base-url {typed}: give the address at which players reach this machine, e.g. http://192.168.1.5:8080"
         ),
     }
 }
 
-/// What each file is to hold, by its path below the directory. The ids in the URLs survive renames.
+/// Returns the content of each file, by its path below the directory. The ids in the URLs survive
+/// renames.
 fn contents(films: Vec<FileInfo>, base: &str) -> BTreeMap<PathBuf, String> {
-    // Behind a proxy with TLS the names that lead back are those of the public host.
+    // Behind a proxy with TLS, links must lead to the public host.
     let side = match base.starts_with("https://") {
         true => "public",
         false => "local",
@@ -90,7 +91,7 @@ fn contents(films: Vec<FileInfo>, base: &str) -> BTreeMap<PathBuf, String> {
     }
     let mut wanted = BTreeMap::new();
     for (stem, films) in by_stem {
-        // Two files of one name apart from the suffix keep it: both are there.
+        // Two files whose names differ only in the suffix keep it, so that both exist.
         let is_alone = films.len() == 1;
         for film in films {
             let mut name = match is_alone {
@@ -147,7 +148,7 @@ fn remove_stale(
             let before = *removed;
             remove_stale(&path, ours, prefix, removed)?;
             if *removed > before {
-                // Not empty: it stays.
+                // A directory that is not empty stays.
                 let _ = fs::remove_dir(&path);
             }
         } else if kind.is_file() && !ours.contains(&path) && is_stale(&path, prefix) {

@@ -79,7 +79,7 @@ pub(super) fn plan_text(plan: &PlanReport) -> String {
         text.push_str(&segments_text(&plan.segments));
     }
     match plan.derived_bytes {
-        0 => text.push_str("kept as it is; nothing is stored beside it\n"),
+        0 => text.push_str("the file is kept as it is; nothing is stored beside it\n"),
         bytes => text.push_str(&format!("stored beside the file: {}\n", size(bytes))),
     }
     for note in &plan.notes {
@@ -109,7 +109,7 @@ fn cuts_text(cuts: &PlanCuts) -> String {
     text
 }
 
-/// `1-4 mapped, 5 encoded again`, the first of many.
+/// Returns `1-4 mapped, 5 encoded again`; a long list is cut.
 fn segments_text(segments: &[PlanSegments]) -> String {
     const MOST: usize = 24;
     let shown = segments.iter().take(MOST).map(|part| {
@@ -199,7 +199,9 @@ fn cleaned_text(answer: &Response) -> Option<String> {
     }
     if *packs_left > 0 {
         let packs = count(*packs_left, "pack");
-        text.push_str(&format!("{packs} can no longer be deleted and stay\n"));
+        text.push_str(&format!(
+            "{packs} can no longer be deleted, and stay in the store\n"
+        ));
     }
     if *packs_failed > 0 {
         let packs = count(*packs_failed, "pack");
@@ -235,7 +237,7 @@ fn verified_text(verified: &Verified) -> String {
     if verified.packs_left > 0 {
         let packs = count(verified.packs_left, "pack");
         text.push_str(&format!(
-            "{packs} that nothing names could not be deleted\n"
+            "{packs} that nothing needs could not be deleted\n"
         ));
     }
     if verified.packs_fading > 0 {
@@ -260,7 +262,7 @@ pub(super) async fn recover(claim: LibraryClaim, context: &Context) -> Outcome {
     check_state(&config.state_dir, StateNeed::MayBeMade)?;
     if let Some(session) = Session::daemon_of(&config).await? {
         anyhow::bail!(
-            "the daemon (pid {}) works on this state; end it with `tgfs umount` first",
+            "the daemon (pid {}) is using this state; stop it with `tgfs umount` first",
             session.info().pid
         );
     }

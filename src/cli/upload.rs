@@ -1,4 +1,4 @@
-//! `upload`: first all bytes into the spool, then a look at what becomes of them.
+//! `upload` and `import`: first all bytes into the spool, then a wait for each file.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::app::OpenPurpose;
 use crate::control::{Request, Response, UrlInfo, Wait, WirePath};
 use crate::model::{FileInfo, PublicState};
 
-/// One file, as `upload --json` gives it.
+/// One file, as `upload --json` prints it.
 #[derive(Debug, Serialize)]
 struct Uploaded {
     file: FileInfo,
@@ -37,9 +37,9 @@ pub(super) async fn run(arguments: &UploadArgs, context: &Context) -> Outcome {
     report(&uploaded, context.format)
 }
 
-/// Films that are in a channel already: the same from there on.
+/// Adds the films of a channel, then waits for them as `upload` does.
 pub(super) async fn import(arguments: &ImportArgs, context: &Context) -> Outcome {
-    // Only looking at a known tree would not ask the store for anything.
+    // `OpenPurpose::Look` would not connect to the store if the tree is known.
     let need = StateNeed::MayBeMade;
     let session = Session::open(&context.config, OpenPurpose::Ingest, need).await?;
     let taken = take_over(arguments, &session, context.format).await;
@@ -64,7 +64,7 @@ pub(super) async fn import(arguments: &ImportArgs, context: &Context) -> Outcome
 struct Imported {
     taken: Vec<Uploaded>,
     findings: Vec<String>,
-    /// That some could not be taken over; the others are there.
+    /// An error if some films could not be added; the others were.
     whole: anyhow::Result<()>,
 }
 
@@ -157,7 +157,7 @@ async fn send(
         bail!("is a directory; upload the files in it, or copy it into the mount with cp -r");
     }
     if !metadata.is_file() {
-        bail!("is no regular file");
+        bail!("is not a regular file");
     }
     let Some(name) = path.file_name() else {
         bail!("has no name");
@@ -183,11 +183,11 @@ async fn send(
         .await?;
     match info {
         Some(file) => Ok(Uploaded { file, urls }),
-        None => bail!("the daemon did not say what became of it; see `tgfs status`"),
+        None => bail!("the daemon gave no answer about it; see `tgfs status`"),
     }
 }
 
-/// By id: the file may be renamed meanwhile.
+/// Waits for a final state. Asks by id, since the file may be renamed meanwhile.
 async fn wait_for(
     one: &mut Uploaded,
     session: &Session,

@@ -38,7 +38,7 @@ pub enum SocketError {
         "the path of {} is too long for a socket, and XDG_RUNTIME_DIR is not set; choose a shorter state directory with --state", .0.display()
     )]
     NoPlace(PathBuf),
-    #[error("another tgfs daemon answers on {}; end it with `tgfs umount`", .0.display())]
+    #[error("another tgfs daemon answers on {}; stop it with `tgfs umount`", .0.display())]
     InUse(PathBuf),
     #[error("{}: {error}", .path.display())]
     Io { path: PathBuf, error: io::Error },

@@ -94,7 +94,8 @@ fn refuse_directory(vfs: &Vfs, target: &TreePath) -> FsResult<()> {
             ),
         )),
         Ok(_) => Ok(()),
-        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+        // A file in the place of the directory is reported when the directories are made.
+        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::NotDirectory) => Ok(()),
         Err(error) => Err(error),
     }
 }

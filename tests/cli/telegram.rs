@@ -336,7 +336,7 @@ fn a_bot_that_cannot_work_is_named_and_the_others_go_on() {
         ended.stdout.contains("2 of 3 bots cannot work"),
         "{ended:?}"
     );
-    assert!(ended.stdout.contains("the state is not free"), "{ended:?}");
+    assert!(ended.stdout.contains("the state is in use"), "{ended:?}");
     std::fs::write(bench.scratch.path().join("a.txt"), "one").unwrap();
     bench.run(&[], &["upload", "a.txt"]).ok();
     terminate(&daemon);

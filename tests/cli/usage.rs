@@ -125,7 +125,7 @@ fn check_finds_what_is_wrong_with_bots() {
          CHAT_ID_2=-1001000000001\nCHAT_ID_3=x y\nTELEGRAM_API_ID=-5\nTELEGRAM_SERVER=localhost:443\n",
     );
     for part in [
-        "BOT_TOKEN is no bot token",
+        "BOT_TOKEN is not a bot token",
         "BOT_TOKEN has no channel",
         "BOT_TOKEN_2 and BOT_TOKEN_3 are the same bot",
         "the channel of BOT_TOKEN_3",
