@@ -195,7 +195,7 @@ fn start_gateway(
             &config.state_dir.join("http-token"),
         )?),
     };
-    let mut settings = http::HttpConfig::new(trust);
+    let mut settings = http::GatewayConfig::new(trust);
     settings.local_host = Some(config.http.local_host.clone());
     settings
         .public_domain

@@ -1,5 +1,5 @@
-//! The body of a file: bounded chunks, read a little ahead of the client, exactly as many bytes as
-//! the header said. An error in the middle breaks the connection; a body is never short.
+//! The body of a file: bounded chunks, read a little ahead of the client. It has exactly as many bytes
+//! as Content-Length says; an error in the middle breaks the connection.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -17,55 +17,59 @@ use crate::model::{ByteRange, ErrorKind, FsError, FsResult, Pieces};
 use super::library::OpenHandle;
 use super::metrics::Metrics;
 
-/// Bytes asked of the file system at a time: half a block, so that HTTP/2 can turn to other streams
-/// and a client that seeks away costs little.
+/// Bytes per read of the file system: half a block, so that HTTP/2 can interleave streams and a client
+/// that seeks away costs little.
 const CHUNK_BYTES: u64 = 256 * 1024;
-/// Chunks read ahead of the client. With the one that is being read and the one that is being sent,
-/// a body holds at most 1 MiB. Bytes of cached blocks are not copied: what the cache lets go
-/// meanwhile lives until it is sent.
+/// Chunks read ahead of the client. With the one being read and the one being sent, a body holds at
+/// most 1 MiB. Bytes of cached blocks are shared, not copied: a block that the cache evicts stays in
+/// memory until it is sent.
 const CHUNKS_AHEAD: usize = 2;
 
-/// Lets a handler cut the connection that its request came on.
+/// Handle to close the connection of a request at once.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cut(Arc<Notify>);
+pub(super) struct ConnectionCut(Arc<Notify>);
 
-impl Cut {
+impl ConnectionCut {
+    /// Closes the connection.
     pub(super) fn now(&self) {
         self.0.notify_one();
     }
+    /// Waits until the connection is to be closed.
     pub(super) async fn wait(&self) {
         self.0.notified().await;
     }
 }
 
-/// What a body needs besides the bytes.
-pub(super) struct Sending {
-    /// Cut when the client takes nothing for `stall`; HTTP/2 would else keep the stream for ever.
-    pub cut: Cut,
+/// Everything a body needs besides its bytes.
+pub(super) struct BodyContext {
+    /// Closed when the client takes nothing for `stall`; HTTP/2 would keep the stream for ever.
+    pub cut: ConnectionCut,
     pub stall: Duration,
     pub metrics: Arc<Metrics>,
-    /// One of [`super::Limits::bodies`].
+    /// Slot of [`super::HttpLimits::bodies`], held until the body ends.
     pub permit: OwnedSemaphorePermit,
 }
 
+/// Stream of a file's bytes.
 pub(super) struct FileBody {
     chunks: mpsc::Receiver<FsResult<Pieces>>,
-    /// Of the chunk that is being handed over.
+    /// Rest of the chunk that is being sent.
     pieces: VecDeque<Bytes>,
-    /// Bytes not yet handed to the connection.
+    /// Bytes that the connection has not taken yet.
     remaining: u64,
     reader: AbortHandle,
 }
 
 impl FileBody {
-    /// Reads the first chunk before it returns, so that a remote that is down becomes a status.
+    /// Reads the first chunk before it returns, so that the answer to an unreachable remote is an error
+    /// status.
     ///
     /// # Errors
-    /// Those of the read.
+    /// When the first chunk cannot be read.
     pub(super) async fn open(
         handle: OpenHandle,
         range: ByteRange,
-        sending: Sending,
+        sending: BodyContext,
     ) -> FsResult<Self> {
         let first = read_exactly(&handle, range.offset, range.len.min(CHUNK_BYTES)).await?;
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
@@ -85,13 +89,13 @@ impl Drop for FileBody {
     }
 }
 
-/// Sends the chunks of `range` until they end, fail, or the client is gone or takes nothing.
+/// Sends the chunks of `range` until they end or fail, or the client leaves or stalls.
 async fn pump(
     handle: OpenHandle,
     range: ByteRange,
     first: Pieces,
     sender: mpsc::Sender<FsResult<Pieces>>,
-    sending: Sending,
+    sending: BodyContext,
 ) {
     let _permit = sending.permit;
     let mut at = range.offset;
@@ -106,7 +110,7 @@ async fn pump(
             Ok(Ok(())) => sending.metrics.add_body_bytes(sent),
             Ok(Err(_client_is_gone)) => return,
             Err(_elapsed) => {
-                tracing::debug!("a client took nothing for too long, its connection is cut");
+                tracing::debug!("a client took nothing for too long; its connection is closed");
                 sending.cut.now();
                 return;
             }
@@ -124,7 +128,7 @@ async fn read_exactly(handle: &OpenHandle, offset: u64, len: u64) -> FsResult<Pi
     if pieces.len() == len {
         Ok(pieces)
     } else {
-        // Possible where a file shrank under the handle; the length is already promised.
+        // The file shrank after Content-Length was sent.
         Err(FsError::new(
             ErrorKind::Io,
             format!("{} bytes came where {len} were asked for", pieces.len()),
@@ -151,7 +155,7 @@ impl Body for FileBody {
             match ready!(self.chunks.poll_recv(context)) {
                 Some(Ok(pieces)) => self.pieces.extend(pieces),
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "a body broke off");
+                    tracing::warn!(%error, "an answer broke off: its file could not be read to the end");
                     return Poll::Ready(Some(Err(error)));
                 }
                 None => {

@@ -1,4 +1,4 @@
-//! Preconditions (RFC 9110 §13): whether a client's copy is still right.
+//! Preconditions (RFC 9110 §13), which tell whether a client's copy is still valid.
 
 use std::time::SystemTime;
 
@@ -7,7 +7,7 @@ use http::header::{
 };
 use http::{HeaderMap, Method};
 
-/// What the preconditions of a request come to.
+/// Result of a request's preconditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Proceed,
@@ -17,26 +17,26 @@ pub(super) enum Verdict {
     Failed,
 }
 
-/// The validators of what would be sent.
+/// Validators of the representation that would be sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Validators<'a> {
     /// Strong, with its quotes.
     pub etag: &'a str,
-    /// `None` where a time says nothing about the bytes.
-    pub times: Option<Times>,
+    /// `None` if no time tells whether the bytes changed.
+    pub times: Option<ModificationTimes>,
 }
 
-/// When a file changed, as far as its user says (`mtime`, which Last-Modified shows and which may be
-/// set to any time), and as it really did (`ctime`).
+/// Times of a file's last change: `modified` is `mtime`, which Last-Modified shows and users may set to
+/// any time; `changed` is `ctime`, the true one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+pub(super) struct ModificationTimes {
     pub modified: SystemTime,
     pub changed: SystemTime,
 }
 
-impl Times {
-    /// Whether the bytes of `date` are still right: it is what Last-Modified said, or later than
-    /// any change.
+impl ModificationTimes {
+    /// Returns whether a copy of `date` is still valid: `date` equals Last-Modified, or is later than any
+    /// change.
     fn unchanged_since(self, date: SystemTime) -> bool {
         let date = whole_seconds(date);
         let (modified, changed) = (whole_seconds(self.modified), whole_seconds(self.changed));
@@ -44,7 +44,7 @@ impl Times {
     }
 }
 
-/// In the order of RFC 9110 §13.2.2.
+/// Evaluates the preconditions in the order of RFC 9110 §13.2.2.
 pub(super) fn check(headers: &HeaderMap, validators: Validators<'_>) -> Verdict {
     if headers.contains_key(IF_MATCH) {
         if !any_tag(headers, IF_MATCH, |tag| tag == validators.etag) {
@@ -57,7 +57,7 @@ pub(super) fn check(headers: &HeaderMap, validators: Validators<'_>) -> Verdict 
         return Verdict::Failed;
     }
     if headers.contains_key(IF_NONE_MATCH) {
-        // Weak comparison: the prefix does not count.
+        // Weak comparison ignores the prefix.
         let same = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag) == validators.etag;
         if any_tag(headers, IF_NONE_MATCH, same) {
             return Verdict::NotModified;
@@ -70,8 +70,8 @@ pub(super) fn check(headers: &HeaderMap, validators: Validators<'_>) -> Verdict 
     Verdict::Proceed
 }
 
-/// The Range header, unless the request is no GET (§14.2) or its If-Range names other bytes (§13.1.5).
-/// A date never matches: times are set by users, and say nothing about bytes.
+/// Returns the Range header; `None` if the request is no GET (§14.2) or its If-Range names other bytes
+/// (§13.1.5). A date in If-Range never matches, since users set times at will.
 pub(super) fn range_of<'a>(
     method: &Method,
     headers: &'a HeaderMap,
@@ -102,7 +102,7 @@ fn date(headers: &HeaderMap, name: http::HeaderName) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
 }
 
-/// Dates in headers have no fractions.
+/// Returns whole seconds since 1970, the precision of dates in headers.
 fn whole_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -121,7 +121,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        let times = Some(Times {
+        let times = Some(ModificationTimes {
             modified: SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_500),
             changed: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000),
         });

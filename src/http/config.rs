@@ -1,13 +1,13 @@
-//! What the gateway is told: names it answers to, whom it trusts, how long it waits.
+//! Settings of the gateway: the names it answers to, whom it trusts, limits and timeouts.
 
 use std::time::Duration;
 
-use super::token::Token;
+use super::token::HttpToken;
 use crate::model::{PublicScheme, TlsFiles};
 
 /// Settings of one gateway.
 #[derive(Debug, Clone)]
-pub struct HttpConfig {
+pub struct GatewayConfig {
     /// Host name or address for local URLs (`LOCAL_HOST`), without a port.
     pub local_host: Option<String>,
     /// Host name for public URLs (`PUBLIC_DOMAIN`), with a port if it has one.
@@ -16,10 +16,11 @@ pub struct HttpConfig {
     pub public_scheme: PublicScheme,
     pub trust: Trust,
     pub tls: Option<TlsFiles>,
-    pub limits: Limits,
+    pub limits: HttpLimits,
     pub timers: Timers,
 }
 
+/// Scheme of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     Http,
@@ -27,6 +28,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// Returns the scheme as it stands in a URL.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,71 +38,72 @@ impl Scheme {
     }
 }
 
-/// Who may do what a stranger must not, when requests can come from beyond loopback.
+/// Clients that may do more than play, when requests can come from other machines.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// Whoever shows this token.
-    Token(Token),
+    /// Those that send this token.
+    Token(HttpToken),
     /// Everyone (`TGFS_HTTP_OPEN=on`).
     Open,
 }
 
+/// Limits on connections and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Open connections; more wait in the kernel's queue.
+pub struct HttpLimits {
+    /// Maximum of open connections; more wait in the kernel's queue.
     pub connections: usize,
-    /// Open connections of one address (one /64 of IPv6); more are closed at once. Loopback, where
-    /// a proxy stands for many, is exempt.
+    /// Maximum of open connections of one address (one /64 of IPv6); more are closed at once. Loopback
+    /// is exempt, since a proxy there serves many clients.
     pub connections_per_address: usize,
-    /// Bodies of files being sent at a time; more get 503. Each holds at most 1 MiB of
-    /// memory.
+    /// Maximum of files being sent at a time; more requests get 503. Each holds at most 1 MiB of memory.
     pub bodies: usize,
 }
 
-impl Default for Limits {
+impl Default for HttpLimits {
     fn default() -> Self {
         Self {
-            // A household with a scanning media server stays below 50.
+            // A household with a scanning media server uses fewer than 50.
             connections: 512,
             connections_per_address: 64,
-            // At most 256 MiB.
+            // 256 MiB of memory at most.
             bodies: 256,
         }
     }
 }
 
+/// Timeouts and intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timers {
-    /// For the TLS handshake, for the first request line, and for the headers of each request;
-    /// also how long an idle HTTP/1 connection is kept.
+    /// Timeout for the TLS handshake, for the first request line, and for the headers of each request.
+    /// It also ends idle HTTP/1 connections.
     pub first_byte: Duration,
-    /// How long a client may take nothing of an answer.
+    /// Time after which a client that takes nothing of an answer is disconnected.
     pub write_stall: Duration,
-    /// How long an HTTP/2 connection without a request is kept.
+    /// Time after which an HTTP/2 connection without requests is closed.
     pub idle: Duration,
-    /// How long running answers may go on after the stop.
+    /// Time that running answers get after a stop.
     pub drain: Duration,
-    /// How often certificate files are looked at.
+    /// Interval at which certificate files are checked for changes.
     pub certificate_check: Duration,
 }
 
 impl Default for Timers {
     fn default() -> Self {
         Self {
-            // Beyond the 10 s that a phone takes to wake its radio.
+            // A phone takes up to 10 s to wake its radio.
             first_byte: Duration::from_secs(15),
-            // As long as the usual web server waits.
+            // The usual value of web servers.
             write_stall: Duration::from_secs(60),
             idle: Duration::from_secs(120),
-            // The contract's limit for running requests.
+            // Running requests may take this long after a stop.
             drain: Duration::from_secs(20),
             certificate_check: Duration::from_secs(10),
         }
     }
 }
 
-impl HttpConfig {
-    /// Plain HTTP on loopback names, with the default limits.
+impl GatewayConfig {
+    /// Returns settings for plain HTTP on loopback names, with the default limits.
     #[must_use]
     pub fn new(trust: Trust) -> Self {
         Self {
@@ -109,11 +112,11 @@ impl HttpConfig {
             public_scheme: PublicScheme::AsServed,
             trust,
             tls: None,
-            limits: Limits::default(),
+            limits: HttpLimits::default(),
             timers: Timers::default(),
         }
     }
-    /// Scheme of local URLs.
+    /// Returns the scheme of local URLs.
     pub(super) const fn local_scheme(&self) -> Scheme {
         match self.tls {
             Some(_) => Scheme::Https,

@@ -1,6 +1,6 @@
-//! Content types by name: what players insist on, and what browsers may show.
+//! Content types by file name: those that players insist on, and those that browsers may show.
 
-/// The type of a file or view. `path`: from the root, as bytes.
+/// Returns the type of a file or view. `path` starts at the root.
 pub(super) fn of_path(path: &[u8]) -> &'static str {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
     let extension = match name.iter().rposition(|&byte| byte == b'.') {
@@ -8,7 +8,7 @@ pub(super) fn of_path(path: &[u8]) -> &'static str {
         None => Vec::new(),
     };
     match extension.as_slice() {
-        // Fragments and init segments of an audio track lie in `audio-N/`.
+        // Segments of an audio track are in `audio-N/`.
         b"m4s" | b"mp4" if in_audio_view(path) => "audio/mp4",
         b"m4s" | b"mp4" | b"m4v" => "video/mp4",
         b"m3u8" => "application/vnd.apple.mpegurl",
@@ -46,7 +46,7 @@ pub(super) fn of_path(path: &[u8]) -> &'static str {
     }
 }
 
-/// Whether the path is `…/audio-N/<name>` or `…/audio/<name>`.
+/// Returns whether the path is `…/audio-N/<name>` or `…/audio/<name>`.
 fn in_audio_view(path: &[u8]) -> bool {
     let mut parts = path.rsplit(|&byte| byte == b'/');
     parts

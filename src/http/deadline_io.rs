@@ -1,5 +1,5 @@
-//! A stream with the two timers that hyper lacks: for a client that connects and says nothing, and
-//! for one that asks and never reads.
+//! A stream with the two timeouts that hyper lacks: one for a client that connects and sends nothing,
+//! one for a client that never reads its answer.
 
 use std::io;
 use std::pin::Pin;
@@ -9,23 +9,24 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// Until this many bytes have come the client has not said which protocol it speaks (the HTTP/2
-/// preface has 24), and hyper has no timer; from then on its own ones hold.
+/// Bytes after which the protocol is known (the HTTP/2 preface has 24). hyper's own timers start then.
 const PREFACE_BYTES: usize = 24;
 
+/// Stream whose reads and writes fail when the client stalls.
 #[derive(Debug)]
 pub(super) struct DeadlineIo<S> {
     stream: S,
-    /// Runs until the client has said [`PREFACE_BYTES`].
+    /// Runs until [`PREFACE_BYTES`] have been received.
     first: Option<Pin<Box<Sleep>>>,
     received: usize,
-    /// How long no byte may move while there are some to write.
+    /// Maximum time without progress of a write.
     stall: Duration,
-    /// Runs while a write waits.
+    /// Runs while a write is pending.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> DeadlineIo<S> {
+    /// Returns the stream with a timeout for writes only.
     pub(super) fn new(stream: S, stall: Duration) -> Self {
         Self {
             stream,
@@ -41,7 +42,7 @@ impl<S> DeadlineIo<S> {
         self
     }
 
-    /// Passes a write's outcome on; one that waits for longer than `stall` becomes an error.
+    /// Returns a write's outcome, or an error if the write has been pending for longer than `stall`.
     fn watch<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -56,7 +57,7 @@ impl<S> DeadlineIo<S> {
             .waiting
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + stall)));
         ready!(sleep.as_mut().poll(context));
-        Poll::Ready(Err(timed_out("the client takes nothing")))
+        Poll::Ready(Err(timed_out("the client does not read its answer")))
     }
 }
 
@@ -83,7 +84,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for DeadlineIo<S> {
             Poll::Pending => match &mut this.first {
                 Some(sleep) => {
                     ready!(sleep.as_mut().poll(context));
-                    Poll::Ready(Err(timed_out("the client says nothing")))
+                    Poll::Ready(Err(timed_out("the client sends no request")))
                 }
                 None => Poll::Pending,
             },

@@ -1,4 +1,4 @@
-//! Who may ask what: the rules of the Host header, the token and the origin, before any route.
+//! Access control before any route: the rules of the Host header, the token and the origin.
 
 use std::net::IpAddr;
 
@@ -7,25 +7,27 @@ use http::header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::uri::{Authority, PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
-use super::config::{HttpConfig, Trust};
+use super::config::{GatewayConfig, Trust};
 use super::gateway::Gateway;
 use super::status;
 
-/// The host that a request asked for, as it came in.
+/// Host that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum AskedHost {
-    /// An address, `localhost` or LOCAL_HOST; with its port.
+    /// An IP address, `localhost` or LOCAL_HOST, with the port of the request.
     Local(Authority),
     /// PUBLIC_DOMAIN.
     Public,
 }
 
-/// Where the token stands in a path, so that relative addresses keep it.
+/// Prefix of a token in a path. A token in the path stays in relative URLs.
 const TOKEN_PREFIX: &str = "/t/";
 
-/// Lets a request pass, without the token in its path and with [`AskedHost`] in its extensions, or
-/// answers it.
-// The answer is made once for a refused request; boxing it would only hide what it is.
+/// Admits a request, with the token removed from its path and [`AskedHost`] in its extensions.
+///
+/// # Errors
+/// The answer to a request that is refused.
+// The answer is made once for a refused request; boxing it would only obscure it.
 #[allow(clippy::result_large_err)]
 pub(super) fn admit(
     gateway: &Gateway,
@@ -47,13 +49,14 @@ pub(super) fn admit(
     if changes && is_cross_origin(&host, request.headers()) {
         return Err(status::text(
             StatusCode::FORBIDDEN,
-            "another site's page must not change anything here",
+            "a page of another site must not change anything here",
         ));
     }
     request.extensions_mut().insert(host);
     Ok(request)
 }
 
+/// Credentials that a request shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shown {
     /// The right token, or none is needed.
@@ -78,11 +81,11 @@ fn trusts(
             Shown::Wrong
         };
     }
-    // Another header than ours may come from a proxy, so a wrong one is as good as none.
+    // An Authorization header may be meant for a proxy, so a wrong one counts as none.
     if bearer(request.headers()).is_some_and(|shown| token.matches(shown)) {
         return Shown::Enough;
     }
-    // A proxy on this machine makes the whole world look like loopback; its traces do not.
+    // Behind a proxy on this machine every client has a loopback address; the proxy's headers tell.
     let from_here = gateway.address.ip().to_canonical().is_loopback()
         && *host != AskedHost::Public
         && !request.headers().contains_key(FORWARDED)
@@ -94,7 +97,8 @@ fn trusts(
     }
 }
 
-/// What strangers may read: what players need. All else needs the token, also what is added later.
+/// Returns whether strangers may read a path: those that players need. Every other path, including
+/// future ones, needs the token.
 fn is_open_to_all(path: &str) -> bool {
     const EXACT: [&str; 8] = [
         "/",
@@ -127,7 +131,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 fn unauthorized() -> Response<Body> {
     let mut response = status::text(
         StatusCode::UNAUTHORIZED,
-        "this needs the token in the file http-token of the state directory: as `Authorization: Bearer …`, or in the path as /t/…/",
+        "this needs the token in the file http-token of the state directory: send it as `Authorization: Bearer …`, or in the path as /t/…/",
     );
     response
         .headers_mut()
@@ -135,14 +139,14 @@ fn unauthorized() -> Response<Body> {
     response
 }
 
-/// Turns `/t/<token>/rest` into `/rest`; the token, if there is one.
+/// Removes a token from the path (`/t/<token>/rest` becomes `/rest`) and returns it, if there is one.
 #[allow(clippy::result_large_err)]
 fn take_token(request: &mut Request<Body>) -> Result<Option<String>, Response<Body>> {
     let Some(rest) = request.uri().path().strip_prefix(TOKEN_PREFIX) else {
         return Ok(None);
     };
     let not_found = || status::text(StatusCode::NOT_FOUND, "there is nothing here");
-    // Without the slash behind it, relative addresses would lose the token.
+    // Without the slash behind the token, relative URLs would lose it.
     let (token, path) = rest.split_once('/').ok_or_else(not_found)?;
     let token = token.to_owned();
     let target = match request.uri().query() {
@@ -155,16 +159,21 @@ fn take_token(request: &mut Request<Body>) -> Result<Option<String>, Response<Bo
     Ok(Some(token))
 }
 
-/// The Host rule keeps other sites' names from being pointed at this server (DNS rebinding).
+/// Returns the host that a request names. Unknown names are refused, which keeps other sites from
+/// pointing their names at this server (DNS rebinding).
 #[allow(clippy::result_large_err)]
-fn asked_host(config: &HttpConfig, request: &Request<Body>) -> Result<AskedHost, Response<Body>> {
+fn asked_host(
+    config: &GatewayConfig,
+    request: &Request<Body>,
+) -> Result<AskedHost, Response<Body>> {
     let bad = || {
         status::text(
             StatusCode::BAD_REQUEST,
-            "a request must name its host, once",
+            "a request must name its host exactly once",
         )
     };
-    // HTTP/2, and HTTP/1 through a proxy, name the host in the target, which wins (RFC 9112 §3.2.2).
+    // HTTP/2, and HTTP/1 through a proxy, name the host in the target, which takes precedence
+    // (RFC 9112 §3.2.2).
     let authority = match request.uri().authority() {
         Some(authority) => authority.clone(),
         None => {
@@ -192,11 +201,11 @@ fn asked_host(config: &HttpConfig, request: &Request<Body>) -> Result<AskedHost,
     }
     Err(status::text(
         StatusCode::MISDIRECTED_REQUEST,
-        "this server does not answer to that host name; set LOCAL_HOST or PUBLIC_DOMAIN to it",
+        "this server does not answer to that host name; to use it, set LOCAL_HOST or PUBLIC_DOMAIN to it",
     ))
 }
 
-/// A host without the brackets of IPv6 and the dot of a full name.
+/// Returns a host without the brackets of IPv6 and the dot of a fully qualified name.
 fn bare(host: &str) -> &str {
     let host = host
         .strip_prefix('[')
@@ -205,7 +214,7 @@ fn bare(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
-/// `name:8080` → `name`; an IPv6 address has more than one colon and keeps them.
+/// Returns a host without its port; an IPv6 address has more than one colon and stays as it is.
 pub(super) fn without_port(name: &str) -> &str {
     match name.split_once(':') {
         Some((host, port)) if !port.contains(':') => host,
@@ -215,7 +224,7 @@ pub(super) fn without_port(name: &str) -> &str {
 
 fn is_cross_origin(host: &AskedHost, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else {
-        // Programs send none; browsers always do where it matters.
+        // Browsers always send it with requests that change something; other programs do not.
         return false;
     };
     let authority = origin

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! State that all requests share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,26 +6,27 @@ use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
 
-use super::config::HttpConfig;
+use super::config::GatewayConfig;
 use super::library::SharedLibrary;
 use super::metrics::Metrics;
 
+/// The gateway behind every request.
 pub(super) struct Gateway {
     pub library: SharedLibrary,
-    pub config: HttpConfig,
-    /// Tells this process's tags from those of one before it.
+    pub config: GatewayConfig,
+    /// Part of ETags, so that those of an earlier process do not match.
     pub started: SystemTime,
-    /// Where it listens.
+    /// Address of the listening socket.
     pub address: SocketAddr,
     pub metrics: Arc<Metrics>,
-    /// One permit a file body; see [`super::Limits::bodies`].
+    /// One permit per file being sent; see [`super::HttpLimits::bodies`].
     pub bodies: Arc<Semaphore>,
 }
 
 pub(super) type SharedGateway = Arc<Gateway>;
 
 impl Gateway {
-    pub(super) fn new(library: SharedLibrary, config: HttpConfig, address: SocketAddr) -> Self {
+    pub(super) fn new(library: SharedLibrary, config: GatewayConfig, address: SocketAddr) -> Self {
         Self {
             library,
             started: SystemTime::now(),

@@ -1,5 +1,5 @@
-//! The few calls of the file system that the gateway makes. A trait, because the tests here script
-//! what no real store does on demand: a remote that dies in the middle of a body.
+//! The calls of the file system that the gateway makes, as a trait: the tests here script events that no
+//! real store produces on demand, such as a remote that fails in the middle of a body.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -14,30 +14,45 @@ use crate::vfs::{Attr, DirEntry, HandleId, Resource, Vfs};
 
 pub(super) type SharedLibrary = Arc<dyn Library>;
 
-/// Meanings and errors are those of [`Vfs`].
+/// The file system as the gateway sees it. Meanings and errors are those of [`Vfs`].
 #[async_trait]
 pub(super) trait Library: Send + Sync + 'static {
+    /// Returns the attributes of the file or directory at `path`.
     fn resolve(&self, path: &TreePath) -> FsResult<Attr>;
+    /// Passes the entries of a directory behind the cookie `after` to `visit`, until that breaks.
     fn read_directory(
         &self,
         directory: &TreePath,
         after: u64,
         visit: &mut dyn FnMut(&DirEntry) -> ControlFlow<()>,
     ) -> FsResult<()>;
+    /// Opens a file or view for reading.
     async fn open(&self, path: &TreePath) -> FsResult<Resource>;
+    /// Reads `len` bytes at `offset`, fewer only at the end.
     async fn read_pieces(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Pieces>;
+    /// Closes a handle.
     fn release(&self, handle: HandleId);
+    /// Returns the current path of a file.
     fn path_of(&self, id: EntryId) -> FsResult<TreePath>;
+    /// Returns the file with a slug.
     fn by_slug(&self, slug: &str) -> FsResult<EntryId>;
+    /// Describes a file.
     fn info(&self, id: EntryId) -> FsResult<FileInfo>;
+    /// Describes all files.
     fn list(&self) -> FsResult<Vec<FileInfo>>;
+    /// Returns the digest of the map of a file's views.
     fn map_digest(&self, id: EntryId) -> FsResult<Digest>;
+    /// Returns the jobs of ingest.
     fn jobs(&self) -> FsResult<Vec<JobInfo>>;
+    /// Returns what only the local disk holds.
     fn pending(&self) -> FsResult<PendingInfo>;
+    /// Returns the state of the connection to the store.
     fn store_status(&self) -> StoreStatus;
-    /// Grows whenever what [`Library::list`] says may have changed.
+    /// Returns a number that grows whenever the result of [`Library::list`] may have changed.
     fn revision(&self) -> u64;
+    /// Returns the counters of the cache.
     fn cache_stats(&self) -> CacheStats;
+    /// Drops cached blocks of a file, or of all files, and returns their bytes.
     fn cache_clear(&self, id: Option<EntryId>) -> FsResult<u64>;
 }
 
@@ -98,7 +113,7 @@ impl Library for Vfs {
     }
 }
 
-/// A handle that is given back when it is dropped, also by a client that goes away.
+/// File handle that is released when it is dropped, also when the client disconnects.
 pub(super) struct OpenHandle {
     library: SharedLibrary,
     handle: HandleId,

@@ -1,4 +1,4 @@
-//! Directories as a page for people or JSON for programs.
+//! Directory listings, as HTML for people or JSON for programs.
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
@@ -15,14 +15,15 @@ use super::gateway::Gateway;
 use super::resource::http_date;
 use super::target;
 
-/// Entries on one page of a listing; `?after=` goes on behind it.
+/// Maximum of entries on one page of a listing; `?after=` continues behind it.
 const PAGE_ENTRIES: usize = 5_000;
 
+/// One name in a directory.
 #[derive(Debug, Serialize)]
-struct Item {
-    /// Bytes that are not UTF-8 are shown as U+FFFD; `href` has them all.
+struct ListingEntry {
+    /// Name with U+FFFD in place of bytes that are not UTF-8; `href` has the exact bytes.
     name: String,
-    /// Relative to the directory, percent-encoded.
+    /// Percent-encoded and relative to the directory.
     href: String,
     kind: &'static str,
     /// Bytes.
@@ -31,17 +32,21 @@ struct Item {
     modified: i64,
 }
 
+/// One page of a listing.
 #[derive(Debug, Serialize)]
-struct Page {
+struct ListingPage {
     path: String,
-    entries: Vec<Item>,
-    /// The `after` of the next page; absent on the last.
+    entries: Vec<ListingEntry>,
+    /// Value of `after` for the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<u64>,
 }
 
-/// The directory at `path`. `raw_path`: as in the request, to make relative addresses right with
-/// and without a slash at its end.
+/// Answers with the directory at `path`. `raw_path` is the path in the request: relative URLs depend on
+/// whether it ends with a slash.
+///
+/// # Errors
+/// When the directory cannot be read.
 pub(super) fn answer(
     gateway: &Gateway,
     path: &TreePath,
@@ -64,7 +69,7 @@ pub(super) fn answer(
     Ok(response)
 }
 
-fn read(gateway: &Gateway, path: &TreePath, after: u64) -> FsResult<Page> {
+fn read(gateway: &Gateway, path: &TreePath, after: u64) -> FsResult<ListingPage> {
     let mut found = Vec::new();
     let mut next = None;
     gateway.library.read_directory(path, after, &mut |entry| {
@@ -82,17 +87,17 @@ fn read(gateway: &Gateway, path: &TreePath, after: u64) -> FsResult<Page> {
     })?;
     let entries = found
         .into_iter()
-        // A name that went away meanwhile is not listed.
+        // A name that was removed in the meantime is not listed.
         .filter_map(|(name, _)| item(gateway, path, Name::new(name).ok()?))
         .collect();
-    Ok(Page {
+    Ok(ListingPage {
         path: path.display(),
         entries,
         next,
     })
 }
 
-fn item(gateway: &Gateway, directory: &TreePath, name: Name) -> Option<Item> {
+fn item(gateway: &Gateway, directory: &TreePath, name: Name) -> Option<ListingEntry> {
     let attr = gateway
         .library
         .resolve(&directory.join(name.clone()))
@@ -101,7 +106,7 @@ fn item(gateway: &Gateway, directory: &TreePath, name: Name) -> Option<Item> {
         FileKind::File => ("file", ""),
         FileKind::Directory => ("directory", "/"),
     };
-    Some(Item {
+    Some(ListingEntry {
         name: name.display(),
         href: format!("{}{slash}", target::encode(name.as_bytes())),
         kind,
@@ -118,13 +123,13 @@ fn wants_json(headers: &HeaderMap) -> bool {
         .flat_map(|value| value.split(','))
         .filter_map(|item| item.split(';').next())
         .map(str::trim)
-        // What the client names first is what it likes best, near enough.
+        // The type that the client names first is close enough to the one it prefers.
         .find(|kind| *kind == "application/json" || *kind == "text/html")
         == Some("application/json")
 }
 
-fn html(page: &Page, raw_path: &str) -> String {
-    // Without a slash at the end, relative addresses start at the parent.
+fn html(page: &ListingPage, raw_path: &str) -> String {
+    // Without a slash at the end, relative URLs start at the parent.
     let here = match raw_path.rsplit('/').next() {
         None | Some("") => String::new(),
         Some(last) => format!("{last}/"),
@@ -163,8 +168,8 @@ color-scheme:light dark}td{padding:.15rem .75rem .15rem 0;overflow-wrap:anywhere
 .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums;opacity:.7}h1{font-size:1.2rem;overflow-wrap:anywhere}\
 @media(max-width:40rem){td:nth-child(3){display:none}}";
 
-/// For text and quoted attributes alike. Control characters are shown as their pictures: a newline
-/// in a name must not look like two entries.
+/// Escapes text for element content and quoted attributes. Control characters become their symbols: a
+/// newline in a name must not look like two entries.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,15 +1,15 @@
-//! Counters of the gateway itself.
+//! Counters of the gateway's own work.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::StatusCode;
 
-/// Since the start.
+/// Counters since the start. Several tasks update them without a lock.
 #[derive(Debug)]
 pub(super) struct Metrics {
     started: Instant,
-    /// By the first digit of the status, 1 to 5.
+    /// By class of status: 1xx to 5xx.
     answers: [AtomicU64; 5],
     body_bytes: AtomicU64,
     connections: AtomicU64,
@@ -30,9 +30,9 @@ impl Default for Metrics {
     }
 }
 
-/// What the counters stood at.
+/// Values of the counters at one moment.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
-pub(super) struct Snapshot {
+pub(super) struct MetricsSnapshot {
     pub uptime_seconds: u64,
     pub answers: [u64; 5],
     pub body_bytes: u64,
@@ -61,8 +61,8 @@ impl Metrics {
     pub(super) fn connection_refused(&self) {
         self.refused_connections.fetch_add(1, Ordering::Relaxed);
     }
-    pub(super) fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    pub(super) fn snapshot(&self) -> MetricsSnapshot {
+        MetricsSnapshot {
             uptime_seconds: self.started.elapsed().as_secs(),
             answers: [0, 1, 2, 3, 4]
                 .map(|class: usize| self.answers[class].load(Ordering::Relaxed)),

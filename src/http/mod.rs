@@ -1,8 +1,8 @@
-//! The player's face: files, playlists, segments and a page over HTTP. It translates requests into
+//! The HTTP gateway: files, playlists, segments and a page for players. It translates requests into
 //! calls of [`crate::vfs`] and decides nothing about files.
 //!
-//! A request passes, in this order: [`server`] (connections, timers, TLS), [`gate`] (host, token,
-//! origin), [`routes`], one handler, [`resource`] (preconditions, ranges, bodies).
+//! A request passes through [`server`] (connections, timers, TLS), [`gate`] (host, token, origin),
+//! [`routes`], one handler, and [`resource`] (preconditions, ranges, bodies), in this order.
 
 mod body;
 mod conditional;
@@ -32,5 +32,5 @@ mod views;
 #[cfg(test)]
 mod tests;
 
-pub use config::{HttpConfig, Limits, Timers, Trust};
+pub use config::{GatewayConfig, HttpLimits, Timers, Trust};
 pub use server::{ServeError, serve};

@@ -1,6 +1,4 @@
-//! What the operator looks at: cache, counters, health.
-
-use std::fmt::Write as _;
+//! Answers for operators: cache, counters, health.
 
 use axum::body::Body;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -10,13 +8,14 @@ use serde_json::json;
 use crate::model::{AttachState, FsResult};
 
 use super::gateway::Gateway;
-use super::prometheus;
+use super::prometheus::{self, GatewayNumbers};
 use super::status;
 use super::target;
 
-/// Jobs that `/debug` shows.
+/// Maximum of jobs that `/debug` shows.
 const MAX_JOBS: usize = 200;
 
+/// Answers with a value as JSON.
 pub(super) fn json(value: &impl serde::Serialize) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(bytes) => typed("application/json", bytes),
@@ -32,23 +31,31 @@ fn typed(content_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
     response
 }
 
+/// Answers `/cache/stats`.
 pub(super) fn cache_stats(gateway: &Gateway) -> Response<Body> {
     json(&gateway.library.cache_stats())
 }
 
-/// `video_id`: id or slug of one file; without it, everything.
+/// Drops the cached blocks of the file with the id or slug `video_id`; without one, of all files.
+///
+/// # Errors
+/// When there is no such file, or the index cannot be read.
 pub(super) fn cache_clear(gateway: &Gateway, video_id: Option<&str>) -> FsResult<Response<Body>> {
     let id = video_id
         .map(|id| target::entry_id(gateway, id))
         .transpose()?;
     if let Some(id) = id {
-        // Clearing an unknown file's blocks would succeed and say nothing.
+        // Clearing the blocks of an unknown file would succeed silently.
         gateway.library.path_of(id)?;
     }
     let bytes = gateway.library.cache_clear(id)?;
     Ok(json(&json!({ "cleared_bytes": bytes })))
 }
 
+/// Answers `/debug`: settings, counters, and the first jobs.
+///
+/// # Errors
+/// When the index cannot be read.
 pub(super) fn debug(gateway: &Gateway) -> FsResult<Response<Body>> {
     let mut jobs = gateway.library.jobs()?;
     let count = jobs.len();
@@ -66,12 +73,12 @@ pub(super) fn debug(gateway: &Gateway) -> FsResult<Response<Body>> {
     })))
 }
 
-/// Alive: the process answers.
+/// Answers `/healthz`: the process is alive.
 pub(super) fn health() -> Response<Body> {
     status::text(StatusCode::OK, "ok")
 }
 
-/// Ready: the index answers and knows the tree. The remote need not answer.
+/// Answers `/readyz`: the index is readable and has the tree. The remote need not be reachable.
 pub(super) fn readiness(gateway: &Gateway) -> Response<Body> {
     let not_ready = |reason: &str| {
         let text = format!("not ready: {reason}");
@@ -95,81 +102,17 @@ pub(super) fn readiness(gateway: &Gateway) -> Response<Body> {
     }
 }
 
-/// Prometheus' text format, version 0.0.4.
+/// Answers `/metrics` in Prometheus' text format, version 0.0.4.
+///
+/// # Errors
+/// When the index cannot be read.
 pub(super) fn metrics(gateway: &Gateway) -> FsResult<Response<Body>> {
-    let own = gateway.metrics.snapshot();
-    let pending = gateway.library.pending()?;
-    let mut text = String::new();
-    let counter = "counter";
-    let gauge = "gauge";
-    let rows: [(&str, &str, &str, u64); 9] = [
-        (
-            "uptime_seconds",
-            gauge,
-            "Seconds since the gateway started",
-            own.uptime_seconds,
-        ),
-        (
-            "http_body_bytes_total",
-            counter,
-            "Bytes of files and views sent",
-            own.body_bytes,
-        ),
-        (
-            "http_connections_total",
-            counter,
-            "Connections accepted",
-            own.connections,
-        ),
-        (
-            "http_connections_refused_total",
-            counter,
-            "Connections over the limit of one address",
-            own.refused_connections,
-        ),
-        (
-            "http_connections",
-            gauge,
-            "Connections open",
-            own.open_connections,
-        ),
-        (
-            "pending_files",
-            gauge,
-            "Files that are only in the spool",
-            pending.files,
-        ),
-        (
-            "pending_bytes",
-            gauge,
-            "Bytes that are only in the spool",
-            pending.bytes,
-        ),
-        (
-            "pending_oldest_seconds",
-            gauge,
-            "Age of the oldest of them",
-            pending.oldest_seconds,
-        ),
-        (
-            "jobs",
-            gauge,
-            "Jobs of ingest",
-            gateway.library.jobs()?.len() as u64,
-        ),
-    ];
-    for (name, kind, help, value) in rows {
-        prometheus::number(&mut text, (name, kind, help), value);
-    }
-    prometheus::cache(&mut text, &gateway.library.cache_stats());
-    text.push_str("# HELP tgfs_http_answers_total Answers by class of status\n");
-    text.push_str("# TYPE tgfs_http_answers_total counter\n");
-    for (class, count) in (1..).zip(own.answers) {
-        let _ = writeln!(
-            text,
-            "tgfs_http_answers_total{{class=\"{class}xx\"}} {count}"
-        );
-    }
+    let numbers = GatewayNumbers {
+        http: gateway.metrics.snapshot(),
+        pending: gateway.library.pending()?,
+        jobs: gateway.library.jobs()?.len() as u64,
+    };
+    let text = prometheus::text(&numbers, &gateway.library.cache_stats());
     Ok(typed(
         "text/plain; version=0.0.4; charset=utf-8",
         text.into_bytes(),

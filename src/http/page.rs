@@ -1,4 +1,4 @@
-//! The page at `/`, and the files as JSON for it.
+//! The page at `/`, and the list of files that it shows as JSON.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -12,21 +12,22 @@ use super::conditional::{self, Validators, Verdict};
 use super::gate::AskedHost;
 use super::gateway::{Gateway, SharedGateway};
 use super::operations;
-use super::resource::{self, Freshness, Wanted};
+use super::resource::{self, Freshness, ResourceRequest};
 use super::status;
 use super::target;
 
-/// Files that one answer lists.
+/// Maximum of files in one answer.
 const MAX_FILES: usize = 5_000;
 
-/// hls.js needs `blob:` for its worker and for Media Source Extensions, and `data:` for the empty
-/// track that it begins subtitles with; nothing else is allowed beyond this server.
+/// Content Security Policy of the page. hls.js needs `blob:` for its worker and for Media Source
+/// Extensions, and `data:` for the empty track with which it starts subtitles. Nothing else is loaded from
+/// outside this server.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      media-src 'self' blob: data:; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// The parts of the page; the player is empty in a build without it (`scripts/setup-ui` brings it).
+/// A file of the page. The player is empty in a build without it; `scripts/setup-ui` fetches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asset {
     Page,
@@ -63,6 +64,7 @@ impl Asset {
     }
 }
 
+/// Answers with a file of the page.
 pub(super) fn asset(asset: Asset, method: &Method, headers: &HeaderMap) -> Response<Body> {
     let (content_type, bytes) = asset.content();
     if bytes.is_empty() {
@@ -71,11 +73,11 @@ pub(super) fn asset(asset: Asset, method: &Method, headers: &HeaderMap) -> Respo
             "this build has no player; run scripts/setup-ui and build again",
         );
     }
-    let wanted = Wanted {
+    let wanted = ResourceRequest {
         method,
         headers,
         freshness: Freshness::Revalidate,
-        cut: super::body::Cut::default(),
+        cut: super::body::ConnectionCut::default(),
     };
     let mut response = resource::made(&wanted, content_type, Bytes::from_static(bytes));
     response
@@ -84,22 +86,24 @@ pub(super) fn asset(asset: Asset, method: &Method, headers: &HeaderMap) -> Respo
     response
 }
 
+/// Body of `/files.json`.
 #[derive(Debug, Serialize)]
 struct Files {
     /// `scheme://host:port`
     local: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     public: Option<String>,
-    /// Of the library; `files` holds the first of them.
+    /// Number of files in the library; `files` holds the first of them.
     total: usize,
-    files: Vec<Listed>,
+    files: Vec<ListedFile>,
 }
 
+/// A file, with its URLs.
 #[derive(Debug, Serialize)]
-struct Listed {
+struct ListedFile {
     #[serde(flatten)]
     info: FileInfo,
-    /// Paths below the bases, percent-encoded.
+    /// Percent-encoded path below the base URLs.
     direct: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     hls_local: Option<String>,
@@ -107,8 +111,11 @@ struct Listed {
     hls_public: Option<String>,
 }
 
-/// `/files.json`. Its tag is the library's revision, so that a page that asks every few seconds
-/// costs nothing while nothing changes.
+/// Answers `/files.json`. Its ETag comes from the library's revision, so a page that asks every few
+/// seconds costs nothing while nothing changes.
+///
+/// # Errors
+/// When the index cannot be read.
 pub(super) async fn files(
     gateway: &SharedGateway,
     host: &AskedHost,
@@ -116,7 +123,7 @@ pub(super) async fn files(
 ) -> FsResult<Response<Body>> {
     let revision = gateway.library.revision();
     let local = target::local_base(gateway, host);
-    // The start is part of it: a revision counts from nought in each process.
+    // The start is part of it, since revisions count from zero in each process.
     let seed = format!("{revision} {:?} {local}", gateway.started);
     let etag = format!("\"{}\"", &blake3::hash(seed.as_bytes()).to_hex()[..24]);
     let validators = Validators {
@@ -157,7 +164,7 @@ fn listed(gateway: &Gateway, local: String) -> FsResult<Files> {
         .into_iter()
         .map(|info| {
             let playlist = |audience: &str| format!("/playlist/{audience}/{}.m3u8", info.id);
-            Listed {
+            ListedFile {
                 direct: direct(gateway, &info),
                 hls_local: info.has_views.then(|| playlist("local")),
                 hls_public: (info.has_views && public.is_some()).then(|| playlist("public")),
@@ -173,7 +180,8 @@ fn listed(gateway: &Gateway, local: String) -> FsResult<Files> {
     })
 }
 
-/// From the id, since the text of the path has lost bytes that are not UTF-8.
+/// Returns the file's path on this server. It follows from the id, since the path as text has lost bytes
+/// that are not UTF-8.
 fn direct(gateway: &Gateway, info: &FileInfo) -> String {
     let path = info
         .id

@@ -1,6 +1,5 @@
-//! The addresses in playlists. The views hold relative ones that fit the mount; over HTTP they
-//! become those of the contract, each with the digest of the map, so that what they name may be
-//! kept for ever.
+//! URLs in playlists. The views hold relative ones that fit the mount. Over HTTP they become the public
+//! ones, each with the digest of the map, so that clients may keep for ever what they fetch.
 
 use axum::body::Body;
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -11,26 +10,27 @@ use super::content_type;
 use super::gate::AskedHost;
 use super::gateway::Gateway;
 use super::library::OpenHandle;
-use super::resource::{self, Freshness, Wanted};
+use super::resource::{self, Freshness, ResourceRequest};
 use super::status;
 use super::target;
 use super::views::{self, Version};
 
-/// Largest playlist that is read: a day of one-second segments has 6 MB.
+/// Maximum size of a playlist in bytes: a day of one-second segments has 6 MB.
 const MAX_PLAYLIST_BYTES: u64 = 16 * 1024 * 1024;
 /// Name of the multivariant playlist among the views.
 const MASTER: &str = "master.m3u8";
-/// How often a playlist is read again because its map changed meanwhile.
+/// Attempts to read a playlist whose map changes in the meantime.
 const ATTEMPTS: usize = 3;
 
-/// Which host the absolute URLs of a multivariant playlist name.
+/// Host in the absolute URLs of a multivariant playlist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Audience {
+pub(super) enum UrlAudience {
     Local,
     Public,
 }
 
-impl Audience {
+impl UrlAudience {
+    /// Reads the path component.
     pub(super) fn parse(text: &str) -> Option<Self> {
         match text {
             "local" => Some(Self::Local),
@@ -38,6 +38,7 @@ impl Audience {
             _ => None,
         }
     }
+    /// Returns the path component.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
@@ -46,23 +47,23 @@ impl Audience {
     }
 }
 
-/// What segments are.
+/// Container of the segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum StreamContainer {
     Fmp4,
-    /// MPEG-TS, for players that cannot seek in the other.
-    Transport,
+    /// For players that cannot seek in fMP4.
+    MpegTs,
 }
 
-impl Form {
-    /// Where its playlists lie, below the film's views.
+impl StreamContainer {
+    /// Returns the directory of its playlists, below the film's views.
     const fn directory(self) -> &'static str {
         match self {
             Self::Fmp4 => "",
-            Self::Transport => "ts/",
+            Self::MpegTs => "ts/",
         }
     }
-    /// What a URI in one of its playlists names, from the film's views.
+    /// Returns the path, below the film's views, that a URI in one of its playlists refers to.
     fn resolve(self, uri: &str) -> String {
         match uri.strip_prefix("../") {
             Some(above) => above.to_owned(),
@@ -72,8 +73,8 @@ impl Form {
 }
 
 /// A request for a playlist.
-pub(super) struct Asked<'a> {
-    pub audience: Audience,
+pub(super) struct PlaylistRequest<'a> {
+    pub audience: UrlAudience,
     /// Id or slug.
     pub id: &'a str,
     pub host: &'a AskedHost,
@@ -82,43 +83,45 @@ pub(super) struct Asked<'a> {
     pub query: Option<&'a str>,
 }
 
-/// `/playlist/<audience>/<id>.m3u8`
+/// Answers `/playlist/<audience>/<id>.m3u8`.
 pub(super) async fn multivariant(
     gateway: &Gateway,
-    asked: Asked<'_>,
-    form: Form,
+    asked: PlaylistRequest<'_>,
+    container: StreamContainer,
 ) -> Response<Body> {
     let base = match asked.audience {
-        Audience::Local => target::local_base(gateway, asked.host),
-        Audience::Public => match target::public_base(gateway) {
+        UrlAudience::Local => target::local_base(gateway, asked.host),
+        UrlAudience::Public => match target::public_base(gateway) {
             Some(base) => base,
             None => {
                 return status::text(
                     StatusCode::NOT_FOUND,
-                    "there is no public address; set PUBLIC_DOMAIN",
+                    "this server has no public address; set PUBLIC_DOMAIN",
                 );
             }
         },
     };
     let audience = asked.audience.as_str();
-    let name = format!("{}{MASTER}", form.directory());
+    let name = format!("{}{MASTER}", container.directory());
     let rewritten = rewritten(gateway, &asked, &name, |id, version, uri| {
-        let uri = form.resolve(uri);
+        let uri = container.resolve(uri);
         if is_playlist(&uri) {
             format!("{base}/playlist/{audience}/{id}/{uri}?v={version}")
         } else {
             format!("{base}/segment/{id}/{uri}?v={version}")
         }
     });
-    // Its host depends on the request, and its renditions on the map: asked again each time.
+    // Its host depends on the request and its renditions on the map, so clients must ask each time.
     match rewritten.await {
-        Err(error) if error.kind == ErrorKind::NotFound => without_views(gateway, asked.id, form),
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            without_views(gateway, asked.id, container)
+        }
         text => answer(&asked, text, Freshness::Revalidate),
     }
 }
 
-/// Says of a file that is there why it cannot be played, or not yet.
-fn without_views(gateway: &Gateway, id: &str, form: Form) -> Response<Body> {
+/// Answers why an existing file cannot be played, or not yet.
+fn without_views(gateway: &Gateway, id: &str, container: StreamContainer) -> Response<Body> {
     let info = target::entry_id(gateway, id).and_then(|id| gateway.library.info(id));
     match info {
         Ok(info) if !info.has_views => {
@@ -132,7 +135,7 @@ fn without_views(gateway: &Gateway, id: &str, form: Form) -> Response<Body> {
             );
             status::text(StatusCode::NOT_FOUND, &text)
         }
-        Ok(_) if form == Form::Transport => status::text(
+        Ok(_) if container == StreamContainer::MpegTs => status::text(
             StatusCode::NOT_FOUND,
             "there is no MPEG-TS of this file: its codecs do not go into it, or an older release made its views",
         ),
@@ -141,11 +144,11 @@ fn without_views(gateway: &Gateway, id: &str, form: Form) -> Response<Body> {
     }
 }
 
-/// `/playlist/<audience>/<id>/<name>.m3u8`, or `ts/<name>.m3u8` there.
+/// Answers `/playlist/<audience>/<id>/<name>.m3u8`, or `ts/<name>.m3u8` there.
 pub(super) async fn media(
     gateway: &Gateway,
-    asked: Asked<'_>,
-    form: Form,
+    asked: PlaylistRequest<'_>,
+    container: StreamContainer,
     name: &str,
 ) -> Response<Body> {
     let freshness = match target::entry_id(gateway, asked.id)
@@ -155,13 +158,13 @@ pub(super) async fn media(
         Err(error) => return status::failure(&error),
     };
     let freshness = match name {
-        // Subtitles beside the film come and go in it.
+        // It changes when subtitle files beside the film come and go.
         MASTER => Freshness::Revalidate,
         _ => freshness,
     };
-    let directory = form.directory();
+    let directory = container.directory();
     let name = format!("{directory}{name}");
-    // From /playlist/<audience>/<id>/ up to the root, below a token's prefix too.
+    // From /playlist/<audience>/<id>/ up to the root; relative, so that a token's prefix stays.
     let up = "../".repeat(3 + directory.matches('/').count());
     let rewritten = rewritten(gateway, &asked, &name, |id, version, uri| {
         if is_playlist(uri) {
@@ -173,12 +176,16 @@ pub(super) async fn media(
     answer(&asked, rewritten.await, freshness)
 }
 
-fn answer(asked: &Asked<'_>, text: FsResult<String>, freshness: Freshness) -> Response<Body> {
-    let wanted = Wanted {
+fn answer(
+    asked: &PlaylistRequest<'_>,
+    text: FsResult<String>,
+    freshness: Freshness,
+) -> Response<Body> {
+    let wanted = ResourceRequest {
         method: asked.method,
         headers: asked.headers,
         freshness,
-        cut: super::body::Cut::default(),
+        cut: super::body::ConnectionCut::default(),
     };
     match text {
         Ok(text) => resource::made(
@@ -190,10 +197,10 @@ fn answer(asked: &Asked<'_>, text: FsResult<String>, freshness: Freshness) -> Re
     }
 }
 
-/// The view `name` with each relative address made anew by `address(id, version, uri)`.
+/// Returns the view `name`, with each relative URI replaced by `address(id, version, uri)`.
 async fn rewritten(
     gateway: &Gateway,
-    asked: &Asked<'_>,
+    asked: &PlaylistRequest<'_>,
     name: &str,
     address: impl Fn(&str, &str, &str) -> String,
 ) -> FsResult<String> {
@@ -203,8 +210,8 @@ async fn rewritten(
         let path = target::view_path(gateway, id, name)?;
         let before = Version::of(gateway, id)?;
         let text = read_text(gateway, &path).await?;
-        // Read between two looks at the digest: else a new version's addresses could carry the old
-        // one's digest.
+        // The digest must be the same before and after: otherwise the URLs of a new version could carry
+        // the digest of the old one.
         if Version::of(gateway, id)? == before {
             return Ok(rewrite(&text, |uri| {
                 address(&id_text, before.as_str(), uri)
@@ -213,7 +220,7 @@ async fn rewritten(
     }
     Err(FsError::new(
         ErrorKind::RemoteUnavailable,
-        "the file is being replaced, ask again in a moment",
+        "the file is being replaced; ask again in a moment",
     ))
 }
 
@@ -235,7 +242,7 @@ fn is_playlist(uri: &str) -> bool {
     uri.ends_with(".m3u8")
 }
 
-/// Gives each URI line and each `URI="…"` attribute (RFC 8216 §4.2) to `address`; absolute ones
+/// Replaces each URI line and each `URI="…"` attribute (RFC 8216 §4.2) by `address` of it. Absolute URLs
 /// stay as they are.
 fn rewrite(text: &str, address: impl Fn(&str) -> String) -> String {
     let change = |uri: &str| {
@@ -268,8 +275,8 @@ fn rewrite_attribute(line: &str, change: impl Fn(&str) -> String, out: &mut Stri
     out.push_str(&line[start + length..]);
 }
 
-/// Position and length of the value behind `key`, outside of other quoted values: a NAME from inside
-/// a film may hold the very text.
+/// Returns position and length of the value behind `key`, ignoring quoted values: a NAME, which comes
+/// from the film, may contain the same text.
 fn attribute(line: &str, key: &str) -> Option<(usize, usize)> {
     let mut quoted = false;
     for (at, character) in line.char_indices() {

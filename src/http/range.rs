@@ -1,11 +1,11 @@
-//! The Range header (RFC 9110 §14). One range is answered with 206; several with the whole file,
-//! as a server may; what cannot be met or read, with 416.
+//! The Range header (RFC 9110 §14). The answer to one range is 206; to several, the whole file, which the
+//! RFC allows; to a malformed or unsatisfiable one, 416.
 
 use crate::model::ByteRange;
 
-/// What to send of a file.
+/// Part of a file to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Selection {
+pub(super) enum RangeSelection {
     /// 200
     Whole,
     /// 206; at least one byte, and inside the file.
@@ -14,66 +14,66 @@ pub(super) enum Selection {
     Unsatisfiable,
 }
 
-/// One `first-last`, `first-` or `-length`, not yet held against a size.
+/// One `first-last`, `first-` or `-length`, before it is applied to a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spec {
+enum RangeSpec {
     From { first: u64, last: Option<u64> },
     Suffix { length: u64 },
 }
 
-/// Most ranges that are looked at; more are as good as the whole file.
+/// Maximum of ranges in a header; with more, the whole file is sent.
 const MAX_RANGES: usize = 64;
 
-/// `value`: the header's bytes, `None` without one. `size`: of the file, in bytes.
-pub(super) fn select(value: Option<&[u8]>, size: u64) -> Selection {
+/// Returns the part of a file of `size` bytes that a request selects. `value` is its Range header.
+pub(super) fn select(value: Option<&[u8]>, size: u64) -> RangeSelection {
     let Some(value) = value else {
-        return Selection::Whole;
+        return RangeSelection::Whole;
     };
     let Some((unit, ranges)) = split_once(value, b'=') else {
-        return Selection::Whole;
+        return RangeSelection::Whole;
     };
-    // RFC 9110 §14.2: a unit that is not understood must be ignored.
+    // RFC 9110 §14.2: unknown units must be ignored.
     if !unit.trim_ascii().eq_ignore_ascii_case(b"bytes") {
-        return Selection::Whole;
+        return RangeSelection::Whole;
     }
     let mut met = None;
     let mut count = 0_usize;
     for item in ranges.split(|&byte| byte == b',') {
         let item = item.trim_ascii();
         if item.is_empty() {
-            // RFC 9110 §5.6.1: empty list elements are legal and mean nothing.
+            // RFC 9110 §5.6.1: empty list elements are legal and ignored.
             continue;
         }
         count += 1;
         if count > MAX_RANGES {
-            return Selection::Whole;
+            return RangeSelection::Whole;
         }
         let Some(spec) = parse(item) else {
-            return Selection::Unsatisfiable;
+            return RangeSelection::Unsatisfiable;
         };
         met = met.or(resolve(spec, size));
     }
     match (count, met) {
-        (_, None) => Selection::Unsatisfiable,
+        (_, None) => RangeSelection::Unsatisfiable,
         (1, Some(selection)) => selection,
-        (_, Some(_)) => Selection::Whole,
+        (_, Some(_)) => RangeSelection::Whole,
     }
 }
 
-fn parse(item: &[u8]) -> Option<Spec> {
+fn parse(item: &[u8]) -> Option<RangeSpec> {
     let (first, last) = split_once(item, b'-')?;
     match (first, last) {
         (b"", b"") => None,
-        (b"", length) => Some(Spec::Suffix {
+        (b"", length) => Some(RangeSpec::Suffix {
             length: number(length)?,
         }),
-        (first, b"") => Some(Spec::From {
+        (first, b"") => Some(RangeSpec::From {
             first: number(first)?,
             last: None,
         }),
         (first, last) => {
             let (first, last) = (number(first)?, number(last)?);
-            (first <= last).then_some(Spec::From {
+            (first <= last).then_some(RangeSpec::From {
                 first,
                 last: Some(last),
             })
@@ -81,25 +81,28 @@ fn parse(item: &[u8]) -> Option<Spec> {
     }
 }
 
-fn resolve(spec: Spec, size: u64) -> Option<Selection> {
+fn resolve(spec: RangeSpec, size: u64) -> Option<RangeSelection> {
     match spec {
-        Spec::From { first, .. } if first >= size => None,
-        Spec::From { first, last } => {
+        RangeSpec::From { first, .. } if first >= size => None,
+        RangeSpec::From { first, last } => {
             let last = last.map_or(size - 1, |last| last.min(size - 1));
-            Some(Selection::Part(ByteRange::new(first, last - first + 1)))
+            Some(RangeSelection::Part(ByteRange::new(
+                first,
+                last - first + 1,
+            )))
         }
-        Spec::Suffix { length: 0 } => None,
-        // RFC 9110 §14.1.2: a suffix longer than the file means all of it; of an empty one there is
-        // no range that Content-Range could name.
-        Spec::Suffix { .. } if size == 0 => Some(Selection::Whole),
-        Spec::Suffix { length } => {
+        RangeSpec::Suffix { length: 0 } => None,
+        // RFC 9110 §14.1.2: a suffix longer than the file selects all of it. Content-Range cannot name a
+        // part of an empty file.
+        RangeSpec::Suffix { .. } if size == 0 => Some(RangeSelection::Whole),
+        RangeSpec::Suffix { length } => {
             let length = length.min(size);
-            Some(Selection::Part(ByteRange::new(size - length, length)))
+            Some(RangeSelection::Part(ByteRange::new(size - length, length)))
         }
     }
 }
 
-/// Digits only; a number beyond 64 bits is past the end of any file, so it saturates.
+/// Reads a number of digits. One above 64 bits is beyond the end of any file, so it saturates.
 fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -122,13 +125,13 @@ mod tests {
 
     use super::*;
 
-    fn part(offset: u64, len: u64) -> Selection {
-        Selection::Part(ByteRange::new(offset, len))
+    fn part(offset: u64, len: u64) -> RangeSelection {
+        RangeSelection::Part(ByteRange::new(offset, len))
     }
 
     #[test]
     fn the_ranges_of_the_rfc() {
-        let table: &[(&str, u64, Selection)] = &[
+        let table: &[(&str, u64, RangeSelection)] = &[
             ("bytes=0-499", 10_000, part(0, 500)),
             ("bytes=500-999", 10_000, part(500, 500)),
             ("bytes=-500", 10_000, part(9_500, 500)),
@@ -137,30 +140,30 @@ mod tests {
             ("bytes=0-20000", 10_000, part(0, 10_000)),
             ("bytes=-20000", 10_000, part(0, 10_000)),
             ("bytes=9999-", 10_000, part(9_999, 1)),
-            ("bytes=10000-", 10_000, Selection::Unsatisfiable),
-            ("bytes=-0", 10_000, Selection::Unsatisfiable),
-            ("bytes=0-", 0, Selection::Unsatisfiable),
-            ("bytes=-5", 0, Selection::Whole),
+            ("bytes=10000-", 10_000, RangeSelection::Unsatisfiable),
+            ("bytes=-0", 10_000, RangeSelection::Unsatisfiable),
+            ("bytes=0-", 0, RangeSelection::Unsatisfiable),
+            ("bytes=-5", 0, RangeSelection::Whole),
             ("BYTES = 1-2", 10, part(1, 2)),
             ("bytes= 1-2 ,", 10, part(1, 2)),
-            ("bytes=0-1,4-5", 10, Selection::Whole),
-            ("bytes=0-1,40-50", 10, Selection::Whole),
-            ("bytes=30-31,40-50", 10, Selection::Unsatisfiable),
-            ("bytes=5-2", 10, Selection::Unsatisfiable),
-            ("bytes=abc", 10, Selection::Unsatisfiable),
-            ("bytes=--1", 10, Selection::Unsatisfiable),
-            ("bytes=+1-2", 10, Selection::Unsatisfiable),
-            ("bytes=-", 10, Selection::Unsatisfiable),
-            ("bytes=", 10, Selection::Unsatisfiable),
+            ("bytes=0-1,4-5", 10, RangeSelection::Whole),
+            ("bytes=0-1,40-50", 10, RangeSelection::Whole),
+            ("bytes=30-31,40-50", 10, RangeSelection::Unsatisfiable),
+            ("bytes=5-2", 10, RangeSelection::Unsatisfiable),
+            ("bytes=abc", 10, RangeSelection::Unsatisfiable),
+            ("bytes=--1", 10, RangeSelection::Unsatisfiable),
+            ("bytes=+1-2", 10, RangeSelection::Unsatisfiable),
+            ("bytes=-", 10, RangeSelection::Unsatisfiable),
+            ("bytes=", 10, RangeSelection::Unsatisfiable),
             (
                 "bytes=99999999999999999999999-",
                 10,
-                Selection::Unsatisfiable,
+                RangeSelection::Unsatisfiable,
             ),
             ("bytes=2-99999999999999999999999", 10, part(2, 8)),
             ("bytes=-99999999999999999999999", 10, part(0, 10)),
-            ("seconds=1-2", 10, Selection::Whole),
-            ("nonsense", 10, Selection::Whole),
+            ("seconds=1-2", 10, RangeSelection::Whole),
+            ("nonsense", 10, RangeSelection::Whole),
         ];
         for (value, size, expected) in table {
             assert_eq!(
@@ -169,14 +172,14 @@ mod tests {
                 "{value} of {size}"
             );
         }
-        assert_eq!(select(None, 10), Selection::Whole);
+        assert_eq!(select(None, 10), RangeSelection::Whole);
     }
 
     proptest! {
         #[test]
         fn a_part_always_lies_inside_the_file(text in "[ -~]{0,40}", size in 0_u64..1000) {
             for value in [text.clone(), format!("bytes={text}")] {
-                if let Selection::Part(range) = select(Some(value.as_bytes()), size) {
+                if let RangeSelection::Part(range) = select(Some(value.as_bytes()), size) {
                     prop_assert!(range.len > 0 && range.end() <= size);
                 }
             }
@@ -191,7 +194,7 @@ mod tests {
             let expected = if first < size {
                 part(first, last + 1 - first)
             } else {
-                Selection::Unsatisfiable
+                RangeSelection::Unsatisfiable
             };
             prop_assert_eq!(select(Some(value.as_bytes()), size), expected);
         }

@@ -1,4 +1,4 @@
-//! One file or view as an answer: preconditions, range, headers, body.
+//! Answers with a file or view: preconditions, range, headers, body.
 
 use std::time::SystemTime;
 
@@ -12,46 +12,47 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use crate::model::{ByteRange, FsResult, TreePath};
 use crate::vfs::{Lasting, Resource};
 
-use super::body::{Cut, FileBody, Sending};
-use super::conditional::{self, Times, Validators, Verdict};
+use super::body::{BodyContext, ConnectionCut, FileBody};
+use super::conditional::{self, ModificationTimes, Validators, Verdict};
 use super::content_type;
 use super::gateway::Gateway;
 use super::library::OpenHandle;
-use super::range::{self, Selection};
+use super::range::{self, RangeSelection};
 use super::status;
 
-/// How long a client may keep what it got.
+/// Time for which a client may keep an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Freshness {
-    /// The address names these bytes for ever.
+    /// For ever: the URL never refers to other bytes.
     Immutable,
-    /// Keep it, but ask each time whether it still holds.
+    /// Until the next use, before which the client must revalidate it.
     Revalidate,
 }
 
 impl Freshness {
+    /// Returns the value of Cache-Control.
     pub(super) const fn header(self) -> HeaderValue {
         match self {
-            // A year, the longest that caches honour.
+            // A year, the maximum that caches honour.
             Self::Immutable => HeaderValue::from_static("public, max-age=31536000, immutable"),
             Self::Revalidate => HeaderValue::from_static("no-cache"),
         }
     }
 }
 
-/// The parts of a request that decide how a resource is sent.
-pub(super) struct Wanted<'a> {
+/// Parts of a request that decide how a resource is sent.
+pub(super) struct ResourceRequest<'a> {
     pub method: &'a Method,
     pub headers: &'a HeaderMap,
     pub freshness: Freshness,
-    pub cut: Cut,
+    pub cut: ConnectionCut,
 }
 
-/// Opens and answers the file or view at `path`.
+/// Answers with the file or view at `path`.
 pub(super) async fn serve(
     gateway: &Gateway,
     path: &TreePath,
-    wanted: Wanted<'_>,
+    wanted: ResourceRequest<'_>,
 ) -> Response<Body> {
     match answer(gateway, path, wanted).await {
         Ok(response) => response,
@@ -62,7 +63,7 @@ pub(super) async fn serve(
 async fn answer(
     gateway: &Gateway,
     path: &TreePath,
-    wanted: Wanted<'_>,
+    wanted: ResourceRequest<'_>,
 ) -> FsResult<Response<Body>> {
     let resource = gateway.library.open(path).await?;
     let handle = OpenHandle::new(gateway.library.clone(), resource.handle);
@@ -70,12 +71,12 @@ async fn answer(
     let etag = format!("\"{}\"", resource.etag);
     let validators = Validators {
         etag: &etag,
-        times: has_times(&resource, path).then(|| Times {
+        times: has_times(&resource, path).then(|| ModificationTimes {
             modified: SystemTime::from(resource.attr.mtime),
             changed: SystemTime::from(resource.attr.ctime),
         }),
     };
-    // The address of a view that can change by itself names no bytes for ever, whatever it says.
+    // A view that depends on files beside the film may change under any URL.
     let freshness = match resource.lasting {
         Lasting::AsLongAsTheMap => wanted.freshness,
         Lasting::Changes => Freshness::Revalidate,
@@ -91,13 +92,13 @@ async fn answer(
     }
     let asked = conditional::range_of(wanted.method, wanted.headers, validators);
     let (code, part) = match range::select(asked, size) {
-        Selection::Whole => (StatusCode::OK, ByteRange::new(0, size)),
-        Selection::Part(part) => {
+        RangeSelection::Whole => (StatusCode::OK, ByteRange::new(0, size)),
+        RangeSelection::Part(part) => {
             let text = format!("bytes {}-{}/{size}", part.offset, part.end() - 1);
             insert(&mut headers, CONTENT_RANGE, &text);
             (StatusCode::PARTIAL_CONTENT, part)
         }
-        Selection::Unsatisfiable => {
+        RangeSelection::Unsatisfiable => {
             insert(&mut headers, CONTENT_RANGE, &format!("bytes */{size}"));
             headers.remove(CONTENT_TYPE);
             return Ok(empty(StatusCode::RANGE_NOT_SATISFIABLE, headers));
@@ -110,10 +111,10 @@ async fn answer(
     let Ok(permit) = gateway.bodies.clone().try_acquire_owned() else {
         return Ok(status::text(
             StatusCode::SERVICE_UNAVAILABLE,
-            "too many files are being sent at a time, ask again in a moment",
+            "too many files are being sent at the moment; ask again in a few seconds",
         ));
     };
-    let sending = Sending {
+    let sending = BodyContext {
         cut: wanted.cut,
         stall: gateway.config.timers.write_stall,
         metrics: gateway.metrics.clone(),
@@ -126,7 +127,8 @@ async fn answer(
     Ok(response)
 }
 
-/// A view that follows what lies beside its film has the film's times, which say nothing of it.
+/// Returns whether the resource's times tell when its bytes changed. A view that depends on files beside
+/// the film has the film's times, which do not.
 fn has_times(resource: &Resource, path: &TreePath) -> bool {
     let is_view = path
         .names()
@@ -151,7 +153,7 @@ fn describe(resource: &Resource, path: &TreePath, etag: &str, freshness: Freshne
     headers
 }
 
-/// `None` for times that a header cannot carry (before 1970, beyond the year 9999).
+/// Returns a date for a header; `None` before 1970 and after the year 9999.
 pub(super) fn http_date(seconds: i64) -> Option<String> {
     const YEAR_10000: i64 = 253_402_300_800;
     (0..YEAR_10000).contains(&seconds).then(|| {
@@ -167,16 +169,16 @@ fn empty(code: StatusCode, headers: HeaderMap) -> Response<Body> {
     response
 }
 
-/// Values here are digits, dates and hexadecimal tags; another one is left out.
+/// Adds a header. Values here are digits, dates and hexadecimal tags; an invalid one is left out.
 pub(super) fn insert(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
-/// A small text made here, with a tag of its own bytes.
+/// Answers with a small text that was made here; its ETag is the digest of its bytes.
 pub(super) fn made(
-    wanted: &Wanted<'_>,
+    wanted: &ResourceRequest<'_>,
     content_type: &'static str,
     bytes: Bytes,
 ) -> Response<Body> {

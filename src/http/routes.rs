@@ -1,4 +1,4 @@
-//! The table of addresses, and what every answer carries.
+//! The table of routes, and the headers of every answer.
 
 use axum::Router;
 use axum::body::Body;
@@ -19,24 +19,23 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::model::FsResult;
 use crate::vfs::FileKind;
 
-use super::body::Cut;
+use super::body::ConnectionCut;
 use super::gate::{self, AskedHost};
 use super::gateway::SharedGateway;
 use super::operations;
 use super::page::{self, Asset};
-use super::playlist::{self, Audience, Form};
-use super::resource::{self, Freshness, Wanted};
+use super::playlist::{self, StreamContainer, UrlAudience};
+use super::resource::{self, Freshness, ResourceRequest};
 use super::subtitles;
 use super::views;
 use super::{listing, status, target};
 
-type Gate = State<SharedGateway>;
-type Answer = Response<Body>;
+type GatewayState = State<SharedGateway>;
 
-/// Users' own files may be pages; they must act for nobody.
+/// Policy for users' own files: they may be HTML pages, which must not act with this server's rights.
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
 
-/// One request, from the gate to its answer.
+/// Answers one request.
 pub(super) async fn answer(
     gateway: &SharedGateway,
     router: Router,
@@ -45,7 +44,7 @@ pub(super) async fn answer(
     let mut response = match gate::admit(gateway, request) {
         Ok(request) => {
             let method = request.method().clone();
-            // The token is out of the path by now, and queries stay out of logs.
+            // The gate has removed the token from the path. Queries are not logged.
             let path = request.uri().path().to_owned();
             let response = match router.oneshot(request).await {
                 Ok(response) => response,
@@ -64,11 +63,12 @@ pub(super) async fn answer(
     gateway.metrics.count_answer(response.status());
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // A token in the path must not travel to other sites.
+    // A token in the path must not reach other sites.
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 
+/// Returns the router of all routes.
 pub(super) fn router(gateway: SharedGateway) -> Router {
     let files = Router::new()
         .route("/fs", get(file))
@@ -98,7 +98,7 @@ pub(super) fn router(gateway: SharedGateway) -> Router {
         )
         .route("/thumbnail/{id}", get(thumbnail).options(preflight))
         .layer(middleware::from_fn(share));
-    // Subtitle lists are found by players' pages on other hosts too.
+    // Players' pages on other hosts list subtitles too.
     let lists = Router::new()
         .route("/subtitles/{id}", get(subtitle_list).options(preflight))
         .layer(middleware::from_fn(share));
@@ -125,15 +125,15 @@ pub(super) fn router(gateway: SharedGateway) -> Router {
         .method_not_allowed_fallback(async || {
             status::text(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "this address does not know that method",
+                "this address does not support that method",
             )
         })
         .layer(CatchPanicLayer::new())
         .with_state(gateway)
 }
 
-/// CORS: any page may play what is here, and see what a player needs to see.
-async fn share(request: Request<Body>, next: Next) -> Answer {
+/// Adds CORS headers: any page may play films, and read the headers that a player needs.
+async fn share(request: Request<Body>, next: Next) -> Response<Body> {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -144,7 +144,7 @@ async fn share(request: Request<Body>, next: Next) -> Answer {
     response
 }
 
-async fn preflight() -> Answer {
+async fn preflight() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
@@ -161,16 +161,16 @@ async fn preflight() -> Answer {
     response
 }
 
-fn or_failure(outcome: FsResult<Answer>) -> Answer {
+fn or_failure(outcome: FsResult<Response<Body>>) -> Response<Body> {
     outcome.unwrap_or_else(|error| status::failure(&error))
 }
 
-/// The connection's cut; a request that came on none (in a test) gets one of its own.
-fn cut(request: &Parts) -> Cut {
+/// Returns the handle of the request's connection; in tests without a connection, one of its own.
+fn cut(request: &Parts) -> ConnectionCut {
     request.extensions.get().cloned().unwrap_or_default()
 }
 
-async fn file(State(gateway): Gate, request: Parts) -> Answer {
+async fn file(State(gateway): GatewayState, request: Parts) -> Response<Body> {
     let raw = request.uri.path();
     let outcome = async {
         let path = target::tree_path(raw.strip_prefix("/fs").unwrap_or(raw))?;
@@ -181,7 +181,7 @@ async fn file(State(gateway): Gate, request: Parts) -> Answer {
                 .unwrap_or(0);
             return listing::answer(&gateway, &path, raw, after, &request.headers);
         }
-        let wanted = Wanted {
+        let wanted = ResourceRequest {
             method: &request.method,
             headers: &request.headers,
             freshness: Freshness::Revalidate,
@@ -192,7 +192,7 @@ async fn file(State(gateway): Gate, request: Parts) -> Answer {
     or_failure(outcome.await)
 }
 
-fn nothing() -> Answer {
+fn nothing() -> Response<Body> {
     status::text(StatusCode::NOT_FOUND, "there is nothing here")
 }
 
@@ -200,9 +200,9 @@ fn asked_playlist<'a>(
     audience: &str,
     id: &'a str,
     request: &'a Parts,
-) -> Option<playlist::Asked<'a>> {
-    Some(playlist::Asked {
-        audience: Audience::parse(audience)?,
+) -> Option<playlist::PlaylistRequest<'a>> {
+    Some(playlist::PlaylistRequest {
+        audience: UrlAudience::parse(audience)?,
         id,
         host: request.extensions.get::<AskedHost>()?,
         method: &request.method,
@@ -212,17 +212,17 @@ fn asked_playlist<'a>(
 }
 
 async fn multivariant(
-    State(gateway): Gate,
+    State(gateway): GatewayState,
     Path((audience, name)): Path<(String, String)>,
     request: Parts,
-) -> Answer {
-    let form = match target::query_value(request.uri.query(), "container").as_deref() {
-        None | Some("fmp4") => Form::Fmp4,
-        Some("ts") => Form::Transport,
+) -> Response<Body> {
+    let container = match target::query_value(request.uri.query(), "container").as_deref() {
+        None | Some("fmp4") => StreamContainer::Fmp4,
+        Some("ts") => StreamContainer::MpegTs,
         Some(_) => {
             return status::text(
                 StatusCode::NOT_FOUND,
-                "`container` is `fmp4`, as without it, or `ts`",
+                "`container` must be `fmp4` (the default) or `ts`",
             );
         }
     };
@@ -230,44 +230,44 @@ async fn multivariant(
         .strip_suffix(".m3u8")
         .and_then(|id| asked_playlist(&audience, id, &request));
     match asked {
-        Some(asked) => playlist::multivariant(&gateway, asked, form).await,
+        Some(asked) => playlist::multivariant(&gateway, asked, container).await,
         None => nothing(),
     }
 }
 
-/// A media playlist of the film as MPEG-TS.
+/// Answers with a media playlist of the film as MPEG-TS.
 async fn transport_media(
-    State(gateway): Gate,
+    State(gateway): GatewayState,
     Path(asked): Path<(String, String, String)>,
     request: Parts,
-) -> Answer {
-    media_in(&gateway, asked, Form::Transport, &request).await
+) -> Response<Body> {
+    media_in(&gateway, asked, StreamContainer::MpegTs, &request).await
 }
 
 async fn media(
-    State(gateway): Gate,
+    State(gateway): GatewayState,
     Path(asked): Path<(String, String, String)>,
     request: Parts,
-) -> Answer {
-    media_in(&gateway, asked, Form::Fmp4, &request).await
+) -> Response<Body> {
+    media_in(&gateway, asked, StreamContainer::Fmp4, &request).await
 }
 
 async fn media_in(
     gateway: &SharedGateway,
     (audience, id, name): (String, String, String),
-    form: Form,
+    container: StreamContainer,
     request: &Parts,
-) -> Answer {
+) -> Response<Body> {
     match asked_playlist(&audience, &id, request) {
         Some(asked) if name.ends_with(".m3u8") => {
-            playlist::media(gateway, asked, form, &name).await
+            playlist::media(gateway, asked, container, &name).await
         }
         _ => nothing(),
     }
 }
 
-async fn view(gateway: &SharedGateway, id: &str, view: &str, request: &Parts) -> Answer {
-    let asked = views::Asked {
+async fn view(gateway: &SharedGateway, id: &str, view: &str, request: &Parts) -> Response<Body> {
+    let asked = views::ViewRequest {
         id,
         view,
         method: &request.method,
@@ -278,8 +278,8 @@ async fn view(gateway: &SharedGateway, id: &str, view: &str, request: &Parts) ->
     views::serve(gateway, asked).await
 }
 
-async fn segment(State(gateway): Gate, request: Parts) -> Answer {
-    // Taken raw: view paths need not be UTF-8.
+async fn segment(State(gateway): GatewayState, request: Parts) -> Response<Body> {
+    // The raw path: names of views need not be UTF-8.
     let rest = request.uri.path().strip_prefix("/segment/");
     match rest.and_then(|rest| rest.split_once('/')) {
         Some((id, path)) => view(&gateway, id, path, &request).await,
@@ -287,7 +287,11 @@ async fn segment(State(gateway): Gate, request: Parts) -> Answer {
     }
 }
 
-async fn thumbnail(State(gateway): Gate, Path(name): Path<String>, request: Parts) -> Answer {
+async fn thumbnail(
+    State(gateway): GatewayState,
+    Path(name): Path<String>,
+    request: Parts,
+) -> Response<Body> {
     match name.strip_suffix(".jpg") {
         Some(id) => view(&gateway, id, "thumbnail.jpg", &request).await,
         None => nothing(),
@@ -295,10 +299,10 @@ async fn thumbnail(State(gateway): Gate, Path(name): Path<String>, request: Part
 }
 
 async fn subtitle(
-    State(gateway): Gate,
+    State(gateway): GatewayState,
     Path((id, language)): Path<(String, String)>,
     request: Parts,
-) -> Answer {
+) -> Response<Body> {
     let found = target::entry_id(&gateway, &id)
         .and_then(|entry| subtitles::find(&gateway, entry, &language));
     match found {
@@ -307,44 +311,44 @@ async fn subtitle(
     }
 }
 
-async fn subtitle_list(State(gateway): Gate, Path(id): Path<String>) -> Answer {
+async fn subtitle_list(State(gateway): GatewayState, Path(id): Path<String>) -> Response<Body> {
     let listed = target::entry_id(&gateway, &id).and_then(|id| subtitles::list(&gateway, id));
     or_failure(listed.map(|listed| operations::json(&listed)))
 }
 
-async fn show(asset: Asset, request: Parts) -> Answer {
+async fn show(asset: Asset, request: Parts) -> Response<Body> {
     page::asset(asset, &request.method, &request.headers)
 }
 
-async fn file_list(State(gateway): Gate, request: Parts) -> Answer {
+async fn file_list(State(gateway): GatewayState, request: Parts) -> Response<Body> {
     match request.extensions.get::<AskedHost>() {
         Some(host) => or_failure(page::files(&gateway, host, &request.headers).await),
         None => nothing(),
     }
 }
 
-async fn cache_stats(State(gateway): Gate) -> Answer {
+async fn cache_stats(State(gateway): GatewayState) -> Response<Body> {
     operations::cache_stats(&gateway)
 }
 
-async fn cache_clear(State(gateway): Gate, request: Parts) -> Answer {
+async fn cache_clear(State(gateway): GatewayState, request: Parts) -> Response<Body> {
     let id = target::query_value(request.uri.query(), "video_id");
     or_failure(operations::cache_clear(&gateway, id.as_deref()))
 }
 
-async fn debug(State(gateway): Gate) -> Answer {
+async fn debug(State(gateway): GatewayState) -> Response<Body> {
     or_failure(operations::debug(&gateway))
 }
 
-async fn metrics(State(gateway): Gate) -> Answer {
+async fn metrics(State(gateway): GatewayState) -> Response<Body> {
     or_failure(operations::metrics(&gateway))
 }
 
-async fn readiness(State(gateway): Gate) -> Answer {
+async fn readiness(State(gateway): GatewayState) -> Response<Body> {
     operations::readiness(&gateway)
 }
 
-async fn api() -> Answer {
+async fn api() -> Response<Body> {
     status::text(
         StatusCode::NOT_IMPLEMENTED,
         "there is no JSON API yet; /files.json lists the files",

@@ -1,5 +1,5 @@
-//! The accept loop: how many connections, for how long, and how they end. hyper speaks HTTP on each
-//! of them; every timer and limit that it lacks is here.
+//! The accept loop: limits on connections, their timeouts, and the stop. hyper speaks HTTP on each
+//! connection; the timers and limits that it lacks are here.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -25,8 +25,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::sync::MutexExt as _;
 use crate::vfs::Vfs;
 
-use super::body::Cut;
-use super::config::HttpConfig;
+use super::body::ConnectionCut;
+use super::config::GatewayConfig;
 use super::deadline_io::DeadlineIo;
 use super::gateway::{Gateway, SharedGateway};
 use super::library::SharedLibrary;
@@ -34,22 +34,22 @@ use super::metrics::Metrics;
 use super::routes;
 use super::tls::{Certificates, TlsError};
 
-/// Bytes of an HTTP/1 request head, and of what is buffered of a connection.
+/// Maximum bytes of an HTTP/1 request head, and of a connection's buffer.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Header fields of a request.
+/// Maximum of header fields in a request.
 const MAX_HEADERS: usize = 64;
-/// Bytes of the headers of an HTTP/2 request.
+/// Maximum bytes of the headers of an HTTP/2 request.
 const MAX_H2_HEADER_BYTES: u32 = 16 * 1024;
-/// Requests at a time on one HTTP/2 connection.
+/// Maximum of concurrent requests on one HTTP/2 connection.
 const MAX_H2_STREAMS: u32 = 64;
-/// Bytes that HTTP/2 buffers of one answer: a chunk.
+/// Bytes that HTTP/2 buffers of one answer: one chunk.
 const H2_SEND_BUFFER_BYTES: usize = 256 * 1024;
-/// How often a silent HTTP/2 peer is asked whether it is there, and how long it may think.
+/// Interval of pings to a silent HTTP/2 client, and the timeout for its answer.
 const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
-/// A pause after a failed accept (no descriptors left), so that the loop does not spin.
+/// Pause after a failed accept, e.g. without free descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why the gateway could not run.
+/// Reason why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error(transparent)]
@@ -58,15 +58,15 @@ pub enum ServeError {
     Listener(io::Error),
 }
 
-/// Serves until `shutdown` is done; then accepts nothing more, lets running answers end for
-/// [`super::Timers::drain`], and cuts the rest.
+/// Serves until `shutdown` completes. Then it accepts no more connections, waits up to
+/// [`super::Timers::drain`] for running answers, and closes the rest.
 ///
 /// # Errors
-/// When the certificate files do not work, or the socket is no listening one.
+/// When the certificate files are unusable, or the socket does not listen.
 pub async fn serve(
     listener: TcpListener,
     vfs: Vfs,
-    config: HttpConfig,
+    config: GatewayConfig,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     serve_library(listener, Arc::new(vfs), config, shutdown).await
@@ -75,7 +75,7 @@ pub async fn serve(
 pub(super) async fn serve_library(
     listener: TcpListener,
     library: SharedLibrary,
-    config: HttpConfig,
+    config: GatewayConfig,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listener)?;
@@ -85,7 +85,7 @@ pub(super) async fn serve_library(
         .map(Certificates::acceptor)
         .transpose()?;
     let gateway = Arc::new(Gateway::new(library, config, address));
-    // One set for everything that ends with this function.
+    // Both sets end with this function.
     let mut tasks = JoinSet::new();
     let mut background = JoinSet::new();
     if let Some(certificates) = certificates {
@@ -106,17 +106,21 @@ pub(super) async fn serve_library(
     let drain = acceptor.gateway.config.timers.drain;
     let drained = tokio::time::timeout(drain, async { while tasks.join_next().await.is_some() {} });
     if drained.await.is_err() {
-        tracing::info!(connections = tasks.len(), "answers still running were cut");
+        tracing::info!(
+            connections = tasks.len(),
+            "answers that were still running at the stop were cut off"
+        );
         tasks.shutdown().await;
     }
     Ok(())
 }
 
+/// Accepts connections and starts their tasks.
 struct Acceptor {
     gateway: SharedGateway,
     router: Router,
     tls: Option<TlsAcceptor>,
-    /// Closes at the stop.
+    /// Its sender is dropped at the stop.
     stopped: watch::Receiver<()>,
     slots: Arc<Semaphore>,
     addresses: Arc<Addresses>,
@@ -146,7 +150,8 @@ impl Acceptor {
         }
     }
 
-    /// A slot first: what finds none waits in the kernel's queue.
+    /// Returns the next connection. It waits for a free slot first, so that clients beyond the limit wait
+    /// in the kernel's queue.
     async fn next(
         &self,
         listener: &TcpListener,
@@ -171,7 +176,7 @@ impl Acceptor {
             return;
         };
         let open = OpenConnection::new(self.gateway.metrics.clone());
-        let connection = Connection {
+        let connection = HttpConnection {
             gateway: self.gateway.clone(),
             router: self.router.clone(),
             stopped: self.stopped.clone(),
@@ -188,13 +193,14 @@ impl Acceptor {
 
 type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
 
-struct Connection {
+/// One connection of a client.
+struct HttpConnection {
     gateway: SharedGateway,
     router: Router,
     stopped: watch::Receiver<()>,
 }
 
-impl Connection {
+impl HttpConnection {
     async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>) -> Result<(), ConnectionError> {
         let timers = self.gateway.config.timers;
         stream.set_nodelay(true)?;
@@ -222,7 +228,7 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let timers = self.gateway.config.timers;
-        let cut = Cut::default();
+        let cut = ConnectionCut::default();
         let requests = Arc::new(AtomicU64::new(0));
         let service = service_fn({
             let (gateway, router) = (self.gateway.clone(), self.router.clone());
@@ -255,7 +261,7 @@ impl Connection {
                 _ = idle.tick() => {
                     let now = requests.load(Ordering::Relaxed);
                     if now == seen {
-                        // Answers that still run go on; HTTP/1 has its own, shorter timer.
+                        // Running answers continue. HTTP/1 has its own, shorter timer.
                         connection.as_mut().graceful_shutdown();
                     }
                     seen = now;
@@ -284,13 +290,13 @@ fn builder(head_timeout: Duration) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Open connections by address. An entry goes with its last connection, so the table is no larger
-/// than the connections.
+/// Number of open connections by address. An entry is removed with its last connection, so the table has
+/// no more entries than there are connections.
 #[derive(Debug, Default)]
 struct Addresses(Mutex<HashMap<IpAddr, usize>>);
 
 impl Addresses {
-    fn enter(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<Place> {
+    fn enter(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<AddressSlot> {
         let address = network_of(address);
         let mut table = self.0.acquire();
         let count = table.entry(address).or_insert(0);
@@ -298,20 +304,20 @@ impl Addresses {
             return None;
         }
         *count += 1;
-        Some(Place {
+        Some(AddressSlot {
             table: self.clone(),
             address,
         })
     }
 }
 
-/// The connection's entry in the table, until it ends.
-struct Place {
+/// A connection's entry in the table, removed when it is dropped.
+struct AddressSlot {
     table: Arc<Addresses>,
     address: IpAddr,
 }
 
-impl Drop for Place {
+impl Drop for AddressSlot {
     fn drop(&mut self) {
         let mut table = self.table.0.acquire();
         if let Some(count) = table.get_mut(&self.address) {
@@ -323,7 +329,8 @@ impl Drop for Place {
     }
 }
 
-/// One household has one IPv4 address or one /64 of IPv6.
+/// Returns the key of an address in the table: the IPv4 address, or the /64 of an IPv6 address. A
+/// household has one of them.
 fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => {
@@ -333,6 +340,7 @@ fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Counts a connection as open until it is dropped.
 struct OpenConnection(Arc<Metrics>);
 
 impl OpenConnection {

@@ -1,4 +1,4 @@
-//! The answer to each kind of error, and plain-text answers.
+//! Status codes for each kind of error, and plain-text answers.
 
 use axum::body::Body;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -6,10 +6,10 @@ use http::{HeaderValue, Response, StatusCode};
 
 use crate::model::{ErrorKind, FsError};
 
-/// When to ask again while the remote is away, in seconds: about as long as a reconnect takes.
+/// Retry-After in seconds while the remote is unreachable: about the time of a reconnect.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("10");
 
-/// The status that each kind of error has for a client that can only read.
+/// Returns the status of an error for a client that can only read.
 pub(super) const fn of_kind(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::NotFound
@@ -33,7 +33,7 @@ pub(super) const fn of_kind(kind: ErrorKind) -> StatusCode {
     }
 }
 
-/// A plain-text answer of one line.
+/// Answers with one line of plain text.
 pub(super) fn text(status: StatusCode, message: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{message}\n")));
     *response.status_mut() = status;
@@ -49,14 +49,14 @@ pub(super) fn text(status: StatusCode, message: &str) -> Response<Body> {
     response
 }
 
-/// The answer to a failed file operation.
+/// Answers for a failed file operation.
 pub(super) fn failure(error: &FsError) -> Response<Body> {
     let status = of_kind(error.kind);
     if status.is_server_error() {
         tracing::warn!(kind = ?error.kind, %error, "a request failed");
     }
     match status {
-        // Paths and ids of others are nothing that a stranger should be able to probe in texts.
+        // A message could tell strangers which paths and ids exist.
         StatusCode::NOT_FOUND => text(status, "there is nothing here"),
         _ => text(status, &error.to_string()),
     }

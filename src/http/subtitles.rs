@@ -1,4 +1,4 @@
-//! Subtitles by language.
+//! Subtitles of a film, by key or language.
 
 use serde::Serialize;
 
@@ -6,24 +6,28 @@ use crate::model::{EntryId, ErrorKind, FsResult, SubtitleInfo};
 
 use super::gateway::Gateway;
 
-/// Extensions, the one that browsers take first.
+/// Extensions of subtitle formats; the one that browsers play comes first.
 const FORMATS: [&str; 3] = ["vtt", "srt", "ass"];
 
-/// One subtitle track, as `/subtitles/<id>` shows it.
+/// One subtitle in `/subtitles/<id>`.
 #[derive(Debug, Serialize)]
-pub(super) struct Listed {
+pub(super) struct ListedSubtitle {
     #[serde(flatten)]
     info: SubtitleInfo,
-    /// Paths on this server, one a format.
+    /// Paths on this server, one for each format.
     urls: Vec<String>,
 }
 
-pub(super) fn list(gateway: &Gateway, id: EntryId) -> FsResult<Vec<Listed>> {
+/// Returns the subtitles of a film.
+///
+/// # Errors
+/// When there is no such file, or the index cannot be read.
+pub(super) fn list(gateway: &Gateway, id: EntryId) -> FsResult<Vec<ListedSubtitle>> {
     let info = gateway.library.info(id)?;
     Ok(info
         .subtitles
         .into_iter()
-        .map(|info| Listed {
+        .map(|info| ListedSubtitle {
             urls: info
                 .formats
                 .iter()
@@ -34,8 +38,11 @@ pub(super) fn list(gateway: &Gateway, id: EntryId) -> FsResult<Vec<Listed>> {
         .collect())
 }
 
-/// The view that `<lang>[.srt|.vtt|.ass]` means: a track by its key, else the first by its language;
-/// without an extension the format that browsers take, where there is one.
+/// Returns the view that `<lang>[.srt|.vtt|.ass]` refers to: the subtitle with that key, else the first of
+/// that language. Without an extension it is the first available format, WebVTT before the others.
+///
+/// # Errors
+/// Not found, or when the index cannot be read.
 pub(super) fn find(gateway: &Gateway, id: EntryId, asked: &str) -> FsResult<String> {
     let tracks = gateway.library.info(id)?.subtitles;
     choose(&tracks, asked).ok_or_else(|| ErrorKind::NotFound.into())

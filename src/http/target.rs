@@ -1,4 +1,4 @@
-//! What an address means: paths in the tree, ids, query values, and the base of absolute URLs.
+//! Parts of URLs: paths in the tree, ids, query values, and the base of absolute URLs.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
@@ -9,22 +9,22 @@ use crate::model::{EntryId, ErrorKind, FsResult, Name, TreePath};
 use super::gate::{AskedHost, without_port};
 use super::gateway::Gateway;
 
-/// Everything but RFC 3986's unreserved characters.
+/// Characters to encode: all but RFC 3986's unreserved ones.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// The directory of views.
+/// Directory of the views.
 const VIEWS: &[u8] = b".hls";
 
-/// One component of a path, as it stands in a URL.
+/// Returns a path component, percent-encoded.
 pub(super) fn encode(name: &[u8]) -> String {
     percent_encode(name, ENCODED).to_string()
 }
 
-/// A path of the tree, as it stands in a URL, from the root.
+/// Returns a path of the tree from its root, percent-encoded.
 pub(super) fn encode_path(path: &TreePath) -> String {
     path.names().iter().fold(String::new(), |mut text, name| {
         text.push('/');
@@ -33,13 +33,19 @@ pub(super) fn encode_path(path: &TreePath) -> String {
     })
 }
 
-/// The tree path in `raw`, percent-encoded bytes that need not be UTF-8.
+/// Returns the tree path in `raw`, which is percent-encoded and need not be UTF-8.
+///
+/// # Errors
+/// When the path is malformed.
 pub(super) fn tree_path(raw: &str) -> FsResult<TreePath> {
     let bytes: Vec<u8> = percent_decode_str(raw).collect();
     Ok(TreePath::parse(&bytes)?)
 }
 
-/// The file that a stable id or a slug means.
+/// Returns the file that a stable id or a slug refers to.
+///
+/// # Errors
+/// Not found, or when the index cannot be read.
 pub(super) fn entry_id(gateway: &Gateway, raw: &str) -> FsResult<EntryId> {
     let text = percent_decode_str(raw)
         .decode_utf8()
@@ -50,7 +56,10 @@ pub(super) fn entry_id(gateway: &Gateway, raw: &str) -> FsResult<EntryId> {
     }
 }
 
-/// Where the views of a file are now.
+/// Returns the current path of a file's views.
+///
+/// # Errors
+/// Not found, or when the index cannot be read.
 pub(super) fn views_of(gateway: &Gateway, id: EntryId) -> FsResult<TreePath> {
     let file = gateway.library.path_of(id)?;
     let mut names = vec![Name::new(VIEWS)?];
@@ -58,7 +67,10 @@ pub(super) fn views_of(gateway: &Gateway, id: EntryId) -> FsResult<TreePath> {
     Ok(TreePath::from_names(names))
 }
 
-/// The view of `id` at `raw`, e.g. `video/00001.m4s`.
+/// Returns the path of the view of `id` at `raw`, e.g. `video/00001.m4s`.
+///
+/// # Errors
+/// Not found, or when the index cannot be read.
 pub(super) fn view_path(gateway: &Gateway, id: EntryId, raw: &str) -> FsResult<TreePath> {
     let view = tree_path(raw)?;
     if view.names().is_empty() {
@@ -69,7 +81,7 @@ pub(super) fn view_path(gateway: &Gateway, id: EntryId, raw: &str) -> FsResult<T
     Ok(TreePath::from_names(names))
 }
 
-/// The first value of `key` in a query string, percent-decoded.
+/// Returns the first value of `key` in a query string, percent-decoded.
 pub(super) fn query_value(query: Option<&str>, key: &str) -> Option<String> {
     query?.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -77,7 +89,7 @@ pub(super) fn query_value(query: Option<&str>, key: &str) -> Option<String> {
     })
 }
 
-/// `scheme://host:port` of this server in the local network.
+/// Returns `scheme://host:port` of this server in the local network.
 pub(super) fn local_base(gateway: &Gateway, asked: &AskedHost) -> String {
     let scheme = gateway.config.local_scheme().as_str();
     if let AskedHost::Local(authority) = asked {
@@ -97,7 +109,7 @@ pub(super) fn local_base(gateway: &Gateway, asked: &AskedHost) -> String {
     }
 }
 
-/// `scheme://host` of the public name; `None` without one.
+/// Returns `scheme://host` of the public name; `None` without one.
 pub(super) fn public_base(gateway: &Gateway) -> Option<String> {
     let domain = gateway.config.public_domain.as_deref()?;
     Some(format!(
@@ -106,19 +118,20 @@ pub(super) fn public_base(gateway: &Gateway) -> Option<String> {
     ))
 }
 
-/// LOCAL_HOST may be what to bind to, and then no name for a URL.
+/// Returns whether LOCAL_HOST is only an address to bind to, which cannot be part of a URL.
 fn is_unspecified(host: &str) -> bool {
     host.parse::<IpAddr>()
         .is_ok_and(|address| address.is_unspecified())
 }
 
-/// The address that others reach `bound` at: that of the default route where it is bound to all.
+/// Returns the address at which others reach `bound`: if bound to all addresses, that of the default
+/// route.
 fn reachable(bound: SocketAddr) -> SocketAddr {
     if !bound.ip().is_unspecified() {
         return bound;
     }
-    // Connecting a datagram socket sends nothing; it only asks the kernel for the route. The
-    // address is one of those reserved for documents (RFC 5737).
+    // Connecting a datagram socket sends nothing; it only asks the kernel for the route. The address is
+    // reserved for documentation (RFC 5737).
     let route = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
         socket.local_addr()

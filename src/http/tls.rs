@@ -1,4 +1,4 @@
-//! TLS with certificate files that may be renewed while the daemon runs.
+//! TLS, with certificate files that may be renewed while the daemon runs.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ use tokio_rustls::rustls::{self, ServerConfig};
 
 use crate::model::TlsFiles;
 
-/// Why TLS cannot start, or a new certificate is not taken.
+/// Reason why TLS cannot start, or a new certificate is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("cannot read {path}: {reason}; SSL_CERT_PATH and SSL_KEY_PATH must name PEM files")]
@@ -26,7 +26,7 @@ pub enum TlsError {
     Unusable(#[from] rustls::Error),
 }
 
-/// The certificate in use, and the files that it came from.
+/// Certificate in use, and the files it was read from.
 #[derive(Debug)]
 pub(super) struct Certificates {
     files: TlsFiles,
@@ -35,8 +35,12 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
+    /// Reads the certificate and its key.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or the key does not fit the certificate.
     pub(super) fn load(files: TlsFiles) -> Result<Arc<Self>, TlsError> {
-        // Given explicitly: rustls panics when two providers are in the build and none is chosen.
+        // rustls panics if the build contains two providers and none is chosen.
         let provider = Arc::new(crypto::ring::default_provider());
         let key = read(&files, &provider)?;
         Ok(Arc::new(Self {
@@ -46,6 +50,10 @@ impl Certificates {
         }))
     }
 
+    /// Returns an acceptor that always uses the current certificate.
+    ///
+    /// # Errors
+    /// When rustls refuses the configuration.
     pub(super) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, TlsError> {
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()?
@@ -55,7 +63,7 @@ impl Certificates {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
-    /// Looks at the files again and again; a pair that does not work leaves the old one in use.
+    /// Reads the files again whenever they change. An unusable pair leaves the old one in use.
     pub(super) async fn follow(self: Arc<Self>, every: std::time::Duration) {
         let mut seen = self.stamp();
         loop {
@@ -67,11 +75,13 @@ impl Certificates {
             match read(&self.files, &self.provider) {
                 Ok(key) => {
                     self.current.store(Arc::new(key));
-                    tracing::info!("the TLS certificate was read again");
+                    tracing::info!("the renewed TLS certificate is in use");
                     seen = now;
                 }
-                // Not marked as seen: a renewal writes two files, and the second may be coming.
-                Err(error) => tracing::warn!(%error, "the old TLS certificate stays in use"),
+                // Tried again at the next check: a renewal writes two files, and one may be missing yet.
+                Err(error) => {
+                    tracing::warn!(%error, "the TLS files changed but are unusable; the old certificate stays in use")
+                }
             }
         }
     }

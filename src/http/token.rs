@@ -1,4 +1,4 @@
-//! The token that stands for the owner where requests can come from beyond loopback.
+//! The token that identifies the owner in requests from other machines.
 
 use std::fmt;
 use std::fs;
@@ -6,25 +6,25 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Random bytes in a token: not guessable, and short enough to type once on a phone.
+/// Random bytes in a token: enough to be unguessable, few enough to type once on a phone.
 const TOKEN_BYTES: usize = 16;
-/// Fewest characters that a hand-written token file may hold.
+/// Minimum length of a hand-written token in characters.
 const MIN_TOKEN_CHARS: usize = 16;
-/// Longest token file that is read, in bytes.
+/// Maximum length of a token in bytes.
 const MAX_TOKEN_BYTES: usize = 256;
 
-/// A secret; neither `Debug` nor anything else shows it but [`Token::reveal`].
+/// The owner's secret. Only [`HttpToken::reveal`] shows it.
 #[derive(Clone)]
-pub struct Token {
+pub struct HttpToken {
     text: String,
-    /// Compared instead of the text: the time of comparing digests says nothing about the secret.
+    /// Compared in place of the text, since the time of the comparison reveals nothing about the secret.
     digest: blake3::Hash,
 }
 
-/// Why there is no token.
+/// Reason why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    #[error("cannot read or make the token file {path}: {source}")]
+    #[error("cannot read or create the token file {path}: {source}")]
     File { path: String, source: io::Error },
     #[error(
         "the token file {path} must hold {MIN_TOKEN_CHARS} to {MAX_TOKEN_BYTES} letters, digits, `-`, `_`, `.` or `~` on one line; delete it to get a new one"
@@ -32,8 +32,8 @@ pub enum TokenError {
     Unusable { path: String },
 }
 
-impl Token {
-    /// `None` unless the text can stand in a path of a URL as it is and is long enough.
+impl HttpToken {
+    /// Reads a token; `None` if the text is too short or too long, or cannot be part of a URL as it is.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let fits = (MIN_TOKEN_CHARS..=MAX_TOKEN_BYTES).contains(&text.len());
@@ -43,13 +43,13 @@ impl Token {
             text: text.to_owned(),
         })
     }
-    /// Whether `shown` is the token, in constant time.
+    /// Returns whether `shown` is the token, in constant time.
     #[must_use]
     pub fn matches(&self, shown: &[u8]) -> bool {
         // `blake3::Hash` compares in constant time.
         self.digest == blake3::hash(shown)
     }
-    /// The secret itself, for the owner's own terminal.
+    /// Returns the secret itself, for the owner's own terminal.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.text
@@ -65,18 +65,17 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for HttpToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
+        f.write_str("HttpToken(…)")
     }
 }
 
-/// Reads the token file, or makes it (mode 0600) with a new random token. A file that others could
-/// read is closed to them.
+/// Reads the token file, or creates it with a new random token. Its mode becomes 0600 either way.
 ///
 /// # Errors
-/// When the file cannot be read or made, or holds no usable token.
-pub fn load_or_create(path: &Path) -> Result<Token, TokenError> {
+/// When the file cannot be read or created, or holds no usable token.
+pub fn load_or_create(path: &Path) -> Result<HttpToken, TokenError> {
     let failed = |source| TokenError::File {
         path: path.display().to_string(),
         source,
@@ -84,7 +83,7 @@ pub fn load_or_create(path: &Path) -> Result<Token, TokenError> {
     match fs::read_to_string(path) {
         Ok(text) => {
             fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-            Token::parse(text.trim()).ok_or_else(|| TokenError::Unusable {
+            HttpToken::parse(text.trim()).ok_or_else(|| TokenError::Unusable {
                 path: path.display().to_string(),
             })
         }
@@ -93,9 +92,9 @@ pub fn load_or_create(path: &Path) -> Result<Token, TokenError> {
     }
 }
 
-/// Written beside and renamed, so that no start ever finds half a token.
-fn create(path: &Path) -> io::Result<Token> {
-    let token = Token::random()?;
+/// Creates the token file. It is renamed into place, so that no start finds half a token.
+fn create(path: &Path) -> io::Result<HttpToken> {
+    let token = HttpToken::random()?;
     let temporary = path.with_extension("new");
     let _ = fs::remove_file(&temporary);
     let mut file = fs::OpenOptions::new()
@@ -136,10 +135,10 @@ mod tests {
 
     #[test]
     fn a_token_never_shows_in_debug_output_and_a_weak_one_is_refused() {
-        let token = Token::parse("0123456789abcdef").unwrap();
+        let token = HttpToken::parse("0123456789abcdef").unwrap();
         assert!(!format!("{token:?}").contains("0123"));
         for bad in ["", "short", "0123456789 abcdef", "0123456789/abcdef"] {
-            assert!(Token::parse(bad).is_none(), "{bad:?}");
+            assert!(HttpToken::parse(bad).is_none(), "{bad:?}");
         }
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("http-token");

@@ -1,24 +1,28 @@
-//! Views by id: segments, thumbnails, and the digest that lets them be kept for ever.
+//! Views by id: segments, thumbnails, and the version in their URLs that lets clients keep them for ever.
 
 use axum::body::Body;
 use http::{HeaderMap, Method, Response};
 
 use crate::model::{EntryId, ErrorKind, FsResult};
 
-use super::body::Cut;
+use super::body::ConnectionCut;
 use super::gateway::Gateway;
-use super::resource::{self, Freshness, Wanted};
+use super::resource::{self, Freshness, ResourceRequest};
 use super::status;
 use super::target;
 
-/// Hexadecimal digits of the map's digest in an address: 64 bits tell the versions of one file apart.
+/// Hexadecimal digits of the map's digest in a URL: 64 bits distinguish the versions of one file.
 const VERSION_DIGITS: usize = 16;
 
-/// What `?v=` says: the map that an address was made from.
+/// Value of `?v=`: identifies the map that a URL was made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version(String);
 
 impl Version {
+    /// Returns the current version of a file's views.
+    ///
+    /// # Errors
+    /// When the file has no views, or the index cannot be read.
     pub(super) fn of(gateway: &Gateway, id: EntryId) -> FsResult<Self> {
         let mut digits = gateway.library.map_digest(id)?.to_string();
         digits.truncate(VERSION_DIGITS);
@@ -29,10 +33,10 @@ impl Version {
     }
 }
 
-/// How long the views of `id` may be kept, by the `v` of the query.
+/// Returns how long clients may keep the views of `id`, by the `v` of the query.
 ///
 /// # Errors
-/// Not found where `v` names a map that is no longer held.
+/// Not found if `v` names a map that no longer exists.
 pub(super) fn freshness(
     gateway: &Gateway,
     id: EntryId,
@@ -46,25 +50,26 @@ pub(super) fn freshness(
 }
 
 /// A request for one view.
-pub(super) struct Asked<'a> {
+pub(super) struct ViewRequest<'a> {
     /// Id or slug.
     pub id: &'a str,
-    /// Below the file's directory of views, percent-encoded.
+    /// Percent-encoded path below the file's directory of views.
     pub view: &'a str,
     pub method: &'a Method,
     pub headers: &'a HeaderMap,
     pub query: Option<&'a str>,
-    pub cut: Cut,
+    pub cut: ConnectionCut,
 }
 
-pub(super) async fn serve(gateway: &Gateway, asked: Asked<'_>) -> Response<Body> {
+/// Answers with a view.
+pub(super) async fn serve(gateway: &Gateway, asked: ViewRequest<'_>) -> Response<Body> {
     let found = target::entry_id(gateway, asked.id).and_then(|id| {
         let freshness = freshness(gateway, id, asked.query)?;
         Ok((freshness, target::view_path(gateway, id, asked.view)?))
     });
     match found {
         Ok((freshness, path)) => {
-            let wanted = Wanted {
+            let wanted = ResourceRequest {
                 method: asked.method,
                 headers: asked.headers,
                 freshness,

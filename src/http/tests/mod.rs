@@ -17,15 +17,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::library::Scripted;
-use super::config::{HttpConfig, Trust};
+use super::config::{GatewayConfig, Trust};
 use super::server::{ServeError, serve_library};
-use super::token::Token;
+use super::token::HttpToken;
 
 /// The token of every test server.
 pub const TOKEN: &str = "correct-horse-battery-staple";
 
-pub fn config() -> HttpConfig {
-    HttpConfig::new(Trust::Token(Token::parse(TOKEN).unwrap()))
+pub fn config() -> GatewayConfig {
+    GatewayConfig::new(Trust::Token(HttpToken::parse(TOKEN).unwrap()))
 }
 
 pub struct Server {
@@ -36,10 +36,10 @@ pub struct Server {
 }
 
 impl Server {
-    pub async fn start(library: Scripted, config: HttpConfig) -> Self {
+    pub async fn start(library: Scripted, config: GatewayConfig) -> Self {
         Self::start_at("127.0.0.1:0", library, config).await
     }
-    pub async fn start_at(address: &str, library: Scripted, config: HttpConfig) -> Self {
+    pub async fn start_at(address: &str, library: Scripted, config: GatewayConfig) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let library = Arc::new(library);

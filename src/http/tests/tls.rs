@@ -43,7 +43,7 @@ async fn connect(
         .await
 }
 
-fn tls(directory: &Path) -> crate::http::HttpConfig {
+fn tls(directory: &Path) -> crate::http::GatewayConfig {
     let mut config = config();
     config.tls = Some(TlsFiles {
         certificates: directory.join("cert.pem"),

@@ -125,6 +125,7 @@ impl Piece {
         }
     }
 
+    /// Returns whether the piece has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
