@@ -1,9 +1,9 @@
 // node tests/browser/play.mjs PAGE_URL FILE_ID [--seek SECONDS] [--shots DIR]
 //
-// Plays one file through the page of a running daemon in headless Chromium, as a person would:
-// press Play, seek, choose another audio track and subtitles. Prints what it saw as JSON; exit
-// status 1 when something is not as it should be. Needs `scripts/setup-ui --test` and Chromium
-// (CHROMIUM names another binary than /usr/bin/chromium).
+// Plays one file on the page of a running daemon in headless Chromium, as a person would: presses Play,
+// seeks, chooses another audio track and subtitles. Prints what it saw as JSON and exits with status 1 on
+// any fault. Needs `scripts/setup-ui --test` and Chromium (CHROMIUM names another binary than
+// /usr/bin/chromium).
 import { mkdtempSync, rmSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -69,7 +69,7 @@ const picture = async name => {
     const canvas = new OffscreenCanvas(image.width, image.height);
     const context = canvas.getContext('2d');
     context.drawImage(image, 0, 0);
-    // The middle: controls lie over the lower edge.
+    // The middle, since controls cover the lower edge.
     const pixels = context.getImageData(image.width * 0.15, image.height * 0.1, image.width * 0.7, image.height * 0.55).data;
     let sum = 0, squares = 0, count = 0;
     for (let at = 0; at < pixels.length; at += 4) {
@@ -112,7 +112,7 @@ try {
   out.contrast_after_seek = await picture('seek');
   expect(out.contrast_after_seek > FLAT, `the picture after the seek is flat (${out.contrast_after_seek})`);
 
-  // Back, so that a short film does not end while tracks are switched.
+  // Seek back, so that a short film does not end while tracks are switched.
   await inVideo(video => { video.currentTime = 0; return video.play(); });
   if (out.start.audio.length > 1) {
     const other = await inVideo(video => (video.hls.audioTrack + 1) % video.hls.audioTracks.length);

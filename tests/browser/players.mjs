@@ -1,8 +1,8 @@
 // node tests/browser/players.mjs < WANTED.json
 //
-// Plays films in headless Chromium with hls.js and with Shaka Player: from the start, then behind a
-// seek. WANTED is {page, scripts, films: [{name, url, picture, sound}]}; `page` is one of the daemon's,
-// so that all comes from one origin. Prints {NAME: {'hls.js': {plays, why}, shaka: {…}}}.
+// Plays films in headless Chromium with hls.js and with Shaka Player: from the start, then after a seek.
+// WANTED is {page, scripts, films: [{name, url, picture, sound}]}; `page` is a page of the daemon, so that
+// everything has one origin. Prints {NAME: {'hls.js': {plays, why}, shaka: {…}}}.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -60,7 +60,7 @@ const play = async ({ player, url, picture, sound, step }) => {
       own.addEventListener('error', event => { fatal = `error ${event.detail.code}`; });
       await own.load(url).catch(error => { throw new Error(`error ${error.code ?? error}`); });
     }
-    // As one who presses Play before anything is there: a pause would keep players from leaving gaps out.
+    // Play at once, as a person would: players do not skip gaps while paused.
     video.play().catch(() => {});
     await plays('a picture', 0);
     where = 'behind a seek ';
@@ -72,7 +72,7 @@ const play = async ({ player, url, picture, sound, step }) => {
   } catch (error) {
     const codec = codecs[0] ?? '';
     const name = names[codec.slice(0, 4)] ?? names[codec] ?? codec;
-    // Shaka's 3016 is what the element says.
+    // Shaka's error 3016 carries the error of the media element.
     const fails = /DECODE|error 3016/.test(error.message);
     const why = known ? where + (fails ? 'its decoder fails' : error.message) : `no decoder for ${name}`;
     return { plays: false, why, said: error.message, faults };

@@ -1,8 +1,8 @@
 // node tests/browser/playlists.mjs MASTER_URL
 //
-// Reads a multivariant playlist and all media playlists that it names with hls-parser in strict
-// mode, which refuses what RFC 8216 forbids. Prints one line a playlist; exit status 1 when one is
-// refused.
+// Reads a multivariant playlist and all media playlists that it refers to with hls-parser in strict mode,
+// which refuses what RFC 8216 forbids. Prints one line for each playlist, and exits with status 1 if one
+// is refused.
 import { createRequire } from 'node:module';
 
 const HLS = createRequire(new URL('../../ui/package.json', import.meta.url))('hls-parser');

@@ -1,5 +1,5 @@
-//! One request on a connection of its own; what came, taken apart.
-#![allow(dead_code)] // Each test binary uses its part of it.
+//! A client that sends one request on a connection of its own and parses the answer.
+#![allow(dead_code)] // Each test binary uses a part of it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

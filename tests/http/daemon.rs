@@ -1,4 +1,4 @@
-//! `tgfs serve` as a child, without a mount.
+//! `tgfs serve` as a child process, without a mount.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -16,7 +16,7 @@ impl Daemon {
     pub fn start() -> Self {
         Self::start_with(&[])
     }
-    /// With these settings in its environment.
+    /// Starts the daemon with these settings in its environment.
     #[allow(dead_code)] // Each test binary uses its part of it.
     pub fn start_with(settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::Builder::new()
@@ -29,7 +29,7 @@ impl Daemon {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // Ends with the daemon where it does not start.
+        // Its loop ends when the daemon does not start and exits.
         let line = BufReader::new(child.stdout.take().unwrap())
             .lines()
             .map_while(Result::ok)
@@ -50,11 +50,11 @@ impl Daemon {
     pub fn address(&self) -> &str {
         &self.address
     }
-    /// For sources.
+    /// Directory for source files.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
-    /// What another command on the same state prints.
+    /// Runs another command on the same state and returns its output.
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = command(self.directory.path())
             .args(arguments)
@@ -81,7 +81,7 @@ fn command(directory: &Path) -> Command {
     command
         .arg("--state")
         .arg(directory.join("state"))
-        // Nothing of the machine's own configuration.
+        // Without the machine's own configuration.
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", directory)

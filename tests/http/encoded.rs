@@ -1,4 +1,4 @@
-//! Video that a daemon encodes: a rendition for browsers, and parts that are larger than segments may be.
+//! Tests of video that the daemon encodes: a rendition for browsers, and parts above the segment limit.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use super::daemon::Daemon;
 use super::film;
 use super::{hls_parser_accepts_every_playlist, play_in_chromium};
 
-/// Longest that an encoding of 20 seconds takes on a busy machine.
+/// Timeout for encoding 20 seconds of video on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Takes a film in; its id.
+/// Uploads a film and returns its id.
 fn take_in(daemon: &Daemon, name: &str) -> String {
     daemon.run(&[
         "upload",
@@ -31,7 +31,8 @@ fn master(daemon: &Daemon, id: &str) -> String {
     reply.text()
 }
 
-/// Waits until the film has a rendition in H.264; the steps that were shown meanwhile, each with the film's state.
+/// Waits until the film has an H.264 rendition. Returns the steps shown in the meantime, each with the
+/// film's state.
 fn wait_for_rendition(daemon: &Daemon, id: &str) -> Vec<(String, String)> {
     let begun = Instant::now();
     let mut steps = Vec::new();
@@ -71,7 +72,7 @@ fn video_that_browsers_refuse_plays_in_chromium() {
         .collect();
     let daemon = &Daemon::start_with(&settings);
     for (name, codec) in [("hevc.mkv", "hvc1"), ("mpeg2.ts", "mp4v")] {
-        // The ordinary views are there, and the film is stored, before anything is encoded.
+        // The film is stored and has its ordinary views before anything is encoded.
         let id = take_in(daemon, name);
         let before = master(daemon, &id);
         assert!(before.contains(codec), "{before}");
@@ -80,7 +81,7 @@ fn video_that_browsers_refuse_plays_in_chromium() {
         assert!(steps.contains(&encoding), "{name}: {steps:?}");
         daemon.run(&["status", "--wait"]);
         let after = master(daemon, &id);
-        // Beside the ranges of a transport stream, the original would be a copy of it.
+        // The segments of a transport stream are ranges of the original, which is not copied.
         let is_beside = after.contains("/video-2.m3u8");
         assert_eq!(is_beside, name == "hevc.mkv", "{after}");
         let uris: Vec<&str> = after
@@ -93,7 +94,7 @@ fn video_that_browsers_refuse_plays_in_chromium() {
         assert_eq!(seen["start"]["height"], 360, "{seen}");
         the_file_is_the_same(daemon, name);
     }
-    // One clear line for each film, and no more.
+    // Exactly one clear line for each film.
     let texts: Vec<String> = std::fs::read_dir(logs.path())
         .unwrap()
         .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
@@ -113,7 +114,7 @@ fn the_file_is_the_same(daemon: &Daemon, name: &str) {
     );
 }
 
-/// Stored without views at first; then the rendition is all there is.
+/// Without the rendition the film has no views; with it, the rendition is its only video.
 #[test]
 fn a_film_that_hls_cannot_carry_gets_it_by_encoding() {
     let daemon = &Daemon::start_with(&[("TGFS_COMPAT_VIDEO", "on")]);
@@ -126,7 +127,7 @@ fn a_film_that_hls_cannot_carry_gets_it_by_encoding() {
     }
     let seen = play_in_chromium(daemon, &id, &[]);
     assert_eq!(seen["start"]["height"], 180, "{seen}");
-    // Asked for again: the views stay what they are.
+    // A second request does not change the views.
     daemon.run(&["retry", "/vp8sound.webm"]);
     daemon.run(&["status", "--wait", "/vp8sound.webm"]);
     assert!(master(daemon, &id).contains("avc1.64"));
@@ -139,11 +140,11 @@ fn the_page_plays_across_what_was_encoded_again() {
     let id = take_in(daemon, "large.mkv");
     the_file_is_the_same(daemon, "large.mkv");
     hls_parser_accepts_every_playlist(daemon, &id);
-    // From the film's own frames into encoded ones, and out of them again.
+    // From the film's own frames into encoded ones and back.
     for seek in ["5.3", "11.3"] {
         let seen = play_in_chromium(daemon, &id, &["--seek", seek]);
         let buffered = seen["buffered"].as_array().unwrap();
-        // Of any film whose pictures are reordered: the first is shown a moment after 0.
+        // The first picture of a film with reordering is shown shortly after 0.
         let is_usual = |fault: &serde_json::Value| fault["details"] == "bufferSeekOverHole";
         let faults = seen["faults"].as_array().unwrap();
         assert!(faults.iter().all(is_usual), "{seen}");
@@ -151,7 +152,7 @@ fn the_page_plays_across_what_was_encoded_again() {
     }
 }
 
-/// What `retry` is for on a film that has views: a setting changed since.
+/// `retry` on a film with views applies settings that changed.
 #[test]
 fn retry_makes_views_anew_and_keeps_the_old_ones_meanwhile() {
     let daemon = &Daemon::start();
@@ -171,7 +172,7 @@ fn retry_makes_views_anew_and_keeps_the_old_ones_meanwhile() {
     .unwrap();
     daemon.run(&["reload"]);
     daemon.run(&["retry", "/large.mkv"]);
-    // There all the time, old or new.
+    // Old or new views are available at all times.
     assert!(master(daemon, &id).contains("video.m3u8"));
     daemon.run(&["status", "--wait", "/large.mkv"]);
     let after = (
@@ -211,7 +212,7 @@ fn plan_says_which_segments_are_encoded_again() {
     assert!(copied > 0 && encoded > 0, "{found}");
     assert_eq!(copied + encoded, number(&cuts["segments"]), "{found}");
     assert!(number(&cuts["largest"]) <= 3 << 20, "{found}");
-    // In turn: quiet, large, quiet, large.
+    // Quiet and large parts in turn.
     let parts = found["segments"].as_array().unwrap();
     let kinds: Vec<&str> = parts
         .iter()

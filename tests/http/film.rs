@@ -1,5 +1,5 @@
-//! The film that players are given.
-#![allow(dead_code)] // Each test binary uses its part of it.
+//! The film that the tests play.
+#![allow(dead_code)] // Each test binary uses a part of it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 pub const SECONDS: usize = 20;
 pub const FRAMES: usize = 25 * SECONDS;
 
-/// A film of `scripts/media/make_films`.
+/// Path of a film that `scripts/media/make_films` makes.
 pub fn prepared(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("films");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/media/make_films");

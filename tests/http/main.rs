@@ -1,8 +1,7 @@
-//! The gateway of a real daemon, as players and programs meet it: one film goes in through the
-//! command line and comes out as a file, as HLS, as subtitles, and on the page in a browser.
+//! Tests of the gateway of a real daemon: a film is uploaded on the command line and comes back as a file,
+//! as HLS, as subtitles, and on the page in a browser.
 //!
-//! The rules of HTTP itself (ranges, validators, trust, timers) are tested beside the code, in
-//! `src/http/tests`.
+//! The rules of HTTP itself (ranges, validators, trust, timers) are tested in `src/http/tests`.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +23,7 @@ use daemon::Daemon;
 
 const FILM: &str = "/Films/Heat & Dust #1.mkv";
 
-/// A daemon that has taken the film in.
+/// A daemon that has stored the film.
 fn daemon_with_film() -> Daemon {
     let daemon = Daemon::start();
     let film = source(&daemon);
@@ -83,7 +82,7 @@ fn the_file_comes_back_byte_for_byte(daemon: &Daemon) {
     assert!(folder.text().contains("\"Films/\""), "{}", folder.text());
 }
 
-/// The addresses in a playlist: on lines of their own, and in `URI="…"`.
+/// Returns the URIs in a playlist: on lines of their own, and in `URI="…"`.
 fn addresses(playlist: &str) -> Vec<String> {
     playlist
         .lines()
@@ -118,7 +117,7 @@ fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
     );
     hls_m3u8::MasterPlaylist::try_from(master.text().as_str()).unwrap();
     let playlists = addresses(&master.text());
-    // A picture and its key frames, two languages, two subtitles.
+    // Video and its key frames, two languages, two subtitles.
     assert_eq!(playlists.len(), 6, "{}", master.text());
     let mut segments = 0;
     for address in playlists {
@@ -164,7 +163,7 @@ fn transport_streams_have_the_size_and_the_ranges_that_they_announce(daemon: &Da
         .iter()
         .map(|a| path_of(a))
         .collect();
-    // A picture, two languages, two subtitles: the latter are those of the other form.
+    // Video, two languages, and the two subtitles of the other format.
     assert_eq!(playlists.len(), 5, "{}", master.text());
     let mut segments = 0;
     for playlist in &playlists {
@@ -206,7 +205,7 @@ fn ffmpeg_plays_the_playlist(daemon: &Daemon) {
         .output()
         .unwrap();
     assert!(output.status.success());
-    // ffmpeg before 7 says so of any subtitle rendition.
+    // ffmpeg before 7 prints this for every subtitle rendition.
     let complaints: Vec<String> = String::from_utf8_lossy(&output.stderr)
         .lines()
         .filter(|line| !line.contains("Can't support the subtitle"))
@@ -230,7 +229,7 @@ fn subtitles_come_by_language(daemon: &Daemon) {
     assert!(spanish.text().contains("Español two"), "{}", spanish.text());
 }
 
-/// By the strictest reader that is known.
+/// Reads playlists with the strictest parser available.
 fn hls_parser_accepts_every_playlist(daemon: &Daemon, id: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new("node")
@@ -263,7 +262,7 @@ fn the_page_plays_the_film_in_chromium() {
     assert!(seen.to_string().contains("Español"), "{seen}");
 }
 
-/// Plays a file through the page; what was seen, when all was as it should be.
+/// Plays a file on the page and returns what the script saw; fails if it saw a fault.
 fn play_in_chromium(daemon: &Daemon, id: &str, options: &[&str]) -> serde_json::Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     assert!(

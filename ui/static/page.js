@@ -1,8 +1,8 @@
 // @ts-check
-// The page of tgfs: the files, their states and addresses, and one player. All addresses are
-// relative, so that a token in the path (`/t/<token>/`) stays in them.
+// The page of tgfs: the list of files with their states and URLs, and a player. All URLs are relative,
+// so that a token in the path (`/t/<token>/`) stays in them.
 
-/** How often the list is asked for, in milliseconds: while something moves, and otherwise. */
+/** Interval between requests for the list, in milliseconds: while a file is being stored, and otherwise. */
 const BUSY_POLL = 2000;
 const QUIET_POLL = 10000;
 const FINAL_STATES = new Set(['stored', 'plain', 'failed']);
@@ -42,14 +42,14 @@ async function refresh() {
     render();
     startFromAddress();
   } catch (error) {
-    element('summary').textContent = `No answer from the server (${error instanceof Error ? error.message : error}); trying again…`;
+    element('summary').textContent = `The server does not answer (${error instanceof Error ? error.message : error}). Trying again…`;
   }
   const busy = library.files.some((/** @type {any} */ file) => !FINAL_STATES.has(file.state));
   timer = setTimeout(refresh, busy ? BUSY_POLL : QUIET_POLL);
 }
 
 function askForToken() {
-  element('unlock-error').textContent = token ? 'That is not the token.' : '';
+  element('unlock-error').textContent = token ? 'This token is wrong.' : '';
   element('summary').textContent = 'Locked';
   element('unlock').hidden = false;
   sessionStorage.removeItem('token');
@@ -133,7 +133,7 @@ function addresses(card) {
   const list = card.querySelector('dl');
   if (!card.querySelector('details').open) return;
   const file = card.file;
-  // The owner's token goes into an address that needs it only here, never in an answer of the server.
+  // The server never puts the owner's token into an answer; only the page adds it, where it is needed.
   const own = token ? `${library.local}/t/${token}` : library.local;
   const rows = [['The file itself', own + file.direct]];
   if (file.hls_local) rows.unshift(['HLS in this network', library.local + file.hls_local]);
@@ -156,7 +156,7 @@ async function copy(button, input) {
     await navigator.clipboard.writeText(input.value);
     done = true;
   } catch {
-    // Not a secure page (plain HTTP in the local network): the older way.
+    // The clipboard API needs HTTPS; on plain HTTP the older command works.
     input.select();
     done = document.execCommand('copy');
   }
@@ -186,7 +186,7 @@ function time(seconds) {
 
 // ---- the player ----
 
-/** `#<id>` in the address plays that file, so that one can be linked to. */
+/** Plays the file that `#<id>` in the URL names, so that a link can open a film. */
 function startFromAddress() {
   const id = location.hash.slice(1);
   if (!id || id === current) return;
@@ -203,7 +203,7 @@ function play(file) {
   element('playing').textContent = file.path.slice(file.path.lastIndexOf('/') + 1);
   const isPublic = library.public && new URL(library.public).host === location.host;
   const url = `playlist/${isPublic ? 'public' : 'local'}/${file.id}.m3u8`;
-  // @ts-ignore: the player is a classic script, and missing in a build without it.
+  // @ts-ignore: hls.js is a classic script, and absent from a build without the player.
   const Hls = window.Hls;
   if (Hls?.isSupported()) {
     playWith(Hls, url);
@@ -213,11 +213,11 @@ function play(file) {
   } else {
     fault(Hls
       ? 'This browser cannot play HLS.'
-      : 'This browser plays no HLS by itself, and this build has no player: run scripts/setup-ui and build again.');
+      : 'This browser does not play HLS by itself, and this build has no player. Run scripts/setup-ui and build again.');
     return;
   }
   loadPreview(file);
-  video.play().catch(() => { /* The browser wants a press on its own button first. */ });
+  video.play().catch(() => { /* Browsers may require a press on their own play button first. */ });
   element('player').scrollIntoView({ behavior: 'smooth', block: 'start' });
   render();
 }
@@ -237,8 +237,8 @@ function playWith(Hls, url) {
       return;
     }
     fault(data.details === 'manifestIncompatibleCodecsError'
-      ? 'This browser has no decoder for this film. VLC, mpv or Kodi play it from the addresses below.'
-      : `Playing stopped: ${data.details}.`);
+      ? 'This browser has no decoder for this film. Open one of the addresses below in VLC, mpv or Kodi.'
+      : `Playback stopped: ${data.details}.`);
   });
   hls.on(Hls.Events.AUDIO_TRACKS_UPDATED, () => choices('audio',
     hls.audioTracks.map((/** @type {any} */ track, /** @type {number} */ at) => [String(at), track.name || track.lang]), String(hls.audioTrack)));
@@ -255,12 +255,12 @@ function playWith(Hls, url) {
   hls.attachMedia(video);
 }
 
-// ---- pictures while one scrubs ----
+// ---- thumbnails while scrubbing ----
 
 /** @type {{ from: number, sheet: string, place: number[] }[]} */
 let pictures = [];
 
-/** The film's pictures, where it has some: a WebVTT track of parts of sheets. @param {any} file */
+/** Loads the film's thumbnails, if it has any: a WebVTT track of regions of images. @param {any} file */
 async function loadPreview(file) {
   pictures = [];
   element('scrub').hidden = true;
@@ -309,7 +309,7 @@ video.addEventListener('timeupdate', () => {
   element('played').style.width = `${100 * video.currentTime / (video.duration || 1)}%`;
 });
 
-/** For browsers that play HLS themselves; their own controls have the menus too. */
+/** Fills the menu of subtitles in browsers that play HLS themselves. */
 function nativeTracks() {
   const texts = [...video.textTracks];
   choices('subtitles', [['-1', 'Off'], ...texts.map((track, at) => [String(at), track.label || track.language])], '-1');

@@ -1,4 +1,4 @@
-//! `/fs`: bytes, ranges, validators, listings.
+//! Tests of `/fs`: bytes, ranges, validators, listings.
 
 use super::library::{FILM, MODIFIED, Scripted, pattern};
 use super::{Server, config};
@@ -180,7 +180,7 @@ async fn listings_show_any_name_as_text_and_link_to_its_bytes() {
     }
     sizes.sort_unstable();
     assert_eq!(sizes, [0, 3, 4, 8]);
-    // A directory asked for without its slash still has links that lead somewhere.
+    // Without a slash at the end of the path, relative links must still work.
     let inner = server.get("/fs/Films").await.text();
     assert!(
         inner.contains("href=\"Films/Heat%20%281995%29.mkv\""),

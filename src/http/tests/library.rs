@@ -1,4 +1,4 @@
-//! A library in memory whose remote can be taken away.
+//! A library in memory whose remote can be made to fail.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -15,12 +15,12 @@ use crate::model::{
 };
 use crate::vfs::{Attr, DirEntry, FileKind, HandleId, Resource};
 
-/// Of the one video.
+/// Id of the video.
 pub fn film_id() -> EntryId {
     EntryId::from_bytes([7; 16])
 }
 
-/// Of a file that no player can play.
+/// Id of a file that no player can play.
 pub fn plain_id() -> EntryId {
     EntryId::from_bytes([8; 16])
 }
@@ -28,7 +28,7 @@ pub fn plain_id() -> EntryId {
 pub const FILM: &str = "/Films/Heat (1995).mkv";
 pub const MODIFIED: i64 = 1_000_000_000;
 
-/// Bytes that show where they come from.
+/// Bytes that depend on their position.
 pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at % 251) as u8).collect()
 }
@@ -38,10 +38,10 @@ pub struct Scripted {
     files: BTreeMap<Vec<u8>, Bytes>,
     handles: Mutex<BTreeMap<u64, Bytes>>,
     next: AtomicU64,
-    /// Reads at or behind this position fail; nought: the remote is down.
+    /// Position from which reads fail; 0 means that the remote is down.
     pub fails_from: Mutex<Option<u64>>,
     pub cleared: Mutex<Vec<Option<EntryId>>>,
-    /// `None`: all is well.
+    /// `None` means that the store is reachable.
     pub store: Mutex<Option<StoreStatus>>,
 }
 
@@ -200,7 +200,7 @@ impl Library for Scripted {
         let bytes = self.handles.lock().unwrap()[&handle.0].clone();
         let start = usize::try_from(offset).unwrap().min(bytes.len());
         let end = usize::try_from(offset + len).unwrap().min(bytes.len());
-        // In two pieces, as from two blocks.
+        // In two pieces, as if from two blocks.
         let middle = start.midpoint(end);
         let mut pieces = Pieces::from(bytes.slice(start..middle));
         pieces.push(bytes.slice(middle..end));

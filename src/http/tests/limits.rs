@@ -1,4 +1,4 @@
-//! Clients that say nothing, never read, or go away; and the stop.
+//! Tests of clients that send nothing, never read, or disconnect, and of the stop.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::library::{Scripted, pattern};
 use super::{Reply, Server, config};
 use crate::http::Timers;
 
-/// Larger than what two kernels buffer of a connection on loopback.
+/// More bytes than both kernels buffer for a connection on loopback.
 const LARGE: usize = 64 * 1024 * 1024;
 
 fn short() -> Timers {
@@ -31,7 +31,7 @@ async fn server(timers: Timers) -> Server {
     Server::start(library, config).await
 }
 
-/// Bounds a test that would else hang; says nothing about speed.
+/// Timeout of a test that could hang; it does not measure speed.
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(Duration::from_secs(60), future).await {
         Ok(value) => value,
@@ -127,7 +127,7 @@ async fn the_stop_lets_a_running_answer_end() {
         .unwrap();
     let mut bytes = vec![0; 1000];
     stream.read_exact(&mut bytes).await.unwrap();
-    // An idle connection does not hold the stop up.
+    // An idle connection does not delay the stop.
     let idle = server.connect().await;
     server.stop.take().unwrap().send(()).unwrap();
     soon("the rest", stream.read_to_end(&mut bytes))

@@ -1,4 +1,4 @@
-//! The gateway over real TCP, with requests as raw bytes, in front of a scripted library.
+//! Tests of the gateway over real TCP, with requests as raw bytes and a scripted library.
 
 mod files;
 mod library;
@@ -21,7 +21,7 @@ use super::config::{GatewayConfig, Trust};
 use super::server::{ServeError, serve_library};
 use super::token::HttpToken;
 
-/// The token of every test server.
+/// Token of every test server.
 pub const TOKEN: &str = "correct-horse-battery-staple";
 
 pub fn config() -> GatewayConfig {
@@ -58,7 +58,7 @@ impl Server {
             task,
         }
     }
-    /// One request on a connection of its own. `head`: method and target, and further header lines.
+    /// Sends one request on a connection of its own. `head` holds method, target and further headers.
     pub async fn ask(&self, target: &str, headers: &[&str]) -> Reply {
         let mut head = format!("{target} HTTP/1.1\r\n");
         if !headers.iter().any(|line| line.starts_with("Host:")) {
@@ -80,7 +80,7 @@ impl Server {
         let port = self.address.port();
         TcpStream::connect(("127.0.0.1", port)).await.unwrap()
     }
-    /// Waits until every handle was given back, as it must be after each answer.
+    /// Waits until every handle is released, as it must be after each answer.
     pub async fn assert_handles_are_released(&self) {
         for _ in 0..500 {
             if self.library.open_handles() == 0 {
@@ -97,14 +97,14 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Whether all bytes came that Content-Length promised.
+    /// Whether the body has the length that Content-Length says.
     pub complete: bool,
 }
 
 impl Reply {
     pub async fn read<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, is_head: bool) -> Self {
         let mut bytes = Vec::new();
-        // A server that breaks off may reset the connection; what came before counts.
+        // A server that breaks off may reset the connection; the bytes received before that count.
         let _ = stream.read_to_end(&mut bytes).await;
         Self::parse(&bytes, is_head)
     }

@@ -1,4 +1,4 @@
-//! Playlists, segments and subtitles by id, and the page.
+//! Tests of playlists, segments and subtitles by id, and of the page.
 
 use super::library::{Scripted, film_id, pattern, plain_id};
 use super::{Server, config};

@@ -1,4 +1,4 @@
-//! TLS, HTTP/2, and certificates that are renewed.
+//! Tests of TLS, HTTP/2 and the renewal of certificates.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::library::{Scripted, pattern};
 use super::{Reply, Server, config};
 use crate::model::TlsFiles;
 
-/// Writes a new self-signed certificate; returns it for the client's trust.
+/// Writes a new self-signed certificate and returns it, for the client to trust.
 fn renew(directory: &Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     fs::write(directory.join("cert.pem"), made.cert.pem()).unwrap();
@@ -93,7 +93,7 @@ async fn files_that_are_no_certificate_stop_the_start_with_their_name() {
 async fn http2_is_chosen_and_serves() {
     let directory = tempfile::tempdir().unwrap();
     let certificate = renew(directory.path());
-    // Below the window that a client starts with.
+    // Smaller than a client's initial window.
     let library = Scripted::new(&[(b"/a.mkv", pattern(60_000))]);
     let server = Server::start(library, tls(directory.path())).await;
     let stream = connect(&server, &certificate, b"h2").await.unwrap();
@@ -112,7 +112,7 @@ async fn an_http2_stream_that_takes_nothing_is_cut() {
     config.timers.write_stall = Duration::from_millis(300);
     let library = Scripted::new(&[(b"/a.mkv", pattern(5_000_000))]);
     let server = Server::start(library, config).await;
-    // This client opens its window no further, so the answer waits for ever.
+    // This client never enlarges its window, so the answer waits for ever.
     let got = http2::get(server.connect().await, "/fs/a.mkv").await;
     assert!(
         !got.ended && got.data.len() <= 65_535,
@@ -122,14 +122,14 @@ async fn an_http2_stream_that_takes_nothing_is_cut() {
     server.assert_handles_are_released().await;
 }
 
-/// As much of HTTP/2 (RFC 9113) as one GET needs, without any library that could agree with the
-/// server's mistakes.
+/// HTTP/2 (RFC 9113) as far as one GET needs it. It uses no library, which might share the server's
+/// mistakes.
 mod http2 {
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
     pub struct Got {
         pub data: Vec<u8>,
-        /// Whether the stream ended as it should.
+        /// Whether the stream ended with END_STREAM.
         pub ended: bool,
     }
 
@@ -148,7 +148,7 @@ mod http2 {
             (":authority", "localhost"),
             (":path", path),
         ] {
-            // A literal field that is not indexed (RFC 7541 §6.2.2).
+            // A literal field without indexing (RFC 7541 §6.2.2).
             block.push(0);
             for text in [name, value] {
                 block.push(u8::try_from(text.len()).unwrap());
@@ -175,7 +175,7 @@ mod http2 {
                     got.data.extend(payload);
                     got.ended = end == 1;
                 }
-                // Settings, and not their acknowledgement.
+                // A SETTINGS frame that is no acknowledgement.
                 (4, 0) => stream.write_all(&frame(4, 1, 0, &[])).await.unwrap(),
                 _ => {}
             }

@@ -1,4 +1,4 @@
-//! Hosts, tokens, origins.
+//! Tests of the rules for hosts, tokens and origins.
 
 use super::library::Scripted;
 use super::{Server, TOKEN, config};
@@ -37,7 +37,7 @@ async fn other_hosts_names_are_misdirected() {
         .ask("GET /healthz", &["Host: localhost", "Host: evil.example"])
         .await;
     assert_eq!(two.status, 400);
-    // The target's host wins over the header (RFC 9112 §3.2.2).
+    // The target's host takes precedence over the header (RFC 9112 §3.2.2).
     let absolute = server.ask("GET http://evil.example/healthz", &[]).await;
     assert_eq!(absolute.status, 421);
 }
@@ -89,7 +89,7 @@ async fn beyond_loopback_the_owner_shows_the_token() {
         401
     );
     assert_eq!(server.get(&format!("/t/{TOKEN}")).await.status, 404);
-    // A listing below the token leads on below it.
+    // Links in a listing below the token keep the token.
     let listing = server.get(&format!("/t/{TOKEN}/fs")).await.text();
     assert!(listing.contains("href=\"fs/a.mkv\""), "{listing}");
     assert!(!listing.contains(TOKEN));
