@@ -1,39 +1,43 @@
-//! Why building views stopped without saying anything about the film.
+//! Errors of building views. They say nothing about the film.
 
 use crate::process::ProcessError;
 
-/// What went wrong, and so whether trying again can help.
+/// Kind of an error; it decides whether another attempt can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MediaErrorKind {
     /// ffmpeg or ffprobe is not installed.
     ToolMissing,
     /// The tool was killed, hung, or could not be started or confined.
     ToolStopped,
-    /// The caller went away.
+    /// The caller cancelled it.
     Cancelled,
     /// The disk is full.
     NoSpace,
     /// The source or the derived file could not be read or written.
     Io,
-    /// The tool wrote what it never should.
+    /// The tool wrote output that breaks its format.
     Protocol,
 }
 
+/// Error of building views.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct MediaError {
+    /// Its kind.
     pub kind: MediaErrorKind,
+    /// Sentence for people.
     pub message: String,
 }
 
 impl MediaError {
+    /// Creates an error.
     pub fn new(kind: MediaErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
         }
     }
-    /// Whether the same file can succeed later.
+    /// Returns whether the same file can succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self.kind {

@@ -1,4 +1,4 @@
-//! A film whose tracks are all collected: cut into segments, and written as map and [`Views`].
+//! Cuts a film whose tracks are all collected into segments, and writes its map and [`Views`].
 
 use crate::model::{Blob, BlobId, ByteRange, Digest, SegmentInfo, Track, TrackKind, Views};
 
@@ -16,10 +16,10 @@ use crate::media::transport;
 
 /// Layout of generated headers and of the map.
 pub const LAYOUT: u16 = 1;
-/// A mapped end that lies this much before the announced one is worth a note, in seconds.
+/// Seconds by which a film may end before its announced end without a note.
 const MISSING_SECONDS: f64 = 2.0;
 
-/// A track with what surrounds it.
+/// Track of a film, with its movie header and its stream in the source.
 pub struct MadeTrack {
     pub movie: Movie,
     pub collected: Collected,
@@ -28,7 +28,7 @@ pub struct MadeTrack {
     pub encoded: Vec<std::ops::Range<usize>>,
 }
 
-/// All tracks, cut.
+/// Film whose tracks are cut into segments.
 pub struct Film {
     origin_seconds: u32,
     tracks: Vec<(MadeTrack, Vec<SegmentCut>)>,
@@ -38,7 +38,7 @@ pub struct Film {
     bounds: Vec<f64>,
 }
 
-/// What the older system would have made of tracks that are as the source has them.
+/// Returns how the older system would have cut the tracks as the source has them.
 pub fn ten_passes_of(made: &[MadeTrack], policy: &CutPolicy) -> Option<TenPasses> {
     let (lead, others) = made.split_first()?;
     if &lead.collected.track.handler != b"vide" {
@@ -90,7 +90,7 @@ impl Film {
         }
     }
 
-    /// Numbers of the leading track's segments that hold frames encoded again, from 0.
+    /// Returns the numbers, from 0, of the leading track's segments with frames that were encoded again.
     pub fn encoded_segments(&self) -> Vec<usize> {
         let Some((made, cuts)) = self.tracks.first() else {
             return Vec::new();
@@ -106,25 +106,25 @@ impl Film {
             .collect()
     }
 
-    /// Of the leading track, where that is video.
+    /// Returns the codec of the leading track, if that is video.
     pub fn video_codec(&self) -> Option<&str> {
         let (made, _) = self.tracks.first()?;
         let is_video = &made.collected.track.handler == b"vide";
         is_video.then_some(made.collected.description.codec.as_str())
     }
 
-    /// Ticks a second of the leading track.
+    /// Returns the ticks a second of the leading track.
     pub fn timescale(&self) -> u32 {
         let first = self.tracks.first();
         first.map_or(1000, |(made, _)| made.collected.track.timescale)
     }
 
-    /// Seconds, with the origin: starts of the leading track's segments.
+    /// Returns the starts of the leading track's segments, in seconds with the origin.
     pub fn borders(&self) -> &[f64] {
         &self.bounds
     }
 
-    /// One more video, of the same pictures: cut where the leading one is, at its own key frames.
+    /// Adds another video of the same pictures. It is cut where the leading one is, at its own key frames.
     pub fn add_video(&mut self, mut made: MadeTrack, policy: &CutPolicy) {
         timeline::normalise(&mut made.collected, made.movie.timescale);
         let times = TrackTimes::new(&made.collected, made.movie.timescale, self.origin_seconds);
@@ -143,7 +143,7 @@ impl Film {
         self.tracks.push((made, cuts));
     }
 
-    /// The video track, with the times of its samples.
+    /// Returns the video track, with the times of its samples.
     pub fn video(&self) -> Option<(&MadeTrack, TrackTimes)> {
         let mut tracks = self.tracks.iter().map(|(made, _)| made);
         let made = tracks.find(|made| &made.collected.track.handler == b"vide")?;
@@ -158,16 +158,18 @@ impl Film {
     pub const fn duration(&self) -> f64 {
         self.duration
     }
+    /// Returns the seconds before the film's zero at which the time lines of its tracks start.
+    #[must_use]
     pub const fn origin_seconds(&self) -> u32 {
         self.origin_seconds
     }
-    /// Seconds, with the origin: starts of the leading track's segments, and the end.
+    /// Returns the starts of the leading track's segments and its end, in seconds with the origin.
     pub fn bounds(&self) -> Vec<f64> {
         let end = self.duration + f64::from(self.origin_seconds);
         self.bounds.iter().copied().chain([end]).collect()
     }
 
-    /// Files cut short still announce their whole length.
+    /// Notes a film that ends before its announced end: files cut short still announce their whole length.
     pub fn note_missing_end(&self, announced: Option<f64>, notes: &mut Vec<String>) {
         // Bitmap subtitles without an end make a film of 4294967 s.
         const LONGEST: f64 = 30.0 * 24.0 * 3600.0;
@@ -194,7 +196,7 @@ impl Film {
         })
     }
 
-    /// Writes the map and ends the derived file.
+    /// Writes the map and completes the derived file.
     pub fn write(
         &self,
         mut derived: DerivedWriter,
@@ -234,7 +236,7 @@ impl Film {
     }
 }
 
-/// Longest segment in seconds.
+/// Returns the duration of the longest segment in seconds.
 pub fn playlist_target(tracks: &[Track]) -> f64 {
     tracks
         .iter()
@@ -253,6 +255,10 @@ fn bytes_of(made: &MadeTrack) -> u64 {
     samples.map(|sample| u64::from(sample.size)).sum()
 }
 
+/// Describes a track, and appends its records to the map.
+///
+/// # Errors
+/// When the muxer's header cannot be read.
 pub fn describe_track(
     made: &MadeTrack,
     cuts: &[SegmentCut],
@@ -335,7 +341,7 @@ fn first_pictures(made: &MadeTrack, cuts: &[SegmentCut], kind: &TrackKind) -> Ve
     heads.collect::<Option<_>>().unwrap_or_default()
 }
 
-/// VIDEO-RANGE.
+/// Returns the value of VIDEO-RANGE for a stream.
 pub fn range(video: &ProbedStream) -> &'static str {
     match video.color_transfer.as_str() {
         "smpte2084" => "PQ",

@@ -1,11 +1,12 @@
-//! What ingest would do with a file, for `tgfs plan` and the table in docs/MEDIA.md.
+//! Describes what ingest would do with a file, for `tgfs plan` and the table in docs/MEDIA.md.
 
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::model::{Compat, TrackKind};
+use crate::model::{Compat, TrackKind, Views};
 
 use super::cuts::{CutPolicy, TenPasses};
 use super::rendition;
@@ -16,13 +17,13 @@ use crate::media::hls::view::{MappedSegment, Piece, ViewBody, ViewNode};
 use crate::media::hls::views;
 use crate::media::tool::MediaTool;
 
-/// The plan for one file. Sizes are bytes.
+/// Plan for one file. Sizes are bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FilmPlan {
     pub file_size: u64,
     /// `ready`, `unsupported`, `unreadable` or `not media`.
     pub outcome: &'static str,
-    /// Why, where it is not `ready`.
+    /// Reason, unless it is `ready`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,20 +35,21 @@ pub struct FilmPlan {
     pub in_place: bool,
     pub tracks: Vec<TrackReport>,
     pub subtitles: Vec<String>,
-    /// Of all samples of all tracks, in per cent: found in the file, and stored beside it.
+    /// Share of all samples that was found in the file, in per cent.
     pub mapped_percent: f64,
     pub derived_percent: f64,
-    /// The whole derived blob, and of it the map.
+    /// Bytes of the whole derived blob.
     pub derived_size: u64,
     pub map_size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ten_passes: Option<TenPasses>,
-    /// The leading track's segments with frames that are encoded again, from 0.
+    /// Numbers, from 0, of the leading track's segments with frames that are encoded again.
     pub reencoded_segments: Vec<usize>,
-    /// Whether browsers play none of its video.
+    /// Whether browsers cannot play its video.
     pub wants_rendition: bool,
 }
 
+/// Plan for one track. Sizes are bytes, rates are bits a second.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrackReport {
     /// `video`, `audio-1`, …
@@ -56,15 +58,16 @@ pub struct TrackReport {
     pub language: String,
     pub peak_bits: u64,
     pub average_bits: u64,
-    /// Bytes of all samples that lie in the file.
+    /// Bytes of the samples that lie in the file.
     pub mapped: u64,
-    /// Bytes of all samples that are stored beside it.
+    /// Bytes of the samples that are stored beside it.
     pub derived: u64,
-    /// Ranges that the segments are put together from.
+    /// Number of ranges that the segments consist of.
     pub ranges: u64,
     pub segments: Vec<SegmentReport>,
 }
 
+/// Plan for one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct SegmentReport {
     /// Seconds.
@@ -170,13 +173,12 @@ fn describe(
     Ok(report)
 }
 
+/// Describes one track by reading the map of each of its segments from the derived file.
 fn describe_track(
-    views: &crate::model::Views,
+    views: &Views,
     index: usize,
     derived: &std::fs::File,
 ) -> Result<TrackReport, MediaError> {
-    use std::os::unix::fs::FileExt;
-
     let track = &views.tracks[index];
     let name = track_name(views, index);
     let mut report = TrackReport {
@@ -234,20 +236,27 @@ fn describe_track(
                 error.to_string(),
             )
         })?;
-        for piece in &pieces {
+        report.count(number, &pieces);
+    }
+    Ok(report)
+}
+
+impl TrackReport {
+    /// Adds the pieces of segment `number`.
+    fn count(&mut self, number: usize, pieces: &[Piece]) {
+        for piece in pieces {
             match piece {
                 Piece::Literal(_) => {}
                 Piece::Content(range) => {
-                    report.mapped += range.len;
-                    report.ranges += 1;
+                    self.mapped += range.len;
+                    self.ranges += 1;
                 }
                 Piece::Derived(range) => {
-                    report.derived += range.len;
-                    report.ranges += 1;
-                    report.segments[number].derived += range.len;
+                    self.derived += range.len;
+                    self.ranges += 1;
+                    self.segments[number].derived += range.len;
                 }
             }
         }
     }
-    Ok(report)
 }

@@ -32,7 +32,7 @@ const FAILS_BEFORE_DEAD: u32 = 8;
 const BUDGET_FACTOR: u64 = 4;
 const BUDGET_BASE: u64 = 256 << 20;
 
-/// Where a sample's bytes are.
+/// Place of a sample's bytes in the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SampleLocation {
     /// Whole, at this offset.
@@ -124,7 +124,7 @@ impl Claims {
     }
 }
 
-/// What is known of one track's samples.
+/// State of the search for the samples of one track.
 #[derive(Debug, Default)]
 pub struct Cursor {
     /// Behind the last sample that was found.
@@ -133,7 +133,7 @@ pub struct Cursor {
     gaps: Vec<u64>,
     hits: u64,
     fails: u32,
-    /// What header stripping leaves out.
+    /// Bytes that header stripping removed from the start of each frame.
     stripped: Vec<u8>,
     dead: bool,
 }
@@ -176,21 +176,22 @@ impl Search {
                 .saturating_add(BUDGET_BASE),
         })
     }
-    /// Forgets what was found: the same samples come once more. The budget goes on.
+    /// Forgets all hits, because the same samples will come again. The budget is not renewed.
     pub fn restart(&mut self) {
         self.claims = Claims::default();
     }
+    /// Returns the bytes of the source.
     #[must_use]
     pub const fn source_len(&self) -> u64 {
         self.source.len
     }
-    /// Bytes read so far, for the report.
+    /// Returns the bytes read so far.
     #[must_use]
     pub const fn read_bytes(&self) -> u64 {
         self.source.read_bytes
     }
 
-    /// Where `data`, the next sample of the cursor's track, is.
+    /// Finds `data`, the next sample of the cursor's track.
     ///
     /// # Errors
     /// When the source cannot be read.

@@ -1,7 +1,7 @@
-//! Which packet ffmpeg makes first of a film: what it counts EXTINF from when it seeks.
+//! Finds the packet that ffmpeg returns first of a film, from which it counts EXTINF when it seeks.
 //!
-//! It hands out a PES packet when that is whole: by its announced length, or when the next one of
-//! its stream starts. Pictures are held back until the next one begins.
+//! ffmpeg returns a PES packet when it is complete: by its announced length, or when the next one of
+//! its stream starts. It holds pictures back until the next one begins.
 
 use std::collections::BTreeMap;
 
@@ -26,13 +26,14 @@ pub struct FirstPacket {
 struct WatchedPes {
     /// Of 33 bits.
     time: Option<u64>,
-    /// Bytes that it still lacks, where it announces its length.
+    /// Bytes that are still missing, if it announces its length.
     missing: Option<usize>,
-    /// Where in the file it was whole.
+    /// Offset in the file where it was complete.
     whole_at: Option<u64>,
 }
 
 impl FirstPacket {
+    /// Receives the packet that starts at `offset` of the file.
     pub fn take(&mut self, offset: u64, packet: &Packet<'_>) {
         if offset > WATCHED_BYTES {
             return;
@@ -71,7 +72,7 @@ impl FirstPacket {
         }
     }
 
-    /// Decoding time of the first packet of any stream of `program`.
+    /// Returns the decoding time of the first packet of any stream of `program`.
     pub fn time(&self, program: &ProgramMap) -> Option<u64> {
         let streams = program.streams.iter();
         let packets = streams.filter_map(|stream| {

@@ -1,8 +1,8 @@
-//! What a name promises. Only a hint: what a file is, its bytes say.
+//! Kind of file that a name promises. It is only a hint; the bytes of the file decide.
 
 use crate::model::Name;
 
-/// What kind of file a name promises.
+/// Kind of file that a name promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MediaKind {
     Video,
@@ -19,13 +19,14 @@ const AUDIO: [&str; 13] = [
 ];
 
 impl MediaKind {
+    /// Returns whether the name promises video or audio.
     #[must_use]
     pub const fn is_media(self) -> bool {
         matches!(self, Self::Video | Self::Audio)
     }
 }
 
-/// By the extension, in any case.
+/// Returns the kind of a name by its extension, in upper or lower case.
 #[must_use]
 pub fn media_kind(name: &Name) -> MediaKind {
     let (_, extension) = name.split_extension();

@@ -14,7 +14,7 @@ const START_CODE: [u8; 4] = [0, 0, 0, 1];
 const SPS: u8 = 7;
 const PPS: u8 = 8;
 
-/// The sets of an `avcC`.
+/// Parameter sets of an `avcC` box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sets {
     /// Version, profile, constraints, level, length of lengths.
@@ -25,7 +25,7 @@ pub struct Sets {
     tail: Vec<u8>,
 }
 
-/// What a sequence parameter set says.
+/// Fields of a sequence parameter set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sequence {
     pub profile: u8,
@@ -39,7 +39,7 @@ pub struct Sequence {
     pub is_progressive: bool,
 }
 
-/// The sets of the first sample description of a `trak`.
+/// Reads the sets of the first sample description of a `trak`.
 #[must_use]
 pub fn of_trak(trak: &[u8]) -> Option<Sets> {
     let stsd = boxes::find(trak.get(8..)?, &TO_STSD)?;
@@ -48,7 +48,7 @@ pub fn of_trak(trak: &[u8]) -> Option<Sets> {
     Sets::parse(avcc.body)
 }
 
-/// The `trak` with these sets in place of its own.
+/// Returns the `trak` with these sets in place of its own.
 #[must_use]
 pub fn with_sets(trak: &[u8], sets: &Sets) -> Option<Vec<u8>> {
     let path: Vec<&[u8; 4]> = TO_STSD.into_iter().chain([b"avc1", b"avcC"]).collect();
@@ -109,7 +109,7 @@ impl Sets {
         Some(bytes)
     }
 
-    /// Both; what is said of the whole stream holds for either.
+    /// Returns a box with both sets, whose profile and level cover either.
     #[must_use]
     pub fn joined(&self, other: &Self) -> Self {
         let mut joined = self.clone();
@@ -127,7 +127,7 @@ impl Sets {
         format!("avc1.{profile:02x}{constraints:02x}{level:02x}")
     }
 
-    /// A number that neither kind of set has.
+    /// Returns a number that no set has.
     #[must_use]
     pub fn free_id(&self) -> Option<u32> {
         let mut taken: Vec<u32> = Vec::new();
@@ -154,6 +154,7 @@ fn units(avcc: &[u8], mut at: usize, count: u8) -> Option<(Vec<Vec<u8>>, usize)>
 }
 
 impl Sequence {
+    /// Parses a sequence parameter set with its NAL header; `None` when it is cut off.
     #[must_use]
     pub fn parse(unit: &[u8]) -> Option<Self> {
         /// Profiles whose sets say how pixels are coded (§7.3.2.1.1).

@@ -60,16 +60,19 @@ pub fn find<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<BoxAt<'a>> {
         })
 }
 
+/// Reads a big-endian number of 16 bits.
 #[must_use]
 pub fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     let end = at.checked_add(2)?;
     Some(u16::from_be_bytes(bytes.get(at..end)?.try_into().ok()?))
 }
+/// Reads a big-endian number of 32 bits.
 #[must_use]
 pub fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     let end = at.checked_add(4)?;
     Some(u32::from_be_bytes(bytes.get(at..end)?.try_into().ok()?))
 }
+/// Reads a big-endian number of 64 bits.
 #[must_use]
 pub fn be64(bytes: &[u8], at: usize) -> Option<u64> {
     let end = at.checked_add(8)?;

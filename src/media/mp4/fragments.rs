@@ -30,6 +30,7 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Returns whether it is a key frame.
     #[must_use]
     pub const fn is_key(&self) -> bool {
         self.flags & NON_SYNC == 0
@@ -54,6 +55,7 @@ pub struct MovieTrack {
     pub media_time: i64,
 }
 
+/// Movie header and tracks, as `moov` describes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Movie {
     /// Ticks a second.

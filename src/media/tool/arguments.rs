@@ -36,9 +36,9 @@ const SLOW_PROGRESS: [&str; 5] = ["-nostats", "-progress", "pipe:2", "-stats_per
 
 /// Options of one command line, in order.
 #[derive(Default)]
-struct Arguments(Vec<String>);
+struct ToolArguments(Vec<String>);
 
-impl Arguments {
+impl ToolArguments {
     fn add(&mut self, items: &[&str]) {
         self.0.extend(items.iter().map(|item| (*item).to_owned()));
     }
@@ -58,7 +58,7 @@ impl Arguments {
 /// Returns the whole command line of `task`, without the program. `threads` limits each decoder and
 /// encoder.
 pub fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Vec<String> {
-    let mut list = Arguments::default();
+    let mut list = ToolArguments::default();
     if *task != Task::Probe {
         list.add(&["-nostdin", "-hide_banner"]);
         // `-threads` applies to decoders before the input, and to encoders after it.
@@ -89,7 +89,7 @@ pub fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Ve
     list.0
 }
 
-fn before_input(list: &mut Arguments, task: &Task) {
+fn before_input(list: &mut ToolArguments, task: &Task) {
     match task {
         // The small file starts with its first cue, not where the film starts.
         Task::SubtitleText(..) | Task::SubtitleBitmap(..) => list.add(&["-copyts"]),
@@ -111,7 +111,7 @@ fn before_input(list: &mut Arguments, task: &Task) {
 
 /// Adds the input: only files and pipes, and only the demuxer that the bytes ask for. With the
 /// protocol list alone ffmpeg was seen to follow a concat script.
-fn input(list: &mut Arguments, container: Container) {
+fn input(list: &mut ToolArguments, container: Container) {
     let demuxer = container.demuxer();
     let whitelist = match container {
         Container::Matroska => "matroska,webm",
@@ -123,12 +123,12 @@ fn input(list: &mut Arguments, container: Container) {
     list.add(&["-i", &format!("file:{INPUT_PATH}")]);
 }
 
-fn probe(list: &mut Arguments) {
+fn probe(list: &mut ToolArguments) {
     list.add(&["-show_streams", "-show_programs", "-show_format"]);
     list.add(&["-of", "json"]);
 }
 
-fn remux(list: &mut Arguments, picks: &[Pick], lead: Lead, threads: Option<&str>) {
+fn remux(list: &mut ToolArguments, picks: &[Pick], lead: Lead, threads: Option<&str>) {
     for pick in picks {
         list.map(pick.stream);
     }
@@ -155,7 +155,7 @@ fn remux(list: &mut Arguments, picks: &[Pick], lead: Lead, threads: Option<&str>
     list.add(&FRAGMENTED_MP4);
 }
 
-fn encode_audio(list: &mut Arguments, stream: u32, threads: Option<&str>) {
+fn encode_audio(list: &mut ToolArguments, stream: u32, threads: Option<&str>) {
     list.map(stream);
     list.add(&["-vn", "-dn", "-sn"]);
     list.add(&WITHOUT_METADATA);
@@ -166,25 +166,25 @@ fn encode_audio(list: &mut Arguments, stream: u32, threads: Option<&str>) {
     list.add(&FRAGMENTED_MP4);
 }
 
-fn encode_group(list: &mut Arguments, group: &GroupTask, threads: Option<&str>) {
+fn encode_group(list: &mut ToolArguments, group: &GroupTask, threads: Option<&str>) {
     list.add_owned(group.arguments());
     encoded_output(list, threads);
 }
 
-fn encode_video(list: &mut Arguments, rendition: &RenditionTask, threads: Option<&str>) {
+fn encode_video(list: &mut ToolArguments, rendition: &RenditionTask, threads: Option<&str>) {
     list.add_owned(rendition.arguments());
     encoded_output(list, threads);
     list.add_owned(rendition.behind());
 }
 
-fn encoded_output(list: &mut Arguments, threads: Option<&str>) {
+fn encoded_output(list: &mut ToolArguments, threads: Option<&str>) {
     list.add(&WITHOUT_METADATA);
     list.threads(threads);
     list.add(&SLOW_PROGRESS);
     list.add(&FRAGMENTED_MP4);
 }
 
-fn copy_subtitles(list: &mut Arguments, container: Container, streams: &[u32], texts: usize) {
+fn copy_subtitles(list: &mut ToolArguments, container: Container, streams: &[u32], texts: usize) {
     for stream in streams {
         list.map(*stream);
     }
@@ -201,7 +201,7 @@ fn copy_subtitles(list: &mut Arguments, container: Container, streams: &[u32], t
     list.add(&["-f", "matroska", "pipe:1"]);
 }
 
-fn subtitle_text(list: &mut Arguments, stream: u32, format: SubtitleFormat) {
+fn subtitle_text(list: &mut ToolArguments, stream: u32, format: SubtitleFormat) {
     let muxer = match format {
         SubtitleFormat::Srt => "srt",
         SubtitleFormat::Vtt => "webvtt",
@@ -211,7 +211,7 @@ fn subtitle_text(list: &mut Arguments, stream: u32, format: SubtitleFormat) {
     list.add(&["-c", "copy", "-f", muxer, "pipe:1"]);
 }
 
-fn subtitle_bitmap(list: &mut Arguments, stream: u32, format: BitmapFormat) {
+fn subtitle_bitmap(list: &mut ToolArguments, stream: u32, format: BitmapFormat) {
     let muxer = match format {
         BitmapFormat::Sup => "sup",
         BitmapFormat::Matroska => "matroska",
@@ -220,14 +220,14 @@ fn subtitle_bitmap(list: &mut Arguments, stream: u32, format: BitmapFormat) {
     list.add(&["-c", "copy", "-f", muxer, "pipe:1"]);
 }
 
-fn picture(list: &mut Arguments, stream: u32) {
+fn picture(list: &mut ToolArguments, stream: u32) {
     list.map(stream);
     list.add(&["-frames:v", "1", "-vf", PICTURE_SIZE]);
     list.add(&["-pix_fmt", "yuvj420p"]);
     list.add(&["-c:v", "mjpeg", "-q:v", "4", "-f", "mjpeg", "pipe:1"]);
 }
 
-fn sprites(list: &mut Arguments, width: usize, columns: usize, rows: usize) {
+fn sprites(list: &mut ToolArguments, width: usize, columns: usize, rows: usize) {
     // A frame that cannot be decoded repeats the previous one, so the others keep their places.
     let filter = format!(
         "fps=1:start_time=0:eof_action=pass,scale=w={width}:h=trunc({width}/dar/2)*2,setsar=1,tile={columns}x{rows}"

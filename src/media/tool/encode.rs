@@ -1,8 +1,7 @@
-//! What video is encoded with: groups of pictures that are too large, and a rendition of the whole
-//! film for players that cannot decode it. This says what ffmpeg is told; `oversize` and `compat` run
-//! it and check what comes out.
+//! Options for encoding video: groups of pictures that are too large, and a rendition of the whole
+//! film for players that cannot decode it. `build` runs them and checks the result.
 
-/// What encodes the rendition.
+/// Encoder of the rendition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Encoder {
     #[default]
@@ -16,6 +15,7 @@ pub enum Encoder {
 }
 
 impl Encoder {
+    /// Returns the name that logs show.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -74,7 +74,7 @@ impl Encoder {
     }
 }
 
-/// What becomes of a picture with a high dynamic range.
+/// Treatment of pictures with a high dynamic range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tones {
     /// As they are, with 8 bits.
@@ -83,7 +83,7 @@ pub enum Tones {
     Mapped,
 }
 
-/// How much is encoded.
+/// Part of the film that is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EncodeSpan {
     Whole,
@@ -266,7 +266,7 @@ fn times(timescale: u32) -> Vec<String> {
     ])
 }
 
-/// What x264 found: 1 is the original itself.
+/// Returns the similarity that x264 reports; 1 is identical to the original.
 #[must_use]
 pub fn likeness(stderr: &str) -> Option<f64> {
     let (_, rest) = stderr.split_once("SSIM Mean Y:")?;

@@ -15,19 +15,20 @@ use crate::process::{
     CancelFlag, Devices, Exit, Launcher, Priority, ProcessJob, ProcessLimits, Running, Spawner,
 };
 
-/// Longest silence while we wait for output.
+/// Stall timeout: the longest silence while we wait for output.
 const STALL: Duration = Duration::from_secs(60);
-/// Longest run: 100 GB from a slow disk take an hour.
+/// Longest run. 100 GB from a slow disk take an hour.
 const WALL: Duration = Duration::from_secs(6 * 3600);
-/// Address space in bytes. ffmpeg holds one group of pictures of all tracks (135 MB were seen), its
-/// libraries alone map 1 GiB.
+/// Limit of the address space in bytes. ffmpeg holds one group of pictures of all tracks (135 MB were
+/// seen), and its libraries alone map 1 GiB.
 const MEMORY: u64 = 4 << 30;
 
-/// So many times longer may be silent what only runs when nothing else does.
+/// Stall-timeout multiplier for low-priority tasks.
 const LOW_PRIORITY: u32 = 10;
-/// The longest run of encoding: two hours of 4K take a night on two cores, at the priority that it has.
+/// Longest run of encoding. Two hours of 4K take a night on two cores at low priority.
 const ENCODE_WALL: Duration = Duration::from_secs(72 * 3600);
-/// And its address space: frames of 4K that wait for the encoder, and an arena a thread.
+/// Limit of the address space for encoding: frames of 4K that wait for the encoder, and one arena per
+/// thread.
 const ENCODE_MEMORY: u64 = 16 << 30;
 
 /// ffmpeg and ffprobe.
@@ -42,11 +43,12 @@ pub struct Ffmpeg {
 }
 
 impl Ffmpeg {
-    /// The programs of these names in PATH.
+    /// Uses the programs of these names in PATH.
     #[must_use]
     pub fn new(launcher: Launcher) -> Self {
         Self::with_programs(launcher, "ffmpeg".into(), "ffprobe".into())
     }
+    /// Uses the programs at these paths.
     #[must_use]
     pub fn with_programs(launcher: Launcher, ffmpeg: PathBuf, ffprobe: PathBuf) -> Self {
         Self {
@@ -57,13 +59,13 @@ impl Ffmpeg {
             threads: None,
         }
     }
-    /// This many threads for each decoder and encoder; `None`: as ffmpeg likes.
+    /// Limits the threads of each decoder and encoder; `None` leaves it to ffmpeg.
     #[must_use]
     pub fn with_threads(mut self, threads: Option<NonZeroU16>) -> Self {
         self.threads = threads.map(|count| count.to_string());
         self
     }
-    /// Another stall limit than 60 s, for tests.
+    /// Sets another stall timeout than 60 s, for tests.
     #[must_use]
     pub fn with_stall(mut self, stall: Duration) -> Self {
         self.stall = stall;

@@ -34,6 +34,7 @@ pub enum Elementary {
     EAc3,
 }
 
+/// Video codec of an elementary stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PictureCoding {
     Avc,
@@ -128,6 +129,7 @@ impl Elementary {
         }
     }
 
+    /// Returns whether it is video.
     #[must_use]
     pub const fn is_video(&self) -> bool {
         matches!(self, Self::Pictures { .. })
