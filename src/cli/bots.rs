@@ -100,8 +100,8 @@ fn text(report: &BotReport) -> String {
 }
 
 fn speeds(measured: &[MeasuredLine]) -> String {
-    let lanes = measured.iter().find_map(|line| line.connections);
-    let all = lanes.map_or_else(|| "ALL".to_owned(), |lanes| format!("{lanes} CONNECTIONS"));
+    let connections = measured.iter().find_map(|line| line.connections);
+    let all = connections.map_or_else(|| "ALL".to_owned(), |count| format!("{count} CONNECTIONS"));
     let head = [
         ("BOT", Align::Right),
         ("ROUND TRIP", Align::Right),

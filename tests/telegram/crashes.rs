@@ -29,7 +29,7 @@ fn kills() -> u64 {
         .unwrap_or(KILLS)
 }
 
-/// Retries an interrupted write: a file that was synchronized and not closed is kept until then.
+/// Retries failed jobs: a file that was synchronized and not closed is kept, and waits for that.
 fn retry_interrupted(site: &Site) {
     let status = site.run(&["status", "--json"]).json();
     for job in status["jobs"].as_array().unwrap() {

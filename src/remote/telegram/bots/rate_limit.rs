@@ -40,11 +40,11 @@ impl PostPriority {
 pub struct RateLimiter {
     /// Posts a second, and posts at once; `None`: no limit.
     limit: Option<(f64, f64)>,
-    buckets: Mutex<HashMap<ChannelId, Bucket>>,
+    buckets: Mutex<HashMap<ChannelId, PostBucket>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
+struct PostBucket {
     /// Posts that may go now.
     tokens: f64,
     at: Instant,
@@ -86,7 +86,7 @@ impl RateLimiter {
             return Ok(());
         };
         let mut buckets = self.buckets();
-        let bucket = buckets.entry(channel).or_insert(Bucket {
+        let bucket = buckets.entry(channel).or_insert(PostBucket {
             tokens: burst,
             at: now,
         });
@@ -101,7 +101,7 @@ impl RateLimiter {
         Err(now + Duration::from_secs_f64((needed - bucket.tokens) / rate))
     }
 
-    fn buckets(&self) -> MutexGuard<'_, HashMap<ChannelId, Bucket>> {
+    fn buckets(&self) -> MutexGuard<'_, HashMap<ChannelId, PostBucket>> {
         self.buckets.acquire()
     }
 }
