@@ -37,6 +37,7 @@ impl Step {
         Self::SpoolReleased,
     ];
 
+    /// Returns the name of the step, as `TGFS_CRASH_AT` has it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

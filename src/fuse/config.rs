@@ -34,6 +34,7 @@ impl Default for Deadlines {
     }
 }
 
+/// Options of one mount.
 #[derive(Debug, Clone)]
 pub struct MountConfig {
     pub audience: MountAudience,

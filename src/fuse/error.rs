@@ -6,6 +6,7 @@ use std::path::PathBuf;
 /// The device that FUSE talks through.
 pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
 
+/// Reason why a directory cannot be mounted on or unmounted.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     #[error(

@@ -221,6 +221,7 @@ fn explain(mountpoint: &Path, error: io::Error) -> MountError {
 }
 
 impl Mounted {
+    /// Returns the directory that is mounted on.
     #[must_use]
     pub fn mountpoint(&self) -> &Path {
         &self.mountpoint

@@ -84,6 +84,7 @@ pub enum Input {
 }
 
 impl ConfineSpec {
+    /// Returns the value of `--spec`.
     #[must_use]
     pub fn to_json(&self) -> String {
         // A struct of an enum and a number has no way to fail.

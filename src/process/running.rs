@@ -36,6 +36,7 @@ pub struct Exit {
 }
 
 impl Exit {
+    /// Returns whether the program ended with status 0.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.code == Some(0)

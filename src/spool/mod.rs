@@ -119,6 +119,7 @@ impl Spool {
         self.files.acquire()
     }
 
+    /// Returns the directory that holds the spool.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.config.directory
@@ -156,6 +157,7 @@ impl Spool {
         Ok(file)
     }
 
+    /// Returns the file of a blob.
     #[must_use]
     pub fn get(&self, id: BlobId) -> Option<Arc<SpoolFile>> {
         self.files().get(&id).cloned()
@@ -274,6 +276,7 @@ impl Spool {
             });
     }
 
+    /// Returns the bytes that the spool holds.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)

@@ -42,6 +42,7 @@ pub enum Replace {
     Refused,
 }
 
+/// The tree of one library.
 #[derive(Debug)]
 pub struct Tree {
     index: Arc<Index>,

@@ -39,6 +39,7 @@ pub fn mirror(node: &Node, ino: Ino) -> Attr {
     )
 }
 
+/// Makes the `stat` of a directory of views.
 pub fn view_directory(node: &Node, ino: Ino) -> Attr {
     let read = readable(node.attributes.mode);
     base(node, ino, FileKind::Directory, 0, read | read >> 2)
@@ -65,6 +66,7 @@ pub fn made_view(node: &Node, ino: Ino, size: u64, making: BlobId) -> Attr {
     attr
 }
 
+/// Makes the `stat` of a generated file of `size` bytes.
 pub fn generated(owner: &Node, ino: Ino, size: u64, mode: u32) -> Attr {
     base(owner, ino, FileKind::File, size, mode)
 }

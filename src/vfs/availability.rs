@@ -26,6 +26,7 @@ impl Availability {
         }
     }
 
+    /// Sets whether this mount accepts changes.
     pub fn set_write_mode(&self, mode: WriteMode) {
         self.mode.store(mode as u8, Ordering::Relaxed);
     }
@@ -35,14 +36,17 @@ impl Availability {
         self.has_leftovers.store(true, Ordering::Relaxed);
     }
 
+    /// Allows changes after the leftovers were taken up.
     pub fn leftovers_are_done(&self) {
         self.has_leftovers.store(false, Ordering::Relaxed);
     }
 
+    /// Returns whether the leftovers still have to be taken up.
     pub fn awaits_leftovers(&self) -> bool {
         self.has_leftovers.load(Ordering::Relaxed)
     }
 
+    /// Returns how the library stands with its store.
     pub fn store_status(&self) -> StoreStatus {
         self.store.borrow().clone()
     }

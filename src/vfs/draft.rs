@@ -9,6 +9,7 @@ use crate::ingest::extents::ExtentList;
 use crate::model::{Blob, BlobId, Extent, ExtentSource, FileContent, Timestamp};
 use crate::spool::{Spool, SpoolFile};
 
+/// Uncommitted changes of one file.
 #[derive(Debug)]
 pub struct FileDraft {
     pub extents: ExtentList,
@@ -39,11 +40,13 @@ impl FileDraft {
         }
     }
 
+    /// Returns the size of the file in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.extents.size()
     }
 
+    /// Returns the blobs of the base and the draft's own.
     #[must_use]
     pub fn blobs(&self) -> &[Blob] {
         &self.blobs
@@ -103,6 +106,7 @@ impl FileDraft {
         }
     }
 
+    /// Goes back to an earlier layout.
     pub fn restore(&mut self, layout: DraftLayout) {
         (self.extents, self.blobs, self.modified) = (layout.extents, layout.blobs, layout.modified);
     }
@@ -131,6 +135,7 @@ impl FileDraft {
         }
     }
 
+    /// Makes a hole of `len` bytes.
     pub fn punch(&mut self, offset: u64, len: u64) {
         self.extents.punch(offset, len);
         self.modified = Some(Timestamp::now());

@@ -22,6 +22,7 @@ pub struct OpenFile {
     state: Mutex<OpenFileState>,
 }
 
+/// State of an open file that its handles share.
 #[derive(Debug, Default)]
 pub struct OpenFileState {
     pub draft: Option<FileDraft>,
@@ -66,6 +67,7 @@ impl OpenFileState {
 }
 
 impl OpenFile {
+    /// Locks the state of the file.
     pub fn state(&self) -> MutexGuard<'_, OpenFileState> {
         self.state.acquire()
     }
@@ -92,6 +94,7 @@ pub enum OpenKind {
     Fixed(Bytes),
 }
 
+/// A handle on a stored file.
 #[derive(Debug)]
 pub struct FileHandle {
     pub file: Arc<OpenFile>,
@@ -151,6 +154,7 @@ impl OpenTable {
         id
     }
 
+    /// Opens a stored file.
     pub fn open_file(
         &self,
         id: EntryId,
@@ -181,10 +185,12 @@ impl OpenTable {
         }))
     }
 
+    /// Opens a version, a view or a generated file.
     pub fn open_other(&self, kind: OpenKind) -> HandleId {
         self.register(kind)
     }
 
+    /// Returns what a handle is open on.
     pub fn get(&self, id: HandleId) -> FsResult<Arc<OpenKind>> {
         self.handles()
             .get(&id)
@@ -200,6 +206,7 @@ impl OpenTable {
             .map(|slot| Arc::clone(&slot.file))
     }
 
+    /// Returns the open file of an inode.
     pub fn file_by_ino(&self, ino: Ino) -> Option<Arc<OpenFile>> {
         let files = self.files();
         let id = files.by_ino.get(&ino)?;
@@ -222,6 +229,7 @@ impl OpenTable {
         }
     }
 
+    /// Closes a handle; returns `None` when it was closed before.
     pub fn close(&self, id: HandleId) -> Option<Closed> {
         let handle = self.handles().remove(&id)?;
         let (mut remaining, mut remaining_writers) = (0, 0);
@@ -242,6 +250,7 @@ impl OpenTable {
         })
     }
 
+    /// Returns whether a handle is open on the file.
     pub fn is_open(&self, id: EntryId) -> bool {
         self.files()
             .slots
@@ -249,6 +258,7 @@ impl OpenTable {
             .is_some_and(|slot| slot.handles > 0)
     }
 
+    /// Returns the number of handles that may write to the file.
     pub fn writers(&self, id: EntryId) -> u32 {
         self.files().slots.get(&id).map_or(0, |slot| slot.writers)
     }

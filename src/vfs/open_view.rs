@@ -258,6 +258,7 @@ fn widen(covered: &mut Option<ByteRange>, part: ByteRange) {
     });
 }
 
+/// Tells the read-ahead of a read of one version of a file.
 pub fn follow_content(
     reader: &ExtentReader,
     follower: &Follower,

@@ -31,10 +31,12 @@ impl SharedSettings {
         Self(Arc::new(ArcSwap::from_pointee(settings)))
     }
 
+    /// Returns the settings in force.
     pub fn get(&self) -> Guard<Arc<VfsSettings>> {
         self.0.load()
     }
 
+    /// Puts other settings in force.
     pub fn replace(&self, settings: VfsSettings) {
         self.0.store(Arc::new(settings));
     }

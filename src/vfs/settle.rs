@@ -36,6 +36,7 @@ impl SettleTimers {
         timers
     }
 
+    /// Sets the settle time of timers that start from now on.
     pub fn set_time(&self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.time.store(millis, Ordering::Relaxed);
@@ -59,14 +60,17 @@ impl SettleTimers {
         }
     }
 
+    /// Stops the timer of a file.
     pub fn cancel(&self, id: EntryId) {
         self.waiting().remove(&id);
     }
 
+    /// Returns whether the timer of a file runs.
     pub fn is_waiting(&self, id: EntryId) -> bool {
         self.waiting().contains_key(&id)
     }
 
+    /// Returns whether a timer runs for a file that `is_meant` accepts.
     pub fn any(&self, is_meant: impl Fn(EntryId) -> bool) -> bool {
         self.waiting().keys().any(|id| is_meant(*id))
     }

@@ -11,6 +11,7 @@ pub struct Caller {
     pub pid: u32,
 }
 
+/// Kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileKind {
     File,
@@ -71,6 +72,7 @@ pub enum SetIdBits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HandleId(pub u64);
 
+/// Access that a handle was opened with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessMode {
     Read,
@@ -85,12 +87,14 @@ pub enum Existing {
     Truncate,
 }
 
+/// An opened handle, and what the kernel may cache of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
     pub handle: HandleId,
     pub mutability: Mutability,
 }
 
+/// An entry of a directory listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {
     /// Give this back as `after` to go on behind the entry; it stays right while names come and go.
@@ -100,6 +104,7 @@ pub struct DirEntry {
     pub kind: FileKind,
 }
 
+/// Effect of a rename on an existing name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RenameMode {
     Replace,
@@ -107,6 +112,7 @@ pub enum RenameMode {
     NoReplace,
 }
 
+/// Condition under which an extended attribute is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum XattrMode {
     Set,
@@ -116,6 +122,7 @@ pub enum XattrMode {
     Replace,
 }
 
+/// Effect of `fallocate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AllocateMode {
     /// `fallocate(0)`: the size grows.
@@ -129,6 +136,7 @@ pub enum AllocateMode {
     ZeroRangeKeepSize,
 }
 
+/// Target of a seek.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeekTarget {
     Data,

@@ -13,6 +13,7 @@ pub struct ViewedFile {
 }
 
 impl ViewedFile {
+    /// Returns the content of the file.
     pub fn content(&self) -> FsResult<&FileContent> {
         match &self.entry.kind {
             EntryKind::File(content) => Ok(content),
@@ -20,6 +21,7 @@ impl ViewedFile {
         }
     }
 
+    /// Returns the views of the file.
     pub fn views(&self) -> FsResult<&Views> {
         match &self.content()?.views {
             ViewsState::Ready(views) => Ok(views),

@@ -35,6 +35,7 @@ impl Marker {
         Self::CacheDirTag,
     ];
 
+    /// Returns the file name of the marker.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -53,6 +54,7 @@ impl Marker {
             .find(|marker| marker.name().as_bytes() == name)
     }
 
+    /// Returns the bytes of the marker.
     #[must_use]
     pub const fn content(self) -> &'static [u8] {
         match self {
@@ -154,19 +156,23 @@ impl VirtualInodes {
         ino
     }
 
+    /// Returns the node of a number that the kernel knows.
     pub fn get(&self, ino: Ino) -> Option<VirtualNode> {
         let known = self.known.acquire();
         known.get(&ino).map(|known| known.node.clone())
     }
 
+    /// Lets a sidecar's number mean a user's file.
     pub fn replace(&self, ino: Ino, by: EntryId) {
         self.replaced.acquire().insert(ino, by);
     }
 
+    /// Returns the user's file that took the place of a sidecar.
     pub fn replacement(&self, ino: Ino) -> Option<EntryId> {
         self.replaced.acquire().get(&ino).copied()
     }
 
+    /// Drops `count` lookups of the kernel's.
     pub fn forget(&self, ino: Ino, count: u64) {
         let mut known = self.known.acquire();
         if let Some(entry) = known.get_mut(&ino) {
@@ -195,6 +201,7 @@ pub struct Ghosts {
 }
 
 impl Ghosts {
+    /// Remembers the sidecars of a film that left `parent`.
     pub fn add(&self, parent: EntryId, names: Vec<Name>, film_went_to: Option<EntryId>) {
         let now = Instant::now();
         let mut list = self.list.acquire();
@@ -208,6 +215,7 @@ impl Ghosts {
         }));
     }
 
+    /// Returns whether a name was that of a sidecar a moment ago.
     pub fn contains(&self, parent: EntryId, name: &Name) -> bool {
         let now = Instant::now();
         let list = self.list.acquire();
@@ -222,6 +230,7 @@ impl Ghosts {
             .any(|g| g.parent == parent && g.name == *name && g.film_went_to == Some(directory))
     }
 
+    /// Forgets a sidecar.
     pub fn remove(&self, parent: EntryId, name: &Name) {
         let mut list = self.list.acquire();
         list.retain(|g| g.parent != parent || g.name != *name);
