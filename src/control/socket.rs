@@ -32,6 +32,7 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes between an upload and the spool.
 const READ_BUFFER: usize = 64 * 1024;
 
+/// Reason why the control socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     #[error(

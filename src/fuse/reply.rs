@@ -16,6 +16,7 @@ const STATFS_BLOCK_BYTES: u32 = 4096;
 
 /// A reply that can say no.
 pub(super) trait Refuse {
+    /// Answers the request with `errno`.
     fn refuse(self, errno: Errno);
 }
 

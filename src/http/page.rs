@@ -95,12 +95,12 @@ struct Files {
     public: Option<String>,
     /// Number of files in the library; `files` holds the first of them.
     total: usize,
-    files: Vec<ListedFile>,
+    files: Vec<PageFile>,
 }
 
 /// A file, with its URLs.
 #[derive(Debug, Serialize)]
-struct ListedFile {
+struct PageFile {
     #[serde(flatten)]
     info: FileInfo,
     /// Percent-encoded path below the base URLs.
@@ -164,7 +164,7 @@ fn listed(gateway: &Gateway, local: String) -> FsResult<Files> {
         .into_iter()
         .map(|info| {
             let playlist = |audience: &str| format!("/playlist/{audience}/{}.m3u8", info.id);
-            ListedFile {
+            PageFile {
                 direct: direct(gateway, &info),
                 hls_local: info.has_views.then(|| playlist("local")),
                 hls_public: (info.has_views && public.is_some()).then(|| playlist("public")),

@@ -151,6 +151,7 @@ impl<'a> LogDecoder<'a> {
             seen: 0,
         })
     }
+    /// Returns the header of the log object.
     #[must_use]
     pub fn header(&self) -> &LogHeader {
         &self.header

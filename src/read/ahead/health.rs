@@ -9,6 +9,7 @@ use crate::sync::MutexExt as _;
 
 /// Pause after the first failed fetch; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause between two attempts, in which a remote that is back is noticed soon enough.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Whether the remote is worth asking ahead.

@@ -13,6 +13,7 @@ use super::{KEY_BYTES, NONCE_BYTES, TAG_BYTES};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongBytes;
 
+/// XChaCha20-Poly1305 under one key.
 #[derive(Clone)]
 pub struct Aead(Zeroizing<[u8; KEY_BYTES]>);
 
