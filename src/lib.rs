@@ -10,9 +10,11 @@
 //! - `fuse`, `http`, `control`: the kernel's face, the player's face, the socket: they translate
 //! - `vfs`: file operations, callable without a mount or a socket
 //! - `ingest`, `read`, `upkeep`: write path; read path; recover, verify, clean up
-//! - `tree`, `cache`: names and inodes; blocks in memory
+//! - `tree`, `cache`: names and inodes; blocks in memory and on the disk
+//! - `spool`: local staging of bytes that are not durable in the remote yet
 //! - `index`, `remote`, `media`: records and journal; packs out and in; ffmpeg, boxes, playlists
-//! - `model`, `codec`, `config`, `process`, `telemetry`: words, envelopes, settings, the spawner
+//! - `model`, `codec`, `config`, `telemetry`: domain types, envelopes of records, settings, logs
+//! - `process`, `disk`, `sync`, `failpoint`: child processes, durable files, locks, crash points
 
 pub mod app;
 pub mod cache;
