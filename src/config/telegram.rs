@@ -14,7 +14,7 @@ const DEFAULT_DC: i32 = 2;
 /// Everything about the Telegram store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelegramSettings {
-    /// From https://my.telegram.org.
+    /// Id of the application, from <https://my.telegram.org>.
     pub api_id: i32,
     /// From the same page.
     pub api_hash: Secret<String>,
