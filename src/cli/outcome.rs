@@ -31,6 +31,20 @@ impl fmt::Display for Unhappy {
 
 impl std::error::Error for Unhappy {}
 
+/// Joins an error and its causes, `what: why`. A cause that the text before it ends with is not
+/// repeated: many errors print their cause themselves.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 pub(super) fn report(outcome: Outcome) -> ExitCode {
     let Err(error) = outcome else {
         return ExitCode::SUCCESS;
@@ -47,11 +61,27 @@ pub(super) fn report(outcome: Outcome) -> ExitCode {
     }
     let text = match error.downcast_ref::<Problems>() {
         Some(problems) => problems.to_string(),
-        // Causes on the same line: `what: why`.
-        None => format!("{error:#}"),
+        None => one_line(&error),
     };
     for line in text.lines() {
         eprintln!("tgfs: {line}");
     }
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the index is damaged: {0}")]
+    struct PrintsItsCause(#[source] io::Error);
+
+    #[test]
+    fn a_cause_is_printed_once() {
+        let error = anyhow::Error::from(PrintsItsCause(io::Error::other("no such row")));
+        assert_eq!(one_line(&error), "the index is damaged: no such row");
+        let error = anyhow::Error::from(io::Error::other("no such row")).context("recover");
+        assert_eq!(one_line(&error), "recover: no such row");
+    }
 }

@@ -289,11 +289,16 @@ impl Spool {
         by_setting.min(self.disk_free())
     }
 
+    /// Bytes that the spool may take of its disk.
     fn disk_free(&self) -> u64 {
+        self.disk_available().saturating_sub(self.config.reserve)
+    }
+
+    /// Bytes that are free on the spool's disk, the reserve among them.
+    fn disk_available(&self) -> u64 {
         nix::sys::statvfs::statvfs(&self.config.directory).map_or(u64::MAX, |space| {
             let lent = self.lent.get().map_or(0, |lent| (lent.0)());
-            (space.blocks_available() * space.fragment_size() + lent)
-                .saturating_sub(self.config.reserve)
+            space.blocks_available() * space.fragment_size() + lent
         })
     }
 
@@ -310,7 +315,7 @@ impl Spool {
     pub fn explain_too_large(&self) -> String {
         let by_disk = self.disk_free();
         if self.config.capacity > self.used().saturating_add(by_disk) {
-            return explain_disk(&self.config, by_disk);
+            return self.explain_disk();
         }
         format!(
             "the file is larger than the spool, which holds at most {} MiB; raise TGFS_SPOOL_SIZE",
@@ -324,12 +329,21 @@ impl Spool {
         let by_setting = self.config.capacity.saturating_sub(self.used());
         let by_disk = self.disk_free();
         if by_setting >= by_disk {
-            return explain_disk(&self.config, by_disk);
+            return self.explain_disk();
         }
         format!(
             "only {} of {} MiB are free in the spool, and nothing in it can be sent; raise TGFS_SPOOL_SIZE",
             by_setting >> 20,
             self.config.capacity >> 20
+        )
+    }
+
+    /// Names no path: the text may become the reason of a failed file, which is stored.
+    fn explain_disk(&self) -> String {
+        format!(
+            "only {} MiB free; tgfs keeps {} MiB (TGFS_SPOOL_RESERVE). Free space or move TGFS_SPOOL_DIR",
+            self.disk_available() >> 20,
+            self.config.reserve >> 20
         )
     }
 
@@ -361,16 +375,6 @@ impl Spool {
             let _ = tokio::time::timeout(Duration::from_millis(200), freed).await;
         }
     }
-}
-
-/// `free` are the bytes that the disk leaves for the spool.
-fn explain_disk(config: &SpoolConfig, free: u64) -> String {
-    format!(
-        "only {} MiB free in {}; tgfs keeps {} MiB (TGFS_SPOOL_RESERVE). Free space or move TGFS_SPOOL_DIR",
-        free >> 20,
-        config.directory.display(),
-        config.reserve >> 20
-    )
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
@@ -425,6 +429,22 @@ mod tests {
         assert_eq!((spool.free(), spool.capacity()), (0, 0));
         spool.count_as_free(|| (1 << 60) + (1 << 20));
         assert!(spool.free() >= 1 << 20 && spool.capacity() >= 1 << 20);
+    }
+
+    /// The text may be stored as the reason of a failed file, where others can read it.
+    #[test]
+    fn the_text_about_a_full_disk_names_no_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = SpoolConfig {
+            directory: directory.path().join("spool"),
+            capacity: 1 << 62,
+            reserve: 1 << 60,
+        };
+        let spool = Spool::open(config).unwrap();
+        for text in [spool.explain_full(), spool.explain_too_large()] {
+            assert!(text.contains("TGFS_SPOOL_RESERVE"), "{text}");
+            assert!(!text.contains(directory.path().to_str().unwrap()), "{text}");
+        }
     }
 
     #[test]
