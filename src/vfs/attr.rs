@@ -23,12 +23,12 @@ fn base(node: &Node, ino: Ino, kind: FileKind, size: u64, mode: u32) -> Attr {
     }
 }
 
-/// Read for all who may read the original.
+/// Returns the read bits of `mode`, so that everyone who may read the original may read its views.
 fn readable(mode: u32) -> u32 {
     mode & 0o444
 }
 
-/// A directory in `/.hls`: search for all who may read.
+/// Makes the `stat` of a directory in `/.hls`. Everyone who may read the original may search it.
 pub fn mirror(node: &Node, ino: Ino) -> Attr {
     base(
         node,
@@ -45,7 +45,8 @@ pub fn view_directory(node: &Node, ino: Ino) -> Attr {
     base(node, ino, FileKind::Directory, 0, read | read >> 2)
 }
 
-/// A view has its file's times, so that libraries do not look at it again after a restart.
+/// Makes the `stat` of a view. A view has the times of its file, so that libraries do not scan it
+/// again after a restart.
 pub fn view(node: &Node, ino: Ino, size: u64) -> Attr {
     base(
         node,
@@ -56,8 +57,8 @@ pub fn view(node: &Node, ino: Ino, size: u64) -> Attr {
     )
 }
 
-/// The same for what is made anew with other bytes: the part of its second tells one making from the
-/// next, or the kernel would go on with the pages it has where the size is the same.
+/// Makes the `stat` of a view that can be made again with other bytes. The fraction of its second differs
+/// between builds, because the kernel would keep its cached pages if time and size were the same.
 pub fn made_view(node: &Node, ino: Ino, size: u64, making: BlobId) -> Attr {
     let mut attr = view(node, ino, size);
     let hash = blake3::hash(making.as_bytes());
@@ -71,7 +72,7 @@ pub fn generated(owner: &Node, ino: Ino, size: u64, mode: u32) -> Attr {
     base(owner, ino, FileKind::File, size, mode)
 }
 
-/// `stat` of a stored file or directory.
+/// Makes the `stat` of a stored file or directory.
 pub fn real(node: &Node) -> Attr {
     let (kind, size) = match node.kind {
         NodeKind::Directory => (FileKind::Directory, 0),

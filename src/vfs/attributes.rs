@@ -12,12 +12,12 @@ use crate::index::{Node, NodeKind};
 use crate::model::{Attributes, ErrorKind, FsError, FsResult, Ino, Timestamp};
 use crate::tree::Tree;
 
-/// Linux allows at most 64 KiB an attribute (`XATTR_SIZE_MAX`); all of a file's go into one record
-/// of the manifest, so they stay far smaller here.
+/// Largest value of one attribute. Linux allows at most 64 KiB (`XATTR_SIZE_MAX`). All attributes
+/// of a file go into one record of the manifest, so they stay far smaller here.
 const MAX_XATTR_BYTES: usize = 4096;
-/// All extended attributes of one file together.
+/// Largest size of all extended attributes of one file together.
 const MAX_XATTRS_BYTES: usize = 16 * 1024;
-/// Ours, computed; see CONTRACT.
+/// Prefix of our own attributes, which are computed; see CONTRACT.
 const OWN_PREFIX: &[u8] = b"user.tgfs.";
 
 /// Reads and changes the attributes of files and directories.
@@ -75,7 +75,7 @@ impl AttributeStore {
         }
     }
 
-    /// Applies the mode, owner, times and privileges of `change`; its size is left to others.
+    /// Applies the mode, owner, times and privileges of `change`. The size is not handled here.
     ///
     /// # Errors
     /// `NotFound`, `ReadOnly` for views, or `Io`.
@@ -152,7 +152,8 @@ impl AttributeStore {
         Ok(text.into_bytes())
     }
 
-    /// Sets an extended attribute. Setting one of ours is ignored, so that `cp -a` from another mount stays quiet.
+    /// Sets an extended attribute. Setting one of our own is ignored, so that `cp -a` from another
+    /// mount prints no errors.
     ///
     /// # Errors
     /// `Exists`, `NoAttribute` (by mode), `AttributeTooLarge`, `NoSpace`, `ReadOnly`, `NotFound`.

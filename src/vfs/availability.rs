@@ -1,4 +1,4 @@
-//! Whether the library can be changed now, and whether its tree is known in full.
+//! Availability of the library: whether it can be changed now, and whether its tree is known in full.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -6,13 +6,13 @@ use tokio::sync::watch;
 
 use crate::model::{AttachState, ErrorKind, FsError, FsResult, StoreStatus, WriteMode};
 
-/// The three conditions of a change: the mount's mode, the library's store, and the leftovers of the
-/// last run.
+/// Conditions for a change: the mode of the mount, the store of the library, and the leftovers of
+/// the last run.
 #[derive(Debug)]
 pub struct Availability {
     store: watch::Receiver<StoreStatus>,
     mode: AtomicU8,
-    /// Whether the leftovers of the last run still have to be taken up. A change made before that
+    /// Set while the leftovers of the last run still have to be taken up. A change made before that
     /// could be mistaken for one of them.
     has_leftovers: AtomicBool,
 }
@@ -36,7 +36,7 @@ impl Availability {
         self.has_leftovers.store(true, Ordering::Relaxed);
     }
 
-    /// Allows changes after the leftovers were taken up.
+    /// Allows changes again once the leftovers have been taken up.
     pub fn leftovers_are_done(&self) {
         self.has_leftovers.store(false, Ordering::Relaxed);
     }
@@ -46,11 +46,13 @@ impl Availability {
         self.has_leftovers.load(Ordering::Relaxed)
     }
 
-    /// Returns how the library stands with its store.
+    /// Returns the state of the library's store.
     pub fn store_status(&self) -> StoreStatus {
         self.store.borrow().clone()
     }
 
+    /// Checks that the library can be changed now.
+    ///
     /// # Errors
     /// `ReadOnly`, with the reason, while nothing can be changed.
     pub fn require_writable(&self) -> FsResult<()> {
@@ -71,7 +73,7 @@ impl Availability {
     }
 
     /// Refuses to answer while the tree is being read from the store. A name that is missing then is
-    /// only not known yet, and an empty directory would make other programs forget its files.
+    /// only unknown so far, and an empty directory would make other programs forget its files.
     ///
     /// # Errors
     /// `RemoteUnavailable` until the tree is complete.

@@ -5,7 +5,7 @@ use crate::model::{ErrorKind, FsError, FsResult};
 /// Runs `work` (local disk, index) on a thread where it may block.
 ///
 /// # Errors
-/// Those of `work`, and `Io` when it panicked.
+/// Errors of `work`, and `Io` when it panicked.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> FsResult<T> + Send + 'static,
 ) -> FsResult<T> {

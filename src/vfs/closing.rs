@@ -38,14 +38,14 @@ impl HandleCloser {
     }
 
     /// Makes written bytes durable in the spool (`close`). A writer that is being ended by a signal
-    /// leaves an incomplete file, which is kept and not ingested.
+    /// leaves an incomplete file. That file is kept, but not ingested.
     ///
     /// # Errors
     /// `NoSpace` or `Io`, when the bytes are not durable or an earlier write failed.
     pub async fn flush(&self, handle: HandleId, caller: Caller) -> FsResult<()> {
         let drafts = Arc::clone(&self.drafts);
         let open = self.open.get(handle)?;
-        // Before the file's lock is taken: the answer may take its time.
+        // This comes before taking the file's lock, because the answer may take time.
         let cut_short = match &*open {
             OpenKind::File(file)
                 if file.access != AccessMode::Read && file.wrote.load(Ordering::Relaxed) =>
@@ -72,7 +72,7 @@ impl HandleCloser {
                 });
             }
             if state.quarantine.is_some() {
-                // Not a byte may have been taken; that it failed is written down all the same.
+                // The write may have taken no byte at all, but its failure is recorded all the same.
                 drafts.start(&open.file, &mut state)?;
             }
             drafts.commit(&open.file, &mut state)?;
@@ -110,8 +110,8 @@ impl HandleCloser {
         .await
     }
 
-    /// Gives up a handle. The last writer's release starts the settle time, after which the file is
-    /// ingested: rsync, gio, mc and shutil still set times, modes and names after it.
+    /// Gives up a handle. The release of the last writer starts the settle time, and the file is ingested
+    /// after it. rsync, gio, mc and shutil set times, modes and names after they close a file.
     pub fn release(&self, handle: HandleId) {
         let Some(closed) = self.open.close(handle) else {
             return;
@@ -133,7 +133,7 @@ impl HandleCloser {
         }
     }
 
-    /// Commits what an open file has uncommitted.
+    /// Commits the uncommitted changes of an open file.
     ///
     /// # Errors
     /// `NoSpace` or `Io`, when the bytes are not durable.
@@ -143,8 +143,8 @@ impl HandleCloser {
         blocking(move || drafts.commit(&file, &mut file.state())).await
     }
 
-    /// Commits the drafts of all open files. Afterwards all written bytes are in spool and journal, or
-    /// their files are in the tree as failed.
+    /// Commits the drafts of all open files. Afterwards all written bytes are in spool and journal,
+    /// or their files are in the tree as failed.
     ///
     /// # Errors
     /// The first error; the other files are committed all the same.

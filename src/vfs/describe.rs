@@ -1,4 +1,4 @@
-//! What people see of a file: its state, its facts, the job that works on it.
+//! Descriptions of files for people: state, facts, and the job that works on the file.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct FileReports {
     slugs: Slugs,
 }
 
-/// The parts that know something of a file.
+/// Parts that reports get their facts from.
 #[derive(Debug)]
 pub struct ReportParts {
     pub tree: Arc<Tree>,
@@ -56,7 +56,7 @@ impl FileReports {
         }
     }
 
-    /// The state that people see, made from the record, the job and the log.
+    /// Returns the state that people see. It is derived from the record, the job and the log.
     fn public_state(&self, entry: &Entry, content: &FileContent) -> PublicState {
         if matches!(content.state, FileState::Failed(_)) {
             return PublicState::Failed;
@@ -82,7 +82,8 @@ impl FileReports {
         }
     }
 
-    /// Whoever asked for new views waits for them; for a rendition nobody does.
+    /// Returns whether the user asked for the new views and so waits for them. Nobody waits for a
+    /// rendition.
     fn is_remade_on_request(&self, id: EntryId) -> bool {
         let remaking = self.ingest.remaking(id);
         remaking.is_some_and(|(reason, _)| reason == RemakeReason::Asked)
@@ -146,7 +147,7 @@ impl FileReports {
             .unless_incomplete(owner.ok_or_else(|| ErrorKind::NotFound.into()))
     }
 
-    /// Returns all files below `directory`, by path; a file's own path lists just it.
+    /// Returns all files below `directory`, sorted by path. For the path of a file, returns only that file.
     ///
     /// # Errors
     /// `NotFound`, or `Io`.
@@ -175,14 +176,15 @@ impl FileReports {
         Ok(found)
     }
 
-    /// Returns files that ingest works on or that failed, with what is only in the spool.
+    /// Returns the files that ingest works on and those that failed, with the bytes that are only
+    /// in the spool.
     ///
     /// # Errors
     /// `Io`.
     pub fn jobs(&self) -> FsResult<Vec<JobInfo>> {
         let mut jobs = Vec::new();
         for (entry, content) in self.unfinished_files()? {
-            // A file under a temporary name waits for its rename, however long that takes.
+            // A file with a temporary name waits for its rename, for as long as that takes.
             if name_policy(&entry.name) != NamePolicy::Ingest {
                 continue;
             }
@@ -211,7 +213,7 @@ impl FileReports {
         Ok(jobs)
     }
 
-    /// Describes views that are made again, unless the file is listed already.
+    /// Describes a file whose views are being made again, unless the file is listed already.
     fn remake_job(&self, id: EntryId, listed: &[JobInfo]) -> FsResult<Option<JobInfo>> {
         let (Some((_, progress)), Ok(entry)) = (self.ingest.remaking(id), self.tree.entry(id))
         else {
@@ -233,7 +235,8 @@ impl FileReports {
         }))
     }
 
-    /// Returns what would be lost with the local disk. A file manager's own files do not count.
+    /// Returns the data that would be lost with the local disk. Files that a file manager creates
+    /// for itself do not count.
     ///
     /// # Errors
     /// `Io`.
@@ -259,7 +262,7 @@ impl FileReports {
         Ok(pending)
     }
 
-    /// Returns files that no acknowledged manifest holds in their newest state, or that a job is at.
+    /// Returns the files whose newest state is in no acknowledged manifest, and those that a job works on.
     fn unfinished_files(&self) -> FsResult<Vec<(Entry, FileContent)>> {
         let mut found = Vec::new();
         for id in self.ingest.unfinished()? {
@@ -282,7 +285,7 @@ impl FileReports {
     }
 }
 
-/// Bytes of a file that no acknowledged pack holds.
+/// Returns the number of bytes of a file that no acknowledged pack holds.
 fn only_in_spool(content: &FileContent) -> u64 {
     if content.is_durable() {
         0
@@ -295,7 +298,7 @@ fn error_text(content: &FileContent, job: Option<&JobProgress>) -> Option<String
     let not_done = job.and_then(|job| job.error.clone());
     match (&content.state, &content.views) {
         (FileState::Failed(reason), _) => Some(reason.clone()),
-        // Bytes that are not safe yet matter more than views that will not be.
+        // Bytes that are not safe yet matter more than views that cannot be made.
         _ if not_done.is_some() => not_done,
         (_, ViewsState::Unsupported(reason) | ViewsState::Unreadable(reason)) => {
             Some(reason.clone())

@@ -1,6 +1,6 @@
-//! A file that is being written: the extents of its last version, overlaid with what was written
-//! since. A byte of the draft's own blob stands at the same offset as in the file, so the blob is a
-//! sparse file and only written ranges take space.
+//! Draft of a file that is being written: the extents of its last version, overlaid with the ranges
+//! written since. A byte has the same offset in the draft's own blob as in the file. The blob is
+//! therefore a sparse file, and only written ranges take space.
 
 use std::io;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::spool::{Spool, SpoolFile};
 #[derive(Debug)]
 pub struct FileDraft {
     pub extents: ExtentList,
-    /// Blobs of the base and, once something was written, the draft's own.
+    /// Blobs of the base and, after the first write, the draft's own blob.
     blobs: Vec<Blob>,
     own: Option<Arc<SpoolFile>>,
-    /// Time of the last change of content that is not committed.
+    /// Time of the last uncommitted change of content.
     pub modified: Option<Timestamp>,
 }
 
-/// Where a draft's bytes were at one moment.
+/// Layout of a draft's bytes at one moment.
 #[derive(Debug)]
 pub struct DraftLayout {
     extents: ExtentList,
@@ -29,7 +29,7 @@ pub struct DraftLayout {
 }
 
 impl FileDraft {
-    /// Starts from what the file holds.
+    /// Creates a draft of a file with this content.
     #[must_use]
     pub fn over(content: &FileContent) -> Self {
         Self {
@@ -52,13 +52,13 @@ impl FileDraft {
         &self.blobs
     }
 
-    /// Whether there is anything that a commit would change.
+    /// Returns whether a commit would change anything.
     #[must_use]
     pub fn is_changed(&self) -> bool {
         self.modified.is_some()
     }
 
-    /// The draft's own blob, made at the first write.
+    /// Returns the draft's own blob, which is created at the first write.
     pub fn own_blob(&mut self, spool: &Spool) -> io::Result<Arc<SpoolFile>> {
         if let Some(file) = &self.own {
             return Ok(Arc::clone(file));
@@ -96,7 +96,7 @@ impl FileDraft {
         Ok(())
     }
 
-    /// What [`Self::restore`] goes back to.
+    /// Returns the layout that [`Self::restore`] goes back to.
     #[must_use]
     pub fn layout(&self) -> DraftLayout {
         DraftLayout {
@@ -106,12 +106,12 @@ impl FileDraft {
         }
     }
 
-    /// Goes back to an earlier layout.
+    /// Restores an earlier layout.
     pub fn restore(&mut self, layout: DraftLayout) {
         (self.extents, self.blobs, self.modified) = (layout.extents, layout.blobs, layout.modified);
     }
 
-    /// Lays shared bytes of another file over this one; no byte moves.
+    /// Lays shared bytes of another file over this one. No byte is moved.
     pub fn share(&mut self, offset: u64, extents: &[Extent], blobs: &[Blob]) {
         for extent in extents {
             let ExtentSource::Blob(id) = extent.source else {
@@ -127,7 +127,7 @@ impl FileDraft {
         self.modified = Some(Timestamp::now());
     }
 
-    /// Cuts or extends with zeros.
+    /// Truncates the file, or extends it with zeros.
     pub fn truncate(&mut self, size: u64) {
         if size != self.size() {
             self.extents.truncate(size);
@@ -141,12 +141,12 @@ impl FileDraft {
         self.modified = Some(Timestamp::now());
     }
 
-    /// Makes what was written durable; blocks.
+    /// Makes the written bytes durable. Blocks.
     pub fn sync(&self) -> io::Result<()> {
         self.own.as_ref().map_or(Ok(()), |file| file.sync())
     }
 
-    /// The blobs that the extents still name.
+    /// Returns the blobs that the extents still name.
     #[must_use]
     pub fn named_blobs(&self) -> Vec<Blob> {
         let named = |blob: &&Blob| {
@@ -158,8 +158,8 @@ impl FileDraft {
         self.blobs.iter().filter(named).cloned().collect()
     }
 
-    /// Lets go of the own blob when no extent names it: a commit without it lets the spool delete
-    /// it, so that what is written from now on needs another one.
+    /// Drops the draft's own blob if no extent names it. A commit without it lets the spool delete
+    /// the blob, so later writes need another one.
     pub fn drop_unnamed_blob(&mut self) -> Option<BlobId> {
         let own = self.own.as_ref()?.id;
         let source = ExtentSource::Blob(own);
@@ -176,8 +176,8 @@ impl FileDraft {
         Some(own)
     }
 
-    /// Lets go of an own blob that the disk failed to take, once no extent names it: who begins anew
-    /// gets a new one, and no error for bytes that are not in the file any more.
+    /// Drops an own blob that the disk failed to take, once no extent names it. A writer that
+    /// starts over then gets a new blob, and no error for bytes that are no longer in the file.
     pub fn drop_damaged_blob(&mut self) -> Option<BlobId> {
         if self.own.as_ref()?.is_damaged() {
             self.drop_unnamed_blob()
@@ -186,7 +186,7 @@ impl FileDraft {
         }
     }
 
-    /// Bytes that what was written takes in the spool.
+    /// Returns the number of bytes that the own blob takes in the spool.
     #[must_use]
     pub fn spool_bytes(&self) -> u64 {
         self.own.as_ref().map_or(0, |file| file.counted())
@@ -198,7 +198,7 @@ impl FileDraft {
         blob.map_or(0, |blob| blob.len)
     }
 
-    /// What it would take if every byte of the range were written.
+    /// Returns the number of bytes that the own blob would take if every byte of the range were written.
     #[must_use]
     pub fn bytes_when_filled(&self, offset: u64, len: u64) -> u64 {
         let own = self.own_id().map(ExtentSource::Blob);
@@ -210,12 +210,13 @@ impl FileDraft {
             .map(|extent| extent.len)
             .sum();
         let missing = len.saturating_sub(written);
-        // What was cut off or punched is still there, and is taken again by what stands there next.
+        // Bytes that were cut off or punched are still in the own blob. A later write at the same
+        // offset replaces them.
         let end = self.own_len().max(offset.saturating_add(len));
         self.spool_bytes().saturating_add(missing).min(end)
     }
 
-    /// The own blob, if there is one.
+    /// Returns the id of the own blob, if there is one.
     #[must_use]
     pub fn own_id(&self) -> Option<BlobId> {
         self.own.as_ref().map(|file| file.id)
@@ -227,8 +228,8 @@ impl FileDraft {
     }
 }
 
-/// Adds what `content` knows of where the same blobs stand: more of their bytes, or that a pack was
-/// moved.
+/// Copies newer locations of the same blobs from `content`. They differ when more of a blob's bytes
+/// are in packs, or when a pack was moved.
 pub fn take_over_slices(blobs: &mut [Blob], content: &FileContent) {
     for blob in blobs {
         if let Some(newer) = content.blob(blob.id)

@@ -1,4 +1,4 @@
-//! Files that are being written: their drafts, and the commits that make them versions.
+//! Drafts of files that are being written, and the commits that turn drafts into versions.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,16 +19,16 @@ use crate::model::{
 use crate::spool::Spool;
 use crate::tree::Tree;
 
-/// Written bytes are pushed to the disk each time this many have come together, so that the wait
-/// at `close` is short.
+/// Written bytes are flushed to the disk each time this many have accumulated, so that the wait at
+/// `close` is short.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
 
-/// Whether a file could be finished.
+/// Outcome of an attempt to finish a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DraftEnd {
-    /// Its bytes do not change any more without a new draft.
+    /// The bytes cannot change any more without a new draft.
     Yes,
-    /// Somebody still writes, or the name is gone.
+    /// A writer still has the file open, or its name is gone.
     No,
 }
 
@@ -101,7 +101,7 @@ impl Drafts {
         state.draft.as_mut().ok_or_else(|| ErrorKind::Io.into())
     }
 
-    /// Marks in the index that a file is being written. A start that finds the mark knows that the
+    /// Marks in the index that a file is being written. If the mark is found at the next start, the
     /// file may be incomplete.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl Drafts {
         Ok(())
     }
 
-    /// Removes the mark: the file is complete.
+    /// Removes the mark, because the file is complete.
     ///
     /// # Errors
     /// `Io` when the index cannot be written.
@@ -127,7 +127,7 @@ impl Drafts {
         Ok(())
     }
 
-    /// Writes `data` into the draft; blocks.
+    /// Writes `data` into the draft. Blocks.
     ///
     /// # Errors
     /// `NoSpace` or `Io`.
@@ -158,7 +158,7 @@ impl Drafts {
         Ok(())
     }
 
-    /// Cuts or extends a draft.
+    /// Truncates or extends a draft.
     pub fn set_size(&self, draft: &mut FileDraft, size: u64) {
         draft.truncate(size);
         if let Some(blob) = draft.drop_damaged_blob() {
@@ -166,7 +166,7 @@ impl Drafts {
         }
     }
 
-    /// Returns what a range of an open file consists of, with the draft's changes.
+    /// Returns the extents and blobs of a range of an open file, with the draft's changes.
     ///
     /// # Errors
     /// `NotFound` or `Io`.
@@ -182,7 +182,7 @@ impl Drafts {
             return Ok((draft.extents.range(offset, len), draft.blobs().to_vec()));
         }
         if state.unlinked.is_none() {
-            // The common case, a stored film being played: no copy of its whole record.
+            // Common case, a stored film being played: its whole record is not copied.
             let entry = self.tree.recent_entry(file.id)?;
             if let EntryKind::File(content) = &entry.kind {
                 return Ok(needed(content, offset, len));
@@ -195,18 +195,18 @@ impl Drafts {
     /// Returns extents of a file whose bytes cannot change any more.
     ///
     /// # Errors
-    /// `NotSupported` where they still can, or `Io`.
+    /// `NotSupported` while they can still change, or `Io`.
     pub fn shareable(&self, file: &OpenFile, offset: u64, len: u64) -> FsResult<NeededBytes> {
         if self.open.writers(file.id) > 0 {
             return Err(ErrorKind::NotSupported.into());
         }
         let mut state = file.state();
-        // Nothing refers to a removed file's packs any more.
+        // Nothing refers to the packs of a removed file any more.
         if state.unlinked.is_some() {
             return Err(ErrorKind::NotSupported.into());
         }
         self.commit(file, &mut state)?;
-        // Sealed: the next write begins a blob of its own.
+        // The draft is sealed: the next write starts a new blob.
         state.draft = None;
         let content = self.committed(file, &state)?;
         Ok(needed(&content, offset, len))
@@ -246,7 +246,8 @@ impl Drafts {
         Ok(())
     }
 
-    /// Commits the draft of a file: its extents become the entry's, durable when this returns.
+    /// Commits the draft of a file. Its extents become those of the entry and are durable when this
+    /// returns.
     ///
     /// # Errors
     /// `NoSpace` or `Io`, when the bytes are not durable.
@@ -259,7 +260,8 @@ impl Drafts {
         placed
     }
 
-    /// As [`Self::commit`], durable with the next sync of the journal.
+    /// Does the same as [`Self::commit`], but the change becomes durable only with the next sync of
+    /// the journal.
     ///
     /// # Errors
     /// `NoSpace` or `Io`.
@@ -290,7 +292,7 @@ impl Drafts {
         let blobs = draft.named_blobs();
         let dropped = draft.drop_unnamed_blob();
         let entry = match self.store_version(file.id, draft, blobs, quarantine) {
-            // Removed this very moment: there is no name left under which it could be durable.
+            // The file was removed at this very moment, so the bytes have no name left to be durable under.
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
             stored => stored?,
         };
@@ -317,7 +319,7 @@ impl Drafts {
             };
             if draft.is_changed() {
                 content.version += 1;
-                // Packs that took the base's bytes while the draft was open: the copies in the
+                // Packs may have taken bytes of the base while the draft was open. The copies in the
                 // spool may be gone by now.
                 take_over_slices(&mut blobs, content);
                 content.extents = draft.extents.as_slice().to_vec();
@@ -326,8 +328,8 @@ impl Drafts {
                 entry.attributes.mtime = modified;
                 entry.attributes.ctime = modified;
             }
-            // A failed write that changed nothing leaves a stored file what it was. An empty one may
-            // be stored only because its name was published before the first write.
+            // A failed write that changed nothing leaves a stored file as it was. An empty file is
+            // excepted: it may be stored only because its name was published before the first write.
             if draft.is_changed() || content.state != FileState::Stored || content.size == 0 {
                 content.state = quarantine.map_or(FileState::Spooled, FileState::Failed);
             }
@@ -336,8 +338,7 @@ impl Drafts {
         Ok(entry)
     }
 
-    /// Ends the writing of a file: commits its draft and forgets it. From here on its blob is
-    /// immutable.
+    /// Ends the writing of a file: commits its draft and forgets it. Its blob is immutable afterwards.
     ///
     /// # Errors
     /// `NoSpace` or `Io`; the draft then stays.
@@ -365,8 +366,8 @@ impl Drafts {
         Ok(DraftEnd::Yes)
     }
 
-    /// Keeps the content of a file whose name was removed for the handles that are open on it, and
-    /// lets go of its spooled bytes when there are none.
+    /// Keeps the content of a file whose name was removed for the handles that are open on it.
+    /// Releases its spooled bytes when there are no such handles.
     pub fn keep_unlinked(&self, entry: Entry) {
         let held = self.open.hold(entry.id, entry.ino);
         let draft = held.file.state().draft.as_ref().and_then(FileDraft::own_id);
@@ -377,8 +378,8 @@ impl Drafts {
         self.forget_if_unused(&file);
     }
 
-    /// Forgets an open file that nobody uses; of an unlinked one, its spooled bytes too. Takes the
-    /// file itself, since its place in the table may be given up at any time.
+    /// Forgets an open file that nobody uses, and releases its spooled bytes if it is unlinked.
+    /// Takes the file itself, because its slot in the table may be given up at any time.
     pub fn forget_if_unused(&self, file: &OpenFile) {
         let id = file.id;
         if self.open.is_open(id) {

@@ -1,6 +1,5 @@
-//! The user's subtitle files in the views of the film beside them. Which files these are is found in
-//! the tree at each look, so a file appears once it has been read, follows a rename, and disappears
-//! when it is removed.
+//! User's subtitle files shown in the views of the film beside them. The tree is searched at each access,
+//! so a file appears once it has been read, follows a rename, and disappears when it is removed.
 
 use std::sync::Arc;
 
@@ -12,15 +11,15 @@ use crate::media::subtitles::is_subtitle_name;
 use crate::model::{Digest, Entry, EntryId, EntryKind, ErrorKind, FsResult, ViewsState};
 use crate::tree::Tree;
 
-/// Most names beside a film: one with more of them has no external subtitles.
+/// Largest number of names beside a film. A film with more of them has no external subtitles.
 const MAX_BESIDE: usize = 1024;
 
 /// The subtitle files beside a film.
 #[derive(Debug, Default)]
 pub struct SubtitlesBeside {
-    /// Those that have been read, as the film shows them.
+    /// Files that have been read, as the film shows them.
     pub external: Vec<ExternalSubtitle>,
-    /// Records of all of them.
+    /// Records of all the files.
     entries: Vec<Arc<Entry>>,
 }
 
@@ -36,8 +35,8 @@ impl ExternalSubtitles {
         Self { tree }
     }
 
-    /// Returns the subtitle files beside a film; none if another film has the same stem, since nothing
-    /// tells which of them the files belong to.
+    /// Returns the subtitle files beside a film. Returns none if another film has the same stem,
+    /// because nothing tells which of the films the files belong to.
     ///
     /// # Errors
     /// `Io`.
@@ -63,7 +62,7 @@ impl ExternalSubtitles {
         if beside.len() > MAX_BESIDE || films.iter().any(|child| stem_of(child) == stem) {
             return Ok(SubtitlesBeside::default());
         }
-        // `Heat.Cut.eng.srt` is `Heat.Cut.mkv`'s, not `Heat.mkv`'s.
+        // `Heat.Cut.eng.srt` belongs to `Heat.Cut.mkv`, not to `Heat.mkv`.
         let longer: Vec<Vec<u8>> = films.iter().map(|child| stem_of(child)).collect();
         let is_ours = |child: &&Child| {
             let name = child.name.as_bytes();
@@ -79,7 +78,7 @@ impl ExternalSubtitles {
         {
             match self.tree.recent_entry(child.id) {
                 Ok(entry) => entries.push(entry),
-                // It was removed since the directory was read.
+                // The file was removed after the directory was read.
                 Err(error) if error.kind == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -114,7 +113,7 @@ impl SubtitlesBeside {
             .ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    /// Returns a digest of everything that a multivariant playlist says of the files.
+    /// Returns a digest of everything that a multivariant playlist says about the files.
     pub fn fingerprint(&self) -> Digest {
         let mut text = String::new();
         for one in &self.external {

@@ -9,10 +9,10 @@ use crate::model::{
     ViewsState,
 };
 
-/// Entries read from the index at a time.
+/// Number of entries read from the index at a time.
 const PAGE: usize = 256;
 
-/// Packs that the tree refers to, and their bytes.
+/// Number of packs that the tree refers to, and their size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PackTotals {
     pub packs: u64,
@@ -32,7 +32,7 @@ impl Inventory {
         Self { index }
     }
 
-    /// Passes every entry to `visit`, in steps that block nobody for long.
+    /// Passes every entry to `visit`, in steps short enough to block nobody for long.
     fn visit_all(&self, mut visit: impl FnMut(&Entry)) -> FsResult<()> {
         let mut after = None;
         loop {
@@ -61,7 +61,7 @@ impl Inventory {
         Ok((files, directories.max(1) - 1))
     }
 
-    /// Returns what the tree keeps in the remote.
+    /// Returns the totals of the packs that the tree refers to in the remote.
     ///
     /// # Errors
     /// `Io`.
@@ -78,7 +78,7 @@ impl Inventory {
         })
     }
 
-    /// Returns the documents of others that are files already.
+    /// Returns the addresses of other people's documents that are already files.
     ///
     /// # Errors
     /// `Io`.

@@ -1,5 +1,5 @@
-//! LeftoverFiles of the last run: files that were being written when the daemon ended, files on their way
-//! to the remote, and spool files that no record names.
+//! Leftovers of the last run: files that were being written when the daemon ended, files on their
+//! way to the remote, and spool files that no record names.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::model::{
 use crate::spool::Spool;
 use crate::tree::{NewEntry, Tree};
 
-/// Where entries whose directory is unknown go.
+/// Directory for entries whose own directory is unknown.
 const LOST_AND_FOUND: &str = "lost+found";
-/// Why a file is kept and not ingested.
+/// Reason why an interrupted file is kept and not ingested.
 const INTERRUPTED: &str =
     "tgfs ended while it was being written; copy it again, or `tgfs retry` it as it is";
-/// What a file says that came back by its spool file alone: it may have been half written.
+/// Message on a file that was recovered from its spool file alone. It may have been only half written.
 const FOUND: &str = "found in the spool without a record in the index; `tgfs retry` ingests it";
 
 /// Outcome of [`LeftoverFiles::take_up`].
@@ -30,9 +30,9 @@ const FOUND: &str = "found in the spool without a record in the index; `tgfs ret
 pub struct Resumed {
     /// Files whose ingest goes on.
     pub files: u64,
-    /// Files kept as `failed`, since the daemon ended while they were written.
+    /// Files kept as `failed`, because the daemon ended while they were being written.
     pub interrupted: u64,
-    /// Spool files that nothing named, now in the tree again.
+    /// Spool files that nothing named and that are now in the tree again.
     pub adopted: u64,
 }
 
@@ -71,7 +71,7 @@ impl LeftoverFiles {
         }
     }
 
-    /// Takes up the leftovers: once, before the first change. Deletes nothing in the spool.
+    /// Takes up the leftovers. Runs once, before the first change. Deletes nothing in the spool.
     ///
     /// # Errors
     /// `Io` when index or spool cannot be read.
@@ -103,8 +103,8 @@ impl LeftoverFiles {
         Ok(resumed)
     }
 
-    /// The file was being written when the daemon ended. What reached the spool is kept; what a
-    /// later commit made whole is left alone, and so is a stored version that was to be replaced.
+    /// Keeps a file that was being written when the daemon ended, with the bytes that reached the spool.
+    /// Leaves alone a file that a later commit completed, and a stored version that was to be replaced.
     fn keep_interrupted(&self, id: EntryId, version: u64) -> FsResult<bool> {
         let kept = self.tree.update(id, |entry| {
             let EntryKind::File(content) = &mut entry.kind else {
@@ -125,7 +125,7 @@ impl LeftoverFiles {
         }
     }
 
-    /// Bytes that were appended after the last `fsync` are in the spool, and count as well.
+    /// Extends a file by the bytes in the spool that were appended after the last `fsync`.
     fn extend_to_spooled(&self, content: &mut FileContent) -> FsResult<()> {
         let [extent] = content.extents.as_mut_slice() else {
             return Ok(());
@@ -149,7 +149,7 @@ impl LeftoverFiles {
         Ok(())
     }
 
-    /// A file that was killed before its first commit gets the bytes that were written for it.
+    /// Gives the bytes written for it to a file whose writing was cut off before its first commit.
     fn give_back(&self, blob: BlobId, len: u64, record: &Entry) -> FsResult<bool> {
         let EntryKind::File(spooled) = &record.kind else {
             return Ok(false);
@@ -176,8 +176,8 @@ impl LeftoverFiles {
         }
     }
 
-    /// Gives a spool file that no unfinished entry names a place in the tree again. Its record says
-    /// whose it was; without one, or when that place is taken, it goes to `/lost+found`.
+    /// Gives a spool file that no unfinished entry names a place in the tree again. Its record names the
+    /// owner. Without a record, or when the owner's place is taken, it goes to `/lost+found`.
     fn adopt(&self, blob: BlobId) -> FsResult<bool> {
         let record = self
             .spool
@@ -234,14 +234,14 @@ impl LeftoverFiles {
         Ok(true)
     }
 
-    /// Brings a file back as its spool record states it, if all of its bytes can be had: an
-    /// overlay's spool file alone has holes where the base's bytes belong.
+    /// Restores a file as its spool record describes it, if all of its bytes are available. The spool file
+    /// of an overlay is not enough, because it has holes where the bytes of the base belong.
     fn restore(&self, blob: BlobId, record: &Entry) -> FsResult<bool> {
         let EntryKind::File(spooled) = &record.kind else {
             return Ok(false);
         };
         let mut content = (**spooled).clone();
-        // A record from before the first commit says whose the bytes are, not what they make.
+        // A record from before the first commit names the owner of the bytes, but not their layout.
         if content.blob(blob).is_none() {
             return Ok(false);
         }
@@ -301,7 +301,8 @@ impl LeftoverFiles {
         Ok(true)
     }
 
-    /// Whether the tree has a spool file's bytes, or newer ones: then it goes the usual way.
+    /// Returns whether the tree has the bytes of a spool file, or newer ones. Such a spool file is
+    /// then handled by ingest as usual.
     fn is_superfluous(&self, blob: BlobId, record: &Entry) -> FsResult<bool> {
         let EntryKind::File(spooled) = &record.kind else {
             return Ok(false);
@@ -312,8 +313,8 @@ impl LeftoverFiles {
             .is_some_and(|derived| derived.id == blob);
         let current = match self.tree.entry(record.id) {
             Ok(entry) => entry,
-            // The user removed the file, and the crash came before its bytes went; derived bytes
-            // of a file that is gone are of no use to anybody.
+            // The user removed the file, and the crash came before its bytes were deleted. Derived
+            // bytes of a removed file are of no use to anybody.
             Err(error) if error.kind == ErrorKind::NotFound => {
                 let was_removed = self.ingest.unpublished_at_start().contains(&record.id)
                     || self.spool.was_removed(blob, record.id);
@@ -328,13 +329,13 @@ impl LeftoverFiles {
             return Ok(false);
         };
         if ingest::spooled_blobs(content).contains(&blob) {
-            // Stored already or about to be; ingest lets go of the copy here when it may.
+            // The bytes are stored or about to be. Ingest releases the copy here when it may.
             self.ingest.own(current.id, ingest::spooled_blobs(content));
             self.ingest.submit(current.id);
             return Ok(true);
         }
-        // A record newer than the index is what a rolled back index left: those bytes count. An
-        // older one was replaced by a commit, whose bytes were on the disk before it.
+        // A record newer than the index means that the index was rolled back, so its bytes count. An older
+        // record was replaced by a commit, and the bytes of that commit were on the disk before it.
         if is_derived || spooled.version < content.version {
             self.ingest.disown_blob(blob);
             return Ok(true);
@@ -363,7 +364,7 @@ impl LeftoverFiles {
             if child.kind == ChildKind::Directory {
                 return Ok(child.id);
             }
-            // A file of the user's.
+            // The name belongs to a file of the user's.
             number += 1;
             name = Name::new(format!("{LOST_AND_FOUND}.{number}"))?;
         }
@@ -379,7 +380,7 @@ impl LeftoverFiles {
     }
 }
 
-/// All of one spool file.
+/// Makes the content of a file that consists of one whole spool file.
 fn whole_blob(blob: BlobId, len: u64, reason: String) -> FileContent {
     FileContent {
         size: len,

@@ -28,7 +28,7 @@ impl Vfs {
         self.0.namespace.attr(&self.0.namespace.at(path)?)
     }
 
-    /// As [`Self::readdir`], by path.
+    /// Does the same as [`Self::readdir`], by path.
     ///
     /// # Errors
     /// `NotFound`, `NotDirectory`, or `Io`.
@@ -43,7 +43,7 @@ impl Vfs {
             .list(&self.0.namespace.at(path)?, after, visit)
     }
 
-    /// Opens a file or view for reading fixed bytes; `release` the handle in the end.
+    /// Opens a file or view for reading fixed bytes. The caller has to `release` the handle in the end.
     ///
     /// # Errors
     /// `NotFound`, `IsDirectory`, or `Io`.
@@ -60,7 +60,7 @@ impl Vfs {
         self.0.availability.unless_incomplete(path)
     }
 
-    /// Returns the path of an entry for messages; the root where it has none.
+    /// Returns the path of an entry for messages, or the root if the entry has no path.
     #[must_use]
     pub fn describe(&self, id: EntryId) -> String {
         self.0
@@ -87,7 +87,7 @@ impl Vfs {
         Ok(self.0.views.viewed(id)?.views()?.map_digest)
     }
 
-    /// Returns the views of a file, for faces that know ids and not paths.
+    /// Returns the views of a file, for faces that know ids instead of paths.
     ///
     /// # Errors
     /// `NotFound` while the file has no views, or `Io`.
@@ -103,7 +103,8 @@ impl Vfs {
         self.0.reports.info(id)
     }
 
-    /// Describes all files below `directory`, by path; a file's own path lists just it.
+    /// Describes all files below `directory`, sorted by path. For the path of a file, describes
+    /// only that file.
     ///
     /// # Errors
     /// `NotFound`, or `Io`.
@@ -125,7 +126,7 @@ impl Vfs {
         self.0.inventory.count()
     }
 
-    /// Returns what the tree keeps in the remote.
+    /// Returns the totals of the packs that the tree refers to in the remote.
     ///
     /// # Errors
     /// `Io`.
@@ -133,7 +134,7 @@ impl Vfs {
         self.0.inventory.pack_totals()
     }
 
-    /// Returns the documents of others that are files already.
+    /// Returns the addresses of other people's documents that are already files.
     ///
     /// # Errors
     /// `Io`.
@@ -141,7 +142,8 @@ impl Vfs {
         self.0.inventory.adopted()
     }
 
-    /// Returns files that ingest works on or that failed, with what is only in the spool.
+    /// Returns the files that ingest works on and those that failed, with the bytes that are only
+    /// in the spool.
     ///
     /// # Errors
     /// `Io`.
@@ -149,7 +151,8 @@ impl Vfs {
         self.0.reports.jobs()
     }
 
-    /// Returns what would be lost with the local disk. A file manager's own files do not count.
+    /// Returns the data that would be lost with the local disk. Files that a file manager creates
+    /// for itself do not count.
     ///
     /// # Errors
     /// `Io`.
@@ -157,7 +160,7 @@ impl Vfs {
         self.0.reports.pending()
     }
 
-    /// Returns a number that changes whenever a state, a step or a progress may have.
+    /// Returns a number that changes whenever a state, a step or a progress may have changed.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.ingest.changes()
@@ -169,7 +172,7 @@ impl Vfs {
         self.0.cache.stats()
     }
 
-    /// Drops the cached blocks of one file and its views, or all of them; not those that are pinned.
+    /// Drops the cached blocks of one file and its views, or of all files. Pinned blocks stay.
     ///
     /// # Errors
     /// `NotFound`, or `Io`.
@@ -204,7 +207,7 @@ impl Vfs {
         }
     }
 
-    /// Removes a file, or a directory with everything in it; returns the number of files.
+    /// Removes a file, or a directory with everything in it. Returns the number of removed files.
     ///
     /// # Errors
     /// `NotFound`, `ReadOnly`, or `Io`; what was removed before an error stays removed.
@@ -233,7 +236,7 @@ impl Vfs {
         }
     }
 
-    /// Makes a file of a pack that holds all its bytes, a document that others posted.
+    /// Makes a file from a pack that holds all its bytes: a document that someone else posted.
     ///
     /// # Errors
     /// `Exists`, `NotFound`, `NotDirectory`, `ReadOnly`, or `Io`.
@@ -249,8 +252,8 @@ impl Vfs {
         self.0.names.adopt(at, pack, modified, caller)
     }
 
-    /// Ingests a failed, quarantined or temp-named file. The views of a file that has some are made
-    /// again, as this release and the settings make them, while the old ones stay.
+    /// Ingests a failed, quarantined or temp-named file. If the file has views, they are made again
+    /// with this release and the current settings, while the old ones stay.
     ///
     /// # Errors
     /// `NotFound`, `IsDirectory`, `ReadOnly`, or `Io`.
@@ -259,8 +262,8 @@ impl Vfs {
         self.0.sealer.retry(self.0.tree.resolve(path)?.id)
     }
 
-    /// Submits stored files whose views were not made when the index was lost: nothing else
-    /// remembers them. Reads every record once.
+    /// Submits stored files whose views were not yet made when the index was lost, since nothing
+    /// else remembers them. Reads every record once.
     ///
     /// # Errors
     /// `Io` when the index cannot be read.
@@ -272,7 +275,7 @@ impl Vfs {
         Ok(pending.len() as u64)
     }
 
-    /// Syncs the journal, before an answer that promises durability.
+    /// Syncs the journal. Called before an answer that promises durability.
     ///
     /// # Errors
     /// `Io` or `NoSpace`.
@@ -280,14 +283,14 @@ impl Vfs {
         self.sync_names().await
     }
 
-    /// Commits every draft, before the daemon stops. Afterwards all written bytes are in spool and
+    /// Commits every draft before the daemon stops. Afterwards all written bytes are in spool and
     /// journal, or their files are in the tree as failed.
     ///
     /// # Errors
-    /// The first error; the others are tried all the same.
+    /// The first error. The remaining drafts are committed all the same.
     pub async fn commit_all(&self) -> FsResult<()> {
         let committed = self.0.closer.commit_all().await;
-        // After an error that was passed over, the journal may not be synced yet.
+        // The journal may not be synced yet after an error that was passed over.
         let result = committed.and(self.sync_names().await);
         let sealer = Arc::clone(&self.0.sealer);
         let submitted = blocking(move || sealer.submit_waiting()).await;

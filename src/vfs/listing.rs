@@ -1,5 +1,5 @@
-//! Directory listings. A cookie stays valid while names come and go: it is made from an inode number,
-//! never from a position.
+//! Directory listings. A cookie is made from an inode number, never from a position, so it stays
+//! valid while names come and go.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,18 +16,19 @@ use crate::media::inspect::name::media_kind;
 use crate::model::{EntryId, ErrorKind, FsResult, HlsListing, Ino, Name};
 use crate::tree::{self, Tree};
 
-/// Cookies of `.`, `..` and `.hls`; children follow behind them.
+/// Cookies of `.`, `..` and `.hls`. The children follow behind them.
 const COOKIE_DOT: u64 = 1;
 const COOKIE_DOTDOT: u64 = 2;
 const COOKIE_HLS: u64 = 3;
-/// A child's cookie is its inode number plus this.
+/// Offset that is added to a child's inode number to make its cookie.
 const COOKIE_CHILDREN: u64 = 16;
-/// Cookies of sidecars: above all children; film's inode number and the sidecar's place.
+/// Base of the cookies of sidecars, above those of all children. A sidecar's cookie is made from
+/// the inode number of its film and its place among the film's sidecars.
 const COOKIE_SIDECARS: u64 = 1 << 62;
-/// Sidecars of one film that are listed; a film with more keeps them under `/.hls`.
+/// Largest number of sidecars listed for one film. The others are found only under `/.hls`.
 const MAX_SIDECARS: u64 = 64;
 
-/// Receives the entries of a directory until it breaks.
+/// Callback that receives the entries of a directory until it breaks.
 pub type VisitEntry<'a> = &'a mut dyn FnMut(&DirEntry) -> ControlFlow<()>;
 
 /// Lists stored and virtual directories.
@@ -41,7 +42,7 @@ pub struct Listing {
     settings: SharedSettings,
 }
 
-/// The parts that listings are made from.
+/// Parts that listings are made from.
 #[derive(Debug)]
 pub struct ListingParts {
     pub tree: Arc<Tree>,
@@ -65,7 +66,7 @@ impl Listing {
         }
     }
 
-    /// Passes the entries behind `after` (0: all) to `visit` until it breaks.
+    /// Passes the entries behind `after` (0 for all) to `visit` until it breaks.
     ///
     /// # Errors
     /// `NotDirectory`, `NotFound`, `RemoteUnavailable` while the tree is not complete, or `Io`.
@@ -76,7 +77,7 @@ impl Listing {
             ResolvedNode::Virtual(node) => self.list_virtual(node, after, visit),
             ResolvedNode::Unlinked(_) => Err(ErrorKind::NotDirectory.into()),
         };
-        // The caller knows already that its visitor broke.
+        // The caller already knows that its visitor broke.
         listed.map(|_: ControlFlow<()>| ())
     }
 
@@ -135,7 +136,7 @@ impl Listing {
         visit: VisitEntry<'_>,
     ) -> FsResult<ControlFlow<()>> {
         let position = after.saturating_sub(COOKIE_SIDECARS);
-        // The film that the cookie stands in is visited again, from its next sidecar on.
+        // The film at the cookie is visited again, starting with its next sidecar.
         let last = Ino((position / MAX_SIDECARS).saturating_sub(1));
         self.tree.each_child(id, last, |child| {
             if child.kind == ChildKind::Directory || !media_kind(&child.name).is_media() {
@@ -192,7 +193,8 @@ impl Listing {
                 }
             }
             VirtualNode::View { file, path } => {
-                // A file's views are fixed while it has them, so a position is a stable cookie.
+                // The set of a file's views does not change while it has them, so a position is a
+                // stable cookie.
                 let own = (COOKIE_CHILDREN..).zip(self.views.children(*file, path)?);
                 flow = list_virtual_children(flow, own, after, visit);
                 let external = self.views.external_children(*file, path)?.into_iter();
@@ -205,7 +207,7 @@ impl Listing {
         Ok(flow)
     }
 
-    /// Directories, and files that have views.
+    /// Lists the mirror of a directory: its directories, and its files that have views.
     fn list_mirror(
         &self,
         id: EntryId,
@@ -231,8 +233,8 @@ impl Listing {
     }
 }
 
-/// Passes children of a virtual directory with a cookie above `after` to `visit`, unless `flow` has
-/// broken already.
+/// Passes the children of a virtual directory with a cookie above `after` to `visit`, unless `flow`
+/// has already broken.
 fn list_virtual_children(
     flow: ControlFlow<()>,
     children: impl Iterator<Item = (u64, VirtualChild)>,

@@ -2,14 +2,14 @@
 //!
 //! [`Vfs`] is a façade: it holds the parts below and delegates to them. Each part owns its fields.
 //!
-//! - `namespace`: from inode numbers and paths to nodes, and their `stat`; `listing`, `names` and
-//!   `attributes` list and change them. `availability` says whether they may.
-//! - `opening`, `reads`, `writes`, `sizes`, `closing`: the life of a handle, over the table in `open`.
-//! - `drafts`: files that are being written, one `draft` each; `settle` and `sealing` hand them to
-//!   ingest, `room` checks their space, `leftovers` finds them again after a restart.
-//! - `views`, `external_subtitles`, `sidecars`: what is computed; `open_view` reads it.
-//! - `requests` and `library` are the operations by inode number and by path; `assembly` builds all.
-//! - `describe`, `slugs`, `inventory`: what commands and HTTP ask for.
+//! - `namespace` maps inode numbers and paths to nodes, and makes their `stat`. `listing`, `names` and
+//!   `attributes` list and change them. `availability` tells whether they may.
+//! - `opening`, `reads`, `writes`, `sizes`, `closing` cover the life of a handle, over the table in `open`.
+//! - `drafts` holds the files that are being written, one `draft` each. `settle` and `sealing` hand them
+//!   to ingest, `room` checks their space, `leftovers` finds them again after a restart.
+//! - `views`, `external_subtitles`, `sidecars` hold what is computed; `open_view` reads it.
+//! - `requests` and `library` are the operations by inode number and by path. `assembly` builds all parts.
+//! - `describe`, `slugs`, `inventory` answer the questions of commands and HTTP.
 
 mod assembly;
 mod attr;
@@ -65,12 +65,12 @@ pub use types::{
 };
 pub use writes::CopyRange;
 
-/// The file system; a clone is another reference to the same one.
+/// The file system. A clone refers to the same one.
 #[derive(Debug, Clone)]
 pub struct Vfs(Arc<FileSystem>);
 
 impl Vfs {
-    /// Builds the file system, and starts the settling of written files; needs a tokio runtime.
+    /// Builds the file system and starts the settling of written files. Needs a tokio runtime.
     ///
     /// # Errors
     /// `Io` when the index cannot be read.
@@ -80,7 +80,7 @@ impl Vfs {
         Ok(Self(Arc::new(system)))
     }
 
-    /// Takes changed settings.
+    /// Applies changed settings.
     pub fn reconfigure(&self, settings: VfsSettings) {
         self.0.timers.set_time(settings.settle);
         self.0.settings.replace(settings);
@@ -102,7 +102,8 @@ impl Vfs {
         self.0.availability.awaits_leftovers()
     }
 
-    /// Takes up what an earlier run left: once, before the first change. Deletes nothing in the spool.
+    /// Takes up the leftovers of an earlier run. Runs once, before the first change. Deletes
+    /// nothing in the spool.
     ///
     /// # Errors
     /// `Io` when index or spool cannot be read.
@@ -112,13 +113,13 @@ impl Vfs {
         Ok(resumed)
     }
 
-    /// Returns how this library stands with its store.
+    /// Returns the state of this library's store.
     #[must_use]
     pub fn store_status(&self) -> StoreStatus {
         self.0.availability.store_status()
     }
 
-    /// Takes note that the tree was filled from the store, below this module.
+    /// Records that the tree was filled from the store, below this module.
     pub fn tree_was_filled(&self) {
         self.0.tree.forget_all_recent();
         self.0.ingest.changed();

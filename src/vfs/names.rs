@@ -1,4 +1,4 @@
-//! Changes of names: make, remove, rename.
+//! Changes of names: create, remove, rename.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::model::{
 use crate::read::{Follower, Leaving};
 use crate::tree::{NewEntry, Replace, Tree};
 
-/// Mode of a file made from a document of others. Its bytes never change; its name may.
+/// Mode of a file made from someone else's document. Its bytes never change, but its name may.
 const ADOPTED_MODE: u32 = 0o644;
 
 /// A directory, by inode number, and a name in it.
@@ -43,7 +43,7 @@ pub struct NameChanges {
     namespace: Arc<Namespace>,
 }
 
-/// The parts that a change of names concerns.
+/// Parts that a change of names concerns.
 #[derive(Debug)]
 pub struct NameParts {
     pub tree: Arc<Tree>,
@@ -173,10 +173,10 @@ impl NameChanges {
         Ok(())
     }
 
-    /// Makes a file and opens it; in place of a sidecar, if one has the name.
+    /// Creates a file and opens it. Takes the place of a sidecar if one has the name.
     ///
     /// # Errors
-    /// As [`Self::make_directory`], and `NoSpace`.
+    /// Those of [`Self::make_directory`], and `NoSpace`.
     pub fn create(
         &self,
         at: NameIn<'_>,
@@ -194,7 +194,7 @@ impl NameChanges {
         self.sidecars.was_replaced(sidecar, name);
         let follower = Follower::new(Leaving::Ends);
         let handle = self.open.open_file(entry.id, entry.ino, access, follower);
-        // Committed at release even if nothing is written: an empty file is a file.
+        // The file is committed at release even if nothing is written, because an empty file is a file.
         self.timers.touch(entry.id);
         let opened = Opened {
             handle,
@@ -203,8 +203,8 @@ impl NameChanges {
         Ok((self.attr_of(entry.id)?, opened))
     }
 
-    /// Makes a file of a pack that holds all its bytes, a document that others posted, and gives it to
-    /// ingest for its views.
+    /// Makes a file from a pack that holds all its bytes, a document that someone else posted, and
+    /// gives it to ingest for its views.
     ///
     /// # Errors
     /// `Exists`, `NotFound`, `NotDirectory`, `ReadOnly`, or `Io`.
@@ -244,7 +244,7 @@ impl NameChanges {
             .attr(&ResolvedNode::Real(self.tree.node(id)?))
     }
 
-    /// Stops the ingest of a removed file, and lets go of its spooled bytes once nobody has it open.
+    /// Stops the ingest of a removed file, and releases its spooled bytes once nobody has it open.
     fn after_removal(&self, entry: Entry) {
         if !matches!(entry.kind, EntryKind::File(_)) {
             return;
@@ -255,8 +255,8 @@ impl NameChanges {
         self.ingest.changed();
     }
 
-    /// Starts the settle time of a file whose new name lets it be ingested or changes its kind, and
-    /// restarts one that runs.
+    /// Starts the settle time of a file whose new name lets it be ingested or changes its kind.
+    /// Restarts a settle time that is already running.
     fn after_rename(&self, entry: &Entry, old_name: &Name) {
         let EntryKind::File(content) = &entry.kind else {
             return;
@@ -284,7 +284,7 @@ fn owned_by(caller: Caller, mode: u32) -> NewEntry {
     }
 }
 
-/// Whether a rename ended a temporary name.
+/// Returns whether a rename replaced a temporary name by a final one.
 fn became_final(old: &Name, new: &Name) -> bool {
     name_policy(old) != NamePolicy::Ingest && name_policy(new) == NamePolicy::Ingest
 }

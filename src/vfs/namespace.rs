@@ -1,4 +1,4 @@
-//! Names and inode numbers: from a path or a number to the node that it means, and its `stat`.
+//! Names and inode numbers: finds the node of a path or a number, and makes its `stat`.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::tree::{self, Tree};
 #[derive(Debug)]
 pub enum ResolvedNode {
     Real(Node),
-    /// Open, but without a name.
+    /// An open file without a name.
     Unlinked(Arc<OpenFile>),
     Virtual(VirtualNode),
 }
@@ -35,7 +35,7 @@ pub struct Namespace {
     inodes: VirtualInodes,
 }
 
-/// The parts that the namespace is made of.
+/// Parts that the namespace is made of.
 #[derive(Debug)]
 pub struct NamespaceParts {
     pub tree: Arc<Tree>,
@@ -214,7 +214,7 @@ impl Namespace {
         }
     }
 
-    /// Returns the open file of a node, if it is one and open.
+    /// Returns the open file of a node, if the node is a file and open.
     pub fn open_file(&self, node: &ResolvedNode) -> Option<Arc<OpenFile>> {
         match node {
             ResolvedNode::Real(node) => self.open.file(node.id),
@@ -223,26 +223,26 @@ impl Namespace {
         }
     }
 
-    /// Counts a reference of the kernel's to a virtual node.
+    /// Counts a reference of the kernel to a virtual node.
     pub fn remember(&self, node: &ResolvedNode) {
         if let ResolvedNode::Virtual(node) = node {
             self.inodes.remember(node.clone());
         }
     }
 
-    /// Drops `count` references of the kernel's.
+    /// Drops `count` references of the kernel.
     pub fn forget(&self, ino: Ino, count: u64) {
         if ino.is_virtual() {
             self.inodes.forget(ino, count);
         }
     }
 
-    /// Lets the number of a sidecar mean the user's file that took its place.
+    /// Makes the inode number of a sidecar refer to the user's file that took its place.
     pub fn replace(&self, sidecar: &VirtualNode, by: EntryId) {
         self.inodes.replace(sidecar.ino(), by);
     }
 
-    /// Returns the `stat` of a node; written bytes that are not committed yet show in it.
+    /// Returns the `stat` of a node. It includes written bytes that are not committed yet.
     ///
     /// # Errors
     /// `NotFound` or `Io`.
@@ -298,7 +298,7 @@ impl Namespace {
         }
     }
 
-    /// Opens a virtual file for reading; also returns how long the kernel may keep its pages.
+    /// Opens a virtual file for reading. Also returns how long its bytes stay the same.
     ///
     /// # Errors
     /// `NotFound`, `IsDirectory`, or `Io`.
@@ -319,7 +319,7 @@ impl Namespace {
         Ok((kind, Lasting::AsLongAsTheMap))
     }
 
-    /// Returns the tag of a virtual file's bytes, which changes whenever they do.
+    /// Returns the tag of a virtual file's bytes. It changes whenever the bytes do.
     ///
     /// # Errors
     /// `NotFound` or `Io`.
@@ -333,7 +333,7 @@ impl Namespace {
     }
 }
 
-/// Checks a name under which something is to be made.
+/// Checks a name for a new entry.
 ///
 /// # Errors
 /// `ReadOnly` (`/.hls`), `NotPermitted` (`.Trash-*`), `InvalidArgument`, or `NameTooLong`.
@@ -341,7 +341,7 @@ pub fn check_new_name(parent: &Node, name: &[u8]) -> FsResult<Name> {
     if parent.id == EntryId::ROOT && name == HLS_NAME {
         return Err(ErrorKind::ReadOnly.into());
     }
-    // File managers then offer to delete for good, which is what gives the space back.
+    // File managers then offer to delete permanently, which is what frees the space.
     if name.starts_with(b".Trash-") || name == b".Trash" {
         return Err(FsError::new(
             ErrorKind::NotPermitted,

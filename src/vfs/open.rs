@@ -13,8 +13,8 @@ use crate::model::{Entry, EntryId, EntryKind, ErrorKind, FileContent, FsResult, 
 use crate::read::Follower;
 use crate::sync::MutexExt as _;
 
-/// One file that is open, or was written a moment ago and is not sealed yet. All handles of an
-/// inode share it: the kernel has one page cache an inode, so readers see writes.
+/// One file that is open, or that was written a moment ago and is not sealed yet. All handles of an
+/// inode share it, because the kernel has one page cache per inode and readers see writes.
 #[derive(Debug)]
 pub struct OpenFile {
     pub id: EntryId,
@@ -26,34 +26,34 @@ pub struct OpenFile {
 #[derive(Debug, Default)]
 pub struct OpenFileState {
     pub draft: Option<FileDraft>,
-    /// Set when the name is gone and only handles keep the file.
+    /// Entry of a file whose name is gone and that only handles keep.
     pub unlinked: Option<Box<Entry>>,
-    /// Why the file is to be kept and not ingested.
+    /// Reason for keeping the file without ingesting it.
     pub quarantine: Option<String>,
-    /// Bytes written since the last write-back was started.
+    /// Number of bytes written since the last write-back was started.
     pub unsynced: u64,
     pub marked: Marked,
 }
 
-/// Whether the index knows that writing is in progress.
+/// State of the mark in the index that tells that the file is being written.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Marked {
     #[default]
     No,
-    /// Since the newest version.
+    /// Marked since the newest version.
     Yes,
-    /// Before the newest version: what is written from now on has to be marked again.
+    /// Marked before the newest version, so later writes have to mark the file again.
     Before,
 }
 
 impl OpenFileState {
-    /// Whether the last commit left nothing out but said why the file is not whole.
+    /// Returns whether everything is committed and the file is marked as not whole.
     pub fn is_kept_as_failed(&self) -> bool {
         let is_changed = self.draft.as_ref().is_some_and(FileDraft::is_changed);
         self.quarantine.is_some() && !is_changed
     }
 
-    /// Lays uncommitted changes over a `stat`, in which they show at once.
+    /// Lays uncommitted changes over a `stat`, so that they show at once.
     pub fn overlay(&self, attr: &mut Attr) {
         if let Some(draft) = &self.draft {
             attr.size = draft.size();
@@ -80,11 +80,11 @@ struct FileSlot {
     writers: u32,
 }
 
-/// What a handle is open on.
+/// Object that a handle is open on.
 #[derive(Debug)]
 pub enum OpenKind {
     File(FileHandle),
-    /// One version of a file, for an HTTP answer in flight.
+    /// One version of a file, for an HTTP response in progress.
     Snapshot {
         content: Arc<FileContent>,
         follower: Follower,
@@ -99,14 +99,16 @@ pub enum OpenKind {
 pub struct FileHandle {
     pub file: Arc<OpenFile>,
     pub access: AccessMode,
-    /// A write through this handle failed: what it leaves behind is not what was meant.
+    /// Set when a write through this handle failed, so the file does not hold the intended bytes.
     pub failed: AtomicBool,
-    /// Written to since the last flush.
+    /// Set when the handle was written to since the last flush.
     pub wrote: AtomicBool,
     pub follower: Follower,
 }
 
 impl FileHandle {
+    /// Checks that the handle was opened for writing.
+    ///
     /// # Errors
     /// `BadHandle` when the handle was opened for reading.
     pub fn require_write(&self) -> FsResult<()> {
@@ -117,7 +119,7 @@ impl FileHandle {
     }
 }
 
-/// Who the last reference was, when a handle closes.
+/// A closed handle, with the numbers of handles and writers that remain on its file.
 #[derive(Debug)]
 pub struct Closed {
     pub handle: Arc<OpenKind>,
@@ -190,7 +192,7 @@ impl OpenTable {
         self.register(kind)
     }
 
-    /// Returns what a handle is open on.
+    /// Returns the object that a handle is open on.
     pub fn get(&self, id: HandleId) -> FsResult<Arc<OpenKind>> {
         self.handles()
             .get(&id)
@@ -198,7 +200,7 @@ impl OpenTable {
             .ok_or_else(|| ErrorKind::BadHandle.into())
     }
 
-    /// The open file, if there is one.
+    /// Returns the open file of an entry, if there is one.
     pub fn file(&self, id: EntryId) -> Option<Arc<OpenFile>> {
         self.files()
             .slots
@@ -213,8 +215,8 @@ impl OpenTable {
         files.slots.get(id).map(|slot| Arc::clone(&slot.file))
     }
 
-    /// The open file, made when nobody has it open: for a change by name. It stays the one that
-    /// everybody gets until this is dropped.
+    /// Returns the open file for a change by name, and creates it when nobody has it open. All
+    /// openers share this file until the result is dropped.
     pub fn hold(&self, id: EntryId, ino: Ino) -> HeldFile<'_> {
         let mut files = self.files();
         files.by_ino.insert(ino, id);
@@ -275,7 +277,7 @@ impl OpenTable {
         }
     }
 
-    /// Packs of unlinked files, drafts, views and snapshots that handles are open on.
+    /// Returns the packs of unlinked files, drafts, views and snapshots that handles are open on.
     pub fn packs_in_use(&self) -> HashSet<PackId> {
         let mut packs = HashSet::new();
         let mut add = |content: &FileContent| {
@@ -304,7 +306,7 @@ impl OpenTable {
         packs
     }
 
-    /// Files with a draft, for the last commit before the daemon stops.
+    /// Returns all open files, for the last commit before the daemon stops.
     pub fn all_files(&self) -> Vec<Arc<OpenFile>> {
         self.files()
             .slots

@@ -33,7 +33,7 @@ pub struct Opener {
     closer: Arc<HandleCloser>,
 }
 
-/// The parts that an open concerns.
+/// Parts that an open concerns.
 #[derive(Debug)]
 pub struct OpenerParts {
     pub tree: Arc<Tree>,
@@ -124,7 +124,7 @@ impl Opener {
         Ok(handle)
     }
 
-    /// Opens a file or view for reading fixed bytes; `release` the handle in the end.
+    /// Opens a file or view for reading fixed bytes. The caller has to `release` the handle in the end.
     ///
     /// # Errors
     /// `NotFound`, `IsDirectory`, or `Io`.
@@ -153,8 +153,8 @@ impl Opener {
         }
     }
 
-    /// Opens a view. Attributes, tag and bytes come from one look: the files beside a film come and
-    /// go.
+    /// Opens a view. Attributes, tag and bytes come from a single look-up, because the files beside
+    /// a film come and go.
     fn open_view(&self, film: EntryId, path: &str, attr: Attr) -> FsResult<Resource> {
         let seen = self.views.seen(film, path)?;
         let attr = self.views.attr(&seen, attr.ino)?;
@@ -168,7 +168,7 @@ impl Opener {
         })
     }
 
-    /// Opens the newest version of a stored file, whose bytes stay pinned while the handle lives.
+    /// Opens the newest version of a stored file. Its bytes stay pinned while the handle lives.
     async fn open_version(&self, id: EntryId) -> FsResult<Resource> {
         if let Some(file) = self.open.file(id) {
             self.closer.commit(&file).await?;
@@ -198,7 +198,7 @@ impl Opener {
     }
 }
 
-/// Whether an open asks for a change.
+/// Returns whether an open asks for a change.
 pub fn writes(access: AccessMode, existing: Existing) -> bool {
     access != AccessMode::Read || existing == Existing::Truncate
 }

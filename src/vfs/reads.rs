@@ -1,4 +1,4 @@
-//! Reads through handles, and what they tell the read-ahead.
+//! Reads through handles, and the information they give to the read-ahead.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::ingest::extents::ExtentList;
 use crate::model::{ByteRange, ErrorKind, FsResult, Pieces};
 use crate::read::{ExtentReader, ReadReach, Reading};
 
-/// Reads what handles are open on.
+/// Reads the objects that handles are open on.
 #[derive(Debug)]
 pub struct HandleReader {
     open: Arc<OpenTable>,
@@ -28,7 +28,7 @@ impl HandleReader {
         }
     }
 
-    /// Returns exactly the bytes asked for, up to the end of the file, where they lie.
+    /// Returns exactly the requested bytes, up to the end of the file, as pieces where they lie.
     ///
     /// # Errors
     /// `BadHandle`, `RemoteUnavailable`, `Corrupt`, or `Io`.
@@ -60,8 +60,8 @@ impl HandleReader {
     async fn read_file(&self, file: &OpenFile, offset: u64, len: u64) -> FsResult<Pieces> {
         let (extents, blobs) = self.drafts.extents_at(file, offset, len)?;
         match self.reader.read_pieces(&extents, &blobs).await {
-            // Between looking and reading the spooled copy may have gone, since packs hold the
-            // bytes now: the newer record says where.
+            // The spooled copy may have gone between the look-up and the read, because packs hold
+            // the bytes now. The newer record says where.
             Err(error) if error.kind == ErrorKind::Io => {
                 let (extents, blobs) = self.drafts.extents_at(file, offset, len)?;
                 self.reader.read_pieces(&extents, &blobs).await
@@ -70,7 +70,7 @@ impl HandleReader {
         }
     }
 
-    /// Tells the read-ahead of a read of a file as it is now.
+    /// Tells the read-ahead about a read of a file as it is now.
     fn follow(&self, open: &FileHandle, range: ByteRange) {
         let reading = Reading {
             of: None,

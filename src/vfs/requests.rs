@@ -1,4 +1,4 @@
-//! Operations by inode number and handle, as the kernel asks for them.
+//! Operations by inode number and handle, as the kernel requests them.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use super::virtual_tree::VirtualNode;
 use super::writes::CopyRange;
 use crate::model::{FsResult, Ino, Pieces};
 
-/// Names, by inode number of the directory.
+/// Operations on names, by inode number of the directory.
 impl Vfs {
-    /// Finds a name, and counts a reference to what it finds; see [`Self::forget`].
+    /// Finds a name and counts a reference to the node it refers to; see [`Self::forget`].
     ///
     /// # Errors
     /// `NotFound`, `NotDirectory`, `NameTooLong`, or `Io`.
@@ -32,7 +32,7 @@ impl Vfs {
         Ok(attr)
     }
 
-    /// Drops `count` references of the kernel's to the inode.
+    /// Drops `count` references of the kernel to the inode.
     pub fn forget(&self, ino: Ino, count: u64) {
         self.0.namespace.forget(ino, count);
     }
@@ -82,10 +82,10 @@ impl Vfs {
         self.0.names.rename(NameIn { parent, name }, to, mode)
     }
 
-    /// Makes a file and opens it; in place of a sidecar, if one has the name.
+    /// Creates a file and opens it. Takes the place of a sidecar if one has the name.
     ///
     /// # Errors
-    /// As [`Self::mkdir`], and `NoSpace`.
+    /// Those of [`Self::mkdir`], and `NoSpace`.
     pub fn create(
         &self,
         parent: Ino,
@@ -98,8 +98,8 @@ impl Vfs {
         self.0.names.create(at, mode, access, caller)
     }
 
-    /// Passes the entries of a directory behind `after` (0: all) to `visit` until it breaks. A cookie
-    /// stays valid while names come and go.
+    /// Passes the entries of a directory behind `after` (0 for all) to `visit` until it breaks. A
+    /// cookie stays valid while names come and go.
     ///
     /// # Errors
     /// `NotDirectory`, `NotFound`, or `Io`.
@@ -114,7 +114,7 @@ impl Vfs {
     }
 }
 
-/// Attributes.
+/// Operations on attributes.
 impl Vfs {
     /// Returns the `stat` of an inode.
     ///
@@ -127,7 +127,7 @@ impl Vfs {
     /// Changes size, mode, owner or times. A sidecar that is changed becomes a file of the user's.
     ///
     /// # Errors
-    /// `NotFound`, `ReadOnly` for views, and for a size what a write can fail with.
+    /// `NotFound`, `ReadOnly` for views, and for a change of size the errors of a write.
     pub async fn setattr(
         &self,
         ino: Ino,
@@ -146,7 +146,7 @@ impl Vfs {
         if let Some(size) = change.size {
             self.0.sizes.resize(&node, handle, size).await?;
         }
-        // The commit of a draft takes the draft's own time; the time that is asked for comes after it.
+        // The commit of a draft sets the draft's own time, so the requested time is set after it.
         if change.mtime.is_some()
             && let Some(file) = self.0.namespace.open_file(&node)
         {
@@ -160,7 +160,7 @@ impl Vfs {
         self.0.namespace.attr(&node)
     }
 
-    /// Returns the node itself, or the file that a sidecar becomes before it is changed.
+    /// Returns the node itself, or the file that replaces a sidecar before it is changed.
     async fn without_sidecar(
         &self,
         node: ResolvedNode,
@@ -184,8 +184,8 @@ impl Vfs {
         self.0.attributes.get(ino, name)
     }
 
-    /// Sets an extended attribute. Setting one of ours is ignored, so that `cp -a` from another mount
-    /// stays quiet.
+    /// Sets an extended attribute. Setting one of our own is ignored, so that `cp -a` from another
+    /// mount prints no errors.
     ///
     /// # Errors
     /// `Exists`, `NoAttribute` (by mode), `AttributeTooLarge`, `NoSpace`, `ReadOnly`, `NotFound`.
@@ -210,7 +210,7 @@ impl Vfs {
     }
 }
 
-/// Handles.
+/// Operations on handles.
 impl Vfs {
     /// Opens an inode. A sidecar that is opened for writing becomes a file of the user's.
     ///
@@ -231,7 +231,7 @@ impl Vfs {
         self.0.opener.open(node, access, existing).await
     }
 
-    /// Returns exactly the bytes asked for, up to the end of the file, in one run.
+    /// Returns exactly the requested bytes, up to the end of the file, in one run.
     ///
     /// # Errors
     /// Those of [`Self::read_pieces`].
@@ -241,7 +241,7 @@ impl Vfs {
             .map(Pieces::joined)
     }
 
-    /// Returns exactly the bytes asked for, up to the end of the file, where they lie.
+    /// Returns exactly the requested bytes, up to the end of the file, as pieces where they lie.
     ///
     /// # Errors
     /// `BadHandle`, `RemoteUnavailable`, `Corrupt`, or `Io`.
@@ -249,7 +249,7 @@ impl Vfs {
         self.0.reader.read(handle, offset, len).await
     }
 
-    /// Writes all of `data`, or fails; then the handle is marked, and its file is not ingested.
+    /// Writes all of `data`, or fails. After a failure the handle is marked, and its file is not ingested.
     ///
     /// # Errors
     /// `BadHandle`, `TooLarge`, `NoSpace`, or `Io`.
@@ -263,7 +263,7 @@ impl Vfs {
         self.0.writer.write(handle, offset, data, bits).await
     }
 
-    /// Shares stored bytes instead of copying them, and returns how many.
+    /// Shares stored bytes instead of copying them, and returns the number of shared bytes.
     ///
     /// # Errors
     /// `NotSupported` where the bytes can still change (the kernel then copies by reading and
@@ -272,7 +272,7 @@ impl Vfs {
         self.0.writer.copy(range).await
     }
 
-    /// Allocates or frees a range; reserves nothing.
+    /// Allocates or frees a range. Reserves nothing.
     ///
     /// # Errors
     /// `NoSpace` when the spool can never hold it, `TooLarge`, `BadHandle`, or `Io`.
@@ -295,7 +295,7 @@ impl Vfs {
     }
 
     /// Makes written bytes durable in the spool (`close`). A writer that is being ended by a signal
-    /// leaves an incomplete file, which is kept and not ingested.
+    /// leaves an incomplete file. That file is kept, but not ingested.
     ///
     /// # Errors
     /// `NoSpace` or `Io`, when the bytes are not durable or an earlier write failed.

@@ -1,4 +1,4 @@
-//! Checks whether there is room for bytes that are written or announced.
+//! Checks that there is room for bytes that are written or announced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,11 @@ use crate::ingest::Ingest;
 use crate::model::{ErrorKind, FsError, FsResult};
 use crate::spool::{Draining, SpaceGrant, Spool};
 
-/// Largest file (16 TiB, as on ext4): far above any film, far below where offsets could overflow.
+/// Largest file (16 TiB, as on ext4). This is far above any film and far below the sizes where
+/// offsets could overflow.
 const MAX_FILE_BYTES: u64 = 1 << 44;
 
-/// The limits of a file: the setting, and the space that the spool can give.
+/// Limits of a file: the setting, and the space that the spool can give.
 #[derive(Debug)]
 pub struct Room {
     spool: Arc<Spool>,
@@ -23,7 +24,7 @@ pub struct Room {
     settings: SharedSettings,
 }
 
-/// The parts that decide about room.
+/// Parts that decide about room.
 #[derive(Debug)]
 pub struct RoomParts {
     pub spool: Arc<Spool>,
@@ -52,9 +53,9 @@ impl Room {
         check_size(self.settings.get().max_file_size, size)
     }
 
-    /// Refuses a hole at the end that could never be filled. A hole takes no room by itself, but
-    /// whoever makes one is about to write into it, and would learn of the limit only after hours of
-    /// copying. `current` returns the size that the file has now.
+    /// Refuses a hole at the end of a file that could never be filled. A hole takes no room by
+    /// itself, but a program that makes one is about to write into it, and would learn of the limit
+    /// only after hours of copying. `current` returns the size that the file has now.
     ///
     /// # Errors
     /// `TooLarge`, and those of `current`.
@@ -83,7 +84,7 @@ impl Room {
         Ok(())
     }
 
-    /// Waits until `bytes` more fit; `own` are the bytes that the file has in the spool already.
+    /// Waits until `bytes` more fit. `own` is the number of bytes that the file already has in the spool.
     ///
     /// # Errors
     /// `NoSpace` when waiting cannot help.
@@ -101,7 +102,7 @@ impl Room {
         }
     }
 
-    /// Whether space will come free: files are on their way out, or about to be.
+    /// Returns whether space will come free, because files are on their way out or about to be.
     fn draining(&self) -> Draining {
         if self.timers.any(|id| self.open.writers(id) == 0) {
             return Draining::Yes;
@@ -110,7 +111,7 @@ impl Room {
     }
 }
 
-/// `max` is the setting: 0 for no limit.
+/// Checks `size` against the setting `max`; 0 means no limit.
 fn check_size(max: u64, size: u64) -> FsResult<()> {
     let limit = match max {
         0 => MAX_FILE_BYTES,

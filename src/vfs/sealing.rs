@@ -1,4 +1,4 @@
-//! The way from a written file to ingest: a file that has settled is sealed and submitted.
+//! Way of a written file to ingest: a file that has settled is sealed and submitted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Sealer {
         }
     }
 
-    /// Starts the task that seals settled files; needs a tokio runtime. It ends with the last
+    /// Starts the task that seals settled files. Needs a tokio runtime. The task ends with the last
     /// reference to `self`.
     pub fn spawn(self: &Arc<Self>) {
         let sealer = Arc::downgrade(self);
@@ -71,14 +71,14 @@ impl Sealer {
             Err(error) if error.kind == ErrorKind::NotFound => {}
             Err(error) => {
                 tracing::error!(file = %id, %error, "a written file could not be sealed; it is kept");
-                // Most likely the disk is full: try again when something may have changed.
+                // The disk is probably full, so sealing is tried again when something may have changed.
                 self.timers.touch(id);
             }
             Ok(()) => {}
         }
     }
 
-    /// Ends the writing of a file: its blob is immutable from here on, and ingest has it.
+    /// Ends the writing of a file and gives it to ingest. Its blob is immutable from here on.
     fn seal(&self, id: EntryId) -> FsResult<()> {
         match self.drafts.finish(id)? {
             DraftEnd::Yes => self.submit(id),
@@ -86,7 +86,7 @@ impl Sealer {
         }
     }
 
-    /// Gives a sealed file to ingest, unless its name or its state says otherwise.
+    /// Gives a sealed file to ingest, unless its name or its state forbids it.
     ///
     /// # Errors
     /// `NotFound` or `Io`.
@@ -113,7 +113,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// Submits every file that waits for its settle time: the last round before the daemon stops.
+    /// Submits every file that waits for its settle time. This is the last round before the daemon stops.
     ///
     /// # Errors
     /// `Io`.
@@ -125,8 +125,8 @@ impl Sealer {
         })
     }
 
-    /// Ingests a failed, quarantined or temp-named file. The views of a file that has some are made
-    /// again, as this release and the settings make them, while the old ones stay.
+    /// Ingests a failed, quarantined or temp-named file. If the file has views, they are made again
+    /// with this release and the current settings, while the old ones stay.
     ///
     /// # Errors
     /// `NotFound`, `IsDirectory`, or `Io`.
@@ -137,7 +137,7 @@ impl Sealer {
                 if matches!(content.state, FileState::Failed(_)) {
                     content.state = FileState::Spooled;
                 }
-                // Earlier releases took subtitle files for no media.
+                // Earlier releases did not treat subtitle files as media.
                 let is_older =
                     matches!(content.views, ViewsState::NotMedia) && is_subtitle_name(&entry.name);
                 if is_older
@@ -160,8 +160,8 @@ impl Sealer {
     }
 }
 
-/// Whether a rename gave the file a name of another kind: media that was none, or the other way
-/// round.
+/// Returns whether the file's new name is of another kind: media that was none before, or the other
+/// way round.
 fn is_outdated(views: &ViewsState, name: &Name) -> bool {
     match views {
         ViewsState::NotMedia => media_kind(name).is_media() || is_subtitle_name(name),

@@ -1,4 +1,4 @@
-//! Settings of the file system, shared by the parts that act on them.
+//! Settings of the file system, shared by the parts that use them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,15 @@ pub struct VfsSettings {
     pub settle: Duration,
     /// Longest time that a write waits for space that is being drained.
     pub write_deadline: Duration,
-    /// Bytes; 0 for no limit.
+    /// Largest size of a file in bytes; 0 for no limit.
     pub max_file_size: u64,
     pub hls_listing: HlsListing,
     pub sidecars: SidecarSubtitles,
-    /// `http://host:port`, for `user.tgfs.hls`.
+    /// Base of the URLs in `user.tgfs.hls`, as `http://host:port`.
     pub base_url: String,
 }
 
-/// The settings in force; a clone refers to the same ones.
+/// Settings in force. A clone refers to the same ones.
 #[derive(Debug, Clone)]
 pub struct SharedSettings(Arc<ArcSwap<VfsSettings>>);
 
@@ -36,7 +36,7 @@ impl SharedSettings {
         self.0.load()
     }
 
-    /// Puts other settings in force.
+    /// Puts new settings in force.
     pub fn replace(&self, settings: VfsSettings) {
         self.0.store(Arc::new(settings));
     }

@@ -1,5 +1,5 @@
-//! The time between the last writer's release and ingest. It starts anew with each change, since
-//! tools set times, modes and names after they close.
+//! Time between the last writer's release and ingest. It starts again with each change, because
+//! tools set times, modes and names after they close a file.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -12,15 +12,15 @@ use tokio::time::Instant;
 use crate::model::EntryId;
 use crate::sync::MutexExt as _;
 
-/// How long the settling task sleeps when nothing waits.
+/// Sleep of the settling task when nothing waits.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// Files waiting for their settle time to pass.
+/// Files that wait for their settle time to pass.
 #[derive(Debug)]
 pub struct SettleTimers {
     waiting: Mutex<HashMap<EntryId, Instant>>,
     changed: Notify,
-    /// Milliseconds.
+    /// Settle time in milliseconds.
     time: AtomicU64,
 }
 
@@ -75,12 +75,12 @@ impl SettleTimers {
         self.waiting().keys().any(|id| is_meant(*id))
     }
 
-    /// All that wait, whatever their time: for the last round before the daemon stops.
+    /// Takes all waiting files, whatever their time. This is for the last round before the daemon stops.
     pub fn take_all(&self) -> Vec<EntryId> {
         self.waiting().drain().map(|(id, _)| id).collect()
     }
 
-    /// The files whose time has passed, and when the next one's does.
+    /// Takes the files whose time has passed. Also returns when the next one is due.
     pub fn take_due(&self) -> (Vec<EntryId>, Instant) {
         let now = Instant::now();
         let mut waiting = self.waiting();

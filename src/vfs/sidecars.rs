@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::tree::Tree;
 
-/// The sidecar files of all films. They are not stored: each is a view of its film.
+/// Sidecar files of all films. They are not stored: each one is a view of its film.
 #[derive(Debug)]
 pub struct SidecarFiles {
     tree: Arc<Tree>,
@@ -37,7 +37,7 @@ impl SidecarFiles {
         }
     }
 
-    /// Names of sidecars whose film left its directory within the last minute.
+    /// Returns the names of sidecars whose film left its directory within the last minute.
     pub fn ghosts(&self) -> &Ghosts {
         &self.ghosts
     }
@@ -62,8 +62,7 @@ impl SidecarFiles {
         Ok(children.collect())
     }
 
-    /// Returns the sidecar of this name in a directory. Its film is the file whose stem the name
-    /// begins with.
+    /// Returns the sidecar of this name in a directory. Its film is the file whose stem starts the name.
     ///
     /// # Errors
     /// `NotFound` or `Io`.
@@ -87,7 +86,7 @@ impl SidecarFiles {
         Ok(found.break_value())
     }
 
-    /// Returns the view that a sidecar shows: of a text as `.srt`, of pictures the file.
+    /// Returns the view that a sidecar shows. For a text this is its `.srt`, for pictures the file itself.
     ///
     /// # Errors
     /// `NotFound` or `Io`.
@@ -114,7 +113,7 @@ impl SidecarFiles {
         Ok(OpenView::new(self.views.viewed(film)?, view))
     }
 
-    /// Hides a sidecar for good: the user removed it, or has a file of that name.
+    /// Hides a sidecar for good, because the user removed it or has a file of that name.
     ///
     /// # Errors
     /// `NotFound` or `Io`.
@@ -130,8 +129,8 @@ impl SidecarFiles {
         Ok(())
     }
 
-    /// Hides a sidecar whose name a user's file took: the generated one does not come back when that
-    /// file is removed.
+    /// Hides a sidecar whose name was taken by a user's file. The generated sidecar does not come
+    /// back when that file is removed.
     pub fn was_replaced(&self, sidecar: Option<VirtualNode>, name: Name) {
         let Some(VirtualNode::Sidecar { film, .. }) = sidecar else {
             return;
@@ -165,7 +164,7 @@ impl SidecarFiles {
         Ok(())
     }
 
-    /// Remembers the sidecars of a film that leaves its directory for `went_to`, or is removed.
+    /// Remembers the sidecars of a film that leaves its directory for `went_to`, or that is removed.
     pub fn film_leaves(&self, film: &Entry, went_to: Option<EntryId>) {
         if !media_kind(&film.name).is_media() {
             return;
@@ -183,8 +182,8 @@ impl SidecarFiles {
     }
 }
 
-/// Keys and names of the sidecars that a film shows. A name too long for the file system is left
-/// out, not cut.
+/// Returns the keys and names of the sidecars that a film shows. A name that is too long for the
+/// file system is left out, not cut.
 fn shown_names(film: &Name, content: &FileContent) -> Vec<(String, Name)> {
     let ViewsState::Ready(known) = &content.views else {
         return Vec::new();
@@ -205,7 +204,7 @@ fn shown_names(film: &Name, content: &FileContent) -> Vec<(String, Name)> {
         .collect()
 }
 
-/// A sidecar's name after its film's stem changed from `old` to `new`.
+/// Returns the name of a sidecar after its film's stem changed from `old` to `new`.
 fn restemmed(name: &Name, old: &[u8], new: &[u8]) -> Name {
     match name.as_bytes().strip_prefix(old) {
         Some(rest) => Name::new([new, rest].concat()).unwrap_or_else(|_| name.clone()),

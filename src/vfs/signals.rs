@@ -1,24 +1,24 @@
-//! Whether the program that closes a file is being ended by a signal. In FUSE operations a killed
+//! Detection of a signal that is ending the program that closes a file. In FUSE operations a killed
 //! copier looks exactly like a finished one; the kernel's process table tells them apart.
 
 use std::fs;
 use std::time::Duration;
 
-/// How long the process table may take. It answers in microseconds, except about a program of
-/// several threads that is ending: the kernel then answers only after the ending, which waits for
-/// the very `close` that we are asked about.
+/// Longest wait for the process table. It answers in microseconds, except about a program with
+/// several threads that is ending. The kernel then answers only after the program has ended, which
+/// waits for the very `close` that we are asked about.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Fields of `/proc/PID/stat` behind the command name (proc(5)): flags is field 9, exit_code 52.
+/// Positions in `/proc/PID/stat` behind the command name (proc(5)): flags is field 9, exit_code is 52.
 const FLAGS_FIELD: usize = 9 - 3;
 const EXIT_CODE_FIELD: usize = 52 - 3;
 /// `PF_EXITING` of the kernel's sched.h.
 const PF_EXITING: u64 = 0x4;
-/// The low bits of an exit code are the signal (wait(2)).
+/// Mask of the low bits of an exit code, which are the signal (wait(2)).
 const SIGNAL_MASK: i64 = 0x7f;
 
-/// Why a writer that closes is no writer whose file is whole; `None` when nothing is wrong.
-/// The look goes on by itself when it takes too long: it ends once the `close` is answered.
+/// Returns the reason why the file of a closing writer is not whole, or `None` when nothing is
+/// wrong. A look-up that takes too long goes on by itself and ends once the `close` is answered.
 pub async fn cut_short(pid: u32) -> Option<String> {
     let look = tokio::task::spawn_blocking(move || fatal_signal(pid));
     let advice = "copy it again, or `tgfs retry` it as it is";
@@ -34,9 +34,10 @@ pub async fn cut_short(pid: u32) -> Option<String> {
     }
 }
 
-/// Whether the process lives on. A child of the writer closes the file inside `execve`, under the
-/// lock that its `stat` needs; it has memory then. One that is ending gives its memory back before
-/// it closes files, and `status` (proc(5)) shows no sizes of it. No lock is in this one's way.
+/// Returns whether the process still has memory, and so lives on. A child of the writer closes the
+/// file inside `execve`, under the lock that its `stat` needs, and has memory then. A process that
+/// is ending gives its memory back before it closes files, and `status` (proc(5)) shows no sizes
+/// for it. Reading `status` needs no such lock.
 async fn has_memory(pid: u32) -> bool {
     let look =
         tokio::task::spawn_blocking(move || fs::read_to_string(format!("/proc/{pid}/status")));
@@ -46,7 +47,8 @@ async fn has_memory(pid: u32) -> bool {
     }
 }
 
-/// The signal that is ending the process; `None` when it closes by itself, or is gone already.
+/// Returns the signal that is ending the process. Returns `None` when the process closes the file
+/// by itself, or is already gone.
 #[must_use]
 fn fatal_signal(pid: u32) -> Option<i64> {
     if pid == 0 {
@@ -56,7 +58,7 @@ fn fatal_signal(pid: u32) -> Option<i64> {
 }
 
 fn parse(stat: &str) -> Option<i64> {
-    // The command name may hold spaces and brackets: fields are counted from the last bracket.
+    // The command name may hold spaces and brackets, so fields are counted from the last bracket.
     let (_, rest) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let flags: u64 = fields.get(FLAGS_FIELD)?.parse().ok()?;

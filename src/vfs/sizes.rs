@@ -1,4 +1,4 @@
-//! Sizes and holes: truncate, allocate, seek.
+//! Sizes and holes of files: truncate, allocate, seek.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,8 +39,8 @@ impl FileSizes {
         }
     }
 
-    /// Allocates or frees a range. Nothing is reserved: an allocation is checked against what the
-    /// spool can ever take, not what is free now, since writes wait for what drains.
+    /// Allocates or frees a range. Nothing is reserved. An allocation is checked against the most that the
+    /// spool can ever take, not against the free space, because writes wait until space is drained.
     ///
     /// # Errors
     /// `NoSpace` when the spool can never hold it, `TooLarge`, `BadHandle`, or `Io`.
@@ -114,7 +114,7 @@ impl FileSizes {
         find_position(&extents, size, offset, target)
     }
 
-    /// Cuts or extends a file, through `handle` if there is one.
+    /// Truncates or extends a file, through `handle` if there is one.
     ///
     /// # Errors
     /// `TooLarge`, `IsDirectory`, `ReadOnly` (a view), `NoSpace`, or `Io`.
@@ -144,7 +144,7 @@ impl FileSizes {
             let mut state = file.state();
             room.check_growth(size, || current_size(&drafts, file, &state))?;
             if size == 0 {
-                // Whoever writes from here on begins anew.
+                // A writer from here on starts over.
                 state.quarantine = None;
             }
             let draft = drafts.start(file, &mut state)?;
@@ -156,7 +156,7 @@ impl FileSizes {
                         open.wrote.store(true, Ordering::Relaxed);
                     }
                 }
-                // A truncation by name has no close to wait for: it is committed at once.
+                // A truncation by name has no close to wait for, so it is committed at once.
                 _ => {
                     drafts.commit(file, &mut state)?;
                     drop(state);
@@ -180,7 +180,7 @@ impl FileSizes {
                 return Err(ErrorKind::BadHandle.into());
             };
             let mut state = open.file.state();
-            // The copy that this one replaces may have been cut short; this one is not yet.
+            // The copy that is being replaced may have been cut short, but the new one has not been.
             state.quarantine = None;
             let draft = drafts.start(&open.file, &mut state)?;
             let changes = draft.size() > 0;
@@ -195,7 +195,7 @@ impl FileSizes {
     }
 }
 
-/// Size of a file with its uncommitted changes.
+/// Returns the size of a file with its uncommitted changes.
 fn current_size(drafts: &Drafts, file: &OpenFile, state: &OpenFileState) -> FsResult<u64> {
     match state.draft.as_ref().map(FileDraft::size) {
         Some(size) => Ok(size),

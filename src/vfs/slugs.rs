@@ -6,10 +6,10 @@ use crate::index::{IndexError, Rows};
 use crate::model::{Entry, EntryId, ErrorKind, FsError, FsResult, Name};
 use crate::tree::Tree;
 
-/// Longest slug in bytes: it is part of URLs that people type.
+/// Longest slug in bytes. It is short because people type the URLs that contain it.
 const MAX_SLUG_BYTES: usize = 80;
 
-/// The slugs that were given out. A slug stays with the first film that got it while that film exists.
+/// Slugs that were given out. A slug stays with the first film that got it while that film exists.
 #[derive(Debug)]
 pub struct Slugs {
     rows: Rows,
@@ -17,12 +17,12 @@ pub struct Slugs {
 }
 
 impl Slugs {
-    /// Opens the slugs that `rows` holds.
+    /// Opens the slugs stored in `rows`.
     pub fn new(rows: Rows, tree: Arc<Tree>) -> Self {
         Self { rows, tree }
     }
 
-    /// Returns the slug of a film; chosen at the first question.
+    /// Returns the slug of a film. It is chosen at the first request.
     ///
     /// # Errors
     /// `Io`.
@@ -81,7 +81,7 @@ fn slug_key(slug: &str) -> Vec<u8> {
     key
 }
 
-/// `Heat (1995).mkv` → `heat-1995`.
+/// Turns a name into a slug: `Heat (1995).mkv` becomes `heat-1995`.
 fn slugify(name: &Name) -> String {
     let (stem, _) = name.split_extension();
     let mut slug = String::new();

@@ -1,4 +1,4 @@
-//! Records beside spool files, which say to which file the bytes belong.
+//! Records beside spool files, which name the file that the bytes belong to.
 
 use std::sync::Arc;
 
@@ -6,8 +6,7 @@ use crate::ingest::{self, Ingest};
 use crate::model::{BlobId, Entry, EntryKind, FsResult};
 use crate::spool::Spool;
 
-/// Keeps spool files and their owners in step: on the disk for the next start, in ingest for this
-/// run.
+/// Keeps spool files and their owners in step: on the disk for the next start, and in ingest for this run.
 #[derive(Debug)]
 pub struct SpoolRecords {
     spool: Arc<Spool>,
@@ -19,8 +18,8 @@ impl SpoolRecords {
         Self { spool, ingest }
     }
 
-    /// Names the future owner of a new blob. If the daemon is killed before the first commit, the
-    /// next start finds the bytes under their name.
+    /// Records the future owner of a new blob. If the daemon is killed before the first commit, the
+    /// next start finds the bytes under the name of their owner.
     ///
     /// # Errors
     /// `NoSpace` or `Io`.
@@ -29,7 +28,7 @@ impl SpoolRecords {
         Ok(self.spool.begin_record(blob, &record)?)
     }
 
-    /// As [`Self::begin`], for a file that is removed already: no start brings the bytes back.
+    /// Does the same as [`Self::begin`] for a file that is already removed. No start brings its bytes back.
     ///
     /// # Errors
     /// `NoSpace` or `Io`.
@@ -38,7 +37,7 @@ impl SpoolRecords {
         Ok(self.spool.note_removed(blob, owner.id)?)
     }
 
-    /// Notes that a file was removed, so that no start takes its spooled bytes for lost ones.
+    /// Records that a file was removed, so that no start takes its spooled bytes for lost ones.
     /// `draft` is the blob that an open handle was writing.
     pub fn note_removed(&self, entry: &Entry, draft: Option<BlobId>) {
         let EntryKind::File(content) = &entry.kind else {
@@ -54,8 +53,8 @@ impl SpoolRecords {
         }
     }
 
-    /// Makes `entry` the owner of its spooled blobs, and writes the records by which a start without
-    /// index and journal finds the bytes' name.
+    /// Makes `entry` the owner of its spooled blobs, and writes their records. A start without
+    /// index and journal finds the name of the bytes in these records.
     ///
     /// # Errors
     /// `NoSpace` or `Io`.

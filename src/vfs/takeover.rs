@@ -1,4 +1,4 @@
-//! Sidecars that are written to: each becomes a file of the user's.
+//! Sidecars that are written to. Each of them becomes a file of the user's.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::model::{EntryId, ErrorKind, FsResult};
 use crate::read::ExtentReader;
 use crate::tree::Tree;
 
-/// Most bytes of a sidecar that becomes the user's file; subtitles are far smaller.
+/// Largest sidecar that can become a user's file, in bytes. Subtitles are far smaller.
 const MAX_SIDECAR_BYTES: u64 = 64 << 20;
 
 /// Mode of a file that was a sidecar.
@@ -33,7 +33,7 @@ pub struct SidecarTakeover {
     closer: Arc<HandleCloser>,
 }
 
-/// The parts that make a file of a sidecar.
+/// Parts that make a file from a sidecar.
 #[derive(Debug)]
 pub struct TakeoverParts {
     pub tree: Arc<Tree>,
@@ -59,7 +59,7 @@ impl SidecarTakeover {
         }
     }
 
-    /// Makes a file of a sidecar, with the sidecar's bytes unless `existing` says to drop them.
+    /// Makes a file from a sidecar, with the sidecar's bytes unless `existing` says to drop them.
     ///
     /// # Errors
     /// `ReadOnly` when `node` is no sidecar, `NotFound`, `NoSpace`, or `Io`.

@@ -1,13 +1,13 @@
-//! The words that faces and the file system exchange.
+//! Types that faces and the file system exchange.
 
 use crate::model::{EntryId, Ino, Timestamp};
 
-/// Who asks: from the FUSE request, or the daemon's own ids for HTTP and the socket.
+/// Caller of an operation: from the FUSE request, or the daemon's own ids for HTTP and the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
     pub uid: u32,
     pub gid: u32,
-    /// 0 when unknown (the kernel's own writeback, HTTP).
+    /// Process id; 0 when it is unknown (the kernel's own writeback, HTTP).
     pub pid: u32,
 }
 
@@ -18,22 +18,23 @@ pub enum FileKind {
     Directory,
 }
 
-/// Whether a file's bytes can change under an open handle; decides what the kernel may cache.
+/// Property of a file's bytes: whether they can change under an open handle. It decides what the
+/// kernel may cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mutability {
     Immutable,
     Mutable,
 }
 
-/// `stat` of a file or directory.
+/// The `stat` of a file or directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attr {
     pub ino: Ino,
-    /// Of the file; of the file that a view belongs to.
+    /// Id of the file, or of the file that a view belongs to.
     pub id: Option<EntryId>,
     pub kind: FileKind,
     pub size: u64,
-    /// 512-byte units; 0 for views.
+    /// Number of 512-byte units; 0 for views.
     pub blocks: u64,
     /// Permission bits only.
     pub mode: u32,
@@ -46,7 +47,7 @@ pub struct Attr {
     pub created: Timestamp,
 }
 
-/// What `setattr` changes; `None` leaves a value alone.
+/// Change that `setattr` makes. `None` leaves a value alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SetAttr {
     pub size: Option<u64>,
@@ -55,11 +56,12 @@ pub struct SetAttr {
     pub gid: Option<u32>,
     pub atime: Option<Timestamp>,
     pub mtime: Option<Timestamp>,
-    /// Who asked: chown and truncate clear set-id bits unless root did it.
+    /// Effect on set-id bits, which depends on the caller: chown and truncate clear them unless
+    /// root did it.
     pub privileges: SetIdBits,
 }
 
-/// What a write, truncate or chown does to set-user-id and set-group-id bits
+/// Effect of a write, truncate or chown on set-user-id and set-group-id bits
 /// (`FUSE_HANDLE_KILLPRIV_V2` moves this duty from the kernel to us).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SetIdBits {
@@ -80,14 +82,14 @@ pub enum AccessMode {
     ReadWrite,
 }
 
-/// What `open` does to what is there.
+/// Effect of `open` on existing content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
     Keep,
     Truncate,
 }
 
-/// An opened handle, and what the kernel may cache of it.
+/// An opened handle, and the mutability that decides what the kernel may cache of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
     pub handle: HandleId,
@@ -97,7 +99,7 @@ pub struct Opened {
 /// An entry of a directory listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {
-    /// Give this back as `after` to go on behind the entry; it stays right while names come and go.
+    /// Position to pass back as `after` to go on behind the entry. It stays right while names come and go.
     pub cookie: u64,
     pub name: Vec<u8>,
     pub ino: Ino,
@@ -151,20 +153,20 @@ pub struct SpaceInfo {
     pub files: u64,
 }
 
-/// How long the bytes at an address stay what they are.
+/// Time for which the bytes at an address stay the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lasting {
-    /// As long as the map that the film's views are made from.
+    /// The bytes stay as long as the map that the film's views are made from.
     AsLongAsTheMap,
-    /// They follow what lies beside the film, or what the user writes.
+    /// The bytes change with the files beside the film, or with what the user writes.
     Changes,
 }
 
-/// What HTTP needs to serve a file or a view: fixed bytes under a strong tag.
+/// Data that HTTP needs to serve a file or a view: fixed bytes under a strong tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
     pub attr: Attr,
-    /// Without quotes; changes whenever the bytes do.
+    /// Tag without quotes. It changes whenever the bytes do.
     pub etag: String,
     pub lasting: Lasting,
     pub handle: HandleId,

@@ -29,20 +29,20 @@ impl ViewedFile {
         }
     }
 
-    /// Of all views that are made of the film alone. A second build may find the same map and other
-    /// subtitle texts.
+    /// Returns the tag of all views that are made from the film alone. It includes the derived
+    /// blob, because a second build may produce the same map with other subtitle texts.
     pub fn tag(&self) -> FsResult<String> {
         let views = self.views()?;
         Ok(format!("{}-{}", views.map_digest, views.derived.id))
     }
 
-    /// The blob that was made of the file.
+    /// Returns the blob that was made from the file.
     pub fn derived(&self) -> FsResult<&Blob> {
         let derived = self.content()?.views.derived();
         derived.ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    /// The node at `path` below the file's view directory.
+    /// Returns the node at `path` below the file's view directory.
     pub fn node(&self, path: &str) -> FsResult<ViewNode> {
         views::find(self.views()?, path).ok_or_else(|| ErrorKind::NotFound.into())
     }

@@ -15,8 +15,8 @@ use crate::media::hls::views;
 use crate::model::{Entry, EntryId, ErrorKind, FsResult, Ino, Subtitle, SubtitleInfo};
 use crate::tree::Tree;
 
-/// First directory cookie of external subtitles. It is above all cookies of the film's own views; the
-/// rest of a cookie comes from the name, so it stays valid while other files come and go.
+/// First directory cookie of external subtitles. It is above all cookies of the film's own views.
+/// The rest of a cookie comes from the name, so it stays valid while other files come and go.
 const COOKIE_EXTERNAL: u64 = 1 << 62;
 
 /// A name in a virtual directory.
@@ -27,7 +27,7 @@ pub struct VirtualChild {
     pub kind: FileKind,
 }
 
-/// A view at the moment of the look.
+/// A view at the moment of the look-up.
 #[derive(Debug)]
 pub struct SeenView {
     /// The file that `node` is made from: the film, or a subtitle file beside it.
@@ -51,7 +51,7 @@ impl SeenView {
     }
 }
 
-/// The views of all films.
+/// Views of all films.
 #[derive(Debug)]
 pub struct FilmViews {
     tree: Arc<Tree>,
@@ -116,7 +116,7 @@ impl FilmViews {
                         tag: format!("{tag}-{}", source.derived()?.id),
                         file: source,
                         node: ViewNode::File(view),
-                        // Its key can be another file's later; the name of its directory cannot.
+                        // Another file may get the same key later, but never the same directory name.
                         lasting: match path.starts_with(&one.name) {
                             true => Lasting::AsLongAsTheMap,
                             false => Lasting::Changes,
@@ -135,8 +135,7 @@ impl FilmViews {
         })
     }
 
-    /// Returns the attributes of a view, with the owner, mode and times of the file that it is made
-    /// from.
+    /// Returns the attributes of a view, with the owner, mode and times of the file that it is made from.
     ///
     /// # Errors
     /// `NotFound` or `Io`.
@@ -168,7 +167,8 @@ impl FilmViews {
         Ok(children.map(|entry| child_of(film, path, entry)).collect())
     }
 
-    /// Returns what external subtitles add to a directory of a film's views, each with its cookie.
+    /// Returns the entries that external subtitles add to a directory of a film's views, each with
+    /// its cookie.
     ///
     /// # Errors
     /// `NotFound` or `Io`.
@@ -189,7 +189,7 @@ impl FilmViews {
         };
         let with_cookie = |entry: ViewEntry| {
             let child = child_of(film, path, entry);
-            // The inode number is a hash of the path; 61 bits of it tell names apart.
+            // The inode number is a hash of the path, and 61 bits of it are enough to tell names apart.
             let cookie = COOKIE_EXTERNAL | (child.node.ino().0 & (COOKIE_EXTERNAL - 1));
             (cookie, child)
         };

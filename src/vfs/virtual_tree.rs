@@ -1,6 +1,6 @@
-//! What is seen but not stored: `/.hls`, the views below it, and the sidecar subtitles beside a
-//! film. Everything here follows from the tree and the files' records, so it moves and goes with
-//! its file by itself.
+//! Nodes that are visible but not stored: `/.hls`, the views below it, and the sidecar subtitles
+//! beside a film. They are all derived from the tree and the records of files, so they move and
+//! disappear with their file.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -12,10 +12,10 @@ use crate::sync::MutexExt as _;
 /// Name of the directory that mirrors the tree with views.
 pub const HLS_NAME: &[u8] = b".hls";
 
-/// How long removing or renaming a sidecar answers success after its film left the folder, so that
-/// `rm -r`, `mv folder/* x/` and `rsync --delete`, which listed it before, end without error.
+/// Time for which removing or renaming a sidecar succeeds after its film left the folder. `rm -r`, `mv
+/// folder/* x/` and `rsync --delete` listed the sidecar before, and have to end without an error.
 const GHOST_LIFE: Duration = Duration::from_secs(60);
-/// Sidecars remembered that way; a film has a handful.
+/// Largest number of sidecars remembered that way. A film has a handful.
 const MAX_GHOSTS: usize = 4096;
 
 /// Files in `/.hls` that tell media libraries to leave it alone.
@@ -60,7 +60,7 @@ impl Marker {
         match self {
             Self::Ignore | Self::NoMedia => b"",
             Self::PlexIgnore => b"*\n",
-            // The Cache Directory Tagging Specification asks for this signature.
+            // This signature is required by the Cache Directory Tagging Specification.
             Self::CacheDirTag => {
                 b"Signature: 8a477f597d28d172789f06886806bc55\n# Views made by tgfs; no backup needs them.\n"
             }
@@ -68,19 +68,19 @@ impl Marker {
     }
 }
 
-/// A node that is computed.
+/// A node that is computed, not stored.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum VirtualNode {
-    /// The mirror of a directory; of the root: `/.hls` itself.
+    /// The mirror of a directory. The mirror of the root is `/.hls` itself.
     Mirror(EntryId),
     Marker(Marker),
-    /// `path` is relative to the file's view directory; empty for that directory itself.
+    /// A view. `path` is relative to the file's view directory, and empty for that directory itself.
     View {
         file: EntryId,
         path: String,
     },
-    /// Subtitle `key` of a film in the film's directory: a text as `.srt`, pictures by the name of
-    /// their view.
+    /// Subtitle `key` of a film, in the film's directory. A text is shown as `.srt`, pictures under
+    /// the name of their view.
     Sidecar {
         film: EntryId,
         key: String,
@@ -102,7 +102,7 @@ impl VirtualNode {
         }
     }
 
-    /// The same number for the same node, on each start and after recovery.
+    /// Returns the inode number of the node. It is the same on each start and after recovery.
     #[must_use]
     pub fn ino(&self) -> Ino {
         let mut hasher = blake3::Hasher::new();
@@ -124,7 +124,8 @@ impl VirtualNode {
         };
         let mut number = [0; 8];
         number.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-        // 61 bits: below the bit that marks a virtual node, and never negative for old tools.
+        // The hash gives 61 bits. They stay below the bit that marks a virtual node, and the number
+        // is never negative for old tools.
         Ino(Ino::VIRTUAL_BIT | (u64::from_le_bytes(number) >> 3))
     }
 }
@@ -135,12 +136,13 @@ struct KnownNode {
     lookups: u64,
 }
 
-/// Virtual nodes that the kernel knows by number. Bounded by the kernel's own cache: each lookup
-/// is given back by a forget.
+/// Virtual nodes that the kernel knows by number. Their number is bounded by the kernel's own
+/// cache, because each lookup is returned by a forget.
 #[derive(Debug, Default)]
 pub struct VirtualInodes {
     known: Mutex<HashMap<Ino, KnownNode>>,
-    /// Sidecars that a user's file took the place of, by the number the kernel had for them.
+    /// User's files that took the place of sidecars, by the inode number that the kernel had for
+    /// the sidecar.
     replaced: Mutex<HashMap<Ino, EntryId>>,
 }
 
@@ -162,7 +164,7 @@ impl VirtualInodes {
         known.get(&ino).map(|known| known.node.clone())
     }
 
-    /// Lets a sidecar's number mean a user's file.
+    /// Makes a sidecar's number refer to a user's file.
     pub fn replace(&self, ino: Ino, by: EntryId) {
         self.replaced.acquire().insert(ino, by);
     }
@@ -172,7 +174,7 @@ impl VirtualInodes {
         self.replaced.acquire().get(&ino).copied()
     }
 
-    /// Drops `count` lookups of the kernel's.
+    /// Drops `count` lookups of the kernel.
     pub fn forget(&self, ino: Ino, count: u64) {
         let mut known = self.known.acquire();
         if let Some(entry) = known.get_mut(&ino) {
@@ -189,7 +191,7 @@ impl VirtualInodes {
 struct Ghost {
     parent: EntryId,
     name: Name,
-    /// Where the film went; `None`: it was removed.
+    /// Directory that the film moved to, or `None` if the film was removed.
     film_went_to: Option<EntryId>,
     until: Instant,
 }
@@ -223,7 +225,7 @@ impl Ghosts {
             .any(|g| g.parent == parent && g.name == *name && g.until > now)
     }
 
-    /// Whether the film of this ghost went to `directory`.
+    /// Returns whether the film of this ghost moved to `directory`.
     pub fn went_to(&self, parent: EntryId, name: &Name, directory: EntryId) -> bool {
         let list = self.list.acquire();
         list.iter()

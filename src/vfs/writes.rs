@@ -13,7 +13,7 @@ use super::room::Room;
 use super::types::{HandleId, SetIdBits};
 use crate::model::{ErrorKind, FsResult};
 
-/// Most that one copy inside the mount moves: fuser's reply is a `u32`.
+/// Largest copy inside the mount. fuser's reply is a `u32`.
 const MAX_COPY_BYTES: u64 = 1 << 30;
 
 /// A range of one handle that is to be copied to a position of another.
@@ -23,11 +23,11 @@ pub struct CopyRange {
     pub from_offset: u64,
     pub to: HandleId,
     pub to_offset: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u64,
 }
 
-/// Writes to what handles are open on.
+/// Writes to the objects that handles are open on.
 #[derive(Debug)]
 pub struct HandleWriter {
     open: Arc<OpenTable>,
@@ -41,7 +41,7 @@ impl HandleWriter {
         Self { open, drafts, room }
     }
 
-    /// Writes all of `data`, or fails; then the handle is marked, and its file is not ingested.
+    /// Writes all of `data`, or fails. After a failure the handle is marked, and its file is not ingested.
     ///
     /// # Errors
     /// `BadHandle`, `TooLarge`, `NoSpace`, or `Io`.
@@ -95,7 +95,7 @@ impl HandleWriter {
         .await
     }
 
-    /// Shares stored bytes instead of copying them, and returns how many.
+    /// Shares stored bytes instead of copying them, and returns the number of shared bytes.
     ///
     /// # Errors
     /// `NotSupported` where the bytes can still change (the kernel then copies by reading and
@@ -123,7 +123,7 @@ impl HandleWriter {
             let draft = drafts.start(&to.file, &mut state)?;
             let before = draft.layout();
             draft.share(range.to_offset, &extents, &blobs);
-            // The entry refers to the bytes from now on: the source may be removed, or its spooled
+            // The entry refers to the bytes from now on. The source may be removed, or its spooled
             // copy deleted, before this file is closed.
             if let Err(error) = drafts.place(&to.file, &mut state) {
                 tracing::debug!(%error, "bytes could not be shared; they are copied");

@@ -3,8 +3,8 @@
 use crate::index::{IndexError, Rows};
 use crate::model::{EntryId, ErrorKind, FsError, FsResult};
 
-/// A row for each file that is being written. A start that finds a mark knows that the file may be
-/// incomplete.
+/// Marks of the files that are being written, one row each. If a start finds a mark, the file may
+/// be incomplete.
 #[derive(Debug)]
 pub struct WritingMarks {
     rows: Rows,
@@ -16,7 +16,7 @@ impl WritingMarks {
         Self { rows }
     }
 
-    /// Marks a file; `version` is the one that is being overwritten.
+    /// Marks a file. `version` is the version that is being overwritten.
     ///
     /// # Errors
     /// `Io` when the index cannot be written.
@@ -26,6 +26,8 @@ impl WritingMarks {
             .map_err(io)
     }
 
+    /// Removes the mark of a file.
+    ///
     /// # Errors
     /// `Io` when the index cannot be written.
     pub fn remove(&self, id: EntryId) -> FsResult<()> {
