@@ -1,23 +1,23 @@
-//! Places where a crash would hurt most. A debug build dies there on request, so that tests can
-//! show that nothing is lost; in a release build passing one costs nothing.
+//! Points where a crash would hurt most. A debug build dies there on request, so that tests can
+//! show that nothing is lost. In a release build, passing such a point costs nothing.
 //!
-//! `TGFS_CRASH_AT=journal-appended:3` dies at the third pass of that step: by SIGKILL, so that no
-//! destructor runs and nothing is flushed.
+//! `TGFS_CRASH_AT=journal-appended:3` dies at the third pass of that step. It dies by SIGKILL, so
+//! that no destructor runs and nothing is flushed.
 
 /// A step of the write path that has just been done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// The bytes of a commit are in the spool file; nothing names them yet.
     SpoolWritten,
-    /// A change is in the journal's file; the index does not have it.
+    /// A change is in the journal's file, but the index does not have it.
     JournalAppended,
     /// The index has a change.
     IndexUpdated,
-    /// A pack is acknowledged; no record names it.
+    /// A pack is acknowledged, but no record names it.
     PackPut,
-    /// Index and journal name a pack; no manifest does.
+    /// Index and journal name a pack, but no manifest does.
     PackNamed,
-    /// A manifest is acknowledged; its records are still in the journal.
+    /// A manifest is acknowledged, but its records are still in the journal.
     ManifestPut,
     /// Records left the journal.
     JournalTrimmed,
@@ -37,7 +37,7 @@ impl Step {
         Self::SpoolReleased,
     ];
 
-    /// Returns the name of the step, as `TGFS_CRASH_AT` has it.
+    /// Returns the name of the step, as it is written in `TGFS_CRASH_AT`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,12 +53,12 @@ impl Step {
     }
 }
 
-/// Called behind `step`. Returns, unless this process was asked to die here.
+/// Marks that `step` is done. Returns, unless this process was asked to die here.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub const fn pass(_step: Step) {}
 
-/// Called behind `step`. Returns, unless this process was asked to die here.
+/// Marks that `step` is done. Returns, unless this process was asked to die here.
 #[cfg(debug_assertions)]
 pub fn pass(step: Step) {
     if let Some(plan) = armed::PLAN.as_ref() {
@@ -76,7 +76,7 @@ mod armed {
 
     use super::Step;
 
-    /// Setting of tests only, so it is not in the table of settings.
+    /// This setting is for tests only, so it is not in the table of settings.
     const VARIABLE: &str = "TGFS_CRASH_AT";
 
     pub(super) static PLAN: LazyLock<Option<Plan>> =
@@ -91,7 +91,7 @@ mod armed {
     impl Plan {
         pub(super) fn pass(&self, step: Step) {
             if step == self.step && self.passes_left.fetch_sub(1, Ordering::Relaxed) == 1 {
-                // An error leaves the process alive, which the test then notices.
+                // An error leaves the process alive, and the test then notices that.
                 let _ = kill(Pid::this(), Signal::SIGKILL);
             }
         }

@@ -14,10 +14,11 @@ use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::config::{LogLevel, LogSettings};
 
-/// Log files that are kept: a week, since a new one begins each day.
+/// Number of log files that are kept. This is a week, because a new file begins each day.
 const KEPT_LOG_FILES: usize = 7;
 
-/// Lines that may wait for the disk. Further lines are dropped, so that a full disk stops no request.
+/// Number of lines that may wait for the disk. Further lines are dropped, so that a full disk stops
+/// no request.
 const WAITING_LINES: usize = 8192;
 
 /// Reason why logging cannot start.
@@ -31,7 +32,7 @@ pub enum TelemetryError {
     Twice,
 }
 
-/// Keeps the log file's writer alive; flushes it when dropped.
+/// Guard that keeps the log file's writer alive, and flushes it when dropped.
 #[derive(Debug)]
 pub struct Telemetry {
     level: reload::Handle<Targets, Registry>,
@@ -41,7 +42,7 @@ pub struct Telemetry {
 /// Starts logging for the process.
 ///
 /// # Errors
-/// If LOG_FILE cannot be written.
+/// When LOG_FILE cannot be written.
 pub fn start(config: &LogSettings) -> Result<Telemetry, TelemetryError> {
     let (filter, level) = reload::Layer::new(targets(config.level));
     let stderr = fmt::layer()
@@ -82,7 +83,7 @@ pub struct LevelSwitch(reload::Handle<Targets, Registry>);
 impl LevelSwitch {
     /// Logs messages of `level` and above from now on.
     pub fn set(&self, level: LogLevel) {
-        // It fails only when the subscriber is gone, and with it all logging.
+        // This fails only when the subscriber is gone, and all logging with it.
         let _ = self.0.reload(targets(level));
     }
 }
@@ -123,7 +124,8 @@ fn open_log_file(path: &Path) -> Result<(NonBlocking, WorkerGuard), TelemetryErr
     Ok(builder.finish(appender))
 }
 
-/// Masks what looks like a secret in each line, whoever wrote it there: the last net, not the rule.
+/// Writer that masks what looks like a secret in each line, whatever wrote it. It is a safety net,
+/// not the rule.
 struct Redacting<W>(W);
 
 struct RedactingWriter<W>(W);
@@ -137,7 +139,7 @@ impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Redacting<W> {
 
 impl<W: Write> Write for RedactingWriter<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // The subscriber writes one whole line a call.
+        // The subscriber writes one whole line per call.
         let text = String::from_utf8_lossy(line);
         self.0.write_all(redact(&text).as_bytes())?;
         Ok(line.len())
@@ -147,10 +149,10 @@ impl<W: Write> Write for RedactingWriter<W> {
     }
 }
 
-/// What is printed in place of a secret.
+/// Text that is printed in place of a secret.
 const MASK: &str = "********";
 
-/// Words behind which a secret stands, up to the next byte that cannot be part of one.
+/// Words that a secret follows, up to the next byte that cannot be part of one.
 const MARKERS: [&str; 3] = ["Bearer ", "/t/", "token="];
 
 /// Shortest second half of a bot token, in characters (today 35).

@@ -1,28 +1,28 @@
-//! What has to be right about local files in more than one place: replacing one so that a crash
-//! leaves the old or the new one, and holding a directory for one process.
+//! Operations on local files that have to be right in more than one place: replacing a file so that
+//! a crash leaves either the old or the new one, and holding a directory for one process.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Ends the name of a file that is being written and not yet in place.
+/// Suffix of the name of a file that is being written and is not yet in place.
 pub const TEMPORARY_SUFFIX: &str = ".temporary";
 
 /// Makes the names in a directory durable.
 ///
 /// # Errors
-/// What opening and syncing the directory say.
+/// Those of opening and syncing the directory.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Makes a directory, and those above it, for our user only. One that is there already must be
-/// ours and no link: what lies in it is taken for true at each start. It is closed to others, as
-/// one that systemd or `mkdir` made may be open.
+/// Makes a directory, and those above it, for our user only. An existing directory must be ours and
+/// not a link, because its content is trusted at each start. It is closed to others, because one
+/// that systemd or `mkdir` made may be open to them.
 ///
 /// # Errors
-/// What `mkdir` says, or `PermissionDenied` naming the owner.
+/// Those of `mkdir`, or `PermissionDenied` naming the owner.
 pub fn make_private_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -52,10 +52,10 @@ pub fn make_private_directory(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a file in place whole and durable: temporary file, fsync, rename, fsync of the directory.
+/// Puts a file in place whole and durable, by temporary file, fsync, rename, and fsync of the directory.
 ///
 /// # Errors
-/// What the disk, or `fill`, say; the temporary file is gone then.
+/// Those of the disk, or of `fill`. The temporary file is gone then.
 pub fn write_durably(
     path: &Path,
     fill: impl FnOnce(&mut File) -> io::Result<()>,
@@ -75,7 +75,8 @@ pub fn write_durably(
         })
         .and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
-        // The first error is the one to tell; what is left behind is swept at the next start.
+        // The first error is the one to report. A temporary file that is left behind is swept at
+        // the next start.
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
@@ -85,18 +86,18 @@ pub fn write_durably(
     }
 }
 
-/// Why a directory cannot be held.
+/// Reason why a directory cannot be held.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process holds it; its id as it wrote it down.
+    /// Another process holds the directory. The value is its id, as that process wrote it down.
     #[error("process {0} holds it")]
     Held(String),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Holds a directory for this process until it is dropped. The kernel lets go when a process
-/// dies, so that a file left behind by a killed one holds nobody up.
+/// Lock that holds a directory for this process until it is dropped. The kernel releases the lock
+/// when a process dies, so a file left behind by a killed process holds nobody up.
 #[derive(Debug)]
 pub struct DirectoryLock {
     _file: File,

@@ -1,5 +1,5 @@
-//! FUSE requests as calls of [`crate::vfs::Vfs`], one method a request; `dispatch` says on which thread each is
-//! answered.
+//! FUSE requests as calls of [`crate::vfs::Vfs`], one method per request. `dispatch` describes
+//! which thread answers each of them.
 
 use std::ffi::OsStr;
 use std::io;
@@ -244,7 +244,7 @@ impl Filesystem for Adapter {
     ) {
         let vfs = self.vfs.clone();
         let bits = convert::written_bits(write_flags);
-        // The slice is the event loop's own buffer, which its next request overwrites.
+        // The slice is the event loop's own buffer, and the next request overwrites it.
         let data = Bytes::copy_from_slice(data);
         let work = async move {
             let written = u32::try_from(data.len()).unwrap_or(u32::MAX);
@@ -300,7 +300,7 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, _request: &Request, _number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        // Listings go by cookies, so an open directory has no state.
+        // Listings use cookies, so an open directory has no state.
         reply.opened(FileHandle(0), FopenFlags::empty());
     }
 
@@ -460,7 +460,7 @@ impl Filesystem for Adapter {
         };
         let work = async move { vfs.copy_file_range(range).await };
         let accept = |copied: u64, reply: ReplyWrite| {
-            // The call's own limit is 1 GiB; more could not be said in the answer.
+            // The call's own limit is 1 GiB, and the answer could not hold a larger number.
             reply.written(u32::try_from(copied).unwrap_or(u32::MAX));
         };
         self.spawn("copy_file_range", self.deadlines.write, reply, work, accept);
@@ -477,7 +477,7 @@ impl Filesystem for Adapter {
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
-        // Programs ask each file whether it is a terminal (TCGETS).
+        // Programs ask of each file whether it is a terminal (TCGETS).
         reply.error(Errno::ENOTTY);
     }
 
@@ -491,7 +491,7 @@ impl Filesystem for Adapter {
         _flags: PollFlags,
         reply: ReplyPoll,
     ) {
-        // Tells the kernel to answer by itself: files are always ready.
+        // This tells the kernel to answer by itself, because files are always ready.
         reply.error(Errno::ENOSYS);
     }
 }

@@ -1,24 +1,24 @@
-//! How to mount: who may use the mount, whether it may be written to, how long a request may take.
+//! Options of a mount: its audience, its write mode, and the longest time that a request may take.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::{MountAudience, WriteMode};
 
-/// When a request is answered with EIO at the latest. A backstop behind the deadlines of the
-/// layers below, so it is longer than those.
+/// Deadlines after which a request is answered with EIO. They are a backstop behind the deadlines
+/// of the layers below, and so are longer than those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
     pub read: Duration,
-    /// Of everything else that may wait: open, write, flush, truncate, copy.
+    /// Deadline of everything else that may wait: open, write, flush, truncate, copy.
     pub write: Duration,
 }
 
 impl Deadlines {
-    /// What a layer below may need after its own deadline to give up in order.
+    /// Time that a layer below may need after its own deadline to give up in an orderly way.
     const SLACK: Duration = Duration::from_secs(15);
 
-    /// The backstops behind the settings `TGFS_READ_DEADLINE` and `TGFS_WRITE_DEADLINE`.
+    /// Returns the backstops behind the settings `TGFS_READ_DEADLINE` and `TGFS_WRITE_DEADLINE`.
     #[must_use]
     pub const fn behind(read: Duration, write: Duration) -> Self {
         Self {
@@ -40,7 +40,7 @@ pub struct MountConfig {
     pub audience: MountAudience,
     pub mode: WriteMode,
     pub deadlines: Deadlines,
-    /// Directories that the daemon itself uses (state, spool, cache, local store): a mount must
-    /// neither hold one nor lie in one, or the daemon would wait for itself.
+    /// Directories that the daemon itself uses (state, spool, cache, local store). A mount must
+    /// neither contain one of them nor lie in one, or the daemon would wait for itself.
     pub private: Vec<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Words of the kernel to words of `vfs` and back.
+//! Conversions between the types of the kernel and those of `vfs`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -16,22 +16,22 @@ use crate::vfs::{
     SeekTarget, SetIdBits, XattrMode,
 };
 
-/// How long the kernel may answer from what it knows. Without it each stat is a round trip (26k
-/// against 235k stats a second); with it a change that did not come through this mount (`tgfs
+/// Time for which the kernel may answer from its cache. Without it each stat is a round trip (26k
+/// instead of 235k stats a second). With it, a change that did not come through this mount (`tgfs
 /// delete`, HTTP) is seen this much later.
 const TREE_TTL: Duration = Duration::from_secs(1);
 
-/// Names of computed files are asked each time: they follow a rename of their file at once.
+/// Names of computed files are looked up each time, because they follow a rename of their file at once.
 const COMPUTED_TTL: Duration = Duration::ZERO;
 
 /// Inode numbers are never used again, so one generation is enough.
 pub(super) const GENERATION: Generation = Generation(0);
 
-/// `st_blksize` in bytes: the page size. Larger ones make the kernel keep larger blocks per folio
-/// without larger requests.
+/// Value of `st_blksize` in bytes: the page size. Larger values make the kernel keep larger blocks
+/// per folio, but do not make requests larger.
 const BLOCK_SIZE: u32 = 4096;
 
-/// How long the kernel may keep a name.
+/// Returns how long the kernel may keep a name.
 pub(super) fn entry_ttl(attr: &Attr) -> Duration {
     if attr.ino.is_virtual() {
         COMPUTED_TTL
@@ -40,7 +40,7 @@ pub(super) fn entry_ttl(attr: &Attr) -> Duration {
     }
 }
 
-/// How long the kernel may keep attributes.
+/// Returns how long the kernel may keep attributes.
 pub(super) fn attr_ttl(_attr: &Attr) -> Duration {
     TREE_TTL
 }
@@ -107,7 +107,7 @@ pub(super) fn existing(flags: OpenFlags) -> Existing {
     }
 }
 
-/// Whether the caller insists on a new file.
+/// Returns whether the caller insists on a new file.
 pub(super) fn is_exclusive(flags: OpenFlags) -> bool {
     has(flags, OFlag::O_EXCL)
 }
@@ -116,8 +116,9 @@ fn has(flags: OpenFlags, flag: OFlag) -> bool {
     OFlag::from_bits_retain(flags.0).contains(flag)
 }
 
-/// Bytes that cannot change may stay in the page cache over opens: a second reader then never
-/// waits for a read that is stuck. Never `FOPEN_DIRECT_IO`: it makes such a reader unkillable.
+/// Returns the flags for an opened file. Bytes that cannot change may stay in the page cache across
+/// opens, so a second reader never waits for a read that is stuck. `FOPEN_DIRECT_IO` is never used,
+/// because it makes such a reader unkillable.
 pub(super) fn open_flags(opened: Opened) -> FopenFlags {
     match opened.mutability {
         Mutability::Immutable => FopenFlags::FOPEN_KEEP_CACHE,
@@ -133,9 +134,9 @@ pub(super) fn written_bits(flags: WriteFlags) -> SetIdBits {
     }
 }
 
-/// The kernel says with a flag when a truncate clears the bits, but fuser does not pass it on; so
-/// the rule is applied here: anyone but root clears them. chown clears them for root too, as Linux
-/// does everywhere, unless a mode comes with it.
+/// Returns the effect of a `setattr` on set-id bits. The kernel sets a flag when a truncate clears the
+/// bits, but fuser does not pass it on. The rule is therefore applied here: a truncate by anyone but root
+/// clears them. chown clears them for root too, as Linux does everywhere, unless a mode comes with it.
 pub(super) fn setattr_bits(
     request: &Request,
     size: Option<u64>,
@@ -151,8 +152,8 @@ pub(super) fn setattr_bits(
     }
 }
 
-/// Exchanging two names (and whiteouts) would need a second kind of change in the journal that no
-/// tool for video needs; EINVAL makes callers fall back.
+/// Converts the flags of a rename. Exchanging two names (and whiteouts) would need a second kind of
+/// change in the journal, which no tool for video needs. EINVAL makes callers fall back.
 pub(super) fn rename_mode(flags: RenameFlags) -> Result<RenameMode, Errno> {
     if flags.is_empty() {
         Ok(RenameMode::Replace)
@@ -198,14 +199,14 @@ pub(super) fn seek_target(whence: i32) -> Result<SeekTarget, Errno> {
     }
 }
 
-/// Whether an extended attribute is the user's own: only those exist. EOPNOTSUPP keeps tools quiet
-/// about the rest (ACLs,
-/// capabilities, labels) and, unlike ENOSYS, does not switch the others off.
+/// Returns whether an extended attribute is the user's own, because only those exist. EOPNOTSUPP
+/// keeps tools quiet about the rest (ACLs, capabilities, labels) and, unlike ENOSYS, does not
+/// switch the others off.
 pub(super) fn is_user_attribute(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b"user.")
 }
 
-/// The answer to `listxattr(2)`: names, each ended by a zero byte.
+/// Makes the answer to `listxattr(2)`: names, each terminated by a zero byte.
 pub(super) fn attribute_list(names: Vec<Vec<u8>>) -> Vec<u8> {
     let mut list = Vec::new();
     for name in names {

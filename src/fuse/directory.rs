@@ -1,4 +1,4 @@
-//! Listing directories, with and without attributes.
+//! Listings of directories, with and without attributes.
 
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
@@ -11,8 +11,8 @@ use super::errno::errno;
 use crate::model::{ErrorKind, FsResult, Ino};
 use crate::vfs::{Attr, DirEntry, Vfs};
 
-/// Entries that are collected at a time for a listing with attributes: about what fits into one
-/// reply of the kernel's usual 32 KiB.
+/// Number of entries collected at a time for a listing with attributes. About this many fit into
+/// one reply of the kernel's usual 32 KiB.
 const BATCH_ENTRIES: usize = 160;
 
 /// Answers with as many entries behind `after` as fit.
@@ -35,8 +35,8 @@ pub(super) fn list(vfs: &Vfs, directory: Ino, after: u64, mut reply: ReplyDirect
     super::reply::finish("readdir", listed, reply, |(), reply| reply.ok());
 }
 
-/// Like [`list`], with attributes. Each entry that the kernel takes counts as a look-up, `.` and
-/// `..` excepted.
+/// Does the same as [`list`], with attributes. Each entry that the kernel takes counts as a
+/// look-up, except `.` and `..`.
 pub(super) fn list_with_attributes(
     vfs: &Vfs,
     directory: Ino,
@@ -53,8 +53,8 @@ pub(super) fn list_with_attributes(
             match add(vfs, directory, entry, &mut reply) {
                 Ok(ControlFlow::Continue(())) => cookie = entry.cookie,
                 Ok(ControlFlow::Break(())) => return reply.ok(),
-                // What is already in the reply counts as looked up, so it has to be sent; the
-                // kernel asks again from this entry on and then gets the error.
+                // Entries that are already in the reply count as looked up, so the reply has to be
+                // sent. The kernel asks again from this entry on and then gets the error.
                 Err(_) if cookie != after => return reply.ok(),
                 Err(error) => return reply.error(errno(error.kind)),
             }
@@ -65,8 +65,8 @@ pub(super) fn list_with_attributes(
     }
 }
 
-/// The next entries. They are looked up after the listing, not within: `vfs` may hold a lock while
-/// it visits.
+/// Returns the next entries. They are looked up after the listing and not during it, because `vfs`
+/// may hold a lock while it visits.
 fn collect(vfs: &Vfs, directory: Ino, after: u64) -> FsResult<Vec<DirEntry>> {
     let mut batch = Vec::with_capacity(BATCH_ENTRIES);
     vfs.readdir(directory, after, &mut |entry| {
@@ -96,7 +96,7 @@ fn add(
     });
     let attr = match found {
         Ok(attr) => attr,
-        // Removed between the listing and now.
+        // The entry was removed after the listing.
         Err(error) if error.kind == ErrorKind::NotFound => return Ok(ControlFlow::Continue(())),
         Err(error) => return Err(error),
     };
@@ -109,7 +109,7 @@ fn add(
     Ok(ControlFlow::Continue(()))
 }
 
-/// Whether the reply was full, so that the entry is not in it.
+/// Adds an entry to the reply. Returns whether the reply was already full, so that the entry is not in it.
 fn push(entry: &DirEntry, attr: &Attr, reply: &mut ReplyDirectoryPlus) -> bool {
     reply.add(
         INodeNo(attr.ino.0),

@@ -1,8 +1,8 @@
-//! How a request becomes a call of [`Vfs`]. Requests that touch only the local index are answered on
-//! the event loop's own thread. Those that may wait (for the remote, the spool, room) run as tasks
-//! with the reply inside them, each with an outer deadline: fuser cannot tell us of signals, so a
-//! caller can only die after its request was answered. A read is begun on the event loop's thread, and
-//! becomes a task where its bytes are not at hand.
+//! Dispatch of requests to calls of [`Vfs`]. Requests that touch only the local index are answered
+//! on the event loop's own thread. Requests that may wait (for the remote, the spool, or room) run
+//! as tasks that own the reply, each with an outer deadline. fuser cannot report signals, so a
+//! caller can only die after its request was answered. A read starts on the event loop's thread,
+//! and becomes a task if its bytes are not at hand.
 //!
 //! No request sends a notification to the kernel: `inval_*` from here would wait for a page or a
 //! directory lock that the kernel holds until this very request is answered.
@@ -37,8 +37,8 @@ impl Adapter {
         }
     }
 
-    /// Runs `work` as a task that ends in an answer: its own, or EIO after `deadline`. A panic
-    /// drops the reply, which answers EIO as well.
+    /// Runs `work` as a task that ends in an answer: the result of `work`, or EIO after `deadline`.
+    /// A panic drops the reply, which answers EIO as well.
     pub(super) fn spawn<T, R>(
         &self,
         operation: &'static str,
@@ -55,8 +55,8 @@ impl Adapter {
             .spawn(async move { finish(operation, work.await, reply, accept) });
     }
 
-    /// As [`Self::spawn`], for work that seldom has to wait: what is done at once is answered from
-    /// here, since waking another thread would take longer than reading 64 KiB from memory does.
+    /// Does the same as [`Self::spawn`], for work that seldom has to wait. Work that completes at once is
+    /// answered from here, because waking another thread would take longer than reading 64 KiB from memory.
     pub(super) fn spawn_unless_done<T, R>(
         &self,
         operation: &'static str,
@@ -72,7 +72,7 @@ impl Adapter {
         let begun = {
             // Timers and tasks of the work belong to the runtime.
             let _runtime = self.tasks.enter();
-            // Nobody is to be woken: whoever goes on with it asks again.
+            // Nobody has to be woken, because the task that continues the work polls it again.
             let mut nobody = Context::from_waker(Waker::noop());
             guarded(|| Ok(work.as_mut().poll(&mut nobody)))
         };
@@ -113,7 +113,7 @@ impl Adapter {
         finish(operation, result, reply, |(), reply: ReplyEmpty| reply.ok());
     }
 
-    /// Drops references of the kernel's; there is no reply.
+    /// Drops references of the kernel. There is no reply.
     pub(super) fn forget_inode(&self, number: INodeNo, count: u64) {
         if let Err(error) = guarded(|| {
             self.vfs.forget(ino(number), count);
@@ -123,8 +123,8 @@ impl Adapter {
         }
     }
 
-    /// Another caller made the name between the kernel's look-up and its CREATE: without `O_EXCL`
-    /// that is an open.
+    /// Opens a file whose name another caller created between the kernel's look-up and its CREATE.
+    /// Without `O_EXCL` such a CREATE is an open.
     pub(super) fn open_raced(
         &self,
         parent: INodeNo,
@@ -149,7 +149,7 @@ impl Adapter {
                 )
                 .await;
             match opened {
-                // The size may have changed with it.
+                // The size may have changed with the open.
                 Ok(opened) => vfs.getattr(attr.ino).map(|attr| (attr, opened)),
                 Err(error) => {
                     vfs.forget(attr.ino, 1);
@@ -161,7 +161,7 @@ impl Adapter {
     }
 }
 
-/// The outcome of `work`, or EIO after `deadline`.
+/// Returns the outcome of `work`, or EIO after `deadline`.
 async fn within<T>(
     operation: &'static str,
     deadline: Duration,

@@ -1,11 +1,11 @@
-//! Errors of file operations as errno.
+//! Mapping from errors of file operations to errno.
 
 use fuser::Errno;
 
 use crate::model::ErrorKind;
 
-/// The errno that says `kind`. A remote that is away and bytes that are damaged are both EIO:
-/// every tool stops at it, and no tool takes it for an answer about the tree.
+/// Returns the errno for `kind`. An unreachable remote and damaged bytes both become EIO: every
+/// tool stops at it, and no tool takes it for an answer about the tree.
 pub(super) fn errno(kind: ErrorKind) -> Errno {
     match kind {
         ErrorKind::NotFound => Errno::ENOENT,
@@ -24,7 +24,7 @@ pub(super) fn errno(kind: ErrorKind) -> Errno {
         ErrorKind::BadHandle => Errno::EBADF,
         ErrorKind::NotSupported => Errno::EOPNOTSUPP,
         ErrorKind::NoSuchPosition => Errno::ENXIO,
-        // `mv` then copies.
+        // `mv` then falls back to copying.
         ErrorKind::CannotMove => Errno::EXDEV,
         ErrorKind::RemoteUnavailable | ErrorKind::Corrupt | ErrorKind::Io => Errno::EIO,
     }

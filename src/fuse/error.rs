@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// The device that FUSE talks through.
+/// Device that FUSE communicates through.
 pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
 
 /// Reason why a directory cannot be mounted on or unmounted.

@@ -1,5 +1,5 @@
-//! The kernel's face: FUSE requests become calls of [`crate::vfs::Vfs`], its errors become errno.
-//! Nothing is decided here. The promises of each operation stand in `docs/SEMANTICS.md`.
+//! The kernel's face. FUSE requests become calls of [`crate::vfs::Vfs`], and its errors become
+//! errno. Nothing is decided here. The promises of each operation are in `docs/SEMANTICS.md`.
 
 mod adapter;
 mod config;

@@ -1,4 +1,4 @@
-//! A mount's life: made, watched, taken down.
+//! Life of a mount: making it, watching it, taking it down.
 
 use std::fmt;
 use std::fs::File;
@@ -23,32 +23,32 @@ use super::mountpoint::{self, MOUNT_TABLE, MountLine, SOURCE_NAME};
 use crate::model::{MountAudience, WriteMode};
 use crate::vfs::Vfs;
 
-/// Threads that take requests from the kernel. They only translate; waiting happens in tasks.
+/// Number of threads that take requests from the kernel. They only translate; waiting happens in tasks.
 const EVENT_LOOPS: usize = 4;
 
-/// Readahead in KiB that root may set for the mount. The kernel's own is 128; from 1024 on, reads
-/// come in the largest size it has. More brought nothing.
+/// Readahead in KiB that root may set for the mount. The kernel's default is 128. From 1024 on,
+/// reads come in the largest size that the kernel has. Larger values brought no gain.
 const READ_AHEAD_KIB: u32 = 1024;
 
-/// Changes of the mount table are announced; so often it is looked at without, in milliseconds.
+/// Interval in milliseconds at which the mount table is read even if no change of it was announced.
 const TABLE_CHECK_MILLIS: u16 = 1000;
 
-/// How an unmount ended.
+/// Outcome of an unmount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DetachOutcome {
-    /// The kernel let go; no request comes any more.
+    /// The kernel has let go. No more requests come.
     Ended,
-    /// Out of the tree, but programs still hold files in it open.
+    /// The mount is out of the tree, but programs still have files in it open.
     StillInUse,
 }
 
-/// How far the end has come. Only grows.
+/// Progress of the end of a mount. It only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Living,
-    /// Not in the tree any more; open files are still served.
+    /// The mount is no longer in the tree, but open files are still served.
     Detached,
-    /// No request comes any more.
+    /// No more requests come.
     Over,
 }
 
@@ -70,10 +70,10 @@ impl fmt::Debug for Mounted {
 }
 
 /// Mounts `vfs` at `path`. Requests that may wait run on `tasks`. Blocks for the kernel's
-/// handshake: some milliseconds.
+/// handshake, which takes some milliseconds.
 ///
 /// # Errors
-/// Each with what to do about it; nothing stays mounted then.
+/// Each error says what to do about it. Nothing stays mounted then.
 pub fn mount(
     vfs: Vfs,
     path: &Path,
@@ -125,8 +125,8 @@ fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<(
     Ok(())
 }
 
-/// Says when the mount with this id leaves the tree; a lazy unmount shows only in the table, while
-/// the session goes on for the files that are still open.
+/// Reports when the mount with this id leaves the tree. A lazy unmount shows only in the table,
+/// because the session goes on for the files that are still open.
 fn watch_table(id: u64, progress: &watch::Sender<Phase>) {
     let Ok(table) = File::open(MOUNT_TABLE) else {
         return;
@@ -154,7 +154,7 @@ fn session_config(config: &MountConfig) -> Config {
     session.mount_options = vec![
         MountOption::FSName(SOURCE_NAME.to_owned()),
         MountOption::Subtype(SOURCE_NAME.to_owned()),
-        // Modes and owners are enforced by the kernel, which also saves an ACCESS per open.
+        // The kernel enforces modes and owners, which also saves an ACCESS per open.
         MountOption::DefaultPermissions,
         MountOption::NoSuid,
         MountOption::NoDev,
@@ -172,16 +172,16 @@ fn session_config(config: &MountConfig) -> Config {
     session
 }
 
-/// The device's own errors, before anything is made or changed.
+/// Checks for errors of the device itself, before anything is made or changed.
 fn check_device() -> Result<(), MountError> {
     match File::options().read(true).write(true).open(FUSE_DEVICE) {
-        // A plain file stands there where a container was given the path and not the device.
+        // A plain file is there if a container was given the path and not the device.
         Ok(file) if !is_device(&file) => Err(MountError::NoDevice),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(MountError::DeviceRefused)
         }
-        // ENODEV, ENXIO: the node is there and the module is not.
+        // ENODEV and ENXIO mean that the node exists, but the module does not.
         Err(_) => Err(MountError::NoDevice),
     }
 }
@@ -205,8 +205,8 @@ fn explain(mountpoint: &Path, error: io::Error) -> MountError {
         ]
         .iter()
         .any(|words| said.contains(words));
-    // The device and the directory were opened before, so what is not there is the program. EACCES:
-    // a directory in PATH may not be looked into.
+    // The device and the directory were opened before, so the missing file is the program. EACCES
+    // means that a directory in PATH may not be searched.
     let has_no_program = matches!(errno, Some(Errno::ENOENT | Errno::EACCES));
     if is_forbidden || has_no_program && geteuid().is_root() {
         MountError::NotAllowed
@@ -221,26 +221,26 @@ fn explain(mountpoint: &Path, error: io::Error) -> MountError {
 }
 
 impl Mounted {
-    /// Returns the directory that is mounted on.
+    /// Returns the directory that the file system is mounted on.
     #[must_use]
     pub fn mountpoint(&self) -> &Path {
         &self.mountpoint
     }
 
-    /// Waits until the mount is gone from the tree without our doing: `umount`, `fusermount3 -u`,
-    /// lazily or not, or an aborted connection.
+    /// Waits until the mount leaves the tree through someone else: by `umount` or `fusermount3 -u`,
+    /// lazily or not, or by an aborted connection.
     pub async fn ended(&mut self) {
-        // An error says that the thread is gone: over as well.
+        // An error means that the thread is gone, so the mount is over as well.
         let _ = self.phase.wait_for(|phase| *phase != Phase::Living).await;
-        // At its end a session unmounts its path, whoever is mounted there by then. Asking now,
-        // while nobody is, takes that away from it.
+        // A session unmounts its path when it ends, whichever mount is there by then. Unmounting
+        // now, while no mount is there, takes that away from it.
         if let Err(error) = self.detach() {
             tracing::debug!("{error}");
         }
     }
 
-    /// Unmounts: at once where nothing is open, else out of the tree now and with up to `drain`
-    /// for the open files.
+    /// Unmounts the file system. If nothing is open, this happens at once. Otherwise the mount
+    /// leaves the tree now, and open files get up to `drain` to be closed.
     ///
     /// # Errors
     /// When the mount cannot even be taken out of the tree.
@@ -258,8 +258,8 @@ impl Mounted {
         })
     }
 
-    /// Out of the tree. Nothing is done where another mount took the place: fuser would unmount
-    /// by path.
+    /// Takes the mount out of the tree. Does nothing if another mount took the place, because fuser
+    /// would unmount by path.
     fn detach(&mut self) -> Result<(), MountError> {
         if self.is_detached {
             return Ok(());
@@ -270,7 +270,7 @@ impl Mounted {
             (Some(own), Some(now)) if own.id != now.id => Ok(()),
             (_, Some(_)) => match self.unmounter.unmount() {
                 Ok(()) => Ok(()),
-                // Busy. The kernel refuses in other ways too; all end the same.
+                // The mount is busy. The kernel refuses in other ways too, and all of them end the same.
                 Err(_) => mountpoint::detach(&self.mountpoint),
             },
             (_, None) => {
@@ -282,7 +282,8 @@ impl Mounted {
         }
     }
 
-    /// Only root may; without it reads come in 128 KiB, which works too.
+    /// Raises the readahead of the mount. Only root may do that. Without it reads come in 128 KiB,
+    /// which works too.
     fn raise_read_ahead(&self) {
         let Some(line) = &self.line else { return };
         let setting = format!("/sys/class/bdi/{}/read_ahead_kb", line.device);

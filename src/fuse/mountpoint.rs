@@ -1,4 +1,4 @@
-//! What may be mounted on, and what is mounted there.
+//! Checks of the mountpoint, and look-ups of what is mounted there.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,25 +15,25 @@ use nix::unistd::{AccessFlags, access};
 use super::error::MountError;
 use crate::process::{CancelFlag, Devices, Launcher, Priority, ProcessJob, ProcessLimits, Spawner};
 
-/// Source of our mounts in `/proc/self/mountinfo` and `df`. Ours are found by it: the type is
-/// `fuse` or `fuse.tgfs`, depending on who mounted.
+/// Source of our mounts in `/proc/self/mountinfo` and `df`. Our mounts are found by it, because the
+/// type is `fuse` or `fuse.tgfs`, depending on who mounted.
 pub(super) const SOURCE_NAME: &str = "tgfs";
 
-/// Shows each mount that this process sees; proc_pid_mountinfo(5).
+/// File that lists each mount visible to this process; see proc_pid_mountinfo(5).
 pub(super) const MOUNT_TABLE: &str = "/proc/self/mountinfo";
 
 /// A line of the mount table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MountLine {
-    /// Unique among living mounts of this machine.
+    /// Id that is unique among the living mounts of this machine.
     pub id: u64,
-    /// `major:minor` of the files in it.
+    /// Device of the files in the mount, as `major:minor`.
     pub device: String,
     pub path: PathBuf,
     pub source: String,
 }
 
-/// The mount table.
+/// Reads the mount table.
 pub(super) fn mounts() -> io::Result<Vec<MountLine>> {
     let table = fs::read(MOUNT_TABLE)?;
     Ok(table
@@ -42,13 +42,13 @@ pub(super) fn mounts() -> io::Result<Vec<MountLine>> {
         .collect())
 }
 
-/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
+/// Parses a line such as `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.
 fn parse(line: &[u8]) -> Option<MountLine> {
     let mut fields = line.split(|&byte| byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
     let device = String::from_utf8(fields.nth(1)?.to_vec()).ok()?;
     let path = PathBuf::from(OsString::from_vec(unescape(fields.nth(1)?)));
-    // Optional fields end with a hyphen; then come type and source.
+    // Optional fields end with a hyphen, which is followed by type and source.
     let source = fields.skip_while(|field| *field != b"-").nth(2)?;
     Some(MountLine {
         id,
@@ -58,7 +58,8 @@ fn parse(line: &[u8]) -> Option<MountLine> {
     })
 }
 
-/// Space, tab, newline and backslash stand as a backslash and three octal digits.
+/// Decodes a field, in which space, tab, newline and backslash are written as a backslash and three
+/// octal digits.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -82,12 +83,12 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The topmost mount at `path`, which has to be absolute and free of links.
+/// Returns the topmost mount at `path`, which has to be absolute and free of links.
 pub(super) fn mounted_at(path: &Path) -> io::Result<Option<MountLine>> {
     Ok(mounts()?.into_iter().rfind(|line| line.path == path))
 }
 
-/// Whether a tgfs is mounted at `path`, living or stale. Touches only the directory above it.
+/// Returns whether a tgfs is mounted at `path`, living or stale. Touches only the directory above it.
 ///
 /// # Errors
 /// When the mount table cannot be read.
@@ -96,8 +97,8 @@ pub fn is_tgfs_mount(path: &Path) -> io::Result<bool> {
     Ok(mounted_at(&path)?.is_some_and(|line| line.source == SOURCE_NAME))
 }
 
-/// The absolute path without links, found without touching the last component: behind it may
-/// stand a mount that answers nothing.
+/// Returns the absolute path without links. It is found without touching the last component,
+/// because a mount that answers nothing may be behind it.
 fn absolute(path: &Path) -> io::Result<PathBuf> {
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => {
@@ -112,19 +113,20 @@ fn absolute(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Whether the daemon behind a mount at `path` is gone ("transport endpoint is not connected").
-/// Asks for the free space: the kernel answers `stat` by itself for a second, dead daemon or not.
+/// Returns whether the daemon behind a mount at `path` is gone ("transport endpoint is not
+/// connected"). Asks for the free space, because the kernel answers `stat` by itself for a second,
+/// even if the daemon is dead.
 fn is_stale(path: &Path) -> bool {
     nix::sys::statvfs::statvfs(path).is_err_and(|error| error == Errno::ENOTCONN)
 }
 
-/// Detaches what a dead daemon left behind at `path`; does nothing where a living one, or none,
-/// is.
+/// Detaches the mount that a dead daemon left behind at `path`. Does nothing if there is no mount,
+/// or a living one.
 ///
 /// # Errors
 /// When the mount cannot be detached.
 pub fn clean_stale(path: &Path) -> Result<(), MountError> {
-    // A crash loop can have stacked several.
+    // A crash loop can have stacked several mounts.
     for _ in 0..MAX_STACKED_MOUNTS {
         if !is_stale(path) {
             return Ok(());
@@ -136,12 +138,12 @@ pub fn clean_stale(path: &Path) -> Result<(), MountError> {
 }
 
 const MAX_STACKED_MOUNTS: usize = 16;
-/// `fusermount3` makes two system calls; longer than this it hangs.
+/// Longest time for `fusermount3`. It makes two system calls; if it takes longer than this, it hangs.
 const FUSERMOUNT_TIME: Duration = Duration::from_secs(10);
 const FUSERMOUNT_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 const FUSERMOUNT_OUTPUT_BYTES: usize = 4096;
 
-/// Takes the mount at `path` out of the tree now; it ends when its last open file is closed.
+/// Takes the mount at `path` out of the tree now. The mount ends when its last open file is closed.
 pub fn detach(path: &Path) -> Result<(), MountError> {
     let refused = match umount2(path, MntFlags::MNT_DETACH) {
         Ok(()) => return Ok(()),
@@ -154,7 +156,7 @@ pub fn detach(path: &Path) -> Result<(), MountError> {
     })
 }
 
-/// The way of those who are not root.
+/// Detaches with `fusermount3`, the way for users who are not root.
 fn detach_with_fusermount(path: &Path) -> io::Result<()> {
     let job = ProcessJob {
         program: PathBuf::from("fusermount3"),
@@ -178,14 +180,14 @@ fn detach_with_fusermount(path: &Path) -> io::Result<()> {
     Err(io::Error::other(exit.stderr.trim().to_owned()))
 }
 
-/// Makes `path` ready: stale mounts gone, the directory there and empty, apart from the daemon's
-/// own directories. The result is absolute and free of links.
+/// Makes `path` ready: stale mounts are gone, and the directory exists, is empty, and is apart from
+/// the daemon's own directories. The result is absolute and free of links.
 pub(super) fn prepare(path: &Path, private: &[PathBuf]) -> Result<PathBuf, MountError> {
     let unusable = |error: io::Error| MountError::Unusable {
         mountpoint: path.to_path_buf(),
         error,
     };
-    // Without touching the outer mount, whose daemon may be dead.
+    // This must not touch the outer mount, whose daemon may be dead.
     refuse_inside_mount(&std::path::absolute(path).map_err(unusable)?)?;
     clean_stale(path)?;
     if is_tgfs_mount(path).unwrap_or(false) {
@@ -195,7 +197,7 @@ pub(super) fn prepare(path: &Path, private: &[PathBuf]) -> Result<PathBuf, Mount
     let path = path.canonicalize().map_err(unusable)?;
     refuse_inside_mount(&path)?;
     for private in private {
-        // One that is not there yet will be made at the place that its path says.
+        // A directory that does not exist yet will be made at the place that its path says.
         let private = private.canonicalize().unwrap_or_else(|_| private.clone());
         if private.starts_with(&path) || path.starts_with(&private) {
             return Err(MountError::OverOwnFiles {
@@ -204,7 +206,7 @@ pub(super) fn prepare(path: &Path, private: &[PathBuf]) -> Result<PathBuf, Mount
             });
         }
     }
-    // The same rule as fusermount3's; root passes.
+    // fusermount3 has the same rule. Root passes.
     if access(&path, AccessFlags::W_OK) == Err(Errno::EACCES) {
         let owner = fs::metadata(&path).map_err(unusable)?.uid();
         return Err(MountError::NotWritable {
@@ -231,8 +233,8 @@ fn make(path: &Path) -> Result<(), MountError> {
     })
 }
 
-/// A mount in a mount ends with the outer one's daemon, and keeps that from unmounting. `path` is
-/// absolute.
+/// Refuses a mount inside another tgfs mount. It would end with the daemon of the outer mount, and
+/// keep that one from unmounting. `path` is absolute.
 fn refuse_inside_mount(path: &Path) -> Result<(), MountError> {
     let lines = mounts().unwrap_or_default();
     let holding = lines

@@ -1,4 +1,4 @@
-//! One way to end a request: a value or an errno, whatever happens in between.
+//! The one way to end a request: with a value or an errno, whatever happens in between.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,7 +14,7 @@ use crate::vfs::SpaceInfo;
 /// Unit of `statfs` in bytes.
 const STATFS_BLOCK_BYTES: u32 = 4096;
 
-/// A reply that can say no.
+/// A reply that can carry an error.
 pub(super) trait Refuse {
     /// Answers the request with `errno`.
     fn refuse(self, errno: Errno);
@@ -61,7 +61,7 @@ pub(super) fn finish<T, R: Refuse>(
     }
 }
 
-/// What a look-up misses is daily business; what a disk or the remote fails at is not.
+/// Logs a refused request. A failed look-up is routine, but a failure of the disk or the remote is not.
 fn log_refusal(operation: &'static str, error: &FsError) {
     match error.kind {
         ErrorKind::Io | ErrorKind::Corrupt | ErrorKind::RemoteUnavailable | ErrorKind::NoSpace => {
@@ -71,7 +71,7 @@ fn log_refusal(operation: &'static str, error: &FsError) {
     }
 }
 
-/// Runs `call` on the thread of an event loop. A panic ends as an error of this one request; it
+/// Runs `call` on the thread of an event loop. A panic becomes an error of this one request, and
 /// must not take the loop away from all others.
 pub(super) fn guarded<T>(call: impl FnOnce() -> FsResult<T>) -> FsResult<T> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
@@ -82,7 +82,7 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> FsResult<T>) -> FsResult<T> {
     })
 }
 
-/// `getxattr(2)`, `listxattr(2)`: size 0 asks how long the value is.
+/// Answers `getxattr(2)` and `listxattr(2)`, where size 0 asks for the length of the value.
 pub(super) fn answer_attribute(
     operation: &'static str,
     value: FsResult<Vec<u8>>,

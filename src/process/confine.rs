@@ -1,13 +1,14 @@
-//! Runs inside the process that is to be confined, before it becomes the program.
+//! Confinement of a process, from inside it and before it becomes the program.
 //!
-//! - no_new_privs, no core file, no file may grow, few descriptors, bounded address space
-//! - Landlock, where the kernel has it: reads below the system's library directories and of the
-//!   one input; no write, no other file, no network (best effort: older kernels know less)
-//! - as root: `nobody` where the input's mode lets others read it, else the input's owner. Only an
-//!   input that belongs to root and is readable by nobody else keeps root: opening
-//!   [`INPUT_PATH`] checks the file's mode again, ffmpeg before 6 cannot take an open
-//!   descriptor and stay able to seek, and Landlock then is what holds it
-//! - SIGKILL when the daemon's thread that started it goes
+//! - All: no_new_privs, no core file, no file may grow, few descriptors, bounded address space.
+//! - Landlock, where the kernel has it: the process may read below the system's library directories and
+//!   may read its one input. It gets no write, no other file and no network. This is best effort, because
+//!   older kernels know less.
+//! - As root: the process becomes `nobody` if the input's mode lets others read it, otherwise the input's
+//!   owner. Root is kept only for an input that belongs to root and is readable by nobody else. Opening
+//!   [`INPUT_PATH`] checks the file's mode again, and ffmpeg before 6 cannot take an open descriptor and
+//!   stay able to seek. Landlock is then what confines the process.
+//! - SIGKILL arrives when the daemon's thread that started the process ends.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
@@ -30,9 +31,9 @@ use super::limits::{Devices, INPUT_PATH};
 
 /// Exit status when confinement itself failed; the program was not started.
 pub const CONFINE_FAILED: u8 = 125;
-/// Open files: standard streams, libraries while they load, one reopened input.
+/// Largest number of open files: standard streams, libraries while they load, one reopened input.
 const MAX_OPEN_FILES: u64 = 64;
-/// Where programs and libraries live; read and execute.
+/// Directories where programs and libraries are. They may be read and executed.
 const SYSTEM_DIRECTORIES: [&str; 7] = [
     "/usr",
     "/lib",
@@ -44,7 +45,7 @@ const SYSTEM_DIRECTORIES: [&str; 7] = [
 ];
 /// Devices that programs expect to be able to read.
 const DEVICES: [&str; 2] = ["/dev/null", "/dev/urandom"];
-/// Graphics processors, with what their drivers ask of the system.
+/// Graphics processors, and the files that their drivers need from the system.
 const GRAPHICS: [&str; 8] = [
     "/dev/dri",
     "/dev/nvidia0",
@@ -55,31 +56,31 @@ const GRAPHICS: [&str; 8] = [
     "/sys",
     "/proc/driver/nvidia",
 ];
-/// Open files of a program that uses those.
+/// Largest number of open files of a program that uses graphics processors.
 const MAX_GRAPHICS_FILES: u64 = 512;
-/// What `nice` adds: little is left beside anything else that wants to run.
+/// Increment passed to `nice`. It leaves little to the program if anything else wants to run.
 const NICENESS: &str = "15";
-/// The uid and gid of `nobody` where the system has no such user.
+/// Uid and gid of `nobody` if the system has no such user.
 const NOBODY: u32 = 65534;
 
-/// What the confined process may do.
+/// Permissions of the confined process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfineSpec {
     pub input: Input,
-    /// Bytes of address space.
+    /// Address space in bytes.
     pub memory: u64,
-    /// What starts the program so that it takes only what others leave.
+    /// Path of the `nice` program, which starts the program so that it takes only what others leave.
     #[serde(default)]
     pub nice: Option<PathBuf>,
     #[serde(default)]
     pub devices: Devices,
 }
 
-/// Where the input is.
+/// Place of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     None,
-    /// Open as standard input.
+    /// The input is open as standard input.
     Stdin,
 }
 
@@ -87,13 +88,13 @@ impl ConfineSpec {
     /// Returns the value of `--spec`.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // A struct of an enum and a number has no way to fail.
+        // A struct of an enum and a number cannot fail to serialize.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// The hidden command `confine --spec JSON -- program args…`: restricts this process, then becomes
-/// the program. Returns only when that failed. `args` is everything behind `confine`.
+/// Runs the hidden command `confine --spec JSON -- program args…`: restricts this process, then
+/// becomes the program. Returns only on failure. `args` is everything behind `confine`.
 #[must_use]
 pub fn confine_main(args: &[OsString]) -> ExitCode {
     let message = match parse(args) {
@@ -149,7 +150,7 @@ fn restrict(spec: &ConfineSpec, program: &Path) -> Result<(), String> {
     prctl::set_no_new_privs().map_err(|error| format!("no_new_privs: {error}"))?;
     let (files, memory) = match spec.devices {
         Devices::None => (MAX_OPEN_FILES, spec.memory),
-        // A driver maps all memory of its processor.
+        // A graphics driver maps all memory of its processor.
         Devices::Graphics => (MAX_GRAPHICS_FILES, RLIM_INFINITY),
     };
     for (resource, limit) in [
@@ -166,7 +167,7 @@ fn restrict(spec: &ConfineSpec, program: &Path) -> Result<(), String> {
         drop_root(input.as_ref().map(|(metadata, _)| metadata), spec.devices)
             .map_err(|error| format!("changing the user: {error}"))?;
     }
-    // Behind the change of user, which clears it.
+    // This comes after the change of user, which clears it.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| format!("pdeathsig: {error}"))
 }
 
@@ -230,7 +231,7 @@ fn drop_root(input: Option<&Metadata>, devices: Devices) -> nix::Result<()> {
     setuid(uid)
 }
 
-/// Groups that may use the render nodes, e.g. `render`.
+/// Returns the groups that may use the render nodes, e.g. `render`.
 fn groups_of_graphics() -> Vec<Gid> {
     let nodes = std::fs::read_dir("/dev/dri")
         .into_iter()
@@ -246,7 +247,7 @@ fn groups_of_graphics() -> Vec<Gid> {
     groups.into_iter().map(Gid::from_raw).collect()
 }
 
-/// See the module's head: the least user who can still open the input.
+/// Returns the least privileged user who can still open the input; see the head of this module.
 fn user_for(input: Option<&Metadata>) -> (Uid, Gid) {
     const OTHERS_READ: u32 = 0o004;
     match input {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Why a job did not run to its end.
+/// Reason why a job did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     #[error("{0} is not installed, or not in PATH")]
@@ -30,7 +30,7 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
-    /// Whether the same job can succeed later, with nothing changed about its input.
+    /// Returns whether the same job can succeed later, with nothing changed about its input.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {

@@ -1,13 +1,13 @@
-//! What a child process may take: limits, priority, devices, and the flag that stops it.
+//! Limits of a child process: resources, priority, devices, and the flag that stops it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The job's input file, as the program sees it.
+/// Path of the job's input file, as the program sees it.
 pub const INPUT_PATH: &str = "/proc/self/fd/0";
 
-/// What bounds a job.
+/// Limits of a job.
 #[derive(Debug, Clone, Copy)]
 pub struct ProcessLimits {
     /// Longest time without a byte of output while we wait for one.
@@ -18,25 +18,25 @@ pub struct ProcessLimits {
     pub memory: u64,
 }
 
-/// How much a job may hold up others.
+/// Priority of a job, which decides how much it may hold up others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Priority {
     #[default]
     Usual,
-    /// It takes only what nobody else wants.
+    /// The job takes only what nobody else wants.
     Low,
 }
 
-/// Which devices a job may use.
+/// Devices that a job may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Devices {
     #[default]
     None,
-    /// Graphics processors, which want much address space too.
+    /// Graphics processors. They also need much address space.
     Graphics,
 }
 
-/// Tells a job to stop, from another thread.
+/// Flag that tells a job to stop, set from another thread.
 #[derive(Debug, Clone, Default)]
 pub struct CancelFlag(Arc<AtomicBool>);
 

@@ -1,15 +1,15 @@
 //! The one place that spawns processes. A [`ProcessJob`] runs in its own process group with bounded
 //! output, a stall timeout and a wall limit, and dies when its handle is dropped.
 //!
-//! Jobs that read files of unknown origin run *confined*: the spawner starts
-//! `<launcher> confine --spec JSON -- program args…`, and that process (single-threaded, freshly
-//! executed) restricts itself and then executes the program; see [`confine`]. Doing it there
-//! instead of between fork and exec needs no unsafe code.
+//! Jobs that read files of unknown origin run *confined*. The spawner starts `<launcher> confine
+//! --spec JSON -- program args…`. That process is single-threaded and freshly executed. It
+//! restricts itself and then executes the program; see [`confine`]. Doing this there instead of
+//! between fork and exec needs no unsafe code.
 //!
-//! The input is opened by the parent and becomes the child's standard input, which the program
-//! opens again by the name [`INPUT_PATH`]. That gives it a position of its own and keeps it
-//! seekable (ffmpeg's `pipe:` is not, and `fd:` is absent before ffmpeg 6), and the path of the
-//! file, which lies in a directory that only we may enter, never has to be walked by the child.
+//! The parent opens the input and makes it the child's standard input. The program opens it again
+//! by the name [`INPUT_PATH`]. That gives it a position of its own and keeps it seekable (ffmpeg's
+//! `pipe:` is not seekable, and `fd:` does not exist before ffmpeg 6). The child also never has to
+//! walk the path of the file, which lies in a directory that only we may enter.
 
 pub mod arenas;
 pub mod confine;
@@ -26,17 +26,18 @@ pub use error::ProcessError;
 pub use limits::{CancelFlag, Devices, INPUT_PATH, Priority, ProcessLimits};
 pub use running::{Exit, Running};
 
-/// How programs are started.
+/// Way to start programs.
 #[derive(Debug, Clone)]
 pub enum Launcher {
-    /// Through `<path> confine …`; the path is normally this binary.
+    /// Programs are started through `<path> confine …`. The path is normally this binary.
     Confined(PathBuf),
-    /// As they are, without confinement. For unit tests, which have no `confine` command.
+    /// Programs are started as they are, without confinement. For unit tests, which have no
+    /// `confine` command.
     Direct,
 }
 
 impl Launcher {
-    /// This very binary.
+    /// Returns a launcher that uses this very binary.
     #[must_use]
     pub fn this_binary() -> Self {
         Self::Confined(PathBuf::from("/proc/self/exe"))
@@ -46,10 +47,10 @@ impl Launcher {
 /// One run of one program.
 #[derive(Debug, Clone)]
 pub struct ProcessJob {
-    /// Name (looked up in PATH) or path.
+    /// Name of the program (looked up in PATH), or its path.
     pub program: PathBuf,
     pub args: Vec<OsString>,
-    /// The only file that it may read besides the system's libraries; see [`INPUT_PATH`].
+    /// The only file that the program may read besides the system's libraries; see [`INPUT_PATH`].
     pub input: Option<PathBuf>,
     pub limits: ProcessLimits,
     pub priority: Priority,
@@ -57,7 +58,7 @@ pub struct ProcessJob {
     pub cancel: CancelFlag,
 }
 
-/// Starts jobs.
+/// Launcher of jobs.
 #[derive(Debug, Clone)]
 pub struct Spawner {
     launcher: Launcher,
@@ -69,7 +70,7 @@ impl Spawner {
         Self { launcher }
     }
 
-    /// Starts `job`; its output is read from the handle.
+    /// Starts `job`. Its output is read from the handle.
     ///
     /// # Errors
     /// When the program or the input does not exist, or the system refuses to start one.
@@ -89,10 +90,10 @@ impl Spawner {
         Running::spawn(command, name, job.limits, job.cancel.clone())
     }
 
-    /// Runs `job` to its end and returns how it ended, and its output of at most `max_output` bytes.
+    /// Runs `job` to its end. Returns how it ended, and its output of at most `max_output` bytes.
     ///
     /// # Errors
-    /// As [`Self::start`], and when a limit was passed.
+    /// Those of [`Self::start`], and when a limit was passed.
     pub fn run(
         &self,
         job: &ProcessJob,
@@ -139,7 +140,7 @@ fn program_name(program: &Path) -> String {
     )
 }
 
-/// The absolute path of `program`, so that the child needs no PATH.
+/// Returns the absolute path of `program`, so that the child needs no PATH.
 fn find_program(program: &Path) -> Result<PathBuf, ProcessError> {
     let missing = || ProcessError::ProgramMissing(program.display().to_string());
     if program.components().count() > 1 {

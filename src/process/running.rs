@@ -16,22 +16,22 @@ use super::error::ProcessError;
 use super::limits::{CancelFlag, ProcessLimits};
 use crate::sync::MutexExt as _;
 
-/// Bytes of standard error that are kept; the rest is read and dropped (a damaged film makes
-/// ffmpeg print thousands of lines).
+/// Number of bytes of standard error that are kept. The rest is read and dropped, because a damaged
+/// film makes ffmpeg print thousands of lines.
 const MAX_STDERR: usize = 16 * 1024;
-/// Bytes of the pipe that output comes through: the most that the kernel gives everybody. With its usual
-/// 64 KiB, tool and reader mostly wake each other.
+/// Size in bytes of the pipe that output comes through. It is the largest that the kernel gives to
+/// everybody. With the usual 64 KiB, tool and reader mostly wake each other.
 const PIPE_BYTES: i32 = 1 << 20;
-/// How often limits are looked at.
+/// Interval at which limits are checked.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How a program ended.
+/// Outcome of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
-    /// The exit status, or `None` when a signal ended it.
+    /// Exit status, or `None` when a signal ended the program.
     pub code: Option<i32>,
     pub signal: Option<i32>,
-    /// The first lines of standard error.
+    /// First lines of standard error.
     pub stderr: String,
 }
 
@@ -52,9 +52,10 @@ enum StopReason {
 
 #[derive(Debug)]
 struct Watched {
-    /// The process exists and is not reaped, so its group id is ours to signal.
+    /// Set while the process exists and is not reaped, so that its group id is ours to signal.
     alive: bool,
-    /// Set while we block in a read: a reader that is busy elsewhere must not stall its job.
+    /// Set while we block in a read. A reader that is busy elsewhere must not make its job count as
+    /// stalled.
     waiting_since: Option<Instant>,
     last_output: Instant,
     stopped: Option<StopReason>,
@@ -73,7 +74,7 @@ impl WatchedGroup {
     }
     fn kill(&self, state: &Watched) {
         if state.alive {
-            // Fails only when the group is already gone.
+            // This fails only when the group is already gone.
             let _gone = killpg(self.group, Signal::SIGKILL);
         }
     }
@@ -122,7 +123,7 @@ impl Running {
             ended: Condvar::new(),
         });
         if let Some(stdout) = &child.stdout {
-            // A smaller one only takes longer.
+            // A smaller pipe only takes longer.
             let _ = fcntl(stdout, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
         }
         let stderr = child.stderr.take().map(|pipe| {
@@ -144,7 +145,7 @@ impl Running {
         })
     }
 
-    /// Waits for the end, after the output was read.
+    /// Waits for the end of the program, after its output was read.
     ///
     /// # Errors
     /// When a limit was passed or the job was cancelled.
@@ -152,10 +153,10 @@ impl Running {
         self.end()
     }
 
-    /// Reads everything, then waits.
+    /// Reads the whole output, then waits.
     ///
     /// # Errors
-    /// As [`Self::finish`], and when there are more than `max_output` bytes.
+    /// Those of [`Self::finish`], and when there are more than `max_output` bytes.
     pub fn collect(mut self, max_output: usize) -> Result<(Exit, Vec<u8>), ProcessError> {
         let mut output = Vec::new();
         let limit = u64::try_from(max_output).unwrap_or(u64::MAX);
@@ -174,7 +175,7 @@ impl Running {
     }
 
     fn end(&mut self) -> Result<Exit, ProcessError> {
-        // Closed first, so that a program that still writes ends instead of blocking for ever.
+        // The pipe is closed first, so that a program that still writes ends instead of blocking for ever.
         self.stdout = None;
         let status = self.reap();
         let stderr = self
@@ -210,15 +211,15 @@ impl Running {
         })
     }
 
-    /// Waits without reaping first, so that the watchdog never signals a group id that the system
-    /// may have given to somebody else.
+    /// Reaps the program. Waits without reaping first, so that the watchdog never signals a group
+    /// id that the system may have given to another process.
     fn reap(&mut self) -> io::Result<std::process::ExitStatus> {
         while let Err(nix::errno::Errno::EINTR) = waitid(
             Id::Pid(self.shared.group),
             WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT,
         ) {}
         let mut state = self.shared.lock();
-        // Whatever the program left running in its group goes too.
+        // Processes that the program left running in its group are killed too.
         self.shared.kill(&state);
         state.alive = false;
         let status = self.child.wait();

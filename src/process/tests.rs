@@ -103,7 +103,7 @@ fn dropping_the_handle_ends_the_group() {
     assert_gone(String::from_utf8_lossy(&first[..count]).trim());
 }
 
-/// A killed grandchild may linger as a zombie until its new parent reaps it.
+/// Checks that a process is gone. A killed grandchild may linger as a zombie until its new parent reaps it.
 fn assert_gone(pid: &str) {
     let path = format!("/proc/{pid}/stat");
     for _ in 0..200 {

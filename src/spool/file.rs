@@ -16,26 +16,31 @@ pub struct SpoolFile {
     pub path: PathBuf,
     file: File,
     writing_back: AtomicBool,
-    /// Whether the disk ever failed to take its bytes. The kernel tells that once and then forgets.
+    /// Set when the disk ever failed to take the file's bytes. The kernel reports that once and
+    /// then forgets it.
     damaged: AtomicBool,
-    /// Bytes on the disk that the spool counts for it.
+    /// Number of bytes on the disk that the spool counts for this file.
     counted: AtomicU64,
 }
 
 impl SpoolFile {
+    /// Reads exactly the bytes of a range.
+    ///
     /// # Errors
     /// When the file is shorter than the range, or the disk fails.
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
     }
 
+    /// Writes all of `data`.
+    ///
     /// # Errors
     /// When the disk is full or fails.
     pub fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(data, offset)
     }
 
-    /// Bytes on the disk.
+    /// Returns the number of bytes on the disk.
     #[must_use]
     pub fn counted(&self) -> u64 {
         self.counted.load(Ordering::Relaxed)
@@ -52,10 +57,10 @@ impl SpoolFile {
         })
     }
 
-    /// Begins to push what was written to the disk, unless that is being done. Nobody waits for
-    /// it: `close` syncs again and sees an error. Inside a tokio runtime.
+    /// Starts to flush written bytes to the disk, unless that is already being done. Nobody waits
+    /// for it: `close` syncs again and sees an error. Must be called inside a tokio runtime.
     pub fn write_back(self: &Arc<Self>) {
-        // One at a time a file: several would only queue up at the file's lock, before writers.
+        // Only one flush runs per file. Several would only queue up at the file's lock, ahead of writers.
         if self.writing_back.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -68,6 +73,8 @@ impl SpoolFile {
         }));
     }
 
+    /// Makes the written bytes durable.
+    ///
     /// # Errors
     /// When the disk fails, or ever failed to take bytes of this file.
     pub fn sync(&self) -> io::Result<()> {
@@ -83,19 +90,19 @@ impl SpoolFile {
         Ok(())
     }
 
-    /// Whether [`Self::sync`] can never succeed any more.
+    /// Returns whether [`Self::sync`] can never succeed any more.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// As if the disk had failed to take its bytes, for tests of what follows.
+    /// Acts as if the disk had failed to take the file's bytes, for tests of the consequences.
     #[cfg(debug_assertions)]
     pub fn damage(&self) {
         self.damaged.store(true, Ordering::Relaxed);
     }
 
-    /// Asks the disk how many bytes the file takes, and returns that with the number before.
+    /// Asks the disk how many bytes the file takes. Returns that number and the one before.
     pub(super) fn recount(&self) -> io::Result<Recount> {
         let now = self.file.metadata()?.blocks() * 512;
         let before = self.counted.swap(now, Ordering::Relaxed);

@@ -1,6 +1,6 @@
-//! Local staging: one file a blob, named by the blob's id, beside it the record of the entry it
-//! belongs to. A spool file is deleted only by [`Spool::discard`], which is
-//! called when every entry that named the blob is acknowledged in the remote or gone.
+//! Local staging area, with one file per blob. The file is named by the blob's id, and has the
+//! record of the blob's entry beside it. Only [`Spool::discard`] deletes a spool file. It is called
+//! when every entry that named the blob is acknowledged in the remote, or gone.
 
 mod file;
 
@@ -24,42 +24,43 @@ pub use file::SpoolFile;
 
 /// Extension of the record beside each spool file.
 const RECORD_EXTENSION: &str = "entry";
-/// Extension of the note that the user removed the file of a blob.
+/// Extension of the note that says that the user removed the file of a blob.
 const REMOVED_EXTENSION: &str = "removed";
-/// Readable for all, inside a directory that only we can enter: a media tool that runs as another
-/// user opens its one input through a descriptor that it is handed.
+/// Mode of spool files. They are readable for all, inside a directory that only we can enter. A
+/// media tool that runs as another user opens its one input through a descriptor that it is given.
 const FILE_MODE: u32 = 0o644;
-/// Writes begin to wait when less than this is left of the spool: enough for every handle of a
-/// parallel copy to have a few 1 MiB writes on the way.
+/// Low-water mark of the spool: writes begin to wait when less space than this is left. It is
+/// enough for every handle of a parallel copy to have a few 1 MiB writes on the way.
 const LOW_WATER_BYTES: u64 = 64 << 20;
-/// Longest wait of one write below the low-water mark.
+/// Longest wait of one write when less than the low-water mark is free.
 const SLOW_WRITE: Duration = Duration::from_secs(2);
 
-/// Where the spool lies and how much it may hold.
+/// Place of the spool, and the limits of its size.
 #[derive(Debug, Clone)]
 pub struct SpoolConfig {
     pub directory: PathBuf,
-    /// Bytes; the rest of the disk is not ours.
+    /// Largest size of the spool in bytes. The rest of the disk is not ours.
     pub capacity: u64,
-    /// Bytes of the file system that are left free for index and journal.
+    /// Number of bytes of the file system that are left free for index and journal.
     pub reserve: u64,
 }
 
-/// Whether sealed files are on their way to the remote, so that space will come free.
+/// State of the way out of the spool: whether sealed files are on their way to the remote, so that
+/// space will come free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Draining {
     Yes,
     No,
 }
 
-/// What a write finds when it asks for space.
+/// Answer to a write that asks for space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpaceGrant {
     Granted,
     Full,
 }
 
-/// How many bytes others give back when the spool needs them.
+/// Function that returns how many bytes others give back when the spool needs them.
 struct Lent(Box<dyn Fn() -> u64 + Send + Sync>);
 
 impl std::fmt::Debug for Lent {
@@ -68,19 +69,19 @@ impl std::fmt::Debug for Lent {
     }
 }
 
-/// The spool; cheap to share.
+/// The spool. It is cheap to share.
 #[derive(Debug)]
 pub struct Spool {
     config: SpoolConfig,
     files: Mutex<HashMap<BlobId, Arc<SpoolFile>>>,
-    /// Bytes held, as the writes counted them; corrected from the disk at start.
+    /// Number of bytes held, as the writes counted them. It is corrected from the disk at start.
     used: AtomicU64,
     freed: Notify,
     lent: OnceLock<Lent>,
 }
 
 impl Spool {
-    /// Opens the directory (made 0700 when it is not there) and everything in it.
+    /// Opens the directory and everything in it. Creates the directory with mode 0700 if it does not exist.
     ///
     /// # Errors
     /// When it cannot be made or read.
@@ -108,10 +109,10 @@ impl Spool {
         })
     }
 
-    /// Bytes of the same file system that another part takes and gives back when little is free:
-    /// they count as free here. Once.
+    /// Counts bytes as free that another part takes from the same file system, and that it gives
+    /// back when little is free. Has an effect only once.
     pub fn count_as_free(&self, lent: impl Fn() -> u64 + Send + Sync + 'static) {
-        // A second one changes nothing.
+        // A second call changes nothing.
         let _ = self.lent.set(Lent(Box::new(lent)));
     }
 
@@ -125,7 +126,7 @@ impl Spool {
         &self.config.directory
     }
 
-    /// A new, empty file.
+    /// Creates a new, empty file.
     ///
     /// # Errors
     /// When the disk is full or fails.
@@ -143,7 +144,7 @@ impl Spool {
         Ok(file)
     }
 
-    /// Takes a finished file (a derived blob) into the spool under its id.
+    /// Moves a finished file (a derived blob) into the spool under its id.
     ///
     /// # Errors
     /// When it cannot be moved or opened.
@@ -163,13 +164,13 @@ impl Spool {
         self.files().get(&id).cloned()
     }
 
-    /// Ids of all blobs here.
+    /// Returns the ids of all blobs in the spool.
     #[must_use]
     pub fn ids(&self) -> Vec<BlobId> {
         self.files().keys().copied().collect()
     }
 
-    /// Deletes a blob that nothing needs any more. Whoever has it open reads on.
+    /// Deletes a blob that nothing needs any more. Readers that have it open can still read it.
     ///
     /// # Errors
     /// When the disk fails; the file is then found again at the next start.
@@ -203,8 +204,9 @@ impl Spool {
         self.beside(id, RECORD_EXTENSION)
     }
 
-    /// Notes that the user removed the file `of` that a blob was written for, so that a start does
-    /// not take it for lost. Survives the end of this process, not a power cut: the journal does.
+    /// Records that the user removed the file `of` that a blob was written for, so that a start
+    /// does not take the blob for lost. The note survives the end of this process, but not a power
+    /// cut; the journal does.
     ///
     /// # Errors
     /// When the disk is full or fails.
@@ -212,14 +214,14 @@ impl Spool {
         std::fs::write(self.beside(id, REMOVED_EXTENSION), of.as_bytes())
     }
 
-    /// Whether [`Self::note_removed`] was called for the blob and this file.
+    /// Returns whether [`Self::note_removed`] was called for the blob and this file.
     #[must_use]
     pub fn was_removed(&self, id: BlobId, of: EntryId) -> bool {
         std::fs::read(self.beside(id, REMOVED_EXTENSION)).is_ok_and(|note| note == of.as_bytes())
     }
 
-    /// As [`Self::write_record`], for a blob that nothing names yet: survives the end of this
-    /// process, not a power cut, which may take the bytes as well.
+    /// Does the same as [`Self::write_record`], for a blob that nothing names yet. The record
+    /// survives the end of this process, but not a power cut, which may take the bytes as well.
     ///
     /// # Errors
     /// When the disk is full or fails.
@@ -227,7 +229,7 @@ impl Spool {
         std::fs::write(self.record_path(id), record)
     }
 
-    /// Writes the record beside a blob: temp, fsync, rename.
+    /// Writes the record beside a blob, by temporary file, fsync and rename.
     ///
     /// # Errors
     /// When the disk is full or fails.
@@ -247,7 +249,7 @@ impl Spool {
         std::fs::rename(&temporary, self.record_path(id))
     }
 
-    /// The record beside a blob.
+    /// Returns the record beside a blob.
     ///
     /// # Errors
     /// `NotFound` when there is none.
@@ -255,8 +257,8 @@ impl Spool {
         std::fs::read(self.record_path(id))
     }
 
-    /// Counts what a file takes now; called after each write. The disk is asked, since rewritten
-    /// ranges take nothing and small writes a whole block.
+    /// Counts the bytes that a file takes now. Called after each write. The disk is asked, because
+    /// rewritten ranges take no space and small writes take a whole block.
     ///
     /// # Errors
     /// When the disk fails.
@@ -282,7 +284,8 @@ impl Spool {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Bytes that fit: what the setting leaves, and what the disk leaves beside the reserve.
+    /// Returns the number of bytes that fit, within the setting and within the space that the disk
+    /// has left beside the reserve.
     #[must_use]
     pub fn free(&self) -> u64 {
         let by_setting = self.config.capacity.saturating_sub(self.used());
@@ -302,7 +305,7 @@ impl Spool {
         })
     }
 
-    /// The most that one file can ever take here.
+    /// Returns the most that one file can ever take here.
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.config
@@ -338,7 +341,7 @@ impl Spool {
         )
     }
 
-    /// Names no path: the text may become the reason of a failed file, which is stored.
+    /// Explains that the disk is full. Names no path: the text may become the reason of a failed file, which is stored.
     fn explain_disk(&self) -> String {
         format!(
             "only {} MiB free; tgfs keeps {} MiB (TGFS_SPOOL_RESERVE). Free space or move TGFS_SPOOL_DIR",
@@ -347,9 +350,9 @@ impl Spool {
         )
     }
 
-    /// Waits until `bytes` fit. Close to full, each write waits a little, so that copies slow down
-    /// to the rate at which packs are acknowledged; it fails only when nothing drains, or after
-    /// `deadline`.
+    /// Waits until `bytes` fit. When the spool is close to full, each write waits a little, so that
+    /// copies slow down to the rate at which packs are acknowledged. A write fails only when
+    /// nothing drains, or after `deadline`.
     pub async fn wait_for_space(
         &self,
         bytes: u64,
@@ -385,118 +388,4 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spool(capacity: u64) -> (tempfile::TempDir, Spool) {
-        let directory = tempfile::tempdir().unwrap();
-        let config = SpoolConfig {
-            directory: directory.path().join("spool"),
-            capacity,
-            reserve: 0,
-        };
-        (directory, Spool::open(config).unwrap())
-    }
-
-    #[test]
-    fn files_and_records_survive_a_restart() {
-        let (_keep, spool) = spool(1 << 30);
-        let file = spool.create().unwrap();
-        file.write_all_at(b"film", 0).unwrap();
-        spool.write_record(file.id, b"whose").unwrap();
-        let again = Spool::open(spool.config.clone()).unwrap();
-        assert_eq!(again.ids(), [file.id]);
-        let mut bytes = [0; 4];
-        again
-            .get(file.id)
-            .unwrap()
-            .read_exact_at(&mut bytes, 0)
-            .unwrap();
-        assert_eq!(&bytes, b"film");
-        assert_eq!(again.read_record(file.id).unwrap(), b"whose");
-    }
-
-    #[test]
-    fn what_others_give_back_counts_as_free() {
-        let directory = tempfile::tempdir().unwrap();
-        let config = SpoolConfig {
-            directory: directory.path().join("spool"),
-            capacity: 1 << 30,
-            // No disk has as much: nothing is free but what is lent.
-            reserve: 1 << 60,
-        };
-        let spool = Spool::open(config).unwrap();
-        assert_eq!((spool.free(), spool.capacity()), (0, 0));
-        spool.count_as_free(|| (1 << 60) + (1 << 20));
-        assert!(spool.free() >= 1 << 20 && spool.capacity() >= 1 << 20);
-    }
-
-    /// The text may be stored as the reason of a failed file, where others can read it.
-    #[test]
-    fn the_text_about_a_full_disk_names_no_path() {
-        let directory = tempfile::tempdir().unwrap();
-        let config = SpoolConfig {
-            directory: directory.path().join("spool"),
-            capacity: 1 << 62,
-            reserve: 1 << 60,
-        };
-        let spool = Spool::open(config).unwrap();
-        for text in [spool.explain_full(), spool.explain_too_large()] {
-            assert!(text.contains("TGFS_SPOOL_RESERVE"), "{text}");
-            assert!(!text.contains(directory.path().to_str().unwrap()), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_discarded_file_is_still_read_by_those_who_have_it() {
-        let (_keep, spool) = spool(1 << 30);
-        let file = spool.create().unwrap();
-        file.write_all_at(b"film", 0).unwrap();
-        spool.discard(file.id).unwrap();
-        assert!(spool.get(file.id).is_none() && !file.path.exists());
-        let mut bytes = [0; 4];
-        file.read_exact_at(&mut bytes, 0).unwrap();
-        assert_eq!(&bytes, b"film");
-    }
-
-    #[test]
-    fn a_disk_that_failed_once_is_never_success_again() {
-        let (_keep, spool) = spool(1 << 30);
-        let file = spool.create().unwrap();
-        file.write_all_at(b"film", 0).unwrap();
-        file.sync().unwrap();
-        file.damage();
-        assert!(file.sync().is_err() && file.sync().is_err());
-    }
-
-    #[test]
-    fn a_removal_is_noted_for_one_file_only() {
-        let (_keep, spool) = spool(1 << 30);
-        let (file, entry) = (spool.create().unwrap(), EntryId::random());
-        assert!(!spool.was_removed(file.id, entry));
-        spool.note_removed(file.id, entry).unwrap();
-        assert!(spool.was_removed(file.id, entry));
-        assert!(!spool.was_removed(file.id, EntryId::random()));
-        spool.discard(file.id).unwrap();
-        assert!(!spool.was_removed(file.id, entry));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_full_spool_waits_while_it_drains_and_refuses_when_it_does_not() {
-        let (_keep, spool) = spool(1000);
-        spool.used.store(1000, Ordering::Relaxed);
-        let deadline = Duration::from_secs(300);
-        assert_eq!(
-            spool.wait_for_space(1, deadline, || Draining::No).await,
-            SpaceGrant::Full
-        );
-        let freeing = async {
-            tokio::time::sleep(Duration::from_secs(30)).await;
-            spool.used.store(0, Ordering::Relaxed);
-            spool.freed.notify_waiters();
-        };
-        let waiting = spool.wait_for_space(1, deadline, || Draining::Yes);
-        let (space, ()) = tokio::join!(waiting, freeing);
-        assert_eq!(space, SpaceGrant::Granted);
-    }
-}
+mod tests;

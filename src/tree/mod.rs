@@ -1,7 +1,7 @@
-//! Names, directories and inodes on top of the index: the rules of a tree, without file contents.
+//! Names, directories and inodes on top of the index. Holds the rules of a tree, without file contents.
 //!
-//! All changes run under one lock, so that what a check saw still holds when its change commits.
-//! Reads take no lock: the index answers them from committed rows.
+//! All changes run under one lock, so that the result of a check still holds when its change
+//! commits. Reads take no lock, because the index answers them from committed rows.
 
 mod recent;
 
@@ -16,12 +16,12 @@ use crate::model::{
 use crate::sync::MutexExt as _;
 use recent::RecentEntries;
 
-/// Directories deeper than this are refused: a walk upwards must end.
+/// Greatest depth of a directory. Deeper ones are refused, because a walk upwards must end.
 const MAX_DEPTH: usize = 512;
-/// Children read from the index at a time.
+/// Number of children read from the index at a time.
 const PAGE: usize = 256;
 
-/// What an entry that a rename or a remove displaced was.
+/// An entry that a rename or a remove displaced, as it was before.
 #[derive(Debug)]
 pub struct Removed {
     pub entry: Entry,
@@ -35,7 +35,7 @@ pub struct NewEntry {
     pub gid: u32,
 }
 
-/// What a rename does when the new name is taken.
+/// Effect of a rename when the new name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replace {
     Allowed,
@@ -60,12 +60,14 @@ impl Tree {
         }
     }
 
-    /// Held while a change is checked and committed.
+    /// Takes the lock that is held while a change is checked and committed.
     fn lock(&self) -> MutexGuard<'_, ()> {
-        // The lock guards no data: a panic while it was held left nothing half done.
+        // The lock guards no data, so a panic while it was held left nothing half done.
         self.changing.acquire()
     }
 
+    /// Returns the node of an entry.
+    ///
     /// # Errors
     /// `NotFound`, or `Io` when the index cannot be read.
     pub fn node(&self, id: EntryId) -> FsResult<Node> {
@@ -75,6 +77,8 @@ impl Tree {
             .ok_or_else(|| ErrorKind::NotFound.into())
     }
 
+    /// Returns the node of an inode number.
+    ///
     /// # Errors
     /// `NotFound`, or `Io` when the index cannot be read.
     pub fn node_by_ino(&self, ino: Ino) -> FsResult<Node> {
@@ -84,6 +88,8 @@ impl Tree {
             .ok_or_else(|| ErrorKind::NotFound.into())
     }
 
+    /// Returns an entry.
+    ///
     /// # Errors
     /// `NotFound`, or `Io` when the index cannot be read.
     pub fn entry(&self, id: EntryId) -> FsResult<Entry> {
@@ -93,7 +99,7 @@ impl Tree {
             .ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    /// The content of a file.
+    /// Returns the content of a file.
     ///
     /// # Errors
     /// `NotFound`, `IsDirectory`, or `Io` when the index cannot be read.
@@ -104,13 +110,15 @@ impl Tree {
         }
     }
 
+    /// Returns the child of this name, if there is one.
+    ///
     /// # Errors
     /// `Io` when the index cannot be read.
     pub fn child(&self, parent: EntryId, name: &Name) -> FsResult<Option<Child>> {
         self.index.child(parent, name).map_err(io)
     }
 
-    /// Children with an inode number above `after`, ascending.
+    /// Returns the children with an inode number above `after`, in ascending order.
     ///
     /// # Errors
     /// `Io` when the index cannot be read.
@@ -118,7 +126,8 @@ impl Tree {
         self.index.children(parent, after, limit).map_err(io)
     }
 
-    /// Passes the children with an inode number above `after` to `visit`, ascending, until it breaks.
+    /// Passes the children with an inode number above `after` to `visit`, in ascending order, until
+    /// it breaks.
     ///
     /// # Errors
     /// `Io` when the index cannot be read, and those of `visit`.
@@ -157,7 +166,7 @@ impl Tree {
         Ok(all)
     }
 
-    /// Children whose names start with `prefix`, by name, so many at most.
+    /// Returns the children whose names start with `prefix`, sorted by name, up to a limit.
     ///
     /// # Errors
     /// `Io` when the index cannot be read.
@@ -170,6 +179,8 @@ impl Tree {
         self.index.children_named(parent, prefix, limit).map_err(io)
     }
 
+    /// Returns the node of a path.
+    ///
     /// # Errors
     /// `NotFound`, `NotDirectory`, or `Io` when the index cannot be read.
     pub fn resolve(&self, path: &TreePath) -> FsResult<Node> {
@@ -182,7 +193,7 @@ impl Tree {
         Ok(node)
     }
 
-    /// Where an entry is now.
+    /// Returns the current path of an entry.
     ///
     /// # Errors
     /// `NotFound` when it, or a directory above it, is gone.
@@ -255,8 +266,8 @@ impl Tree {
         Ok(entry)
     }
 
-    /// Puts an entry back that the index lost, with its id, and with its inode number where no
-    /// other entry has it by now.
+    /// Puts an entry back that the index lost. The entry keeps its id, and also its inode number if
+    /// no other entry has it by now.
     ///
     /// # Errors
     /// `Exists`, `NotFound` or `NotDirectory` (of the parent), or `Io`.
@@ -316,8 +327,8 @@ impl Tree {
         }
     }
 
-    /// Moves an entry, over an existing one of the same kind when `replace` allows it. The
-    /// tombstone of what was there stands in the same commit as its replacement.
+    /// Moves an entry. It replaces an existing entry of the same kind if `replace` allows it. The
+    /// tombstone of the displaced entry is in the same commit as its replacement.
     ///
     /// # Errors
     /// `NotFound`, `Exists`, `IsDirectory`, `NotDirectory`, `NotEmpty`, `InvalidArgument` (a
@@ -384,10 +395,10 @@ impl Tree {
         ))
     }
 
-    /// Changes one entry in place; `change` may refuse. Nothing is written when it changed nothing.
+    /// Changes one entry in place. `change` may refuse. Nothing is written if it changed nothing.
     ///
     /// # Errors
-    /// What `change` says, `NotFound`, or `Io`.
+    /// Those of `change`, `NotFound`, or `Io`.
     pub fn update<T>(
         &self,
         id: EntryId,
@@ -417,8 +428,8 @@ impl Tree {
         committed
     }
 
-    /// Like [`Self::entry`], kept decoded for the next caller. Its state may lag behind an
-    /// acknowledgement; its bytes and views never do.
+    /// Does the same as [`Self::entry`], but keeps the decoded entry for the next caller. Its state
+    /// may lag behind an acknowledgement, but its bytes and views never do.
     ///
     /// # Errors
     /// `NotFound`, or `Io` when the index cannot be read.
@@ -426,17 +437,17 @@ impl Tree {
         self.recent.get(id, || self.entry(id))
     }
 
-    /// Forgets what is kept decoded of an entry that the index changed from below.
+    /// Forgets the decoded entry, because the index changed it from below.
     pub fn forget_recent(&self, id: EntryId) {
         self.recent.forget([id]);
     }
 
-    /// As [`Self::forget_recent`], of all entries.
+    /// Does the same as [`Self::forget_recent`] for all entries.
     pub fn forget_all_recent(&self) {
         self.recent.forget_all();
     }
 
-    /// Returns when every change so far is on the disk; blocks.
+    /// Blocks until every change so far is on the disk.
     ///
     /// # Errors
     /// `Io` or `NoSpace` when the journal cannot be written.
@@ -445,6 +456,8 @@ impl Tree {
     }
 }
 
+/// Checks that a node is a directory.
+///
 /// # Errors
 /// `NotDirectory` when the node is a file.
 pub fn require_directory(node: &Node) -> FsResult<()> {

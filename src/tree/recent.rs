@@ -1,4 +1,4 @@
-//! Decoded entries kept for reading.
+//! Cache of decoded entries for reading.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::model::{Entry, EntryId, FsResult};
 use crate::sync::MutexExt as _;
 
-/// Entries that are kept: those that players and open handles read.
+/// Largest number of entries that are kept. They are those that players and open handles read.
 const MAX_ENTRIES: usize = 256;
 
 /// A cache of decoded entries that never returns one from before a change.
@@ -16,12 +16,12 @@ pub(super) struct RecentEntries(Mutex<Decoded>);
 #[derive(Debug, Default)]
 struct Decoded {
     entries: HashMap<EntryId, Arc<Entry>>,
-    /// Counts changes, so that an entry read before one is not kept after it.
+    /// Number of changes so far. An entry that was read before a change is not kept after it.
     generation: u64,
 }
 
 impl RecentEntries {
-    /// Returns an entry; `read` reads it where it is not kept.
+    /// Returns an entry. If it is not kept, `read` reads it.
     ///
     /// # Errors
     /// Those of `read`.

@@ -20,7 +20,7 @@ const MAX_XATTRS_BYTES: usize = 16 * 1024;
 /// Prefix of our own attributes, which are computed; see CONTRACT.
 const OWN_PREFIX: &[u8] = b"user.tgfs.";
 
-/// Reads and changes the attributes of files and directories.
+/// Part that reads and changes the attributes of files and directories.
 #[derive(Debug)]
 pub struct AttributeStore {
     tree: Arc<Tree>,

@@ -12,7 +12,7 @@ use super::types::{AccessMode, Caller, HandleId};
 use crate::ingest::Ingest;
 use crate::model::{ErrorKind, FsError, FsResult};
 
-/// Closes handles and commits what was written through them.
+/// Part that closes handles and commits the data written through them.
 #[derive(Debug)]
 pub struct HandleCloser {
     open: Arc<OpenTable>,

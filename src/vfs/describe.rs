@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::tree::Tree;
 
-/// Describes files and jobs for commands, HTTP and extended attributes.
+/// Part that describes files and jobs for commands, HTTP and extended attributes.
 #[derive(Debug)]
 pub struct FileReports {
     tree: Arc<Tree>,

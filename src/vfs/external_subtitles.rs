@@ -23,7 +23,7 @@ pub struct SubtitlesBeside {
     entries: Vec<Arc<Entry>>,
 }
 
-/// Finds the subtitle files beside films.
+/// Finder of the subtitle files beside films.
 #[derive(Debug)]
 pub struct ExternalSubtitles {
     tree: Arc<Tree>,

@@ -20,7 +20,7 @@ pub struct PackTotals {
     pub bytes: u64,
 }
 
-/// Counts and finds entries by reading all of them.
+/// Part that counts and finds entries by reading all of them.
 #[derive(Debug)]
 pub struct Inventory {
     index: Arc<Index>,

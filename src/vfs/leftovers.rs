@@ -36,7 +36,7 @@ pub struct Resumed {
     pub adopted: u64,
 }
 
-/// Finds what the last run left unfinished, and gives it back to its files.
+/// Finder of unfinished work of the last run, which it gives back to its files.
 #[derive(Debug)]
 pub struct LeftoverFiles {
     tree: Arc<Tree>,

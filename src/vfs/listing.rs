@@ -31,7 +31,7 @@ const MAX_SIDECARS: u64 = 64;
 /// Callback that receives the entries of a directory until it breaks.
 pub type VisitEntry<'a> = &'a mut dyn FnMut(&DirEntry) -> ControlFlow<()>;
 
-/// Lists stored and virtual directories.
+/// Lister of stored and virtual directories.
 #[derive(Debug)]
 pub struct Listing {
     tree: Arc<Tree>,

@@ -31,7 +31,7 @@ pub struct NameIn<'a> {
     pub name: &'a [u8],
 }
 
-/// Changes the names of the tree.
+/// Part that changes the names of the tree.
 #[derive(Debug)]
 pub struct NameChanges {
     tree: Arc<Tree>,

@@ -20,7 +20,7 @@ use crate::model::{EntryId, EntryKind, ErrorKind, FsResult, TreePath};
 use crate::read::{Follower, Leaving};
 use crate::tree::Tree;
 
-/// Opens nodes of the namespace.
+/// Opener of the namespace's nodes.
 #[derive(Debug)]
 pub struct Opener {
     tree: Arc<Tree>,

@@ -10,7 +10,7 @@ use crate::ingest::extents::ExtentList;
 use crate::model::{ByteRange, ErrorKind, FsResult, Pieces};
 use crate::read::{ExtentReader, ReadReach, Reading};
 
-/// Reads the objects that handles are open on.
+/// Reader of the objects that handles are open on.
 #[derive(Debug)]
 pub struct HandleReader {
     open: Arc<OpenTable>,

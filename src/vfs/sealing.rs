@@ -18,7 +18,7 @@ use crate::tree::Tree;
 /// Longest sleep of the settling task, so that it notices a dropped file system.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
-/// Seals files and gives them to ingest.
+/// Part that seals files and gives them to ingest.
 #[derive(Debug)]
 pub struct Sealer {
     tree: Arc<Tree>,

@@ -14,7 +14,7 @@ use super::types::{AllocateMode, HandleId, SeekTarget};
 use crate::index::NodeKind;
 use crate::model::{ErrorKind, Extent, ExtentSource, FsResult};
 
-/// Changes the sizes of files, and finds their holes.
+/// Part that changes the sizes of files and finds their holes.
 #[derive(Debug)]
 pub struct FileSizes {
     open: Arc<OpenTable>,

@@ -6,7 +6,8 @@ use crate::ingest::{self, Ingest};
 use crate::model::{BlobId, Entry, EntryKind, FsResult};
 use crate::spool::Spool;
 
-/// Keeps spool files and their owners in step: on the disk for the next start, and in ingest for this run.
+/// Part that keeps spool files and their owners in step: on the disk for the next start, and in
+/// ingest for this run.
 #[derive(Debug)]
 pub struct SpoolRecords {
     spool: Arc<Spool>,

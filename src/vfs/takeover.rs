@@ -21,7 +21,7 @@ const MAX_SIDECAR_BYTES: u64 = 64 << 20;
 /// Mode of a file that was a sidecar.
 const FILE_MODE: u32 = 0o644;
 
-/// Turns sidecars into files.
+/// Part that turns sidecars into files.
 #[derive(Debug)]
 pub struct SidecarTakeover {
     tree: Arc<Tree>,

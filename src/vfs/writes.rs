@@ -27,7 +27,7 @@ pub struct CopyRange {
     pub len: u64,
 }
 
-/// Writes to the objects that handles are open on.
+/// Writer to the objects that handles are open on.
 #[derive(Debug)]
 pub struct HandleWriter {
     open: Arc<OpenTable>,

@@ -1,0 +1,115 @@
+//! Tests of the spool.
+
+use super::*;
+
+fn spool(capacity: u64) -> (tempfile::TempDir, Spool) {
+    let directory = tempfile::tempdir().unwrap();
+    let config = SpoolConfig {
+        directory: directory.path().join("spool"),
+        capacity,
+        reserve: 0,
+    };
+    (directory, Spool::open(config).unwrap())
+}
+
+#[test]
+fn files_and_records_survive_a_restart() {
+    let (_keep, spool) = spool(1 << 30);
+    let file = spool.create().unwrap();
+    file.write_all_at(b"film", 0).unwrap();
+    spool.write_record(file.id, b"whose").unwrap();
+    let again = Spool::open(spool.config.clone()).unwrap();
+    assert_eq!(again.ids(), [file.id]);
+    let mut bytes = [0; 4];
+    again
+        .get(file.id)
+        .unwrap()
+        .read_exact_at(&mut bytes, 0)
+        .unwrap();
+    assert_eq!(&bytes, b"film");
+    assert_eq!(again.read_record(file.id).unwrap(), b"whose");
+}
+
+#[test]
+fn what_others_give_back_counts_as_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = SpoolConfig {
+        directory: directory.path().join("spool"),
+        capacity: 1 << 30,
+        // No disk has as much, so nothing is free except the lent bytes.
+        reserve: 1 << 60,
+    };
+    let spool = Spool::open(config).unwrap();
+    assert_eq!((spool.free(), spool.capacity()), (0, 0));
+    spool.count_as_free(|| (1 << 60) + (1 << 20));
+    assert!(spool.free() >= 1 << 20 && spool.capacity() >= 1 << 20);
+}
+
+/// The text may be stored as the reason of a failed file, where others can read it.
+#[test]
+fn the_text_about_a_full_disk_names_no_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = SpoolConfig {
+        directory: directory.path().join("spool"),
+        capacity: 1 << 62,
+        reserve: 1 << 60,
+    };
+    let spool = Spool::open(config).unwrap();
+    for text in [spool.explain_full(), spool.explain_too_large()] {
+        assert!(text.contains("TGFS_SPOOL_RESERVE"), "{text}");
+        assert!(!text.contains(directory.path().to_str().unwrap()), "{text}");
+    }
+}
+
+#[test]
+fn a_discarded_file_is_still_read_by_those_who_have_it() {
+    let (_keep, spool) = spool(1 << 30);
+    let file = spool.create().unwrap();
+    file.write_all_at(b"film", 0).unwrap();
+    spool.discard(file.id).unwrap();
+    assert!(spool.get(file.id).is_none() && !file.path.exists());
+    let mut bytes = [0; 4];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(&bytes, b"film");
+}
+
+#[test]
+fn a_disk_that_failed_once_is_never_success_again() {
+    let (_keep, spool) = spool(1 << 30);
+    let file = spool.create().unwrap();
+    file.write_all_at(b"film", 0).unwrap();
+    file.sync().unwrap();
+    file.damage();
+    assert!(file.sync().is_err() && file.sync().is_err());
+}
+
+#[test]
+fn a_removal_is_noted_for_one_file_only() {
+    let (_keep, spool) = spool(1 << 30);
+    let (file, entry) = (spool.create().unwrap(), EntryId::random());
+    assert!(!spool.was_removed(file.id, entry));
+    spool.note_removed(file.id, entry).unwrap();
+    assert!(spool.was_removed(file.id, entry));
+    assert!(!spool.was_removed(file.id, EntryId::random()));
+    spool.discard(file.id).unwrap();
+    assert!(!spool.was_removed(file.id, entry));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_spool_waits_while_it_drains_and_refuses_when_it_does_not() {
+    let (_keep, spool) = spool(1000);
+    spool.used.store(1000, Ordering::Relaxed);
+    let deadline = Duration::from_secs(300);
+    assert_eq!(
+        spool.wait_for_space(1, deadline, || Draining::No).await,
+        SpaceGrant::Full
+    );
+    let freeing = async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        spool.used.store(0, Ordering::Relaxed);
+        spool.freed.notify_waiters();
+    };
+    let waiting = spool.wait_for_space(1, deadline, || Draining::Yes);
+    let (space, ()) = tokio::join!(waiting, freeing);
+    assert_eq!(space, SpaceGrant::Granted);
+}
