@@ -17,8 +17,8 @@ use crate::vfs::{
 };
 
 /// Time for which the kernel may answer from its cache. Without it each stat is a round trip (26k
-/// instead of 235k stats a second). With it, a change that did not come through this mount (`tgfs
-/// delete`, HTTP) is seen this much later.
+/// instead of 235k stats a second). With it, a change that did not come through this mount
+/// (`tgfs delete`, HTTP) is seen this much later.
 const TREE_TTL: Duration = Duration::from_secs(1);
 
 /// Names of computed files are looked up each time, because they follow a rename of their file at once.

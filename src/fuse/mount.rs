@@ -126,7 +126,7 @@ fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<(
 }
 
 /// Reports when the mount with this id leaves the tree. A lazy unmount shows only in the table,
-/// because the session goes on for the files that are still open.
+/// while the session goes on for the files that are still open.
 fn watch_table(id: u64, progress: &watch::Sender<Phase>) {
     let Ok(table) = File::open(MOUNT_TABLE) else {
         return;

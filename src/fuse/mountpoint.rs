@@ -180,7 +180,7 @@ fn detach_with_fusermount(path: &Path) -> io::Result<()> {
     Err(io::Error::other(exit.stderr.trim().to_owned()))
 }
 
-/// Makes `path` ready: stale mounts are gone, and the directory exists, is empty, and is apart from
+/// Makes `path` ready: stale mounts are gone, the directory exists and is empty, and lies apart from
 /// the daemon's own directories. The result is absolute and free of links.
 pub(super) fn prepare(path: &Path, private: &[PathBuf]) -> Result<PathBuf, MountError> {
     let unusable = |error: io::Error| MountError::Unusable {

@@ -10,7 +10,7 @@ use std::process::Command;
 /// Variable that sets the number of arenas (mallopt(3)), and that number. One less would make threads wait.
 const VARIABLE: &str = "MALLOC_ARENA_MAX";
 const ARENAS: &str = "2";
-/// Variable of the newer settings of glibc's allocator. A user who sets it knows what to do.
+/// Variable of the newer settings of glibc's allocator. A user who sets it has made their own choice.
 const TUNABLES: &str = "GLIBC_TUNABLES";
 
 /// Replaces this program by itself with few arenas, in the same process. Does nothing if that was

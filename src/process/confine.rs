@@ -1,13 +1,13 @@
-//! Confinement of a process, from inside it and before it becomes the program.
+//! Confinement of a process, applied inside that process before it becomes the program.
 //!
 //! - All: no_new_privs, no core file, no file may grow, few descriptors, bounded address space.
 //! - Landlock, where the kernel has it: the process may read below the system's library directories and
 //!   may read its one input. It gets no write, no other file and no network. This is best effort, because
 //!   older kernels know less.
 //! - As root: the process becomes `nobody` if the input's mode lets others read it, otherwise the input's
-//!   owner. Root is kept only for an input that belongs to root and is readable by nobody else. Opening
-//!   [`INPUT_PATH`] checks the file's mode again, and ffmpeg before 6 cannot take an open descriptor and
-//!   stay able to seek. Landlock is then what confines the process.
+//!   owner. Root is kept only for an input that belongs to root and is readable by nobody else. This is
+//!   necessary because opening [`INPUT_PATH`] checks the file's mode again, and ffmpeg before 6 cannot
+//!   take an open descriptor and stay able to seek. Landlock is then what confines the process.
 //! - SIGKILL arrives when the daemon's thread that started the process ends.
 
 use std::ffi::{OsStr, OsString};

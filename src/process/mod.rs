@@ -1,10 +1,10 @@
 //! The one place that spawns processes. A [`ProcessJob`] runs in its own process group with bounded
 //! output, a stall timeout and a wall limit, and dies when its handle is dropped.
 //!
-//! Jobs that read files of unknown origin run *confined*. The spawner starts `<launcher> confine
-//! --spec JSON -- program args…`. That process is single-threaded and freshly executed. It
-//! restricts itself and then executes the program; see [`confine`]. Doing this there instead of
-//! between fork and exec needs no unsafe code.
+//! Jobs that read files of unknown origin run *confined*. The spawner starts
+//! `<launcher> confine --spec JSON -- program args…`. That process is single-threaded and freshly
+//! executed. It restricts itself and then executes the program; see [`confine`]. Doing this there
+//! instead of between fork and exec needs no unsafe code.
 //!
 //! The parent opens the input and makes it the child's standard input. The program opens it again
 //! by the name [`INPUT_PATH`]. That gives it a position of its own and keeps it seekable (ffmpeg's

@@ -206,7 +206,7 @@ impl Spool {
 
     /// Records that the user removed the file `of` that a blob was written for, so that a start
     /// does not take the blob for lost. The note survives the end of this process, but not a power
-    /// cut; the journal does.
+    /// cut; the journal survives that.
     ///
     /// # Errors
     /// When the disk is full or fails.

@@ -57,8 +57,9 @@ pub fn view(node: &Node, ino: Ino, size: u64) -> Attr {
     )
 }
 
-/// Makes the `stat` of a view that can be made again with other bytes. The fraction of its second differs
-/// between builds, because the kernel would keep its cached pages if time and size were the same.
+/// Makes the `stat` of a view that can be made again with other bytes. The fraction of the second in
+/// its mtime differs each time the view is made. Otherwise the kernel would keep its cached pages
+/// when the size is the same.
 pub fn made_view(node: &Node, ino: Ino, size: u64, making: BlobId) -> Attr {
     let mut attr = view(node, ino, size);
     let hash = blake3::hash(making.as_bytes());

@@ -110,8 +110,9 @@ impl HandleCloser {
         .await
     }
 
-    /// Gives up a handle. The release of the last writer starts the settle time, and the file is ingested
-    /// after it. rsync, gio, mc and shutil set times, modes and names after they close a file.
+    /// Gives up a handle. The release of the last writer starts the settle time, after which the file
+    /// is ingested. The time is needed because rsync, gio, mc and shutil still set times, modes and
+    /// names after the release.
     pub fn release(&self, handle: HandleId) {
         let Some(closed) = self.open.close(handle) else {
             return;

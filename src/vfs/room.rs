@@ -1,4 +1,4 @@
-//! Checks that there is room for bytes that are written or announced.
+//! Checks of the room for bytes that are written or announced.
 
 use std::sync::Arc;
 use std::time::Duration;

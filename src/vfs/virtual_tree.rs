@@ -12,8 +12,8 @@ use crate::sync::MutexExt as _;
 /// Name of the directory that mirrors the tree with views.
 pub const HLS_NAME: &[u8] = b".hls";
 
-/// Time for which removing or renaming a sidecar succeeds after its film left the folder. `rm -r`, `mv
-/// folder/* x/` and `rsync --delete` listed the sidecar before, and have to end without an error.
+/// Time for which removing or renaming a sidecar succeeds after its film left the folder. `rm -r`,
+/// `mv folder/* x/` and `rsync --delete` listed the sidecar before, and have to end without an error.
 const GHOST_LIFE: Duration = Duration::from_secs(60);
 /// Largest number of sidecars remembered that way. A film has a handful.
 const MAX_GHOSTS: usize = 4096;
