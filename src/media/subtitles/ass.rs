@@ -9,10 +9,13 @@ const FIELDS: [&str; 10] = [
     "layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text",
 ];
 
+/// Fields of a `Format:` line that are looked at; real files have ten.
+const MAX_FIELDS: usize = 64;
+
 /// Reads the `Dialogue:` lines of an ASS text.
 pub fn parse(text: &str) -> ParsedCues {
     let mut parsed = ParsedCues::default();
-    let mut fields: Vec<String> = FIELDS.map(str::to_owned).into();
+    let mut columns = Columns::named(FIELDS.into_iter());
     let mut in_events = false;
     for line in text.lines().map(str::trim) {
         if line.starts_with('[') {
@@ -22,10 +25,9 @@ pub fn parse(text: &str) -> ParsedCues {
             continue;
         };
         if kind.eq_ignore_ascii_case("format") {
-            let names = rest.split(',');
-            fields = names.map(|name| name.trim().to_ascii_lowercase()).collect();
+            columns = Columns::named(rest.split(',').take(MAX_FIELDS));
         } else if kind.eq_ignore_ascii_case("dialogue") {
-            match dialogue(&fields, rest) {
+            match columns.dialogue(rest) {
                 Some((start, end, text)) => {
                     let mut settings = "";
                     let text = markup::ass_to_vtt(text, &mut settings);
@@ -38,14 +40,45 @@ pub fn parse(text: &str) -> ParsedCues {
     parsed
 }
 
-/// Returns start, end (both in milliseconds) and text of a `Dialogue:` line.
-fn dialogue<'a>(fields: &[String], values: &'a str) -> Option<(u64, u64, &'a str)> {
-    // The text is the last field and may contain commas.
-    let values: Vec<&str> = values.trim_start().splitn(fields.len(), ',').collect();
-    let value = |name: &str| {
-        let place = fields.iter().position(|field| field == name)?;
-        values.get(place).copied()
-    };
-    let time = |name| read_time(value(name)?.trim());
-    Some((time("start")?, time("end")?, value("text")?))
+/// Columns of a `Dialogue:` line that matter. They are looked up once for each `Format:` line, so that
+/// reading stays linear in the size of the text.
+struct Columns {
+    count: usize,
+    start: Option<usize>,
+    end: Option<usize>,
+    text: Option<usize>,
+}
+
+impl Columns {
+    fn named<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut columns = Self {
+            count: 0,
+            start: None,
+            end: None,
+            text: None,
+        };
+        for (at, name) in names.enumerate() {
+            columns.count = at + 1;
+            let name = name.trim();
+            for (wanted, column) in [
+                ("start", &mut columns.start),
+                ("end", &mut columns.end),
+                ("text", &mut columns.text),
+            ] {
+                if name.eq_ignore_ascii_case(wanted) {
+                    column.get_or_insert(at);
+                }
+            }
+        }
+        columns
+    }
+
+    /// Returns start, end (both in milliseconds) and text of a `Dialogue:` line.
+    fn dialogue<'a>(&self, values: &'a str) -> Option<(u64, u64, &'a str)> {
+        // The text is the last field and may contain commas.
+        let values: Vec<&str> = values.trim_start().splitn(self.count, ',').collect();
+        let value = |column: Option<usize>| values.get(column?).copied();
+        let time = |column| read_time(value(column)?.trim());
+        Some((time(self.start)?, time(self.end)?, value(self.text)?))
+    }
 }

@@ -1,5 +1,5 @@
-//! Decoding of text: by a byte order mark, else as UTF-8 if it is valid, else by what the bytes look
-//! like.
+//! Decoding of text: by a byte order mark, else as UTF-8 if nearly all of it is valid, else by
+//! what the bytes look like.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
@@ -38,12 +38,24 @@ fn without_mark(bytes: &[u8], language: &str) -> &'static Encoding {
     if (even + odd) * 8 > sample.len() {
         return if even > odd { UTF_16BE } else { UTF_16LE };
     }
-    if std::str::from_utf8(bytes).is_ok() {
+    if is_mostly_utf8(bytes) {
         return UTF_8;
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
     detector.feed(bytes, true);
     detector.guess(domain(language), Utf8Detection::Deny)
+}
+
+/// Returns whether the bytes are UTF-8, apart from a few damaged places. Texts of other encodings hold
+/// hardly any sequence that is well-formed UTF-8, while a cue that was cut inside a character must not
+/// change how all others are read.
+fn is_mostly_utf8(bytes: &[u8]) -> bool {
+    let (mut well_formed, mut damaged) = (0_usize, 0_usize);
+    for chunk in bytes.utf8_chunks() {
+        well_formed += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
+        damaged += usize::from(!chunk.invalid().is_empty());
+    }
+    damaged == 0 || well_formed > damaged
 }
 
 /// Returns the top-level domain of a language's country, which the detector takes as a hint.

@@ -279,3 +279,33 @@ fn names_say_language_and_flags() {
     assert_eq!(said("Heat.eng.srt"), None);
     assert!(is_subtitle_name(&name("a.SRT")) && !is_subtitle_name(&name("a.sup")));
 }
+
+/// A cue that was cut inside a character must not change how the other cues are read.
+#[test]
+fn a_damaged_character_leaves_the_rest_in_utf8() {
+    let mut bytes =
+        "1\n00:00:01,000 --> 00:00:02,000\nCafé un\n\n2\n00:00:03,000 --> 00:00:04,000\ncut "
+            .as_bytes()
+            .to_vec();
+    bytes.push(0xc3);
+    bytes.extend_from_slice("\n\n3\n00:00:05,000 --> 00:00:06,000\nété\n".as_bytes());
+    let text = vtt("a.srt", &bytes);
+    assert!(text.contains("Café un") && text.contains("été"), "{text}");
+    assert!(text.contains("cut \u{fffd}"), "{text}");
+}
+
+#[test]
+fn the_columns_of_dialogue_lines_are_those_of_the_last_format_line() {
+    let text = "[Events]\nFormat: Text2, End, Start, Text\n\
+                Dialogue: x,0:00:02.00,0:00:01.00,one, two\n\
+                Format: Start, End, Text\nDialogue: 0:00:03.00,0:00:04.00,three\n";
+    let read = vtt("a.ass", text.as_bytes());
+    assert!(
+        read.contains("00:00:01.000 --> 00:00:02.000\none, two"),
+        "{read}"
+    );
+    assert!(
+        read.contains("00:00:03.000 --> 00:00:04.000\nthree"),
+        "{read}"
+    );
+}
