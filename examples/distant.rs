@@ -1,6 +1,6 @@
-//! How a store that is far away is used, through a real mount: what reaches of the bots when a film
-//! is copied in, and of the lanes when it is read cold. The store is a directory that answers as
-//! late and as slowly as is said.
+//! Benchmark of a store that is far away, through a real mount: the share of the bots' rate that a film
+//! reaches when it is copied in, and the share of the lanes' rate when it is read cold. The store is a
+//! directory that answers with the given latency and rate.
 //! `distant [MIB [BOTS [LANES [MB_PER_S [LATENCY_MS]]]]]`, default 512 8 8 8 50.
 #![allow(clippy::unwrap_used)] // A failed step ends the measurement.
 
@@ -24,9 +24,9 @@ use tgfs::remote::WriteHints;
 use tgfs::remote::testing::Distance;
 
 const MIB: u64 = 1 << 20;
-/// What `cat` reads at a time.
+/// Bytes that `cat` reads at a time.
 const READ: usize = 128 * 1024;
-/// A film is as many packs as one of 2 GB would be with the pack size of 64 MiB.
+/// Packs of the film: as many as a film of 2 GB has with the pack size of 64 MiB.
 const PACKS: u64 = 32;
 
 fn main() {
@@ -131,7 +131,7 @@ fn seek(mount: &TestMount) {
     let mut buffer = vec![0; READ];
     let mut times: Vec<f64> = (0..20)
         .map(|number| {
-            // A player reads on for a while, and seeks.
+            // A player reads on for a while and then seeks.
             let from = size / 20 * ((number * 7) % 20);
             let begun = Instant::now();
             file.read_at(&mut buffer, from).unwrap();

@@ -1,4 +1,4 @@
-//! One row of the table in docs/MEDIA.md: builds the views of a film and says what it took.
+//! Prints one row of the table in docs/MEDIA.md: it builds the views of a film and measures the cost.
 //! `media_row FILM`; `scripts/media/table` runs it over all test films.
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What packs cost in CPU time, plain and encrypted: the figures of docs/adr/0005. `pack_cost [MIB]`
+//! Measures the CPU time of packs, plain and encrypted: the figures of docs/adr/0005. `pack_cost [MIB]`
 
 use std::io::Write;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tgfs::remote::{
 
 const PACK_BYTES: u64 = 64 << 20;
 
-/// CPU seconds of this process so far.
+/// Returns the CPU seconds of this process so far.
 fn cpu() -> anyhow::Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     let seconds =

@@ -1,5 +1,6 @@
-//! What choosing the cuts of a long film takes: `plan_time [GROUPS]` prints the number of groups of
-//! pictures, of segments, and the median of milliseconds. `scripts/bench planner` runs it.
+//! Measures how long it takes to choose the cuts of a long film: `plan_time [GROUPS]` prints the number of
+//! groups of pictures, the number of segments, and the median in milliseconds. `scripts/bench planner` runs
+//! it.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use tgfs::media::build::cuts::{CutPolicy, PictureGroup, choose};
 
 const ROUNDS: usize = 21;
 
-/// Groups as a film has them: 0.5 to 4 s at about 8 Mbit/s, and now and then a long one.
+/// Makes groups as a film has them: 0.5 to 4 s at about 8 Mbit/s, and now and then a long one.
 fn groups(count: usize) -> Vec<PictureGroup> {
     let mut state = 20_261_125_u64;
     let mut next = || {

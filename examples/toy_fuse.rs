@@ -1,7 +1,7 @@
-//! The least a FUSE file system can do, as a yardstick for the mount: one file of bytes in memory,
-//! `film.bin`, and one directory, read-only, answered on the event loops themselves. What a mount of
-//! tgfs costs beyond this is its own doing. `scripts/bench mount` runs it.
-//! `toy_fuse MOUNTPOINT BYTES [BACKING]`; with a backing file the kernel reads from that by itself
+//! Minimal FUSE file system, as a yardstick for the mount: one file of bytes in memory, `film.bin`, in one
+//! directory, read-only, answered on the event loops themselves. Any higher cost of a tgfs mount is caused by
+//! tgfs. `scripts/bench mount` runs it.
+//! `toy_fuse MOUNTPOINT BYTES [BACKING]`; with a backing file the kernel reads directly from that file
 //! (FUSE passthrough; as root).
 #![allow(clippy::unwrap_used)] // A failed step ends the measurement.
 
@@ -22,16 +22,16 @@ const NAME: &str = "film.bin";
 const ROOT: INodeNo = INodeNo(1);
 const FILM: INodeNo = INodeNo(2);
 const TTL: Duration = Duration::from_secs(60);
-/// As many as tgfs has.
+/// Number of event loops; tgfs has as many.
 const EVENT_LOOPS: usize = 4;
 const MAX_BACKGROUND_REQUESTS: u16 = 64;
-/// File systems below a file system that the kernel reads through.
+/// Number of file systems below a file system that the kernel reads through.
 const STACK_DEPTH: u32 = 2;
 
 struct Toy {
     film: Vec<u8>,
     backing: Option<File>,
-    /// One for all opens: the kernel wants the same one for each open of an inode.
+    /// Backing id of all opens: the kernel requires the same one for each open of an inode.
     shared: Mutex<Option<BackingId>>,
 }
 
@@ -144,7 +144,7 @@ impl Filesystem for Toy {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let (mountpoint, size) = (&arguments[1], arguments[2].parse::<usize>().unwrap());
-    // Not zeros: a page that was never written is one page for all.
+    // The bytes are not zeros, because all pages that were never written share one page.
     let film = (0..size)
         .map(|at| (at as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0])
         .collect();

@@ -1,4 +1,4 @@
-//! The same commands against a running daemon, and against the state alone.
+//! Tests of the same commands against a running daemon and against the state alone.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::scratch::{Ended, Scratch};
 
-/// A `tgfs serve` on a free port; stopped by SIGTERM when dropped.
+/// Running `tgfs serve` on a free port; a drop kills it.
 pub struct Serving {
     child: Child,
     ready: String,
@@ -46,7 +46,7 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        // Already gone after `stop`.
+        // After `stop` the process is already gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -58,7 +58,7 @@ fn text_file(scratch: &Scratch, name: &str, bytes: usize) -> Vec<u8> {
     content
 }
 
-/// Upload, list, status, url, retry, delete: every way a file goes.
+/// Runs a file through upload, list, status, url, retry and delete.
 fn a_files_life(scratch: &Scratch) {
     text_file(scratch, "notes.txt", 3_000_000);
     let uploaded = scratch
@@ -165,7 +165,7 @@ fn an_upload_comes_back_byte_for_byte_over_http() {
         .output()
         .unwrap();
     assert!(got.status.success() && got.stdout == content);
-    // The older system's form, and a second version under the same name.
+    // The older system's form of the command, and a second version under the same name.
     let second = text_file(&scratch, "a b#c.bin", 17);
     scratch.run(&["upload", "--video", "a b#c.bin"]).ok();
     let mut fetch = std::process::Command::new("curl");
@@ -262,7 +262,7 @@ fn a_long_state_path_moves_the_socket() {
     assert_eq!(ended.ok(), "0 files, 0 B\n");
 }
 
-/// The kernel shows the environment that a program started with, which is what glibc reads.
+/// The kernel shows the environment with which a program started, and glibc reads that one.
 #[test]
 fn a_daemon_has_few_arenas_unless_someone_says_otherwise() {
     let scratch = Scratch::new();

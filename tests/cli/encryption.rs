@@ -1,4 +1,4 @@
-//! TGFS_PASSPHRASE, as a user sets and changes it.
+//! Tests of TGFS_PASSPHRASE as a user sets and changes it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ const HORSE: (&str, &str) = ("TGFS_PASSPHRASE", "correct horse");
 const DONKEY: (&str, &str) = ("TGFS_PASSPHRASE", "correct donkey");
 const WAS_HORSE: (&str, &str) = ("TGFS_PASSPHRASE_OLD", "correct horse");
 
-/// A command with settings, on the store beside the state.
+/// Runs a command with settings, on the store beside the state.
 fn run(scratch: &Scratch, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
     let mut command = scratch.command(arguments);
     command.env("TGFS_STORE", "local:store");
@@ -28,7 +28,7 @@ fn files(directory: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
         let path = item.unwrap().path();
         match path.is_dir() {
             true => files(&path, found),
-            // Holds the last process's id.
+            // `lock` holds the last process's id.
             false if path.ends_with("lock") => {}
             false => {
                 found.insert(path.clone(), std::fs::read(path).unwrap());
@@ -56,7 +56,7 @@ fn a_library_needs_its_passphrase_and_takes_a_new_one() {
     let is_plain = |bytes: &Vec<u8>| bytes.windows(10).any(|window| window == b"a sentence");
     assert!(stored.len() >= 3 && !stored.values().any(is_plain));
 
-    // Missing or wrong: refused by every command, and nothing is changed.
+    // Every command refuses a missing or wrong passphrase and changes nothing.
     for settings in [&[][..], &[DONKEY], &[DONKEY, ("TGFS_PASSPHRASE_OLD", "x")]] {
         for arguments in [
             &["list"][..],
@@ -75,7 +75,7 @@ fn a_library_needs_its_passphrase_and_takes_a_new_one() {
     assert!(told.contains("goes only together"), "{told}");
     assert!(store(&scratch) == stored);
 
-    // One command with both changes it.
+    // One command with both passphrases changes it.
     run(&scratch, &[DONKEY, WAS_HORSE], &["list"]).ok();
     assert!(run(&scratch, &[HORSE], &["list"]).status == 1);
     std::fs::remove_dir_all(scratch.state()).unwrap();

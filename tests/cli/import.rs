@@ -1,4 +1,4 @@
-//! `import`: films that others posted, read where they are.
+//! Tests of `import`: films that others posted are read where they are.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -84,14 +84,14 @@ fn films_of_others_are_read_where_they_are_and_stay_there() {
             .run(&[], &["umount", mount.mountpoint.to_str().unwrap()])
             .ok();
     }
-    // A fresh state knows it from the log.
+    // A fresh state knows the film from the log.
     std::fs::remove_dir_all(bench.scratch.state()).unwrap();
     let recovered = bench.run(&[], &["recover"]).ok();
     assert!(recovered.contains("1 file"), "{recovered}");
     let verified = bench.run(&[], &["verify", "--deep"]).ok();
     assert!(verified.contains("0 findings"), "{verified}");
 
-    // Deleted here, it stays there.
+    // The post stays in its channel when the film is deleted here.
     bench.configure(&[("TGFS_KEEP_DELETED", "0")]);
     let mount = Mount::start(&bench.scratch, &[]);
     bench.run(&[], &["delete", "/Films/Heat (1995).mkv"]).ok();
@@ -118,12 +118,12 @@ fn films_of_others_are_read_where_they_are_and_stay_there() {
 fn other_channels_are_left_as_they_are_and_what_goes_there_is_told() {
     let bench = Bench::start(options(1, 2));
     let sim = &bench.sim;
-    // What others posted is plain, in an encrypted library too.
+    // Posts of others are plain, in an encrypted library too.
     bench.configure(&[("TGFS_PASSPHRASE", "correct horse")]);
     let bytes = b"no container, and still a file".repeat(30_000);
     let first = post(&bench, ELSEWHERE, "a.mkv", "video/x-matroska", &bytes);
     sim.skip_ids(ELSEWHERE, 1500).unwrap();
-    // The same name twice, and none.
+    // A second post has the same name, a third has none.
     let second = post(&bench, ELSEWHERE, "a.mkv", "video/x-matroska", &bytes[1..]);
     post(&bench, ELSEWHERE, "", "video/mp4", &bytes[2..]);
     let last = sim.last_id(ELSEWHERE).unwrap();
@@ -145,7 +145,7 @@ fn other_channels_are_left_as_they_are_and_what_goes_there_is_told() {
     assert!(read("a film.mp4").unwrap() == bytes[2..]);
 
     sim.delete_post(ELSEWHERE, first).unwrap();
-    // The kernel still has its pages.
+    // The unmount is needed because the kernel still has the file's pages.
     bench
         .run(&[], &["umount", mount.mountpoint.to_str().unwrap()])
         .ok();
@@ -163,7 +163,7 @@ fn other_channels_are_left_as_they_are_and_what_goes_there_is_told() {
     let unknown = bench.run(&[], &["import", "--channel", "@nobody"]).failed();
     assert!(unknown.contains("no channel has this name"), "{unknown}");
 
-    // What cannot be taken over is told, and is no success.
+    // A post that cannot be taken over is reported, and the command fails.
     post(
         &bench,
         ELSEWHERE,

@@ -1,5 +1,5 @@
-//! The program as its users and their scripts meet it: output, exit status, and the same answers
-//! with and without a daemon.
+//! Tests of the program as users and their scripts run it: output, exit status, and the same answers with and
+//! without a daemon.
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod daemon;

@@ -1,5 +1,6 @@
-//! A small model of how media libraries read directories: Jellyfin's rules for films, shows, versions
-//! and subtitles, and where Plex and Kodi read more or less. In our own words, for our own names.
+//! Small model of the way in which media libraries read directories: Jellyfin's rules for films, shows,
+//! versions and subtitles, and the differences of Plex and Kodi. The rules are in our own words and cover our
+//! own names.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,15 +27,15 @@ const IGNORED: [&str; 7] = [
 pub struct Subtitle {
     pub language: String,
     pub title: String,
-    /// `default`, `forced`, `sdh`, with spaces between.
+    /// Flags `default`, `forced` and `sdh`, separated by spaces.
     pub flags: String,
 }
 
-/// What is one thing to a viewer.
+/// Film or episode that a viewer sees as one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     pub name: String,
-    /// Files of the same film, with what lies beside each.
+    /// Files of the same film, each with the subtitles beside it.
     pub versions: Vec<(PathBuf, Vec<Subtitle>)>,
 }
 
@@ -67,7 +68,7 @@ fn is_ignored(path: &Path) -> bool {
         || name.ends_with(".trickplay")
 }
 
-/// All names in a directory, ignored ones as well, in order.
+/// Returns all names in a directory in order, including ignored ones.
 fn unfiltered(directory: &Path) -> Listing {
     let mut found = Listing {
         directories: Vec::new(),
@@ -85,8 +86,8 @@ fn unfiltered(directory: &Path) -> Listing {
     found
 }
 
-/// What a scan sees: nothing where an empty `.ignore` (Jellyfin), a `.plexignore` of `*` (Plex) or a
-/// `.nomedia` (Kodi) says so.
+/// Returns the entries that a scan sees. There are none if an empty `.ignore` (Jellyfin), a `.plexignore` of
+/// `*` (Plex) or a `.nomedia` (Kodi) excludes the directory.
 fn listing(directory: &Path) -> Listing {
     let mut found = unfiltered(directory);
     let says = |marker: &str, content: &str| {
@@ -100,7 +101,7 @@ fn listing(directory: &Path) -> Listing {
     found
 }
 
-/// Whether a scan of each of the three leaves the directory alone when it comes to it.
+/// Returns whether all three libraries skip the directory in a scan.
 pub fn is_left_alone(directory: &Path) -> bool {
     let has = |marker: &str| directory.join(marker).is_file();
     let ignores_all =
@@ -114,7 +115,8 @@ fn with_subtitles(video: &Path, files: &[PathBuf]) -> (PathBuf, Vec<Subtitle>) {
     (video.to_path_buf(), found.collect())
 }
 
-/// Jellyfin's rule: behind the film's stem stand words between dots, read from the right.
+/// Reads the name of a subtitle file by Jellyfin's rule: words between dots follow the film's stem and are
+/// read from the right.
 pub fn subtitle(video: &str, file: &str) -> Option<Subtitle> {
     let words = file.strip_prefix(video)?;
     let words = match words {
@@ -154,7 +156,8 @@ pub fn subtitle(video: &str, file: &str) -> Option<Subtitle> {
     })
 }
 
-/// ISO 639-1, 639-2/T and /B, and the English name, as far as the tests write them.
+/// Returns the language of a word: ISO 639-1, 639-2/T or /B, or the English name, as far as the tests use
+/// them.
 fn known_language(word: &str) -> Option<&'static str> {
     const KNOWN: [(&str, &[&str]); 6] = [
         ("eng", &["en", "eng", "english"]),
@@ -170,7 +173,7 @@ fn known_language(word: &str) -> Option<&'static str> {
         .map(|(code, _)| code)
 }
 
-/// A library of films.
+/// Reads a directory as a library of films.
 pub fn films(root: &Path) -> Vec<Item> {
     let here = listing(root);
     let mut items: Vec<Item> = videos(&here.files)
@@ -185,8 +188,8 @@ pub fn films(root: &Path) -> Vec<Item> {
     items
 }
 
-/// A folder is one film when it holds no other folder, hidden ones too, and every video begins with
-/// its name; else each video in it is a film.
+/// Reads a folder as one film if it has no other folder, not even a hidden one, and every video begins with
+/// its name. Otherwise each video in it is a film.
 fn film_folder(directory: &Path) -> Vec<Item> {
     let here = listing(directory);
     let folder = name(directory);
@@ -225,7 +228,8 @@ fn videos(files: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
     files.iter().filter(|path| has_extension(path, &VIDEOS))
 }
 
-/// A library of shows: a folder each, seasons in folders or in the names of episodes.
+/// Reads a directory as a library of shows: one folder per show, with seasons in folders or in the names of
+/// episodes.
 pub fn shows(root: &Path) -> BTreeMap<String, Show> {
     let folders = listing(root).directories.into_iter();
     folders
@@ -259,7 +263,7 @@ fn episodes(directory: &Path, season: Option<u32>, show: &mut Show) {
     }
 }
 
-/// `S01E02` anywhere in a name.
+/// Finds `S01E02` anywhere in a name.
 fn episode_number(stem: &str) -> Option<(u32, u32)> {
     let small = stem.to_lowercase();
     small.match_indices('s').find_map(|(at, _)| {

@@ -1,4 +1,4 @@
-//! `mount` and `umount`, and paths under the mountpoint.
+//! Tests of `mount` and `umount`, and of paths below the mountpoint.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Already gone where the test went well.
+        // The process is already gone if the test succeeded.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = tgfs::fuse::clean_stale(&self.mountpoint);

@@ -1,4 +1,4 @@
-//! Bots are added to a library that began on this machine: it moves to Telegram.
+//! Tests of adding bots to a library that began on this machine: it moves to Telegram.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -8,7 +8,7 @@ use crate::telegram::{Bench, PATIENCE, options};
 
 const PASSPHRASE: (&str, &str) = ("TGFS_PASSPHRASE", "correct horse");
 
-/// A library of two files in a local store, before the bots.
+/// Library of two files in a local store, before bots are added.
 struct Local {
     bench: Bench,
     film: Vec<u8>,
@@ -30,7 +30,7 @@ impl Local {
         Self { bench, film, store }
     }
 
-    /// From the next start on.
+    /// Adds the bots; they are used from the next start on.
     fn add_bots(&self, settings: &[(&str, &str)]) {
         let all = [&[("TGFS_KEEP_DELETED", "0")], settings].concat();
         self.bench.configure(&all);
@@ -44,7 +44,7 @@ impl Local {
         let begun = Instant::now();
         while files(&self.store.join("packs")) > 0 {
             assert!(begun.elapsed() < PATIENCE, "packs stay behind");
-            // The daemon looks once a minute.
+            // The daemon itself looks only once a minute.
             self.bench.run(&[], &["cleanup", "--hours", "0"]).ok();
             std::thread::sleep(std::time::Duration::from_millis(500));
         }
@@ -82,7 +82,7 @@ fn moves(before: &[(&str, &str)], after: &[(&str, &str)]) {
     let verified = local.bench.run(&[], &["verify", "--deep"]).ok();
     assert!(verified.contains("0 findings"), "{verified}");
     local.end(mount);
-    // Neither the old store nor this state is needed any more.
+    // The old store and this state are no longer needed.
     std::fs::remove_dir_all(local.bench.scratch.state()).unwrap();
     let mount = local.mounted();
     local.assert_readable(&mount);
@@ -139,7 +139,7 @@ fn an_old_store_that_is_away_is_named() {
     std::fs::rename(&aside, &local.store).unwrap();
     let listed = local.bench.run(&[], &["list"]).ok();
     assert!(listed.contains("2 files"), "{listed}");
-    // Without the bots it is the library that it was.
+    // Without the bots the library is the same as before.
     std::fs::remove_file(local.bench.scratch.path().join(".env")).unwrap();
     let verified = local.bench.run(&[], &["verify"]).ok();
     assert!(verified.contains("2 packs verified"), "{verified}");

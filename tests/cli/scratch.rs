@@ -1,4 +1,4 @@
-//! A home of its own, and commands in it.
+//! A temporary home directory, and commands that run in it.
 #![allow(dead_code)] // Each test binary uses its part of it.
 
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ impl Scratch {
         self.path().join("state")
     }
 
-    /// `tgfs ARGUMENTS`, with no setting of the machine it runs on.
+    /// Returns the command `tgfs ARGUMENTS`, without any settings of the machine.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tgfs"));
         command
@@ -46,7 +46,7 @@ impl Scratch {
     }
 }
 
-/// How a command ended.
+/// Result of a command.
 #[derive(Debug)]
 pub struct Ended {
     pub status: i32,
@@ -63,13 +63,13 @@ impl Ended {
         }
     }
 
-    /// Its data, when it succeeded.
+    /// Returns the data of a command, which must have succeeded.
     pub fn ok(self) -> String {
         assert_eq!(self.status, 0, "{self:?}");
         self.stdout
     }
 
-    /// Its error, when it failed with one line a problem and no data.
+    /// Returns the error of a command, which must have failed with one line per problem and no data.
     pub fn failed(self) -> String {
         assert_eq!((self.status, self.stdout.as_str()), (1, ""), "{self:?}");
         for line in self.stderr.lines() {
@@ -78,7 +78,7 @@ impl Ended {
         self.stderr
     }
 
-    /// The same, where hints come before the error.
+    /// Does the same as [`Self::failed`] where hints come before the error.
     pub fn failed_with_hints(self) -> String {
         assert_eq!((self.status, self.stdout.as_str()), (1, ""), "{self:?}");
         self.stderr

@@ -1,5 +1,5 @@
-//! Media libraries on a mount: one item a film, shows in seasons, versions together, subtitles with
-//! their language and flags, and none of them sees the views.
+//! Tests of media libraries on a mount: they see one item per film, shows in seasons, versions together,
+//! subtitles with their language and flags, and none of the views.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::media_library::{self, Item, Subtitle, films, is_left_alone, shows};
 use crate::mount::Mount;
 use crate::scratch::Scratch;
 
-/// Two seconds with subtitles: English, Spanish forced, English for the hard of hearing.
+/// Makes a film of two seconds with subtitles: English, Spanish forced, English for the hard of hearing.
 fn film(directory: &Path) -> PathBuf {
     let cues = directory.join("cues.srt");
     fs::write(&cues, "1\n00:00:00,200 --> 00:00:01,500\nHello\n").unwrap();
@@ -47,7 +47,7 @@ const FILMS: [&str; 10] = [
     "Shows/Lost/Lost.S02E03.720p.mkv",
 ];
 
-/// Each with what a viewer must see of it: language, flags, title.
+/// Subtitle files, each with the language, flags and title that a viewer must see.
 const DROPPED: [(&str, (&str, &str, &str)); 8] = [
     (
         "Films/Alien (1979)/Alien (1979).ger.forced.srt",
@@ -76,7 +76,7 @@ fn seen((language, flags, title): (&str, &str, &str)) -> Subtitle {
     }
 }
 
-/// Of the film itself, in the order of their names.
+/// Returns the subtitles of the film itself, in the order of their names.
 fn own() -> Vec<Subtitle> {
     [("eng", "sdh", ""), ("eng", "", ""), ("spa", "forced", "")]
         .map(seen)
@@ -173,7 +173,7 @@ fn media_libraries_see_films_shows_versions_and_subtitles() {
     check_films(&root);
     check_shows(&root);
 
-    // The root as one library: the views are in no item, and each library's own sign is there.
+    // With the root as one library, no item has the views. The marker of each kind of library is there.
     assert!(is_left_alone(&root.join(".hls")));
     assert!(
         root.join(".hls/Films/Brazil (1985).mkv/master.m3u8")
@@ -185,7 +185,7 @@ fn media_libraries_see_films_shows_versions_and_subtitles() {
         FILMS.len()
     );
 
-    // What a library is told and what the player is offered is the same.
+    // A library and a player get the same subtitles.
     for (film, count) in [(FILMS[2], 6), (FILMS[3], 1), (FILMS[9], 1), (FILMS[0], 0)] {
         let master = fs::read_to_string(root.join(".hls").join(film).join("master.m3u8")).unwrap();
         let offered = master
@@ -195,17 +195,17 @@ fn media_libraries_see_films_shows_versions_and_subtitles() {
         assert_eq!(offered, 3 + count, "{film}: {master}");
     }
 
-    // A user's own words over one of ours: still one subtitle of that name.
+    // A user's file replaces one of ours: there is still one subtitle with that name.
     fs::write(root.join("Films/Brazil (1985).eng.srt"), cue).unwrap();
     check_films(&root);
-    // Removed, it stays away.
+    // A removed subtitle does not come back.
     fs::remove_file(root.join("Films/Brazil (1985).eng.srt")).unwrap();
     let brazil = films(&root.join("Films"))
         .into_iter()
         .find(|item| item.name == "Brazil (1985)");
     assert_eq!(brazil.unwrap().versions[0].1.len(), 3);
 
-    // The tree of URLs has the same items.
+    // The tree of URL files has the same items.
     scratch
         .run(&["strm", "--base-url", "http://tgfs.example:8080", "urls"])
         .ok();
@@ -232,7 +232,7 @@ fn media_libraries_see_films_shows_versions_and_subtitles() {
     let _ = &mut mount;
 }
 
-/// The model itself, on names whose reading is known.
+/// The model gives the known result for each of these names.
 #[test]
 fn the_model_reads_names_as_the_libraries_do() {
     for (file, expected) in [

@@ -1,4 +1,4 @@
-//! `strm`: files with URLs, for media libraries that play from them.
+//! Tests of `strm`: it writes files with URLs, for media libraries that play from them.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -67,7 +67,7 @@ fn each_film_has_a_file_that_plays_and_goes_with_it() {
     assert!(played.contains("h264"), "{url}: {played}");
     assert_eq!(write(), [1, 0, 1, 0]);
 
-    // Two of one name keep their suffixes; a rename changes no URL.
+    // Two films with the same name keep their suffixes. A rename changes no URL.
     scratch
         .run(&["upload", "--to", "/Films/Heat (1995)", other])
         .ok();
@@ -75,7 +75,7 @@ fn each_film_has_a_file_that_plays_and_goes_with_it() {
     let renamed = std::fs::read_to_string(alone.with_file_name("Heat (1995).mkv.strm")).unwrap();
     assert_eq!(renamed, url);
 
-    // What others put there stays.
+    // Files of others stay.
     let foreign = library.join("Films/Heat (1995)/Radio.strm");
     std::fs::write(&foreign, "http://radio.example/").unwrap();
     scratch.run(&["delete", "/Films/Heat (1995)"]).ok();

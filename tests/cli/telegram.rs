@@ -1,4 +1,4 @@
-//! Bots: what `test-bots` tells of them, and what a start says where one cannot work.
+//! Tests of bots: the report of `test-bots`, and the messages of a start if a bot cannot work.
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
@@ -9,12 +9,12 @@ use tokio::runtime::Runtime;
 
 use crate::scratch::{Ended, Scratch};
 
-/// Longest time of a command here: one gives up on an absent server after 15 s.
+/// Longest time of a command in these tests. A command gives up on an absent server after 15 s.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server with its settings in `.env`, and a place for commands.
+/// Server with its settings in `.env`, and a directory for commands.
 pub struct Bench {
-    /// The server runs in it.
+    /// Runtime of the server.
     _runtime: Runtime,
     pub sim: Server,
     pub scratch: Scratch,
@@ -33,7 +33,7 @@ impl Bench {
         }
     }
 
-    /// One command; no token may ever be told.
+    /// Runs a command and checks that it prints no token.
     pub fn run(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
         let mut command = self.scratch.command(arguments);
         command.envs(settings.iter().copied());
@@ -53,7 +53,7 @@ impl Bench {
         ended
     }
 
-    /// `.env` with other values; an empty one takes a setting away.
+    /// Writes `.env` with other values. An empty value removes a setting.
     pub fn configure(&self, settings: &[(&str, &str)]) {
         let file = self.scratch.path().join(".env");
         self.sim.write_env(&file).unwrap();
@@ -80,7 +80,8 @@ impl Bench {
     }
 }
 
-/// A start that should have failed and did not must not run for ever.
+/// Runs a command to its end. A start that should have failed but did not is terminated, so that it does not
+/// run for ever.
 fn ended(mut command: Command) -> Ended {
     command.stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -238,7 +239,7 @@ fn bots_are_tested_beside_a_state_and_keep_their_sign_in() {
     assert_eq!(bench.sim.calls("handshake"), keys);
 }
 
-/// What keeps the only bot from working keeps the library from starting, in one line.
+/// A fault of the only bot stops the library from starting, with an error of one line.
 #[test]
 fn a_start_with_bad_settings_ends_with_what_to_do() {
     let bench = Bench::start(options(2, 1));
@@ -254,7 +255,7 @@ fn a_start_with_bad_settings_ends_with_what_to_do() {
     let alone = ("BOT_TOKEN_2", "");
     let fails = |settings: &[(&str, &str)], told: [&str; 2]| {
         bench.configure(settings);
-        // A state would keep the keys that were agreed on.
+        // A state would keep the negotiated keys.
         let _ = std::fs::remove_dir_all(bench.scratch.state());
         let error = bench.run(&[], &mount).failed_with_hints();
         let last = error.lines().last().unwrap();
@@ -298,7 +299,8 @@ fn a_start_with_bad_settings_ends_with_what_to_do() {
     fails(&[alone], ["bot 1", "may post"]);
 }
 
-/// With one bot that works the library is there; the others are named. Tests go on beside it.
+/// One working bot is enough for the library to start; the others are named. `test-bots` works beside the
+/// daemon.
 #[test]
 fn a_bot_that_cannot_work_is_named_and_the_others_go_on() {
     let bench = Bench::start(options(3, 1));
@@ -343,7 +345,7 @@ fn a_bot_that_cannot_work_is_named_and_the_others_go_on() {
     assert!(daemon.wait().unwrap().success());
 }
 
-/// What was measured goes back into the simulator, which then behaves like it.
+/// The simulator takes measured limits as a profile and then behaves accordingly.
 #[test]
 fn measured_limits_are_a_profile_for_the_simulator() {
     let bench = Bench::start(Options {
@@ -385,7 +387,7 @@ fn measured_limits_are_a_profile_for_the_simulator() {
     }
 }
 
-/// A public key that belongs to no server.
+/// Public key that belongs to no server.
 const OTHER_KEY: &str = "\
 -----BEGIN RSA PUBLIC KEY-----
 MIIBCgKCAQEAjbnViLFmIGSfUejoeWA/x1M7PKcs6CaSGIXZ8yd+fiO45GZhlOBt

@@ -1,4 +1,4 @@
-//! What needs neither a daemon nor a state.
+//! Tests of commands that need neither a daemon nor a state.
 
 use crate::scratch::Scratch;
 
@@ -109,7 +109,7 @@ fn bots_never_lead_to_a_local_store_unasked() {
     assert!(!scratch.state().exists() && !scratch.path().join("mnt").exists());
 }
 
-/// All that is wrong about bots and their server, told at once and without the network.
+/// `config --check` reports all faults of bots and their server at once and without the network.
 #[test]
 fn check_finds_what_is_wrong_with_bots() {
     let scratch = Scratch::new();

@@ -19,8 +19,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Returns once the daemon says that it is ready; `None` when it ended before. The daemon itself
-    /// deals with a stale mount of the one before.
+    /// Starts a daemon and returns once it reports that it is ready, or `None` if it ended before. The daemon
+    /// itself cleans up a stale mount of its predecessor.
     pub fn start(mut command: Command) -> Option<Self> {
         let mut child = command
             .stdin(Stdio::null())
@@ -80,7 +80,7 @@ impl Daemon {
         assert!(status.success(), "SIGTERM ended with {status}");
     }
 
-    /// Sends SIGTERM; returns whether the daemon was killed before it ended by itself.
+    /// Sends SIGTERM. Returns whether the daemon was killed before it ended by itself.
     pub fn terminate(&self) -> bool {
         let pid = i32::try_from(self.child.lock().unwrap().id()).unwrap();
         kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();

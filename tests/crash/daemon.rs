@@ -39,8 +39,8 @@ impl Site {
         daemon.unwrap_or_else(|| panic!("the daemon did not start again"))
     }
 
-    /// Starts a daemon that dies at the given pass of a step. Returns `None` when it died before it was
-    /// ready: the daemon before may have left it enough to do.
+    /// Starts a daemon that dies at the given pass of a step. Returns `None` if it died before it was ready,
+    /// because the previous daemon may have left enough work to reach that step.
     pub fn start_to_die(&self, step: Step, pass: u32) -> Option<Daemon> {
         let mut command = self.command();
         command.env("TGFS_CRASH_AT", format!("{}:{pass}", step.as_str()));

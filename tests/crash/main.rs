@@ -1,5 +1,5 @@
-//! `kill -9` of a daemon that serves a mount, at chosen steps and at random moments. Every byte that
-//! was acknowledged to a program before the kill has to be there under every later daemon.
+//! Tests with `kill -9` of a daemon that serves a mount, at chosen steps and at random moments. Every byte
+//! that was acknowledged to a program before the kill has to be there under every later daemon.
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod child;
@@ -19,7 +19,7 @@ use workload::Workload;
 const RANDOM_KILLS: u64 = 30;
 /// Passes of each step at which a daemon dies; the first ones belong to the smallest files.
 const PASSES: [u32; 3] = [1, 3, 8];
-/// How long a daemon is written to before its step counts as one that does not come.
+/// Longest time for which the workload writes to a daemon before its step counts as not reached.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 #[test]
@@ -29,8 +29,8 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
     let mut never_reached = Vec::new();
     for step in Step::ALL {
         for pass in PASSES {
-            // Checked under a daemon of its own, which is also killed: the one with the plan may come
-            // to its step before anything is written.
+            // The check uses a separate daemon, which is also killed: the one with the plan may reach its
+            // step before anything is written.
             let daemon = site.start();
             workload.check(site.mountpoint());
             daemon.kill();
@@ -48,7 +48,7 @@ fn nothing_acknowledged_is_lost_when_killed_at_each_step() {
     let daemon = site.start();
     workload.check(site.mountpoint());
     daemon.stop();
-    // Each step has to be reached: a plan that never fires tests nothing.
+    // Each step has to be reached, because a plan that never fires tests nothing.
     for step in Step::ALL {
         let first = format!("{}:1", step.as_str());
         assert!(!never_reached.contains(&first), "no life came to {first}");

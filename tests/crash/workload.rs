@@ -1,4 +1,4 @@
-//! A program that writes, and remembers which bytes it was told are safe.
+//! A program that writes and records which bytes were reported to it as safe.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +36,7 @@ pub struct Workload {
     random: Random,
     count: u64,
     promised: Promised,
-    /// Step that was under way at the kill: it may have happened or not.
+    /// Step that was under way at the kill. It may or may not have happened.
     open: Option<Act>,
 }
 
@@ -63,7 +63,7 @@ impl Workload {
                 break;
             }
         }
-        // The kill closes the connection before the process is seen to be gone.
+        // The kill closes the connection before the process is reported as gone.
         let grace = Instant::now();
         while daemon.is_alive() && grace.elapsed() < Duration::from_secs(2) && self.open.is_some() {
             std::thread::sleep(Duration::from_millis(10));
@@ -123,7 +123,7 @@ impl Workload {
         };
         let new = format!("file {}.bin", self.count);
         match self.random.below(10) {
-            // Few enough to compare all of them under each daemon.
+            // The files stay few enough to compare all of them under each daemon.
             _ if names.len() > 40 => Act::Remove {
                 name: self.random.pick(&names).clone(),
             },
@@ -181,8 +181,8 @@ impl Workload {
         }
     }
 
-    /// Checks that the step under way happened as a whole or not at all. Only a file that was being
-    /// written for the first time may be there in part.
+    /// Checks that the step under way happened completely or not at all. Only a file that was being written
+    /// for the first time may be there in part.
     fn settle(&mut self, root: &Path, act: &Act) {
         let whole = |name: &str, content: Content| {
             fs::read(root.join(name)).is_ok_and(|bytes| bytes == content.bytes())
@@ -204,7 +204,7 @@ impl Workload {
     }
 }
 
-/// Whether nobody answers for the mount any more, now or in a moment.
+/// Returns whether nobody answers for the mount any more, now or in a moment.
 fn is_dead(root: &Path) -> bool {
     (0..200).any(|_| {
         std::thread::sleep(Duration::from_millis(10));

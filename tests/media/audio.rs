@@ -1,4 +1,5 @@
-//! Sound that browsers cannot play, or MP4 cannot carry: an AAC stereo track beside the original.
+//! Tests of sound that browsers cannot play or MP4 cannot carry: it gets an AAC stereo track beside the
+//! original.
 
 use std::fs;
 use std::num::NonZeroU16;
@@ -16,10 +17,10 @@ use tgfs::process::{CancelFlag, Launcher};
 
 use super::support::*;
 
-/// Seconds of one AAC frame at 48 kHz, and a millisecond that containers round to.
+/// Seconds of one AAC frame at 48 kHz, plus one millisecond for the rounding of containers.
 const FRAME: f64 = 1024.0 / 48_000.0 + 0.001;
 
-/// A tool that notes what it is asked for, and refuses passes that encode where it shall.
+/// Tool that records its tasks and, if told so, refuses passes that encode.
 #[derive(Debug)]
 struct Watched {
     inner: Arc<dyn MediaTool>,
@@ -71,7 +72,7 @@ fn codecs(built: &Built) -> Vec<&str> {
         .collect()
 }
 
-/// How often a second the first channel passes zero, by five of them.
+/// Returns how often per second the first channel crosses zero, measured over five seconds.
 fn crossings(input: &Path) -> usize {
     let raw = input.with_extension("raw");
     let path = raw.to_str().unwrap();
@@ -201,7 +202,7 @@ fn what_cannot_be_encoded_beside_the_film_is_tried_alone() {
         .iter()
         .filter(|task| matches!(task, Task::EncodeAudio(_)));
     assert_eq!(alone.count(), 1, "{tasks:?}");
-    // The film is mapped as if the first pass had never been.
+    // The film is mapped as if the first pass had not happened.
     let whole = build(&film("hevc.mkv"));
     let len = whole.views.derived.len;
     assert!(built.views.derived.len.abs_diff(len) < len / 50, "{len}");

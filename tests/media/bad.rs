@@ -1,4 +1,5 @@
-//! Odd, damaged and hostile files: a clear outcome, nothing left behind, nothing else opened.
+//! Tests of odd, damaged and hostile files: the outcome is clear, nothing is left behind, and nothing else is
+//! opened.
 
 use std::fs;
 use std::path::PathBuf;
@@ -199,7 +200,7 @@ fn a_missing_tool_is_named() {
     );
 }
 
-/// A decoder that crashes takes its track with it, not the film.
+/// A decoder that crashes costs its track, not the film.
 #[test]
 fn what_cannot_be_decoded_is_missed_and_the_film_plays() {
     let (_keep, tool) =

@@ -1,4 +1,4 @@
-//! What is made beside the tracks: bitmap subtitles, fonts, a picture, the playlist of key frames.
+//! Tests of the views beside the tracks: bitmap subtitles, fonts, a picture, the playlist of key frames.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn bitmap_subtitles_are_files_of_their_own() {
             assert_eq!(file.unwrap().purpose, FilePurpose::Subtitle, "{path}");
             let alone = built.directory.path().join(&path);
             fs::write(&alone, built.read(&path)).unwrap();
-            // A `.sup` is read in smaller packets than Matroska has.
+            // ffmpeg reads a `.sup` in smaller packets than Matroska has.
             let joined: &[&str] = match extension {
                 "sup" => &["-bsf:s", "pgs_frame_merge"],
                 _ => &[],
@@ -40,7 +40,7 @@ fn bitmap_subtitles_are_files_of_their_own() {
             let shift = first_time(&alone, "s:0") - first_time(&source, &stream);
             assert!(shift.abs() < 0.002, "{path} comes {shift} s late");
         }
-        // HLS carries none of them.
+        // HLS carries no bitmap subtitles.
         assert!(!built.text("master.m3u8").contains("SUBTITLES"));
     }
 }
@@ -87,7 +87,7 @@ fn a_film_has_a_picture() {
     assert!(build(&film("song.m4a")).views.files.is_empty());
 }
 
-/// Each range is a whole picture: decoded, it is the film's frame.
+/// Each range is a whole picture: it decodes to the film's frame.
 #[test]
 fn the_playlist_of_key_frames_names_whole_pictures() {
     let built = build(&film("main.mkv"));
@@ -125,7 +125,7 @@ fn the_playlist_of_key_frames_names_whole_pictures() {
         count += 1;
     }
     assert_eq!(count, built.views.tracks[0].segments.len());
-    // Sound has none.
+    // A file with sound alone has no such playlist.
     assert!(
         !build(&film("song.m4a"))
             .text("master.m3u8")

@@ -1,4 +1,4 @@
-//! Our own checker of what a player relies on; RFC 8216 in brackets.
+//! Checker of the properties that a player relies on. Numbers in brackets are sections of RFC 8216.
 
 use std::collections::HashSet;
 
@@ -31,7 +31,7 @@ fn inner<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> &'a [u8] {
     panic!("no {}", String::from_utf8_lossy(kind));
 }
 
-/// Reads a segment by the standard, independently of the writer.
+/// Parses a segment by the standard, independently of the writer.
 fn parse(segment: &[u8]) -> Part {
     let traf = inner(inner(segment, b"moof"), b"traf");
     let (tfhd, tfdt, trun) = (
@@ -84,7 +84,7 @@ fn parse(segment: &[u8]) -> Part {
     }
 }
 
-/// Everything that holds for the views of any film.
+/// Checks everything that holds for the views of any film.
 pub fn check(built: &Built) {
     let views = &built.views;
     let master = built.text("master.m3u8");
@@ -131,7 +131,7 @@ fn has_video(built: &Built) -> bool {
     video(built).is_some()
 }
 
-/// Number of the first track with a picture.
+/// Returns the number of the first video track.
 fn video(built: &Built) -> Option<usize> {
     let mut tracks = built.views.tracks.iter();
     tracks.position(|track| matches!(track.kind, TrackKind::Video { .. }))
@@ -193,7 +193,7 @@ fn check_track(built: &Built, track: &Track, name: &str) {
     }
 }
 
-/// Where the leading track is first shown, in ticks of `track`.
+/// Returns the time when the leading track is first shown, in ticks of `track`.
 fn begin(built: &Built, track: &Track) -> u64 {
     let lead = video(built).unwrap_or(0);
     let name = tags::track_name(&built.views, lead);
@@ -224,7 +224,8 @@ fn check_rates(built: &Built, master: &str) {
     }
 }
 
-/// NAME is unique in its group [4.3.4.1.1]; one default at most; groups that are named exist.
+/// Checks that NAME is unique in its group [4.3.4.1.1], that a group has at most one default, and that each
+/// group that is named exists.
 fn check_names(master: &str) {
     let attribute = |line: &str, key: &str| -> Option<String> {
         let rest = &line[line.find(&format!("{key}=\""))? + key.len() + 2..];

@@ -1,4 +1,4 @@
-//! The rendition in H.264 of what browsers do not play.
+//! Tests of the H.264 rendition of video that browsers do not play.
 
 use tgfs::media::build::cuts::CutPolicy;
 use tgfs::media::build::rendition::{RenditionOutcome, is_wanted};
@@ -23,7 +23,7 @@ fn durations(built: &Built, playlist: &str) -> Vec<f64> {
         .collect()
 }
 
-/// URI lines, with the line before each.
+/// Returns the URI of each variant with the tag line before it.
 fn variants(master: &str) -> Vec<(String, String)> {
     let lines: Vec<&str> = master.lines().collect();
     let pairs = lines
@@ -51,7 +51,7 @@ fn a_rendition_follows_the_film_segment_by_segment() {
         );
         assert!(matches!(&rendition.kind, TrackKind::Video { range, .. } if range == "SDR"));
 
-        // What was there is there, byte for byte.
+        // The views that existed before are the same, byte for byte.
         for path in plain.files("video") {
             assert!(plain.read(&path) == built.read(&path), "{name}: {path}");
         }
@@ -145,7 +145,7 @@ fn hdr_becomes_ordinary_light() {
     assert!(said.contains("yuv420p") && said.contains("bt709"), "{said}");
 }
 
-/// Here is no such hardware: its trial fails, and software does the work.
+/// The machine of a test has no such hardware: its trial fails, and software does the work.
 #[test]
 fn hardware_that_is_not_there_costs_nothing() {
     for hardware in [
@@ -170,8 +170,8 @@ fn what_browsers_play_gets_none() {
     }
 }
 
-/// Beside ranges of it, a rendition would bring a copy of the film; so it is all there is, and what browsers
-/// play stays ranges.
+/// A rendition beside ranges of the film would need a copy of the whole film. So the rendition is the only
+/// video, and a film that browsers play is still served as ranges.
 #[test]
 fn a_transport_stream_becomes_its_rendition() {
     let plain = build(&film("mpeg2.ts"));
@@ -208,7 +208,7 @@ fn a_transport_stream_becomes_its_rendition() {
     assert!(built.views.in_place.is_some());
 }
 
-/// MP4 does not carry VP8: without a rendition there is no HLS, with one the film is that.
+/// MP4 does not carry VP8: without a rendition there is no HLS, and with one it is the film's only video.
 #[test]
 fn video_that_mp4_does_not_carry_is_encoded_whole() {
     for (name, sound) in [("vp8sound.webm", true), ("vp8.webm", false)] {

@@ -1,4 +1,4 @@
-//! Confinement of the media tools, with the real launcher.
+//! Tests of the confinement of the media tools, with the real launcher.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use tgfs::process::{
 
 use super::support::*;
 
-/// The real program, whose hidden command `confine` is what the daemon uses.
+/// Returns the launcher with the real program, whose hidden command `confine` the daemon uses.
 fn launcher() -> Launcher {
     Launcher::Confined(env!("CARGO_BIN_EXE_tgfs").into())
 }
@@ -45,7 +45,7 @@ fn shell(script: &str, input: Option<PathBuf>) -> (Option<i32>, String) {
     )
 }
 
-/// A private film, as the spool keeps it: 0600 in a directory that only we may enter.
+/// Makes a private film, as the spool keeps it: 0600 in a directory that only we may enter.
 fn private_film() -> (tempfile::TempDir, PathBuf) {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();

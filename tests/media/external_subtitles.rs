@@ -1,5 +1,5 @@
-//! Subtitles and sound: a cue is shown when the sound that it is for is heard, whether it is in the
-//! film or lies beside it.
+//! Tests of subtitles against sound: a cue is shown when its sound is heard, both for subtitles in the film
+//! and for files beside it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,12 +12,13 @@ use tgfs::model::{Blob, BlobId, EntryId, Name, SubtitleTexts};
 
 use super::support::*;
 
-/// Seconds where the sound begins, and how far a cue may be from it.
+/// Time at which the sound begins, in seconds.
 const SOUND_AT: f64 = 5.0;
+/// Largest distance of a cue from its sound, in seconds.
 const TOLERANCE: f64 = 0.05;
 const CUE: &str = "1\n00:00:05,000 --> 00:00:05,500\nBeep\n";
 
-/// Twelve seconds with half a second of sound and a cue for it, written with `options`.
+/// Makes a film of twelve seconds with half a second of sound and a cue for it, written with `options`.
 fn film(directory: &Path, name: &str, options: &[&str]) -> PathBuf {
     let cues = directory.join("cue.srt");
     std::fs::write(&cues, CUE).unwrap();
@@ -40,7 +41,7 @@ fn film(directory: &Path, name: &str, options: &[&str]) -> PathBuf {
     path
 }
 
-/// Seconds on the segments' time line where a track's silence ends.
+/// Returns the seconds on the segments' time line at which a track's silence ends.
 fn heard_at(track: &Path) -> f64 {
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-hide_banner", "-copyts", "-i"])
@@ -55,7 +56,7 @@ fn heard_at(track: &Path) -> f64 {
     rest.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// Seconds on the same time line where a WebVTT segment's first cue starts.
+/// Returns the seconds on the same time line at which the first cue of a WebVTT segment starts.
 fn shown_at(segment: &str) -> f64 {
     let (_, rest) = segment.split_once("MPEGTS:").unwrap();
     let origin: f64 = rest.split(',').next().unwrap().parse().unwrap();
@@ -138,7 +139,7 @@ fn a_cue_is_shown_when_its_sound_is_heard() {
             (heard - origin - SOUND_AT).abs() < TOLERANCE,
             "{name}: heard at {heard}"
         );
-        // In the film.
+        // The subtitles in the film.
         let own = built
             .files("sub-1")
             .into_iter()
@@ -149,7 +150,7 @@ fn a_cue_is_shown_when_its_sound_is_heard() {
             let shift = shown_at(&segment) - heard;
             assert!(shift.abs() < TOLERANCE, "{name}: {shift} s late");
         }
-        // Beside it.
+        // A file beside it.
         let shift = shown_at(&external_segment(&built, CUE.as_bytes())) - heard;
         assert!(
             shift.abs() < TOLERANCE,
@@ -158,7 +159,7 @@ fn a_cue_is_shown_when_its_sound_is_heard() {
     }
 }
 
-/// The playlist lasts as long as the film, and no longer.
+/// The playlist lasts exactly as long as the film.
 #[test]
 fn the_playlist_of_an_external_file_lasts_as_long_as_the_film() {
     let built = build(&super::support::film("main.mkv"));

@@ -1,8 +1,8 @@
-//! Packets and frames through the views equal the source's.
+//! Tests that packets and frames read through the views equal those of the source.
 
 use super::support::*;
 
-/// Packets of each track equal the source's; the views pass the checks of `check`.
+/// Asserts that the packets of each track equal the source's and that the views pass `check`.
 fn packets_equal(name: &str, tracks: &[(&str, &str)]) -> Built {
     let source = film(name);
     let built = build(&source);
@@ -21,7 +21,7 @@ fn packets_equal(name: &str, tracks: &[(&str, &str)]) -> Built {
     built
 }
 
-/// For sources whose packets the muxer must rewrite: the decoded frames are equal.
+/// Asserts that the decoded frames are equal, for sources whose packets the muxer must rewrite.
 fn frames_equal(name: &str, tracks: &[(&str, &str)]) -> Built {
     let source = film(name);
     let built = build(&source);
@@ -59,7 +59,7 @@ fn a_film_with_two_languages_and_subtitles() {
     assert_eq!(built.views.note, None);
     let root = built.lay_out();
     let master = root.join("master.m3u8");
-    // Without `-vsync 0` ffmpeg would drop and double frames to a rate that it guesses.
+    // Without `-vsync 0` ffmpeg would drop and duplicate frames to reach a rate that it guesses.
     let (_, complaints) = ffmpeg(&[
         "-i",
         master.to_str().unwrap(),
@@ -102,7 +102,7 @@ fn subtitles_keep_their_times_and_names() {
     let srt = built.text("eng.srt");
     assert!(srt.contains("English cue 1 é 字幕"), "{srt}");
     assert!(built.text("eng.sdh.ass").contains("{\\pos(96,20)}Styled 2"));
-    // On the segments' time line a cue comes as long after the first picture as in the source.
+    // On the segments' time line a cue has the same distance from the first picture as in the source.
     let pictures = first_time(&built.join("video"), "v:0") - f64::from(built.views.origin_seconds);
     let first = built.text("sub-1/00001.vtt");
     let cue = first.lines().find(|line| line.contains("-->")).unwrap();
@@ -175,19 +175,19 @@ fn compressed_and_stripped_matroska() {
     packets_equal("stripped.mkv", &[("video", "0:v:0"), ("audio-1", "0:a:0")]);
 }
 
-/// Those that are not served from ranges.
+/// Transport streams that are not served from ranges.
 #[test]
 fn transport_streams() {
     let both = [("video", "0:v:0"), ("audio-1", "0:a:0")];
     let built = frames_equal("padded-dvb.ts", &both);
     assert!(built.views.independent_segments);
-    // Recovery points are no place to start at; the playlists must not say so.
+    // A player cannot start at a recovery point, so the playlists must not claim it.
     let built = frames_equal("padded-opengop.ts", &both);
     assert!(!built.views.independent_segments);
     assert!(!built.text("master.m3u8").contains("INDEPENDENT"));
     assert!(!built.text("video.m3u8").contains("INDEPENDENT"));
     let built = frames_equal("padded-mpeg2.ts", &both[..1]);
-    // MP4 has one name for layers 2 and 3, so ffmpeg decodes with another decoder; bytes are equal.
+    // MP4 has one name for layers 2 and 3, so ffmpeg uses another decoder; the bytes are equal.
     let packets = |input: &std::path::Path| digests(input, &["-map", "0:a:0", "-c", "copy"]);
     assert_eq!(packets(&built.join("audio-1")), packets(&built.source));
 }
@@ -212,7 +212,7 @@ fn delays_between_tracks_stay() {
     }
 }
 
-/// A cut that starts between key frames hides frames by an edit list; they are served, in sync.
+/// A cut that starts between key frames hides frames by an edit list. They are served, in sync.
 #[test]
 fn an_edit_list_only_adds_frames_in_front() {
     let source = film("editlist.mp4");

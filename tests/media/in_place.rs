@@ -1,5 +1,5 @@
-//! Films that are transport streams: their segments are ranges of the file, and what comes out of
-//! them is what ffmpeg finds in the file.
+//! Tests of films that are transport streams: their segments are ranges of the file, and ffmpeg finds in
+//! them what it finds in the file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,11 @@ use tgfs::model::{ByteRange, FilePurpose};
 use super::support::*;
 
 const PACKET: usize = 188;
-/// What makes segments of this film, and only what is sent beside it is stored.
+/// Largest derived blob without the thumbnail, as a share of the film. A film without renditions stores only
+/// the data that makes its segments.
 const MOST_DERIVED: f64 = 0.001;
 
-/// Stream, time of presentation and digest of each packet, as ffmpeg reads `input`.
+/// Returns stream, presentation time and digest of each packet, as ffmpeg reads `input`.
 fn packets(input: &Path, streams: &[&str]) -> Vec<(String, String, String)> {
     let mut arguments = vec!["-v", "error", "-copyts", "-i", input.to_str().unwrap()];
     for stream in streams {
@@ -38,7 +39,7 @@ fn packets(input: &Path, streams: &[&str]) -> Vec<(String, String, String)> {
             (field(0), field(2), field(5))
         })
         .collect();
-    // The order among streams is the muxer's.
+    // The order among streams is chosen by the muxer.
     list.sort_by(|one, other| one.0.cmp(&other.0));
     list
 }
@@ -57,7 +58,7 @@ fn build_in_place(name: &str) -> (Built, PathBuf) {
         "{name}: {:?}",
         built.views.note
     );
-    // Another program's video is named.
+    // The note names the other program's video.
     assert!(
         built.views.note.is_none() || name == "programs.ts",
         "{name}"
@@ -66,7 +67,8 @@ fn build_in_place(name: &str) -> (Built, PathBuf) {
     (built, root)
 }
 
-/// Each segment is two tables and one range of the file, and together they are all of it.
+/// Asserts that each segment is two tables and one range of the file, and that the ranges together are the
+/// whole file.
 fn are_ranges(name: &str, built: &Built) {
     let text = built.text("video.m3u8");
     let list = hls_m3u8::MediaPlaylist::try_from(text.as_str()).unwrap();
@@ -147,8 +149,8 @@ fn packets_and_their_times_are_those_of_the_file() {
     }
 }
 
-/// What the standard asks of the tables' counters (2.4.3.3): one more than the last, or the very
-/// same packet once again.
+/// The standard allows two values of a counter (2.4.3.3): one more than the last, or the same with an exact
+/// repetition of the packet, once.
 #[test]
 fn counters_of_all_packets_are_legal() {
     for name in [
@@ -183,7 +185,7 @@ fn counters_of_all_packets_are_legal() {
     }
 }
 
-/// Of several programs the segments have one; time stamps of discs are left out.
+/// The segments have one of several programs, and leave out the time stamps of discs.
 #[test]
 fn one_program_is_picked_out_of_more() {
     for (name, inside) in [("programs.ts", 2), ("disc.m2ts", 2)] {
@@ -196,10 +198,10 @@ fn one_program_is_picked_out_of_more() {
         let found = packets(&root.join("ts/master.m3u8"), &maps);
         assert_eq!(found.len(), expected.len(), "{name}: packets");
         assert!(found == expected, "{name}: packets differ");
-        // A program's streams are listed with it, and once more.
+        // ffprobe lists a program's streams with the program, and once more.
         let streams = streams(&root.join("ts/video.m3u8"));
         assert_eq!(streams, ["0", "1"], "{name}");
-        // Any range is a part of the whole.
+        // Any range equals the same part of the whole.
         let whole = built.read("video/00002.ts");
         let (picker, pieces) = in_place::segment(&built.views, 1).unwrap();
         let picker = picker.unwrap();
@@ -222,7 +224,7 @@ fn one_program_is_picked_out_of_more() {
     }
 }
 
-/// Numbers of the streams that ffmpeg finds.
+/// Returns the numbers of the streams that ffmpeg finds.
 fn streams(input: &Path) -> Vec<String> {
     let output = Command::new("ffprobe")
         .args([
@@ -243,7 +245,7 @@ fn streams(input: &Path) -> Vec<String> {
     list
 }
 
-/// Browsers take one stream of sound out of a transport stream, and only AAC and MP3.
+/// Browsers take one stream of sound from a transport stream, and only AAC and MP3.
 #[test]
 fn sound_that_browsers_do_not_take_is_made_beside() {
     let (built, root) = build_in_place("tracks.ts");
@@ -267,7 +269,7 @@ fn sound_that_browsers_do_not_take_is_made_beside() {
         let list = root.join(format!("{rendition}.m3u8"));
         let playing = first_time(&list, "a:0");
         let inside = first_time(&built.source, &format!("{stream}"));
-        // The encoder's own priming comes before.
+        // The encoder's own priming comes first.
         let priming = inside - playing;
         assert!(
             (0.0..0.03).contains(&priming),
@@ -291,7 +293,8 @@ fn changed(name: &str, change: impl Fn(&mut Vec<u8>)) -> (tempfile::TempDir, Pat
     (directory, path)
 }
 
-/// What is not sound is copied, as before; what is only short, or damaged inside of pictures, is not.
+/// Streams that are not intact are copied, as before. Streams that are only short, or damaged inside
+/// pictures, are not.
 #[test]
 fn damaged_streams_play_in_one_form_or_the_other() {
     let pid = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at + 1] & 0x1f, bytes[at + 2]]);

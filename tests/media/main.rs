@@ -1,4 +1,4 @@
-//! Real films through the real ffmpeg: what a player gets must be what is in the file.
+//! Tests of real films with the real ffmpeg: a player must get what is in the file.
 
 #![allow(clippy::unwrap_used)]
 

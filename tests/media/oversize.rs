@@ -1,4 +1,5 @@
-//! Groups of pictures above the cap, encoded again: players must not notice, and all else stays as it is.
+//! Tests of groups of pictures above the cap, which are encoded again: players must not notice, and
+//! everything else stays as it is.
 
 use tgfs::media::build::BuildReport;
 use tgfs::media::build::cuts::CutPolicy;
@@ -26,7 +27,7 @@ fn largest(views: &Views) -> u64 {
     sizes.max().unwrap()
 }
 
-/// Times from the first picture on: the source's own, and those of the segments.
+/// Returns times relative to the first picture, so that those of source and segments can be compared.
 fn times(list: &[(i64, String)]) -> Vec<i64> {
     let first = list.iter().map(|(at, _)| *at).min().unwrap();
     list.iter().map(|(at, _)| at - first).collect()
@@ -52,8 +53,8 @@ fn large_groups_become_small_and_all_else_stays() {
     }
     assert!(!account.reencoded_segments.is_empty());
 
-    // Every picture comes, at its time, without a complaint of the decoder; those that were not encoded
-    // are the source's own.
+    // Every picture comes at its time, without an error of the decoder. Pictures that were not encoded
+    // equal the source's.
     let source = pictures(&film("large.mkv"));
     let (mapped, transport) = (built.join("video"), join_transport(&built, "video"));
     for form in [&mapped, &transport] {
@@ -77,7 +78,7 @@ fn large_groups_become_small_and_all_else_stays() {
             );
         }
     }
-    // The same picture and sound as before: both begin when they did.
+    // Picture and sound begin at the same times as before.
     for track in ["video", "audio-1"] {
         let (before, after) = (kept.join(track), built.join(track));
         let (before, after) = (first_time(&before, "0"), first_time(&after, "0"));
@@ -89,7 +90,7 @@ fn large_groups_become_small_and_all_else_stays() {
     whole_playlists_decode(&built);
 }
 
-/// As a player reads them, from the multivariant playlist on.
+/// Asserts that the playlists decode without errors, read as a player does, from the multivariant one on.
 fn whole_playlists_decode(built: &Built) {
     let root = built.lay_out();
     for name in ["master.m3u8", "ts/master.m3u8"] {
@@ -125,7 +126,7 @@ fn the_encoding_looks_like_the_original() {
     assert!(all > 0.75, "{all}");
 }
 
-/// Pictures that are not reordered, an edit list, odd lengths: the times stay.
+/// Times stay the same with pictures that are not reordered, with an edit list, and with odd lengths.
 #[test]
 fn edit_lists_and_smaller_caps_change_no_time() {
     for (name, cap) in [("editlist.mp4", 2 << 20), ("main.mkv", 1 << 20)] {

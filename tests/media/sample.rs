@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// A file of the package `matroska-demuxer`, where cargo unpacked it.
+/// Returns the path of a file of the package `matroska-demuxer`, where cargo unpacked it.
 pub fn sample(name: &str) -> PathBuf {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home

@@ -1,4 +1,4 @@
-//! The pictures for scrubbing: what a cue names is what the film shows then.
+//! Tests of the pictures for scrubbing: a cue names the picture that the film shows at that time.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,13 +6,13 @@ use std::process::Command;
 use super::support::*;
 
 const SECONDS: u32 = 95;
-/// Mean difference of brightness, of 255, below which two small pictures are the same one; those of
-/// this film that are ten seconds apart differ by more than 8.
+/// Mean difference of brightness (of 255) below which two small pictures count as the same. Pictures of this
+/// film that are ten seconds apart differ by more than 8.
 const SAME: f64 = 5.0;
 
 fn made(directory: &Path, name: &str, size: &str, options: &[&str]) -> PathBuf {
     let path = directory.join(name);
-    // A colour of its own for each moment, and a clock.
+    // Each moment has a colour of its own and shows a clock.
     let picture = format!("testsrc=s={size}:r=10:d={SECONDS},hue=b='3*sin(t/7)':h='t*11'");
     let mut arguments = vec!["-y", "-f", "lavfi", "-i", &picture, "-pix_fmt", "yuv420p"];
     arguments.extend(options);
@@ -21,7 +21,7 @@ fn made(directory: &Path, name: &str, size: &str, options: &[&str]) -> PathBuf {
     path
 }
 
-/// Brightness of one frame, as ffmpeg gives it with these options.
+/// Returns the brightness of one frame, as ffmpeg gives it with these options.
 fn gray(input: &Path, before: &[&str], filter: &str) -> Vec<u8> {
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error"])
@@ -154,7 +154,7 @@ fn a_cue_names_the_picture_that_the_film_shows_then() {
 
 #[test]
 fn a_film_that_is_short_or_has_no_such_pictures_has_none() {
-    // Recovery points of H.264 would come out of a decoder in another order.
+    // A decoder would output recovery points of H.264 in another order.
     let directory = tempfile::tempdir().unwrap();
     #[rustfmt::skip]
     let open = made(directory.path(), "open.ts", "320x180", &[
@@ -175,14 +175,14 @@ fn a_film_that_is_short_or_has_no_such_pictures_has_none() {
     }
 }
 
-/// A decoder that fails costs the sheets, not the film.
+/// A decoder that fails costs only the sheets, not the film.
 #[test]
 fn what_cannot_be_decoded_leaves_the_film_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let h264 = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "20"];
     let path = made(directory.path(), "film.mkv", "320x180", &h264);
     let script = directory.path().join("ffmpeg");
-    // As ffmpeg, but for the sheets.
+    // The script behaves like ffmpeg, but fails for the sheets.
     let text = "#!/bin/sh\ncase \"$*\" in *tile=*) head -c 5000 /dev/urandom; exit 1;; esac\nexec ffmpeg \"$@\"\n";
     std::fs::write(&script, text).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);

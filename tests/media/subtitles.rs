@@ -1,4 +1,4 @@
-//! Text subtitles of every sort in a film: languages, names, and what each segment holds.
+//! Tests of text subtitles of every sort in a film: languages, names, and the contents of each segment.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use tgfs::model::{Name, Subtitle, SubtitleFormat};
 
 use super::support::*;
 
-/// A film of 24 s with these cues as each of `tracks` (codec, then options of the stream).
+/// Builds a film of 24 s with these cues as each of `tracks` (codec, then options of the stream).
 fn film_with(directory: &Path, name: &str, cues: &str, tracks: &[(&str, &[&str])]) -> Built {
     let text = directory.join("cues.srt");
     std::fs::write(&text, cues).unwrap();
@@ -46,7 +46,7 @@ fn keys(built: &Built) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Every form that a container has for text comes out as the same cues.
+/// Every text form of a container gives the same cues.
 #[test]
 fn forms_of_text_are_the_same_cues() {
     let directory = tempfile::tempdir().unwrap();
@@ -85,8 +85,8 @@ fn forms_of_text_are_the_same_cues() {
     }
 }
 
-/// RFC 8216 §3.5: a cue stands in each segment that it is shown in, the same each time, and a
-/// segment without one is a head.
+/// RFC 8216 §3.5: a cue is in each segment during which it is shown, the same each time. A segment without a
+/// cue has only a head.
 #[test]
 fn cues_across_borders_are_repeated_and_empty_segments_have_a_head() {
     let directory = tempfile::tempdir().unwrap();
@@ -182,7 +182,7 @@ fn tracks_of_one_language_stay_apart_and_codes_of_both_lists_are_known() {
     assert!(of("deu").contains("NAME=\"Kommentar\""));
 }
 
-/// A stream in a film and a file beside it are read by the same code: what they show is the same.
+/// A stream in a film and a file beside it are read by the same code and show the same.
 #[test]
 fn a_stream_shows_what_the_same_file_beside_the_film_shows() {
     const ASS: &str = "[Script Info]\nScriptType: v4.00+\n\n[V4+ Styles]\nFormat: Name, Fontname, Fontsize\nStyle: Default,Arial,16\n\n[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n\
@@ -255,7 +255,7 @@ fn a_stream_shows_what_the_same_file_beside_the_film_shows() {
     }
 }
 
-/// MP4's own text has no markup: signs in it are text.
+/// MP4's own text form has no markup: signs in it are text.
 #[test]
 fn signs_in_the_text_of_mp4_stay_text() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Makes films, builds their views, and lays the views out as real files.
+//! Functions that make films, build their views, and lay the views out as real files.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -18,7 +18,8 @@ use tgfs::media::tool::ffmpeg::Ffmpeg;
 use tgfs::model::{ByteRange, Compat, Views};
 use tgfs::process::Launcher;
 
-/// A film by name, made on first use. Fails when ffmpeg or mkvmerge is missing: nothing is skipped.
+/// Returns a film by name and makes it on first use. Fails when ffmpeg or mkvmerge is missing: nothing is
+/// skipped.
 pub fn film(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("films");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/media/make_films");
@@ -60,7 +61,7 @@ pub fn run(
     runtime.block_on(build_views(request, &|_| {}))
 }
 
-/// The outcome for a source that is expected to give no views; the derived file must be gone.
+/// Returns the outcome for a source that is expected to give no views. The derived file must be gone.
 pub fn refused(source: &Path) -> BuildOutcome {
     let directory = tempfile::tempdir().unwrap();
     let derived = directory.path().join("derived");
@@ -94,7 +95,7 @@ pub fn build_with(tool: &Arc<dyn MediaTool>, source: &Path) -> Built {
     }
 }
 
-/// With settings of its own, and what was done beside copying.
+/// Builds a film with the given settings, and returns what was done beside copying.
 pub fn build_as(source: &Path, policy: &CutPolicy, compat: Compat) -> (Built, BuildReport) {
     let directory = tempfile::tempdir().unwrap();
     let derived = directory.path().join("derived");
@@ -124,7 +125,7 @@ pub fn build_as(source: &Path, policy: &CutPolicy, compat: Compat) -> (Built, Bu
     (built, *account)
 }
 
-/// When each picture is shown, in ticks of 1/90000 s, and its digest.
+/// Returns for each picture the time when it is shown, in ticks of 1/90000 s, and its digest.
 pub fn pictures(input: &Path) -> Vec<(i64, String)> {
     let (text, complaints) = ffmpeg(&[
         "-copyts",
@@ -150,7 +151,7 @@ pub fn pictures(input: &Path) -> Vec<(i64, String)> {
         .collect()
 }
 
-/// Init and segments of a track as MPEG-TS in one file.
+/// Joins init and segments of a track as MPEG-TS in one file.
 pub fn join_transport(built: &Built, track: &str) -> PathBuf {
     let path = built.directory.path().join(format!("{track}.ts"));
     let mut file = File::create(&path).unwrap();
@@ -165,7 +166,7 @@ pub fn build(source: &Path) -> Built {
 }
 
 impl Built {
-    /// The bytes of the view at `path`, whose size must be what was announced.
+    /// Returns the bytes of the view at `path`; their number must equal the announced size.
     pub fn read(&self, path: &str) -> Vec<u8> {
         let Some(ViewNode::File(file)) = views::find(&self.views, path) else {
             panic!("no file {path}");
@@ -217,7 +218,7 @@ impl Built {
         String::from_utf8(self.read(path)).unwrap()
     }
 
-    /// Names of the files in a directory of views, with their sizes checked against [`Self::read`].
+    /// Returns the paths of the files in a directory of views, and checks their sizes against [`Self::read`].
     pub fn files(&self, directory: &str) -> Vec<String> {
         let list = views::entries(&self.views, directory).unwrap();
         list.into_iter()
@@ -233,7 +234,7 @@ impl Built {
             .collect()
     }
 
-    /// Directories of renditions; that of the transport streams is another film.
+    /// Returns the directories of renditions. That of the transport streams is left out: it is another film.
     pub fn directories(&self) -> Vec<String> {
         self.directories_in("")
     }
@@ -252,7 +253,7 @@ impl Built {
             .collect()
     }
 
-    /// Every view as a real file below the directory that is returned.
+    /// Writes every view as a real file below the directory that it returns.
     pub fn lay_out(&self) -> PathBuf {
         let root = self.directory.path().join("views");
         let mut directories = self.directories();
@@ -270,7 +271,7 @@ impl Built {
         root
     }
 
-    /// Init and segments of a track in one file.
+    /// Joins init and segments of a track in one file.
     pub fn join(&self, track: &str) -> PathBuf {
         let path = self.directory.path().join(format!("{track}.mp4"));
         let mut file = File::create(&path).unwrap();
@@ -287,7 +288,7 @@ fn read_range(file: &File, range: ByteRange) -> Vec<u8> {
     bytes
 }
 
-/// Runs ffmpeg and returns its output and what it complained of.
+/// Runs ffmpeg and returns its output and its complaints.
 pub fn ffmpeg(args: &[&str]) -> (String, String) {
     let output = Command::new("ffmpeg")
         .args(["-hide_banner", "-nostdin", "-v", "error"])
@@ -299,7 +300,7 @@ pub fn ffmpeg(args: &[&str]) -> (String, String) {
     (String::from_utf8(output.stdout).unwrap(), error)
 }
 
-/// MD5 of the bytes of each packet (`-c copy`) or decoded frame of one stream, in order.
+/// Returns the MD5 of the bytes of each packet (`-c copy`) or decoded frame of one stream, in order.
 pub fn digests(input: &Path, options: &[&str]) -> Vec<String> {
     let mut args = vec!["-i", input.to_str().unwrap()];
     args.extend(options);
@@ -311,7 +312,7 @@ pub fn digests(input: &Path, options: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// First presentation time of a stream in seconds.
+/// Returns the first presentation time of a stream in seconds.
 pub fn first_time(input: &Path, stream: &str) -> f64 {
     let output = Command::new("ffprobe")
         .args([

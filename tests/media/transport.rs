@@ -1,5 +1,5 @@
-//! The same film as MPEG-TS: what comes out of it is what is in the file, its packets are in order,
-//! and ffmpeg 5.1 seeks in it.
+//! Tests of a film's MPEG-TS form: it has the packets of the file, they are in order, and ffmpeg 5.1 seeks
+//! in it.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::support::*;
 
 const PACKET: usize = 188;
 
-/// What a packet says of itself.
+/// Fields of a packet.
 struct Packet<'a> {
     pid: u16,
     starts: bool,
@@ -23,7 +23,7 @@ struct Packet<'a> {
     payload: &'a [u8],
 }
 
-/// Reads a packet by the standard, independently of the writer.
+/// Parses a packet by the standard, independently of the writer.
 fn parse(bytes: &[u8]) -> Packet<'_> {
     assert_eq!(bytes[0], 0x47);
     let (mut at, mut clock, mut flags) = (4, None, 0);
@@ -54,8 +54,8 @@ fn stamp(bytes: &[u8]) -> u64 {
     (part(0) >> 1 & 7) << 30 | part(1) << 22 | (part(2) >> 1) << 15 | part(3) << 7 | part(4) >> 1
 }
 
-/// Counters go on over all segments, clocks come often enough and before what they are for, each
-/// segment begins with its tables and a place to start at.
+/// Asserts that counters go on over all segments, that clocks come often enough and are earlier than the
+/// times of their data, and that each segment begins with its tables and a random access point.
 fn check_packets(built: &Built, track: &str) {
     let is_video = track == "video";
     let mut counters = std::collections::HashMap::new();
@@ -96,7 +96,7 @@ fn check_packets(built: &Built, track: &str) {
     }
 }
 
-/// Packets of the elementary streams equal those of the source, as ffmpeg itself reads both.
+/// Asserts that packets of the elementary streams equal those of the source, as ffmpeg reads both.
 fn packets_equal(name: &str, tracks: &[(&str, &str, &str, &str)]) -> Built {
     let source = film(name);
     let built = build(&source);
@@ -134,7 +134,8 @@ fn packets_equal(name: &str, tracks: &[(&str, &str, &str, &str)]) -> Built {
     built
 }
 
-/// Without what a transport stream adds: delimiters and parameter sets.
+/// Filters (for the source, for the views) that remove what a transport stream adds: delimiters and parameter
+/// sets.
 const AVC: (&str, &str) = (
     "h264_mp4toannexb,filter_units=remove_types=7-9",
     "filter_units=remove_types=7-9",
@@ -191,7 +192,7 @@ fn frames_and_their_times_are_those_of_the_film() {
         assert_eq!(complaints, "", "{name}");
         for stream in ["0:v:0", "0:a:0"] {
             let frames = |input: &Path| digests(input, &["-map", stream, "-vsync", "0"]);
-            // What ffmpeg decodes as sound differs by the container where it is not lossless.
+            // Sound that ffmpeg decodes differs by the container if the codec is not lossless.
             if stream == "0:v:0" || name == "main.mkv" {
                 assert!(frames(&master) == frames(&built.source), "{name} {stream}");
             }
@@ -213,7 +214,7 @@ fn frames_and_their_times_are_those_of_the_film() {
     }
 }
 
-/// Any range is the same bytes as the whole.
+/// Any range has the same bytes as that part of the whole.
 #[test]
 fn a_range_is_a_part_of_the_whole() {
     let built = build(&film("main.mkv"));
@@ -253,7 +254,7 @@ fn a_range_is_a_part_of_the_whole() {
     }
 }
 
-/// Presentation time in seconds and digest of each decoded picture.
+/// Returns presentation time in seconds and digest of each decoded picture.
 fn pictures(input: &Path, seek: &[&str], rest: &[&str]) -> Vec<(f64, String)> {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-copyts"])
@@ -283,7 +284,7 @@ fn pictures(input: &Path, seek: &[&str], rest: &[&str]) -> Vec<(f64, String)> {
         .collect()
 }
 
-/// ffmpeg 5.1 finds no frame at all behind a seek in MP4 segments.
+/// Seeks are exact in MPEG-TS, while ffmpeg 5.1 finds no frame at all behind a seek in MP4 segments.
 #[test]
 fn ffmpeg_seeks_to_the_frame() {
     for name in ["main.mkv", "padded-opengop.ts", "hevc.mkv"] {
@@ -291,10 +292,10 @@ fn ffmpeg_seeks_to_the_frame() {
     }
 }
 
-/// The same where segments are ranges of the film.
+/// Seeks are exact where segments are ranges of the film, too.
 #[test]
 fn ffmpeg_seeks_to_the_frame_in_films_that_are_transport_streams() {
-    // Where sound is what comes first, this ffmpeg drops the first key frame: so it does in the file.
+    // If sound comes first, this ffmpeg drops the first key frame. It does the same in the file.
     #[rustfmt::skip]
     let names = [
         ("dvb.ts", 0), ("plain.ts", 0), ("opengop.ts", 0), ("mpeg2.ts", 12), ("dolby.ts", 12), ("hevc.ts", 0),
@@ -305,13 +306,13 @@ fn ffmpeg_seeks_to_the_frame_in_films_that_are_transport_streams() {
     }
 }
 
-/// Ten places, none before picture `from`.
+/// Asserts that seeks to ten places, none before picture `from`, find the exact frame.
 fn seeks_are_to_the_frame(name: &str, from: usize) {
     let built = build(&film(name));
     let root = built.lay_out();
     let master = root.join("ts/master.m3u8");
     let all = pictures(&master, &[], &[]);
-    // Where ffmpeg counts `-ss` from.
+    // The time from which ffmpeg counts `-ss`.
     let start = Command::new("ffprobe")
         .args([
             "-v",
@@ -334,7 +335,7 @@ fn seeks_are_to_the_frame(name: &str, from: usize) {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        // Between two pictures, so that rounding decides nothing.
+        // The place is between two pictures, so that rounding has no effect.
         let picture = from + usize::try_from(state >> 33).unwrap() % (all.len() - from - 2) + 1;
         let second = (all[picture - 1].0 + all[picture].0) / 2.0 - start;
         let seek = format!("{second:.4}");
@@ -353,7 +354,7 @@ fn what_a_transport_stream_cannot_carry_has_none() {
         let root = views::entries(&built.views, "").unwrap();
         assert!(root.iter().all(|entry| entry.name != "ts"), "{name}");
     }
-    // DTS stays in the MP4 form; its AAC goes along.
+    // DTS is only in the MP4 form; its AAC rendition is in both.
     let built = build(&film("bluray.mkv"));
     let names = built.directories_in("ts");
     assert_eq!(
@@ -371,7 +372,7 @@ fn what_a_transport_stream_cannot_carry_has_none() {
         built.views.tracks[2].kind,
         TrackKind::Audio { .. }
     ));
-    // Views of the release before have no sizes, and keep the bytes that they had.
+    // Views of the release before have no sizes, and keep their bytes.
     let mut older = built.views.clone();
     for track in &mut older.tracks {
         track.transport_sizes.clear();

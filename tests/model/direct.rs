@@ -1,4 +1,4 @@
-//! The file system without a kernel before it.
+//! The file system, called without a kernel.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::material::noise;
 use crate::reference::{Fault, Node, Operation, Tree};
 use crate::{Precision, Subject};
 
-/// As the kernel cuts writes and reads.
+/// Size of the requests into which the kernel cuts writes and reads.
 const REQUEST_BYTES: usize = 128 * 1024;
 
 pub struct Direct {
@@ -25,7 +25,7 @@ pub struct Direct {
     life: Option<Life>,
 }
 
-/// What a restart replaces.
+/// State that a restart replaces.
 struct Life {
     library: Library,
     runtime: Runtime,
@@ -138,7 +138,7 @@ async fn read(vfs: &Vfs, ino: Ino, offset: u64, len: usize) -> FsResult<Vec<u8>>
     Ok(bytes)
 }
 
-/// What the kernel does with COPY_FILE_RANGE, and with reads and writes where it is refused.
+/// Copies a file as the kernel does: with COPY_FILE_RANGE, or with reads and writes if that is refused.
 async fn copy(vfs: &Vfs, from: &[&str], to: &[&str]) -> FsResult<()> {
     let source = file(vfs, from)?;
     if from == to {

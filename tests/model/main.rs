@@ -1,6 +1,6 @@
-//! Random operations on the file system and on a plain model of one; after each batch the whole
-//! tree has to be the same, over restarts too. A failure prints its seed and what was done;
-//! `TGFS_MODEL_SEED=n` repeats it, `TGFS_MODEL_STEPS=n` makes runs longer.
+//! Tests with random operations on the file system and on a plain model of one. After each batch the whole
+//! tree has to be the same, also over restarts. A failure prints its seed and the operations;
+//! `TGFS_MODEL_SEED=n` repeats it, and `TGFS_MODEL_STEPS=n` makes runs longer.
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod direct;
@@ -26,22 +26,22 @@ const BATCHES_A_LIFE: usize = 4;
 const STEPS: usize = 240;
 const SEEDS: u64 = 4;
 
-/// A file system that the model is compared with.
+/// File system that is compared with the model.
 trait Subject {
-    /// What was read, for a read; nothing for the rest.
+    /// Does an operation. Returns the bytes of a read, and no bytes for other operations.
     fn apply(&mut self, operation: &Operation) -> Result<Vec<u8>, Fault>;
-    /// Everything there is, or which file cannot be read and why.
+    /// Returns the whole tree, or a message with the file that cannot be read and the reason.
     fn tree(&mut self) -> Result<Tree, String>;
     fn restart(&mut self);
-    /// Whether the kinds of failures are the subject's own, or made by a kernel before it.
+    /// Returns how exactly the kinds of failures equal those of the model.
     fn precision(&self) -> Precision;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Precision {
-    /// The kernel resolves paths and checks kinds: exact.
+    /// The kinds are exact, because the kernel resolves paths and checks kinds.
     ExactFaults,
-    /// Without it several faults at once may be named in another order.
+    /// Without the kernel, another one of several faults may be reported.
     AnyFault,
 }
 

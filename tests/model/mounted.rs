@@ -1,4 +1,4 @@
-//! The file system as programs see it.
+//! The file system as programs see it, through a mount.
 
 use std::fs;
 use std::io;
@@ -57,7 +57,7 @@ impl ThroughMount {
             Operation::MakeDirectory(path) => fs::create_dir(self.path(path))?,
             Operation::RemoveDirectory(path) => fs::remove_dir(self.path(path))?,
             Operation::Read { path, offset, len } => {
-                // Reading a directory fails at read; opening one for writing at open.
+                // For a directory, reading fails at the read, and opening for writing fails at the open.
                 let file = fs::File::open(self.path(path))?;
                 let mut bytes = vec![0; *len];
                 let mut got = file.read_at(&mut bytes, *offset)?;
@@ -78,7 +78,8 @@ impl ThroughMount {
     }
 }
 
-/// `fs::copy` uses copy_file_range; a file onto itself it would empty.
+/// Copies a file with `fs::copy`, which uses copy_file_range. A file is not copied onto itself, because
+/// `fs::copy` would empty it.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let source = fs::metadata(from)?;
     if source.is_dir() {

@@ -1,4 +1,4 @@
-//! The plain model: paths and bytes in memory, with the errors of Linux.
+//! Plain model of a file system: paths and bytes in memory, with the errors of Linux.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::material::{Random, noise};
 pub type TreePath = Vec<&'static str>;
 pub type Tree = BTreeMap<String, Node>;
 
-/// Few names, so that operations meet.
+/// Names of files. They are few, so that operations meet.
 const NAMES: [&str; 4] = ["a", "b", "c d", "é"];
 const DEEPEST: u64 = 3;
 const LARGEST_FILE: u64 = 900_000;
@@ -31,14 +31,14 @@ pub enum Fault {
 
 #[derive(Debug, Clone)]
 pub enum Operation {
-    /// Opens, made where it is missing, writes and closes.
+    /// Opens the file, creates it if it is missing, writes and closes.
     Write {
         path: TreePath,
         offset: u64,
         len: usize,
         seed: u64,
     },
-    /// `O_TRUNC`, then writes.
+    /// Opens the file with `O_TRUNC`, then writes.
     Replace {
         path: TreePath,
         len: usize,
@@ -52,7 +52,7 @@ pub enum Operation {
         from: TreePath,
         to: TreePath,
     },
-    /// With `copy_file_range`, where the subject has it.
+    /// Copies with `copy_file_range` if the subject has it.
     Copy {
         from: TreePath,
         to: TreePath,
@@ -220,7 +220,7 @@ impl Model {
             .is_some_and(|(key, _)| key.starts_with(&below))
     }
 
-    /// In the order of checks of `do_renameat2` in Linux.
+    /// Renames with the checks in the order of `do_renameat2` in Linux.
     fn rename(&mut self, from: &[&str], to: &[&str]) -> Result<(), Fault> {
         self.parent(from)?;
         self.parent(to)?;
@@ -258,7 +258,7 @@ impl Model {
     }
 }
 
-/// What is missing, too much, or another.
+/// Describes the entries that are missing, superfluous or different.
 pub fn difference(expected: &Tree, found: &Tree) -> String {
     let mut lines = Vec::new();
     let describe = |node: &Node| match node {

@@ -1,4 +1,4 @@
-//! Listing while names come and go, and files that lose their name while open.
+//! Tests of listing while names come and go, and of files that lose their name while they are open.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use crate::harness::TestMount;
 use crate::material::noise;
 
-/// More than one reply of the kernel's listing buffer holds, several times over.
+/// Number of files: several times as many as one reply in the kernel's listing buffer holds.
 const MANY: usize = 3000;
 
 #[test]
@@ -90,7 +90,7 @@ fn a_file_without_a_name_lives_until_it_is_closed() {
     let mut start = [0; 24];
     file.read_exact_at(&mut start, 0).unwrap();
     assert_eq!(&start[10..], b"still writable");
-    // The name is free again and means another file.
+    // The name is free again and stands for another file.
     fs::write(&path, b"new").unwrap();
     file.seek(SeekFrom::Start(0)).unwrap();
     drop(file);

@@ -1,4 +1,4 @@
-//! The disk under the spool does not take the bytes: what tools hear of it, and what is kept.
+//! Tests with a disk under the spool that fails: the errors that tools get, and the bytes that are kept.
 
 use std::fs;
 use std::io::Write;
@@ -12,8 +12,8 @@ use crate::material::{need, noise, said};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Tools that write what they are given to `f` and look at what `close` says. Each creates a file or
-/// overwrites one in its own way.
+/// Tools that write their input to `f` and check the result of `close`. Each creates or overwrites a file in
+/// its own way.
 const WRITERS: [(&str, &str); 3] = [
     ("cp", "cp /dev/stdin f"),
     ("dd", "dd of=f bs=64K status=none"),
@@ -26,8 +26,8 @@ to = open('f', 'wb', buffering=0); shutil.copyfileobj(sys.stdin.buffer, to); to.
     ),
 ];
 
-/// Runs `script` with `bytes` as its input; `meanwhile` happens when all are written and none of it
-/// is closed.
+/// Runs `script` with `bytes` as its input. Calls `meanwhile` when all bytes are written and the file is not
+/// yet closed.
 fn write_through(test: &TestMount, script: &str, bytes: &[u8], meanwhile: impl FnOnce()) -> Output {
     let mut child = test
         .command(&test.path, script)
@@ -54,7 +54,7 @@ fn tools_hear_of_it_at_close_and_what_was_written_is_kept() {
     for (tool, script) in WRITERS {
         need(tool, tool);
         let mut test = TestMount::new();
-        // Whole blocks: a tool that collects less would hold bytes back until its end.
+        // Whole blocks, because a tool that collects bytes would hold back a part of a block until its end.
         let bytes = noise(8 * 64 * 1024, 1);
         let output = write_through(&test, script, &bytes, || test.damage_spool());
         let text = said(&output);
@@ -69,7 +69,7 @@ fn tools_hear_of_it_at_close_and_what_was_written_is_kept() {
         assert_eq!(test.state_of("f"), "failed", "{tool}");
         assert!(fs::read(test.path.join("f")).unwrap() == bytes, "{tool}");
 
-        // What `tgfs retry` calls.
+        // `tgfs retry` calls this.
         test.vfs().retry(&TreePath::parse(b"f").unwrap()).unwrap();
         test.wait_for_state("f", &["stored"]);
         assert!(fs::read(test.path.join("f")).unwrap() == bytes, "{tool}");

@@ -1,5 +1,4 @@
-//! A real mount in this process over a library in a temporary directory, and the tools that people
-//! use on it.
+//! A real mount in this process over a library in a temporary directory, and functions that run tools on it.
 #![allow(dead_code)] // Each test binary uses its part of it.
 
 use std::fs;
@@ -17,15 +16,15 @@ use tokio::runtime::Runtime;
 use super::library::{Library, LibrarySettings};
 use super::material::{need, noise, said};
 
-/// A tool that hangs fails its test after so long; the machine of a check may be slow.
+/// Time after which a hanging tool fails its test. It is long because the machine may be slow.
 const TOOL_TIMEOUT_SECONDS: u32 = 120;
 
-/// How long a state is waited for.
+/// Longest wait for a state.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct TestMount {
     pub path: PathBuf,
-    /// Outside of the mount, for sources and copies.
+    /// Directory outside the mount, for sources and copies.
     pub outside: PathBuf,
     config: MountConfig,
     settings: LibrarySettings,
@@ -34,7 +33,7 @@ pub struct TestMount {
     directory: TempDir,
 }
 
-/// What a restart replaces.
+/// State that a restart replaces.
 struct Living {
     mounted: Mounted,
     library: Library,
@@ -59,8 +58,8 @@ impl TestMount {
     }
 
     pub fn over(settings: LibrarySettings, mode: WriteMode) -> Self {
-        // `fusermount3` and the kernel module are the same requirement: without them nothing here
-        // can run, and a silent skip would look like success.
+        // FUSE needs both the kernel module and `fusermount3`. Without them nothing here can run, and a
+        // silent skip would look like success.
         assert!(
             Path::new("/dev/fuse").exists(),
             "/dev/fuse is missing: these tests need FUSE (`modprobe fuse`, or a container with --device /dev/fuse)"
@@ -108,7 +107,7 @@ impl TestMount {
         });
     }
 
-    /// Unmounts and ends the library in order.
+    /// Unmounts and closes the library in an orderly way.
     fn stop(&mut self) -> DetachOutcome {
         let Living {
             mounted,
@@ -123,12 +122,12 @@ impl TestMount {
         outcome
     }
 
-    /// Everything goes and comes back from what is on disk.
+    /// Stops everything and starts it again from the data on disk.
     pub fn restart(&mut self) {
         self.restart_after(|_| {});
     }
 
-    /// As [`Self::restart`], with something done to the library's directory in between.
+    /// Does the same as [`Self::restart`], and calls `between` on the library's directory in between.
     pub fn restart_after(&mut self, between: impl FnOnce(&Path)) {
         assert_eq!(
             self.stop(),
@@ -147,7 +146,7 @@ impl TestMount {
         &self.config
     }
 
-    /// Whether the mount says within `patience` that it ended.
+    /// Returns whether the mount reports within `patience` that it ended.
     pub fn ends_by_itself(&mut self, patience: Duration) -> bool {
         let living = self.living.as_mut().unwrap();
         let ended = living.mounted.ended();
@@ -179,7 +178,7 @@ impl TestMount {
         self.living.as_ref().unwrap().library.traffic()
     }
 
-    /// From now on the disk of the spool has failed to take bytes of what is in it.
+    /// Marks each file in the spool as one whose bytes the disk failed to take.
     #[cfg(debug_assertions)]
     pub fn damage_spool(&self) {
         let spool = self.living.as_ref().unwrap().library.spool();
@@ -192,8 +191,8 @@ impl TestMount {
         &self.living.as_ref().unwrap().runtime
     }
 
-    /// Runs `script` in bash with `-euo pipefail` and the mount as working directory; `$OUT` is
-    /// the directory outside of it.
+    /// Runs `script` in bash with `-euo pipefail` and the mount as working directory. `$OUT` is the directory
+    /// outside the mount.
     pub fn sh(&self, script: &str) -> Output {
         self.sh_in(&self.path, script)
     }
@@ -202,7 +201,7 @@ impl TestMount {
         self.command(directory, script).output().unwrap()
     }
 
-    /// The command of [`Self::sh`].
+    /// Returns the command of [`Self::sh`].
     pub fn command(&self, directory: &Path, script: &str) -> Command {
         let mut command = Command::new("timeout");
         command
@@ -223,7 +222,7 @@ impl TestMount {
         command
     }
 
-    /// Like [`Self::sh`]; anything but success is a failure of the test.
+    /// Does the same as [`Self::sh`], and fails the test if the script does not succeed.
     pub fn run(&self, script: &str) -> String {
         let output = self.sh(script);
         assert!(
@@ -235,14 +234,14 @@ impl TestMount {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Writes `len` bytes that no compressor and no coincidence makes equal to others.
+    /// Writes `len` bytes that do not compress and equal no others by coincidence.
     pub fn source(&self, name: &str, len: usize, seed: u64) -> PathBuf {
         let path = self.outside.join(name);
         fs::write(&path, noise(len, seed)).unwrap();
         path
     }
 
-    /// `user.tgfs.state` of a file in the mount.
+    /// Returns `user.tgfs.state` of a file in the mount.
     pub fn state_of(&self, name: &str) -> String {
         self.run(&format!(
             "getfattr --only-values -n user.tgfs.state -- '{name}'"
@@ -273,7 +272,7 @@ impl Drop for TestMount {
             runtime,
         }) = self.living.take()
         {
-            // Lazy, so that an open file of a failed test holds nothing up.
+            // The unmount is lazy, so that an open file of a failed test does not block it.
             drop(mounted);
             drop(library);
             runtime.shutdown_background();

@@ -1,5 +1,5 @@
-//! A film of 50 GiB: offsets above 32 bits all the way. It is made sparse, and copied as `cp` copies such
-//! files, so that it takes no more room than what is in it.
+//! Tests with a film of 50 GiB, which has offsets above 32 bits in all parts. The film is sparse and is
+//! copied as `cp` copies sparse files, so it takes no more room than its data.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -8,10 +8,10 @@ use std::path::Path;
 use crate::harness::TestMount;
 use crate::material::need;
 
-/// Bytes from one pair of fragment and data to the next.
+/// Distance in bytes from one pair of fragment and data to the next.
 const STEP: u64 = 128 << 20;
 const FRAGMENTS: u64 = 400;
-/// Of a fragment.
+/// Duration of a fragment.
 const SECONDS: u64 = 2;
 
 fn box_head(bytes: &[u8]) -> (usize, &[u8]) {
@@ -19,8 +19,8 @@ fn box_head(bytes: &[u8]) -> (usize, &[u8]) {
     (size as usize, &bytes[4..8])
 }
 
-/// Writes a fragmented MP4 anew, with room between its fragments: the data of number n lies n steps from
-/// the beginning. What lies between is one box that all readers step over.
+/// Rewrites a fragmented MP4 with room between its fragments: the data of fragment n is n steps from the
+/// beginning. The room between two fragments is one box that all readers skip.
 fn stretch(film: &Path, to: &Path) {
     let bytes = std::fs::read(film).unwrap();
     let out = File::create(to).unwrap();
@@ -69,7 +69,7 @@ fn a_film_of_50_gib_plays_at_its_start_and_its_end() {
     let segments = test.run(&format!("ls {hls}/video | grep -c m4s"));
     let segments: u64 = segments.parse().unwrap();
     assert!(segments >= length / 8, "{segments} segments");
-    // Twenty pictures, decoded; behind a seek this ffmpeg finds them in MPEG-TS only.
+    // Decodes twenty pictures. Behind a seek this ffmpeg finds them in MPEG-TS only.
     let pictures = |from: u64, input: &str| {
         let seek = match from {
             0 => String::new(),
@@ -90,7 +90,7 @@ fn a_film_of_50_gib_plays_at_its_start_and_its_end() {
         let expected = pictures(from, r#""$OUT/short.mp4""#);
         assert_eq!(found, expected, "{playlist} from {from}");
     }
-    // The last segment lies where 32 bits do not reach: its bytes come from there.
+    // The last segment is at an offset above 32 bits; its bytes come from there.
     test.run(&format!(
         r#"cat {hls}/video/init.mp4 {hls}/video/$(printf %05d {segments}).m4s > "$OUT/last.mp4"
         test "$(ffmpeg -nostdin -v error -i "$OUT/last.mp4" -f framemd5 - | grep -c '^0,')" -ge 25"#

@@ -1,4 +1,4 @@
-//! A library over a directory, wired as the daemon wires one, with a remote that can be broken.
+//! A library over a directory, assembled as the daemon assembles it, with a remote that can be made to fail.
 #![allow(dead_code)] // Each test binary uses its part of it.
 
 use std::path::Path;
@@ -23,27 +23,27 @@ use tgfs::upkeep::fill::{Patience, attach};
 use tgfs::vfs::{Vfs, VfsParts, VfsSettings};
 use tokio::runtime::Runtime;
 
-/// What a test changes of the library that it opens.
+/// Settings of the library that a test opens.
 #[derive(Debug, Clone)]
 pub struct LibrarySettings {
     pub spool_bytes: u64,
-    /// Small, so that small files take several packs.
+    /// Size of a pack; small, so that small files take several packs.
     pub pack_bytes: u64,
     pub read_deadline: Duration,
-    /// Of the remote's answers at start.
+    /// Deadline of the remote's answers at start.
     pub attach_deadline: Duration,
     pub write_hints: WriteHints,
-    /// Puts the store as far away.
+    /// Makes the store respond as if it were this far away.
     pub distance: Option<Distance>,
     pub cache_bytes: u64,
-    /// Of blocks that a scan reads; 0: none.
+    /// Limit of pinned blocks, which are those that a scan reads; 0 pins none.
     pub pinned_bytes: u64,
     pub ahead: AheadLimits,
     pub launcher: Launcher,
     pub vfs: VfsSettings,
-    /// Encrypts the store.
+    /// Passphrase that encrypts the store.
     pub passphrase: Option<&'static str>,
-    /// The one before.
+    /// Passphrase before the current one.
     pub old_passphrase: Option<&'static str>,
 }
 
@@ -79,14 +79,14 @@ pub struct Library {
     vfs: Vfs,
     faulty: Arc<FaultyRemote>,
     distant: Option<Arc<DistantRemote>>,
-    /// As the parts use it.
+    /// Remote as the other parts use it.
     remote: Arc<dyn Remote>,
     index: Arc<Index>,
     spool: Arc<Spool>,
     cache: Arc<BlockCache>,
 }
 
-/// What an earlier life began apart from itself may hold the state for a moment longer.
+/// Opens the index. Waits while tasks of an earlier library still hold the state for a moment.
 fn open_index(state: &Path) -> (Index, OpenReport) {
     for _ in 0..100 {
         match Index::open(state, Owner::of_process()) {
@@ -98,7 +98,7 @@ fn open_index(state: &Path) -> (Index, OpenReport) {
 }
 
 impl Library {
-    /// Everything lies in `root`; what an earlier life left is taken up.
+    /// Opens a library with everything in `root`, and continues from the data that an earlier one left.
     pub fn open(root: &Path, runtime: &Runtime) -> Self {
         Self::open_with(root, runtime, LibrarySettings::default())
     }
@@ -216,7 +216,7 @@ impl Library {
         &self.faulty
     }
 
-    /// What a store that is far away was asked for.
+    /// Returns the requests that a distant store has received.
     pub fn traffic(&self) -> Traffic {
         let distant = self.distant.as_ref();
         distant.map_or_else(Traffic::default, |distant| distant.traffic())
@@ -234,7 +234,8 @@ impl Library {
         &self.spool
     }
 
-    /// What the daemon does on SIGTERM. The runtime has to go after it: its tasks hold the rest.
+    /// Closes the library as the daemon does on SIGTERM. The runtime has to be dropped afterwards: its tasks
+    /// hold the rest.
     pub fn close(self, runtime: &Runtime) {
         runtime.block_on(self.vfs.commit_all()).unwrap();
         runtime.block_on(self.cache.close());

@@ -1,4 +1,4 @@
-//! Mounting, unmounting, and what is refused.
+//! Tests of mounting and unmounting, and of refused mounts.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! What people and tools do to a mount, on a real one: exit status, bytes, names.
+//! Tests of a real mount with the operations of people and tools: exit status, bytes, names.
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod directories;

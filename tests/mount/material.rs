@@ -1,9 +1,9 @@
-//! What tests of the mount are made of: bytes, chance, tools.
+//! Building blocks of the tests of the mount: bytes, random numbers, tools.
 #![allow(dead_code)] // Each test binary uses its part of it.
 
 use std::process::Output;
 
-/// Fails with what to install where a tool is missing.
+/// Panics with the package to install if a tool is missing.
 pub fn need(tool: &str, package: &str) {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file()));
@@ -18,7 +18,7 @@ pub fn said(output: &Output) -> String {
     )
 }
 
-/// Reproducible bytes: SplitMix64 (Steele, Lea, Flood 2014).
+/// Returns reproducible bytes from SplitMix64 (Steele, Lea, Flood 2014).
 pub fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut random = Random(seed);
     let mut bytes = Vec::with_capacity(len + 8);

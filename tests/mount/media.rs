@@ -1,4 +1,4 @@
-//! ffmpeg writing into the mount and reading from it.
+//! Tests of ffmpeg writing into the mount and reading from it.
 
 use crate::harness::TestMount;
 use crate::material::need;
@@ -12,7 +12,7 @@ fn mount() -> TestMount {
     test
 }
 
-/// Same packets, compared by ffmpeg's own digest of each.
+/// Shell function that checks that files have the same packets, by ffmpeg's own digests.
 const SAME_PACKETS: &str = r#"
 same() { for f in "$@"; do ffmpeg -nostdin -v error -i "$f" -map 0 -c copy -f streamhash -; done | sort | uniq -c | awk -v n=$# '$1 != n { bad = 1 } END { exit bad }'; }
 "#;

@@ -1,4 +1,4 @@
-//! Names that are bytes, long ones, and paths that are no names.
+//! Tests of names that are arbitrary bytes, of long names, and of paths that are not names.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,4 +1,4 @@
-//! ffprobe over stored films: what it reads is pinned, so that it costs the store nothing.
+//! Tests of ffprobe on stored films: the blocks that it reads are pinned, so that it costs the store nothing.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::harness::TestMount;
 use crate::library::LibrarySettings;
 use crate::material::need;
 
-/// 20 s of 10 Mbit/s with two audio tracks and a subtitle, in each container.
+/// Script that makes a film of 20 s at 10 Mbit/s with two audio tracks and a subtitle, in each container.
 const FILMS: &str = r#"
 ffmpeg -nostdin -v error -f lavfi -i testsrc2=s=1280x720:r=25:d=20 -f lavfi -i sine=d=20 -f lavfi -i sine=f=300:d=20 \
     -map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -b:v 10M -minrate 10M -maxrate 10M -bufsize 2M \
@@ -44,7 +44,7 @@ fn settings() -> LibrarySettings {
     }
 }
 
-/// Bytes from the store that ffprobe costs.
+/// Runs ffprobe and returns the bytes that it reads from the store.
 fn probe(test: &TestMount, name: &str) -> u64 {
     let before = test.traffic().got_bytes;
     let shown = test.run(&format!(
@@ -71,7 +71,7 @@ fn a_scan_of_stored_films_costs_the_store_nothing() {
     for name in NAMES {
         assert_eq!(probe(&test, name), 0, "{name}");
     }
-    // It has no table, and ffprobe looks at each of its fragments: the second look costs nothing.
+    // This file has no table, so ffprobe looks at each of its fragments. The second look costs nothing.
     assert!(probe(&test, FRAGMENTED) > 0);
     let stats = test.cache_stats();
     assert!(stats.pinned.hits > 0);
@@ -80,7 +80,7 @@ fn a_scan_of_stored_films_costs_the_store_nothing() {
         "{}",
         stats.pinned.bytes
     );
-    // And what a player does: it opens, and seeks once. Of that only the frames come from the store.
+    // A player opens the file and seeks once. Only the frames come from the store.
     test.run("ffmpeg -nostdin -v error -ss 15 -i film.mkv -frames:v 1 -f null -");
     test.run(r#"cmp "$OUT/film.mkv" film.mkv; cmp "$OUT/film.ts" film.ts"#);
     test.restart();
@@ -109,7 +109,7 @@ fn on_a_new_machine_the_first_look_is_short_and_pinned() {
     for name in names {
         assert_eq!(probe(&test, name), 0, "{name}");
     }
-    // Who reads on is no scan: nothing of that is pinned.
+    // A reader that reads on is not a scan: none of its blocks are pinned.
     let before = test.cache_stats().pinned.bytes;
     test.run("cat film.mkv > /dev/null");
     test.restart();

@@ -1,4 +1,4 @@
-//! What is refused, what is kept apart, and what attributes say.
+//! Tests of refused operations, of files that are kept apart, and of the values of attributes.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -140,7 +140,7 @@ fn a_killed_copy_is_kept_apart() {
     let bytes = noise(500_000, 6);
     let mut input = child.stdin.take().unwrap();
     input.write_all(&bytes).unwrap();
-    // Its last bytes may still be in the pipe; what counts is that it never finished.
+    // Its last bytes may still be in the pipe. It only matters that it never finished.
     while fs::metadata(test.path.join("killed.bin")).map_or(0, |meta| meta.len()) < 400_000 {
         std::thread::yield_now();
     }

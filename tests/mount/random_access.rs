@@ -1,4 +1,4 @@
-//! Random reads and writes against the same on plain memory.
+//! Tests of random reads and writes, compared with the same operations on plain memory.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use crate::harness::TestMount;
 use crate::material::{Random, need, noise};
 
-/// Long enough for several blocks of the reading path (512 KiB) and of the kernel.
+/// Length of the file: enough for several blocks of the reading path (512 KiB) and of the kernel.
 const FILE_BYTES: u64 = 3 * 1024 * 1024 + 777;
 const STEPS: usize = 400;
 
@@ -27,7 +27,7 @@ fn random_writes_read_back() {
         change(&file, &mut model, &mut random);
         check(&file, &model, &mut random);
         if step % 50 == 49 {
-            // Closing commits a version; what follows is an overlay on it.
+            // Closing commits a version. Later writes are an overlay on it.
             drop(file);
             if step % 100 == 99 {
                 test.restart();

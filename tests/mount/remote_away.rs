@@ -1,4 +1,4 @@
-//! A remote that hangs, fails or lies: what a program sees, and what it does not.
+//! Tests with a remote that hangs, fails or lies: the errors that a program sees, and the ones it does not.
 
 use std::fs;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use tgfs::remote::testing::{Fault, Operation};
 use crate::harness::TestMount;
 use crate::material::{need, noise};
 
-/// More calls than any test makes.
+/// Number of calls that exceeds those of any test.
 const ALWAYS: usize = 10_000;
 const EIO: i32 = 5;
 
-/// A mount with a file whose bytes are only in the remote.
+/// Returns a mount with a file whose bytes are only in the remote.
 fn stored(len: usize) -> (TestMount, Vec<u8>) {
     need("getfattr", "attr");
     let mut test = TestMount::new();
     let bytes = noise(len, 77);
     fs::write(test.path.join("far.bin"), &bytes).unwrap();
     test.wait_for_state("far.bin", &["stored"]);
-    // What the caches and the kernel hold goes with a life.
+    // A restart drops the bytes that the caches and the kernel hold.
     test.restart();
     (test, bytes)
 }
@@ -32,7 +32,7 @@ fn a_hanging_remote_is_an_error_and_holds_nobody_else_up() {
     let path = test.path.join("far.bin");
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..8).map(|_| scope.spawn(|| fs::read(&path))).collect();
-        // More readers than event loops wait; all of this has to go on.
+        // More readers wait than there are event loops. All other operations have to work.
         assert_eq!(fs::metadata(&path).unwrap().len(), 2_000_000);
         fs::write(test.path.join("near.bin"), b"written meanwhile").unwrap();
         assert_eq!(
@@ -82,7 +82,7 @@ fn writing_goes_on_while_nothing_can_be_sent() {
     std::thread::sleep(Duration::from_millis(500));
     assert!(fs::read(test.path.join("g.bin")).unwrap() == bytes);
     assert!(!["stored", "failed"].contains(&test.state_of("g.bin").as_str()));
-    // The next life finds a remote that works.
+    // After the restart the remote works.
     test.restart();
     assert!(fs::read(test.path.join("g.bin")).unwrap() == bytes);
     test.wait_for_state("g.bin", &["stored"]);

@@ -1,11 +1,11 @@
-//! What tools are told when the spool cannot take what they bring.
+//! Tests of the errors that tools get when the spool cannot take their bytes.
 
 use crate::harness::TestMount;
 use crate::material::{need, said};
 
 const SPOOL_BYTES: u64 = 8 << 20;
 
-/// The tool ends with 1 and says the system's words for the error.
+/// Asserts that the tool ends with 1 and prints the system's text of the error.
 fn refuses(test: &TestMount, script: &str, words: &str) {
     let output = test.sh(script);
     let text = said(&output);
@@ -31,7 +31,7 @@ fn a_file_that_can_never_fit_is_refused_when_it_is_announced() {
     assert_eq!(test.run("stat -c %s announced allocated"), "0\n0");
     test.wait_for_state("written", &["failed"]);
     test.run("rm announced allocated written");
-    // What the mount calls free is what it takes.
+    // The mount takes as many bytes as it reports as free.
     let free: u64 = test
         .run("stat -f -c '%a %S' . | { read a s; echo $((a * s)); }")
         .parse()

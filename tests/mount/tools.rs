@@ -1,6 +1,6 @@
-//! The tools that bring files in, change and take them out (facts on what each sends to the
-//! kernel: docs/SEMANTICS.md). Each case compares bytes itself; all of them are compared again
-//! after a restart.
+//! Tests of the tools that bring files in, change them and take them out. docs/SEMANTICS.md lists the calls
+//! that each sends to the kernel. Each case compares bytes itself; all files are compared again after a
+//! restart.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,10 +11,10 @@ use crate::material::{need, said};
 
 struct Case {
     name: &'static str,
-    /// Tool and Debian package.
+    /// Tools, each with its Debian package.
     tools: &'static [(&'static str, &'static str)],
-    /// Runs in an empty directory of the mount. `$OUT/big` has 3 MiB, `$OUT/small` 10 KiB,
-    /// `$OUT/tree` some directories, `$OUT/$CASE` is an empty directory outside.
+    /// Script that runs in an empty directory of the mount. `$OUT/big` has 3 MiB, `$OUT/small` has 10 KiB,
+    /// `$OUT/tree` has some directories, and `$OUT/$CASE` is an empty directory outside.
     script: &'static str,
 }
 
@@ -296,7 +296,7 @@ fn make_tree(root: &Path) {
     }
 }
 
-/// Each file by its path below `root`.
+/// Returns the bytes of each file by its path below `root`.
 pub fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![root.to_path_buf()];

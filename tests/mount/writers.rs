@@ -1,4 +1,4 @@
-//! What is written, by whom, and what of it is kept.
+//! Tests of writes by one or several programs, and of the bytes that are kept.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::harness::TestMount;
 use crate::material::{need, noise};
 
-/// What a test may grow the spool by for records and blocks of a file that holds no bytes itself.
+/// Bytes by which a file without bytes of its own may grow the spool, for records and blocks.
 const NEARLY_NOTHING: u64 = 64 * 1024;
 
 fn spooled(test: &TestMount) -> u64 {
@@ -30,7 +30,7 @@ fn appenders_in_one_file_lose_no_line() {
                     .open(path)
                     .unwrap();
                 for line in 0..100 {
-                    // One system call a line: `writeln!` makes several, which may interleave.
+                    // One system call per line: `writeln!` makes several, which may interleave.
                     let line = format!("writer {writer} line {line:03}\n");
                     file.write_all(line.as_bytes()).unwrap();
                 }
@@ -114,7 +114,7 @@ fn a_stored_file_that_is_changed_keeps_the_rest_of_its_bytes() {
         bytes.resize(bytes.len().max(at + patch.len()), 0);
         bytes[at..at + patch.len()].copy_from_slice(&patch);
     }
-    // Written, made durable, and written over again: the last word counts.
+    // The bytes are written, made durable, and overwritten: the last write counts.
     file.sync_all().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(600));
     file.write_all_at(&[9; 3000], 20).unwrap();
@@ -142,7 +142,7 @@ fn a_copy_inside_the_mount_takes_no_room_and_outlives_its_source() {
     let bytes = noise(5_000_000, 8);
     fs::write(test.path.join("a.bin"), &bytes).unwrap();
     let before = spooled(&test);
-    // The source may still be in the spool, or be stored already.
+    // The source may still be in the spool, or may already be stored.
     test.run("cp --reflink=auto a.bin b.bin");
     assert!(spooled(&test) <= before + NEARLY_NOTHING);
     fs::remove_file(test.path.join("a.bin")).unwrap();
@@ -193,7 +193,7 @@ fn copying_again_makes_a_cut_copy_whole() {
     child.kill().unwrap();
     child.wait().unwrap();
     drop(input);
-    // At once: the file is not settled yet.
+    // The copy starts at once, when the file has not settled yet.
     test.run(r#"cp "$OUT/source" f.bin"#);
     test.wait_for_state("f.bin", &["stored"]);
     assert!(fs::read(test.path.join("f.bin")).unwrap() == bytes);
