@@ -1,4 +1,4 @@
-//! A client that sends one request on a connection of its own and parses the answer.
+//! Client that sends one request on a connection of its own and parses the answer.
 #![allow(dead_code)] // Each test binary uses a part of it.
 
 use std::io::{Read, Write};

@@ -46,11 +46,11 @@ impl Daemon {
             directory,
         }
     }
-    /// `host:port`
+    /// Returns `host:port` of the gateway.
     pub fn address(&self) -> &str {
         &self.address
     }
-    /// Directory for source files.
+    /// Returns the directory for source files.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -81,7 +81,7 @@ fn command(directory: &Path) -> Command {
     command
         .arg("--state")
         .arg(directory.join("state"))
-        // Without the machine's own configuration.
+        // The machine's own configuration must not matter.
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", directory)

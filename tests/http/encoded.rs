@@ -140,7 +140,7 @@ fn the_page_plays_across_what_was_encoded_again() {
     let id = take_in(daemon, "large.mkv");
     the_file_is_the_same(daemon, "large.mkv");
     hls_parser_accepts_every_playlist(daemon, &id);
-    // From the film's own frames into encoded ones and back.
+    // The seeks play from the film's own frames into encoded ones, and back.
     for seek in ["5.3", "11.3"] {
         let seen = play_in_chromium(daemon, &id, &["--seek", seek]);
         let buffered = seen["buffered"].as_array().unwrap();
@@ -212,7 +212,7 @@ fn plan_says_which_segments_are_encoded_again() {
     assert!(copied > 0 && encoded > 0, "{found}");
     assert_eq!(copied + encoded, number(&cuts["segments"]), "{found}");
     assert!(number(&cuts["largest"]) <= 3 << 20, "{found}");
-    // Quiet and large parts in turn.
+    // Quiet and large parts alternate.
     let parts = found["segments"].as_array().unwrap();
     let kinds: Vec<&str> = parts
         .iter()

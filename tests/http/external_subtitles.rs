@@ -1,5 +1,5 @@
 //! Tests of a subtitle file beside a film, in players and on the page: it is shown at its time and
-//! disappears when it is removed. Also of thumbnails while scrubbing.
+//! disappears when it is removed. The thumbnails for scrubbing are tested, too.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,7 +29,7 @@ fn make_film(path: &Path) {
     assert!(status.success());
 }
 
-/// Encoded as Latin-1.
+/// Uploads a subtitle file in Latin-1 beside the film and waits until it is taken in.
 fn drop_subtitles(daemon: &Daemon, second: &str) {
     let text = format!(
         "1\r\n00:00:02,500 --> 00:00:06,000\r\nD\u{e9}j\u{e0} vu \u{e0} N\u{ee}mes\r\n\r\n2\r\n00:01:05,000 --> 00:01:10,000\r\n{second}\r\n"
@@ -128,7 +128,7 @@ fn a_dropped_subtitle_is_shown_at_its_time_and_goes_with_its_file() {
     assert_eq!(seen["preview"]["width"], 160, "{seen}");
     assert_eq!(seen["preview"]["sheet"][0], 1600, "{seen}");
 
-    // Other bytes have another URL.
+    // A file with other bytes has another URL.
     drop_subtitles(daemon, "Fin.");
     let replaced = get(daemon, &master_at).text();
     assert!(
@@ -165,9 +165,9 @@ fn it_is_listed_and_comes_by_language(daemon: &Daemon, id: &str, playlist: &str)
     let srt_at = format!("/subtitle/{id}/fra.forced.srt?v={version}");
     let srt = get(daemon, &srt_at);
     assert!(srt.text().contains("Nîmes"), "{}", srt.text());
-    // Another file may have this name later.
+    // A cache must ask again each time, because another file may have this name later.
     assert_eq!(srt.header("cache-control"), Some("no-cache"));
-    // The same for the multivariant playlist with the map's digest in its URL.
+    // The same holds for the multivariant playlist, even with the map's digest in its URL.
     let master = get(daemon, &format!("/segment/{id}/master.m3u8?v={version}"));
     assert_eq!(master.header("cache-control"), Some("no-cache"));
     let text = daemon.run(&["list", "/Films"]);

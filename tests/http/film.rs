@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 pub const SECONDS: usize = 20;
 pub const FRAMES: usize = 25 * SECONDS;
 
-/// Path of a film that `scripts/media/make_films` makes.
+/// Returns the path of a film that `scripts/media/make_films` makes.
 pub fn prepared(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("films");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/media/make_films");
@@ -16,7 +16,7 @@ pub fn prepared(name: &str) -> PathBuf {
     directory.join(name)
 }
 
-/// [`SECONDS`] of 25 frames with two audio and two subtitle tracks.
+/// Makes a film of [`SECONDS`] with 25 frames a second, two audio and two subtitle tracks.
 pub fn make(path: &Path) {
     let folder = path.parent().unwrap();
     let lines = |name: &str, text: &str| {

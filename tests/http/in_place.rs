@@ -7,10 +7,11 @@ use crate::client::{get, request};
 use crate::daemon::Daemon;
 use crate::{addresses, expect_kept, film, path_of};
 
-/// Bytes of the two tables, a packet each.
+/// Bytes of the two tables, which have a packet each.
 const TABLES: usize = 376;
 
-/// H.264 with AAC and AC-3 in two languages; browsers take one of them out of a transport stream.
+/// Starts a daemon with a film in H.264 with AAC and AC-3 in two languages. Browsers take one of them from a
+/// transport stream.
 fn daemon_with_film() -> (Daemon, String) {
     let daemon = Daemon::start();
     let whole = daemon.directory().join("whole.mkv");
@@ -39,7 +40,7 @@ fn a_transport_stream_is_served_from_ranges_of_itself() {
     let master = get(daemon, &format!("/playlist/local/{id}.m3u8")).text();
     hls_m3u8::MasterPlaylist::try_from(master.as_str()).unwrap();
     let transport = get(daemon, &format!("/playlist/local/{id}.m3u8?container=ts"));
-    // The video with all audio, and nothing else.
+    // The playlist has the video with all audio, and nothing else.
     assert_eq!(addresses(&transport.text()).len(), 1);
     for master in [&master, &transport.text()] {
         let lists = addresses(master);
@@ -71,7 +72,7 @@ fn a_transport_stream_is_served_from_ranges_of_itself() {
         }
         assert_eq!(at, source.len());
     }
-    // The rendition for browsers, and no format that the film lacks.
+    // There is the rendition for browsers, and no format that the film lacks.
     let renditions = addresses(&master);
     assert_eq!(
         renditions
@@ -107,7 +108,7 @@ fn chromium_plays_it(daemon: &Daemon, id: &str) {
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{complained}");
     let seen: serde_json::Value = serde_json::from_str(&said).unwrap();
-    // It switched to the other language as well.
+    // The player switched to the other language as well.
     assert_eq!(
         seen["start"]["audio"].as_array().unwrap().len(),
         2,

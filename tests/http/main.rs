@@ -23,7 +23,7 @@ use daemon::Daemon;
 
 const FILM: &str = "/Films/Heat & Dust #1.mkv";
 
-/// A daemon that has stored the film.
+/// Returns a daemon that has stored the film.
 fn daemon_with_film() -> Daemon {
     let daemon = Daemon::start();
     let film = source(&daemon);
@@ -117,7 +117,7 @@ fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
     );
     hls_m3u8::MasterPlaylist::try_from(master.text().as_str()).unwrap();
     let playlists = addresses(&master.text());
-    // Video and its key frames, two languages, two subtitles.
+    // The playlists are those of the video and its key frames, of two languages, and of two subtitles.
     assert_eq!(playlists.len(), 6, "{}", master.text());
     let mut segments = 0;
     for address in playlists {
@@ -163,7 +163,7 @@ fn transport_streams_have_the_size_and_the_ranges_that_they_announce(daemon: &Da
         .iter()
         .map(|a| path_of(a))
         .collect();
-    // Video, two languages, and the two subtitles of the other format.
+    // The playlists are those of the video, of two languages, and of the two subtitles of the other format.
     assert_eq!(playlists.len(), 5, "{}", master.text());
     let mut segments = 0;
     for playlist in &playlists {
