@@ -21,18 +21,18 @@ use crate::upkeep::moving::{self, Mover};
 use crate::upkeep::orphans::delete_orphan_packs;
 use crate::vfs::{Resumed, Vfs};
 
-/// A start waits this long for the store. When the store answers in time, everything is attached when
-/// the start returns, and a refusal ends the start.
+/// Time that a start waits for the store. When the store answers in time, everything is attached when the
+/// start returns, and a refusal ends the start.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
-/// A command that needs the tree gives up when the store has not answered for this long.
+/// Time without an answer of the store after which a command that needs the tree gives up.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Time between two rounds of moving packs: some wait for the end of their grace time.
+/// Time between two rounds of moving packs. Some packs wait for the end of their grace time.
 const BETWEEN_ROUNDS: Duration = Duration::from_secs(60);
-/// The same when packs stayed because somebody read them.
+/// Time between two rounds when packs stayed because somebody read them.
 const UNTIL_UNUSED: Duration = Duration::from_secs(5);
 
-/// What a start needs from the store.
+/// The part of the store that a start needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// The tree: a command is of no use without it.
@@ -41,10 +41,10 @@ pub enum Need {
     Daemon,
 }
 
-/// Whether leftovers of the last run are taken up.
+/// The treatment of leftovers of the last run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leftovers {
-    /// They are.
+    /// They are taken up.
     TakeUp,
     /// They stay for a later run.
     Leave,
@@ -70,19 +70,19 @@ pub struct Ends {
     pub leftovers: Leftovers,
 }
 
-/// The task that attaches an index to its store.
+/// Handle of the task that attaches an index to its store.
 #[derive(Debug)]
 pub struct Attaching {
     /// `None` when the store is not asked.
     task: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     phase: watch::Receiver<AttachPhase>,
-    /// Whether the start has returned, so that the task has to report a refusal.
+    /// True once the start has returned. From then on the task has to report a refusal itself.
     alone: Arc<AtomicBool>,
 }
 
 impl Attaching {
-    /// Asks the store nothing: the state alone is enough.
+    /// Makes a handle without a task: nothing is asked of the store, because the state alone is enough.
     pub fn none() -> Self {
         Self {
             task: None,
@@ -92,8 +92,8 @@ impl Attaching {
         }
     }
 
-    /// Starts the task and waits for the store for as long as `need` has a reason to. When the store
-    /// answers soon, everything is attached when this returns.
+    /// Starts the task and waits for the store as long as `need` requires. When the store answers soon,
+    /// everything is attached when this returns.
     ///
     /// # Errors
     /// When the store refuses this state, or does not answer a command that needs it.
@@ -107,7 +107,7 @@ impl Attaching {
                 attaching.leave_alone(&ends.index);
                 Ok(attaching)
             }
-            // The store does not answer. The task stops while leftovers are taken up: those are
+            // The store does not answer. The task stops because leftovers are taken up next: those are
             // changes, and the index must not be filled from the log at the same time.
             Ok(FirstLook::Away) => {
                 attaching.stop().await;
@@ -156,7 +156,7 @@ impl Attaching {
         let mut waited = Duration::ZERO;
         loop {
             let decided = self.phase.wait_for(|phase| *phase != AttachPhase::Working);
-            // When it takes longer, the state says why.
+            // After this time the state says why the store takes longer.
             let phase = tokio::time::timeout(FIRST_LOOK, decided).await;
             waited += FIRST_LOOK;
             let status = index.store_status().borrow().clone();
@@ -172,7 +172,7 @@ impl Attaching {
                     if status.problem.is_none() && waited < COMMAND_PATIENCE => {}
                 (AttachState::Reaching, _) => return Ok(FirstLook::Away),
                 (AttachState::Filling, Need::Daemon) => return Ok(FirstLook::Over),
-                // Filling may take any time; only silence ends the wait.
+                // Filling may take any time. Only silence ends the wait.
                 (AttachState::Filling, Need::Library)
                     if status.problem.is_some() && waited >= COMMAND_PATIENCE =>
                 {
@@ -186,7 +186,7 @@ impl Attaching {
 
     /// Stops the task, and returns when nothing works on the index any more.
     pub async fn stop(mut self) {
-        // Nobody listens where the task has ended.
+        // Nobody listens when the task has ended.
         let _ = self.stop.send(true);
         if let Some(task) = self.task.take() {
             // A panic was logged by its hook.
@@ -248,7 +248,7 @@ impl AttachTask {
             }
             std::future::pending::<()>().await;
         };
-        // In one task: the end of one ends both.
+        // Both run in one task, so the end of one ends both.
         tokio::select! {
             () = self.follow_publishing() => {}
             () = sweeping => {}
@@ -314,7 +314,7 @@ impl AttachTask {
         }
     }
 
-    /// Deletes packs that the last run stored and did not name before it ended. It may take long; the next
+    /// Deletes packs that the last run stored and did not name before it ended. It may take long. The next
     /// start looks again for those that stay.
     async fn delete_orphan_packs(&self, remote: &Arc<dyn Remote>) {
         if self.ends.leftovers == Leftovers::Leave {
@@ -356,7 +356,7 @@ impl AttachTask {
             self.ends.index.tell_problem(problem);
             tokio::select! {
                 changed = publishing.changed() => if changed.is_err() { return },
-                // An error says that whoever could stop it has gone.
+                // An error says that the owner, who could stop it, is gone.
                 _ = stopping.wait_for(|stop| *stop) => return,
             }
         }
@@ -389,12 +389,12 @@ fn tell(report: &AttachReport) {
     }
 }
 
-/// Whether views that were still to be made are known.
+/// Knowledge of the views that are still to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ViewBacklog {
     /// The index knows them.
     Indexed,
-    /// The index was lost: they must be looked for.
+    /// The index was lost, so the views must be looked for.
     Forgotten,
 }
 

@@ -18,7 +18,7 @@ use crate::remote::{MemoryKeys, RemoteError, RemoteErrorKind};
 /// Report of `test-bots`. The names of its fields are the keys of the JSON output and must not change.
 #[derive(Debug, Serialize)]
 pub struct BotReport {
-    /// Whether every bot works.
+    /// True if every bot works.
     pub ok: bool,
     /// One for each bot.
     pub bots: Vec<BotLine>,
@@ -60,7 +60,7 @@ pub struct BotLine {
     pub data_centre: Option<i32>,
     /// Its channel as `-100…`, or as written in the settings where it was not found.
     pub channel: String,
-    /// Why it does not work, and what to do.
+    /// Reason why it does not work, and what to do.
     pub problem: Option<String>,
     /// Channels that it was added to and that no setting names.
     pub new_channels: Vec<NewChannel>,
@@ -73,7 +73,7 @@ pub struct NewChannel {
     pub channel: String,
     /// Its title.
     pub title: String,
-    /// Whether the bot may post there.
+    /// True if the bot may post there.
     pub may_post: bool,
 }
 
@@ -101,21 +101,21 @@ pub struct AccessLine {
     pub channel: String,
     /// Title of the channel.
     pub title: Option<String>,
-    /// Whether it is the channel that the bot posts to.
+    /// True if it is the channel that the bot posts to.
     pub own: bool,
-    /// Whether the bot is in it.
+    /// True if the bot is in it.
     pub member: bool,
-    /// Whether it may post messages.
+    /// True if it may post messages.
     pub post: bool,
-    /// Whether it may edit messages.
+    /// True if it may edit messages.
     pub edit: bool,
-    /// Whether it may delete messages.
+    /// True if it may delete messages.
     pub delete: bool,
-    /// Whether it may pin messages.
+    /// True if it may pin messages.
     pub pin: bool,
     /// Numbers of the bots that read the test document of this one.
     pub read_by: Vec<u32>,
-    /// Why the bot does not work, and what to do; only in its own channel.
+    /// Reason why the bot does not work, and what to do; only in its own channel.
     pub problem: Option<String>,
 }
 
@@ -168,7 +168,7 @@ pub async fn test_bots(config: &Config, test: Test) -> anyhow::Result<BotReport>
     Ok(report)
 }
 
-/// Returns the store of sign-ins: the state's own, where there is a state that no process uses, since
+/// Returns the store of sign-ins. When there is a state that no process uses, it is the state's own, since
 /// Telegram limits how often a bot signs in. Otherwise the sign-ins are forgotten after the test.
 async fn keys(config: &Config) -> (Arc<dyn KeyStore>, Option<Arc<Index>>, Vec<String>) {
     let memory = || Arc::new(MemoryKeys::default()) as Arc<dyn KeyStore>;

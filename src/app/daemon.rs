@@ -80,7 +80,7 @@ pub async fn run_daemon(
     operations.set_faces(faces);
     let cleaning = spawn_cleanup(&parts, &options.config);
     ready(&operations.daemon());
-    // It fails if NOTIFY_SOCKET is not set: then nobody waits for it.
+    // It fails if NOTIFY_SOCKET is not set, in which case nobody waits for it.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
     tokio::select! {
@@ -93,8 +93,8 @@ pub async fn run_daemon(
     take_down(mounted, closing, [gateway, Some(socket)], parts).await
 }
 
-/// Stops everything in order: new writes, the mount, the faces, the parts. Open files are committed by
-/// the unmount and by `close`.
+/// Stops everything in order: new writes, the mount, the faces, the parts. The unmount and `close` commit
+/// open files.
 async fn take_down(
     mounted: Option<Mounted>,
     closing: watch::Sender<()>,
@@ -138,7 +138,7 @@ impl Signals {
         })
     }
 
-    /// Cancel safe: a signal that comes meanwhile is kept.
+    /// Returns the name of the next signal. Cancel safe: a signal that comes meanwhile is kept.
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -205,7 +205,7 @@ fn start_gateway(
     let vfs = parts.vfs.clone();
     Ok(tokio::spawn(async move {
         let shutdown = async move {
-            // An error means that the sender is gone: the stop has begun.
+            // An error means that the sender is gone, so the stop has begun.
             let _ = closed.changed().await;
         };
         if let Err(error) = http::serve(listener, vfs, settings, shutdown).await {
@@ -230,7 +230,7 @@ async fn start_socket(
             let _ = closed.changed().await;
         };
         control::serve(listener, service, shutdown).await;
-        // A new daemon may have bound its own socket already; then ours is gone.
+        // A new daemon may have bound its own socket already. Our socket is gone then.
         let _ = std::fs::remove_file(&path);
     }))
 }

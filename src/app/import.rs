@@ -1,4 +1,4 @@
-//! `import`: makes files of films that others posted to a channel; their bytes stay in place.
+//! `import`: makes files of films that others posted to a channel. Their bytes stay in place.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub async fn import(
         .filter_map(|document| name_of(&document).map(|name| (document, name)))
         .collect();
     if let ListingReach::UpToAGap(numbers) = foreign.reach {
-        // The client may have gone; then nobody reads this, here and below.
+        // The client may have gone. Nobody reads this then, nor the messages below.
         let text = format!(
             "stopped after {numbers} message numbers in a row without a post: posts behind a longer gap are not found; set the channel as one of a bot's own (CHAT_ID) to see all of it"
         );
@@ -117,7 +117,7 @@ fn free_name(
     }
 }
 
-/// Returns the name of a film; `None`: the post is not a film.
+/// Returns the name of a film; `None` if the post is not a film.
 fn name_of(document: &ForeignDocument) -> Option<Name> {
     let clean = |text: &str| {
         let is_bad = |c: char| c == '/' || c.is_control();

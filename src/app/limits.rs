@@ -13,16 +13,16 @@ pub struct MeasuredLimits {
     /// Round trip of a short call, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<f64>,
-    /// One connection, the slower direction, 10^6 bytes a second.
+    /// Bytes a second over one connection in the slower direction, in units of 10^6.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lane_mbytes_per_s: Option<f64>,
-    /// All connections of one bot, the slower direction, 10^6 bytes a second.
+    /// Bytes a second over all connections of one bot in the slower direction, in units of 10^6.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bot_mbytes_per_s: Option<f64>,
     /// Age in hours from which a bot cannot delete a message any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delete_after_hours: Option<f64>,
-    /// What happens to the deletion of such messages: `keep`, `refuse` or `delete`.
+    /// Outcome of deleting such messages: `keep`, `refuse` or `delete`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old_posts: Option<&'static str>,
 }
@@ -42,7 +42,7 @@ pub struct MeasuredLine {
     pub problem: Option<String>,
 }
 
-/// Returns the profile: of each figure the median over the bots.
+/// Returns the profile. Each figure is the median over the bots.
 pub fn limits(measured: &Measured) -> MeasuredLimits {
     let figures: Vec<BotSpeeds> = measured
         .bots

@@ -47,7 +47,7 @@ pub struct App {
 /// Options of a daemon.
 #[derive(Debug)]
 pub struct DaemonOptions {
-    /// The mount; `None`: `serve`.
+    /// The mount; `None` for `serve`.
     pub mount: Option<MountOptions>,
     /// The configuration in force.
     pub config: ConfigHandle,
@@ -62,7 +62,7 @@ pub struct DaemonOptions {
 pub struct MountOptions {
     /// An absolute path.
     pub mountpoint: PathBuf,
-    /// Whether files may be changed.
+    /// Permission to change files.
     pub writing: WriteMode,
     /// The users who may use it.
     pub audience: MountAudience,
@@ -101,7 +101,7 @@ impl App {
         Ok(Service::new(self.parts.vfs.clone(), Arc::new(operations)))
     }
 
-    /// Writes everything to the disk; bytes that are not uploaded stay in the spool.
+    /// Writes everything to the disk. Bytes that are not uploaded stay in the spool.
     ///
     /// # Errors
     /// If the disk fails.

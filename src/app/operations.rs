@@ -213,7 +213,7 @@ impl Operations for AppOperations {
         let mut cleaned = cleaned(self.cache.clear_unused(unused_for));
         cleaned.finished_jobs = self.ingest.forget_finished();
         if !self.index.store_status().borrow().is_attached() {
-            // Which packs nobody needs is only sure when the log is known; the next run sees.
+            // Until the log is known, no pack is surely without use. The next run looks again.
             return Ok(cleaned);
         }
         let keep = self.config.get().keep_deleted;
@@ -255,7 +255,7 @@ impl Operations for AppOperations {
                 "{}: pack {}: {}",
                 problem.name, problem.pack, problem.reason
             );
-            // The client may have gone; then nobody reads the count at the end either.
+            // The client may have gone. Nobody reads the count at the end then either.
             let _ = out.send(Response::Finding { text }).await;
         }
         let left = cleanup::left_behind(&self.index).map_err(|error| error.to_string())?;

@@ -24,16 +24,17 @@ use crate::vfs::{Vfs, VfsParts, VfsSettings};
 
 /// Free space in bytes that the spool leaves if no size is set.
 const SPOOL_LEAVES_FREE: u64 = 5 << 30;
-/// Smallest default of the spool's size, in bytes: enough to work with; the reserve is kept all the same.
+/// Smallest default of the spool's size, in bytes. It is enough to work with, and the reserve is kept
+/// anyway.
 const SMALLEST_SPOOL: u64 = 256 << 20;
 
 /// Time without a use after which pinned blocks make room for new ones.
 const PINNED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Purpose of opening a state: whether it also works on its files.
+/// Purpose of opening a state, which decides whether the process also works on its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenPurpose {
-    /// Answers only.
+    /// Only answers.
     Look,
     /// Runs ingest as a daemon would, for one command.
     Ingest,
@@ -170,7 +171,7 @@ impl Parts {
     /// Commits open files and makes index and journal durable.
     ///
     /// # Errors
-    /// The first error; everything else is done all the same.
+    /// The first error. Everything else is closed anyway.
     pub async fn close(self) -> anyhow::Result<()> {
         self.attaching.stop().await;
         let committed = self.vfs.commit_all().await;
@@ -194,8 +195,8 @@ fn about_state(error: IndexError, config: &Config) -> anyhow::Error {
     }
 }
 
-/// Begins to bring state and store in step, and takes up what the last run left: where the store
-/// answers soon, everything is done when this returns.
+/// Begins to bring state and store in step, and takes up leftovers of the last run. When the store answers
+/// soon, everything is done when this returns.
 async fn tie(ends: Ends, purpose: OpenPurpose) -> anyhow::Result<Attaching> {
     let is_near = ends.store.remote.locality() == Locality::Near;
     if purpose == OpenPurpose::Look && attach::is_known(&ends.index) && !is_near {
@@ -280,7 +281,7 @@ fn spool_config(config: &Config) -> SpoolConfig {
 }
 
 fn default_spool_bytes(config: &Config) -> u64 {
-    // The spool may not exist yet; its file system does, somewhere above.
+    // The spool may not exist yet, but one of its ancestors does, on the same file system.
     let free = config.spool.dir.ancestors().find_map(|path| {
         let space = nix::sys::statvfs::statvfs(path).ok()?;
         Some(space.blocks_available() * space.fragment_size())
@@ -321,7 +322,7 @@ pub fn vfs_settings(config: &Config, base_url: &str) -> VfsSettings {
     }
 }
 
-/// Returns the URL of the gateway according to the settings; empty: HTTP is off.
+/// Returns the URL of the gateway according to the settings; empty when HTTP is off.
 pub fn base_url(config: &Config) -> String {
     use crate::config::HttpBind;
     let scheme = if config.http.tls.is_some() {

@@ -78,7 +78,7 @@ fn cuts(found: &report::FilmPlan) -> Option<PlanCuts> {
     })
 }
 
-/// Where the bytes of the leading track's segments come from, neighbours of one kind together.
+/// Returns the sources of the leading track's segments, with neighbours of one kind together.
 fn kinds(found: &report::FilmPlan) -> Vec<PlanSegments> {
     let mut list: Vec<PlanSegments> = Vec::new();
     let segments = found

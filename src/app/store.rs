@@ -1,5 +1,5 @@
-//! Opens the store that settings and state name together. A library that began in a local store moves
-//! to Telegram when bots are configured.
+//! Opens the store that settings and state name together. A library that began in a local store moves to
+//! Telegram when bots are configured.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -45,7 +45,7 @@ impl Moving {
     /// Stores, durably, where the local store is.
     ///
     /// # Errors
-    /// As the file system reports it.
+    /// The error that the file system reports.
     pub fn note(&self) -> io::Result<()> {
         let from = self.from.as_os_str().as_bytes();
         disk::write_durably(&self.state.join(NOTE), |file| file.write_all(from))
@@ -54,7 +54,7 @@ impl Moving {
     /// Makes an empty directory for packs on their way.
     ///
     /// # Errors
-    /// As the file system reports it.
+    /// The error that the file system reports.
     pub fn workshop(&self) -> io::Result<PathBuf> {
         let workshop = self.state.join(WORKSHOP);
         remove_directory(&workshop)?;
@@ -65,7 +65,7 @@ impl Moving {
     /// Forgets the local store, from which nothing is needed any more.
     ///
     /// # Errors
-    /// As the file system reports it.
+    /// The error that the file system reports.
     pub fn finish(&self) -> io::Result<()> {
         std::fs::remove_file(self.state.join(NOTE))?;
         remove_directory(&self.state.join(WORKSHOP))?;
@@ -86,8 +86,8 @@ fn remove_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Opens the store of a state, which describes its store as `own`. The passphrase is used at the first
-/// call; sign-ins and the wrapped key are kept in `keys`. [`LockedRemote::settle`] stores a new
-/// passphrase once the store is known to belong to the state.
+/// call. Sign-ins and the wrapped key are kept in `keys`. [`LockedRemote::settle`] stores a new passphrase
+/// once the store is known to belong to the state.
 ///
 /// # Errors
 /// When a local store cannot be opened, or the bots' settings are wrong.
@@ -120,10 +120,10 @@ pub fn open(config: &Config, own: &str, keys: Arc<dyn KeyStore>) -> anyhow::Resu
     })
 }
 
-/// As [`open`], but does not begin to move a library.
+/// Does the same as [`open`], but does not begin to move a library.
 ///
 /// # Errors
-/// As [`open`].
+/// See [`open`].
 pub fn open_unmoved(
     config: &Config,
     own: &str,

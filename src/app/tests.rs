@@ -1,5 +1,5 @@
-//! What a start does while the store is away, refuses, or comes back: with the parts as the daemon
-//! has them, and a remote that breaks on request.
+//! Tests of a start while the store is away, refuses, or comes back. They use the parts as the daemon has
+//! them, and a remote that breaks on request.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::remote::{
 use crate::vfs::{AccessMode, Caller, SetIdBits, Vfs};
 
 const ALWAYS: usize = 100_000;
-/// How long anything is waited for; the machine of a check may be slow.
+/// Longest wait for any event. The machine that runs the tests may be slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 const ALL: [Operation; 5] = [
     Operation::Put,
@@ -76,7 +76,8 @@ impl Place {
         FaultyRemote::new(Arc::new(store))
     }
 
-    /// One run of a daemon on `state`, closed in order behind `during`. What the start says.
+    /// Runs a daemon on `state`, calls `during`, and closes the daemon in order. Returns the result of the
+    /// start.
     fn run(
         &self,
         state: &str,
@@ -110,12 +111,12 @@ impl Place {
             during(&open).await;
             open.parts.close().await
         });
-        // Tasks that look for their end every few seconds let go of state and store.
+        // Tasks that look for their end every few seconds have to release state and store first.
         runtime.shutdown_timeout(Duration::from_secs(20));
         ended
     }
 
-    /// A library with one stored file, closed again.
+    /// Makes a library with one stored file, and closes it again.
     fn with_library() -> Self {
         let place = Self::new();
         let stored = place.run("state", place.remote(), async |open| {
@@ -197,7 +198,7 @@ fn state(vfs: &Vfs, name: &str) -> Result<String, ErrorKind> {
     Ok(info.map_err(|error| error.kind)?.state.as_str().to_owned())
 }
 
-/// Names in the root that users made.
+/// Returns the names in the root that users made.
 fn names(vfs: &Vfs) -> FsResult<Vec<String>> {
     let mut names = Vec::new();
     vfs.read_directory(&TreePath::root(), 0, &mut |entry| {
@@ -240,19 +241,19 @@ fn a_start_goes_on_without_the_store_and_catches_up() {
         assert_eq!(open.status().explain(), None);
     });
     ran.unwrap();
-    // And the store has it all.
+    // The store has everything, too.
     let ran = place.run("other state", place.remote(), async |open| {
         assert_eq!(names(open.vfs()).unwrap(), ["new.bin", "renamed.bin"]);
     });
     ran.unwrap();
 }
 
-/// Packs for another library, or for one that has gone on elsewhere, would be lost in it.
+/// Packs that are meant for another library, or for one that has gone on elsewhere, would be lost in it.
 #[test]
 fn no_pack_goes_out_before_the_log_was_looked_at() {
     let place = Place::with_library();
     let remote = place.remote();
-    // Its key is known, and then it says nothing more of the library.
+    // The library's key is known. After that the store does not answer any more.
     remote.inject(Operation::ReadLog, &Fault::Delay(Duration::ZERO), 1);
     remote.inject(Operation::ReadLog, &Fault::Hang, ALWAYS);
     let ran = place.run("state", remote, async |open| {
@@ -277,14 +278,14 @@ fn a_fresh_state_shows_nothing_false_until_it_is_filled() {
         let vfs = open.vfs();
         assert_eq!(open.status().state, AttachState::Filling);
         let log = log_of(open).await;
-        // Not empty, and not "no such file": nobody knows yet.
+        // The answer is neither "empty" nor "no such file", because nobody knows yet.
         assert_eq!(names(vfs).unwrap_err().kind, ErrorKind::RemoteUnavailable);
         let error = vfs.resolve(&path("film.bin")).unwrap_err();
         assert_eq!(error.kind, ErrorKind::RemoteUnavailable);
         assert!(vfs.list(&TreePath::root()).is_err());
         let refused = write(vfs, "new.bin", b"new").await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::ReadOnly);
-        // The new state's own empty root least of all.
+        // Nothing may be published, and least of all the new state's own empty root.
         assert_eq!(log_of(open).await, log, "something was published");
         open.remote.heal();
         open.until_state(AttachState::Attached).await;
@@ -340,7 +341,7 @@ fn a_refusal_at_once_ends_the_start() {
     let ran = place.run("state", remote, async |_| panic!("it started"));
     let refused = ran.unwrap_err();
     assert!(format!("{refused:#}").contains("injected"), "{refused:#}");
-    // Nothing is held any more.
+    // The failed start has released everything.
     let ran = place.run("state", place.remote(), async |open| {
         assert_eq!(names(open.vfs()).unwrap(), ["film.bin"]);
     });
@@ -379,7 +380,7 @@ fn a_refusal_later_leaves_the_library_readable() {
 fn another_writer_makes_a_running_daemon_read_only() {
     let place = Place::with_library();
     let ran = place.run("state", place.remote(), async |open| {
-        // What another daemon does that has the same library.
+        // This does the same as another daemon that has the same library.
         let log = place.dir.path().join("store/log");
         let last = open.remote.list_log(LogKind::Manifest, 0).await.unwrap();
         let last = last.last().unwrap();

@@ -15,7 +15,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Time after the end of a pause when a failure is forgotten.
 const KEPT_FOR: Duration = Duration::from_secs(60);
-/// Most blocks that are remembered: when more fail, the remote as a whole is down.
+/// Most blocks that are remembered. When more fail, the remote as a whole is down.
 const MAX_FAILURES: usize = 1024;
 
 #[derive(Debug, Clone, Copy)]

@@ -15,7 +15,7 @@ use crate::model::{BlockIndex, PackId, PackRef};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{self, Locality, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency};
 
-/// The part of the deadline that a pause after a failed fetch may take.
+/// The part of the deadline (one in this many) that a pause after a failed fetch may take.
 const PAUSE_PART: u32 = 4;
 
 /// An error that several readers of one block share.
@@ -27,7 +27,7 @@ pub struct BlockFetcher {
     pub remote: Arc<dyn Remote>,
     pub blocks: Cache<BlockKey, Bytes>,
     pub tables: Cache<PackId, Arc<PackTable>>,
-    /// Asked before `disk`.
+    /// Store of pinned blocks, which is asked before `disk`.
     pub pinned: Option<Arc<DiskStore>>,
     pub disk: Option<Arc<DiskStore>>,
     pub failures: FetchFailures,
@@ -116,7 +116,7 @@ impl BlockFetcher {
                 self.failures.failed(key, error.retry_after);
                 count(&counters.errors, 1);
             }
-            // Nobody waited: the reader fetches for itself, without a pause.
+            // Nobody waited for that fetch. The reader fetches for itself, without a pause.
             (Err(_), Urgency::Ahead) => count(&counters.ahead_errors, 1),
         }
         fetched
@@ -132,10 +132,10 @@ impl BlockFetcher {
             let stored = remote::fetch_stored(&self.remote, pack, block, urgency).await;
             stored.map_err(Arc::new)
         };
-        // In parallel, so that the first block of a pack takes one round trip instead of two.
+        // Both requests run in parallel, so the first block of a pack takes one round trip instead of two.
         let (table, stored) = futures_util::future::try_join(self.table(pack), stored).await?;
         let disk = self.disk.as_ref().filter(|_| !self.is_near(pack));
-        // A second reference makes decryption copy, so it is taken only where the disk keeps it.
+        // A second reference makes decryption copy. It is taken only when the disk keeps the block.
         let kept = disk.map(|_| stored.clone());
         let bytes = remote::open_block(pack, &table, block, stored, self.remote.cipher())
             .map_err(Arc::new)?;
@@ -173,7 +173,7 @@ impl BlockFetcher {
             tokio::task::spawn_blocking(move || store.read(item))
         };
         let stored = reading.await.ok()??;
-        // Without its table the block cannot be checked; the remote is asked for both then.
+        // Without its table the block cannot be checked. The remote is then asked for both.
         let table = self.table(pack).await.ok()?;
         let (store, pack) = (Arc::clone(store), pack.clone());
         let cipher = self.remote.cipher().clone();
@@ -240,7 +240,7 @@ impl BlockFetcher {
 
 /// Offers a block and the table that it is checked against to a tier.
 pub fn keep(store: &DiskStore, table: &PackTable, block: BlockIndex, stored: Bytes) {
-    // The table first: without it the block cannot be used while the remote is down.
+    // The table is kept first. Without it the block cannot be used while the remote is down.
     keep_table(store, table);
     store.offer(CachedFile::Block(table.pack(), block), stored);
 }

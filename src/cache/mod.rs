@@ -1,5 +1,5 @@
-//! Verified blocks in memory, and below it on the disk. A block is fetched once, however many readers
-//! ask for it.
+//! Verified blocks in memory, and below it on the disk. A block is fetched once, however many readers ask
+//! for it.
 
 mod block_key;
 mod counters;
@@ -51,14 +51,14 @@ pub struct BlockCache {
 }
 
 impl BlockCache {
-    /// Makes a cache of `capacity` bytes. No fetch outlives `deadline`: a remote that hangs must not
-    /// keep later readers of a block waiting for the fetch of the first.
+    /// Makes a cache of `capacity` bytes. No fetch outlives `deadline`: when a remote hangs, later readers
+    /// of a block must not wait for the fetch of the first.
     #[must_use]
     pub fn new(remote: Arc<dyn Remote>, capacity: u64, deadline: Duration) -> Self {
         Self::with_tiers(remote, capacity, deadline, Tiers::default())
     }
 
-    /// As [`Self::new`], with files below the memory.
+    /// Does the same as [`Self::new`], with files below the memory.
     #[must_use]
     pub fn with_tiers(
         remote: Arc<dyn Remote>,
@@ -68,7 +68,7 @@ impl BlockCache {
     ) -> Self {
         let counters = Arc::new(CacheCounters::default());
         let evicted = Arc::clone(&counters);
-        // LRU, since TinyLFU dropped nearly all blocks that were read ahead, as measured.
+        // The policy is LRU. TinyLFU dropped nearly all blocks that were read ahead, as measured.
         let blocks = Cache::builder()
             .max_capacity(capacity)
             .eviction_policy(EvictionPolicy::lru())
@@ -114,21 +114,21 @@ impl BlockCache {
             return Ok(bytes);
         }
         if let ReadaheadLookup::Arrived(bytes) = ahead {
-            // It was evicted before its reader came; from here on it counts as recently used.
+            // The block was evicted before its reader came. From here on it counts as recently used.
             self.fetcher.blocks.insert(key, bytes.clone()).await;
             self.fetcher.counters.hit(bytes.len());
             return Ok(bytes);
         }
         let joined = self.fetch_apart(pack, block).await;
-        // An error of a fetch that nobody waited for is not the reader's: fetch again.
+        // The error of a fetch that nobody waited for is not the reader's, so the block is fetched again.
         match (joined, ahead) {
             (Err(_), ReadaheadLookup::Pending) => self.fetch_apart(pack, block).await,
             (joined, _) => joined,
         }
     }
 
-    /// Fetches in a task of its own: the first reader may go away (a seek), and the fetch then goes on
-    /// for the readers that joined it and for the cache.
+    /// Fetches in a task of its own. The first reader may go away (a seek). The fetch then goes on for the
+    /// readers that joined it and for the cache.
     async fn fetch_apart(&self, pack: &PackRef, block: BlockIndex) -> Result<Bytes, SharedError> {
         let (fetcher, pack) = (Arc::clone(&self.fetcher), pack.clone());
         let fetched =
@@ -260,7 +260,7 @@ impl BlockCache {
     /// Waits until the files that the last run left on the disk are known.
     pub async fn found(&self) {
         let stores = self.stores();
-        // A panic there only means that fewer files are known.
+        // A panic in that task only means that fewer files are known.
         let _ = tokio::task::spawn_blocking(move || {
             stores.iter().for_each(|store| store.wait_for_scan());
         })

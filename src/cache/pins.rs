@@ -19,7 +19,7 @@ impl BlockCache {
         self.fetcher.pinned.is_some()
     }
 
-    /// Tells whether blocks of a pack can be pinned. Packs of a near store need not be.
+    /// Tells whether blocks of a pack can be pinned. Packs of a near store need not be pinned.
     #[must_use]
     pub fn pins(&self, pack: &PackRef) -> bool {
         self.fetcher.pinned.is_some() && !self.fetcher.is_near(pack)

@@ -1,5 +1,5 @@
-//! Blocks that are fetched ahead of a reader. They are kept until the reader has passed them, whatever
-//! else is read meanwhile, and counted as used or wasted.
+//! Blocks that are fetched ahead of a reader. They are kept until the reader has passed them, regardless
+//! of other reads, and are counted as used or wasted.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use super::block_key::BlockKey;
 use super::counters::CacheCounters;
 use crate::sync::MutexExt as _;
 
-/// Whether the bytes have come.
+/// State of the bytes of a block.
 #[derive(Debug)]
 enum Arrival {
     Pending,
@@ -23,7 +23,7 @@ struct ReadaheadSlot {
     state: Arrival,
     /// Number of [`ReadaheadBlock`]s that name it.
     holders: usize,
-    /// Whether a reader has taken it.
+    /// True if a reader has taken it.
     read: bool,
 }
 
@@ -31,12 +31,12 @@ struct ReadaheadSlot {
 #[derive(Debug)]
 pub struct ReadaheadBlocks {
     slots: Mutex<HashMap<BlockKey, ReadaheadSlot>>,
-    /// Length of `slots`: while it is 0, a read takes no lock.
+    /// Length of `slots`. While it is 0, a read takes no lock.
     count: AtomicUsize,
     counters: Arc<CacheCounters>,
 }
 
-/// What a reader finds of a block.
+/// Result of a reader's look-up of a block.
 #[derive(Debug)]
 pub enum ReadaheadLookup {
     /// Nobody fetches it ahead.
@@ -141,7 +141,7 @@ impl Drop for ReadaheadBlock {
         match (&slot.state, slot.read) {
             (_, true) => counters.ahead_used.fetch_add(1, Ordering::Relaxed),
             (Arrival::Arrived(_), false) => counters.ahead_wasted.fetch_add(1, Ordering::Relaxed),
-            // Cancelled before it arrived.
+            // The fetch was cancelled before the block arrived.
             (Arrival::Pending, false) => 0,
         };
         slots.remove(&self.key);

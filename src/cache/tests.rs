@@ -70,7 +70,7 @@ async fn an_error_is_not_kept() {
     );
 }
 
-/// Blocks of 512 KiB, each full of its number, in a pack that is far away; and a place for a cache.
+/// A pack far away with blocks of 512 KiB, each full of its number, and a place for a cache.
 struct Far {
     keep: tempfile::TempDir,
     remote: Arc<FaultyRemote>,
@@ -125,7 +125,7 @@ impl Far {
         }
     }
 
-    /// The files of the cache, tables last.
+    /// Returns the files of the cache, tables last.
     fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for directory in std::fs::read_dir(&self.directory).unwrap() {
@@ -182,7 +182,7 @@ async fn a_damaged_file_is_a_miss_and_goes() {
         (2, 2, 1)
     );
     cache.close().await;
-    // And a table: nothing can be checked against it.
+    // A damaged table is replaced as well, since nothing can be checked against it.
     std::fs::write(far.files().last().unwrap(), b"no table").unwrap();
     let cache = far.cache();
     far.read(&cache, 0..3).await;
@@ -198,7 +198,7 @@ async fn what_was_used_longest_ago_makes_room_also_after_a_restart() {
     let cache = far.cache();
     far.read(&cache, 0..4).await;
     cache.close().await;
-    // As long ago as it takes to be noted anew.
+    // The times are old enough that the next use is noted on the disk.
     let old = std::time::SystemTime::now() - Duration::from_secs(3600);
     for file in far.files() {
         let file = std::fs::File::open(file).unwrap();
@@ -246,7 +246,7 @@ async fn a_disk_without_room_or_that_fails_costs_nothing_but_speed() {
         4 + 2,
         "the table is offered with each block"
     );
-    // What lies there makes room for others who need the disk.
+    // The cached files make room for others who need the disk.
     let cache = far.cache();
     far.read(&cache, 0..3).await;
     cache.close().await;
@@ -255,7 +255,7 @@ async fn a_disk_without_room_or_that_fails_costs_nothing_but_speed() {
     cache.found().await;
     assert_eq!(far.files(), Vec::<PathBuf>::new());
     cache.close().await;
-    // No directory can be made where a file is.
+    // The cache cannot create a directory where a file is.
     let first = format!("{:02x}", far.pack.id.as_bytes()[0]);
     std::fs::remove_dir(far.directory.join(&first)).unwrap();
     std::fs::write(far.directory.join(&first), b"").unwrap();
@@ -292,7 +292,7 @@ async fn clearing_reaches_the_disk_even_before_it_was_looked_at() {
     assert_eq!(cache.clear_unused(Duration::from_secs(3600)).blocks, 0);
     cache.close().await;
     assert_eq!(far.files().len(), 3);
-    // At once: what is not found yet goes when it is.
+    // The drop works at once: files that the scan has not found yet are dropped when it finds them.
     let cache = far.cache();
     cache.clear_packs(std::slice::from_ref(&far.pack));
     cache.found().await;
@@ -326,7 +326,7 @@ async fn a_block_that_failed_is_asked_for_again_after_pauses_that_grow() {
     for _ in 0..5 {
         assert_eq!(read().await.unwrap_err().kind, RemoteErrorKind::NotFound);
     }
-    // 0.2 + 0.4 + 0.8 + 1.6 s of a clock that only pauses move.
+    // The pauses are 0.2 + 0.4 + 0.8 + 1.6 s of a clock that only pauses move.
     assert!(begun.elapsed() >= Duration::from_secs(3));
     for _ in 0..4 {
         assert!(read().await.is_err());
@@ -422,7 +422,7 @@ async fn pinned_blocks_stay_until_their_pack_goes_and_new_ones_stay_out_when_the
         BlockCache::with_tiers(far.remote.clone(), 64 << 20, DEADLINE, tiers)
     };
     let cache = life();
-    // Parts of blocks 0, 1 and 4, then one too many.
+    // Parts of blocks 0, 1 and 4, then one block too many.
     let ranges = [
         ByteRange::new(7, BLOCK_BYTES),
         ByteRange::new(4 * BLOCK_BYTES, 1),
@@ -448,7 +448,7 @@ async fn pinned_blocks_stay_until_their_pack_goes_and_new_ones_stay_out_when_the
     cache.unpin_unknown(|_| false);
     cache.close().await;
     assert_eq!(far.files(), Vec::<PathBuf>::new());
-    // What was read and closed: the same from memory, a second life finds it.
+    // Blocks that were just read are pinned from memory.
     far.remote.heal();
     let cache = life();
     cache.found().await;

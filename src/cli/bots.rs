@@ -9,7 +9,7 @@ use super::outcome::{Outcome, Unhappy};
 use super::output::{self, Align, Format, count, printable};
 use crate::app::{self, AccessLine, BotLine, BotReport, MeasuredLine, Test};
 
-/// Runs the test. `measure` is whether the speed is measured, and the file that the limits go to.
+/// Runs the test. `measure` is set when the speed is measured too, and holds the file for the limits.
 pub(super) async fn test(measure: Option<&Option<PathBuf>>, context: &Context) -> Outcome {
     let test = match measure {
         Some(_) => Test::Speed,
@@ -55,7 +55,7 @@ fn text(report: &BotReport) -> String {
             .iter()
             .filter(|line| line.bot == bot.number)
             .collect();
-        // A bot that cannot enter its own channel has no line for it.
+        // A bot that cannot enter its own channel has no line for that channel.
         if !lines.iter().any(|line| line.own) {
             rows.push(shut_out(bot));
         }

@@ -17,7 +17,7 @@ use crate::config::{Config, StoreConfig, StoreOrigin};
 use crate::control::{DaemonInfo, Request, Response, UploadsAtStop};
 use crate::model::{MountAudience, PendingInfo, WriteMode};
 
-/// Time that a daemon may take to stop before its mount is detached: it promises 30 s.
+/// Time that a daemon may take to stop before its mount is detached. The daemon promises 30 s.
 const STOP_PATIENCE: Duration = Duration::from_secs(40);
 
 /// Pause between two checks whether the mount is gone.
@@ -79,7 +79,7 @@ async fn run(mount: Option<MountOptions>, context: &Context) -> Outcome {
             Format::Json => output::json(daemon),
         };
         if let Err(error) = told {
-            // Nobody reads our output; the mount works all the same.
+            // Nobody reads our output. The mount works anyway.
             tracing::debug!("ready line: {error:#}");
         }
     };
@@ -155,7 +155,7 @@ fn detach_without_daemon(mountpoint: &Path, config: &Config) -> Outcome {
     Ok(())
 }
 
-/// Waits until the mount is gone and the daemon no longer answers; after [`STOP_PATIENCE`], detaches the
+/// Waits until the mount is gone and the daemon no longer answers. After [`STOP_PATIENCE`], detaches the
 /// mount.
 async fn wait_until_gone(mountpoint: &Path, config: &Config) -> anyhow::Result<()> {
     let begun = Instant::now();

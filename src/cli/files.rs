@@ -55,7 +55,7 @@ pub(super) async fn list(directory: &OsStr, context: &Context) -> Outcome {
     }
 }
 
-/// Returns the path, then facts on indented lines: a table of eleven columns fits no terminal.
+/// Returns the path, then facts on indented lines. A table of eleven columns fits no terminal.
 pub(super) fn describe(file: &FileInfo, urls: Option<&UrlInfo>) -> String {
     let state = match file.state.is_final() {
         true => file.state.as_str().to_owned(),
@@ -211,7 +211,7 @@ fn status_text(status: &Status) -> String {
     text
 }
 
-/// Says which files would be lost with this disk, and what else is not finished.
+/// Returns a text that names the files that would be lost with this disk, and other unfinished work.
 pub(super) fn pending_text(pending: &PendingInfo) -> String {
     let playlists = match pending.without_views {
         0 => None,
@@ -262,7 +262,8 @@ pub(super) async fn url(path: &OsStr, context: &Context) -> Outcome {
     }
 }
 
-/// Returns one URL a line, the most useful first, so that players can be given `$(tgfs url X | head -1)`.
+/// Returns one URL a line, the most useful first. This lets a user pass `$(tgfs url X | head -1)` to a
+/// player.
 pub(super) fn url_text(urls: &UrlInfo) -> String {
     let playlists = [&urls.local, &urls.by_name, &urls.public, &urls.file];
     let mut lines: Vec<_> = playlists.into_iter().flatten().cloned().collect();

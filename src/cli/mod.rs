@@ -35,20 +35,20 @@ use context::Context;
 use outcome::Outcome;
 use output::Format;
 
-/// Exit status of wrong usage, as clap has it.
+/// Exit status of wrong usage, the same as clap's.
 const USAGE: u8 = 2;
 
 /// Runs the program: `arguments` are those of the process, its own name first.
 #[must_use]
 pub fn run(arguments: &[OsString]) -> ExitCode {
-    // Before everything else: this process becomes a confined media tool, and must not read settings.
+    // This comes first, because the process becomes a confined media tool and must not read settings.
     if arguments.get(1).is_some_and(|first| first == "confine") {
         return app::confine(&arguments[2..]);
     }
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Printing fails if nobody reads; the exit status is right all the same.
+            // Printing fails if nobody reads. The exit status is right anyway.
             let _ = error.print();
             return match error.kind() {
                 UsageError::DisplayHelp | UsageError::DisplayVersion => ExitCode::SUCCESS,
@@ -98,7 +98,7 @@ fn execute(arguments: &Arguments) -> Outcome {
     outcome
 }
 
-/// Returns the settings of the log: a daemon logs as configured, a command only warnings and errors
+/// Returns the settings of the log. A daemon logs as configured. A command logs only warnings and errors
 /// unless `--log` is given.
 fn log_config(arguments: &Arguments, config: &Config) -> config::LogSettings {
     let is_daemon = matches!(arguments.command, Command::Mount(_) | Command::Serve(_));
@@ -138,7 +138,7 @@ async fn dispatch(command: &Command, context: &Context) -> Outcome {
         Command::CacheClear { path } => upkeep::clear_cache(path.as_deref(), context).await,
         Command::Verify { deep } => upkeep::verify(upkeep::depth(*deep), context).await,
         Command::Recover { take_over } => upkeep::recover(upkeep::claim(*take_over), context).await,
-        // Handled before settings are read.
+        // This command was handled before settings were read.
         Command::Config { .. } => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints text to stdout. A closed pipe is an error here; the program later ends quietly because of it.
+/// Prints text to stdout. A closed pipe is an error here, because of which the program ends quietly later.
 pub(super) fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;

@@ -11,13 +11,13 @@ use crate::control::WirePath;
 /// on who mounted.
 const MOUNT_SOURCE: &[u8] = b"tgfs";
 
-/// Lists the mounts of tgfs from the kernel's table. Touches none of them, so a dead one cannot hang it.
+/// Lists the mounts of tgfs from the kernel's table. Touches none of them, so a dead mount cannot hang it.
 pub(super) fn tgfs_mounts() -> Vec<PathBuf> {
     let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     mounts_in(&table)
 }
 
-/// proc_pid_mountinfo(5): the fifth field is the mount point, those behind `-` type and source.
+/// Reads proc_pid_mountinfo(5): the fifth field is the mount point; type and source follow after `-`.
 fn mounts_in(table: &[u8]) -> Vec<PathBuf> {
     let lines = table.split(|byte| *byte == b'\n');
     let mount_point = |line: &[u8]| {
@@ -31,7 +31,7 @@ fn mounts_in(table: &[u8]) -> Vec<PathBuf> {
     lines.filter_map(mount_point).collect()
 }
 
-/// `\040` is a blank: the kernel writes blank, tab, newline and backslash in octal.
+/// Decodes `\040` and the like: the kernel writes blank, tab, newline and backslash in octal.
 fn unescape(field: &[u8]) -> std::ffi::OsString {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -55,7 +55,7 @@ fn unescape(field: &[u8]) -> std::ffi::OsString {
 }
 
 /// Makes a path absolute, and resolves `.`, `..` and symlinks in its parent. Does not touch the last
-/// component: it may be a dead mount, or not exist.
+/// component, which may be a dead mount or may not exist.
 pub(super) fn absolute(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut plain = PathBuf::new();

@@ -16,7 +16,7 @@ use crate::control::{
 
 use super::paths;
 
-/// Whether a command may create the state directory.
+/// Need for an existing state directory; a command may otherwise create it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StateNeed {
     MustExist,
@@ -43,7 +43,7 @@ pub(super) struct UploadBody {
 }
 
 impl Session {
-    /// Finds the daemon of this state, or else opens the state in this process.
+    /// Finds the daemon of this state. Without one, opens the state in this process.
     pub(super) async fn open(
         config: &ConfigHandle,
         purpose: OpenPurpose,

@@ -10,7 +10,7 @@ use crate::app;
 use crate::config::{ConfigRow, Loaded, Reloaded};
 use crate::control::{Request, Response};
 
-/// Amount of what `config` shows.
+/// Extent of the output of `config`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConfigScope {
     Everything,

@@ -25,7 +25,7 @@ const MAX_CONTENT_BYTES: u64 = 4096;
 struct Written {
     films: u64,
     written: u64,
-    /// Files that were right already; not touched, so that no media server scans them again.
+    /// Files that were right already. They are not touched, so no media server scans them again.
     kept: u64,
     /// Files of films that no longer exist.
     removed: u64,
@@ -133,8 +133,8 @@ fn write_all(root: &Path, wanted: &BTreeMap<PathBuf, String>, base: &str) -> io:
     Ok(written)
 }
 
-/// Removes files that an earlier run wrote and this one did not, known by their content, and
-/// directories that are empty then. Others' files stay; links are not followed.
+/// Removes files that an earlier run wrote and this one did not, known by their content, and directories
+/// that are empty then. Files of others stay. Links are not followed.
 fn remove_stale(
     directory: &Path,
     ours: &HashSet<PathBuf>,

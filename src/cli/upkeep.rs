@@ -109,7 +109,7 @@ fn cuts_text(cuts: &PlanCuts) -> String {
     text
 }
 
-/// Returns `1-4 mapped, 5 encoded again`; a long list is cut.
+/// Returns a text such as `1-4 mapped, 5 encoded again`; a long list is cut.
 fn segments_text(segments: &[PlanSegments]) -> String {
     const MOST: usize = 24;
     let shown = segments.iter().take(MOST).map(|part| {

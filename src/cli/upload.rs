@@ -1,4 +1,4 @@
-//! `upload` and `import`: first all bytes into the spool, then a wait for each file.
+//! `upload` and `import`: all bytes go into the spool first, then the command waits for each file.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -64,7 +64,7 @@ pub(super) async fn import(arguments: &ImportArgs, context: &Context) -> Outcome
 struct Imported {
     taken: Vec<Uploaded>,
     findings: Vec<String>,
-    /// An error if some films could not be added; the others were.
+    /// Error if some films could not be added. The others were added.
     whole: anyhow::Result<()>,
 }
 
@@ -187,7 +187,7 @@ async fn send(
     }
 }
 
-/// Waits for a final state. Asks by id, since the file may be renamed meanwhile.
+/// Waits for a final state. It asks by id, since the file may be renamed meanwhile.
 async fn wait_for(
     one: &mut Uploaded,
     session: &Session,

@@ -29,13 +29,14 @@ pub fn write_frame<S: Stored>(record: &S, output: &mut impl Write) -> Result<u64
     let mut frame = Vec::with_capacity(envelope.len() + 4);
     frame.extend_from_slice(&len.to_le_bytes());
     frame.extend_from_slice(&envelope);
-    // One call: a file opened for appending gets the frame whole or cut, never mixed with another.
+    // The frame is written in one call, so a file opened for appending gets it whole or cut, never mixed
+    // with another one.
     output.write_all(&frame)?;
     Ok(frame.len() as u64)
 }
 
-/// Returns the bytes of the next envelope, its CRC unchecked; `None` at the end of the input. Memory
-/// grows with the bytes that arrive, not with the announced length.
+/// Returns the bytes of the next envelope, its CRC unchecked; `None` at the end of the input. Memory grows
+/// with the bytes that arrive, not with the announced length.
 ///
 /// # Errors
 /// [`FrameError::Torn`] when the input ends early.
@@ -75,7 +76,7 @@ fn read_up_to(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 /// Returns the next record; `None` at the end of the input.
 ///
 /// # Errors
-/// As [`read_frame`], or when the record is not an `S`.
+/// The errors of [`read_frame`], and an error when the record is not an `S`.
 pub fn read_record<S: Stored>(input: &mut impl Read) -> Result<Option<S>, FrameError> {
     match read_frame(input)? {
         Some(envelope) => Ok(Some(decode(&envelope)?)),

@@ -58,8 +58,8 @@ pub enum Kind {
 pub trait Record: Serialize + DeserializeOwned {
     const KIND: Kind;
     const SCHEMA: u16 = 1;
-    /// Oldest version that is read. It is below `SCHEMA` where variants of an enum in the payload tell
-    /// the versions apart.
+    /// Oldest version that is read. It is below `SCHEMA` when variants of an enum in the payload tell the
+    /// versions apart.
     const OLDEST: u16 = Self::SCHEMA;
 
     /// Returns the version that this record is written as: the oldest that can hold it.
@@ -103,7 +103,7 @@ impl<E: EntryForm> Record for LogRecordV1<E> {
     }
 }
 
-/// Stands in manifests, in snapshots, and in the index while an entry's newest state is unpublished.
+/// A record of manifests and snapshots, and of the index while an entry's newest state is unpublished.
 impl Stored for LogRecord {
     fn to_envelope(&self) -> Result<Vec<u8>, CodecError> {
         encode_record(&LogRecordV1::<EntryV1>::of(self))

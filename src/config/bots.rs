@@ -1,4 +1,4 @@
-//! ConfiguredBots and channels, in the three forms that the older system's users have.
+//! Bots and channels, in the three forms that users of the older system have.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const CHANNEL_IDS: std::ops::RangeInclusive<i64> = -1_999_999_999_999..=-1_000_0
 pub struct BotConfig {
     /// The n of BOT_TOKEN_n; bots of MULTI_BOT_CONFIG are numbered after the highest.
     pub number: u32,
-    /// From @BotFather.
+    /// Token from @BotFather.
     pub token: Secret<String>,
     /// `-100…` or `@name`
     pub chat_id: String,
@@ -52,7 +52,7 @@ enum RawChat {
 pub(super) struct ConfiguredBots {
     /// In the order of their numbers.
     pub bots: Vec<BotConfig>,
-    /// They name the key, never a value.
+    /// Problems, which name the key and never a value.
     pub problems: Vec<String>,
     /// Channels that no bot posts to.
     pub warnings: Vec<String>,
@@ -153,8 +153,7 @@ pub(super) fn collect(settings: &ResolvedSettings) -> ConfiguredBots {
     collected
 }
 
-/// Reports tokens that begin with the same number: they belong to one bot, and only one of them is
-/// valid.
+/// Reports tokens that begin with the same number. They belong to one bot, and only one of them is valid.
 fn find_twins(found: &BTreeMap<u32, TokenEntry>, problems: &mut Vec<String>) {
     let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
     for TokenEntry { token, key, .. } in found.values() {

@@ -15,7 +15,7 @@ pub struct CacheSettings {
     pub memory: u64,
     /// `None`: only pinned blocks are on the disk.
     pub disk: Option<DiskCacheSettings>,
-    /// Bytes, in the state directory, of blocks that a scan of the library reads; 0: none.
+    /// Bytes, in the state directory, of blocks that a scan of the library reads; 0 for none.
     pub pinned: u64,
 }
 

@@ -12,8 +12,8 @@ use super::resolved::ResolvedSettings;
 use super::spool::{MountSettings, SpoolSettings};
 use super::store::{EncryptionSettings, StoreConfig};
 
-/// Smallest and largest pack in bytes: below, the table outweighs the data; above is Telegram's
-/// limit of 2000 MiB.
+/// Smallest and largest pack in bytes. In a smaller pack the table outweighs the data. A larger one
+/// exceeds Telegram's limit of 2000 MiB.
 const PACK_SIZES: std::ops::RangeInclusive<u64> = (1 << 20)..=(2000 << 20);
 
 /// Everything that parts are built from. Paths are absolute, sizes are bytes.
@@ -56,7 +56,7 @@ pub struct Config {
 /// A configuration with all that is wrong with it.
 #[derive(Debug)]
 pub(super) struct Assembled {
-    /// Wrong values are replaced by defaults.
+    /// The configuration, in which defaults replace wrong values.
     pub(super) config: Config,
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
@@ -94,15 +94,14 @@ impl Config {
         }
     }
 
-    /// Returns the preferred path of a running daemon's socket; `control` knows where else it may
-    /// be.
+    /// Returns the preferred path of a running daemon's socket. `control` knows the other places where it
+    /// may be.
     #[must_use]
     pub fn socket_path(&self) -> PathBuf {
         self.state_dir.join("control.sock")
     }
 
-    /// Returns the directories that the program itself works in: nothing may be mounted on or above
-    /// them.
+    /// Returns the directories that the program itself works in. Nothing may be mounted on or above them.
     #[must_use]
     pub fn own_directories(&self) -> Vec<PathBuf> {
         let mut own = vec![self.state_dir.clone(), self.spool.dir.clone()];

@@ -1,7 +1,7 @@
 //! Parses `.env` files.
 //!
 //! dotenvy (0.15) does not fit: it substitutes `$NAME` in values, which would change tokens and
-//! passphrases that contain a `$`, stops at the first bad line, and gives no line numbers. The older
+//! passphrases that contain a `$`; it stops at the first bad line, and it gives no line numbers. The older
 //! system took values literally.
 
 /// One `KEY=value`.
@@ -9,22 +9,22 @@
 pub struct Assignment {
     pub key: String,
     pub value: String,
-    /// From 1.
+    /// Number of the line, from 1.
     pub line: usize,
 }
 
-/// Contents of a file; a bad line does not hide the others.
+/// Contents of a file. A bad line does not hide the others.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DotEnv {
     pub assignments: Vec<Assignment>,
-    /// `line 3: …`
+    /// Problems, such as `line 3: …`.
     pub problems: Vec<String>,
 }
 
-/// Parses lines of the form `KEY=value`, with or without `export` before them. `#` starts a comment at
-/// the start of a line, or after white space behind a value. `'…'` is taken literally; in `"…"` the
-/// escapes `\n \t \r \" \\ \$` are known. Both may span lines, and so may an unquoted value that
-/// starts with `[` or `{` (JSON), up to the closing bracket.
+/// Parses lines of the form `KEY=value`, with or without `export` before them. `#` starts a comment at the
+/// start of a line, or after white space behind a value. `'…'` is taken literally. In `"…"` the escapes
+/// `\n \t \r \" \\ \$` are known. Both may span lines. An unquoted value that starts with `[` or `{`
+/// (JSON) may span lines as well, up to the closing bracket.
 #[must_use]
 pub fn parse(text: &str) -> DotEnv {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -74,7 +74,7 @@ impl<'a> DotenvReader<'a> {
             return Ok(None);
         }
         let Some(equals) = self.rest[..line_end].find('=') else {
-            // The line itself is not quoted: it may be a secret on the wrong line.
+            // The line itself is not quoted, since it may be a secret on the wrong line.
             return Err("no `=` in it; write KEY=value".to_owned());
         };
         let key = self.rest[..equals].trim();

@@ -17,7 +17,7 @@ pub struct Loaded {
     pub rows: Vec<ConfigRow>,
     /// The `.env` in force.
     pub env_file: Option<PathBuf>,
-    /// Unknown keys, a `.env` with secrets that others can read.
+    /// Warnings, such as about unknown keys or about a `.env` with secrets that others can read.
     pub warnings: Vec<String>,
     /// The configuration, or everything that is wrong with it.
     pub config: Result<Config, Vec<String>>,
@@ -63,14 +63,14 @@ impl ConfigHandle {
         Self(Arc::new(ArcSwap::from_pointee(config)))
     }
 
-    /// Returns the values of this moment: ask again for each use, and do not keep them.
+    /// Returns the values of this moment. Callers ask again for each use, and do not keep them.
     #[must_use]
     pub fn get(&self) -> Arc<Config> {
         self.0.load_full()
     }
 
-    /// Takes over from `new` the settings that can change while the daemon runs, and returns what
-    /// changed and what waits for the next start.
+    /// Takes over from `new` the settings that can change while the daemon runs. Returns the settings that
+    /// changed and those that wait for the next start.
     ///
     /// # Errors
     /// If the new values do not fit the old ones that stay; nothing is applied then.

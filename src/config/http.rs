@@ -23,10 +23,10 @@ pub enum HttpBind {
     },
 }
 
-/// Whether callers from beyond loopback need the token.
+/// Requirement of the token for callers from beyond loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpTrust {
-    /// They do.
+    /// They need the token.
     Token,
     /// Everyone may do everything.
     Open,
@@ -43,9 +43,9 @@ pub struct HttpSettings {
     pub public_domain: Option<String>,
     /// Scheme of public URLs.
     pub public_scheme: PublicScheme,
-    /// `None`: plain HTTP.
+    /// The certificate files; `None` for plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Whether strangers need the token.
+    /// Requirement of the token for callers from beyond loopback.
     pub trust: HttpTrust,
 }
 
@@ -55,7 +55,7 @@ impl HttpSettings {
         let port: u16 = reader.count("LOCAL_PORT");
         let is_flag = reader.settings.origin("LOCAL_HOST") == ValueOrigin::Flag(HTTP_FLAG);
         let bind = HttpBind::parse(&local_host, port).map(|bind| match bind {
-            // The host setting names no port: a number in it would be read as one.
+            // The host setting names no port, so a number in it would be read as one.
             HttpBind::At { host, .. } if !is_flag => HttpBind::At { host, port },
             bind => bind,
         });

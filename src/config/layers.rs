@@ -1,4 +1,5 @@
-//! The layers that values come from: flags, environment, `.env`; and which `.env` is read.
+//! The layers that values come from (flags, environment, `.env`), and the choice of the `.env` that is
+//! read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -106,7 +107,7 @@ impl ConfigInputs {
         }
     }
 
-    /// Finds the `.env` to read. The file of `--env-file` must exist; the others may.
+    /// Finds the `.env` to read. The file of `--env-file` must exist; the others need not.
     fn find_env_file(&self) -> Option<PathBuf> {
         if let Some(file) = &self.env_file {
             return Some(self.working_dir.join(file));
@@ -200,7 +201,7 @@ impl RawSettings {
         }
     }
 
-    /// Sets a value, unless it is empty: an empty value does not hide a lower layer.
+    /// Sets a value, unless it is empty. An empty value does not hide a lower layer.
     fn put(&mut self, key: &str, text: &str, origin: ValueOrigin) {
         if !text.trim().is_empty() {
             let text = text.trim().to_owned();
@@ -214,7 +215,7 @@ impl RawSettings {
         values.map(|(name, (text, origin))| (name.as_str(), text.as_str(), origin))
     }
 
-    /// Returns the directory that a relative path of this origin is relative to.
+    /// Returns the directory that relative paths of this origin start from.
     pub(super) fn base_of(&self, origin: &ValueOrigin) -> &Path {
         match (origin, &self.env_file) {
             (ValueOrigin::EnvFile(_), Some(file)) => file.parent().unwrap_or(&self.working_dir),
@@ -235,7 +236,7 @@ struct EnvText {
     readable_by_others: bool,
 }
 
-/// Reads the file, unless somebody else but root could have written it.
+/// Reads the file, unless somebody other than the user and root could have written it.
 fn read_env_file(path: &Path) -> Result<EnvText, String> {
     let read = |error: io::Error| format!("cannot be read: {error}");
     let file = fs::File::open(path).map_err(read)?;
@@ -250,7 +251,7 @@ fn read_env_file(path: &Path) -> Result<EnvText, String> {
             metadata.uid()
         ));
     }
-    // Where every user has a group of their own (umask 002), its members are nobody else.
+    // On systems where every user has a group of their own (umask 002), nobody else is in that group.
     let own_group = metadata.gid() == nix::unistd::getegid().as_raw();
     if metadata.mode() & 0o002 != 0 || (metadata.mode() & 0o020 != 0 && !own_group) {
         return Err(format!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::reader::SettingReader;
 use crate::model::{Compat, Hardware, Oversize};
 
-/// How films are cut and encoded.
+/// Settings for cutting and encoding films.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaSettings {
     /// Shortest segment aimed for.
@@ -17,7 +17,7 @@ pub struct MediaSettings {
     pub max_chunk_bytes: u64,
     /// Treatment of larger segments.
     pub oversize: Oversize,
-    /// Whether video that browsers do not play is encoded, and by which hardware.
+    /// Encoding of video that browsers do not play, and the hardware for it.
     pub compat: Compat,
     /// Threads of each decoder and encoder; `None`: ffmpeg's own choice.
     pub threads: Option<NonZeroU16>,

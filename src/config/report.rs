@@ -12,11 +12,11 @@ use super::value::SettingValue;
 pub struct ConfigRow {
     /// Name of the setting.
     pub name: String,
-    /// Its value; secrets are masked; empty: not set.
+    /// Its value; secrets are masked, and an unset value is empty.
     pub value: String,
     /// The place where the value was set.
     pub source: String,
-    /// What the setting does.
+    /// The effect of the setting.
     pub effect: String,
 }
 

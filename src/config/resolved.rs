@@ -1,5 +1,5 @@
-//! All settings with their values, keyed by the table: merged and compared without knowing any of
-//! them.
+//! All settings with their values, keyed by the table. They are merged and compared without knowledge of
+//! any single one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub struct ResolvedSettings {
     pub(super) default_cache_bytes: u64,
 }
 
-/// One value; a wrong one is only a problem where it is used.
+/// One value. A wrong one is a problem only where it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ResolvedValue {
     text: Secret<String>,
@@ -65,8 +65,8 @@ impl ResolvedSettings {
         }
     }
 
-    /// Returns these values, with those of `new` for settings that take effect while the daemon
-    /// runs.
+    /// Returns these values, except that settings which take effect while the daemon runs have the values
+    /// of `new`.
     pub(super) fn with_live_of(&self, new: &Self) -> Self {
         let of = |settings: &Self, live: bool| -> Vec<(String, ResolvedValue)> {
             let is_wanted = |name: &str| {
@@ -108,7 +108,7 @@ impl ResolvedSettings {
         self.values.get(name).map(|value| &value.value)
     }
 
-    /// Returns the text of the value, as [`Self::value`].
+    /// Returns the text of the value; see [`Self::value`].
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.values
             .get(name)

@@ -53,7 +53,7 @@ impl Unit {
 pub enum Fallback {
     /// None.
     Unset,
-    /// A text, read like one that a user wrote.
+    /// A text, which is parsed like one that a user wrote.
     Fixed(&'static str),
     /// A value that depends on the machine; the text describes it.
     Computed(&'static str),
@@ -70,23 +70,23 @@ impl Fallback {
     }
 }
 
-/// Whether a value may be printed.
+/// Permission to print a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposure {
-    /// It may.
+    /// The value may be printed.
     Plain,
-    /// It is masked.
+    /// The value is masked.
     Secret,
 }
 
-/// When a changed value takes effect.
+/// Time at which a changed value takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
     /// At `tgfs reload`.
     Live,
     /// At the next start of the daemon.
     AtStart,
-    /// Never: it is accepted so that a file of the older system is no error.
+    /// Never. It is accepted so that a file of the older system is no error.
     NotYet,
 }
 
@@ -170,7 +170,7 @@ pub fn find(key: &str) -> Option<&'static Setting> {
 #[must_use]
 pub fn nearest(key: &str) -> Option<&'static str> {
     let key = key.to_ascii_uppercase();
-    // Up to a third of wrong letters is a misspelling; more is another name.
+    // Up to a third of wrong letters is a misspelling. A name with more is another name.
     let limit = key.len().div_ceil(3).max(1);
     SETTINGS
         .iter()
@@ -191,7 +191,7 @@ const fn count(min: u64, max: u64) -> Unit {
 /// All settings, in the order of the document.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
-    // Where things lie
+    // Directories and the store
     Setting::new("TGFS_STORE", Store, Computed("telegram with bots, else local:<state>/store"), AtStart, "where packs are kept: `local:DIR` or `telegram`; with bots configured, `telegram`"),
     Setting::new("TGFS_STATE_DIR", Path, Computed("$STATE_DIRECTORY, else $XDG_STATE_HOME/tgfs"), AtStart, "index, journal, socket, HTTP token; not read from an `.env` that lies in it"),
     Setting::new("TGFS_SPOOL_DIR", Path, Computed("<state>/spool"), AtStart, "bytes that the store does not hold yet"),

@@ -37,9 +37,9 @@ impl SpoolSettings {
 /// Appearance of the mount, and the time at which a written file counts as complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountSettings {
-    /// Whether the root lists `.hls`.
+    /// Listing of `.hls` in the root.
     pub hls_listing: HlsListing,
-    /// Whether subtitles appear beside their film.
+    /// Appearance of subtitles beside their film.
     pub sidecars: SidecarSubtitles,
     /// Quiet time between a file's last close and its ingest.
     pub settle: Duration,

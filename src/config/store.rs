@@ -1,4 +1,4 @@
-//! The store: which one, and how it is encrypted.
+//! The store, and its encryption.
 
 use std::path::{Path, PathBuf};
 
@@ -15,14 +15,14 @@ pub enum StoreConfig {
     Local {
         /// An absolute path.
         dir: PathBuf,
-        /// Whether somebody chose it.
+        /// Origin of the choice.
         origin: StoreOrigin,
     },
     /// Channels in Telegram.
     Telegram(Box<TelegramSettings>),
 }
 
-/// Whether a local store was chosen, or is the default; `mount` mentions a default.
+/// Origin of the choice of a local store; `mount` mentions a default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreOrigin {
     /// `TGFS_STORE` or `--store` names it.
@@ -45,15 +45,15 @@ impl StoreConfig {
         }
     }
 
-    /// Reads the store. Configured bots mean Telegram, unless a local store was asked for: there is
-    /// no silent fallback.
+    /// Reads the store. Configured bots mean Telegram, unless a local store was asked for. There is no
+    /// silent fallback.
     pub(super) fn read(reader: &mut SettingReader<'_>, state_dir: &Path) -> Self {
         let configured = bots::collect(reader.settings);
         let default = || Self::Local {
             dir: state_dir.join("store"),
             origin: StoreOrigin::Default,
         };
-        // Judged also if no bot is configured: half a server is a mistake in any case.
+        // The server is judged even if no bot is configured, since half a server is a mistake in any case.
         let server = TelegramSettings::read_server(reader);
         if reader.settings.value("TGFS_STORE").is_none() {
             return match configured.is_any_set() {

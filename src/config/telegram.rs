@@ -8,7 +8,7 @@ use super::secret::Secret;
 use super::value::SettingValue;
 use crate::model::{RateLimit, TombstonePolicy};
 
-/// Data centre of a server address that names none, as Telegram's own first one.
+/// Data centre of a server address that names none. It is Telegram's own first one.
 const DEFAULT_DC: i32 = 2;
 
 /// Everything about the Telegram store.
@@ -18,9 +18,9 @@ pub struct TelegramSettings {
     pub api_id: i32,
     /// From the same page.
     pub api_hash: Secret<String>,
-    /// `None`: the service itself.
+    /// Server of the user's own; `None` for the service itself.
     pub server: Option<ServerSettings>,
-    /// At least one; each token once.
+    /// At least one bot; each token occurs once.
     pub bots: Vec<BotConfig>,
     /// Rate of posts to one channel.
     pub pace: RateLimit,

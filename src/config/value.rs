@@ -90,7 +90,7 @@ impl SettingValue {
     }
 }
 
-/// As `tgfs config` shows a value that the program chose itself.
+/// Shows a value that the program chose itself in the form of `tgfs config`.
 impl fmt::Display for SettingValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! The other end: asks a daemon.
+//! The client's end of the socket, which asks a daemon.
 
 use std::io;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub struct ControlConnection {
 /// Connects and sends the request; `None` when no daemon listens there.
 ///
 /// # Errors
-/// When the socket is there and cannot be used (another user's).
+/// When the socket exists and cannot be used, for example because it is another user's.
 pub async fn connect(socket: &Path, request: &Request) -> io::Result<Option<ControlConnection>> {
     let stream = match UnixStream::connect(socket).await {
         Ok(stream) => stream,
@@ -39,7 +39,7 @@ pub async fn connect(socket: &Path, request: &Request) -> io::Result<Option<Cont
 }
 
 impl ControlConnection {
-    /// The next answer. A daemon that goes away in the middle is a failure, not an end.
+    /// Returns the next answer. A daemon that goes away in the middle is a failure, not an end.
     ///
     /// # Errors
     /// When the connection breaks, or holds no answer.

@@ -1,6 +1,6 @@
-//! The commands' face: a Unix socket in the state directory, one request a connection, answers as
-//! JSON lines. [`Service`] does what a request asks, also for a command that opens the state itself
-//! because no daemon runs; so both ways give the same answers.
+//! The commands' face: a Unix socket in the state directory, with one request a connection and answers as
+//! JSON lines. [`Service`] executes requests. A command that opens the state itself because no daemon runs
+//! uses it too, so both ways give the same answers.
 
 mod client;
 mod service;
@@ -18,5 +18,5 @@ pub use wire::{
     PlanTrack, Request, Response, Stat, StatUnit, UploadsAtStop, UrlInfo, Verified, Wait, WirePath,
 };
 
-/// Answers that may wait between whoever makes them and whoever prints them.
+/// Most answers that wait between their maker and the task that prints them.
 pub const REPLY_QUEUE: usize = 64;

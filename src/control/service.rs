@@ -106,7 +106,7 @@ impl Service {
     {
         let outcome = tokio::select! {
             outcome = self.dispatch(request, body, out) => outcome,
-            // Dropping the dispatch is safe: an upload's temporary file is removed by its guard,
+            // Dropping the dispatch is safe. The guard of an upload removes its temporary file, and
             // everything else changes nothing between two awaits.
             () = out.closed() => Err(Stop::Gone),
         };
@@ -267,7 +267,7 @@ impl Service {
         }
     }
 
-    /// Fails if the store refuses the library: waiting would never end.
+    /// Fails if the store refuses the library, because waiting would never end.
     fn require_hope(&self) -> Result<(), Stop> {
         let status = self.vfs.store_status();
         match status.state {
@@ -297,7 +297,7 @@ impl Service {
     }
 
     async fn delete(&self, targets: &[WirePath], out: &Sender<Response>) -> Result<(), Stop> {
-        // All names are checked before the first is removed: a typing error removes nothing.
+        // All names are checked before the first file is removed, so a typing error removes nothing.
         let paths = targets
             .iter()
             .map(|target| self.find(target))
@@ -338,7 +338,7 @@ impl Service {
         Ok(())
     }
 
-    /// A path, or else an id or a slug.
+    /// Finds a file by its path, or else by its id or slug.
     fn find(&self, target: &WirePath) -> Result<TreePath, FsError> {
         let missing = match target.to_tree_path() {
             Ok(path) => match self.vfs.resolve(&path) {
@@ -397,7 +397,7 @@ impl Service {
     }
 }
 
-/// An error of one word gets the path that it is about; others name it themselves.
+/// Adds the path to an error of one word. Other errors name it themselves.
 fn named(error: FsError, path: &str) -> FsError {
     if !error.message.is_empty() {
         return error;
@@ -414,7 +414,7 @@ fn named(error: FsError, path: &str) -> FsError {
     FsError::new(error.kind, format!("{path}: {text}"))
 }
 
-/// The file at a path. Views belong to a file, but are none.
+/// Returns the file at a path. Views belong to a file, but are none.
 fn file_id(vfs: &Vfs, path: &TreePath) -> Result<EntryId, FsError> {
     let attr = vfs.resolve(path)?;
     let shown = path.display();
@@ -435,9 +435,10 @@ async fn tell(out: &Sender<Response>, response: Response) -> Result<(), Stop> {
     out.send(response).await.map_err(|_| Stop::Gone)
 }
 
-/// Until something may have changed. A wait that is dropped loses nothing: states are looked up.
+/// Waits until something may have changed. A wait that is dropped loses nothing, since states are looked
+/// up.
 async fn next_change(changes: &mut tokio::sync::watch::Receiver<u64>) {
-    // An error is a file system that has stopped: the next look-up will say so.
+    // An error means that the file system has stopped. The next look-up reports it.
     let _ = tokio::time::timeout(LOOK_AGAIN, changes.changed()).await;
 }
 

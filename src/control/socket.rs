@@ -1,4 +1,4 @@
-//! The socket itself: where it lies, who may speak, how many at a time.
+//! The socket itself: its place, the users who may connect, and the number of connections.
 
 use std::future::Future;
 use std::io;
@@ -17,19 +17,19 @@ use super::wire::{Request, Response};
 use super::{REPLY_QUEUE, Service};
 use crate::model::Digest;
 
-/// Longest socket path in bytes: `sun_path` of unix(7) has 108 with its NUL.
+/// Longest socket path in bytes. `sun_path` of unix(7) has 108 with its NUL.
 const MAX_SOCKET_PATH: usize = 107;
 
 /// Longest request line in bytes: a thousand long paths.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
 
-/// Connections at a time; commands are few, a script in a loop must not take all memory.
+/// Most connections at a time. Commands are few, and a script in a loop must not take all memory.
 const MAX_CONNECTIONS: usize = 64;
 
-/// From connecting to the end of the request line; a client that says nothing holds no place.
+/// Longest time from connecting to the end of the request line. A client that says nothing holds no place.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Bytes between an upload and the spool.
+/// Size in bytes of the buffer between an upload and the spool.
 const READ_BUFFER: usize = 64 * 1024;
 
 /// Reason why the control socket cannot be opened.
@@ -45,7 +45,8 @@ pub enum SocketError {
     Io { path: PathBuf, error: io::Error },
 }
 
-/// `<state>/control.sock`, or where its path is too long, a name in `runtime_dir` made from it.
+/// Returns `<state>/control.sock`. When that path is too long, returns a name in `runtime_dir` that is
+/// made from it.
 ///
 /// # Errors
 /// [`SocketError::NoPlace`]
@@ -61,10 +62,11 @@ pub fn socket_path(state_dir: &Path, runtime_dir: Option<&Path>) -> Result<PathB
         .ok_or_else(|| SocketError::NoPlace(state_dir.to_owned()))
 }
 
-/// Listens. The caller holds the state's lock, so a socket that is there already is a dead one's.
+/// Listens on the socket. The caller holds the state's lock, so an existing socket belongs to a dead
+/// daemon.
 ///
 /// # Errors
-/// [`SocketError::InUse`] when somebody answers all the same.
+/// [`SocketError::InUse`] when a daemon answers nevertheless.
 pub async fn bind(path: &Path) -> Result<UnixListener, SocketError> {
     let io = |error| SocketError::Io {
         path: path.to_owned(),
@@ -91,7 +93,7 @@ pub async fn serve(listener: UnixListener, service: Service, shutdown: impl Futu
         let Ok(place) = places.clone().acquire_owned().await else {
             return;
         };
-        // Both branches may be dropped: accept loses no connection, shutdown is polled again.
+        // Both branches may be dropped: accept loses no connection, and shutdown is polled again.
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut shutdown => return,
@@ -108,14 +110,14 @@ pub async fn serve(listener: UnixListener, service: Service, shutdown: impl Futu
             }
             Err(error) => {
                 tracing::warn!("control socket: {error}");
-                // Out of file descriptors: others must close theirs first.
+                // There are no file descriptors left. Others must close theirs first.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-/// Our own user, or root, who may do everything anyway.
+/// Returns whether the peer is our own user, or root, who may do everything anyway.
 fn is_welcome(stream: &UnixStream) -> io::Result<bool> {
     let uid = stream.peer_cred()?.uid();
     Ok(uid == 0 || uid == nix::unistd::geteuid().as_raw())
@@ -141,8 +143,8 @@ async fn answer(stream: UnixStream, service: &Service) -> io::Result<()> {
         if is_upload {
             service.execute(request, &mut read, &sender).await;
         } else {
-            // Nothing more is to come: the end of the stream is a client that went away, which
-            // ends a long wait.
+            // Nothing more is to come. The end of the stream means that the client went away, which ends a
+            // long wait.
             let mut nothing = tokio::io::empty();
             let mut byte = [0; 1];
             tokio::select! {

@@ -68,7 +68,7 @@ async fn a_dead_daemons_socket_is_replaced_and_a_living_ones_is_not() {
     drop(living);
 }
 
-/// Listens, and lets `answer` speak with the first who comes.
+/// Listens, and lets `answer` speak with the first client.
 async fn daemon<F>(path: &Path, answer: impl FnOnce(BufReader<UnixStream>) -> F) -> F
 where
     F: Future<Output = ()>,
@@ -80,7 +80,7 @@ where
 
 #[tokio::test]
 async fn an_upload_hears_answers_while_it_sends() {
-    /// More than both socket buffers together: the sides would wait for each other otherwise.
+    /// More than both socket buffers together. The sides would otherwise wait for each other.
     const SIZE: u64 = 4 << 20;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");

@@ -1,5 +1,5 @@
-//! Takes the bytes of an upload: the same path as a copy into the mount. They go into a name that
-//! is not ingested, and take their own name when they are complete.
+//! Takes the bytes of an upload on the same path as a copy into the mount. They go into a name that is not
+//! ingested, and take their own name when they are complete.
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -9,16 +9,16 @@ use super::wire::{Response, WirePath};
 use crate::model::{EntryId, ErrorKind, FsError, FsResult, Ino, Name, TreePath};
 use crate::vfs::{AccessMode, Caller, FileKind, HandleId, RenameMode, SetIdBits, Vfs};
 
-/// Bytes of one write: as large as the kernel's largest, for the spool's sake.
+/// Bytes of one write. It is as large as the kernel's largest write, for the sake of the spool.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// Bytes between two progress answers: a hundred a second at 1 GB/s, one a second on a slow disk.
+/// Bytes between two progress answers: a hundred answers a second at 1 GB/s, one a second on a slow disk.
 const PROGRESS_BYTES: u64 = 8 << 20;
 
 /// Mode of an uploaded file; a copy through the mount keeps the source's.
 const FILE_MODE: u32 = 0o644;
 
-/// What a client announced.
+/// Announcement of an upload by a client.
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) directory: WirePath,
@@ -27,7 +27,8 @@ pub(super) struct Incoming {
     pub(super) size: u64,
 }
 
-/// The file's id, once its bytes are durable in the spool. Dropping the future removes what came.
+/// Returns the file's id once its bytes are durable in the spool. Dropping the future removes received
+/// bytes.
 pub(super) async fn receive<R>(
     vfs: &Vfs,
     incoming: &Incoming,
@@ -53,7 +54,7 @@ where
         temporary,
         handle: Some(opened.handle),
     };
-    // Whether the client still wants to send is seen at the first read.
+    // The first read shows if the client still wants to send.
     let _ = out.send(Response::Go).await;
     copy(vfs, opened.handle, incoming, &target, body, out).await?;
     vfs.flush(opened.handle, caller).await?;
@@ -70,7 +71,7 @@ where
     attr.id.ok_or_else(|| FsError::from(ErrorKind::NotFound))
 }
 
-/// Says that a file is in the way of `--to`.
+/// Reports that a file is in the way of `--to`.
 fn name_directory(error: FsError, directory: &TreePath) -> FsError {
     match error.kind {
         ErrorKind::NotDirectory => FsError::new(
@@ -149,7 +150,7 @@ fn own_caller() -> Caller {
     Caller {
         uid: nix::unistd::geteuid().as_raw(),
         gid: nix::unistd::getegid().as_raw(),
-        // No process behind the handle can die by a signal: broken connections are seen here.
+        // No process behind the handle can die by a signal. Broken connections are noticed here.
         pid: 0,
     }
 }
@@ -158,7 +159,7 @@ fn own_caller() -> Caller {
 struct Guard<'a> {
     vfs: &'a Vfs,
     parent: Ino,
-    /// Empty once it has its own name.
+    /// Path of the temporary name. Empty once the file has its own name.
     temporary: Vec<u8>,
     handle: Option<HandleId>,
 }

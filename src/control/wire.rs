@@ -1,5 +1,5 @@
-//! What goes over the socket: one request as a JSON line (for an upload the file's bytes follow,
-//! once the daemon said [`Response::Go`]), then answers as JSON lines up to `done` or `failed`.
+//! Messages on the socket: one request as a JSON line, then answers as JSON lines up to `done` or
+//! `failed`. For an upload the file's bytes follow once the daemon said [`Response::Go`].
 
 use std::path::PathBuf;
 
@@ -42,7 +42,7 @@ impl WirePath {
     }
 }
 
-/// When a command ends.
+/// Time at which a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wait {
@@ -147,7 +147,7 @@ pub struct UrlInfo {
     /// `master.m3u8` in the mount.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub mount: Option<PathBuf>,
-    /// Whether playlists exist already; without them only `file` works.
+    /// True if playlists exist already; without them only `file` works.
     pub has_views: bool,
 }
 
@@ -207,7 +207,7 @@ pub struct PlanReport {
     /// Seconds.
     pub duration: Option<f64>,
     pub tracks: Vec<PlanTrack>,
-    /// Of the leading track.
+    /// Cuts of the leading track.
     pub cuts: Option<PlanCuts>,
     /// Sources of the segments of the leading track.
     #[serde(default)]
@@ -250,7 +250,7 @@ impl PlanSegmentKind {
     }
 }
 
-/// How a film is cut, and how the older system would have cut it. Sizes are bytes.
+/// Cuts of a film, and for comparison those of the older system. Sizes are bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanCuts {
     pub segments: u64,
@@ -271,7 +271,7 @@ pub struct PlanTenPasses {
     pub duration: f64,
     pub segments: u64,
     pub reencoded: u64,
-    /// Of the film's time.
+    /// Per cent of the film's time.
     pub reencoded_percent: f64,
 }
 
@@ -330,7 +330,7 @@ pub enum Response {
     Verified(Verified),
     Reloaded(Reloaded),
     Done,
-    /// What failed, and what to do.
+    /// The failure, and what to do about it.
     Failed {
         message: String,
     },

@@ -140,7 +140,8 @@ mod tests {
             httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
         };
         let (before, same) = (at(999_999), at(1_000_000));
-        // Replaced by bytes with an older time: what was fetched in between is out of date.
+        // The file was replaced by bytes with an older time. A copy that was fetched in between is out of
+        // date.
         let (between, after) = (at(1_500_000), at(2_000_000));
         let table: &[(&[(http::HeaderName, &str)], Verdict)] = &[
             (&[], Verdict::Proceed),

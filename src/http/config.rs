@@ -1,4 +1,4 @@
-//! Settings of the gateway: the names it answers to, whom it trusts, limits and timeouts.
+//! Settings of the gateway: its names, the clients that it trusts, limits and timeouts.
 
 use std::time::Duration;
 

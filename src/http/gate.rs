@@ -81,11 +81,11 @@ fn trusts(
             Shown::Wrong
         };
     }
-    // An Authorization header may be meant for a proxy, so a wrong one counts as none.
+    // An Authorization header may be meant for a proxy. A wrong one therefore counts as none.
     if bearer(request.headers()).is_some_and(|shown| token.matches(shown)) {
         return Shown::Enough;
     }
-    // Behind a proxy on this machine every client has a loopback address; the proxy's headers tell.
+    // Behind a proxy on this machine every client has a loopback address. The proxy's headers reveal it.
     let from_here = gateway.address.ip().to_canonical().is_loopback()
         && *host != AskedHost::Public
         && !request.headers().contains_key(FORWARDED)

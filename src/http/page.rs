@@ -136,7 +136,7 @@ pub(super) async fn files(
         response
     } else {
         let shared = gateway.clone();
-        // Thousands of records: not on a thread that serves others.
+        // The list has thousands of records, so it is not made on a thread that serves others.
         let listed = tokio::task::spawn_blocking(move || listed(&shared, local));
         match listed.await {
             Ok(files) => operations::json(&files?),

@@ -35,7 +35,7 @@ impl Index {
     /// be filled in.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// See [`Self::open`].
     pub fn open_from_journal(state: &Path, owner: Owner) -> Result<(Self, OpenReport), IndexError> {
         Self::open_as(state, owner, StateUse::Used)
     }

@@ -30,7 +30,7 @@ pub enum IndexCondition {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OpenReport {
     pub state: IndexCondition,
-    /// Whether entries are missing until the remote's log is read (`upkeep::fill`).
+    /// True if entries are missing until the remote's log is read (`upkeep::fill`).
     pub must_fill: bool,
     /// Number of commits that came back from the journal.
     pub rolled_forward: u64,

@@ -23,7 +23,7 @@ use crate::model::{
 pub struct Outbox {
     /// Records ascending by sequence number, one for each entry.
     pub records: Vec<LogRecord>,
-    /// Whether more records are ready than were requested.
+    /// True if more records are ready than were requested.
     pub more: bool,
     /// Time of the oldest record.
     pub oldest: Option<Timestamp>,
@@ -44,7 +44,7 @@ pub struct Acknowledged {
 pub struct DyingPack {
     pub pack: PackRef,
     pub since: Timestamp,
-    /// Whether the remote's log holds the changes that released it.
+    /// True if the remote's log holds the changes that released it.
     pub released: bool,
 }
 

@@ -72,9 +72,9 @@ pub struct FileInfo {
     /// Stem for `/playlist/local/<slug>.m3u8`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub slug: Option<String>,
-    /// Whether `/.hls/<path>/master.m3u8` exists.
+    /// True if `/.hls/<path>/master.m3u8` exists.
     pub has_views: bool,
-    /// Whether `thumbnails.vtt` is among them.
+    /// True if `thumbnails.vtt` is among them.
     #[serde(default)]
     pub has_thumbnails: bool,
 }

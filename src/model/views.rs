@@ -19,7 +19,7 @@ pub struct Views {
     pub origin_seconds: u32,
     /// Duration in milliseconds.
     pub duration_ms: u64,
-    /// Whether each segment starts with a frame that can be decoded by itself.
+    /// True if each segment starts with a frame that can be decoded by itself.
     pub independent_segments: bool,
     pub tracks: Vec<Track>,
     pub subtitles: Vec<Subtitle>,

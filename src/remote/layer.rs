@@ -47,27 +47,27 @@ pub trait PackLayer: std::fmt::Debug + Send + Sync + 'static {
         Underlying::Ready(self.inner_packs())
     }
 
-    /// As [`PackStore::locality`].
+    /// See [`PackStore::locality`].
     fn locality(&self) -> Locality {
         self.inner_packs().locality()
     }
-    /// As [`PackStore::locality_of`].
+    /// See [`PackStore::locality_of`].
     fn locality_of(&self, pack: &PackRef) -> Locality {
         self.inner_packs().locality_of(pack)
     }
-    /// As [`PackStore::write_hints`].
+    /// See [`PackStore::write_hints`].
     fn write_hints(&self) -> WriteHints {
         self.inner_packs().write_hints()
     }
-    /// As [`PackStore::cipher`].
+    /// See [`PackStore::cipher`].
     fn cipher(&self) -> &Cipher {
         self.inner_packs().cipher()
     }
-    /// As [`PackStore::put`].
+    /// See [`PackStore::put`].
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         self.open_packs().await?.put(pack).await
     }
-    /// As [`PackStore::get`].
+    /// See [`PackStore::get`].
     async fn get(
         &self,
         pack: &PackRef,
@@ -76,19 +76,19 @@ pub trait PackLayer: std::fmt::Debug + Send + Sync + 'static {
     ) -> Result<Bytes, RemoteError> {
         self.open_packs().await?.get(pack, range, urgency).await
     }
-    /// As [`PackStore::size`].
+    /// See [`PackStore::size`].
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         self.open_packs().await?.size(pack).await
     }
-    /// As [`PackStore::outlook`].
+    /// See [`PackStore::outlook`].
     async fn outlook(&self, pack: &PackRef) -> Result<Outlook, RemoteError> {
         self.open_packs().await?.outlook(pack).await
     }
-    /// As [`PackStore::delete`].
+    /// See [`PackStore::delete`].
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError> {
         self.open_packs().await?.delete(pack).await
     }
-    /// As [`PackStore::delete_unnamed`].
+    /// See [`PackStore::delete_unnamed`].
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
         self.open_packs().await?.delete_unnamed(is_known).await
     }
@@ -99,44 +99,44 @@ pub trait PackLayer: std::fmt::Debug + Send + Sync + 'static {
 pub trait LogLayer: std::fmt::Debug + Send + Sync + 'static {
     /// Returns the store below.
     fn inner_log(&self) -> &dyn LogStore;
-    /// As [`PackLayer::open_packs`].
+    /// See [`PackLayer::open_packs`].
     fn open_log(&self) -> Underlying<'_, dyn LogStore> {
         Underlying::Ready(self.inner_log())
     }
 
-    /// As [`LogStore::describe`].
+    /// See [`LogStore::describe`].
     fn describe(&self) -> String {
         self.inner_log().describe()
     }
-    /// As [`LogStore::library`].
+    /// See [`LogStore::library`].
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         self.open_log().await?.library().await
     }
-    /// As [`LogStore::create_library`].
+    /// See [`LogStore::create_library`].
     async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
         self.open_log().await?.create_library(mark).await
     }
-    /// As [`LogStore::update_library`].
+    /// See [`LogStore::update_library`].
     async fn update_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
         self.open_log().await?.update_library(mark).await
     }
-    /// As [`LogStore::append_log`].
+    /// See [`LogStore::append_log`].
     async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError> {
         self.open_log().await?.append_log(object, bytes).await
     }
-    /// As [`LogStore::list_log`].
+    /// See [`LogStore::list_log`].
     async fn list_log(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, RemoteError> {
         self.open_log().await?.list_log(kind, after).await
     }
-    /// As [`LogStore::read_log`].
+    /// See [`LogStore::read_log`].
     async fn read_log(&self, object: LogObject) -> Result<Bytes, RemoteError> {
         self.open_log().await?.read_log(object).await
     }
-    /// As [`LogStore::endorse_snapshot`].
+    /// See [`LogStore::endorse_snapshot`].
     async fn endorse_snapshot(&self, snapshot: LogObject) -> Result<(), RemoteError> {
         self.open_log().await?.endorse_snapshot(snapshot).await
     }
-    /// As [`LogStore::delete_log`].
+    /// See [`LogStore::delete_log`].
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError> {
         self.open_log().await?.delete_log(object).await
     }
@@ -147,16 +147,16 @@ pub trait LogLayer: std::fmt::Debug + Send + Sync + 'static {
 pub trait ForeignLayer: std::fmt::Debug + Send + Sync + 'static {
     /// Returns the files below.
     fn inner_foreign(&self) -> &dyn ForeignFiles;
-    /// As [`PackLayer::open_packs`].
+    /// See [`PackLayer::open_packs`].
     fn open_foreign(&self) -> Underlying<'_, dyn ForeignFiles> {
         Underlying::Ready(self.inner_foreign())
     }
 
-    /// As [`ForeignFiles::foreign`].
+    /// See [`ForeignFiles::foreign`].
     async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
         self.open_foreign().await?.foreign(place).await
     }
-    /// As [`ForeignFiles::adopt`].
+    /// See [`ForeignFiles::adopt`].
     async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
         self.open_foreign().await?.adopt(document).await
     }

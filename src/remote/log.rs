@@ -159,7 +159,7 @@ impl<'a> LogDecoder<'a> {
     /// Returns the next record; `None` after the last one, when the object is whole.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// See [`Self::new`].
     pub fn next_record(&mut self) -> Result<Option<LogRecord>, RemoteError> {
         let frame = crate::codec::read_frame(&mut self.input)
             .map_err(decode_error)?

@@ -49,7 +49,7 @@ pub trait PackStore: std::fmt::Debug + Send + Sync + 'static {
     /// Returns the length of the stored object in bytes.
     ///
     /// # Errors
-    /// As [`Self::get`].
+    /// See [`Self::get`].
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError>;
 
     /// Tells whether a pack that is there now will stay readable.

@@ -45,7 +45,7 @@ where
 /// As [`retry`], and calls `tell` with each error before a retry.
 ///
 /// # Errors
-/// As [`retry`].
+/// See [`retry`].
 pub async fn retry_telling<T, E, F>(
     deadline: Deadline,
     tell: &(dyn Fn(&RemoteError) + Sync),

@@ -27,7 +27,7 @@ pub async fn store_pack(
 /// As [`store_pack`], and calls `tell` with each error before a retry.
 ///
 /// # Errors
-/// As [`store_pack`].
+/// See [`store_pack`].
 pub async fn store_pack_telling(
     remote: &Arc<dyn Remote>,
     pack: &SealedPack,

@@ -76,7 +76,7 @@ pub enum AttachError {
 }
 
 impl AttachError {
-    /// Whether a later try may succeed by itself: the store cannot be reached now.
+    /// Returns whether a later try may succeed by itself: the store cannot be reached now.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {

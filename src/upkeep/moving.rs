@@ -122,7 +122,7 @@ async fn write_snapshot(
 }
 
 impl Moved {
-    /// Whether nothing of the library is in the old store any more.
+    /// Returns whether nothing of the library is in the old store any more.
     #[must_use]
     pub const fn is_all(&self) -> bool {
         self.packs == 0 && self.in_use == 0 && self.dying == 0

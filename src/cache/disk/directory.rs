@@ -17,8 +17,8 @@ const TABLE: &str = "table";
 /// Most bytes that are read of a file: the table of the largest pack fits.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// A file, by its content. Of files that were last used at the same time a block sorts before its
-/// pack's table, so the table is evicted after the blocks that need it.
+/// A file, identified by its content. Among files that were last used at the same time, a block sorts
+/// before its pack's table, so the table is evicted after the blocks that need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CachedFile {
     /// A block as the store holds it.
@@ -49,7 +49,7 @@ impl CachedFile {
             return Some(Self::Table(pack));
         }
         let block = what.parse().ok()?;
-        // `+7` and `007` parse as numbers, but are not names of ours.
+        // `+7` and `007` parse as numbers, but they are not names of ours.
         let item = Self::Block(pack, BlockIndex(block));
         (item.name() == name.to_str()?).then_some(item)
     }
@@ -74,7 +74,7 @@ pub struct CacheDirectory {
     root: PathBuf,
 }
 
-/// Whether a scan goes on after a file.
+/// Decision whether a scan goes on after a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScanStep {
     Continue,
@@ -104,7 +104,7 @@ impl CacheDirectory {
     /// Returns the bytes of a file; `None` when it is absent.
     ///
     /// # Errors
-    /// As the file system reports it.
+    /// The error that the file system reports.
     pub fn read(&self, item: CachedFile) -> io::Result<Option<Bytes>> {
         let file = match File::open(self.path(item)) {
             Ok(file) => file,
@@ -117,11 +117,11 @@ impl CacheDirectory {
         Ok(Some(bytes.into()))
     }
 
-    /// Writes a file and renames it into place. Not durable: the check at reading finds a file that a
-    /// crash tore.
+    /// Writes a file and renames it into place. The write is not durable: the check at reading detects a
+    /// file that a crash tore.
     ///
     /// # Errors
-    /// As the file system reports it; no part of the file is left then.
+    /// The error that the file system reports. No part of the file is left then.
     pub fn write(&self, item: CachedFile, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(item);
         let mut temporary = path.clone().into_os_string();
@@ -158,7 +158,7 @@ impl CacheDirectory {
     /// Stores the time of use of a file, for the next start.
     ///
     /// # Errors
-    /// As the file system reports it.
+    /// The error that the file system reports.
     pub fn touch(&self, item: CachedFile, used: Millis) -> io::Result<()> {
         let file = File::open(self.path(item))?;
         file.set_modified(UNIX_EPOCH + Duration::from_millis(used))
@@ -167,7 +167,7 @@ impl CacheDirectory {
     /// Removes a file. An absent file is no error.
     ///
     /// # Errors
-    /// As the file system reports it.
+    /// The error that the file system reports.
     pub fn remove(&self, item: CachedFile) -> io::Result<()> {
         match fs::remove_file(self.path(item)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -175,11 +175,11 @@ impl CacheDirectory {
         }
     }
 
-    /// Calls `each` with every file of ours, its length in bytes and its time of use. Removes files
-    /// that a crash left half written; leaves foreign files alone.
+    /// Calls `each` with every file of ours, its length in bytes and its time of use. Removes files that a
+    /// crash left half written, and leaves foreign files alone.
     ///
     /// # Errors
-    /// As the file system reports it; the scan ends there.
+    /// The error that the file system reports. The scan ends there.
     pub fn scan(
         &self,
         each: &mut dyn FnMut(CachedFile, u64, Millis) -> ScanStep,
@@ -206,7 +206,7 @@ impl CacheDirectory {
                 };
                 let metadata = match file.metadata() {
                     Ok(metadata) => metadata,
-                    // Removed since the directory was read.
+                    // The file was removed after the directory was read.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),
                 };
@@ -221,7 +221,7 @@ impl CacheDirectory {
 
     /// Returns the free bytes of the file system that our user may use.
     pub fn free(&self) -> u64 {
-        // Without an answer the file system counts as empty; a failing write shows when it is full.
+        // Without an answer the file system counts as empty. A failing write shows when it is full.
         nix::sys::statvfs::statvfs(&self.root).map_or(u64::MAX, |space| {
             space.blocks_available() * space.fragment_size()
         })

@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::directory::{CachedFile, Millis};
 
-/// A file occupies whole pages of the disk.
+/// Bytes of a page. A file occupies whole pages of the disk.
 const PAGE_BYTES: u64 = 4096;
 
 #[derive(Debug, Clone, Copy)]
 struct Kept {
-    /// Occupied on the disk.
+    /// Bytes that the file occupies on the disk.
     bytes: u64,
     used: Millis,
 }

@@ -1,8 +1,8 @@
-//! Blocks and tables in files, below the memory cache: within a budget and a floor of free space,
-//! written by one thread, found again after a restart.
+//! Blocks and tables in files, below the memory cache. They stay within a budget and above a floor of free
+//! space. One thread writes them, and a restart finds them again.
 //!
-//! The files hold the bytes of the remote, so an encrypted library is encrypted here too. Whoever
-//! reads a file checks it as if it came from the remote.
+//! The files hold the bytes of the remote, so an encrypted library is encrypted here too. A reader of a
+//! file checks it as if it came from the remote.
 
 mod directory;
 mod ledger;
@@ -29,10 +29,10 @@ pub use selection::{DropSelection, Dropped};
 use state::DiskState;
 use writer::{CacheWriter, WriteOffer, WriterRequest};
 
-/// Files that may wait to be written: 16 MiB of blocks. Further ones are not cached.
+/// Most files that wait to be written: 16 MiB of blocks. Further ones are not cached.
 const MAX_WAITING: usize = 32;
-/// Shortest time between two updates of a file's time of use on the disk, by which a restart knows
-/// the order.
+/// Shortest time between two updates of a file's time of use on the disk. A restart takes the order from
+/// these times.
 const NOTED_EVERY: Duration = Duration::from_secs(600);
 
 /// The files of one directory, and the thread that writes them.
@@ -65,7 +65,7 @@ impl DiskStore {
 
     /// Tells whether a file may be there: unknown files may until the scan is over.
     pub fn may_hold(&self, file: CachedFile) -> bool {
-        // One lock at a time; where both are held, that of the scan comes first.
+        // Only one lock is held here. Where both are held, the lock of the scan comes first.
         let is_over = self.state.start_scan.lock().is_over;
         !is_over || self.holds(file)
     }
@@ -91,7 +91,8 @@ impl DiskStore {
         found
     }
 
-    /// A block keeps its table: one is of no use without the other.
+    /// Records a use of a file. The use of a block also keeps its table, since one is of no use without
+    /// the other.
     fn note_use(&self, file: CachedFile) {
         let now = now();
         for file in [file, CachedFile::Table(file.pack())] {
@@ -117,7 +118,7 @@ impl DiskStore {
             ?file,
             "a cached file is damaged and was removed; check the disk for errors"
         );
-        // At once, since its replacement is offered next.
+        // The file is removed at once, since its replacement is offered next.
         self.state.remove_file(file);
         self.state.ledger().remove(file);
     }
@@ -177,7 +178,7 @@ impl DiskStore {
         self.state.stop_soon();
         let (done, ended) = channel();
         if self.requests.send(WriterRequest::Stop(done)).is_ok() {
-            // An error says that it ended without an answer.
+            // An error says that the thread ended without an answer.
             let _ = ended.recv();
         }
     }

@@ -1,4 +1,4 @@
-//! Which files are dropped on request, and the count of those that were.
+//! Selection of the files that are dropped on request, and the count of the dropped ones.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl DropSelection {
 pub struct Dropped {
     /// Number of blocks.
     pub blocks: u64,
-    /// Their bytes; on a disk, in whole pages.
+    /// Their bytes. On a disk they are counted in whole pages.
     pub bytes: u64,
 }
 

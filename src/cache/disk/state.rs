@@ -21,12 +21,13 @@ pub struct DiskState {
     /// Files that left the ledger and are still on the disk.
     doomed: Mutex<Vec<CachedFile>>,
     is_stopping: AtomicBool,
-    /// Grows with each drop: a file that was offered before it must not be written after it.
+    /// Number that grows with each drop. A file that was offered before a drop must not be written after
+    /// it.
     generation: AtomicU64,
 }
 
 impl DiskState {
-    /// Knows of no file yet.
+    /// Makes a state that knows of no file yet.
     pub fn new(limits: DiskLimits) -> Self {
         Self {
             directory: CacheDirectory::new(limits.directory.clone()),
@@ -40,7 +41,7 @@ impl DiskState {
         }
     }
 
-    /// Locks the ledger. Where the scan is locked too, the scan comes first.
+    /// Locks the ledger. When the scan is locked too, the scan must be locked first.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.acquire()
     }
@@ -70,15 +71,15 @@ impl DiskState {
         std::mem::take(&mut *self.doomed.acquire())
     }
 
-    /// Removes a file from the disk; a failure is of no consequence, since nothing names the file.
+    /// Removes a file from the disk. A failure is of no consequence, since nothing names the file.
     pub fn remove_file(&self, file: CachedFile) {
         if let Err(error) = self.directory.remove(file) {
             tracing::debug!(?file, %error, "a cached file cannot be removed");
         }
     }
 
-    /// Takes files out of the ledger and marks them for removal. Files that the scan has not reached
-    /// yet are dropped when it does.
+    /// Takes files out of the ledger and marks them for removal. The scan drops files that it has not
+    /// reached yet when it reaches them.
     pub fn drop_files(&self, selection: &DropSelection) -> Dropped {
         if !matches!(selection, DropSelection::UnusedSince(_)) {
             self.generation.fetch_add(1, Ordering::AcqRel);
@@ -127,7 +128,7 @@ pub struct DiskCounters {
     pub written_bytes: AtomicU64,
     pub evictions: AtomicU64,
     pub damaged: AtomicU64,
-    /// Files that were not written: the queue or the disk was full, or the disk failed.
+    /// Files that were not written because the queue or the disk was full, or because the disk failed.
     pub unwritten: AtomicU64,
 }
 
@@ -138,10 +139,10 @@ pub struct StartScan {
     over: Condvar,
 }
 
-/// How far the scan has come.
+/// Progress of the scan.
 #[derive(Debug, Default)]
 pub struct ScanProgress {
-    /// Whether every file is known.
+    /// True if every file is known.
     pub is_over: bool,
     /// Drops that were asked for before the scan was over.
     pub dropped: Vec<DropSelection>,

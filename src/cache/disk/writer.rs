@@ -15,7 +15,7 @@ use crate::disk::DirectoryLock;
 
 /// Time between two checks of the free space while nothing is written.
 const WATCH: Duration = Duration::from_secs(2);
-/// The same where the free space is near the floor: a fast copy writes 200 MB in this time.
+/// The same when the free space is near the floor. A fast copy writes 200 MB in this time.
 const NEAR_WATCH: Duration = Duration::from_millis(200);
 const NEAR_BYTES: u64 = 4 << 30;
 /// Time without writes after the disk failed.
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub struct WriteOffer {
     pub file: CachedFile,
     pub bytes: Bytes,
-    /// [`DiskState::generation`] when it was offered.
+    /// [`DiskState::generation`] at the time of the offer.
     pub generation: u64,
 }
 
@@ -39,16 +39,16 @@ pub enum WriterRequest {
     Stop(Sender<()>),
 }
 
-/// What is known of a disk that failed or is full.
+/// Trouble of a disk that failed or is full.
 #[derive(Default)]
 struct DiskTrouble {
-    /// Logged already; the next successful write resets it.
+    /// True once it was logged. The next successful write resets it.
     is_told: bool,
     until: Option<Instant>,
 }
 
 impl DiskTrouble {
-    /// Calls `tell` once, until something is written again.
+    /// Calls `tell` once until something is written again.
     fn tell(&mut self, tell: impl FnOnce()) {
         if !std::mem::replace(&mut self.is_told, true) {
             tell();
@@ -56,7 +56,7 @@ impl DiskTrouble {
     }
 }
 
-/// Why a file is not written.
+/// Reason why a file is not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoRoom {
     InTheBudget,
@@ -81,7 +81,7 @@ impl CacheWriter {
         }
     }
 
-    /// Scans the directory and serves requests until it is told to stop, or all senders are gone.
+    /// Scans the directory and serves requests until it is told to stop or all senders are gone.
     pub fn run(mut self, requests: &Receiver<WriterRequest>) {
         self.scan();
         loop {
@@ -94,7 +94,7 @@ impl CacheWriter {
                 Ok(WriterRequest::Wake) => {}
                 Ok(WriterRequest::Stop(done)) => {
                     drop(self.lock);
-                    // Whoever asked may not wait any more.
+                    // The sender of the request may not wait any more.
                     let _ = done.send(());
                     return;
                 }
@@ -132,7 +132,7 @@ impl CacheWriter {
         }
         tracing::debug!(%directory, files, time = ?begun.elapsed(), "scanned the cache directory");
         state.start_scan.finish();
-        // Also where the limits are lower than in the last run.
+        // The limits may be lower than in the last run.
         let _ = self.make_room(0);
         state.start_scan.notify();
     }
@@ -206,7 +206,7 @@ impl CacheWriter {
                 _ => NoRoom::OnTheDisk,
             };
             let (used, file) = oldest.ok_or(reason)?;
-            // The floor is for others, who need it more.
+            // Others need the free space of the floor more.
             let may_go = match limits.eviction {
                 Eviction::Oldest => true,
                 Eviction::Unused(time) => {

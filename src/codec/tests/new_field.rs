@@ -1,6 +1,6 @@
-//! The road of a new field of `Entry`: a release that adds a label to each entry. It needs a form of
-//! the entry, the next schema number, and a choice between the forms. The forms of records take the
-//! new form as their parameter, and stay as they are.
+//! The steps that a new field of `Entry` takes, shown by a release that adds a label to each entry. It
+//! needs a form of the entry, the next schema number, and a choice between the forms. The forms of records
+//! take the new form as their parameter, and stay as they are.
 
 use super::super::*;
 use super::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ struct LabelledEntry {
     label: String,
 }
 
-/// Its form: the fields of before, then the new one.
+/// Its form: the earlier fields, then the new one.
 #[derive(Debug, Serialize, Deserialize)]
 struct EntryV4 {
     first: EntryV1,
@@ -60,7 +60,7 @@ struct LabelledRecord {
 
 impl Stored for LabelledRecord {
     fn to_envelope(&self) -> Result<Vec<u8>, CodecError> {
-        // The oldest form that can hold it.
+        // The oldest form that can hold it is written.
         if self.put.label.is_empty() {
             return encode(&log_record(self.seq, self.put.entry.clone()));
         }
@@ -159,7 +159,7 @@ fn new_bytes_are_written_and_read() {
     );
 }
 
-/// FORMAT.md: a newer record is told apart from damage, and left alone.
+/// FORMAT.md: a newer record is told apart from damage, and is left alone.
 #[test]
 fn an_older_release_refuses_the_new_field_by_its_number() {
     let bytes = encode(&labelled("seen twice")).unwrap();

@@ -1,4 +1,4 @@
-//! Tests of the whole way from texts to a configuration.
+//! Tests of all steps from texts to a configuration.
 
 mod layers;
 mod reload;
@@ -19,7 +19,7 @@ struct Place {
     inputs: ConfigInputs,
 }
 
-/// A home of its own, so that no setting of the developer's machine gets in.
+/// Returns a place with a home of its own, so no setting of the developer's machine gets in.
 fn place() -> Place {
     let dir = tempfile::tempdir().unwrap();
     let mut inputs = ConfigInputs {
@@ -69,7 +69,7 @@ impl Place {
     fn warnings(&self) -> String {
         load(&self.inputs).warnings.join("\n")
     }
-    /// Two bots and everything that they need.
+    /// Adds two bots and everything that they need.
     fn with_bots(mut self) -> Self {
         self.set("BOT_TOKEN", "1:AAsecret");
         self.set("BOT_TOKEN_2", "2:AAother");

@@ -13,13 +13,13 @@ fn a_reload_takes_what_it_can_and_names_the_rest() {
     assert_eq!(handle.get().log.level, LogLevel::Debug);
     assert_eq!(handle.get().mount.settle, Duration::from_secs(7));
     assert_ne!(handle.get().cache.memory, 64 << 20);
-    // A second reload still says what waits, and no longer what holds.
+    // A second reload still names what waits, and no longer names what is in force already.
     let told = handle.apply(&place.config()).unwrap();
     assert_eq!(told.applied, Vec::<String>::new());
     assert_eq!(told.at_next_start, ["CACHE_SIZE"]);
 }
 
-/// Another spelling of a value, or a default that is written out, is no change.
+/// A value in another spelling, or a default that is written out, is no change.
 #[test]
 fn the_same_value_in_other_words_is_no_change() {
     let mut place = place();
@@ -38,7 +38,7 @@ fn the_same_value_in_other_words_is_no_change() {
     assert_eq!(told, Reloaded::default());
 }
 
-/// A value that waits for the next start must not get in with one that does not.
+/// A value that waits for the next start must not take effect together with one that does not wait.
 #[test]
 fn what_waits_for_the_next_start_stays_as_it_was() {
     let mut place = place().with_bots();
@@ -58,7 +58,7 @@ fn what_waits_for_the_next_start_stays_as_it_was() {
     assert_eq!(after.spool, before.spool);
 }
 
-/// No code reads the settings `TGFS_TEST_…`: the table alone brings them into `config` and `reload`.
+/// No code reads the settings `TGFS_TEST_…`. The table alone brings them into `config` and `reload`.
 #[test]
 fn a_row_of_the_table_is_enough_for_config_and_reload() {
     let mut place = place();
@@ -73,7 +73,7 @@ fn a_row_of_the_table_is_enough_for_config_and_reload() {
     assert_eq!(told.at_next_start, ["TGFS_TEST_AT_START"]);
 }
 
-/// Changes every setting of the table, one at a time: a reload reports each as the table says.
+/// Every setting of the table is changed, one at a time. A reload reports each as the table says.
 #[test]
 fn every_row_of_the_table_is_noticed_by_a_reload() {
     for setting in SETTINGS {
@@ -85,7 +85,7 @@ fn every_row_of_the_table_is_noticed_by_a_reload() {
         if ["CACHE_DIR", "TGFS_CACHE_DISK_SIZE"].contains(&setting.name) {
             place.set("CACHE_TYPE", "tiered");
         }
-        // Settings that go only together are there before, so that one of them can change alone.
+        // Settings that go only together are set before, so that one of them can change alone.
         place.set("SSL_CERT_PATH", "/before.pem");
         place.set("SSL_KEY_PATH", "/before.pem");
         place.set("TGFS_PASSPHRASE", "before");
@@ -120,7 +120,7 @@ fn every_row_of_the_table_is_noticed_by_a_reload() {
     }
 }
 
-/// A value that the setting takes, and that is not its default.
+/// Returns a value that the setting takes, and that is not its default.
 fn another_value(setting: &Setting) -> &'static str {
     match (setting.name, setting.unit) {
         ("MAX_SEGMENT_DURATION", _) => "40s",

@@ -62,7 +62,7 @@ fn a_local_store_that_was_asked_for_wins_over_bots_and_says_so() {
         "{warnings}"
     );
     assert!(warnings.contains("not used"), "{warnings}");
-    // Not even half a bot stands in its way.
+    // Half a bot does not prevent it either.
     place.unset("TELEGRAM_API_ID");
     place.set("BOT_TOKEN", "nonsense");
     assert_eq!(place.store_dir(), Path::new("/srv/packs"));

@@ -97,7 +97,7 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Whether the body has the length that Content-Length says.
+    /// True if the body has the length that Content-Length says.
     pub complete: bool,
 }
 

@@ -129,7 +129,7 @@ mod http2 {
 
     pub struct Got {
         pub data: Vec<u8>,
-        /// Whether the stream ended with END_STREAM.
+        /// True if the stream ended with END_STREAM.
         pub ended: bool,
     }
 

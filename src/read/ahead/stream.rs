@@ -20,7 +20,7 @@ pub struct ReadStream {
     pub fetches: VecDeque<ReadaheadFetch>,
     /// One of the readers that are fetched ahead for.
     pub place: Option<OwnedSemaphorePermit>,
-    /// Whether the last read reached the end of the handle.
+    /// True if the last read reached the end of the handle.
     pub at_end: bool,
     pub read_at: Option<Instant>,
 }

@@ -82,7 +82,7 @@ impl PackInputs {
     /// Copies all bytes, inside the kernel where possible. Blocking.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// See [`Self::read`].
     pub fn copy_to(&self, output: &mut impl io::Write) -> io::Result<()> {
         for run in &self.runs {
             let mut file = run.open()?;

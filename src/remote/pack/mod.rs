@@ -175,7 +175,7 @@ impl SealedPack {
     /// Writes the pack's stored bytes from start to end. Blocking.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// See [`Self::read`].
     pub fn copy_to(&self, output: &mut impl io::Write) -> io::Result<()> {
         match &self.body.cipher {
             None => self.body.inputs.copy_to(output)?,

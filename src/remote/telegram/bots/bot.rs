@@ -95,7 +95,7 @@ impl BotClient {
     /// Makes a call that posts or changes messages; waits for these are kept apart.
     ///
     /// # Errors
-    /// As [`Self::call`].
+    /// See [`Self::call`].
     pub async fn post<R: RemoteCall>(&self, request: &R) -> Result<R::Return, CallError> {
         self.call_for(CallPurpose::Post, request).await
     }
@@ -114,7 +114,7 @@ impl BotClient {
     /// `bytes` is what it moves, in or out.
     ///
     /// # Errors
-    /// As [`Self::call`].
+    /// See [`Self::call`].
     pub async fn send(
         &self,
         dc: Option<i32>,

@@ -109,7 +109,7 @@ impl UploadedFile {
 /// message.
 ///
 /// # Errors
-/// As [`BotClient::call`].
+/// See [`BotClient::call`].
 pub async fn send_document(
     bot: &BotClient,
     peer: ChannelPeer,
@@ -147,7 +147,7 @@ pub async fn send_document(
 /// Posts a text (`messages.sendMessage`).
 ///
 /// # Errors
-/// As [`BotClient::call`].
+/// See [`BotClient::call`].
 pub async fn send_text(
     bot: &BotClient,
     peer: ChannelPeer,
@@ -221,7 +221,7 @@ async fn sent(
 /// Changes a message (`messages.editMessage`): its text, or its document and caption.
 ///
 /// # Errors
-/// As [`BotClient::call`].
+/// See [`BotClient::call`].
 pub async fn edit(
     bot: &BotClient,
     peer: ChannelPeer,
@@ -252,7 +252,7 @@ pub async fn edit(
 /// Pins a message (`messages.updatePinnedMessage`).
 ///
 /// # Errors
-/// As [`BotClient::call`].
+/// See [`BotClient::call`].
 pub async fn pin(bot: &BotClient, peer: ChannelPeer, id: MessageId) -> Result<(), CallError> {
     let request = functions::messages::UpdatePinnedMessage {
         silent: true,
@@ -268,7 +268,7 @@ pub async fn pin(bot: &BotClient, peer: ChannelPeer, id: MessageId) -> Result<()
 /// where there is no such message.
 ///
 /// # Errors
-/// As [`BotClient::call`].
+/// See [`BotClient::call`].
 pub async fn get(
     bot: &BotClient,
     peer: ChannelPeer,
@@ -287,7 +287,7 @@ pub async fn get(
 /// Reads the pinned message (`inputMessagePinned`).
 ///
 /// # Errors
-/// As [`BotClient::call`].
+/// See [`BotClient::call`].
 pub async fn pinned(
     bot: &BotClient,
     peer: ChannelPeer,
@@ -324,7 +324,7 @@ async fn fetch(
 /// that are too old without an error, so that only [`get`] tells which are gone.
 ///
 /// # Errors
-/// As [`BotClient::call`].
+/// See [`BotClient::call`].
 pub async fn delete(
     bot: &BotClient,
     peer: ChannelPeer,

@@ -75,7 +75,7 @@ impl LibraryBinding {
     /// Returns the text of a message of the library.
     ///
     /// # Errors
-    /// As [`Self::bound`].
+    /// See [`Self::bound`].
     pub fn caption(&self, body: CaptionBody) -> Result<String, RemoteError> {
         Ok(self.bound()?.caption(body).to_string())
     }

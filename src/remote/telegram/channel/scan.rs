@@ -74,7 +74,7 @@ impl ChannelHistory {
     /// Returns the highest number known to have been given, and asks where none is known.
     ///
     /// # Errors
-    /// As [`Self::upper_end`].
+    /// See [`Self::upper_end`].
     pub async fn newest_or_ask(&self, channel: ChannelId) -> Result<MessageId, RemoteError> {
         match self.newest(channel) {
             Some(newest) => Ok(newest),
@@ -143,7 +143,7 @@ impl ChannelHistory {
     /// Reads one message.
     ///
     /// # Errors
-    /// As [`Self::messages_at`].
+    /// See [`Self::messages_at`].
     pub async fn message_at(
         &self,
         channel: ChannelId,
@@ -155,7 +155,7 @@ impl ChannelHistory {
     /// Reads the pinned message.
     ///
     /// # Errors
-    /// As [`Self::messages_at`].
+    /// See [`Self::messages_at`].
     pub async fn pinned(&self, channel: ChannelId) -> Result<Option<ChannelMessage>, RemoteError> {
         let op = "read the pinned message";
         self.bots
@@ -168,7 +168,7 @@ impl ChannelHistory {
     /// Reads all messages with numbers in `range`, ascending.
     ///
     /// # Errors
-    /// As [`Self::messages_at`].
+    /// See [`Self::messages_at`].
     pub async fn scan(
         &self,
         channel: ChannelId,
@@ -186,7 +186,7 @@ impl ChannelHistory {
     /// Reads the messages of `library` in `range`, ascending.
     ///
     /// # Errors
-    /// As [`Self::messages_at`].
+    /// See [`Self::messages_at`].
     pub async fn scan_ours(
         &self,
         channel: ChannelId,
@@ -206,7 +206,7 @@ impl ChannelHistory {
     /// Returns the last caption in `range`, of any library but those in `passed`.
     ///
     /// # Errors
-    /// As [`Self::messages_at`].
+    /// See [`Self::messages_at`].
     pub async fn last_of_ours(
         &self,
         channel: ChannelId,

@@ -60,7 +60,7 @@ impl MtprotoConnection {
     /// Connects with a key that was agreed on before.
     ///
     /// # Errors
-    /// As [`connect`].
+    /// See [`connect`].
     pub async fn open(address: SocketAddr, key: [u8; 256]) -> Result<Self, CallError> {
         let stream = connect(address).await?;
         let protocol = Encrypted::build().compression_threshold(None).finish(key);

@@ -120,7 +120,7 @@ struct PoolGrowth {
     since: Instant,
     calls: u32,
     bytes: u64,
-    /// Whether a call had to wait for room in this epoch; otherwise more connections change nothing.
+    /// True if a call had to wait for room in this epoch; otherwise more connections change nothing.
     crowded: bool,
     /// ConnectionPool and bytes a second before the last growth.
     before: Option<(usize, f64)>,
@@ -181,7 +181,7 @@ impl ConnectionPool {
     /// Makes one call on the connection with the fewest calls. `bytes` is what it moves, in or out.
     ///
     /// # Errors
-    /// As [`ReconnectingConnection::call`].
+    /// See [`ReconnectingConnection::call`].
     pub async fn call(
         &self,
         purpose: CallPurpose,

@@ -186,7 +186,7 @@ impl AdoptedDocuments {
     /// Reads from one of the two documents, or from the end of the first and the start of the second.
     ///
     /// # Errors
-    /// As [`DocumentReader::read`].
+    /// See [`DocumentReader::read`].
     pub async fn read(
         &self,
         pack: &PackRef,

@@ -106,7 +106,7 @@ impl PendingPosts {
     /// Reads the note on a pack.
     ///
     /// # Errors
-    /// As [`Self::put`].
+    /// See [`Self::put`].
     pub fn get(&self, pack: PackId) -> Result<Option<PendingPost>, RemoteError> {
         let bytes = self.keys.get(&Self::key(pack));
         let bytes = bytes.map_err(|error| failed(error.to_string()))?;
@@ -117,7 +117,7 @@ impl PendingPosts {
     /// Removes the note on a pack.
     ///
     /// # Errors
-    /// As [`Self::put`].
+    /// See [`Self::put`].
     pub fn remove(&self, pack: PackId) -> Result<(), RemoteError> {
         self.keys
             .remove(&Self::key(pack))
@@ -127,7 +127,7 @@ impl PendingPosts {
     /// Reads all notes.
     ///
     /// # Errors
-    /// As [`Self::put`].
+    /// See [`Self::put`].
     pub fn all(&self) -> Result<Vec<PendingPost>, RemoteError> {
         let rows = self.keys.scan(PREFIX);
         let rows = rows.map_err(|error| failed(error.to_string()))?;

@@ -124,7 +124,7 @@ impl ChannelPacks {
     /// Posts a pack.
     ///
     /// # Errors
-    /// As [`PackUploads::put`].
+    /// See [`PackUploads::put`].
     pub async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         self.uploads.put(pack).await
     }
@@ -132,7 +132,7 @@ impl ChannelPacks {
     /// Reads a range of a pack.
     ///
     /// # Errors
-    /// As [`DocumentReader::read`].
+    /// See [`DocumentReader::read`].
     pub async fn get(
         &self,
         pack: &PackRef,
@@ -199,7 +199,7 @@ impl ChannelPacks {
     /// Deletes packs that an interrupted run left without a record.
     ///
     /// # Errors
-    /// As [`OrphanedPacks::delete`].
+    /// See [`OrphanedPacks::delete`].
     pub async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError> {
         self.orphans.delete(is_known).await
     }
@@ -207,7 +207,7 @@ impl ChannelPacks {
     /// Lists documents of others in a channel.
     ///
     /// # Errors
-    /// As [`AdoptedDocuments::list`].
+    /// See [`AdoptedDocuments::list`].
     pub async fn foreign(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
         self.adopted.list(place).await
     }
@@ -215,7 +215,7 @@ impl ChannelPacks {
     /// Makes a pack of a document of others.
     ///
     /// # Errors
-    /// As [`AdoptedDocuments::adopt`].
+    /// See [`AdoptedDocuments::adopt`].
     pub async fn adopt(&self, document: &ForeignDocument) -> Result<PackRef, RemoteError> {
         self.adopted.adopt(document).await
     }
