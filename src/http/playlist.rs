@@ -111,7 +111,7 @@ pub(super) async fn multivariant(
             format!("{base}/segment/{id}/{uri}?v={version}")
         }
     });
-    // Its host depends on the request and its renditions on the map, so clients must ask each time.
+    // Its host depends on the request and its renditions on the map. Clients must therefore ask each time.
     match rewritten.await {
         Err(error) if error.kind == ErrorKind::NotFound => {
             without_views(gateway, asked.id, container)
@@ -120,7 +120,7 @@ pub(super) async fn multivariant(
     }
 }
 
-/// Answers why an existing file cannot be played, or not yet.
+/// Answers a request for an existing file that cannot be played, or not yet, with the reason.
 fn without_views(gateway: &Gateway, id: &str, container: StreamContainer) -> Response<Body> {
     let info = target::entry_id(gateway, id).and_then(|id| gateway.library.info(id));
     match info {

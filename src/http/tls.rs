@@ -78,7 +78,8 @@ impl Certificates {
                     tracing::info!("the renewed TLS certificate is in use");
                     seen = now;
                 }
-                // Tried again at the next check: a renewal writes two files, and one may be missing yet.
+                // The next check tries again. A renewal writes two files, and one of them may still be
+                // missing.
                 Err(error) => {
                     tracing::warn!(%error, "the TLS files changed but are unusable; the old certificate stays in use")
                 }

@@ -17,7 +17,8 @@ const MAX_TOKEN_BYTES: usize = 256;
 #[derive(Clone)]
 pub struct HttpToken {
     text: String,
-    /// Compared in place of the text, since the time of the comparison reveals nothing about the secret.
+    /// Digest that is compared in place of the text. The time of the comparison then reveals nothing about
+    /// the secret.
     digest: blake3::Hash,
 }
 

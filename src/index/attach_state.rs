@@ -6,7 +6,7 @@ use super::core::Index;
 use super::record::{FillV1, MetaV1};
 use crate::model::{AttachState, StoreStatus};
 
-/// Returns the status before the store was asked. A state that was never used with one knows no tree.
+/// Returns the status before the store was asked. A state that was never used with a store knows no tree.
 pub(super) fn at_open(meta: &MetaV1) -> StoreStatus {
     let is_known = meta.fill == FillV1::Complete && !meta.identity.store.is_empty();
     StoreStatus {
@@ -33,7 +33,7 @@ impl Index {
         });
     }
 
-    /// Refuses this state: nothing is published any more.
+    /// Refuses this state. Nothing is published any more.
     pub fn refuse(&self, reason: String) {
         self.tell(|status| {
             status.state = AttachState::Refused;
@@ -41,7 +41,7 @@ impl Index {
         });
     }
 
-    /// Sets the reason why it makes no progress; `None` when it does again.
+    /// Sets the reason why it makes no progress; `None` when it makes progress again.
     pub fn tell_problem(&self, problem: Option<String>) {
         self.tell(|status| {
             if status.state != AttachState::Refused {

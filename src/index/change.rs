@@ -21,7 +21,7 @@ pub(super) enum Origin {
 /// Packs by id.
 type Packs = BTreeMap<PackId, PackRef>;
 
-/// Drafts all rows that `changes` touch, which are made together as `seq`.
+/// Drafts all rows that `changes` touch. The changes are made together as `seq`.
 pub(super) fn draft_changes(
     draft: &mut RowDraft<'_>,
     changes: &[Change],
@@ -30,7 +30,8 @@ pub(super) fn draft_changes(
     origin: Origin,
 ) -> Result<(), IndexError> {
     let mut before: BTreeMap<EntryId, Packs> = BTreeMap::new();
-    // Old names go before the first new one is taken, since two files may swap names in one commit.
+    // Old names are removed before the first new one is taken, since two files may swap names in one
+    // commit.
     for change in changes {
         let id = change.entry_id();
         if let Some((seq, entry)) = draft.entry(id)? {
@@ -70,8 +71,8 @@ pub(super) fn packs_of(entry: &Entry) -> Packs {
     }
 }
 
-/// Keeps the published state that is about to be overwritten, until the new one is acknowledged.
-/// Snapshots hold published states only.
+/// Keeps the published state that is about to be overwritten, until the new one is acknowledged. Snapshots
+/// hold published states only.
 fn keep_published(draft: &mut RowDraft<'_>, seq: Seq, entry: Entry) -> Result<(), IndexError> {
     if draft.get::<DirtyV1>(&key::dirty(entry.id))?.is_some() {
         return Ok(());
@@ -87,7 +88,7 @@ fn put(
     seq: Seq,
     now: Timestamp,
 ) -> Result<(), IndexError> {
-    // The same entry may come twice in one commit.
+    // The same entry may occur twice in one commit.
     if let Some((_, before)) = draft.entry(entry.id)? {
         draft.unlink(&before)?;
     }

@@ -1,4 +1,4 @@
-//! Check that all rows are there: each is whole, and their sum is the one in the meta row.
+//! Check that all rows are there: each row is whole, and their sum is the one in the meta row.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ const BORDERS: [u8; 8] = [
     key::DYING,
 ];
 
-/// Checks all rows, and returns the meta row; `None` where nothing was ever committed.
+/// Checks all rows, and returns the meta row; `None` when nothing was ever committed.
 ///
 /// # Errors
 /// When a row is damaged, too new, or missing.

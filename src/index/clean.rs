@@ -1,5 +1,5 @@
-//! The mark of a clean stop: a digest of the database's files. While the files match it, the rows are
-//! unchanged, and a start need not read each of them for the sum.
+//! The mark of a clean stop, which is a digest of the database's files. While the files match it, the rows
+//! are unchanged, and a start need not read every row for the sum.
 //!
 //! A start removes the mark before it opens the database. A run that does not stop cleanly leaves none,
 //! and the next start reads all rows.
@@ -27,7 +27,7 @@ fn path(state: &Path) -> PathBuf {
 /// Digests the files of `database`, which must be closed, and writes the mark.
 ///
 /// # Errors
-/// When the disk fails; there is no mark then.
+/// When the disk fails. There is no mark then.
 pub(super) fn leave(state: &Path, database: &Path) -> io::Result<()> {
     let until = Instant::now() + STOP_BUDGET;
     let Some(text) = digest(database, &|| Instant::now() < until)? else {
@@ -36,10 +36,10 @@ pub(super) fn leave(state: &Path, database: &Path) -> io::Result<()> {
     disk::write_durably(&path(state), |file| file.write_all(text.as_bytes()))
 }
 
-/// How the last run left the database.
+/// State in which the last run left the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
-    /// A mark matches the files: they hold every commit.
+    /// A mark matches the files, so they hold every commit.
     Clean,
     Somehow,
 }
@@ -50,7 +50,7 @@ pub(super) fn take(state: &Path, database: &Path) -> Left {
     let Ok(left) = fs::read_to_string(&path) else {
         return Left::Somehow;
     };
-    // A mark that stays does no harm: the first write to the database makes it wrong.
+    // A mark that stays does no harm. The first write to the database makes it wrong.
     let _ = fs::remove_file(&path);
     match digest(database, &|| true) {
         Ok(Some(found)) if found == left => Left::Clean,
@@ -58,8 +58,9 @@ pub(super) fn take(state: &Path, database: &Path) -> Left {
     }
 }
 
-/// Returns the line of the mark: release, newest schema, digest of names, lengths and bytes. Another
-/// release must check for rows that are too new for it. Returns `None` when `go_on` ends it.
+/// Returns the line of the mark: release, newest schema, digest of names, lengths and bytes. The release
+/// is part of it because another release must check for rows that are too new for it. Returns `None` when
+/// `go_on` ends the work.
 fn digest(database: &Path, go_on: &dyn Fn() -> bool) -> io::Result<Option<String>> {
     let mut hasher = blake3::Hasher::new();
     for path in files(database)? {

@@ -34,7 +34,7 @@ pub struct Activity {
     pub bytes: u64,
 }
 
-/// Growth at which a journal that has also doubled is rewritten, in bytes.
+/// Growth in bytes at which a journal is rewritten if it has also doubled.
 const JOURNAL_GROWTH_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The open index of one state directory, held by this process alone.
@@ -48,7 +48,7 @@ pub struct Index {
 pub(super) struct IndexCore {
     /// The database's directory.
     pub(super) directory: PathBuf,
-    /// `None` after a disk error; the next use opens the rows again and rolls them forward.
+    /// The rows; `None` after a disk error. The next use opens them again and rolls them forward.
     pub(super) store: RwLock<Option<RowStore>>,
     pub(super) writer: Mutex<IndexWriter>,
     pub(super) next_ino: AtomicU64,
@@ -93,7 +93,7 @@ impl Index {
         }
         let seq = self.core.commit(&mut writer, changes)?;
         if writer.journal.len() > writer.journal.begun_len() * 2 + JOURNAL_GROWTH_BYTES {
-            // The change is safe already; a journal that cannot be rewritten only grows.
+            // The change is safe already. A journal that cannot be rewritten only grows.
             if let Err(error) = self.core.compact(&mut writer) {
                 tracing::warn!(%error, "the journal cannot be rewritten");
             }
@@ -107,7 +107,7 @@ impl Index {
         self.core.activity.subscribe()
     }
 
-    /// Returns when everything committed before the call is on the disk (group commit).
+    /// Returns when everything that was committed before the call is on the disk (group commit).
     ///
     /// # Errors
     /// When the disk fails.
@@ -119,7 +119,7 @@ impl Index {
     /// stop. A later use opens the database again, which invalidates the mark.
     ///
     /// # Errors
-    /// When the disk fails. Nothing is lost then, but the next start takes longer.
+    /// When the disk fails. Nothing is lost, but the next start takes longer.
     pub fn shutdown(&self) -> Result<(), IndexError> {
         self.sync()?;
         let mut writer = self.core.writer();
@@ -263,8 +263,8 @@ impl IndexCore {
         Ok(())
     }
 
-    /// Flushes the rows, then begins a new journal file that holds only what no acknowledged
-    /// manifest does.
+    /// Flushes the rows, then begins a new journal file with only those changes that no acknowledged
+    /// manifest holds.
     pub(super) fn compact(&self, writer: &mut IndexWriter) -> Result<(), IndexError> {
         self.reopen(writer)?;
         let guard = self.store();

@@ -13,8 +13,8 @@ use super::store::RowStore;
 use crate::model::stored::StoredForm as _;
 use crate::model::{Change, EntryId, Ino, Seq};
 
-/// Returns all dirty rows, about 60 bytes each: few in a library at rest, one for each unpublished file
-/// while many are copied into it.
+/// Returns all dirty rows, about 60 bytes each. A library at rest has few. While many files are copied
+/// into it, there is one for each unpublished file.
 pub(super) fn dirty_rows(store: &RowStore) -> Result<BTreeMap<EntryId, DirtyV1>, IndexError> {
     let mut rows = BTreeMap::new();
     let prefix = [key::DIRTY];
@@ -68,7 +68,7 @@ fn restate_one(
                 if let Some((_, entry)) = draft.entry(by)? {
                     changes.push(Change::Put(Box::new(entry)));
                 } else if let Some(next) = rows.get(&by).and_then(|row| row.tombstone.as_ref()) {
-                    // It was replaced itself: its own replacements count.
+                    // The replacement was replaced itself, so its own replacements count.
                     open.extend(&next.after);
                 }
             }

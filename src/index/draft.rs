@@ -1,5 +1,5 @@
-//! A draft of row changes. Reads see the rows drafted so far. At the end, all of them go into the store
-//! in one batch, with the new sum over all rows.
+//! A draft of row changes. Reads see the rows drafted so far. At the end, all of them go into the store in
+//! one batch, with the new sum over all rows.
 
 use std::ops::ControlFlow;
 
@@ -162,7 +162,7 @@ impl<'a> RowDraft<'a> {
         self.put(key::child(entry.parent, entry.ino), &child)
     }
 
-    /// Removes the rows that lead to an entry, if they still do: another entry of the same commit may
+    /// Removes the rows that lead to an entry if they still do. Another entry of the same commit may
     /// already have its name.
     pub fn unlink(&mut self, entry: &Entry) -> Result<(), IndexError> {
         let id = entry.id;

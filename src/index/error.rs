@@ -1,4 +1,4 @@
-//! Errors of the index, and whether a retry can help.
+//! Errors of the index, and the ones that a retry may cure.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ pub enum IndexError {
         path: PathBuf,
         source: io::Error,
     },
-    /// The disk is full; the index opens again by itself once there is space.
+    /// The disk is full. The index opens again by itself once there is space.
     #[error("the disk that holds {} is full; free some space on it", path.display())]
     NoSpace { path: PathBuf },
-    /// The rows are not those that were written; the next start repairs them.
+    /// The rows are not those that were written. The next start repairs them.
     #[error(
         "the index in the state directory is damaged ({0}); restart tgfs: it repairs the index from the journal and the store"
     )]

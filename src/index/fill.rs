@@ -55,7 +55,7 @@ impl Index {
     /// Derives names and references from the filled rows, and allows commits.
     ///
     /// # Errors
-    /// When the database fails; filling starts over then.
+    /// When the database fails. Filling starts over then.
     pub fn finish_fill(
         &self,
         head: LogHeadV1,

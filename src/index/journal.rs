@@ -15,7 +15,7 @@ use crate::codec::{CodecError, decode, read_frame, write_frame};
 use crate::disk;
 use crate::sync::MutexExt as _;
 
-/// Time that changes may wait for an fdatasync that nobody asked for, so that many share one.
+/// Time that changes may wait for an fdatasync that no caller asked for, so that many share one.
 const GROUP_COMMIT: Duration = Duration::from_millis(150);
 const SUFFIX: &str = ".journal";
 
@@ -59,8 +59,8 @@ struct SyncState {
     /// Number of appended records.
     written: u64,
     synced: u64,
-    /// After a failed fdatasync the kernel forgets the pages that it could not write; only a new file
-    /// helps.
+    /// True after a failed fdatasync. The kernel then forgets the pages that it could not write, and only
+    /// a new file helps.
     failed: bool,
     stopping: bool,
 }
@@ -212,7 +212,7 @@ impl Journal {
     }
 
     /// Appends one record. It survives a crash of the process at once, and a power cut after the next
-    /// sync. After an error nothing of it is left.
+    /// sync. After an error nothing of the record is left.
     pub fn append(&mut self, record: &JournalRecord) -> Result<u64, IndexError> {
         let before = self.len;
         let mut state = lock(&self.shared.state);
@@ -254,7 +254,7 @@ impl Drop for Journal {
         lock(&self.shared.state).stopping = true;
         self.shared.wake.notify_all();
         if let Some(flusher) = self.flusher.take() {
-            // A flusher that panicked is not waited for.
+            // Nobody waits for a flusher that panicked.
             let _ = flusher.join();
         }
     }
@@ -367,7 +367,7 @@ fn write_file(
         .map_err(|error| IndexError::io("open", &path, error))?;
     for older in numbers(directory)? {
         if older < header.number {
-            // It is superseded; if it stays, the next start ignores it and tries again.
+            // The older file is superseded. If it stays, the next start ignores it and tries again.
             let _ = fs::remove_file(directory.join(file_name(older)));
         }
     }

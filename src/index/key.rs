@@ -37,7 +37,7 @@ pub(super) fn names(parent: EntryId, prefix: &[u8]) -> Vec<u8> {
 pub(super) fn children(parent: EntryId) -> Vec<u8> {
     join(CHILDREN, parent.as_bytes(), b"")
 }
-/// Big endian, so that rows ascend by inode number.
+/// Returns the key of a child. The number is big endian, so rows ascend by inode number.
 pub(super) fn child(parent: EntryId, ino: Ino) -> Vec<u8> {
     join(CHILDREN, parent.as_bytes(), &ino.0.to_be_bytes())
 }

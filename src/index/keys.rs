@@ -1,4 +1,4 @@
-//! The key store of a remote: rows of its own, which are on the disk when `put` returns.
+//! The key store of a remote. Its rows are on the disk when `put` returns.
 
 use std::sync::{Arc, Weak};
 
@@ -43,8 +43,8 @@ impl Keys {
         Ok(Rows { core, table: TABLE })
     }
 
-    /// Writes, and returns when the write is on the disk. Writes are rare (one for each pack or sign-in);
-    /// each costs two syncs of sled's file, about as much as closing a file.
+    /// Writes, and returns when the write is on the disk. Writes are rare (one for each pack or sign-in).
+    /// Each costs two syncs of sled's file, about as much as closing a file.
     fn written(
         &self,
         write: impl FnOnce(&Rows) -> Result<(), IndexError>,
@@ -70,7 +70,7 @@ impl KeyStore for Keys {
     }
 }
 
-/// The error names no value.
+/// Returns the error for the caller, which names no value.
 fn told(error: IndexError) -> KeyStoreError {
     KeyStoreError(error.to_string())
 }
@@ -103,7 +103,7 @@ mod tests {
         let pair = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
         assert_eq!(pairs, [pair(b"auth 1", b"key"), pair(b"auth 2", b"secret")]);
         assert!(!format!("{keys:?}").contains("secret"));
-        // Other tables are others'.
+        // Other tables belong to other modules.
         index.rows("remotely").unwrap().put(b"x", b"y").unwrap();
         assert_eq!(index.key_store().scan(b"").unwrap().len(), 2);
     }

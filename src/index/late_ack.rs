@@ -1,5 +1,5 @@
-//! Late acknowledgements: a start may find manifests in the log that this index does not know, either
-//! its own whose acknowledgement was lost, or those of others.
+//! Late acknowledgements. A start may find manifests in the log that this index does not know: its own, if
+//! their acknowledgements were lost, or those of others.
 
 use super::core::Index;
 use super::draft::RowDraft;
@@ -12,9 +12,9 @@ use crate::model::{Change, LogRecord};
 /// Outcome of a late acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LateAck {
-    /// The rows hold every change of the manifest; it is acknowledged now.
+    /// The rows hold every change of the manifest, which is acknowledged now.
     Noted(Vec<Acknowledged>),
-    /// The rows miss a change, and nothing was done; the manifest has to be filled in.
+    /// The rows miss a change, and nothing was done. The manifest has to be filled in.
     Unknown,
 }
 
@@ -47,7 +47,7 @@ impl Index {
             }
             Ok::<_, IndexError>(true)
         })?;
-        // Rows only get newer, so the answer still holds.
+        // Rows only become newer, so the answer still holds.
         match is_known {
             true => Ok(LateAck::Noted(self.acknowledge(head, records)?)),
             false => Ok(LateAck::Unknown),
@@ -81,7 +81,7 @@ fn is_known(draft: &RowDraft<'_>, record: &LogRecord) -> Result<bool, IndexError
         .max(dirty.map(|dirty| dirty.seq));
     Ok(match (&record.change, newest) {
         (_, Some(newest)) => newest >= record.seq,
-        // The removal is published: a manifest cannot hold anything newer.
+        // The removal is published. A manifest cannot hold anything newer.
         (Change::Remove { .. }, None) => true,
         (Change::Put(_), None) => false,
     })

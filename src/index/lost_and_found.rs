@@ -19,8 +19,8 @@ pub struct FillReport {
     pub lost_and_found: Vec<Name>,
 }
 
-/// Returns whether the entry can have the place that its record names: the parent is a directory with a
-/// path to the root, and name and inode number are free.
+/// Returns whether the entry can have the place that its record names. The parent must be a directory with
+/// a path to the root, and name and inode number must be free.
 pub(super) fn has_place(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError> {
     if entry.id == EntryId::ROOT {
         return Ok(true);
@@ -54,7 +54,7 @@ pub(super) fn adopt(
     lost: &[EntryId],
     report: &mut FillReport,
 ) -> Result<(), IndexError> {
-    // Two machines may have used one inode number; another number is enough then.
+    // Two machines may have used one inode number. Another number is enough then.
     let mut misplaced = Vec::new();
     for ids in lost.chunks(BATCH) {
         place(store, meta, ids, |draft, entry| {
@@ -83,7 +83,7 @@ pub(super) fn adopt(
     }
     for ids in below.chunks(BATCH) {
         place(store, meta, ids, |draft, entry| {
-            // Without a place even now, it is in a ring of directories.
+            // The entry has no place even now, so it is in a ring of directories.
             if !has_place_but_ino(draft, entry)? {
                 report.lost_and_found.push(entry.name.clone());
                 move_to(draft, entry, directory)?;
@@ -160,7 +160,7 @@ pub(super) fn ino_owner(draft: &RowDraft<'_>, ino: Ino) -> Result<Option<EntryId
 
 fn has_place_but_ino(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError> {
     let free = Entry {
-        // A number that no row can have, so that only parent and name decide.
+        // No row can have this number, so only parent and name decide.
         ino: Ino(u64::MAX),
         ..entry.clone()
     };

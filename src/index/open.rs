@@ -21,12 +21,12 @@ const STATE_VERSION: u32 = 1;
 const VERSION_FILE: &str = "version";
 
 impl Index {
-    /// Opens a state directory. It is made when it is not there, and repaired when it is damaged.
-    /// Blocks: it digests the files after a clean stop, and reads every row otherwise.
+    /// Opens a state directory. Creates it when it does not exist, and repairs it when it is damaged.
+    /// Blocking: digests the files after a clean stop, and reads every row otherwise.
     ///
     /// # Errors
-    /// [`IndexError::Locked`] when another process has it, [`IndexError::NewerVersion`] when a newer tgfs
-    /// wrote it, which leaves it unchanged, or a disk error. Damage is no error.
+    /// [`IndexError::Locked`] when another process has it. [`IndexError::NewerVersion`] when a newer tgfs
+    /// wrote it; it is left unchanged then. A disk error. Damage is no error.
     pub fn open(state: &Path, owner: Owner) -> Result<(Self, OpenReport), IndexError> {
         Self::open_as(state, owner, StateUse::New)
     }
@@ -53,7 +53,7 @@ impl Index {
         if let Some(aside) = &aside {
             fs::rename(&directory, aside).map_err(fail)?;
         }
-        // The journal first: with it alone, the next start would fill from the remote again.
+        // The journal is moved first. With it alone, the next start would fill from the remote again.
         journal::adopt_newest(&journal_directory(other), &journal_directory(state))?;
         fs::rename(database(other), &directory).map_err(fail)?;
         disk::sync_directory(state).map_err(fail)?;

@@ -104,7 +104,7 @@ fn empty_meta(replayed: Option<&Replay>, fill: FillV1) -> MetaV1 {
     }
 }
 
-/// Opens existing rows: first as they are, then without sled's snapshot. Returns `None` where neither
+/// Opens existing rows, first as they are, then without sled's snapshot. Returns `None` when neither
 /// works.
 fn open_existing(
     directory: &Path,
@@ -155,7 +155,7 @@ fn try_open(
         Ok(store) => store,
         Err(StoreError::Damaged(reason)) => return Err(OpenFailure::Damage(reason)),
         Err(StoreError::Io(error)) => match error.kind() {
-            // sled reports cut files by these.
+            // sled reports cut files with these kinds.
             std::io::ErrorKind::UnexpectedEof
             | std::io::ErrorKind::InvalidData
             | std::io::ErrorKind::InvalidInput

@@ -74,7 +74,7 @@ fn is_durable(entry: &Entry) -> bool {
 }
 
 /// Returns the entry as a manifest states it. A file whose bytes are all in packs is stored. Views whose
-/// derived blob is not uploaded yet are left out; they follow in a record of their own.
+/// derived blob is not uploaded yet are left out, and follow in a record of their own.
 fn as_published(mut entry: Entry) -> Entry {
     if let EntryKind::File(content) = &mut entry.kind {
         if content.state == FileState::Spooled {
@@ -105,7 +105,7 @@ impl Ties<'_> {
                 continue;
             };
             match &row.tombstone {
-                // It was replaced or removed itself: its own replacements decide.
+                // The replacement was replaced or removed itself, so its own replacements decide.
                 Some(tombstone) => open.extend(&tombstone.after),
                 None => {
                     if let Some((_, entry)) = self.draft.entry(id)?
@@ -145,7 +145,7 @@ impl Index {
                     outbox.held_back += 1;
                     continue;
                 };
-                // Tombstone and replacement share a sequence number, and go together.
+                // A tombstone and its replacement share a sequence number, and must go together.
                 let together = outbox.records.last().is_some_and(|last| last.seq == seq);
                 if bytes >= max_bytes && !together {
                     outbox.more = true;
@@ -182,10 +182,10 @@ impl Index {
     }
 
     /// Notes that a manifest with these records is acknowledged. Returns the entries that have not changed
-    /// since; the files among them that it states as stored become stored here.
+    /// since. Files among them that the manifest states as stored become stored here.
     ///
     /// # Errors
-    /// When the database fails. The manifest is sent again then, which is harmless.
+    /// When the database fails. The manifest is sent again, which is harmless.
     pub fn acknowledge(
         &self,
         head: LogHeadV1,
@@ -320,7 +320,7 @@ impl Index {
     /// Forgets a dying pack after its deletion in the remote, and returns whether it was known.
     ///
     /// # Errors
-    /// When the database fails. The pack is deleted again then, which succeeds.
+    /// When the database fails. The pack is deleted again, which succeeds.
     pub fn forget_pack(&self, pack: PackId) -> Result<bool, IndexError> {
         let mut was_known = false;
         self.core.housekeep(|draft, _| {
@@ -332,8 +332,8 @@ impl Index {
         Ok(was_known)
     }
 
-    /// Notes durably that manifests of this writer are our own, so that one whose acknowledgement was lost
-    /// is not taken for another daemon's.
+    /// Notes durably that manifests of this writer are our own. A manifest whose acknowledgement was lost
+    /// is then not taken for another daemon's.
     ///
     /// # Errors
     /// When the disk fails.
@@ -356,7 +356,7 @@ impl Index {
     /// Rewrites the journal so that it holds only what no acknowledged manifest does.
     ///
     /// # Errors
-    /// When the disk fails; the journal stays as it was.
+    /// When the disk fails. The journal stays as it was.
     pub fn compact_journal(&self) -> Result<(), IndexError> {
         let mut writer = self.core.writer();
         self.core.compact(&mut writer)
@@ -407,7 +407,7 @@ fn acknowledge_one(
         return Ok(None);
     };
     if dirty.seq != record.seq {
-        // The entry has changed since; snapshots hold the published state now.
+        // The entry has changed since. Snapshots hold the published state now.
         match &record.change {
             Change::Put(_) => draft.put(key::published(id), record)?,
             Change::Remove { .. } => draft.remove(key::published(id)),
@@ -421,8 +421,8 @@ fn acknowledge_one(
         && let EntryKind::File(stated) = &stated.kind
     {
         version = Some(stated.version);
-        // The record may lack views that were not uploaded yet, so the row stays, except that its bytes
-        // are stored now.
+        // The record may lack views that were not uploaded yet. The row therefore stays, except that its
+        // bytes are stored now.
         if stated.state == FileState::Stored
             && let Some(mut current) = draft.get::<FileContent>(&key::content(id))?
             && current.state == FileState::Spooled

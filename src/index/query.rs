@@ -85,7 +85,8 @@ impl Index {
         Ok(found.map(Into::into))
     }
 
-    /// Returns children with an inode number above `after`, ascending by it: a stable readdir cookie.
+    /// Returns children with an inode number above `after`, ascending by it. The number is a stable
+    /// readdir cookie.
     ///
     /// # Errors
     /// When the database fails.

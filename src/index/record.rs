@@ -25,7 +25,7 @@ impl Record for JournalHeaderV1 {
     const KIND: Kind = Kind::JournalHeader;
 }
 
-/// Identity of the state, kept in the index and in the journal, so that either may be lost.
+/// Identity of the state. Both index and journal keep it, so either may be lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct IdentityV1 {
     pub library: LibraryId,
@@ -175,7 +175,7 @@ impl Record for DirtyV1 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TombstoneV1 {
     pub released: Vec<PackRefV1>,
-    /// Replacements: entries put in the same commit. The tombstone must not be published before them.
+    /// Replacements, which were put in the same commit. The tombstone must not be published before them.
     pub after: Vec<EntryId>,
 }
 
@@ -195,7 +195,7 @@ impl Record for MetaV1 {
     const KIND: Kind = Kind::Meta;
 }
 
-/// Whether the remote's log has been read into this index.
+/// State of reading the remote's log into this index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FillV1 {
     Complete,
@@ -205,10 +205,10 @@ pub enum FillV1 {
 /// The newest manifest of the log that this index knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LogHeadV1 {
-    /// 0: none yet.
+    /// Number of the manifest; 0 for none yet.
     pub number: u64,
     pub digest: [u8; 32],
-    /// Raised by `tgfs recover --take-over`.
+    /// Epoch, which `tgfs recover --take-over` raises.
     pub epoch: u64,
 }
 

@@ -1,6 +1,6 @@
-//! Replay of records from the journal and the remote's log. They come in any order and more than once;
-//! the highest sequence number of an entry wins. Rows that lead to entries are made at the end, since
-//! names may collide before.
+//! Replay of records from the journal and the remote's log. They come in any order and more than once; the
+//! highest sequence number of an entry wins. Rows that lead to entries are made at the end, since names
+//! may collide before that.
 
 use std::ops::ControlFlow;
 
@@ -77,7 +77,7 @@ pub(super) enum RecordSource<'a> {
     Log,
 }
 
-/// Applies a record that is newer than the row; in a tie the log wins.
+/// Applies a record that is newer than the row. In a tie the log wins.
 pub(super) fn replay_one(
     draft: &mut RowDraft<'_>,
     record: &LogRecord,
@@ -95,7 +95,7 @@ pub(super) fn replay_one(
         RecordSource::Log => known.is_none_or(|known| known <= record.seq),
     };
     if !newer {
-        // The entry has changed since. Snapshots hold the log's state of it meanwhile.
+        // The entry has changed since. Snapshots hold the log's state of it until then.
         if matches!(source, RecordSource::Log) && dirty.is_some() {
             match &record.change {
                 Change::Put(_) => draft.put(key::published(id), record)?,
@@ -149,7 +149,7 @@ fn packs(entry: &Entry) -> Vec<PackRef> {
     }
 }
 
-/// Marks packs as dying. Rebuilding takes the mark from those that an entry still refers to.
+/// Marks packs as dying. Rebuilding removes the mark from those that an entry still refers to.
 fn mark_dying(
     draft: &mut RowDraft<'_>,
     packs: Vec<PackRef>,
@@ -200,7 +200,7 @@ pub(super) fn rebuild(
             if has_place(&draft, &entry)? {
                 draft.link(&entry)?;
             } else {
-                // It can be found by number, unless another entry has the number.
+                // The entry can be found by number, unless another entry has the number.
                 if ino_owner(&draft, entry.ino)?.is_none() {
                     draft.put(key::inode(entry.ino), &InodeV1(id))?;
                 }

@@ -10,7 +10,7 @@ use super::store::{KeySpace, StoreError, Writes};
 use crate::codec::{decode, encode};
 
 /// A table of small records, e.g. jobs or slugs. The journal does not hold them, so their module must be
-/// able to do without. A damaged row counts as absent.
+/// able to do without them. A damaged row counts as absent.
 #[derive(Debug, Clone)]
 pub struct Rows {
     pub(super) core: Arc<IndexCore>,

@@ -1,7 +1,7 @@
 //! The database: the one module that knows sled.
 //!
-//! sled 0.34 panics on bit rot, so each call is wrapped. Its `flush` is no fsync, so a barrier syncs its
-//! file as well. After a failed write it refuses everything until it is opened again.
+//! sled 0.34 panics on bit rot, so each call is wrapped. Its `flush` does not fsync, so a barrier also
+//! syncs its file. After a failed write it refuses everything until it is opened again.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -49,7 +49,7 @@ pub(super) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 pub(super) struct RowStore {
     records: sled::Tree,
     rows: sled::Tree,
-    // Last, so that the trees release the database first.
+    // The last field, so the trees release the database first.
     db: sled::Db,
     directory: PathBuf,
 }

@@ -20,7 +20,7 @@ fn open(state: &Path) -> (Index, OpenReport) {
     Index::open(state, owner()).unwrap()
 }
 
-/// The state as a crash would leave it: the files as they are now, no shutdown.
+/// Copies the state as a crash would leave it: the files as they are now, without a shutdown.
 fn crash_copy(state: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     copy_directory(state, copy.path());
@@ -131,7 +131,7 @@ fn remove(entry: &Entry) -> Change {
     }
 }
 
-/// All entries by path from the root, found by listing directories.
+/// Returns all entries by path from the root, found by listing directories.
 fn tree(index: &Index) -> Vec<(String, Entry)> {
     let mut found = Vec::new();
     let mut open = vec![(String::new(), EntryId::ROOT)];
@@ -209,7 +209,7 @@ fn names_can_be_traded_and_not_stolen() {
     let child = index.child(EntryId::ROOT, &a.name).unwrap().unwrap();
     assert_eq!(child.id, a.id);
 
-    // Rename over: the replaced file goes in the same commit.
+    // A rename over a file removes the replaced file in the same commit.
     let c = file(&index, EntryId::ROOT, "b", spooled(3));
     index.commit(&[remove(&a), put(&c)]).unwrap();
     assert_eq!(index.node(a.id).unwrap(), None);
@@ -295,7 +295,7 @@ fn a_store_that_failed_opens_again_by_itself() {
     let a = file(&index, EntryId::ROOT, "a", spooled(1));
     index.commit(&[put(&a)]).unwrap();
     let before = tree(&index);
-    // As after a write that met a full disk.
+    // The index is in the state that follows a write to a full disk.
     *index.core.store_mut() = None;
     assert_eq!(tree(&index), before);
     *index.core.store_mut() = None;

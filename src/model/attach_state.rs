@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Whether tree and store are known to match, as far as this run has checked.
+/// Knowledge of this run about whether tree and store match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AttachState {
-    /// The store was not reached yet. The tree is the one that this state knows; changes are accepted
-    /// and wait here.
+    /// The store was not reached yet. The tree is the one that this state knows. Changes are accepted and
+    /// wait here.
     Reaching,
     /// The tree is being read from the store. Entries may be missing, and nothing can be changed.
     Filling,
@@ -21,7 +21,7 @@ pub enum AttachState {
 /// The attach state and the problem behind it, as users see them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStatus {
-    /// Serialised as `standing`, which scripts read.
+    /// The state, serialised as `standing`, which scripts read.
     #[serde(rename = "standing")]
     pub state: AttachState,
     /// Reason why it makes no progress, or why it is refused.

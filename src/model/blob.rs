@@ -27,7 +27,7 @@ pub struct Blob {
     /// Digest of the bytes in the order of `slices`; `None` until sealed and digested.
     pub digest: Option<Digest>,
     /// Stored ranges, ascending by `blob_offset`, without overlaps. A range without a slice is still in
-    /// the spool; in the blob of an overlay it may also be unwritten, and no extent names it then.
+    /// the spool. In the blob of an overlay it may also be unwritten; no extent names it then.
     pub slices: Vec<PackSlice>,
 }
 
@@ -84,7 +84,7 @@ pub enum PackAddress {
 pub struct AdoptedAddress {
     /// All of the data, from its first byte on.
     pub document: TelegramAddress,
-    /// Our document with the table and the trailer, which follow the data in other packs.
+    /// Our document with the table and the trailer. In other packs these follow the data.
     pub table: TelegramAddress,
 }
 

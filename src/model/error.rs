@@ -1,5 +1,4 @@
-//! What can go wrong with a file operation, in words that both faces translate: errno for the
-//! kernel, a status for HTTP.
+//! Errors of file operations. Both faces translate them: the mount to errno, HTTP to a status.
 
 use std::error::Error;
 use std::fmt;
@@ -8,7 +7,7 @@ use std::sync::Arc;
 /// Result of a file operation.
 pub type FsResult<T> = Result<T, FsError>;
 
-/// The kind decides errno, HTTP status and whether trying again can help.
+/// Kind of an error. It decides errno, HTTP status, and whether a retry can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     NotFound,
@@ -22,7 +21,7 @@ pub enum ErrorKind {
     NotPermitted,
     InvalidArgument,
     NameTooLong,
-    /// Nothing drains and nothing more fits (ENOSPC).
+    /// Nothing drains, and nothing more fits (ENOSPC).
     NoSpace,
     /// Larger than a file may be here (EFBIG).
     TooLarge,
@@ -35,9 +34,9 @@ pub enum ErrorKind {
     NoSuchPosition,
     /// The remote did not answer in time, or cannot be reached.
     RemoteUnavailable,
-    /// Bytes came back that are not the bytes that were stored.
+    /// The bytes that came back are not those that were stored.
     Corrupt,
-    /// A generated file cannot be renamed, only copied (EXDEV, so that `mv` copies it).
+    /// A generated file can only be copied, not renamed (EXDEV, on which `mv` copies).
     CannotMove,
     /// The local disk failed.
     Io,
@@ -46,9 +45,9 @@ pub enum ErrorKind {
 /// Error of a file operation: its kind, a text for the user, and the error below that caused it.
 #[derive(Debug, Clone)]
 pub struct FsError {
-    /// Decides the answer to the caller.
+    /// The kind, which decides the answer to the caller.
     pub kind: ErrorKind,
-    /// Names the file and says what to do; empty where the kind says enough.
+    /// Text that names the file and says what to do; empty when the kind says enough.
     pub message: String,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -89,7 +88,7 @@ impl FsError {
     }
 }
 
-/// Errors are equal when their callers cannot tell them apart.
+/// Two errors are equal when their callers cannot tell them apart.
 impl PartialEq for FsError {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind && self.message == other.message

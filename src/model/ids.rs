@@ -22,8 +22,8 @@ macro_rules! random_id {
             #[must_use]
             pub fn random() -> Self {
                 let mut bytes = [0; 16];
-                // The kernel's source fails only before it is seeded at boot; the ids of a
-                // library must never collide, so there is nothing sensible to go on with.
+                // The kernel's source fails only before it is seeded at boot. The ids of a library must
+                // never collide, so there is nothing sensible to go on with.
                 if let Err(error) = getrandom::fill(&mut bytes) {
                     panic!("the system has no random numbers: {error}");
                 }
@@ -152,8 +152,8 @@ impl fmt::Debug for Digest {
 /// Offset that the Bot API adds to a channel's id before it negates it.
 const BOT_API_OFFSET: i64 = 1_000_000_000_000;
 
-/// A Telegram channel's own id, without the `-100` of the Bot API. It is displayed with it, as
-/// people write it.
+/// A Telegram channel's own id, without the `-100` of the Bot API. It is displayed with `-100`, as people
+/// write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(i64);
 

@@ -1,4 +1,4 @@
-//! Segments of films that are transport streams: ranges of the file itself.
+//! Segments of films that are transport streams. They are ranges of the file itself.
 
 use super::{ByteRange, SegmentInfo};
 
@@ -15,8 +15,8 @@ pub struct InPlace {
     /// Packets with the two tables that each segment begins with: one packet of the first table, then
     /// those of the second, with counters from 0.
     pub tables: Vec<u8>,
-    /// For each segment, the amount added to the counters of its tables: of the first table in the
-    /// lower four bits, of the second in the upper four.
+    /// Amount for each segment that is added to the counters of its tables. The lower four bits are for
+    /// the first table, the upper four for the second.
     pub counters: Vec<u8>,
     /// Streams whose packets are served; those of others become null packets. Empty for all streams.
     pub kept: Vec<u16>,

@@ -34,8 +34,7 @@ impl PublicState {
     }
 }
 
-/// A file, as `tgfs list` shows it. Media facts are absent where the file is no media, or not mapped
-/// yet.
+/// A file, as `tgfs list` shows it. Media facts are absent when the file is no media, or not mapped yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileInfo {
     /// 32 hexadecimal digits.
@@ -89,7 +88,7 @@ pub struct SubtitleInfo {
     pub title: String,
     pub forced: bool,
     pub default: bool,
-    /// For the deaf and hard of hearing.
+    /// True if the subtitles are for the deaf and hard of hearing.
     #[serde(default)]
     pub hearing_impaired: bool,
     /// Name of the user's file beside the film; absent where the subtitles are in the film.

@@ -14,9 +14,9 @@ pub trait KeyStore: std::fmt::Debug + Send + Sync {
     /// Returns the value at `key`.
     ///
     /// # Errors
-    /// When the state cannot be read; a value that was never put is `None`.
+    /// When the state cannot be read. A value that was never put is `None`, not an error.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KeyStoreError>;
-    /// Stores a value; it is durable when this returns.
+    /// Stores a value, which is durable when this returns.
     ///
     /// # Errors
     /// When the state cannot be written.

@@ -1,4 +1,4 @@
-//! Choices that a user makes and several modules act on. `config` and `cli` parse into them; the
+//! Choices that a user makes and several modules act on. `config` and `cli` parse into them, and the
 //! modules that act take them as they are.
 
 use std::path::PathBuf;
@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 /// Treatment of a segment that is larger than `MAX_CHUNK_SIZE` (`TGFS_OVERSIZE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Oversize {
-    /// It is copied all the same: segments may span packs.
+    /// It is copied anyway, since segments may span packs.
     #[default]
     Keep,
     /// Its video is encoded again, smaller.
     Reencode,
 }
 
-/// Whether video that browsers do not play gets a rendition in H.264 (`TGFS_COMPAT_VIDEO`).
+/// Making of a rendition in H.264 for video that browsers do not play (`TGFS_COMPAT_VIDEO`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compat {
     /// No rendition.
     #[default]
     Off,
-    /// A rendition, made by this hardware where it works, else by software.
+    /// A rendition, made by this hardware when it works, otherwise by software.
     With(Hardware),
 }
 
@@ -41,7 +41,7 @@ pub enum Hardware {
     Any,
 }
 
-/// Whether the directory `.hls` appears in the listing of the root (`TGFS_VIEWS`).
+/// Appearance of the directory `.hls` in the listing of the root (`TGFS_VIEWS`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HlsListing {
     /// Listed.
@@ -50,7 +50,7 @@ pub enum HlsListing {
     Hidden,
 }
 
-/// Whether subtitles of a film appear as files beside it (`TGFS_SIDECAR_SUBTITLES`).
+/// Appearance of a film's subtitles as files beside it (`TGFS_SIDECAR_SUBTITLES`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SidecarSubtitles {
     /// Listed and readable.
@@ -59,7 +59,7 @@ pub enum SidecarSubtitles {
     Absent,
 }
 
-/// Whether files may be changed (`--read-only`). The store can refuse changes as well.
+/// Permission to change files (`--read-only`). The store can refuse changes as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum WriteMode {

@@ -1,5 +1,5 @@
-//! The texts derived from a user's subtitle file. They depend on its bytes alone; the tree tells at
-//! each look which film the file belongs to.
+//! The texts derived from a user's subtitle file. They depend on its bytes alone. Each look-up takes the
+//! film that the file belongs to from the tree.
 
 use super::{Blob, ByteRange, SubtitleFormat};
 

@@ -69,7 +69,7 @@ pub struct Subtitle {
     pub title: String,
     pub default: bool,
     pub forced: bool,
-    /// For the deaf and hard of hearing.
+    /// True if the subtitles are for the deaf and hard of hearing.
     pub hearing_impaired: bool,
     /// The whole text in each format, as ranges of the derived blob.
     pub texts: Vec<(SubtitleFormat, ByteRange)>,

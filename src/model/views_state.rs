@@ -1,4 +1,4 @@
-//! How far the views of a file have come.
+//! Progress of the views of a file.
 
 use super::{Blob, ByteRange, SubtitleTexts, Views};
 

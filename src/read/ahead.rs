@@ -24,8 +24,8 @@ use health::RemoteHealth;
 use parked::{PARKED_FOR, ParkedStreams};
 use stream::{ReadStream, ReadaheadFetch};
 
-/// Bytes of one of PRELOAD_SEGMENTS: 10 s of a film of 6 Mbit/s, and more than a connection carries in
-/// a second.
+/// Bytes of one of PRELOAD_SEGMENTS. They are 10 s of a film of 6 Mbit/s, and more than a connection
+/// carries in a second.
 const SEGMENT_BYTES: u64 = 8 << 20;
 /// One part in this many of the cache may be fetched ahead, for all readers together.
 const CACHE_PART: u64 = 4;
@@ -39,12 +39,12 @@ pub struct AheadLimits {
     pub readers: usize,
 }
 
-/// Whether another handle may continue the stream of a closed one.
+/// Permission for another handle to continue the stream of a closed one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leaving {
-    /// No: what was fetched ahead is released with the handle.
+    /// Forbidden. The blocks that were fetched ahead are released with the handle.
     Ends,
-    /// Yes: the stream waits for the next handle.
+    /// Allowed. The stream waits for the next handle.
     Waits,
 }
 
@@ -54,11 +54,11 @@ pub struct Reading {
     /// The blob that positions are in. Streams of the same blob may continue each other.
     pub of: Option<BlobId>,
     pub range: ByteRange,
-    /// Whether the read reaches the end of the handle.
+    /// Reach of the read.
     pub reach: ReadReach,
 }
 
-/// How far a read goes.
+/// End of a read, compared with the end of the handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadReach {
     /// It ends before the end of the handle.
@@ -157,7 +157,8 @@ impl Ahead {
         })
     }
 
-    /// Records a read that is about to be answered, and starts to fetch what follows it. Never waits.
+    /// Records a read that is about to be answered, and starts to fetch the blocks that follow it. Never
+    /// waits.
     pub fn follow(
         self: &Arc<Self>,
         follower: &Follower,
@@ -218,7 +219,7 @@ impl Ahead {
         located.is_some_and(|places| !places.is_empty() && places.iter().all(is_pinned))
     }
 
-    /// Returns the most bytes ahead of each reader: the current readers share the budget.
+    /// Returns the most bytes ahead of each reader. The current readers share the budget.
     fn most(&self) -> u64 {
         let readers = self.most_readers - self.readers.available_permits().min(self.most_readers);
         self.window.min(self.budget / readers.max(1) as u64)
@@ -257,7 +258,7 @@ impl Ahead {
             }
             at = end;
         }
-        // Everything ahead is in the cache: another reader may have the place.
+        // Everything ahead is in the cache, so another reader may have the place.
         if stream.fetches.is_empty() {
             stream.place = None;
         }
@@ -288,7 +289,7 @@ impl Ahead {
         }
     }
 
-    /// Takes a place among the readers with readahead; parked and idle streams give up theirs.
+    /// Takes a place among the readers with readahead. Parked and idle streams give up theirs.
     fn place(&self) -> Option<OwnedSemaphorePermit> {
         let free = || Arc::clone(&self.readers).try_acquire_owned().ok();
         free()

@@ -1,4 +1,4 @@
-//! Where the bytes of extents are: pure arithmetic over recorded offsets and lengths. The pack size
+//! Location of the bytes of extents, by pure arithmetic over recorded offsets and lengths. The pack size
 //! setting is not used, since it may have changed.
 
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl ReadLocation {
     }
 }
 
-/// Returns the locations of `extents` in order. The spool is preferred, as the nearer copy.
+/// Returns the locations of `extents` in order. The spool is preferred, since it is nearer.
 ///
 /// # Errors
 /// `Io` when bytes are neither in the spool nor in a pack.
@@ -132,7 +132,7 @@ mod tests {
     }
 
     proptest! {
-        /// Ragged packs: each byte is found in the pack that holds it, never across a block.
+        /// Ragged packs: each byte is found in the pack that holds it, and no location crosses a block.
         #[test]
         fn ragged_packs_are_read_where_they_are(
             lens in proptest::collection::vec((1u64..2_000_000, 0u64..1_000_000), 1..6),

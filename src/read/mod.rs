@@ -1,4 +1,4 @@
-//! The read path: it resolves a range of a file to zeros, the spool and blocks of packs, and returns
+//! The read path. It resolves a range of a file to zeros, the spool and blocks of packs, and returns
 //! exactly these bytes or an error.
 
 mod ahead;
@@ -72,7 +72,7 @@ impl ExtentReader {
     /// Returns all bytes of `extents` in order, in one buffer.
     ///
     /// # Errors
-    /// Those of [`Self::read_pieces`].
+    /// See [`Self::read_pieces`].
     pub async fn read(&self, extents: &[Extent], blobs: &[Blob]) -> FsResult<Bytes> {
         self.read_pieces(extents, blobs).await.map(Pieces::joined)
     }

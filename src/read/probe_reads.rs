@@ -25,18 +25,19 @@ pub struct ProbeReads(Mutex<ProbeState>);
 struct ProbeState {
     most: usize,
     blocks: Vec<(PackRef, BlockIndex)>,
-    /// Where the blocks are pinned. The handle may be closed on a thread without a runtime.
+    /// Cache in which the blocks are pinned. It comes with a runtime, since the handle may be closed on a
+    /// thread without one.
     then: Option<(Arc<BlockCache>, Handle)>,
 }
 
 impl ProbeReads {
-    /// Follows the reads of a file of `len` bytes.
+    /// Makes a follower of the reads of a file of `len` bytes.
     pub fn of(len: u64) -> Self {
         let most = (len / BLOCK_BYTES / PART).clamp(1, MOST_BLOCKS);
         Self::at_most(usize::try_from(most).unwrap_or(1))
     }
 
-    /// Follows nothing.
+    /// Makes a follower of nothing.
     pub const fn none() -> Self {
         Self::at_most(0)
     }
@@ -78,7 +79,7 @@ impl ProbeReads {
                 continue;
             }
             if state.blocks.len() == state.most {
-                // It reads on, so it is not a scanner.
+                // The handle reads on, so its reader is not a scanner.
                 state.most = 0;
                 state.blocks = Vec::new();
                 return;

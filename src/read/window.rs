@@ -1,17 +1,19 @@
-//! Which reads follow each other, and how far ahead of them to fetch. Pure arithmetic.
+//! Recognition of reads that follow each other, and the amount to fetch ahead of them. Pure arithmetic.
 
 use crate::model::{BLOCK_BYTES, ByteRange};
 
-/// How far before and behind the end of the last read the next one may begin, in addition to
-/// [`READS_APART`] times its length. The kernel reads ahead in parts of up to 1 MiB that it sends in
-/// parallel, so they arrive out of order. A reader that skips a little still wants what lies ahead.
+/// Distance from the end of the last read at which the next one may begin, before and behind, in addition
+/// to [`READS_APART`] times its length. The kernel reads ahead in parts of up to 1 MiB that it sends in
+/// parallel, so they arrive out of order. A reader that skips a little still wants the bytes that lie
+/// ahead.
 const NEAR_BACK: u64 = 256 * 1024;
 const NEAR_FORWARD: u64 = 512 * 1024;
 /// Number of reads that may overtake a late one.
 const READS_APART: u64 = 3;
 /// Largest read in bytes, of FUSE and of HTTP.
 const LARGEST_READ: u64 = 1 << 20;
-/// The furthest that a read of a sequence may begin before the end of the reads so far, in bytes.
+/// The furthest distance in bytes at which a read of a sequence may begin before the end of the reads so
+/// far.
 pub const FURTHEST_BACK: u64 = NEAR_BACK + READS_APART * LARGEST_READ;
 /// Reads and bytes in a row before anything is fetched ahead. A scanner (ffprobe) reads less in a row.
 const READS_IN_A_ROW: u32 = 3;
@@ -22,13 +24,13 @@ const FIRST_WINDOW: u64 = 1 << 20;
 /// One sequence of reads.
 #[derive(Debug, Default)]
 pub struct Window {
-    /// Where the sequence began, and the end of the reads so far.
+    /// Start of the sequence, and the end of the reads so far.
     from: u64,
     next: u64,
     reads: u32,
-    /// How far ahead to fetch; 0 while the sequence is too short.
+    /// Bytes to fetch ahead; 0 while the sequence is too short.
     bytes: u64,
-    /// `next` when `bytes` grew last.
+    /// Value of `next` when `bytes` grew last.
     grown_at: u64,
     /// The end of the range that was requested ahead.
     asked_to: u64,
@@ -78,7 +80,7 @@ impl Window {
         self.grow(most);
         self.asked_to = self.asked_to.max(self.next);
         let until = self.next + self.bytes;
-        // In steps of a block, the unit of fetching: each lookup of extents costs time.
+        // The range grows in steps of a block, the unit of fetching. Each lookup of extents costs time.
         if until < self.asked_to + BLOCK_BYTES {
             return WindowStep::Follows(None);
         }
@@ -119,7 +121,7 @@ mod tests {
     const KIB: u64 = 1024;
     const MIB: u64 = 1 << 20;
 
-    /// What is wanted ahead at each of the reads.
+    /// Returns the range that is wanted ahead at each of the reads.
     fn wanted(reads: &[(u64, u64)], most: u64) -> Vec<Option<(u64, u64)>> {
         let mut window = Window::default();
         reads
@@ -157,7 +159,8 @@ mod tests {
 
     #[test]
     fn reads_that_the_kernel_sent_out_of_order_are_one_sequence() {
-        // Two and three under way, of the sizes that an ordinary mount and one of root's reads in.
+        // Two and three reads are under way. Their sizes are those of an ordinary mount and of one of
+        // root's.
         for (together, len) in [(2, 128 * KIB), (2, MIB), (3, 128 * KIB), (3, MIB)] {
             let mut order: Vec<u64> = (0..96).collect();
             for some in order.chunks_mut(together) {
@@ -184,7 +187,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing is asked for twice, nothing behind the reader, and never more than allowed.
+        /// No byte is asked for twice, none behind the reader, and never more than allowed.
         #[test]
         fn each_byte_ahead_is_asked_for_once(
             lens in proptest::collection::vec(1u64..2 * MIB, 1..200), most in MIB / 2..80 * MIB,

@@ -200,7 +200,7 @@ impl Library for Scripted {
         let bytes = self.handles.lock().unwrap()[&handle.0].clone();
         let start = usize::try_from(offset).unwrap().min(bytes.len());
         let end = usize::try_from(offset + len).unwrap().min(bytes.len());
-        // In two pieces, as if from two blocks.
+        // The bytes come in two pieces, as if from two blocks.
         let middle = start.midpoint(end);
         let mut pieces = Pieces::from(bytes.slice(start..middle));
         pieces.push(bytes.slice(middle..end));

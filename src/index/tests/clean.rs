@@ -27,7 +27,7 @@ fn a_clean_stop_is_known_once() {
     let (index, report) = open(state.path());
     assert_eq!(report.state, IndexCondition::Intact);
     assert_eq!(tree(&index), expected);
-    // As a kill now would leave it.
+    // A kill at this moment would leave this state.
     assert_eq!(left(crash_copy(state.path()).path()), Left::Somehow);
 }
 
@@ -47,7 +47,7 @@ fn what_changes_after_the_mark_is_seen() {
     std::fs::write(more.path().join("index/blobs/1"), b"").unwrap();
     assert_eq!(left(more.path()), Left::Somehow);
 
-    // Another release must look at each row, as it may know fewer kinds of them.
+    // Another release must look at each row, since it may know fewer kinds of them.
     let other = crash_copy(state.path());
     let mark = other.path().join("index.clean");
     let text = std::fs::read_to_string(&mark).unwrap();

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A state with some history, and its tree.
+/// Makes a state with some history, and returns its tree.
 fn sample(state: &Path) -> Vec<(String, Entry)> {
     let (index, _) = open(state);
     for folder in 0..5 {
@@ -34,7 +34,7 @@ fn database_files(state: &Path) -> Vec<std::path::PathBuf> {
     files
 }
 
-/// Everything in it is unpublished, so the journal has it all and no remote is needed.
+/// Checks that the tree survives. All of it is unpublished, so the journal has it and no remote is needed.
 fn check_survives(state: &Path, expected: &[(String, Entry)], what: &str) {
     let (index, report) = open(state);
     let found = tree(&index);
@@ -51,7 +51,7 @@ fn damaged_database_files_cost_nothing() {
             let copy = crash_copy(state.path());
             for path in database_files(copy.path()) {
                 let mut bytes = std::fs::read(&path).unwrap();
-                // Where there is data: sled rounds its file up with zeros.
+                // Damage is done only where there is data, since sled rounds its file up with zeros.
                 let used = bytes
                     .iter()
                     .rposition(|byte| *byte != 0)
@@ -145,7 +145,7 @@ fn a_torn_journal_keeps_what_is_before_the_tear() {
         .unwrap()
         .len() as usize;
     for end in (start..bytes.len()).step_by(7) {
-        // The database from before, the journal torn.
+        // The database is from before, and the journal is torn.
         let copy = crash_copy(bare.path());
         std::fs::write(newest_journal(copy.path()), &bytes[..end]).unwrap();
         let (reopened, report) = open(copy.path());
@@ -173,7 +173,7 @@ fn a_damaged_journal_beside_a_whole_database_costs_nothing() {
         bad[bytes.len() * place / 20] ^= 1;
         std::fs::write(newest_journal(copy.path()), bad).unwrap();
         check_survives(copy.path(), &expected, &format!("journal {place}/20"));
-        // And what was cut from the journal was stated again from the database.
+        // The part that was cut from the journal was restated from the database.
         std::fs::remove_dir_all(copy.path().join("index")).unwrap();
         check_survives(copy.path(), &expected, &format!("then database {place}/20"));
     }

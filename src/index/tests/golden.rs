@@ -55,7 +55,7 @@ fn sample_content() -> FileContent {
         hidden_sidecars: vec![Name::new("a.srt").unwrap()],
     }
 }
-/// As the first release writes it.
+/// Returns views as the first release writes them.
 fn sample_views() -> Views {
     Views {
         derived: Blob {
@@ -251,7 +251,7 @@ fn views_keep_their_bytes() {
         changes: vec![change].into(),
     };
     check(&record, "a6e2d3909e51ade0");
-    // A release that knows schema 1 only says so, instead of calling it damage.
+    // A release that only knows schema 1 reports the newer schema, and does not call it damage.
     let schemas = [encode(&log).unwrap()[2], encode(&record).unwrap()[2]];
     assert_eq!(schemas, [2, 2]);
 }

@@ -35,7 +35,8 @@ fn only_durable_files_go_out_and_become_stored() {
     assert!(all(&index).is_empty());
 }
 
-/// Content first, views after it: a manifest must not name derived bytes that no pack holds.
+/// The content is named first, and the views after it. A manifest must not name derived bytes that no pack
+/// holds.
 #[test]
 fn views_are_not_named_before_their_bytes_are_stored() {
     let state = tempfile::tempdir().unwrap();
@@ -55,7 +56,8 @@ fn views_are_not_named_before_their_bytes_are_stored() {
     };
     let sent = acknowledge_all(&index);
     assert_eq!(stated_views(&sent), Some(ViewsState::Pending));
-    // Here they stay: players use them from the spool. A snapshot states what the manifest did.
+    // The views stay here, because players use them from the spool. A snapshot states the same as the
+    // manifest.
     let EntryKind::File(kept) = index.entry(film.id).unwrap().unwrap().kind else {
         panic!("a file");
     };
@@ -120,7 +122,7 @@ fn the_tombstone_of_a_replaced_file_waits_for_its_replacement() {
     let mut new = file(&index, EntryId::ROOT, "a", spooled(6));
     index.commit(&[remove(&old), put(&new)]).unwrap();
     assert!(all(&index).is_empty());
-    // Replaced once more, and the database lost: the tie must hold.
+    // The file is replaced once more, and the database is lost. The tie must hold.
     let newest = file(&index, EntryId::ROOT, "a", spooled(7));
     index.commit(&[remove(&new), put(&newest)]).unwrap();
     assert!(all(&index).is_empty());
@@ -149,7 +151,7 @@ fn a_pack_dies_with_its_last_reference_only() {
     assert!(index.is_referenced(&pack).unwrap());
     assert!(index.dying_packs(10).unwrap().is_empty());
 
-    // Another file takes over in the commit in which the last owner goes.
+    // Another file takes the pack over in the commit that removes its last owner.
     let c = file(&index, EntryId::ROOT, "c", in_pack(spooled(5), &pack));
     index.commit(&[remove(&b), put(&c)]).unwrap();
     assert!(index.is_referenced(&pack).unwrap());
@@ -172,8 +174,8 @@ fn a_pack_dies_with_its_last_reference_only() {
     assert!(index.dying_packs(10).unwrap().is_empty());
 }
 
-/// Two files share a pack. One is overwritten and the new version is not published yet; then the
-/// other one goes, and that is. The log still names the pack for the first.
+/// Two files share a pack. One is overwritten, and its new version is not published yet. Then the other
+/// one is removed, and the removal is published. The log still names the pack for the first file.
 #[test]
 fn a_pack_that_the_log_names_for_anyone_is_not_released() {
     let state = tempfile::tempdir().unwrap();

@@ -12,8 +12,8 @@ use super::form::{StoredForm, stored_struct};
 use super::views::ViewsStateV1;
 use super::{ENTRY_SCHEMA, OLDEST_ENTRY_SCHEMA};
 
-/// A form of an entry. A record that holds entries takes it as a parameter, so that a new form
-/// needs no new form of each record.
+/// A form of an entry. A record that holds entries takes it as a parameter, so a new form needs no new
+/// form of each record.
 pub trait EntryForm: Serialize + DeserializeOwned {
     /// Newest schema number of records with this form.
     const SCHEMA: u16;

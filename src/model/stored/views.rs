@@ -36,8 +36,8 @@ pub enum ViewsStateV1 {
 }
 
 impl ViewsStateV1 {
-    /// Returns the schema number of a record that holds this state: the oldest one that can, so
-    /// that older releases read the record.
+    /// Returns the schema number of a record that holds this state. It is the oldest one that can, so
+    /// older releases can read the record.
     #[must_use]
     pub const fn schema(&self) -> u16 {
         match self {

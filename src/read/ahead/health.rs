@@ -1,4 +1,4 @@
-//! Pauses after failed fetches: a remote that is down is not asked ahead of its readers.
+//! Pauses after failed fetches. A remote that is down is not asked ahead of its readers.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,7 +12,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause between two attempts, in which a remote that is back is noticed soon enough.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Whether the remote is worth asking ahead.
+/// Health of the remote, which tells if asking ahead is worthwhile.
 #[derive(Debug, Default)]
 pub struct RemoteHealth(Mutex<FailureRun>);
 
@@ -29,7 +29,7 @@ impl RemoteHealth {
         until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Records a fetch that succeeded: the next pause is the shortest again.
+    /// Records a fetch that succeeded. The next pause is the shortest again.
     pub fn succeeded(&self) {
         *self.0.acquire() = FailureRun::default();
     }

@@ -1,4 +1,4 @@
-//! Streams that wait for the handle that goes on with them.
+//! Streams that wait for a handle that continues them.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -10,10 +10,10 @@ use super::stream::ReadStream;
 use crate::model::{BlobId, ByteRange};
 use crate::sync::MutexExt as _;
 
-/// Time that a stream waits: longer than a segment plays. A stream that was not read for as long (a
-/// paused player) makes room for others.
+/// Time that a stream waits, which is longer than a segment plays. A stream that was not read for as long
+/// (a paused player) makes room for others.
 pub const PARKED_FOR: Duration = Duration::from_secs(60);
-/// Most streams that wait; the oldest makes room.
+/// Most streams that wait. The oldest one makes room.
 const MAX_PARKED: usize = 64;
 
 /// The streams that wait, oldest first.
@@ -28,11 +28,11 @@ struct Parked {
 }
 
 impl ParkedStreams {
-    /// Keeps the stream of a handle that was closed, when another handle can go on with it.
+    /// Keeps the stream of a handle that was closed, when another handle can continue it.
     pub fn park(&self, mut stream: ReadStream) {
         let Some(of) = stream.of else { return };
         if !stream.at_end {
-            // The client left in the middle: it may come back near here, or not at all.
+            // The client left in the middle. It may come back near here, or not at all.
             stream.let_go();
         }
         let mut parked = self.0.acquire();
@@ -47,7 +47,7 @@ impl ParkedStreams {
         });
     }
 
-    /// Takes the newest stream of a blob that a read at `range` goes on with.
+    /// Takes the newest stream of a blob that a read at `range` continues.
     pub fn take(&self, of: Option<BlobId>, range: ByteRange) -> Option<ReadStream> {
         let mut parked = self.0.acquire();
         drop_old(&mut parked);

@@ -14,11 +14,11 @@ use crate::model::BlobId;
 /// A sequence of reads and the blocks that are fetched ahead of it.
 #[derive(Debug, Default)]
 pub struct ReadStream {
-    /// The blob that positions are in; `None` when no other handle can go on with the stream.
+    /// The blob that positions are in; `None` when no other handle can continue the stream.
     pub of: Option<BlobId>,
     pub window: Window,
     pub fetches: VecDeque<ReadaheadFetch>,
-    /// One of the readers that are fetched ahead for.
+    /// Place among the readers that blocks are fetched ahead for.
     pub place: Option<OwnedSemaphorePermit>,
     /// True if the last read reached the end of the handle.
     pub at_end: bool,
@@ -56,8 +56,7 @@ pub struct ReadaheadFetch {
 
 impl Drop for ReadaheadFetch {
     fn drop(&mut self) {
-        // A block that has arrived stays in the cache; a request that has not been answered is
-        // cancelled.
+        // A block that has arrived stays in the cache. A request that has not been answered is cancelled.
         self.task.abort();
     }
 }

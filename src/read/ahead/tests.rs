@@ -115,7 +115,7 @@ impl Film {
             .follow(follower, reading, &|range| self.extents(range));
     }
 
-    /// As the read path does it.
+    /// Reads in the same way as the read path.
     async fn read(&self, follower: &Follower, offset: u64, len: u64) -> Result<(), String> {
         self.follow(follower, offset, len, ReadReach::Within);
         let (extents, blobs) = self.extents(ByteRange::new(offset, len)).unwrap();
@@ -175,7 +175,7 @@ async fn a_cold_film_comes_as_fast_as_all_lanes_bring_it() {
         after[1..].iter().all(|bytes| *bytes >= most * 9 / 10),
         "{after:?}"
     );
-    // A seek is another beginning.
+    // A seek begins a new sequence.
     let begun = Instant::now();
     film.read(&follower, 20 * MIB, READ).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO, "cached");
@@ -257,7 +257,7 @@ async fn all_readers_share_one_budget_and_what_is_ahead_stays_until_it_is_read()
         film.ahead.room.available_permits() < budget,
         "something is ahead"
     );
-    // More than the cache holds goes by.
+    // More bytes than the cache holds are read meanwhile.
     film.play(&fast, 0, 100 * MIB).await.unwrap();
     settle().await;
     let waited = film.traffic().gets - film.traffic().gets_ahead;
@@ -289,7 +289,7 @@ async fn a_remote_that_is_down_is_left_alone_and_its_reader_hears_only_its_own_e
     settle().await;
     let down = Fault::Fail(RemoteErrorKind::Unavailable);
     film.faulty.inject(Operation::Get, &down, MANY);
-    // What came before is read; beyond it a reader that does not give up hears errors.
+    // Blocks that were fetched before are read. Beyond them, a reader that does not give up gets errors.
     let mut at = 8 * MIB;
     while film.read(&follower, at, READ).await.is_ok() {
         at += READ;
@@ -348,7 +348,7 @@ async fn segments_that_are_asked_for_one_after_the_other_are_one_stream() {
     for number in 0..4 {
         fetch(number).await;
     }
-    // The player plays; the next ones are there when it comes back, and not only one.
+    // The player plays. The next segments, and not only one, are there when it comes back.
     settle().await;
     let stats = film.cache.stats();
     assert!(stats.ahead_fetched >= 28, "8 MiB were read: {stats:?}");
@@ -358,7 +358,7 @@ async fn segments_that_are_asked_for_one_after_the_other_are_one_stream() {
     }
     let traffic = film.traffic();
     assert_eq!(traffic.gets - traffic.gets_ahead, waited, "{traffic:?}");
-    // One that went away in the middle of a segment gets nothing more.
+    // A player that went away in the middle of a segment gets nothing more.
     settle().await;
     let gone = Follower::new(Leaving::Waits);
     film.play(&gone, 80 * MIB, 84 * MIB).await.unwrap();
