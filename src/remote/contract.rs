@@ -1,4 +1,4 @@
-//! What every remote must do, run against each of them and against a stack of decorators.
+//! Contract of all remotes. It runs against each of them and against a stack of decorators.
 
 use std::io::Write;
 use std::path::Path;
@@ -68,7 +68,7 @@ async fn packs_come_back(remote: &Arc<dyn Remote>) {
             );
         }
         assert!(found == expected, "{lens:?}");
-        // A pack explains itself: from its last bytes to its table.
+        // A pack explains itself from its last bytes to its table.
         let end = remote
             .get(
                 &stored,
@@ -228,7 +228,7 @@ async fn a_mirror_reads_its_copy_when_the_first_store_fails() {
     );
     let block = fetch_block(&remote, &stored, &table, BlockIndex(0)).await;
     assert_eq!(block.unwrap(), expected);
-    // When both fail, the first store says why.
+    // When both fail, the error is that of the first store.
     let alone = ObjectRemote::new(bucket);
     alone.delete(&stored).await.unwrap();
     first.inject(
@@ -279,7 +279,7 @@ fn local(store: &Path) -> Arc<dyn Remote> {
     Arc::new(LocalRemote::open(store).unwrap())
 }
 
-/// The same remote, and everything that goes there encrypted.
+/// Returns the same remote with encryption of everything that goes there.
 pub(super) async fn encrypted(remote: Arc<dyn Remote>) -> Arc<dyn Remote> {
     let passphrases = Passphrases::new(Some("correct horse"), None);
     let unlocked = unlock(remote, &passphrases, KdfCost::NONE, retry::Deadline::None);
@@ -337,7 +337,7 @@ async fn missing_and_unreadable_are_told_apart() {
     std::fs::write(&path, b"rot").unwrap();
     let error = remote.library().await.unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Corrupt);
-    // Gone while a log is there: no new library either.
+    // When the mark is gone while a log is there, no new library is made either.
     std::fs::remove_file(&path).unwrap();
     assert_eq!(remote.library().await.unwrap(), None);
     let object = LogObject {

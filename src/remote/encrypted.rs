@@ -1,5 +1,5 @@
-//! A decorator that encrypts. Packs are sealed with its cipher before they reach it, objects of the log
-//! it seals itself. The wrap of the key is durable in the remote before the first encrypted byte.
+//! A decorator that encrypts. Packs are sealed with its cipher before they reach it, and it seals objects
+//! of the log itself. The wrap of the key is durable in the remote before the first encrypted byte.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +14,7 @@ use super::{
 use crate::codec::CodecError;
 use crate::model::{LibraryId, PackAddress};
 
-/// Whether the library's mark has the current wrap.
+/// Place of the current wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WrapIs {
     InTheMark,
@@ -69,8 +69,8 @@ impl EncryptedRemote {
         }
     }
 
-    /// Stores the wrap in the library's mark if it is not there: bytes must not be written with a key
-    /// that could not be unwrapped again. May be repeated after an error.
+    /// Stores the wrap in the library's mark if it is not there. Bytes must not be written with a key that
+    /// could not be unwrapped again. May be repeated after an error.
     ///
     /// # Errors
     /// The error of updating the mark.
@@ -130,7 +130,7 @@ impl LogLayer for EncryptedRemote {
     }
     async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
         self.inner.create_library(&self.mark(mark.id)).await?;
-        // Set to the same value already when the answer to a first attempt was lost.
+        // It is set to the same value already when the answer to a first attempt was lost.
         let _ = self.library.set(mark.id);
         let _ = self.kept.set(());
         Ok(())
@@ -157,7 +157,7 @@ impl LogLayer for EncryptedRemote {
                 object,
                 "it was encrypted by a newer program; use a newer tgfs",
             )),
-            // Anybody who can write to the remote could forge one.
+            // Anybody who can write to the remote could forge an unencrypted object.
             LogForm::Plain if object.number > self.plain_until => Err(corrupt(
                 object,
                 "it is not encrypted, and this library has been since before it",

@@ -32,11 +32,11 @@ pub enum RemoteErrorKind {
 #[error("{op}: {message}")]
 pub struct RemoteError {
     pub kind: RemoteErrorKind,
-    /// What was being done, e.g. `put pack 0f3c…`.
+    /// Operation that failed, e.g. `put pack 0f3c…`.
     pub op: String,
-    /// What happened and what to do about it.
+    /// Event, and what to do about it.
     pub message: String,
-    /// How long the remote asks to wait.
+    /// Wait that the remote asks for.
     pub retry_after: Option<Duration>,
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,

@@ -28,7 +28,7 @@ pub trait ForeignFiles: std::fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignDocument {
     pub address: TelegramAddress,
-    /// As its sender gave it; may be empty.
+    /// Name that its sender gave it; may be empty.
     pub name: String,
     pub mime: String,
     /// The text beside it.
@@ -46,11 +46,12 @@ pub struct ForeignDocuments {
     pub reach: ListingReach,
 }
 
-/// How far the listing went.
+/// Extent of the listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListingReach {
     Everything,
-    /// It ended after this many message numbers in a row without a post: later ones are not known.
+    /// The listing ended after this many message numbers in a row without a post. Later posts are not
+    /// known.
     UpToAGap(u32),
 }
 

@@ -1,4 +1,4 @@
-//! Decorators: a type that implements [`PackLayer`], [`LogLayer`] and [`ForeignLayer`] is a
+//! Decorators. A type that implements [`PackLayer`], [`LogLayer`] and [`ForeignLayer`] is a
 //! [`Remote`](super::Remote) on top of another one, and states only the methods that it changes.
 
 use std::pin::Pin;
@@ -16,8 +16,8 @@ use crate::model::{ByteRange, PackAddress, PackRef};
 /// The future of a store's method.
 type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, RemoteError>> + Send + 'a>>;
 
-/// The store under a decorator: there already, or still being opened. Awaiting a store that is there
-/// neither allocates nor yields.
+/// The store under a decorator, which is there already or still being opened. Awaiting a store that is
+/// there neither allocates nor yields.
 pub enum Underlying<'a, S: ?Sized> {
     /// It can be called.
     Ready(&'a S),
@@ -41,8 +41,8 @@ impl<'a, S: ?Sized> Future for Underlying<'a, S> {
 pub trait PackLayer: std::fmt::Debug + Send + Sync + 'static {
     /// Returns the store below.
     fn inner_packs(&self) -> &dyn PackStore;
-    /// Returns the store below for calls that reach it; a decorator that has to open it first says so
-    /// here.
+    /// Returns the store below for calls that reach it. A decorator that has to open it first overrides
+    /// this method.
     fn open_packs(&self) -> Underlying<'_, dyn PackStore> {
         Underlying::Ready(self.inner_packs())
     }
@@ -162,8 +162,8 @@ pub trait ForeignLayer: std::fmt::Debug + Send + Sync + 'static {
     }
 }
 
-// The three impls below have the signatures that `async_trait` gives to the traits' methods, so that
-// a layer's future is passed on as it is: an `async fn` would put it into a second box.
+// The three impls below have the signatures that `async_trait` gives to the traits' methods. A layer's
+// future is then passed on as it is, while an `async fn` would put it into a second box.
 
 impl<L: PackLayer> PackStore for L {
     fn locality(&self) -> Locality {

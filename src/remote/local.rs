@@ -19,9 +19,9 @@ use crate::codec::{self, CodecError, Kind, Record};
 use crate::disk::{self, DirectoryLock, LockError};
 use crate::model::{ByteRange, LibraryId, PackAddress, PackId, PackRef, WriterId};
 
-/// Long enough to gather the small files of one `cp -r`: a directory has no limit on objects.
+/// Time that gathers the small files of one `cp -r`. A directory has no limit on objects.
 const LINGER: Duration = Duration::from_millis(300);
-/// Long enough to gather the changes of a copy of many small files.
+/// Time that gathers the changes of a copy of many small files.
 const MANIFEST_INTERVAL: Duration = Duration::from_secs(1);
 const LIBRARY_FILE: &str = "library";
 /// Largest object of the log that is read, in bytes: a snapshot of some millions of entries.
@@ -40,7 +40,7 @@ impl Record for LibraryV1 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct LibraryV2 {
     library: LibraryId,
-    /// An envelope of its own.
+    /// Bytes of the wrap, which is an envelope of its own.
     wrap: Vec<u8>,
 }
 impl Record for LibraryV2 {
@@ -161,7 +161,7 @@ fn io_error(op: String, error: io::Error) -> RemoteError {
         ErrorKind::NotFound => RemoteErrorKind::NotFound,
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => RemoteErrorKind::Full,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => RemoteErrorKind::Denied,
-        // A pack or a log object that is too short, or that does not decode.
+        // A pack or a log object is too short, or does not decode.
         ErrorKind::UnexpectedEof | ErrorKind::InvalidData => RemoteErrorKind::Corrupt,
         ErrorKind::AlreadyExists | ErrorKind::InvalidInput => RemoteErrorKind::Invalid,
         _ => RemoteErrorKind::Unavailable,
@@ -259,7 +259,7 @@ impl PackStore for LocalRemote {
     }
 
     async fn delete_unnamed(&self, _is_known: &IsKnown) -> Result<u64, RemoteError> {
-        // Puts to a directory are not noted; `verify` counts packs that nothing names.
+        // Puts to a directory are not noted. `verify` counts packs that nothing names.
         Ok(0)
     }
 }
@@ -375,7 +375,8 @@ impl LocalRemote {
         .await
     }
 
-    /// Fails when there are packs or a log without the `library` file: such a directory is damaged, not new.
+    /// Fails when there are packs or a log without the `library` file. Such a directory is damaged, not
+    /// new.
     fn surely_empty(&self) -> io::Result<()> {
         for directory in ["packs", "log", "snapshots"] {
             if fs::read_dir(self.root.join(directory))?.next().is_some() {

@@ -1,4 +1,4 @@
-//! A decorator that opens the library's key at the first use, so that a start does not wait for the
+//! A decorator that opens the library's key at the first use. A start therefore does not wait for the
 //! remote.
 
 use std::sync::Arc;
@@ -24,9 +24,9 @@ pub struct LockedRemote {
     passphrases: Passphrases,
     cost: KdfCost,
     unlocked: OnceCell<Unlocked>,
-    /// Keeps the wrap of the key, for starts while the remote is down.
+    /// Store for the wrap of the key, which serves starts while the remote is down.
     keys: Option<Arc<dyn KeyStore>>,
-    /// Opens blocks that are cached on this machine while the remote does not answer.
+    /// Cipher that opens blocks that are cached on this machine while the remote does not answer.
     kept: OnceCell<Cipher>,
 }
 
@@ -49,8 +49,8 @@ impl LockedRemote {
         })
     }
 
-    /// As [`Self::new`], and keeps the wrap of the key in `keys`, so that blocks that are cached on this
-    /// machine can be opened while the remote is down.
+    /// Does the same as [`Self::new`], and keeps the wrap of the key in `keys`. Blocks that are cached on
+    /// this machine can then be opened while the remote is down.
     #[must_use]
     pub fn keeping(
         inner: Arc<dyn Remote>,
@@ -117,7 +117,8 @@ impl LockedRemote {
 
     fn keep(&self, wrap: Option<&Bytes>) {
         let Some(keys) = &self.keys else { return };
-        // Compared first: a write is durable and slow, and the wrap is nearly always the same.
+        // The values are compared first, because a write is durable and slow, and the wrap is nearly
+        // always the same.
         let kept = keys.get(WRAP).and_then(|kept| match (kept, wrap) {
             (Some(kept), Some(wrap)) if kept == *wrap => Ok(()),
             (_, Some(wrap)) => keys.put(WRAP, wrap),
@@ -139,10 +140,10 @@ impl LockedRemote {
         }
     }
 
-    /// As [`Unlocked::settle`].
+    /// See [`Unlocked::settle`].
     ///
     /// # Errors
-    /// As [`Unlocked::settle`], and errors of opening the key.
+    /// The errors of [`Unlocked::settle`], and errors of opening the key.
     pub async fn settle(&self, deadline: Deadline) -> Result<(), RemoteError> {
         self.unlocked().await?.settle(deadline).await
     }
@@ -155,8 +156,8 @@ impl PackLayer for LockedRemote {
     fn open_packs(&self) -> Underlying<'_, dyn PackStore> {
         self.opened(|remote| remote)
     }
-    /// Before the remote has answered, returns the cipher of the kept key, which opens cached blocks. A
-    /// pack that is sealed with it and turns out to need another cipher is not acknowledged.
+    /// Returns the cipher of the kept key before the remote has answered. It opens cached blocks. A pack
+    /// that is sealed with it and turns out to need another cipher is not acknowledged.
     fn cipher(&self) -> &Cipher {
         match self.unlocked.get() {
             Some(unlocked) => unlocked.remote.cipher(),

@@ -1,4 +1,4 @@
-//! The library's log: manifests with the changes, and snapshots with everything.
+//! The library's log: manifests with the changes, and snapshots with all entries.
 //!
 //! Both are one zstd stream of frames: a header, records, and an end record that counts them. Records
 //! are absolute and by id, so replay in any order, or twice, gives the same result.
@@ -13,7 +13,8 @@ use super::{RemoteError, RemoteErrorKind};
 use crate::codec::{FrameError, Kind, Record, read_record, write_frame};
 use crate::model::{Digest, Ino, LibraryId, LogRecord, Seq, WriterId};
 
-/// zstd's own default: manifests are small, and most of their bytes are random ids.
+/// Level of compression, which is zstd's own default. Manifests are small, and most of their bytes are
+/// random ids.
 const ZSTD_LEVEL: i32 = 3;
 /// Largest window that a decoder may be asked to keep: 2^27 bytes, zstd's own default limit.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
@@ -36,7 +37,7 @@ pub struct LogHeader {
     /// Lowest and highest change in it.
     pub first: Seq,
     pub last: Seq,
-    /// Above any inode number that was in use when this was written.
+    /// A number above any inode number that was in use when this was written.
     pub next_ino: Ino,
     pub last_seq: Seq,
 }
@@ -172,7 +173,7 @@ impl<'a> LogDecoder<'a> {
             Err(crate::codec::CodecError::WrongKind { .. }) => {
                 let end: LogEndV1 =
                     crate::codec::decode(&frame).map_err(|error| decode_error(error.into()))?;
-                // The end of the zstd stream must follow; otherwise the object was cut inside it.
+                // The end of the zstd stream must follow. Otherwise the object was cut inside it.
                 let behind = self
                     .input
                     .read(&mut [0])

@@ -10,7 +10,7 @@ use crate::model::{LibraryId, WriterId};
 /// Each call may be repeated after an error.
 #[async_trait::async_trait]
 pub trait LogStore: std::fmt::Debug + Send + Sync + 'static {
-    /// Returns a name for messages, by which the state also recognises its store: `local:DIR`.
+    /// Returns a name for messages, such as `local:DIR`. The state also recognises its store by it.
     fn describe(&self) -> String;
 
     /// Returns the mark of the library that is stored here; `None` when there is surely none.
@@ -25,8 +25,8 @@ pub trait LogStore: std::fmt::Debug + Send + Sync + 'static {
     /// [`Foreign`](super::RemoteErrorKind::Foreign) when there is a library already.
     async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError>;
 
-    /// Replaces the wrap in the library's mark. Durable when it returns; a crash leaves the old mark
-    /// or the new one.
+    /// Replaces the wrap in the library's mark. The change is durable when this returns. A crash leaves
+    /// the old mark or the new one.
     ///
     /// # Errors
     /// [`Foreign`](super::RemoteErrorKind::Foreign) when another library, or none, is stored here.
@@ -35,7 +35,7 @@ pub trait LogStore: std::fmt::Debug + Send + Sync + 'static {
     /// Adds an object to the log. Two writers may use the same number; both objects stay.
     ///
     /// # Errors
-    /// Why the object may not be there.
+    /// The reason why the object may not be there.
     async fn append_log(&self, object: LogObject, bytes: Bytes) -> Result<(), RemoteError>;
 
     /// Lists the objects of a kind with a number above `after`, ascending by number and writer.
@@ -67,8 +67,8 @@ pub trait LogStore: std::fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LibraryMark {
     pub id: LibraryId,
-    /// The wrapped key ([`Wrap`](super::Wrap)) of an encrypted library, readable by everybody. At
-    /// most [`MAX_WRAP_BYTES`]; the store does not interpret it.
+    /// The wrapped key ([`Wrap`](super::Wrap)) of an encrypted library, readable by everybody. It has at
+    /// most [`MAX_WRAP_BYTES`], and the store does not interpret it.
     pub wrap: Option<Bytes>,
 }
 
@@ -88,7 +88,7 @@ pub enum LogKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogObject {
     pub kind: LogKind,
-    /// Manifests count from 1.
+    /// Number of the object. Manifests count from 1.
     pub number: u64,
     pub writer: WriterId,
 }

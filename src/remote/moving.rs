@@ -19,7 +19,7 @@ pub enum LogPlace {
     New,
 }
 
-/// Tells whether a pack of a moving library is still in the old store: only that one gives out
+/// Tells whether a pack of a moving library is still in the old store. Only that store gives packs
 /// [`PackAddress::Local`].
 #[must_use]
 pub fn is_in_old_store(pack: &PackRef) -> bool {
@@ -75,7 +75,7 @@ impl MovingRemote {
 
 #[async_trait::async_trait]
 impl PackLayer for MovingRemote {
-    /// The new store. Encryption is above both stores, so its cipher is as plain as the old one's.
+    /// Returns the new store. Encryption is above both stores, so its cipher is as plain as the old one's.
     fn inner_packs(&self) -> &dyn PackStore {
         &*self.new
     }
@@ -105,7 +105,7 @@ impl PackLayer for MovingRemote {
 }
 
 impl LogLayer for MovingRemote {
-    /// The store that has the log. It also names the library's store.
+    /// Returns the store that has the log. It also names the library's store.
     fn inner_log(&self) -> &dyn LogStore {
         match self.log_place() {
             LogPlace::Old => &*self.old,

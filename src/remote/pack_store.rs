@@ -9,20 +9,20 @@ use crate::model::{ByteRange, PackAddress, PackId, PackRef};
 
 /// A store for packs: immutable objects that are written once and read in ranges.
 ///
-/// Each call may be repeated after an error: an object that is there already with the same id is
-/// the same object. Dropping a future leaves the object whole, or absent.
+/// Each call may be repeated after an error. An object that is there already with the same id is the same
+/// object. Dropping a future leaves the object whole, or absent.
 #[async_trait::async_trait]
 pub trait PackStore: std::fmt::Debug + Send + Sync + 'static {
-    /// Returns where new packs go.
+    /// Returns the place of new packs.
     fn locality(&self) -> Locality;
 
-    /// Returns where one pack is. Differs from [`Self::locality`] only while a library moves from
+    /// Returns the place of one pack. It differs from [`Self::locality`] only while a library moves from
     /// one store to another.
     fn locality_of(&self, _pack: &PackRef) -> Locality {
         self.locality()
     }
 
-    /// Returns how the store prefers to be written to.
+    /// Returns the store's preferences for writes.
     fn write_hints(&self) -> WriteHints;
 
     /// Returns the cipher that packs for this store must be sealed with.
@@ -31,7 +31,7 @@ pub trait PackStore: std::fmt::Debug + Send + Sync + 'static {
     /// Stores a pack under its id. The pack is durable when this returns.
     ///
     /// # Errors
-    /// Why the pack may not be there.
+    /// The reason why the pack may not be there.
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError>;
 
     /// Returns exactly `range.len` bytes of the stored pack, its table included. Dropping the future
@@ -66,22 +66,22 @@ pub trait PackStore: std::fmt::Debug + Send + Sync + 'static {
     /// When the pack may still be there.
     async fn delete(&self, pack: &PackRef) -> Result<Removal, RemoteError>;
 
-    /// Deletes packs that this state stored and that nothing names: a crash between a put and its
-    /// record leaves them. Returns their number.
+    /// Deletes packs that this state stored and that nothing names, which a crash between a put and its
+    /// record leaves. Returns their number.
     ///
     /// `is_known` tells whether the index or a note names a pack. Packs that only the store knows
     /// stay, since they may belong to another state.
     ///
     /// # Errors
-    /// The first error; what was deleted before it stays deleted.
+    /// The first error. Packs that were deleted before it stay deleted.
     async fn delete_unnamed(&self, is_known: &IsKnown) -> Result<u64, RemoteError>;
 }
 
-/// Where a store keeps its bytes.
+/// Place where a store keeps its bytes.
 ///
-/// It decides whether blocks are cached on this machine's disk (only of a far store: a near one has
-/// them on a disk already), and whether a command that only looks opens the store at all (only a near
-/// one: a far one may not answer for a long time).
+/// It decides whether blocks are cached on this machine's disk. Only blocks of a far store are, since a
+/// near one has them on a disk already. It also decides whether a command that only looks opens the store
+/// at all. Only a near store is opened, since a far one may not answer for a long time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Locality {
     /// On a disk of this machine.
@@ -99,7 +99,7 @@ pub enum Removal {
     Left,
 }
 
-/// How long a store goes on showing a pack.
+/// Time for which a store continues to show a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outlook {
     /// For as long as nobody deletes it.
@@ -108,20 +108,20 @@ pub enum Outlook {
     Fading,
 }
 
-/// Who waits for bytes. A store with several connections serves waiting readers first.
+/// Urgency of a read. A store with several connections serves waiting readers first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Urgency {
-    /// A reader or a check waits for them.
+    /// A reader or a check waits for the bytes.
     Waited,
-    /// Read ahead: they will probably be wanted soon.
+    /// The bytes are read ahead, since they will probably be wanted soon.
     Ahead,
 }
 
-/// Tells whether a pack is known; an error keeps the pack.
+/// Function that tells whether a pack is known. An error keeps the pack.
 pub type IsKnown = dyn Fn(PackId) -> Result<bool, RemoteError> + Send + Sync;
 
-/// How a store prefers to be written to. A directory takes any number of small objects; a channel
-/// takes about 20 messages a minute.
+/// Preferences of a store for writes. A directory takes any number of small objects. A channel takes about
+/// 20 messages a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteHints {
     /// Number of packs to send in parallel.

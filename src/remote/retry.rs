@@ -7,17 +7,17 @@ use tokio::time::Instant;
 use super::{RemoteError, RemoteErrorKind};
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// The longest wait: the end of an outage is noticed within this time.
+/// The longest wait. The end of an outage is noticed within this time.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// How long retries may go on.
+/// Limit of retries.
 #[derive(Debug, Clone, Copy)]
 pub enum Deadline {
-    /// For ever. For writes: a remote that is down delays them and never fails them.
+    /// No limit. It is for writes, which a remote that is down delays but never fails.
     None,
     /// Until this time.
     At(Instant),
-    /// No retry: the caller repeats the whole operation.
+    /// No retry, because the caller repeats the whole operation.
     Once,
 }
 
@@ -42,7 +42,7 @@ where
     retry_telling(deadline, &|_| {}, attempt).await
 }
 
-/// As [`retry`], and calls `tell` with each error before a retry.
+/// Does the same as [`retry`], and calls `tell` with each error before a retry.
 ///
 /// # Errors
 /// See [`retry`].
@@ -93,8 +93,8 @@ fn timed_out() -> RemoteError {
     )
 }
 
-/// Returns a random time between half of `wait` and all of it, so that calls that failed together are
-/// not repeated together.
+/// Returns a random time between half of `wait` and all of it. Calls that failed together are then not
+/// repeated together.
 fn jitter(wait: Duration) -> Duration {
     let half = wait / 2;
     let part = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);

@@ -1,5 +1,5 @@
-//! Packs with their checks: a pack is acknowledged after it was read back, and a block is returned
-//! after it was compared with its digest or tag.
+//! Packs with their checks. A pack is acknowledged after it was read back. A block is returned after it
+//! was compared with its digest or tag.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, Digest, PackAddress, Pack
 /// where it is. Retries for as long as the remote is down.
 ///
 /// # Errors
-/// Errors that a retry does not help against; [`RemoteErrorKind::Corrupt`] when the pack came back
-/// different (the object is deleted then).
+/// Errors that a retry does not cure. [`RemoteErrorKind::Corrupt`] when the pack came back different; the
+/// object is deleted then.
 pub async fn store_pack(
     remote: &Arc<dyn Remote>,
     pack: &SealedPack,
@@ -24,7 +24,7 @@ pub async fn store_pack(
     store_pack_telling(remote, pack, &|_| {}).await
 }
 
-/// As [`store_pack`], and calls `tell` with each error before a retry.
+/// Does the same as [`store_pack`], and calls `tell` with each error before a retry.
 ///
 /// # Errors
 /// See [`store_pack`].
@@ -39,7 +39,7 @@ pub async fn store_pack_telling(
         Ok(()) => Ok(stored),
         Err(error) => {
             if error.kind == RemoteErrorKind::Corrupt {
-                // The caller retries with a new pack; this one must not stay.
+                // The caller retries with a new pack. This one must not stay.
                 if let Err(left) = remote.delete(&stored).await {
                     tracing::warn!(%left, "a pack that came back wrong cannot be deleted");
                 }
@@ -65,7 +65,7 @@ async fn read_back(
     stored: &PackRef,
     tell: &(dyn Fn(&RemoteError) + Sync),
 ) -> Result<(), RemoteError> {
-    // In parallel: each is a round trip, and a small pack takes hardly more than these.
+    // They run in parallel: each is a round trip, and a small pack takes hardly more than these.
     let (size, table) = futures_util::future::try_join(
         retry_telling(Deadline::None, tell, || remote.size(stored)),
         retry_telling(Deadline::None, tell, || fetch_table(remote, stored)),

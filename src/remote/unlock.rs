@@ -1,5 +1,5 @@
-//! Opens a library's key with the passphrases of the settings, and returns a remote that encrypts or
-//! does not. Nothing is written before [`Unlocked::settle`].
+//! Opens a library's key with the passphrases of the settings, and returns a remote that encrypts or does
+//! not encrypt. Nothing is written before [`Unlocked::settle`].
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ impl Unlocked {
         self.encrypted.as_ref().map(|encrypted| encrypted.wrap())
     }
 
-    /// Stores the wrap of a new passphrase, or of the first one. To be called when state and library are
+    /// Stores the wrap of a new passphrase, or of the first one. Must be called when state and library are
     /// known to belong together. The first write does the same.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ struct LibraryOpening<'a> {
     deadline: Deadline,
 }
 
-/// A library's wrap, and whether the mark has it.
+/// A library's wrap, and its place.
 struct LocatedWrap {
     wrap: Wrap,
     wrap_is: WrapIs,
@@ -239,7 +239,7 @@ impl LibraryOpening<'_> {
     }
 
     /// Returns the wrap in the mark. When it is damaged, or absent although a passphrase is set, returns
-    /// that of the newest object of the log that has one.
+    /// the wrap of the newest object of the log that has one.
     async fn find_wrap(&self, mark: &LibraryMark) -> Result<Option<LocatedWrap>, RemoteError> {
         let damage = match mark.wrap.as_deref().map(Wrap::decode) {
             Some(Ok(wrap)) => {

@@ -24,7 +24,7 @@ pub enum AttachError {
     /// The index cannot be read or written.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// The store refuses or cannot be reached.
+    /// The store refuses, or cannot be reached.
     #[error(transparent)]
     Remote(#[from] RemoteError),
     /// The state was used with another store.
@@ -41,7 +41,7 @@ pub enum AttachError {
         found: LibraryId,
         own: LibraryId,
     },
-    /// The store is empty, though the state was used with it.
+    /// The store is empty, although the state was used with it.
     #[error(
         "the store {0} holds no library, but this state was used with one there; is its disk mounted?"
     )]
@@ -51,7 +51,7 @@ pub enum AttachError {
         "another tgfs (writer {0}) has written to this library since this state was used last; stop it and run `tgfs recover --take-over` here, or go on there"
     )]
     OtherWriter(WriterId),
-    /// Both the store and the state have changes that the other does not know.
+    /// Store and state each have changes that the other does not know.
     #[error(
         "the store {0} knows changes that this state does not, as a state does that came back from a copy, and something was changed here since the start; nothing is lost: stop tgfs and run `tgfs recover`, which brings both together"
     )]
@@ -64,7 +64,7 @@ pub enum AttachError {
     /// Blocking work ended early.
     #[error("the work was interrupted: {0}")]
     Interrupted(#[source] JoinError),
-    /// The state directory does not take the note where the library moves to.
+    /// The state directory does not take the note about the place that the library moves to.
     #[error("the work was interrupted: the state: {0}")]
     Note(#[source] std::io::Error),
     /// The snapshot for the new store could not be made.

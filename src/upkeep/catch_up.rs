@@ -1,4 +1,4 @@
-//! Reader of the log's changes that the index lacks: none, an acknowledgement that was lost, some
+//! Reader of the log's changes that the index lacks. It may lack none, a lost acknowledgement, some
 //! changes, or all.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::remote::{
 
 /// Records that the index takes in one go.
 const RECORDS_AT_ONCE: usize = 1024;
-/// Objects of the log that are read side by side: each is a round trip, and about 1 MiB at most.
+/// Objects of the log that are read side by side. Each is a round trip, and about 1 MiB at most.
 const READ_AHEAD: usize = 8;
 
 /// Reader of the log into an index.
@@ -44,15 +44,15 @@ enum RecordTreatment {
     Fill,
 }
 
-/// Manifest as the remote answered.
+/// A manifest, by the remote's answer.
 enum Manifest {
     Whole {
         header: LogHeader,
         bytes: Bytes,
     },
-    /// Written by a daemon that the library was taken from.
+    /// The manifest was written by a daemon that the library was taken from.
     Superseded,
-    /// Not readable for this reason: its changes are missing.
+    /// The manifest is not readable for this reason. Its changes are missing.
     Unreadable(String),
 }
 
@@ -62,7 +62,7 @@ impl LogReader<'_> {
     /// # Errors
     /// See [`AttachError`].
     pub async fn read_all(&self, claim: LibraryClaim) -> Result<AttachReport, AttachError> {
-        // The newest snapshot first: in a long channel only the end of the log is cheap to find.
+        // The newest snapshot comes first. In a long channel only the end of the log is cheap to find.
         let snapshots = self.list(LogKind::Snapshot, 0).await?;
         let is_needed = self.index.must_fill() || claim == LibraryClaim::TakeOver;
         if snapshots.is_empty() && !is_needed {
@@ -139,7 +139,7 @@ impl LogReader<'_> {
         }
     }
 
-    /// Refuses manifests of other daemons behind the last acknowledged one. A manifest is ours if one
+    /// Refuses manifests of other daemons behind the last acknowledged one. A manifest is our own if one
     /// of our starts wrote it and ended before it could note the acknowledgement.
     async fn refuse_others(
         &self,
@@ -180,7 +180,8 @@ impl LogReader<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            // Checked as a whole before the first record is taken: half a snapshot is of no use.
+            // It is checked as a whole before the first record is taken, since half a snapshot is of no
+            // use.
             match check(&bytes, self.index.library_id()) {
                 Ok(()) => {}
                 Err(Unfit::NoKey(error)) => return Err(error.into()),
@@ -204,7 +205,7 @@ impl LogReader<'_> {
         Ok(())
     }
 
-    /// Reads manifests side by side and takes them in their order. Returns the last treatment: noting
+    /// Reads manifests side by side and takes them in their order. Returns the last treatment. Noting
     /// turns into filling at the first record that is not known.
     async fn take_all(
         &self,
@@ -305,7 +306,7 @@ impl LogReader<'_> {
         }
     }
 
-    /// Begins to fill rows that were thought to be complete: the log knows more.
+    /// Begins to fill rows that were thought to be complete, because the log knows more.
     async fn begin_filling(&self) -> Result<(), AttachError> {
         match self.blocking(Index::begin_fill_unchanged).await? {
             Begun::Yes => {

@@ -1,5 +1,5 @@
-//! Deletion of packs that nothing needs. The order is fixed: no reference in the index, the manifest
-//! that says so acknowledged, a grace time gone by, then the remote.
+//! Deletion of packs that nothing needs. The order is fixed. First the index has no reference, then the
+//! manifest that says so is acknowledged, then a grace time passes, and then the remote deletes the pack.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,11 +9,11 @@ use crate::model::{PackId, PackRef};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{Remote, RemoteError, RemoteErrorKind, Removal};
 
-/// Most dying packs looked at in one run; the next run takes the others.
+/// Most dying packs that one run looks at. The next run takes the others.
 const AT_ONCE: usize = 1000;
-/// After this many failures in a row the remote is away: the next run takes the rest.
+/// Failures in a row after which the remote counts as away. The next run takes the rest.
 const FAILURES: u32 = 3;
-/// Rows of this module. One row has two numbers: packs and bytes that could not be deleted.
+/// Rows of this module. One row has two numbers, the packs and bytes that could not be deleted.
 const ROWS: &str = "cleanup";
 const LEFT_ROW: &[u8] = b"left";
 
@@ -46,7 +46,7 @@ pub struct LeftBehind {
 /// handle still reads from a pack. An error over one pack does not stop the others.
 ///
 /// # Errors
-/// When the index cannot be read; packs that were deleted before stay deleted.
+/// When the index cannot be read. Packs that were deleted before stay deleted.
 pub async fn delete_dying_packs(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,
@@ -59,12 +59,12 @@ pub async fn delete_dying_packs(
     for dying in index.dying_packs(AT_ONCE)? {
         let age = now.duration_since(dying.since.into()).unwrap_or_default();
         let due = dying.released && age >= keep;
-        // A reference wins over the mark that says there is none.
+        // A reference overrides the mark that says there is none.
         if !due || in_use(dying.pack.id) || index.is_referenced(&dying.pack)? {
             report.kept += 1;
             continue;
         }
-        // Tried once: the next run tries again.
+        // Each pack is tried once. The next run tries again.
         match retry(Deadline::Once, || remote.delete(&dying.pack)).await {
             Ok(removal) => {
                 failures = 0;

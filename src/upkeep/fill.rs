@@ -1,4 +1,4 @@
-//! Attach at start: ties a state to its store, and reads the changes of the log that the index lacks.
+//! Attach at a start. It ties a state to its store, and reads the changes of the log that the index lacks.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::index::Index;
 use crate::model::{AttachState, LibraryClaim};
 use crate::remote::{LibraryMark, Remote, RemoteErrorKind};
 
-/// Ties the index to the store, makes the library in a new store, and fills the index with the
-/// changes of the log that it lacks: none, those of an unacknowledged manifest, or all. While it
-/// fills, commits are refused and reads see the rows that are there. Nothing is made because of an
-/// error. In the end the index is attached, and work that waits for that goes on.
+/// Ties the index to the store, makes the library in a new store, and fills the index with the changes of
+/// the log that it lacks. These are none, those of an unacknowledged manifest, or all. While it fills,
+/// commits are refused and reads see the rows that are there. Nothing is made because of an error. In the
+/// end the index is attached, and work that waits for that goes on.
 ///
 /// # Errors
-/// See [`AttachError`]; the index is as usable as before.
+/// See [`AttachError`]. The index is as usable as before.
 pub async fn attach(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,
@@ -28,7 +28,7 @@ pub async fn attach(
     Ok(report)
 }
 
-/// Does the same as [`attach`], but leaves the index unattached, so that nothing goes out yet.
+/// Does the same as [`attach`], but leaves the index unattached, so nothing is published yet.
 pub(super) async fn bring_in_step(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,
@@ -52,12 +52,12 @@ pub(super) async fn bring_in_step(
     }
 }
 
-/// Whether the index knows the log of its store.
+/// Knowledge that the index has of its store's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LogIs {
-    /// All of it has to be read.
+    /// The whole log has to be read.
     New,
-    /// Only its end may have to be read.
+    /// Only the end of the log may have to be read.
     Known,
 }
 
@@ -99,8 +99,8 @@ async fn bind(log: &LogReader<'_>, own: &str, given: &str) -> Result<LogIs, Atta
     }
 }
 
-/// Makes the library. If the first answer was lost, the store says that there is one already: if it
-/// has our id, it is ours.
+/// Makes the library. If the first answer was lost, the store reports that there is a library already. If
+/// that one has our id, it is ours.
 ///
 /// # Errors
 /// See [`AttachError`].

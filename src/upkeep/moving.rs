@@ -1,9 +1,9 @@
-//! Move of a library from a local store to Telegram: the log first, as one snapshot, then pack after
-//! pack.
+//! Move of a library from a local store to Telegram. The log is moved first, as one snapshot, then pack
+//! after pack.
 //!
-//! A run may end after any step. The library is in the old store until the state is bound to the new
-//! one. A pack is sealed again under a new id, and its files name it before they let go of the old
-//! one, which is then deleted as every pack that nothing needs.
+//! A run may end after any step. The library is in the old store until the state is bound to the new one.
+//! A pack is sealed again under a new id, and its files name it before they release the old one. The old
+//! pack is then deleted like every pack that nothing needs.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,19 +31,19 @@ use crate::tree::Tree;
 
 /// Entries read from the index in one go.
 const ENTRIES_AT_ONCE: usize = 256;
-/// Pause between two looks whether all files of users are sent: those go first.
+/// Pause between two checks that all files of users are sent. Those go first.
 const YIELD: Duration = Duration::from_secs(1);
 /// Deadline of one request to the old store.
 const READ_DEADLINE: Duration = Duration::from_secs(60);
 /// Most packs looked at among those that nothing needs any more.
 const DYING_PACKS: usize = 1000;
 
-/// Moves the log. The library is used through `shared`, with `moving` below it. Nothing may go out
-/// before this returns; then the state is bound to the new store, and `note` has noted durably where
-/// the old one is.
+/// Moves the log. The library is used through `shared`, with `moving` below it. Nothing may be published
+/// before this returns. The state is then bound to the new store, and `note` has durably noted the place
+/// of the old one.
 ///
 /// # Errors
-/// See [`AttachError`]; the library is then in its old store, as before.
+/// See [`AttachError`]. The library is then in its old store, as before.
 pub async fn move_log(
     index: &Arc<Index>,
     shared: &Arc<dyn Remote>,
@@ -92,8 +92,7 @@ async fn take_place(
     }
 }
 
-/// Writes a snapshot of the whole old log, and reads it back and decodes it before recovery may find
-/// it.
+/// Writes a snapshot of the whole old log. It is read back and decoded before recovery may find it.
 async fn write_snapshot(
     requests: &PatientRequests<'_>,
     shared: &Arc<dyn Remote>,
@@ -153,7 +152,7 @@ pub struct Moved {
     pub packs: u64,
     /// Bytes of these packs.
     pub bytes: u64,
-    /// Packs that olded because somebody reads them.
+    /// Packs that stayed because somebody reads them.
     pub in_use: u64,
     /// Packs in the old store that nothing needs any more, and that wait to be deleted.
     pub dying: u64,
@@ -181,7 +180,7 @@ impl Mover {
     /// `is_busy` says that files of users are still to be sent.
     ///
     /// # Errors
-    /// The first one that occurs; packs that were moved stay moved.
+    /// The first error. Packs that were moved stay moved.
     pub async fn round(
         &self,
         in_use: &(dyn Fn(PackId) -> bool + Send + Sync),
@@ -232,7 +231,7 @@ impl Mover {
         }
     }
 
-    /// Moves one pack; returns whether any file needs the new one. Files may have changed meanwhile.
+    /// Moves one pack. Returns whether any file needs the new one. Files may have changed meanwhile.
     async fn move_one(
         &self,
         old: &OldPack,
@@ -281,7 +280,7 @@ impl Mover {
         Ok(path)
     }
 
-    /// Lets a file name the new pack; returns whether it named the old one.
+    /// Lets a file name the new pack. Returns whether it named the old one.
     fn rename_pack(&self, owner: EntryId, old: &PackRef, new: &PackRef) -> Result<bool, MoveError> {
         let renamed = self.tree.update(owner, |entry| {
             let EntryKind::File(content) = &mut entry.kind else {
@@ -304,8 +303,8 @@ impl Mover {
     }
 }
 
-/// Lets a blob name the new pack; returns whether it named the old one. The data of both packs is the
-/// same byte for byte, so that offsets stay.
+/// Lets a blob name the new pack. Returns whether it named the old one. The data of both packs is the same
+/// byte for byte, so offsets stay.
 fn rename_in(blob: &mut Blob, old: &PackRef, new: &PackRef) -> bool {
     let mut is_named = false;
     for slice in blob

@@ -1,4 +1,4 @@
-//! Orphaned packs: an earlier run put them into the remote and ended before anything named them.
+//! Orphaned packs, which an earlier run put into the remote before it ended without naming them anywhere.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use crate::model::PackId;
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{Remote, RemoteError, RemoteErrorKind};
 
-/// Deletes orphaned packs and returns how many. `noted` are packs that unfinished uploads go on with.
-/// Called only once the index is filled and the spool was looked through: a pack that they do not
-/// know then is an orphan.
+/// Deletes orphaned packs. Returns their number. `noted` are packs that unfinished uploads continue. Must
+/// be called only after the index is filled and the spool was searched: a pack that they do not know then
+/// is an orphan.
 ///
 /// # Errors
-/// The error of the remote; the next start looks for the other packs again.
+/// The error of the remote. The next start looks for the other packs again.
 pub async fn delete_orphan_packs(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,

@@ -1,4 +1,5 @@
-//! Requests of a start to the remote: tried until they are answered, and reported while they are not.
+//! Requests of a start to the remote. They are repeated until they are answered, and reported while they
+//! are not.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,18 +13,18 @@ use crate::index::Index;
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{RemoteError, RemoteErrorKind};
 
-/// A request that takes longer is reported as a problem; one for a large snapshot may.
+/// Time after which a request is reported as a problem. A request for a large snapshot may take longer.
 const SLOW: Duration = Duration::from_secs(10);
-/// A request that takes longer is given up: the largest snapshot over a slow line takes less.
+/// Time after which a request is given up. The largest snapshot over a slow line takes less.
 const HOPELESS: Duration = Duration::from_secs(15 * 60);
 
-/// How long a remote that does not answer is waited for.
+/// Limit of the wait for a remote that does not answer.
 #[derive(Debug, Clone)]
 pub enum Patience {
     /// A request that fails for this long has failed.
     Limited(Duration),
-    /// As long as it takes, until this says `true` or its sender is gone. The index is told why a
-    /// request does not get on.
+    /// No limit, until this says `true` or its sender is gone. The index gets the reason why a request
+    /// makes no progress.
     UntilStopped(watch::Receiver<bool>),
 }
 
@@ -38,7 +39,7 @@ impl PatientRequests<'_> {
     /// Sends a request until it is answered.
     ///
     /// # Errors
-    /// An error that another try does not mend, the last error when patience ends, or `Stopped`.
+    /// An error that a retry does not cure, the last error when patience ends, or `Stopped`.
     pub async fn send<T, F>(&self, call: impl Fn() -> F) -> Result<T, AttachError>
     where
         F: Future<Output = Result<T, RemoteError>>,
@@ -65,7 +66,7 @@ impl PatientRequests<'_> {
                 let mut stop = stop.clone();
                 tokio::select! {
                     answer = sent => answer,
-                    // An error says that the sender, which could stop it, is gone.
+                    // An error means that the sender, which could stop it, is gone.
                     _ = stop.wait_for(|stop| *stop) => return Err(AttachError::Stopped),
                 }
             }

@@ -79,9 +79,8 @@ impl Recovery {
         self.old.key_store()
     }
 
-    /// Builds a new index from the remote's log and the newer changes of the journal, and swaps it
-    /// for the old one, which is kept. Never touches the spool. An error leaves the old index in
-    /// place.
+    /// Builds a new index from the remote's log and the newer changes of the journal. Swaps it for the old
+    /// one, which is kept. Never touches the spool. An error leaves the old index in place.
     ///
     /// # Errors
     /// See [`RecoverError`].

@@ -1,4 +1,4 @@
-//! Changes on their way into the remote's log and back, with all failures that may happen there.
+//! Tests of changes on their way into the remote's log and back, with all failures that may happen there.
 
 mod catch_up;
 mod damage;

@@ -1,5 +1,5 @@
 //! `tgfs verify`: checks that the remote holds the packs that the index names. Reading every block of a
-//! large library takes days, so that it goes on where it was interrupted, and readers come first.
+//! large library takes days. It therefore continues after an interruption, and readers come first.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use crate::remote::{
 
 /// Entries read from the index in one go.
 const ENTRIES_AT_ONCE: usize = 256;
-/// Packs that are checked side by side: each takes a few round trips.
+/// Packs that are checked side by side. Each takes a few round trips.
 const PACKS_AT_ONCE: usize = 8;
-/// Blocks of one pack that are read side by side: 16 MiB are on their way in all.
+/// Blocks of one pack that are read side by side. In all, 16 MiB are on their way.
 const BLOCKS_AT_ONCE: usize = 4;
 /// Rows of an interrupted round over all blocks.
 const ROWS: &str = "verify";
@@ -63,7 +63,7 @@ pub enum VerifyError {
     /// The index cannot be read or written.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// The remote cannot be reached: that says nothing about the packs.
+    /// The remote cannot be reached. That says nothing about the packs.
     #[error(transparent)]
     Remote(#[from] RemoteError),
 }
@@ -80,7 +80,7 @@ struct PackToVerify {
 /// each pack, in the order of the index.
 ///
 /// # Errors
-/// When one of the two cannot be read; a pack that is missing or damaged is a finding.
+/// When one of the two cannot be read. A pack that is missing or damaged is a finding, not an error.
 pub async fn verify(
     index: &Arc<Index>,
     remote: &Arc<dyn Remote>,
@@ -127,7 +127,7 @@ pub async fn verify(
         });
         let mut checks = stream::iter(checks).buffered(PACKS_AT_ONCE);
         while let Some((wanted, outcome)) = checks.next().await {
-            // Checks end in the order of the index: the entries before this one are done.
+            // Checks end in the order of the index, so the entries before this one are done.
             if depth == VerifyDepth::Blocks && reading.is_some_and(|file| file != wanted.file) {
                 round.after = reading;
                 round.keep(&rows)?;
@@ -139,7 +139,7 @@ pub async fn verify(
     }
 }
 
-/// Position of a round over all blocks, and the report so far. Stored as JSON, so its names are
+/// Position of a round over all blocks, and the report so far. It is stored as JSON, so its names are
 /// frozen.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Round {
@@ -225,7 +225,7 @@ async fn check_pack(
     Ok(Checked { blocks, outlook })
 }
 
-/// Reads and checks all blocks of a pack; returns how many there are.
+/// Reads and checks all blocks of a pack. Returns their number.
 async fn check_blocks(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,

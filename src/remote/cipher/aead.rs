@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::{KEY_BYTES, NONCE_BYTES, TAG_BYTES};
 
-/// The error of bytes that were not sealed with this key, nonce and associated data. When sealing: the
-/// bytes are more than ChaCha20 can encrypt (256 GiB).
+/// Error of bytes that were not sealed with this key, nonce and associated data. When sealing, it means
+/// that there are more bytes than ChaCha20 can encrypt (256 GiB).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongBytes;
 
@@ -25,7 +25,7 @@ impl Aead {
     /// Encrypts in place and returns the tag. A nonce must never be used for other bytes.
     ///
     /// # Errors
-    /// [`WrongBytes`] when there are too many.
+    /// [`WrongBytes`] when there are too many bytes.
     pub fn seal(
         &self,
         nonce: &[u8; NONCE_BYTES],

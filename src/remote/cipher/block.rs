@@ -14,7 +14,7 @@ const AAD_BYTES: usize = 16 + 4 + 4 + 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tag(pub [u8; TAG_BYTES]);
 
-/// The number of a block, and of how many.
+/// The number of a block, and the number of blocks in its pack.
 #[derive(Debug, Clone, Copy)]
 pub struct BlockPlace {
     pub block: BlockIndex,

@@ -3,7 +3,7 @@
 //! ```text
 //! "tgfsENC1" | length of the wrap u16 LE | wrap | nonce | ciphertext | tag
 //! ```
-//! Each has the wrap, so that the passphrase opens the library when its mark is lost.
+//! Each object has the wrap, so the passphrase opens the library when its mark is lost.
 
 use bytes::Bytes;
 
@@ -11,7 +11,8 @@ use super::aead::{Aead, WrongBytes};
 use super::{LOG_KEY_CONTEXT, LOG_NONCE_CONTEXT, MasterKey, NONCE_BYTES, TAG_BYTES};
 use crate::remote::{LogKind, LogObject};
 
-/// The last byte is the version. No zstd stream begins with these bytes.
+/// First bytes of an encrypted object. The last byte is the version. No zstd stream begins with these
+/// bytes.
 const MAGIC: [u8; 8] = *b"tgfsENC1";
 const LENGTH_BYTES: usize = 2;
 /// Bytes of an object's name: kind, number, writer.
@@ -55,7 +56,7 @@ pub fn log_form(bytes: &[u8]) -> LogForm<'_> {
 }
 
 /// Seals an object. The nonce is a keyed hash of everything that is sealed, so the same object always
-/// gives the same bytes, and an append may be repeated.
+/// gives the same bytes. An append may therefore be repeated.
 ///
 /// # Errors
 /// When the wrap, or the object (256 GiB), is too long.

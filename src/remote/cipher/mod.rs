@@ -1,7 +1,8 @@
 //! Encryption of the bytes that leave this machine. `docs/FORMAT.md` describes them.
 //!
-//! A library has one random master key; a passphrase only wraps it (`wrap`). Each pack has its own key, derived from the master key and the pack's id, so that a block's number serves as its nonce
-//! (`block`). Objects of the log are sealed whole (`log`).
+//! A library has one random master key, and a passphrase only wraps it (`wrap`). Each pack has its own
+//! key, which is derived from the master key and the pack's id. A block's number can therefore serve as
+//! its nonce (`block`). Objects of the log are sealed whole (`log`).
 
 mod aead;
 mod block;
@@ -18,7 +19,7 @@ pub(super) use block::{BlockPlace, PackCipher};
 pub(super) use log::{LogForm, log_form, open_log, seal_log};
 pub use wrap::{KdfCost, Wrap, WrapError};
 
-/// Contexts of BLAKE3's key derivation, one for each purpose; frozen.
+/// Contexts of BLAKE3's key derivation, one for each purpose. Frozen.
 const PACK_CONTEXT: &str = "tgfs 2026-11-24 key of the blocks of one pack";
 const LOG_KEY_CONTEXT: &str = "tgfs 2026-11-24 key of the objects of the log";
 const LOG_NONCE_CONTEXT: &str = "tgfs 2026-11-24 nonces of the objects of the log";
@@ -28,8 +29,8 @@ const TAG_BYTES: usize = 16;
 /// Bytes of a nonce of XChaCha20: long enough that random ones never collide.
 const NONCE_BYTES: usize = 24;
 
-/// How packs and log are written. Objects that were written another way before can still be read, see
-/// [`super::EncryptedRemote`].
+/// The form in which packs and log are written. Objects that were written in another form before can still
+/// be read; see [`super::EncryptedRemote`].
 #[derive(Debug, Clone)]
 pub enum Cipher {
     Plain,

@@ -23,8 +23,8 @@ fn place(block: u32, count: u32) -> BlockPlace {
     }
 }
 
-/// Stored bytes never change within a version. The digests are those of bytes that libsodium and
-/// another BLAKE3 made by what docs/FORMAT.md says.
+/// Stored bytes never change within a version. The digests are those of bytes that libsodium and another
+/// implementation of BLAKE3 made according to docs/FORMAT.md.
 #[test]
 fn what_is_encrypted_keeps_its_bytes() {
     let key = MasterKey::sample();
@@ -57,7 +57,7 @@ fn a_wrap_opens_with_its_passphrase_only() {
     assert_eq!(format!("{key:?}"), "MasterKey(********)");
     let wrong = wrap.open(b"correct horse ").unwrap_err();
     assert!(matches!(wrong, WrapError::WrongPassphrase));
-    // Two wraps of one key share nothing that shows it.
+    // Two wraps of one key have nothing in common that reveals it.
     let new = |passphrase| Wrap::seal(&key, passphrase, KdfCost::NONE, 0).unwrap();
     let (one, other) = (new(b"a"), new(b"a"));
     assert_ne!(one, other);
@@ -72,7 +72,7 @@ fn each_flipped_bit_of_a_wrap_is_noticed() {
         let mut bad = bytes.clone();
         bad[at] ^= 1;
         assert_eq!(Wrap::decode(&bad), Err(CodecError::Checksum), "byte {at}");
-        // Whoever harms us can compute a checksum too.
+        // An attacker can compute a checksum too.
         let crc = crc32fast::hash(&bad[..body.end]).to_le_bytes();
         bad[body.end..].copy_from_slice(&crc);
         let opened = Wrap::decode(&bad).unwrap().open(b"correct horse");
@@ -80,7 +80,7 @@ fn each_flipped_bit_of_a_wrap_is_noticed() {
     }
 }
 
-/// Were it allocated, the test would need 2 GiB, and the passes and lanes would take hours.
+/// If the memory were allocated, the test would need 2 GiB, and the passes and lanes would take hours.
 #[test]
 fn costs_above_the_limits_are_refused_at_once() {
     let costs = [
@@ -136,7 +136,7 @@ fn a_block_opens_in_its_place_only() {
     let mut flipped = stored.clone();
     flipped[69_999] ^= 0x80;
     assert!(open(&pack(1), place(3, 9), &flipped, tag).is_err());
-    // The same bytes elsewhere look different.
+    // The same bytes in another block have another ciphertext.
     let mut elsewhere = vec![5; 70_000];
     pack(1).seal(place(4, 9), &mut elsewhere).unwrap();
     assert_ne!(elsewhere, stored);

@@ -49,7 +49,7 @@ struct WrapV1 {
     memory_kib: u32,
     passes: u32,
     lanes: u32,
-    /// Objects of the log up to this number may be unencrypted: they are older than the key.
+    /// Number up to which objects of the log may be unencrypted, since they are older than the key.
     plain_until: u64,
     nonce: [u8; NONCE_BYTES],
     /// The master key, encrypted.
@@ -60,7 +60,7 @@ impl Record for WrapV1 {
     const KIND: Kind = Kind::KeyWrap;
 }
 
-/// Why a wrap cannot be made or opened.
+/// Reason why a wrap cannot be made or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum WrapError {
     #[error("it is not the passphrase of this library")]
@@ -113,7 +113,7 @@ impl Wrap {
         Ok(Self(record))
     }
 
-    /// Returns the key. Blocking, as [`Self::seal`].
+    /// Returns the key. Blocking, like [`Self::seal`].
     ///
     /// # Errors
     /// See [`WrapError`]; costs above the limits are refused before anything is allocated.

@@ -50,7 +50,7 @@ async fn unlocked(remote: &Arc<dyn Remote>) -> Arc<dyn Remote> {
     unlocked.await.unwrap().remote
 }
 
-/// Bytes in which each block differs from each other one.
+/// Returns bytes in which no two blocks are equal.
 fn film(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 % 65_521) as u8).collect()
 }
@@ -169,7 +169,7 @@ async fn without_the_key_nothing_is_called_damaged() {
     assert!(refused.to_string().contains("TGFS_PASSPHRASE"), "{refused}");
 }
 
-/// A nonce must never stand for two plaintexts.
+/// A nonce must never be used for two plaintexts.
 #[tokio::test]
 async fn a_block_that_changed_in_the_spool_is_not_sent() {
     let place = place().await;
@@ -189,7 +189,7 @@ async fn a_block_that_changed_in_the_spool_is_not_sent() {
     let refused = store_pack(&place.remote, &pack).await.unwrap_err();
     assert_eq!(refused.kind, RemoteErrorKind::Corrupt);
     assert_eq!(place.packs_held(), 0);
-    // A new pack is another composition, under another key.
+    // A new pack is another composition, and has another key.
     let again = place.stored("film", &changed).await;
     assert!(read(&place.remote, &again).await.unwrap() == changed);
 }
@@ -225,7 +225,7 @@ async fn nothing_is_written_that_could_not_be_opened_again() {
     let mut mark = place.plain.library().await.unwrap().unwrap();
     mark.wrap = None;
     place.plain.update_library(&mark).await.unwrap();
-    // Not encrypted until now.
+    // The library was not encrypted until now.
     place.faulty.heal();
     let remote = unlocked(&place.plain).await;
     assert_eq!(place.plain.library().await.unwrap().unwrap().wrap, None);
@@ -244,7 +244,7 @@ async fn nothing_is_written_that_could_not_be_opened_again() {
     let mark = place.plain.library().await.unwrap().unwrap();
     assert!(Wrap::decode(&mark.wrap.unwrap()).is_ok());
 
-    // And nothing that everybody can read.
+    // A pack that everybody can read is refused as well.
     let plain = SealedPack::seal(vec![place.input("x", b"x")], place.plain.cipher()).unwrap();
     let refused = remote.put(&plain).await.unwrap_err();
     assert_eq!(refused.kind, RemoteErrorKind::Invalid);
@@ -270,7 +270,7 @@ async fn what_is_older_than_the_key_stays_readable_and_nothing_newer_is_taken_pl
     place.plain.append_log(manifest(8), forged).await.unwrap();
     let refused = remote.read_log(manifest(8)).await.unwrap_err();
     assert_eq!(refused.kind, RemoteErrorKind::Corrupt);
-    // Not under another name either, and not one of another library.
+    // An object under another name is refused, and so is an object of another library.
     let records = Bytes::from_static(b"records");
     remote.append_log(manifest(9), records).await.unwrap();
     let log = place.store.path().join("log");
@@ -288,7 +288,7 @@ async fn what_is_older_than_the_key_stays_readable_and_nothing_newer_is_taken_pl
     assert_eq!(refused.kind, RemoteErrorKind::Corrupt);
 }
 
-/// The bytes of files and the names of entries, in every file of the store.
+/// Neither the bytes of files nor the names of entries are in any file of the store.
 #[tokio::test]
 async fn no_plain_byte_is_in_the_store() {
     let place = place().await;

@@ -114,8 +114,8 @@ impl SealedPack {
         self.body.inputs.offsets()
     }
 
-    /// Returns exactly the stored bytes of `range`. Blocking. Of an encrypted pack whole blocks are read,
-    /// whatever the range.
+    /// Returns exactly the stored bytes of `range`. Blocking. Whole blocks of an encrypted pack are read,
+    /// regardless of the range.
     ///
     /// # Errors
     /// When the range passes the pack's end, or an input cannot be read. `InvalidData` when an input of

@@ -26,7 +26,7 @@ struct TableV2 {
     pack: PackId,
     /// Lengths of the slices, in order from offset 0.
     slices: Vec<u64>,
-    /// Tag of each block; ciphertext is as long as the data.
+    /// Tag of each block. The ciphertext is as long as the data.
     blocks: Vec<Tag>,
 }
 impl Record for TableV2 {
@@ -50,7 +50,7 @@ impl Checks {
     }
 }
 
-/// Why bytes are not the expected block or table.
+/// Reason why bytes are not the expected block or table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PackError {
     #[error("the table of pack {0} is not the one that was stored")]
@@ -61,7 +61,7 @@ pub enum PackError {
     NoSuchBlock { pack: PackId, block: BlockIndex },
     #[error("the table does not fit the pack's length")]
     Inconsistent,
-    /// Nothing is wrong with the pack.
+    /// The key of the pack is missing. Nothing is wrong with the pack.
     #[error("pack {0} is encrypted: set TGFS_PASSPHRASE")]
     NeedsKey(PackId),
     #[error(transparent)]
@@ -200,7 +200,7 @@ impl PackTable {
                     block,
                     count: self.block_count(),
                 };
-                // Decrypted in place when nobody else holds the bytes, as after a fetch.
+                // The bytes are decrypted in place when nobody else holds them, as after a fetch.
                 let mut bytes = stored
                     .try_into_mut()
                     .unwrap_or_else(|shared| (&shared[..]).into());
@@ -211,7 +211,7 @@ impl PackTable {
     }
 }
 
-/// The inverse of opening a block.
+/// Encryption of a block, the inverse of opening it.
 impl PackTable {
     /// Returns the stored bytes of a block from its plain bytes.
     ///

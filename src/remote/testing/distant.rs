@@ -1,5 +1,5 @@
-//! A decorator with the latency and bandwidth of Telegram: bots that each send one pack at a time, and
-//! connections that each answer one call after the other, after a round trip.
+//! A decorator with the latency and bandwidth of Telegram. Each bot sends one pack at a time. Each
+//! connection answers one call after the other, after a round trip.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use super::super::{
 use crate::model::{ByteRange, PackAddress, PackRef};
 use crate::sync::MutexExt as _;
 
-/// Calls under way on one connection: the next is sent while the answer to the last arrives.
+/// Calls under way on one connection. The next is sent while the answer to the last arrives.
 const LANE_CALLS: usize = 2;
 
 /// The latency and bandwidth of a remote.
@@ -57,7 +57,7 @@ pub struct DistantRemote {
     bots: Semaphore,
     /// Permits for calls with [`Urgency::Ahead`].
     room: Semaphore,
-    /// When each connection has answered all its calls.
+    /// Times at which the connections have answered all their calls.
     lanes: Mutex<Vec<Instant>>,
     given: AtomicUsize,
     traffic: Mutex<Traffic>,
@@ -146,7 +146,7 @@ impl PackLayer for DistantRemote {
         range: ByteRange,
         urgency: Urgency,
     ) -> Result<Bytes, RemoteError> {
-        // Readahead waits in line; a call that is cancelled there costs nothing.
+        // Readahead waits in line. A call that is cancelled there costs nothing.
         let _room = match urgency {
             Urgency::Waited => None,
             Urgency::Ahead => self.room.acquire().await.ok(),
@@ -161,7 +161,7 @@ impl PackLayer for DistantRemote {
         }
         let at = self.answer_at(range.len);
         let answer = self.inner.get(pack, range, urgency).await;
-        // An error takes as long.
+        // An error takes as long as an answer.
         tokio::time::sleep_until(at).await;
         answer
     }

@@ -29,14 +29,14 @@ pub enum Operation {
 /// A fault of a call.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// Fails before anything is done.
+    /// The call fails before anything is done.
     Fail(RemoteErrorKind),
-    /// Is done, but reports `Unavailable`.
+    /// The call is done, but reports `Unavailable`.
     LoseReply,
     Delay(Duration),
-    /// Does not answer until [`FaultyRemote::heal`], and is not done.
+    /// The call does not answer until [`FaultyRemote::heal`], and is not done.
     Hang,
-    /// Returns one flipped bit (`get` and `read_log`) or `Left` (`delete`).
+    /// The call returns one flipped bit (`get` and `read_log`) or `Left` (`delete`).
     FlipBit,
 }
 
@@ -50,7 +50,7 @@ pub struct FaultyRemote {
     lists: Mutex<Vec<(LogKind, u64)>>,
     healed: tokio::sync::Notify,
     write_hints: WriteHints,
-    /// Replaces the inner remote's.
+    /// Locality in place of the inner remote's.
     locality: Mutex<Option<Locality>>,
 }
 
@@ -61,7 +61,7 @@ impl FaultyRemote {
         Self::with_write_hints(inner, hints)
     }
 
-    /// As [`Self::new`], with the write hints of a test.
+    /// Does the same as [`Self::new`], with the write hints of a test.
     #[must_use]
     pub fn with_write_hints(inner: Arc<dyn Remote>, write_hints: WriteHints) -> Arc<Self> {
         Arc::new(Self {

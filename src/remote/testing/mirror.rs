@@ -1,4 +1,5 @@
-//! A decorator that keeps a second copy of each pack: the model of one that changes packs only.
+//! A decorator that keeps a second copy of each pack. It is the model of a decorator that changes packs
+//! only.
 
 use std::sync::Arc;
 
@@ -30,13 +31,13 @@ impl PackLayer for MirrorRemote {
     fn inner_packs(&self) -> &dyn PackStore {
         &*self.first
     }
-    /// Copies a pack that the first store has acknowledged. It is stored when both have it.
+    /// Copies a pack that the first store has acknowledged. The pack counts as stored when both have it.
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         let address = self.first.put(pack).await?;
         self.second.put(pack).await?;
         Ok(address)
     }
-    /// Reads from the second store when the first one fails; when both fail, the first error counts.
+    /// Reads from the second store when the first one fails. When both fail, the first error counts.
     async fn get(
         &self,
         pack: &PackRef,

@@ -1,4 +1,4 @@
-//! A store over a bucket of objects, as S3 has them: the model of what a real one would implement.
+//! A store over a bucket of objects, as S3 has them. It is the model for a real store of this kind.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -30,7 +30,7 @@ impl ObjectBucket {
     fn put(&self, key: &str, bytes: Bytes) {
         self.0.acquire().insert(key.to_owned(), bytes);
     }
-    /// Writes an object unless the key is taken (`If-None-Match: *`). Tells whether it did.
+    /// Writes an object unless the key is taken (`If-None-Match: *`). Tells whether it was written.
     fn create(&self, key: &str, bytes: Bytes) -> bool {
         let mut objects = self.0.acquire();
         let is_free = !objects.contains_key(key);

@@ -34,7 +34,7 @@ impl Place {
         unlock(inner, &passphrases, KdfCost::NONE, Deadline::None).await
     }
 
-    /// The kind and text of a refusal, after which the store is as it was.
+    /// Returns the kind and text of a refusal, and checks that the store has not changed.
     async fn refused(&self, current: Passphrase, old: Passphrase) -> (RemoteErrorKind, String) {
         let before = self.files();
         let refused = self.unlock(current, old).await.unwrap_err();
@@ -42,7 +42,7 @@ impl Place {
         (refused.kind, refused.to_string())
     }
 
-    /// With a library that is encrypted when `passphrase` is set, and a manifest.
+    /// Makes a place with a library that has a manifest, and is encrypted when `passphrase` is set.
     async fn with_library(passphrase: Passphrase) -> Self {
         let place = Self::new();
         let unlocked = place.unlock(passphrase, None).await.unwrap();
@@ -152,11 +152,11 @@ async fn a_passphrase_is_changed_by_one_start_with_both() {
     assert_eq!(kind, RemoteErrorKind::Denied);
     let changed = place.unlock(DONKEY, None).await.unwrap();
     assert_eq!(changed.notes, Vec::<String>::new());
-    // What was written before the change, too.
+    // An object that was written before the change can be read, too.
     assert!(can_read(&changed.remote, 1).await && can_read(&changed.remote, 2).await);
     let told = place.unlock(DONKEY, HORSE).await.unwrap().notes;
     assert!(told[0].contains("no longer needed"), "{told:?}");
-    // The newer manifest opens with the new one even when the mark has lost it.
+    // The newer manifest opens with the new passphrase even when the mark has lost its wrap.
     place.set_wrap(None).await;
     place.unlock(DONKEY, None).await.unwrap();
 }
@@ -180,7 +180,7 @@ async fn a_plain_library_is_encrypted_from_a_passphrase_on() {
     let opened = place.unlock(HORSE, None).await.unwrap();
     assert_eq!(opened.notes, Vec::<String>::new());
     assert!(can_read(&opened.remote, 1).await && can_read(&opened.remote, 2).await);
-    // The number up to which the log may be plain survives a change.
+    // The number up to which the log may be unencrypted survives a change.
     let changing = place.unlock(DONKEY, HORSE).await.unwrap();
     changing.settle(Deadline::None).await.unwrap();
     let changed = place.unlock(DONKEY, None).await.unwrap();
@@ -203,7 +203,7 @@ async fn a_lost_or_damaged_key_comes_back_from_the_log() {
         opened.settle(Deadline::None).await.unwrap();
         assert_eq!(place.wrap().await.as_ref(), Some(&good));
     }
-    // The newest one that can be read: here is one that is cut, and one that is missing.
+    // The newest object that can be read counts. Here one object is cut, and one is missing.
     let log = place.store.path().join("log");
     for number in 2..5 {
         append(&place.unlock(HORSE, None).await.unwrap().remote, number).await;
@@ -213,7 +213,7 @@ async fn a_lost_or_damaged_key_comes_back_from_the_log() {
     std::fs::remove_file(name(3)).unwrap();
     place.set_wrap(Some(&damaged)).await;
     place.unlock(HORSE, None).await.unwrap();
-    // Nothing but the mark had it: never a new key.
+    // Only the mark had the wrap. A new key must not be made.
     for number in [1, 2, 4] {
         std::fs::remove_file(name(number)).unwrap();
     }

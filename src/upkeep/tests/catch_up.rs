@@ -1,4 +1,4 @@
-//! Starts with a log that is ahead of the index.
+//! Tests of starts with a log that is ahead of the index.
 
 use super::*;
 use crate::model::AttachState;
@@ -107,7 +107,7 @@ async fn manifests_are_read_side_by_side_and_taken_in_order() {
     let expected = tree(&library.index);
     let state = tempfile::tempdir().unwrap();
     let (index, _) = open_index(state.path());
-    // The library answers; the first manifest does not.
+    // The library answers, but the first manifest does not.
     let pass = Fault::Delay(std::time::Duration::ZERO);
     library.faulty.inject(Operation::ReadLog, &pass, 1);
     library.faulty.inject(Operation::ReadLog, &Fault::Hang, 1);
@@ -126,7 +126,7 @@ async fn manifests_are_read_side_by_side_and_taken_in_order() {
     assert_eq!(tree(&index), expected);
 }
 
-/// A long log is expensive to find: the ids of a channel have to be scanned.
+/// A long log is expensive to find, since the ids of a channel have to be scanned.
 #[tokio::test]
 async fn only_what_came_behind_the_snapshot_is_looked_for() {
     let library = Library::new().await;

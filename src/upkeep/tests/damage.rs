@@ -23,7 +23,7 @@ async fn a_damaged_index_is_filled_from_store_and_journal() {
     assert!(!index.must_fill());
     index.commit(&[put(&expected[1].1)]).unwrap();
 
-    // The journal is lost too, and with it the changes that only it had.
+    // The journal is lost too, along with the changes that only it had.
     drop(index);
     std::fs::remove_dir_all(state.path().join("index")).unwrap();
     std::fs::remove_dir_all(state.path().join("journal")).unwrap();

@@ -1,4 +1,4 @@
-//! The rules of upkeep over a remote that encrypts.
+//! Tests of the rules of upkeep over a remote that encrypts.
 
 use super::*;
 use crate::remote::retry::Deadline;
@@ -56,7 +56,7 @@ async fn an_encrypted_library_comes_back_from_the_store_and_the_passphrase() {
     let report = verify(&index, &remote, VerifyDepth::Blocks, &mut |_| ()).await;
     let report = report.unwrap();
     assert_eq!((report.packs, report.problems.len()), (2, 0));
-    // The state that is there gets the same answer.
+    // A recovery of the existing state gives the same tree.
     drop(index);
     recover(&state, &remote, LibraryClaim::Continue)
         .await
@@ -65,7 +65,7 @@ async fn an_encrypted_library_comes_back_from_the_store_and_the_passphrase() {
     assert_eq!(tree(&index), expected);
 }
 
-/// A mark without its key, and no passphrase: the tree must not come back empty.
+/// The mark has lost its key, and there is no passphrase. The tree must not come back empty.
 #[tokio::test]
 async fn without_a_passphrase_no_manifest_is_skipped_as_damaged() {
     let library = encrypted().await;
@@ -156,7 +156,7 @@ async fn verify_finds_what_was_changed_in_an_encrypted_pack() {
     let report = check(&library.remote).await.unwrap();
     let names: Vec<_> = report.problems.iter().map(|p| p.name.as_str()).collect();
     assert_eq!((names, report.packs), (vec!["a"], 2));
-    // Without the key nothing is a finding: the packs cannot be judged.
+    // Without the key there are no findings, because the packs cannot be judged.
     let bare: Arc<dyn Remote> = library.faulty.clone();
     assert!(check(&bare).await.is_err());
 }

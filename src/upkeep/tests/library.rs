@@ -7,7 +7,7 @@ async fn the_tree_comes_back_from_the_store_alone() {
     let heat = library.stored_file(films.id, "heat.mkv", b"heat").await;
     let gone = library.stored_file(films.id, "gone.mkv", b"gone").await;
     library.publish().await;
-    // Renamed, replaced and removed: several manifests.
+    // The file is renamed, replaced and removed, which makes several manifests.
     let mut renamed = library.index.entry(heat.id).unwrap().unwrap();
     renamed.name = Name::new("Heat (1995).mkv").unwrap();
     library.commit(&[put(&renamed)]);
@@ -35,7 +35,7 @@ async fn the_tree_comes_back_from_the_store_alone() {
     assert_eq!(tree(&index), expected);
     assert_eq!(index.library_id(), id);
     assert!(index.next_ino() >= highest, "a number was given out again");
-    // The new index goes on from there.
+    // The new index continues from there.
     let seq = index.commit(&[put(&renamed)]).unwrap();
     assert!(seq > Seq(6));
 }
@@ -216,7 +216,7 @@ async fn verify_finds_what_is_missing_or_changed() {
     assert!(!names.contains(&whole.name.display().as_str()));
 }
 
-/// Verifying a library in a channel takes days.
+/// Verifying a library in a channel takes days, so it must go on after an interruption.
 #[tokio::test]
 async fn reading_every_block_goes_on_where_it_was_interrupted() {
     let library = Library::new().await;
@@ -264,7 +264,7 @@ async fn packs_are_verified_side_by_side_and_told_in_order() {
     for number in 0..20 {
         let name = format!("film {number}");
         let film = library.stored_file(EntryId::ROOT, &name, b"film").await;
-        // So few that most packs that are asked for side by side are there, in whichever order.
+        // Few packs are missing, so most of those asked for side by side exist, in any order.
         if number % 10 == 0 {
             library.remote.delete(&packs(&film)[0]).await.unwrap();
         }
@@ -281,7 +281,7 @@ async fn packs_are_verified_side_by_side_and_told_in_order() {
     };
     let alone = look().await;
     assert_eq!((alone.packs, alone.problems.len()), (20, 2));
-    // The first answer comes last; the other packs are asked for meanwhile.
+    // The first answer comes last. Meanwhile the other packs are asked for.
     library.faulty.inject(Operation::Get, &Fault::Hang, 1);
     let before = library.faulty.calls();
     let healing = async {
@@ -302,7 +302,7 @@ async fn a_state_stays_with_its_store() {
     let refused = attach_to(&library.index, &elsewhere).await.unwrap_err();
     assert!(matches!(refused, AttachError::OtherStore { .. }));
     assert_eq!(elsewhere.library().await.unwrap(), None);
-    // The disk that holds the store is not mounted: no new library in its place.
+    // The disk that holds the store is not mounted. No new library may be made in its place.
     let Library {
         state,
         store,

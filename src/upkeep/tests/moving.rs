@@ -1,4 +1,4 @@
-//! Moves of a library from one store to another, cut off at every call.
+//! Tests of moves of a library from one store to another, interrupted at every call.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -328,7 +328,7 @@ async fn a_pack_that_somebody_reads_stays_for_now() {
     };
     let moved = mover.round(&|_| true, &|| false).await.unwrap();
     assert_eq!((moved.packs, moved.in_use), (0, 2));
-    // A pack that is opened while it is moved: its copy is deleted again.
+    // A pack is opened while it is moved. Its copy is deleted again.
     let asked = AtomicU64::new(0);
     let opened = |_| asked.fetch_add(1, Ordering::SeqCst) % 2 == 1;
     let moved = mover.round(&opened, &|| false).await.unwrap();

@@ -81,7 +81,7 @@ async fn a_manifest_whose_acknowledgement_was_lost_is_our_own() {
     publisher.drained().await.unwrap();
     library.directory(EntryId::ROOT, "first");
     publisher.drained().await.unwrap();
-    // The daemon dies between the reply and its note of it, so that the state is older than the log.
+    // The daemon dies between the reply and its note of it. The state is then older than the log.
     let film = library.stored_file(EntryId::ROOT, "film", b"film").await;
     library
         .faulty
@@ -123,7 +123,7 @@ async fn recovery_brings_back_what_the_store_does_not_know_yet() {
     let remote = Arc::clone(&library.remote);
     let keys = library.index.key_store();
     keys.put(b"auth", b"key").unwrap();
-    // The rows are lost, those of the remote too; it keeps new ones before the recovery.
+    // The index's rows and those of the remote are lost. The remote keeps new rows before the recovery.
     let (state, _store) = library.crashed(&["index"]);
     let index = open_index(state.path()).0;
     index.key_store().put(b"auth", b"new key").unwrap();
@@ -163,7 +163,7 @@ async fn a_store_that_cannot_be_read_leaves_the_index_alone() {
 #[tokio::test]
 async fn an_old_snapshot_serves_when_the_newest_is_damaged() {
     let library = Library::new().await;
-    // Random attributes do not compress: each round makes a snapshot due.
+    // Random attributes do not compress, so a snapshot is due in each round.
     for round in 0..3 {
         for number in 0..18 {
             let name = format!("{round}-{number}");
