@@ -42,7 +42,7 @@ pub struct Moving {
 }
 
 impl Moving {
-    /// Stores, durably, where the local store is.
+    /// Stores the path of the local store durably.
     ///
     /// # Errors
     /// The error that the file system reports.

@@ -28,7 +28,7 @@ pub struct DiskCacheSettings {
     pub size: u64,
 }
 
-/// Limits of what is fetched before it is asked for.
+/// Limits of blocks that are fetched before they are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PreloadSettings {
     /// Segments of 8 MiB ahead of one reader.

@@ -68,7 +68,7 @@ async fn a_dead_daemons_socket_is_replaced_and_a_living_ones_is_not() {
     drop(living);
 }
 
-/// Listens, and lets `answer` speak with the first client.
+/// Listens on the socket, and lets `answer` speak with the first client.
 async fn daemon<F>(path: &Path, answer: impl FnOnce(BufReader<UnixStream>) -> F) -> F
 where
     F: Future<Output = ()>,

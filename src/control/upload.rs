@@ -155,7 +155,7 @@ fn own_caller() -> Caller {
     }
 }
 
-/// Removes an upload that did not come to its end.
+/// Guard that removes an upload which did not come to its end.
 struct Guard<'a> {
     vfs: &'a Vfs,
     parent: Ino,

@@ -123,7 +123,7 @@ impl GatewayConfig {
             None => Scheme::Http,
         }
     }
-    /// Scheme of public URLs.
+    /// Returns the scheme of public URLs.
     pub(super) const fn served_public_scheme(&self) -> Scheme {
         match self.public_scheme {
             PublicScheme::Https => Scheme::Https,

@@ -115,7 +115,7 @@ pub(super) async fn serve_library(
     Ok(())
 }
 
-/// Accepts connections and starts their tasks.
+/// Acceptor of connections, which starts their tasks.
 struct Acceptor {
     gateway: SharedGateway,
     router: Router,
@@ -340,7 +340,7 @@ fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Counts a connection as open until it is dropped.
+/// Guard that counts a connection as open until it is dropped.
 struct OpenConnection(Arc<Metrics>);
 
 impl OpenConnection {

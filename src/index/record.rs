@@ -186,7 +186,7 @@ pub(super) struct MetaV1 {
     pub next_ino: Ino,
     /// Sum over all other rows (`draft::row_sum`), which reveals a missing row.
     pub sum: u64,
-    /// Whether the remote's log still has to be read into this index.
+    /// State of reading the remote's log into this index.
     pub fill: FillV1,
     /// Newest acknowledged manifest of the log.
     pub log: LogHeadV1,

@@ -63,7 +63,7 @@ pub trait LogStore: std::fmt::Debug + Send + Sync + 'static {
     async fn delete_log(&self, object: LogObject) -> Result<(), RemoteError>;
 }
 
-/// Identifies the library in a store.
+/// Identity of the library in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LibraryMark {
     pub id: LibraryId,

@@ -15,12 +15,12 @@ use crate::model::{
 };
 use crate::vfs::{Attr, DirEntry, FileKind, HandleId, Resource};
 
-/// Id of the video.
+/// Returns the id of the video.
 pub fn film_id() -> EntryId {
     EntryId::from_bytes([7; 16])
 }
 
-/// Id of a file that no player can play.
+/// Returns the id of a file that no player can play.
 pub fn plain_id() -> EntryId {
     EntryId::from_bytes([8; 16])
 }

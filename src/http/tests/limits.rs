@@ -31,7 +31,7 @@ async fn server(timers: Timers) -> Server {
     Server::start(library, config).await
 }
 
-/// Timeout of a test that could hang; it does not measure speed.
+/// Runs `future` with a timeout for a test that could hang. It does not measure speed.
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(Duration::from_secs(60), future).await {
         Ok(value) => value,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::index::clean::{self, Left};
 
-/// A state with a file in it, stopped.
+/// Makes a stopped state with a file in it, and returns its tree.
 fn stopped(state: &Path) -> Vec<(String, Entry)> {
     let (index, _) = open(state);
     index

@@ -83,7 +83,7 @@ impl std::fmt::Debug for MasterKey {
 
 #[cfg(test)]
 impl MasterKey {
-    /// A fixed key, for tests of stored bytes.
+    /// Returns a fixed key, for tests of stored bytes.
     pub(super) fn sample() -> Self {
         Self::from_bytes(Zeroizing::new([7; KEY_BYTES]))
     }

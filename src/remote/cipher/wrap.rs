@@ -191,7 +191,7 @@ impl WrapV1 {
 
 #[cfg(test)]
 impl Wrap {
-    /// A fixed wrap with the passphrase `correct horse`, for tests.
+    /// Returns a fixed wrap with the passphrase `correct horse`, for tests.
     pub(in crate::remote) fn sample() -> Self {
         let mut record = WrapV1 {
             salt: [1; SALT_BYTES],

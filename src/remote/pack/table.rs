@@ -244,7 +244,7 @@ pub(super) fn block_range(data_len: u64, block: BlockIndex) -> Option<ByteRange>
 
 #[cfg(test)]
 impl PackTable {
-    /// Two fixed tables, for tests of stored bytes.
+    /// Returns two fixed tables, for tests of stored bytes.
     pub(in crate::remote) fn samples() -> [Self; 2] {
         [
             Checks::Digests(vec![Digest([2; 32])]),

@@ -41,15 +41,16 @@ pub use self::settings::{
     ApiId, BotSettings, BotToken, HiddenText, Publicity, TelegramRemoteSettings,
 };
 
-/// Packs grow up to this size while much waits: a quarter of what the service takes in one document.
+/// Largest size that packs grow to while many blobs wait: a quarter of the size that the service takes in
+/// one document.
 const LARGEST_PACK: u64 = 512 * 1024 * 1024;
-/// Small blobs wait this long for others: a message for each would use up the posts of a minute.
+/// Time that small blobs wait for others. A message for each would use up the posts of a minute.
 const LINGER: Duration = Duration::from_secs(30);
 /// Pause between two manifests.
 const MANIFEST_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Channels as the store of packs and log. It is made without the network; a clone is another handle
-/// of the same bots.
+/// Channels as the store of packs and log. It is made without the network. A clone is another handle of
+/// the same bots.
 #[derive(Debug, Clone)]
 pub struct TelegramRemote {
     bots: Arc<Bots>,
@@ -96,8 +97,7 @@ impl TelegramRemote {
         }
     }
 
-    /// Lets all bots sign in and connect in the background, so that the first read need not wait for
-    /// them.
+    /// Lets all bots sign in and connect in the background. The first read then need not wait for them.
     fn warm(&self) {
         self.warming.call_once(|| {
             for member in self.bots.members() {

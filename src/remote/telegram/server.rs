@@ -56,7 +56,7 @@ fn subject_key(bytes: &[u8]) -> Result<Vec<u8>, String> {
 pub enum TelegramServer {
     /// The service itself; grammers knows its addresses and keys.
     Telegram,
-    /// A test server or a self-hosted one. It tells the addresses of its other data centres.
+    /// A test server or a self-hosted one, which sends the addresses of its other data centres.
     Own {
         /// Number of the data centre at `address`.
         dc: i32,

@@ -54,7 +54,7 @@ impl BotToken {
         self.0.reveal()
     }
 
-    /// Returns the public half; 0 where the token does not begin with a number.
+    /// Returns the public half; 0 when the token does not begin with a number.
     pub(super) fn bot_id(&self) -> BotId {
         let half = self.reveal().split(':').next().unwrap_or_default();
         BotId::new(half.parse().unwrap_or(0))
@@ -72,7 +72,7 @@ pub struct BotSettings {
     pub chat: String,
 }
 
-/// Whether a public channel exposes what is stored in it.
+/// Effect of a public channel on the content that is stored in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publicity {
     /// Everybody can read the bytes.
@@ -88,7 +88,7 @@ pub struct TelegramRemoteSettings {
     pub api: ApiId,
     /// Server that they talk to.
     pub server: TelegramServer,
-    /// At least one; numbers and tokens are unique.
+    /// At least one bot. Numbers and tokens are unique.
     pub bots: Vec<BotSettings>,
     /// Limit on posts to one channel.
     pub rate_limit: RateLimit,
@@ -96,7 +96,7 @@ pub struct TelegramRemoteSettings {
     pub tombstones: TombstonePolicy,
     /// Number of posts from which on a channel takes no more packs.
     pub rollover: u32,
-    /// Whether a public channel exposes its content.
+    /// Effect of a public channel on its content.
     pub publicity: Publicity,
 }
 

@@ -1,4 +1,4 @@
-//! The remote against the simulated service: real MTProto over TCP on loopback.
+//! Tests of the remote against the simulated service, with real MTProto over TCP on loopback.
 
 mod centers;
 mod faults;

@@ -23,7 +23,7 @@ use crate::sync::MutexExt as _;
 
 /// Time limit of a call that moves few bytes.
 pub const CALL_LIMIT: Duration = Duration::from_secs(20);
-/// A sign-in that was refused for good is not tried again for this long.
+/// Time for which a sign-in that was refused for good is not tried again.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// One bot as a client of the service.
@@ -37,10 +37,10 @@ pub struct BotClient {
     api: ApiId,
     centres: Arc<DataCentres>,
     keys: BotKeys,
-    /// 0: not signed in yet.
+    /// Data centre that the bot is at home in; 0 when it has not signed in yet.
     home: AtomicI32,
-    /// Authorizations that were exported for a data centre and not used there yet: asking again so
-    /// soon means a wait. The lock lets one move at a time.
+    /// Authorizations that were exported for a data centre and not used there yet. Another export so soon
+    /// would mean a wait. The lock lets one move at a time.
     entering: tokio::sync::Mutex<HashMap<i32, types::auth::ExportedAuthorization>>,
     /// The last sign-in that was refused for good. The lock lets one sign-in at a time.
     signing: tokio::sync::Mutex<Option<(Instant, CallError)>>,
@@ -73,7 +73,7 @@ impl BotClient {
         }
     }
 
-    /// Returns the data centre that the bot is at home in. Signs in when it never did.
+    /// Returns the data centre that the bot is at home in. Signs in when it never did before.
     ///
     /// # Errors
     /// When the sign-in fails.
@@ -84,7 +84,7 @@ impl BotClient {
         }
     }
 
-    /// Makes a small call to the bot's home. Signs in again once where the service forgot the key.
+    /// Makes a small call to the bot's home. Signs in again once when the service has forgotten the key.
     ///
     /// # Errors
     /// The service's answer, or that of the connection.
@@ -92,7 +92,7 @@ impl BotClient {
         self.call_for(CallPurpose::Control, request).await
     }
 
-    /// Makes a call that posts or changes messages; waits for these are kept apart.
+    /// Makes a call that posts or changes messages. Waits for these are kept apart.
     ///
     /// # Errors
     /// See [`Self::call`].
@@ -111,7 +111,7 @@ impl BotClient {
     }
 
     /// Makes one call over the connections of `purpose`, to `dc` or home, and notes the bot's health.
-    /// `bytes` is what it moves, in or out.
+    /// `bytes` is the amount that it moves, in or out.
     ///
     /// # Errors
     /// See [`Self::call`].
@@ -144,7 +144,7 @@ impl BotClient {
         outcome
     }
 
-    /// Returns the pool to `dc`, where there is one already.
+    /// Returns the pool to `dc`, if there is one already.
     pub fn known_pool(&self, dc: i32, purpose: CallPurpose) -> Option<Arc<ConnectionPool>> {
         self.pools().get(&(dc, purpose.pool_purpose())).cloned()
     }
@@ -168,7 +168,7 @@ impl BotClient {
         Ok(Arc::clone(made))
     }
 
-    /// Returns what a connection of this bot to `dc` needs.
+    /// Returns the data that a connection of this bot to `dc` needs.
     ///
     /// # Errors
     /// When there is no key for `dc` and none can be agreed on.
@@ -185,7 +185,7 @@ impl BotClient {
         self.pools.acquire()
     }
 
-    /// Returns a signed-in key for `dc`, kept from before or made now.
+    /// Returns a signed-in key for `dc`, which was kept from before or is made now.
     async fn key(&self, dc: i32) -> Result<AuthKeyBytes, CallError> {
         if let Some(key) = self.keys.key(dc) {
             return Ok(key);
@@ -262,7 +262,7 @@ impl BotClient {
         }
     }
 
-    /// Signs in, unless another task did meanwhile. `seen` is the home that did not work; 0: none.
+    /// Signs in, unless another task did meanwhile. `seen` is the home that did not work; 0 for none.
     async fn sign_in_again(&self, seen: i32) -> Result<i32, CallError> {
         let began = Instant::now();
         let mut refused = self.signing.lock().await;
@@ -282,7 +282,7 @@ impl BotClient {
         };
         let outcome = self.sign_in_at(dc).await;
         *refused = match &outcome {
-            // Trying again for each call would be a flood.
+            // Another try for each call would be a flood.
             Err(error) if !error.is_passing() => Some((Instant::now(), error.clone())),
             _ => None,
         };
@@ -311,7 +311,7 @@ impl BotClient {
         self.keys.username()
     }
 
-    /// Returns how long this bot shall be left alone; `None`: not at all.
+    /// Returns how long this bot shall be left alone; `None` when it need not be.
     pub fn aside(&self, purpose: CallPurpose) -> Option<Duration> {
         self.health.aside(purpose)
     }

@@ -6,7 +6,7 @@ use crate::model::{BotId, KeyStore};
 use crate::remote::telegram::mtproto::connection_pool::PoolSizeMemory;
 use crate::remote::telegram::mtproto::handshake::AuthKeyBytes;
 
-/// One bot's rows. A row that cannot be written is logged: the next start signs in again.
+/// One bot's rows. A row that cannot be written is logged, and the next start signs in again.
 #[derive(Debug)]
 pub struct BotKeys {
     /// Number of the bot, for the log.
@@ -16,7 +16,7 @@ pub struct BotKeys {
 }
 
 impl BotKeys {
-    /// The rows of the bot with this id.
+    /// Makes the rows of the bot with this id.
     pub fn new(number: u32, id: BotId, keys: Arc<dyn KeyStore>) -> Self {
         Self { number, id, keys }
     }
@@ -48,7 +48,7 @@ impl BotKeys {
         match self.keys.get(self.key_row(dc).as_bytes()) {
             Ok(key) => key.and_then(|bytes| bytes.try_into().ok()),
             Err(error) => {
-                // A new key costs a sign-in; nothing is lost.
+                // A new key costs a sign-in, and nothing is lost.
                 tracing::warn!(%error, bot = self.number, "a key cannot be read");
                 None
             }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::remote::MemoryKeys;
 
-    /// Frozen: a renamed row would sign every bot in again at an upgrade.
+    /// The names are frozen. A renamed row would sign every bot in again at an upgrade.
     #[test]
     fn rows_keep_their_names() {
         let store: Arc<dyn KeyStore> = Arc::new(MemoryKeys::default());

@@ -20,12 +20,12 @@ pub struct Rights {
     pub pin: Right,
 }
 
-/// Whether a bot has one right.
+/// State of one right of a bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// It has.
+    /// The bot has the right.
     Granted,
-    /// It has not.
+    /// The bot does not have the right.
     Missing,
 }
 
@@ -46,18 +46,18 @@ pub struct ChannelInfo {
     pub username: Option<String>,
     /// Channel or group.
     pub kind: ChannelKind,
-    /// Whether members must wait between messages.
+    /// Wait between the messages of a member.
     pub slow_mode: SlowMode,
     /// Rights of the bot.
     pub rights: Rights,
 }
 
-/// Whether members must wait between two messages, which only groups can ask for.
+/// Wait between two messages of a member, which only groups can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlowMode {
-    /// They need not.
+    /// Members need not wait.
     Off,
-    /// They must, which delays uploads.
+    /// Members must wait, which delays uploads.
     On,
 }
 
@@ -74,7 +74,7 @@ impl ChannelInfo {
     /// Finds channel `wanted` in an answer to `channels.getChannels`.
     ///
     /// # Errors
-    /// `CHANNEL_PRIVATE` where the bot is not in the channel.
+    /// `CHANNEL_PRIVATE` when the bot is not in the channel.
     pub fn from_chats(chats: enums::messages::Chats, wanted: ChannelId) -> Result<Self, CallError> {
         let chats = match chats {
             enums::messages::Chats::Chats(found) => found.chats,

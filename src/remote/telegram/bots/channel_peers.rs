@@ -15,7 +15,7 @@ use crate::remote::telegram::mtproto::call_error::CallError;
 use crate::remote::telegram::mtproto::rpc_error::RpcErrorName;
 use crate::sync::MutexExt as _;
 
-/// A bot that is not in a channel is asked again after this long: it may have been added.
+/// Time after which a bot that is not in a channel is asked again, since it may have been added.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Outcome of asking for a channel as one bot.
@@ -28,7 +28,7 @@ enum KnownPeer {
 }
 
 impl KnownPeer {
-    /// Returns why the bot is outside, as long as that counts.
+    /// Returns why the bot is outside, as long as that answer is valid.
     fn refusal(&self) -> Option<&CallError> {
         match self {
             Self::Outside { since, error } if since.elapsed() < ASK_AGAIN => Some(error),
@@ -47,7 +47,7 @@ pub struct ChannelPeers {
 }
 
 impl ChannelPeers {
-    /// An empty cache over `keys`.
+    /// Makes an empty cache over `keys`.
     pub fn new(keys: Arc<dyn KeyStore>) -> Self {
         Self {
             keys,
@@ -131,7 +131,7 @@ impl ChannelPeers {
         self.look(bot, channel).await.map(|info| info.peer)
     }
 
-    /// Returns whether nothing is known that speaks against `bot` being in `channel`.
+    /// Returns whether no known fact speaks against `bot` being in `channel`.
     pub fn may_enter(&self, bot: &BotClient, channel: ChannelId) -> bool {
         let peers = self.peers();
         let known = peers.get(&(bot.id, channel));
@@ -178,7 +178,8 @@ impl ChannelPeers {
         }
     }
 
-    /// Forgets an access hash that the service refused with `error`: it must not be used for ever.
+    /// Forgets an access hash that the service refused with `error`. Such a hash must not be used for
+    /// ever.
     pub fn forget_refused(&self, bot: &BotClient, channel: ChannelId, error: &CallError) {
         let known = matches!(
             self.peers().get(&(bot.id, channel)),
@@ -214,12 +215,12 @@ impl ChannelPeers {
     }
 }
 
-/// Row of a bot's access hash for a channel; the name is frozen.
+/// Returns the row of a bot's access hash for a channel; the name is frozen.
 fn peer_row(bot: &BotClient, channel: ChannelId) -> String {
     format!("bot/{}/channel/{}", bot.id, channel.get())
 }
 
-/// Row of the id of `@name`; the name is frozen.
+/// Returns the row of the id of `@name`; the name is frozen.
 fn name_row(name: &str) -> String {
     format!("name/{name}")
 }

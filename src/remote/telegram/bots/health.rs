@@ -1,4 +1,4 @@
-//! Health of one bot: when it is left alone, because it was told to wait or keeps failing.
+//! Health of one bot. A bot is left alone when it was told to wait or keeps failing.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -25,15 +25,15 @@ pub struct BotHealth {
 
 #[derive(Debug, Default, Clone)]
 struct PurposeHealth {
-    /// In a row.
+    /// Number of failures in a row.
     failures: u32,
-    /// The bot is left alone until then.
+    /// Time until which the bot is left alone.
     aside_until: Option<Instant>,
     warned: bool,
 }
 
 impl BotHealth {
-    /// The health of a bot that has made no call yet.
+    /// Makes the health of a bot that has made no call yet.
     pub fn new(bot: u32) -> Self {
         Self {
             bot,
@@ -45,7 +45,7 @@ impl BotHealth {
         self.by_purpose.acquire()
     }
 
-    /// Returns how long the bot shall be left alone; `None`: not at all.
+    /// Returns how long the bot shall be left alone; `None` when it need not be.
     pub fn aside(&self, purpose: CallPurpose) -> Option<Duration> {
         let until = self.entries().get(&purpose.health())?.aside_until?;
         let left = until.saturating_duration_since(Instant::now());

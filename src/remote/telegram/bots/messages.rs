@@ -1,4 +1,4 @@
-//! Messages of a channel: sending, reading, changing and deleting them, one call of one bot each.
+//! Messages of a channel. Each function sends, reads, changes or deletes them with calls of one bot.
 
 use grammers_tl_types::{Serializable, enums, functions, types};
 
@@ -12,7 +12,7 @@ pub const IDS_AT_ONCE: usize = 100;
 /// Most characters of a caption (<https://core.telegram.org/api/config>, `caption_length_limit_default`).
 pub const CAPTION_LIMIT: usize = 1024;
 
-/// Channel as one bot addresses it: the access hash is the bot's own.
+/// Channel as one bot addresses it. The access hash is the bot's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelPeer {
     /// The channel.
@@ -48,20 +48,20 @@ pub struct ChannelMessage {
     pub date: i32,
     /// Text, or caption of the document.
     pub text: String,
-    /// Its document, where it has one.
+    /// Its document, if it has one.
     pub document: Option<Document>,
 }
 
 /// Document of a message as one bot may read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// The same for every bot.
+    /// Id of the document, the same for every bot.
     pub id: i64,
-    /// Of this bot, valid for a while.
+    /// Access hash for this bot, valid for a while.
     pub access_hash: i64,
-    /// Of this bot, valid for a while.
+    /// File reference for this bot, valid for a while.
     pub reference: Vec<u8>,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Data centre that holds the bytes.
     pub dc: i32,
@@ -105,8 +105,8 @@ impl UploadedFile {
     }
 }
 
-/// Posts a document (`messages.sendMedia`). The same `random_id` by the same bot makes no second
-/// message.
+/// Posts a document (`messages.sendMedia`). When the same bot repeats a `random_id`, the service makes no
+/// second message.
 ///
 /// # Errors
 /// See [`BotClient::call`].
@@ -182,7 +182,7 @@ pub async fn send_text(
     sent(bot, peer, updates, random_id).await
 }
 
-/// Returns the new message of an answer. Reads it by its number where the answer holds only that.
+/// Returns the new message of an answer. Reads it by its number when the answer holds only that.
 async fn sent(
     bot: &BotClient,
     peer: ChannelPeer,
@@ -264,8 +264,8 @@ pub async fn pin(bot: &BotClient, peer: ChannelPeer, id: MessageId) -> Result<()
     bot.post(&request).await.map(drop)
 }
 
-/// Reads messages (`channels.getMessages`), in the order of `ids` (at most [`IDS_AT_ONCE`]); `None`
-/// where there is no such message.
+/// Reads messages (`channels.getMessages`), in the order of `ids` (at most [`IDS_AT_ONCE`]); `None` for a
+/// message that does not exist.
 ///
 /// # Errors
 /// See [`BotClient::call`].
@@ -320,8 +320,8 @@ async fn fetch(
         .collect())
 }
 
-/// Deletes messages (`channels.deleteMessages`, at most [`IDS_AT_ONCE`]). The service leaves those
-/// that are too old without an error, so that only [`get`] tells which are gone.
+/// Deletes messages (`channels.deleteMessages`, at most [`IDS_AT_ONCE`]). The service leaves those that
+/// are too old without an error, so only [`get`] tells which are gone.
 ///
 /// # Errors
 /// See [`BotClient::call`].

@@ -44,7 +44,7 @@ pub struct Bots {
     members: Vec<Arc<Member>>,
     peers: ChannelPeers,
     rate_limiter: RateLimiter,
-    /// Rises with each task, so that the bots take turns at being asked first.
+    /// Number that rises with each task, so the bots take turns at being asked first.
     turn: AtomicUsize,
     publicity: Publicity,
     /// Public channels already warned about.
@@ -122,7 +122,7 @@ impl Bots {
         let bot = &member.bot;
         let ready = async {
             let channel = self.channel_of(member).await?;
-            // Asked at each start: rights come and go.
+            // The service is asked at each start, because rights come and go.
             let info = self.peers.look(bot, channel).await?;
             self.warn_public(&info);
             if info.rights.post == Right::Missing {
@@ -151,8 +151,8 @@ impl Bots {
         }
     }
 
-    /// Tries `work` with one bot after the other, those that are not set aside first, until one can.
-    /// For tasks that any member of the channel may do.
+    /// Tries `work` with one bot after the other until one can do it. Bots that are not set aside come
+    /// first. It is for tasks that any member of the channel may do.
     ///
     /// # Errors
     /// A temporary error in preference to a permanent one.
@@ -166,7 +166,7 @@ impl Bots {
         F: Future<Output = Result<T, CallError>>,
     {
         let mut members: Vec<Arc<Member>> = self.members.clone();
-        // Calls side by side go to different bots.
+        // Parallel calls go to different bots.
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % members.len().max(1);
         members.rotate_left(turn);
         members.sort_by_key(|member| member.bot.aside(CallPurpose::Control));

@@ -2,7 +2,7 @@
 
 use crate::remote::{RemoteError, RemoteErrorKind};
 
-/// Returns a random id, which makes repeating a call harmless.
+/// Returns a random id, which makes it harmless to repeat a call.
 ///
 /// # Errors
 /// [`RemoteErrorKind::Unavailable`] when the system has no random numbers.

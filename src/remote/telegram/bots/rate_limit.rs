@@ -1,5 +1,5 @@
-//! Limit on posts a minute. The service takes about 20 a minute in one channel and answers the next
-//! with a flood wait; bots that stay below are never told to wait.
+//! Limit on posts a minute. The service takes about 20 posts a minute in one channel and answers the next
+//! one with a flood wait. Bots that stay below the limit are never told to wait.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -12,8 +12,8 @@ use crate::sync::MutexExt as _;
 
 /// Posts that are known to be tolerated in one channel in a minute, and at once.
 const PER_MINUTE: f64 = 20.0;
-/// Posts of these that packs leave to the log: a library whose log waits behind its films would lose
-/// more when the disk dies.
+/// Number of these posts that packs leave to the log. A library whose log waits behind its films would
+/// lose more when the disk dies.
 const LOG_RESERVE: f64 = 4.0;
 
 /// Priority of a post.
@@ -35,10 +35,10 @@ impl PostPriority {
     }
 }
 
-/// Token buckets, one a channel.
+/// Token buckets, one for each channel.
 #[derive(Debug)]
 pub struct RateLimiter {
-    /// Posts a second, and posts at once; `None`: no limit.
+    /// Rate in posts a second, and number of posts at once; `None` for no limit.
     limit: Option<(f64, f64)>,
     buckets: Mutex<HashMap<ChannelId, PostBucket>>,
 }
@@ -51,7 +51,7 @@ struct PostBucket {
 }
 
 impl RateLimiter {
-    /// Full buckets for every channel.
+    /// Makes full buckets for every channel.
     pub fn new(limit: RateLimit) -> Self {
         let part = match limit {
             RateLimit::Gentle => Some(0.5),
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::ZERO);
         limiter.wait(ChannelId::new(1), PostPriority::Log).await;
         assert!(begun.elapsed() >= Duration::from_millis(2900));
-        // The reserve has to fill up again before a pack goes.
+        // The reserve has to fill up again before a pack may go.
         limiter.wait(ChannelId::new(1), PostPriority::Pack).await;
         assert!(begun.elapsed() >= Duration::from_secs(17));
         // Another channel has a bucket of its own.

@@ -14,12 +14,12 @@ pub struct BoundLibrary {
     pub library: LibraryId,
     /// Channel that holds the log.
     pub home: ChannelId,
-    /// Message in `home` that says so, where it is known.
+    /// Message in `home` that says so, if it is known.
     pub mark: Option<MessageId>,
 }
 
 impl BoundLibrary {
-    /// Stands in captions of messages that belong to no library.
+    /// Library in captions of messages that belong to no library.
     const NONE: Self = Self {
         library: LibraryId::from_bytes([0; 16]),
         home: ChannelId::new(0),
@@ -51,7 +51,7 @@ impl LibraryBinding {
     /// Returns the library.
     ///
     /// # Errors
-    /// [`RemoteErrorKind::Invalid`] before it was found or made.
+    /// [`RemoteErrorKind::Invalid`] before the library was found or made.
     pub fn bound(&self) -> Result<BoundLibrary, RemoteError> {
         self.get().ok_or_else(|| {
             RemoteError::new(
@@ -62,7 +62,7 @@ impl LibraryBinding {
         })
     }
 
-    /// Returns the library, where it was found or made.
+    /// Returns the library, if it was found or made.
     pub fn get(&self) -> Option<BoundLibrary> {
         *self.bound.acquire()
     }
@@ -80,7 +80,7 @@ impl LibraryBinding {
         Ok(self.bound()?.caption(body).to_string())
     }
 
-    /// Returns the text of a probe, also before the library is known.
+    /// Returns the text of a probe. Works before the library is known, too.
     pub fn probe(&self) -> String {
         let bound = self.get().unwrap_or(BoundLibrary::NONE);
         bound.caption(CaptionBody::Probe).to_string()

@@ -33,7 +33,7 @@ pub struct ReadCaption {
     pub caption: Caption,
 }
 
-/// Mark in the home channel. Without one, each object of the log holds the key as well.
+/// Mark in the home channel. Without a mark, each object of the log holds the key as well.
 #[derive(Debug, Default)]
 struct HomeMark {
     message: Option<MessageId>,
@@ -48,13 +48,13 @@ pub struct LibraryFinder {
 }
 
 impl LibraryFinder {
-    /// A search over the channels of `bots`.
+    /// Makes a search over the channels of `bots`.
     pub const fn new(bots: Arc<Bots>, history: Arc<ChannelHistory>) -> Self {
         Self { bots, history }
     }
 
-    /// Searches the channels of all bots: the pinned messages first, then all others. `None`: there
-    /// surely is no library in any of them.
+    /// Searches the channels of all bots: the pinned messages first, then all others. Returns `None` when
+    /// there surely is no library in any of them.
     ///
     /// # Errors
     /// [`RemoteErrorKind::Foreign`] when they hold two.
@@ -90,7 +90,7 @@ impl LibraryFinder {
         }
     }
 
-    /// Reads the caption of the pinned message, where it is ours.
+    /// Reads the caption of the pinned message, if it is ours.
     ///
     /// # Errors
     /// When no bot can read the channel now.
@@ -104,8 +104,9 @@ impl LibraryFinder {
         }))
     }
 
-    /// Searches all messages: anybody who may pin can take a pin away. Messages of another library can
-    /// have been forwarded here, so that a library with its mark counts; without any, the newest.
+    /// Searches all messages, since anybody who may pin can take a pin away. Messages of another library
+    /// can have been forwarded here. A library with its mark therefore counts; without any mark, the
+    /// newest library counts.
     async fn find_unpinned(
         &self,
         channels: &[ChannelId],
@@ -173,7 +174,7 @@ impl LibraryFinder {
         }
     }
 
-    /// Searches all messages of the home channel for the mark: something else is pinned.
+    /// Searches all messages of the home channel for the mark, because something else is pinned.
     async fn search_mark(&self, known: &Caption) -> Result<HomeMark, RemoteError> {
         let range = MessageId::FIRST..self.history.upper_end(known.home).await?;
         let ours = self.history.scan_ours(known.home, range, known.library);

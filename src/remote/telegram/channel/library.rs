@@ -19,7 +19,7 @@ use crate::remote::telegram::bots::rate_limit::PostPriority;
 use crate::remote::{LibraryMark, RemoteError, RemoteErrorKind};
 use crate::sync::MutexExt as _;
 
-/// How long pinning is retried: without a pin the library is found all the same, slower.
+/// Time limit of retries of pinning. Without a pin the library is still found, but more slowly.
 const PIN_PATIENCE: Duration = Duration::from_secs(90);
 
 /// Marks in the channels of all bots.
@@ -37,7 +37,7 @@ pub struct LibraryMarks {
 }
 
 impl LibraryMarks {
-    /// Marks of which none is known. `keys` keeps their numbers over restarts.
+    /// Makes the marks, none of which is known. `keys` keeps their numbers over restarts.
     pub fn new(
         bots: Arc<Bots>,
         binding: Arc<LibraryBinding>,
@@ -55,7 +55,7 @@ impl LibraryMarks {
         }
     }
 
-    /// Finds the library that the channels hold, and binds it. `None`: there surely is none.
+    /// Finds the library that the channels hold, and binds it. Returns `None` when there surely is none.
     ///
     /// # Errors
     /// [`RemoteErrorKind::Foreign`] when they hold two.
@@ -77,8 +77,8 @@ impl LibraryMarks {
         Ok(Some(LibraryMark { id: library, wrap }))
     }
 
-    /// Makes the channels the place of a library: marks each of them. The log's home is the channel
-    /// of the first bot.
+    /// Makes the channels the place of a library by marking each of them. The log's home is the channel of
+    /// the first bot.
     ///
     /// # Errors
     /// [`RemoteErrorKind::Foreign`] when they hold one already.
@@ -212,14 +212,14 @@ impl LibraryMarks {
         };
         let pinned = retry(Deadline::after(PIN_PATIENCE), pinning).await;
         if let Err(error) = pinned {
-            // A scan of the channel finds it without.
+            // A scan of the channel finds the mark without a pin.
             tracing::warn!(%error, "the library's mark is not pinned; give a bot the right to pin messages, which makes recovery quicker");
         }
         self.marked.acquire().insert(channel);
     }
 
-    /// Returns the mark of a channel where something else is pinned. That of the home channel must be
-    /// found again and not made anew: it holds the key.
+    /// Returns the mark of a channel where something else is pinned. The mark of the home channel must be
+    /// found again and not made anew, because it holds the key.
     async fn known_mark(
         &self,
         channel: ChannelId,
@@ -242,7 +242,7 @@ impl LibraryMarks {
     }
 }
 
-/// Row of the number of a channel's mark; the name is frozen.
+/// Returns the row of the number of a channel's mark; the name is frozen.
 fn mark_row(channel: ChannelId) -> Vec<u8> {
     format!("mark/{}", channel.get()).into_bytes()
 }

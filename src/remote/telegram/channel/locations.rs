@@ -1,5 +1,5 @@
-//! Locations of documents for each bot: access hash and file reference. They are volatile. They are
-//! asked for in batches, and again when the service says that a reference is too old.
+//! Locations of documents for each bot: access hash and file reference. They are volatile. They are asked
+//! for in batches, and again when the service says that a reference is too old.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,8 +13,8 @@ use crate::sync::MutexExt as _;
 
 /// Locations kept in each of two generations, about 200 bytes each.
 const GENERATION: usize = 20_000;
-/// Messages of a batch before the wanted one. The rest lies behind it, where the next packs of the
-/// same film are.
+/// Messages of a batch before the wanted one. The others come after it, where the next packs of the same
+/// film are.
 const BEFORE: i32 = 9;
 
 /// Lock held by the task that asks for a batch.
@@ -28,11 +28,12 @@ struct LocationKey {
     message: MessageId,
 }
 
-/// Cache of locations, and of which bot posted what.
+/// Cache of locations, and of the bots that posted the messages.
 #[derive(Debug, Default)]
 pub struct DocumentLocations {
     known: Mutex<KnownLocations>,
-    /// One batch at a time for a bot and channel: its answer serves all that wait.
+    /// Locks of the batches. Each bot asks for one batch at a time in a channel, and its answer serves all
+    /// that wait.
     asking: Mutex<HashMap<(BotId, ChannelId), BatchLock>>,
 }
 
@@ -40,7 +41,7 @@ pub struct DocumentLocations {
 struct KnownLocations {
     young: HashMap<LocationKey, Document>,
     old: HashMap<LocationKey, Document>,
-    /// Bots that posted lately: reading back goes to another one.
+    /// Bots that posted lately. Another bot reads their messages back.
     writers: HashMap<(ChannelId, MessageId), BotId>,
 }
 
@@ -49,7 +50,7 @@ impl DocumentLocations {
         self.known.acquire()
     }
 
-    /// Keeps where a document is for a bot.
+    /// Keeps the location of a document for a bot.
     pub fn keep(&self, bot: BotId, channel: ChannelId, message: MessageId, document: Document) {
         let mut known = self.known();
         let key = LocationKey {
@@ -99,8 +100,8 @@ impl DocumentLocations {
         Some(document)
     }
 
-    /// Returns the document of a message as `bot` reads it. `None`: there is no such message, or it
-    /// has no document.
+    /// Returns the document of a message as `bot` reads it. Returns `None` when there is no such message,
+    /// or it has no document.
     ///
     /// # Errors
     /// When the bot is not in the channel, or cannot ask.

@@ -1,4 +1,4 @@
-//! Channels: their messages, what our messages say, and which library they belong to.
+//! Channels: their messages, the captions of our messages, and the library that the channels belong to.
 
 pub mod binding;
 pub mod caption;

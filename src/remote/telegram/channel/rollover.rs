@@ -11,10 +11,10 @@ use crate::remote::telegram::bots::{Bots, Member};
 use crate::remote::{Outlook, RemoteError};
 use crate::sync::MutexExt as _;
 
-/// A channel shows about its last million messages (docs/OPERATIONS.md).
+/// Number of messages that a channel shows: about the last million (docs/OPERATIONS.md).
 const VISIBLE_MESSAGES: i32 = 1_000_000;
-/// A message with fewer than this many to go before it is hidden is near the edge. At 20 posts a
-/// minute that is three days and a half, without a pause.
+/// A message is near the edge when fewer than this many are left before it is hidden. At 20 posts a minute
+/// these take three and a half days without a pause.
 const EDGE_MESSAGES: i32 = 100_000;
 
 /// Channels for packs.
@@ -30,7 +30,7 @@ pub struct PackChannels {
 }
 
 impl PackChannels {
-    /// The choice among the channels of `bots`.
+    /// Makes the choice among the channels of `bots`.
     pub fn new(
         bots: Arc<Bots>,
         history: Arc<ChannelHistory>,
@@ -46,8 +46,8 @@ impl PackChannels {
         }
     }
 
-    /// Returns the channel that a bot's next pack goes to: its own, until that one is nearly full. The
-    /// channel is marked as the library's.
+    /// Returns the channel that a bot's next pack goes to. It is the bot's own channel until that one is
+    /// nearly full. The channel is marked as the library's.
     ///
     /// # Errors
     /// When the bot's channel is not known, or belongs to another library.
@@ -63,7 +63,7 @@ impl PackChannels {
         Ok(chosen)
     }
 
-    /// Returns the emptiest channel that is not full; `full` itself where there is none.
+    /// Returns the emptiest channel that is not full; `full` itself when there is none.
     async fn other_than(&self, full: ChannelId, member: &Member) -> Result<ChannelId, RemoteError> {
         let others = self.bots.channels().await?;
         let other = others
@@ -99,7 +99,7 @@ impl PackChannels {
         Ok(self.known_outlook(message))
     }
 
-    /// Returns the same without asking, for a channel where we cannot post.
+    /// Returns the same without asking the service, for a channel where we cannot post.
     pub fn known_outlook(&self, message: TelegramAddress) -> Outlook {
         let newest = self.newest(message.channel).get();
         let behind = newest.saturating_sub(message.message.get());

@@ -1,4 +1,4 @@
-//! History of channels. Bots cannot ask for it, only for messages by number, so it is scanned.
+//! History of channels. Bots cannot ask for it, but only for messages by number, so it is scanned.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -20,12 +20,12 @@ use crate::remote::telegram::bots::rate_limit::PostPriority;
 use crate::remote::telegram::mtproto::rpc_error::RpcErrorName;
 use crate::sync::MutexExt as _;
 
-/// How long deleting a probe is retried.
+/// Time limit of retries of deleting a probe.
 const DELETE_PATIENCE: Duration = Duration::from_secs(20);
-/// Batches of 100 messages asked for side by side, over all bots.
+/// Batches of 100 messages that are asked for side by side, over all bots.
 const BATCHES: usize = 8;
 
-/// Message of ours with what its caption says.
+/// Message of ours, with the content of its caption.
 #[derive(Debug)]
 pub struct OurMessage {
     /// The message.
@@ -45,7 +45,7 @@ pub struct ChannelHistory {
 }
 
 impl ChannelHistory {
-    /// A history of which nothing has been seen. `locations` learns the documents that are seen.
+    /// Makes a history of which nothing has been seen. `locations` learns the documents that are seen.
     pub fn new(
         bots: Arc<Bots>,
         binding: Arc<LibraryBinding>,
@@ -71,7 +71,7 @@ impl ChannelHistory {
         *highest = (*highest).max(message);
     }
 
-    /// Returns the highest number known to have been given, and asks where none is known.
+    /// Returns the highest number known to have been given. Asks the service when none is known.
     ///
     /// # Errors
     /// See [`Self::upper_end`].
@@ -82,9 +82,9 @@ impl ChannelHistory {
         }
     }
 
-    /// Returns a number above that of every message: that of a probe, which is posted and deleted
-    /// again. A run of numbers without messages proves nothing: a deleted series leaves tens of
-    /// thousands.
+    /// Returns a number above that of every message. It is the number of a probe, which is posted and
+    /// deleted again. A run of numbers without messages proves nothing, since a deleted series leaves tens
+    /// of thousands.
     ///
     /// # Errors
     /// When no bot may post in the channel.
@@ -108,13 +108,13 @@ impl ChannelHistory {
         };
         let deleted = retry(Deadline::after(DELETE_PATIENCE), deleting).await;
         if let Err(error) = deleted {
-            // Its caption says that it is a probe, so that it harms nothing.
+            // Its caption says that it is a probe, so it does no harm.
             tracing::warn!(%error, post = %probe.id, "a probe stays in the channel");
         }
         Ok(probe.id)
     }
 
-    /// Reads messages by number with any bot; `None` where there is none, or no longer.
+    /// Reads messages by number with any bot; `None` for a message that does not exist, or no longer.
     ///
     /// # Errors
     /// When no bot can read the channel now.
@@ -203,7 +203,7 @@ impl ChannelHistory {
         Ok(ours.collect())
     }
 
-    /// Returns the last caption in `range`, of any library but those in `passed`.
+    /// Returns the last caption in `range` of any library that is not in `passed`.
     ///
     /// # Errors
     /// See [`Self::messages_at`].
@@ -220,7 +220,7 @@ impl ChannelHistory {
         while let Some(messages) = found.next().await {
             let captions = messages?.into_iter().flatten().rev();
             let mut captions = captions.filter_map(|message| Caption::read(&message.text));
-            // A probe says nothing: one may be left from before there was a library.
+            // A probe says nothing. One may be left from the time before there was a library.
             let counts = |caption: &Caption| {
                 caption.body != CaptionBody::Probe && !passed.contains(&caption.library)
             };
@@ -231,7 +231,7 @@ impl ChannelHistory {
         Ok(None)
     }
 
-    /// Deletes messages and returns how many the service keeps: bots cannot delete those older than
+    /// Deletes messages. Returns the number that the service keeps: bots cannot delete messages older than
     /// 48 hours.
     ///
     /// # Errors
@@ -243,7 +243,7 @@ impl ChannelHistory {
                 .bots
                 .with_any("delete messages", channel, |member, peer| async move {
                     match messages::delete(&member.bot, peer, ids).await {
-                        // Too old, or another bot's: which of them stay is looked at below.
+                        // They are too old, or another bot's. The messages that stay are determined below.
                         Err(error) if error.is(&RpcErrorName::MessageDeleteForbidden) => Ok(()),
                         outcome => outcome,
                     }
@@ -251,7 +251,7 @@ impl ChannelHistory {
                 .await;
             let after = self.messages_at(channel, ids).await?;
             let stay = after.iter().flatten().count() as u64;
-            // An error with nothing left to delete is none.
+            // An error is none when nothing is left to delete.
             if stay > 0 {
                 deleted?;
             }

@@ -32,7 +32,7 @@ pub struct BotFinding {
     pub own: Result<ChannelId, RemoteError>,
     /// One for each of [`BotFindings::channels`]; empty where the bot could not sign in.
     pub access: Vec<ChannelAccess>,
-    /// Other channels that it was added to, as far as the service still tells.
+    /// Other channels that it was added to, as far as the service still reports them.
     pub new_channels: Vec<ChannelInfo>,
 }
 
@@ -42,7 +42,7 @@ impl BotFinding {
         self.access.iter().find(|access| access.channel == channel)
     }
 
-    /// Returns the channel as this bot sees it, where it is in there.
+    /// Returns the channel as this bot sees it, if it is in there.
     pub fn info_of(&self, channel: ChannelId) -> Option<&ChannelInfo> {
         self.access_to(channel)?.info.as_ref().ok()
     }

@@ -1,5 +1,5 @@
-//! Measurements of the service: round trip, bytes a second, whether old posts can be deleted. They take
-//! at most 64 MiB a bot and a minute in all, and provoke no wait: posts a minute are not tried out.
+//! Measurements of the service: round trip, bytes a second, and deletion of old posts. They take at most
+//! 64 MiB a bot and a minute in all. They provoke no wait, because posts a minute are not tried out.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,7 +30,7 @@ use crate::sync::MutexExt as _;
 
 /// Time for all bots together.
 const TIME: Duration = Duration::from_secs(60);
-/// Time for one direction over one or all connections: rates settle within two seconds.
+/// Time for one direction over one or all connections. Rates settle within two seconds.
 const LONGEST_STAGE: Duration = Duration::from_secs(4);
 const STAGES: u32 = 4;
 /// Parts of 512 KiB over one connection: 8 MiB.
@@ -40,11 +40,11 @@ const MOST_PARTS: u32 = 48;
 const LEAST_PARTS: u32 = 4;
 /// Expected ratio of all connections to one, from which the size of the document follows.
 const EXPECTED_GAIN: f64 = 4.0;
-/// Short calls, of which the median time counts.
+/// Number of short calls. Their median time counts.
 const PINGS: usize = 7;
 /// The age from which a post counts as old (<https://core.telegram.org/bots/api#deletemessage>).
 const OLD: i32 = 48 * 60 * 60;
-/// Messages that are searched for an old probe.
+/// Number of messages that are searched for an old probe.
 const LOOK_BACK: i32 = 2000;
 
 /// Results of all measurements.
@@ -162,7 +162,7 @@ async fn speeds(
     let sent = one.rate(PARTS_OF_ONE, sending(&upload, &bytes), until);
     let connection_up = sent.await.map_err(failed)?;
 
-    // A document that takes about a stage, and all of whose parts have to arrive.
+    // The size of a document that takes about a stage. All of its parts have to arrive.
     let parts = connection_up * EXPECTED_GAIN * stage.as_secs_f64() / PART_BYTES as f64;
     let parts = (parts as u32).clamp(LEAST_PARTS, MOST_PARTS);
     let bytes = junk(parts);
@@ -202,7 +202,7 @@ async fn download_rates(
     Ok((one, all))
 }
 
-/// Deletes a probe that an earlier run left, where one is old enough; otherwise leaves one.
+/// Deletes a probe that an earlier run left, if one is old enough. Otherwise leaves one.
 async fn old_posts(bots: &PatientBots, own: &MemberInChannel) -> OldPosts {
     try_old_posts(bots, own).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "whether old posts can be deleted was not found out");
@@ -264,9 +264,9 @@ async fn leave_probe(
 /// End of a stage.
 #[derive(Debug, Clone, Copy)]
 enum StageEnd {
-    /// When all calls are answered.
+    /// The stage ends when all calls are answered.
     Done,
-    /// At a time, whatever is under way.
+    /// The stage ends at this time, regardless of calls under way.
     Time(Instant),
 }
 
@@ -300,7 +300,7 @@ impl MeasuredConnections {
         Ok(times.get(times.len() / 2).copied().unwrap_or_default())
     }
 
-    /// Returns bytes a second over all connections, each with a full window of calls that move a part.
+    /// Returns bytes a second over all connections. Each has a full window of calls that move a part.
     async fn rate(
         &self,
         parts: u32,
@@ -309,7 +309,7 @@ impl MeasuredConnections {
     ) -> Result<f64, CallError> {
         let begun = Instant::now();
         let next = AtomicU32::new(0);
-        // Parts that arrived, and when the last one arrived.
+        // Number of parts that arrived, and time of the last one.
         let arrived = Mutex::new((0_u32, begun));
         let work = async |connection: &ReconnectingConnection| {
             loop {
@@ -326,7 +326,7 @@ impl MeasuredConnections {
         let all = try_join_all(connections.map(work));
         match until {
             StageEnd::Done => drop(all.await?),
-            // Calls under way are given up.
+            // Calls under way are abandoned.
             StageEnd::Time(at) => drop(
                 timeout_at(at, all)
                     .await

@@ -1,4 +1,4 @@
-//! Check of what each bot may do, and of how fast the service lets it be.
+//! Check of the bots' rights, and of the speed that the service gives them.
 
 pub mod findings;
 pub mod measure;

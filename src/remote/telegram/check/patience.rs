@@ -28,7 +28,7 @@ pub struct PatientBots {
 }
 
 impl PatientBots {
-    /// These bots, of which none was told to wait.
+    /// Makes the retries of these bots, none of which was told to wait yet.
     pub fn new(bots: Arc<Bots>) -> Self {
         Self {
             bots,
@@ -49,7 +49,7 @@ impl PatientBots {
     /// Repeats an attempt while its error may pass, and notes each wait.
     ///
     /// # Errors
-    /// The last error, with the reason of the first one where the service cannot be reached.
+    /// The last error, with the reason of the first one when the service cannot be reached.
     pub async fn patiently<T, F>(
         &self,
         member: &Member,

@@ -18,13 +18,13 @@ use crate::remote::telegram::channel::caption::Caption;
 use crate::remote::telegram::settings::TelegramRemoteSettings;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
-/// How long a sign-in is retried; after this a server that cannot be reached is reported.
+/// Time limit of retries of a sign-in. After this a server that cannot be reached is reported.
 const SIGN_IN_PATIENCE: Duration = Duration::from_secs(15);
-/// How long each later step is retried; longer waits that the service asks for are reported.
+/// Time limit of retries of each later step. Longer waits that the service asks for are reported.
 const STEP_PATIENCE: Duration = Duration::from_secs(30);
 /// Most slices of missed updates that are read for new channels.
 const SLICES: usize = 10;
-/// Most new channels of a bot that are looked at.
+/// Most new channels of a bot that are examined.
 const MOST_NEW_CHANNELS: usize = 20;
 
 /// Check of all bots, apart from any library.
@@ -34,7 +34,7 @@ pub struct BotCheck {
 }
 
 impl BotCheck {
-    /// A check of the bots of `settings`. `keys` keeps their sign-ins.
+    /// Makes a check of the bots of `settings`. `keys` keeps their sign-ins.
     #[must_use]
     pub fn new(settings: &TelegramRemoteSettings, keys: &Arc<dyn KeyStore>) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl BotCheck {
         let home = self
             .bots
             .patiently(member, step, SIGN_IN_PATIENCE, || async {
-                // A call shows whether a key from before still counts.
+                // A call shows whether an earlier key is still valid.
                 bot.call(&functions::updates::GetState {}).await?;
                 bot.home().await
             })
@@ -150,9 +150,9 @@ impl BotCheck {
         }
     }
 
-    /// Returns channels that the bot was added to, by the `updateChannelParticipant`s among the updates
-    /// that it missed (`updates.getDifference`). The service keeps them for a while and promises
-    /// nothing, so that no answer is no error.
+    /// Returns channels that the bot was added to. They are found by the `updateChannelParticipant`s among
+    /// the updates that it missed (`updates.getDifference`). The service keeps these for a while and
+    /// promises nothing, so a missing answer is no error.
     async fn new_channels(&self, member: &Member, known: &[ChannelId]) -> Vec<ChannelInfo> {
         let mut found = Vec::new();
         let (mut pts, mut qts, mut date) = (1, 0, 1);
@@ -202,7 +202,7 @@ impl BotCheck {
         inside
     }
 
-    /// Sends a document on its round trip, where the bot is in its own channel.
+    /// Sends a document on its round trip, if the bot is in its own channel.
     async fn own_round_trip(
         &self,
         member: &Arc<Member>,
@@ -217,7 +217,7 @@ impl BotCheck {
             })
         };
         let this = reader(member, bot)?;
-        // The next bot in the channel, after the last one the first.
+        // The other reader is the next bot in the channel, or the first one after the last.
         let after = all.iter().filter(|other| other.number > bot.number);
         let before = all.iter().filter(|other| other.number < bot.number);
         let mut others = after.chain(before);

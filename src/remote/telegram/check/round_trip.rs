@@ -22,7 +22,7 @@ use crate::remote::telegram::packs::parts::{FileUpload, PartSource, UploadStop};
 
 /// Bytes of the document: the smallest range that can be asked for.
 const PROBE_BYTES: usize = 4096;
-/// How long each step is retried.
+/// Time limit of retries of each step.
 const STEP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Outcome of a round trip.
@@ -46,7 +46,7 @@ pub struct MemberInChannel {
     pub peer: ChannelPeer,
 }
 
-/// Sends a document on its round trip: `own` posts and deletes it, both read it.
+/// Sends a document on its round trip. `own` posts and deletes it, and both bots read it.
 pub async fn round_trip(
     bots: &PatientBots,
     own: MemberInChannel,
@@ -136,7 +136,7 @@ pub async fn post(
 /// Deletes a probe and makes sure that it is gone.
 ///
 /// # Errors
-/// When it stays.
+/// When the probe stays.
 pub async fn delete(
     bots: &PatientBots,
     own: &MemberInChannel,

@@ -1,4 +1,4 @@
-//! Notes on where our newest manifests are, so that the next start need not scan far.
+//! Notes on the messages of our newest manifests, which shorten the scan at the next start.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ pub struct ManifestNotes {
 }
 
 impl ManifestNotes {
-    /// The notes in `keys`.
+    /// Makes the notes in `keys`.
     pub const fn new(keys: Arc<dyn KeyStore>) -> Self {
         Self { keys }
     }
 
-    /// Notes where a manifest is. A failure only costs time at the next start.
+    /// Notes the message of a manifest. A failure only costs time at the next start.
     pub fn remember(&self, number: u64, message: MessageId) {
         if let Err(error) = self.write(number, message) {
             tracing::warn!(%error, "where the manifest is cannot be kept; the next start takes longer");

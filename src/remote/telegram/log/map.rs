@@ -1,4 +1,4 @@
-//! Map of the home channel's log: which objects there are, and in which messages.
+//! Map of the home channel's log: its objects, and the messages that hold them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,18 +12,18 @@ use crate::remote::{LogKind, LogObject};
 /// Known part of the home channel's log.
 #[derive(Debug, Default)]
 pub struct LogMap {
-    /// Messages with numbers in this range were scanned.
+    /// Range of message numbers that were scanned.
     scanned: Option<Range<MessageId>>,
     objects: BTreeMap<LogObject, ObjectPieces>,
-    /// The highest message of our own since the log was listed last: others' messages before it are
-    /// below it.
+    /// The highest message of our own since the log was listed last. Messages of others before it have
+    /// lower numbers.
     appended: Option<MessageId>,
 }
 
 /// Pieces of one log object.
 #[derive(Debug, Clone, Default)]
 pub struct ObjectPieces {
-    /// Pieces that there are; 0: not known.
+    /// Number of pieces of the object; 0 when it is not known.
     count: u32,
     documents: BTreeMap<u32, StoredDocument>,
     /// The manifest with the same number, in a snapshot.
@@ -121,7 +121,7 @@ impl LogMap {
         pieces.last_message()
     }
 
-    /// Returns a message that every manifest above `number` lies behind, where one is known.
+    /// Returns a message that every manifest above `number` comes after, if one is known.
     pub fn message_before(&self, number: u64) -> Option<MessageId> {
         let known = self.objects.iter().filter_map(|(object, pieces)| {
             let message = match object.kind {

@@ -1,8 +1,8 @@
 //! The library's log in its home channel: manifests and snapshots are documents among the packs.
 //!
-//! Objects are found by scanning messages. A scan starts at the newest message that is known to lie
-//! before them: the message of a manifest that this state posted, or one that a pinned snapshot names.
-//! Without any, the whole channel is scanned.
+//! Objects are found by scanning messages. A scan starts at the newest message that is known to come
+//! before them. That is the message of a manifest that this state posted, or one that a pinned snapshot
+//! names. Without such a message, the whole channel is scanned.
 
 mod manifest_notes;
 mod map;
@@ -25,7 +25,7 @@ use super::packs::store::{ChannelPacks, ChannelParts};
 use crate::model::{ByteRange, ChannelId, KeyStore, MessageId};
 use crate::remote::{LogKind, LogObject, RemoteError, RemoteErrorKind, Urgency};
 
-/// Most bytes of one piece. The service takes 2,000 MiB, and a failed piece begins anew.
+/// Most bytes of one piece. The service takes 2,000 MiB, but a failed piece begins anew.
 const PIECE_BYTES: usize = 512 * 1024 * 1024;
 
 /// Log of the library that the channels hold.
@@ -41,7 +41,7 @@ pub struct ChannelLog {
 }
 
 impl ChannelLog {
-    /// A log whose documents go through `packs`. `keys` keeps notes on our manifests.
+    /// Makes a log whose documents go through `packs`. `keys` keeps notes on our manifests.
     pub fn new(parts: &ChannelParts, packs: &ChannelPacks, keys: Arc<dyn KeyStore>) -> Self {
         let ChannelParts {
             bots,
@@ -60,7 +60,7 @@ impl ChannelLog {
         }
     }
 
-    /// Adds an object: its pieces as documents, one after the other.
+    /// Adds an object. Its pieces are documents that are posted one after the other.
     ///
     /// # Errors
     /// When a piece cannot be posted.
@@ -150,8 +150,8 @@ impl ChannelLog {
         from: MessageId,
     ) -> Result<(), RemoteError> {
         let BoundLibrary { library, home, .. } = bound;
-        // A message of our own since the last scan bounds what we have to know. Without one, others
-        // may have posted up to now.
+        // A message of our own since the last scan bounds the range that must be known. Without one,
+        // others may have posted up to now.
         let end = match map.take_appended() {
             Some(appended) => appended.next(),
             None => self.history.upper_end(home).await?,

@@ -1,16 +1,16 @@
-//! Errors of calls, and what each says about the bot, the connection and the next try.
+//! Errors of calls, and their meaning for the bot, the connection and the next try.
 
 use std::time::Duration;
 
 use super::rpc_error::RpcErrorName;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
-/// The service closes a connection that asks too often with this transport error, and names no
-/// time (<https://core.telegram.org/mtproto/mtproto-transports#transport-errors>).
+/// Transport error with which the service closes a connection that asks too often. It names no time
+/// (<https://core.telegram.org/mtproto/mtproto-transports#transport-errors>).
 const TRANSPORT_FLOOD: i32 = -429;
-/// How long a connection rests after it.
+/// Time that a connection rests after it.
 const TRANSPORT_FLOOD_WAIT: Duration = Duration::from_secs(5);
-/// A wait is never shorter, so that no loop runs without a pause.
+/// Shortest wait, so that no loop runs without a pause.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
 /// Transport error: the server does not know the authorization key.
 const KEY_UNKNOWN: i32 = -404;
@@ -26,14 +26,14 @@ pub enum CallError {
     /// The service's answer: an error of the method.
     #[error("{name}{}", value.map(|value| format!(" ({value})")).unwrap_or_default())]
     Rpc {
-        /// Class of the error, as in HTTP; negative or from 500 on for faults of the service.
+        /// Class of the error, as in HTTP. It is negative or from 500 on for faults of the service.
         code: i32,
         /// Name without its number.
         name: RpcErrorName,
         /// The number in the name.
         value: Option<u32>,
     },
-    /// The bot has to wait: an earlier call of the same task was told so.
+    /// The bot has to wait. An earlier call of the same task was told so.
     #[error("Telegram asks to wait ({} s)", .0.as_secs())]
     MustWait(Duration),
     /// An error of the connection as a whole.
@@ -45,10 +45,10 @@ pub enum CallError {
     /// The answer did not come in time.
     #[error("no answer within {} s", .0.as_secs())]
     TimedOut(Duration),
-    /// The settings do not fit the service; the text says what to do.
+    /// The settings do not fit the service. The text says what to do.
     #[error("{0}")]
     Misfit(String),
-    /// The answer is not what the method promises.
+    /// The answer does not have the form that the method promises.
     #[error("unexpected answer: {0}")]
     Unexpected(String),
 }
@@ -72,7 +72,7 @@ impl CallError {
         }
     }
 
-    /// The error that the service would answer with, where the outcome is known without asking.
+    /// Makes the error that the service would answer with, for an outcome that is known without asking.
     pub const fn refused(name: RpcErrorName) -> Self {
         Self::Rpc {
             code: BAD_REQUEST,
@@ -118,7 +118,7 @@ impl CallError {
         }
     }
 
-    /// Returns whether the location is out of date, so that the message has to be asked for again.
+    /// Returns whether the location is out of date. The message has to be asked for again then.
     pub fn is_stale_reference(&self) -> bool {
         self.name().is_some_and(RpcErrorName::is_stale_reference)
     }
@@ -137,7 +137,7 @@ impl CallError {
         matches!(self, Self::Transport(KEY_UNKNOWN)) || self.is(&RpcErrorName::AuthKeyDuplicated)
     }
 
-    /// Returns whether the same call may succeed soon: nothing was said against it.
+    /// Returns whether the same call may succeed soon, because no answer speaks against it.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Disconnected(_) | Self::TimedOut(_) | Self::MustWait(_) => true,
@@ -147,24 +147,25 @@ impl CallError {
         }
     }
 
-    /// Returns whether the bot may not do this here, so that another one might.
+    /// Returns whether the bot may not do this here. Another bot might be allowed to.
     pub fn is_missing_right(&self) -> bool {
         self.name().is_some_and(RpcErrorName::is_missing_right)
     }
 
-    /// Returns the error as the layers above know it. `op` names the task and the bot's number.
+    /// Returns the error for the layers above. `op` names the task and the bot's number.
     pub fn into_remote(self, op: impl Into<String>) -> RemoteError {
         let retry_after = self.wait();
         let kind = match &self {
             _ if retry_after.is_some() => RemoteErrorKind::RateLimited,
             _ if self.is_signed_out() => RemoteErrorKind::Denied,
             _ if self.is_missing_right() => RemoteErrorKind::Denied,
-            // A location that stays stale after it was asked for anew may be another bot's to read.
+            // A location that stays stale after it was asked for anew may still be readable for another
+            // bot.
             _ if self.is_passing() || self.is_stale_reference() => RemoteErrorKind::Unavailable,
             Self::Rpc { .. } | Self::Misfit(_) => RemoteErrorKind::Invalid,
             _ => RemoteErrorKind::Unavailable,
         };
-        // The explanation ends with the service's own word; a source would only repeat it.
+        // The explanation ends with the service's own word, which a source would only repeat.
         let mut error = RemoteError::new(kind, op, self.explain());
         error.retry_after = retry_after;
         error

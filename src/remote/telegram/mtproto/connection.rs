@@ -2,8 +2,8 @@
 //! flight (<https://core.telegram.org/mtproto>).
 //!
 //! grammers implements the protocol. The socket is ours, because the driver of grammers offers neither
-//! many calls at a time nor TCP_NODELAY, compresses random bytes, and does not notice a dead peer. A
-//! panic in the protocol ends the task of this connection and nothing else.
+//! many calls at a time nor TCP_NODELAY, compresses random bytes, and does not notice a dead peer. A panic
+//! in the protocol ends the task of this connection and nothing else.
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,15 +33,15 @@ const HEADER_SPACE: usize = mtp::MAX_TRANSPORT_HEADER_LEN
     + mtp::ENCRYPTED_PACKET_HEADER_LEN
     + mtp::PLAIN_PACKET_HEADER_LEN
     + mtp::MESSAGE_CONTAINER_HEADER_LEN;
-/// Calls that wait for their turn. Callers bound theirs with the window of the pool.
+/// Most calls that wait for their turn. Callers bound theirs with the window of the pool.
 const QUEUE: usize = 32;
 /// Most calls whose answers are awaited, abandoned ones included.
 const MAX_PENDING: usize = 64;
-/// A silent connection is pinged this often.
+/// Interval of pings on a silent connection.
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// Seconds after which the server ends a connection that pings no more.
+/// Seconds after which the server ends a connection that sends no more pings.
 const PING_DISCONNECT: i32 = 75;
-/// A connection that stays silent for this long after a ping is dead.
+/// Time of silence after a ping, after which a connection counts as dead.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Handle of a running connection, which ends when the handle is dropped.
@@ -86,7 +86,7 @@ impl MtprotoConnection {
     /// Sends a request and returns the body of its answer. Dropping the future abandons the call.
     ///
     /// # Errors
-    /// The service's answer, or that the connection ended.
+    /// The service's answer, or the end of the connection.
     pub async fn call(&self, body: Bytes) -> Result<Vec<u8>, CallError> {
         let (reply, answer) = oneshot::channel();
         self.calls
@@ -121,7 +121,7 @@ pub async fn connect(address: SocketAddr) -> Result<TcpStream, CallError> {
         }
         Err(_) => return Err(CallError::TimedOut(CONNECT_LIMIT)),
     };
-    // A small call must not wait for the acknowledgement of the one before. If this fails, it does, and
+    // A small call must not wait for the acknowledgement of the one before. If this fails, it waits, and
     // nothing else changes.
     let _ = stream.set_nodelay(true);
     Ok(stream)
@@ -139,7 +139,7 @@ pub struct Wire<M> {
 }
 
 impl<M: Mtp> Wire<M> {
-    /// A socket on which nothing was sent yet.
+    /// Makes the state of a socket on which nothing was sent yet.
     pub fn new(stream: TcpStream, protocol: M) -> Self {
         Self {
             stream,
@@ -152,11 +152,11 @@ impl<M: Mtp> Wire<M> {
         }
     }
 
-    /// Sends one request and waits for its answer: for the plain calls of a key exchange, which are made
-    /// one at a time.
+    /// Sends one request and waits for its answer. It is for the plain calls of a key exchange, which are
+    /// made one at a time.
     ///
     /// # Errors
-    /// The service's answer, or that the connection ended.
+    /// The service's answer, or the end of the connection.
     pub async fn exchange(&mut self, body: &[u8]) -> Result<Vec<u8>, CallError> {
         self.protocol.push(&mut self.output, body);
         self.seal();
@@ -184,7 +184,7 @@ impl<M: Mtp> Wire<M> {
         self.written < self.output.len()
     }
 
-    /// Makes a packet of the pushed requests. Returns the id by which errors refer to it as a whole.
+    /// Makes a packet of the pushed requests. Returns the id that errors use for the packet as a whole.
     fn seal(&mut self) -> Option<MsgId> {
         let container = self.protocol.finalize(&mut self.output)?;
         self.transport.pack(&mut self.output);
@@ -266,9 +266,9 @@ struct Driver {
     wire: Wire<Encrypted>,
     calls: mpsc::Receiver<Call>,
     pending: VecDeque<Pending>,
-    /// When the last bytes came.
+    /// Time of the last bytes.
     heard: Instant,
-    /// When the ping was sent that nothing has followed yet.
+    /// Time of a ping after which no bytes have come yet.
     asked: Option<Instant>,
     next_ping: Instant,
     pings: i64,
@@ -334,14 +334,14 @@ impl Driver {
                 ping_id: self.pings,
                 disconnect_delay: PING_DISCONNECT,
             };
-            // Nobody awaits the pong: any bytes are enough.
+            // Nobody awaits the pong, because any bytes are enough.
             let (reply, _) = oneshot::channel();
             let body = ping.to_bytes().into();
             self.pending.push_back(Pending {
                 call: Call { body, reply },
                 sent: None,
             });
-            // A stalled call leaves the connection usable, so that only a ping proves it dead.
+            // A stalled call leaves the connection usable. Only a ping proves it dead.
             self.asked = Some(now);
         }
         Ok(())
@@ -353,7 +353,7 @@ impl Driver {
             return;
         }
         let ping = tl::functions::PingDelayDisconnect::CONSTRUCTOR_ID.to_le_bytes();
-        // A call that was abandoned before it went out need not go out.
+        // A call that was abandoned before it was sent need not be sent.
         self.pending.retain(|pending| {
             pending.sent.is_some()
                 || !pending.call.reply.is_closed()
@@ -364,7 +364,7 @@ impl Driver {
             if pending.sent.is_some() {
                 continue;
             }
-            // `None`: the packet is full, or salts are asked for first.
+            // `None` means that the packet is full, or that salts are asked for first.
             let pushed = self
                 .wire
                 .protocol

@@ -1,8 +1,8 @@
-//! Connections of one bot to one data centre for one purpose: as many as help, from one to eight.
+//! Connections of one bot to one data centre for one purpose. Their number is between one and eight.
 //!
-//! The number follows its effect, as in Telegram's own clients: it doubles while the bytes a second grow
-//! with it, and falls when calls time out or the service asks to wait. The next run begins with the
-//! number of this one, so that a film that is opened then has all connections from its first second.
+//! The number follows its effect, as in Telegram's own clients. It doubles while the bytes a second grow
+//! with it, and falls when calls time out or the service asks to wait. The next run begins with the number
+//! of this one, so a film that is opened then has all connections from its first second.
 
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, RwLock};
@@ -18,22 +18,22 @@ use crate::model::KeyStore;
 use crate::sync::MutexExt as _;
 use crate::sync::RwLockExt as _;
 
-/// Most connections: what official clients open to a data centre; with 32 the service closes some.
+/// Most connections. Official clients open this many to a data centre; with 32 the service closes some.
 pub const MAX_CONNECTIONS: usize = 8;
-/// Calls of 512 KiB in flight on one connection: 2 MiB, TDLib's budget for a connection, and enough for
-/// 40 MB/s at 50 ms.
+/// Calls of 512 KiB in flight on one connection: 2 MiB. This is TDLib's budget for a connection, and
+/// enough for 40 MB/s at 50 ms.
 pub const WINDOW: usize = 4;
-/// Calls of these that nobody waits for.
+/// Number of these calls that nobody waits for.
 const AHEAD_WINDOW: usize = WINDOW - 1;
-/// How long a number of connections is tried before it is judged.
+/// Time for which a number of connections is tried before it is judged.
 const EPOCH: Duration = Duration::from_millis(200);
-/// Time that new connections take to connect and to fill their windows, before they are tried.
+/// Time that new connections take to connect and to fill their windows. They are tried after it.
 const SETTLING: Duration = Duration::from_millis(400);
 /// Least calls in an epoch from which a rate follows.
 const EPOCH_CALLS: u32 = 6;
-/// A doubled number that does not raise the rate by this factor is taken back.
+/// Factor by which a doubled number must raise the rate. Otherwise it is taken back.
 const WORTH: f64 = 1.15;
-/// Time after that until more are tried again.
+/// Time after that until more connections are tried again.
 const CONTENT_FOR: Duration = Duration::from_secs(20);
 /// Calls whose times are remembered.
 const REMEMBERED: usize = 64;
@@ -43,12 +43,12 @@ const REMEMBERED: usize = 64;
 pub enum CallPurpose {
     /// Small calls, which must not queue behind megabytes.
     Control,
-    /// Small calls that post or change messages: over the connections of `Control`, with waits of their
-    /// own.
+    /// Small calls that post or change messages. They use the connections of `Control`, and have waits of
+    /// their own.
     Post,
     /// Reads that somebody waits for.
     Read,
-    /// Reads that nobody waits for yet: over the connections of `Read`, where they leave some room.
+    /// Reads that nobody waits for yet. They use the connections of `Read`, and leave some room there.
     Ahead,
     /// Parts of uploads.
     Write,
@@ -63,7 +63,7 @@ impl CallPurpose {
         }
     }
 
-    /// Returns the purpose whose connections serve it.
+    /// Returns the purpose whose connections serve this one.
     pub const fn pool_purpose(self) -> Self {
         match self {
             Self::Control | Self::Post => Self::Control,
@@ -92,7 +92,7 @@ impl PoolSizeMemory {
     fn keep(&self, count: usize) {
         let count = u8::try_from(count).unwrap_or(u8::MAX);
         if let Err(error) = self.keys.put(self.row.as_bytes(), &[count]) {
-            // The next run begins with one connection.
+            // The next run begins with one connection then.
             tracing::debug!(%error, "the number of connections cannot be kept");
         }
     }
@@ -103,7 +103,7 @@ impl PoolSizeMemory {
 pub struct ConnectionPool {
     target: ConnectionTarget,
     purpose: CallPurpose,
-    /// `None`: the pool begins with one connection.
+    /// Row of the number of connections; `None` for a pool that begins with one connection.
     memory: Option<PoolSizeMemory>,
     connections: RwLock<Vec<Arc<ReconnectingConnection>>>,
     /// One permit for each call that fits into the windows.
@@ -122,7 +122,7 @@ struct PoolGrowth {
     bytes: u64,
     /// True if a call had to wait for room in this epoch; otherwise more connections change nothing.
     crowded: bool,
-    /// ConnectionPool and bytes a second before the last growth.
+    /// Number of connections, and bytes a second, before the last growth.
     before: Option<(usize, f64)>,
     content_until: Option<Instant>,
     /// Permits to take back from calls that end.
@@ -167,7 +167,7 @@ impl ConnectionPool {
     pub fn count(&self) -> usize {
         self.connections.acquire_read().len()
     }
-    /// Returns the time that `part` (0 to 1) of the recent calls took at most; `None` before the first.
+    /// Returns the longest time that `part` (0 to 1) of the recent calls took; `None` before the first.
     pub fn usual(&self, part: f64) -> Option<Duration> {
         let mut sorted = self.times().recent.clone();
         if sorted.is_empty() {
@@ -178,7 +178,8 @@ impl ConnectionPool {
         sorted.get(at.round() as usize).copied()
     }
 
-    /// Makes one call on the connection with the fewest calls. `bytes` is what it moves, in or out.
+    /// Makes one call on the connection with the fewest calls. `bytes` is the amount that it moves, in or
+    /// out.
     ///
     /// # Errors
     /// See [`ReconnectingConnection::call`].
@@ -283,7 +284,7 @@ impl ConnectionPool {
             let rate = growth.bytes as f64 / elapsed.as_secs_f64();
             let wanted = growth.decide(self.count(), rate, now);
             // A reader takes its bytes in bursts, and waits for one bot while another one is idle. The
-            // rate of a moment says more about the reader than about the connections, so that only calls
+            // rate of a moment says more about the reader than about the connections. Therefore only calls
             // that time out take connections back.
             if self.purpose == CallPurpose::Read {
                 growth.before = None;
@@ -296,7 +297,7 @@ impl ConnectionPool {
     fn shrink(&self) {
         let mut growth = self.growth();
         let now = Instant::now();
-        // One reason counts once, however many calls it met.
+        // One reason counts once, regardless of the number of calls that it affected.
         if growth
             .content_until
             .is_some_and(|until| until > now + CONTENT_FOR / 2)
@@ -321,7 +322,7 @@ impl ConnectionPool {
             self.room.add_permits(WINDOW);
             self.ahead_room.add_permits(AHEAD_WINDOW);
         }
-        // Calls on a connection that goes keep it until they end.
+        // Calls on a connection that is removed keep it until they end.
         let surplus = connections.len() - wanted;
         connections.truncate(wanted);
         drop(connections);
@@ -329,7 +330,7 @@ impl ConnectionPool {
             memory.keep(wanted);
         }
         if surplus > 0 {
-            // Permits in use come back as too many; `room` bounds the calls all the same.
+            // Permits in use come back as too many, but `room` bounds the calls.
             self.ahead_room.forget_permits(surplus * AHEAD_WINDOW);
             let mut growth = self.growth();
             growth.surplus += surplus * WINDOW;
@@ -398,7 +399,7 @@ mod tests {
     async fn connections_double_while_they_help_and_fall_back_when_they_do_not() {
         let mut growth = growth();
         let mut connections = 1;
-        // Eight megabytes a second for each of up to four connections.
+        // The rate is eight megabytes a second for each of up to four connections.
         let rate = |connections: usize| connections.min(4) as f64 * 8e6;
         let mut seen = Vec::new();
         for _ in 0..5 {

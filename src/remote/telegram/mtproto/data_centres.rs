@@ -18,7 +18,7 @@ pub struct DataCentres {
 }
 
 impl DataCentres {
-    /// Starts with the addresses that are known without a connection.
+    /// Makes the list of the addresses that are known without a connection.
     pub fn new(server: TelegramServer) -> Self {
         let addresses = match &server {
             TelegramServer::Telegram => SessionData::default()
@@ -55,7 +55,7 @@ impl DataCentres {
     /// Returns the address of data centre `dc`.
     ///
     /// # Errors
-    /// [`RemoteErrorKind::Unavailable`] where the server has not told it yet.
+    /// [`RemoteErrorKind::Unavailable`] when the server has not sent the address yet.
     pub fn address(&self, dc: i32) -> Result<SocketAddr, RemoteError> {
         let addresses = self.addresses.acquire();
         addresses.get(&dc).copied().ok_or_else(|| {
@@ -67,8 +67,8 @@ impl DataCentres {
         })
     }
 
-    /// Adds addresses that the server told. Known addresses stay, so that an answer cannot lead a
-    /// test to another server.
+    /// Adds addresses that the server sent. Known addresses stay, so an answer cannot lead a test to
+    /// another server.
     pub fn learn(&self, told: impl IntoIterator<Item = (i32, SocketAddr)>) {
         let mut addresses = self.addresses.acquire();
         for (dc, address) in told {

@@ -2,7 +2,7 @@
 //! (<https://core.telegram.org/mtproto/auth_key>).
 //!
 //! With the service, grammers makes all steps, since it holds the keys of the service. It accepts no other
-//! key, so that for a server of one's own the second step is made here from its parts.
+//! key. For a server of one's own the second step is therefore made here from its parts.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::remote::telegram::server::{ServerKey, TelegramServer};
 
 /// Time limit of all steps together.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
-/// Bits of the prime that a server must offer; any other size is an attack or a mistake.
+/// Bits of the prime that a server must offer. Any other size is an attack or a mistake.
 const PRIME_BITS: u64 = 2048;
 /// The exponents of both sides must lie this many bits from either end of the range
 /// (<https://core.telegram.org/mtproto/auth_key>, checks on g_a and g_b).
@@ -122,7 +122,7 @@ async fn agree_with_own(
     finish(wire, &parameters, &offer, &new_nonce).await
 }
 
-/// Decrypts and checks what the server answers to the second step.
+/// Decrypts and checks the server's answer to the second step.
 fn open_parameters(
     answer: &types::ServerDhParamsOk,
     offer: &types::ResPq,

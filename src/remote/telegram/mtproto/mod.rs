@@ -1,4 +1,4 @@
-//! MTProto with one service: sockets, keys, calls, and connections that are made again.
+//! MTProto with one service: sockets, keys, calls, and connections that are restored.
 
 pub mod call_error;
 pub mod connection;

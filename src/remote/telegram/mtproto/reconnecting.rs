@@ -1,4 +1,4 @@
-//! Connection of one bot that is made when it is needed, and made again when it broke.
+//! Connection of one bot. It is made when it is needed, and made again after it broke.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::data_centres::DataCentres;
 use super::handshake::AuthKeyBytes;
 use crate::remote::telegram::settings::ApiId;
 
-/// Pause after the first failure to connect; each further failure doubles it up to the longest.
+/// Pause after the first failure to connect. Each further failure doubles it up to the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Unanswered calls in a row after which the connection is made anew.
@@ -23,7 +23,7 @@ const SILENT_CALLS: u32 = 3;
 /// Time limit of the first call of a connection.
 const INIT_LIMIT: Duration = Duration::from_secs(15);
 
-/// Peer and identity of a connection.
+/// Peer of a connection, and the identity that it is made with.
 #[derive(Debug, Clone)]
 pub struct ConnectionTarget {
     /// Addresses of the data centres.
@@ -36,7 +36,7 @@ pub struct ConnectionTarget {
     pub api: ApiId,
 }
 
-/// Connection that comes back.
+/// Connection that is made again after it broke.
 #[derive(Debug)]
 pub struct ReconnectingConnection {
     target: ConnectionTarget,
@@ -53,7 +53,7 @@ struct ConnectionState {
 }
 
 impl ReconnectingConnection {
-    /// A connection that the first call opens.
+    /// Makes a connection that the first call opens.
     pub fn new(target: ConnectionTarget) -> Self {
         Self {
             target,
@@ -68,10 +68,10 @@ impl ReconnectingConnection {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Makes one call, within `limit` from the moment that the connection is open.
+    /// Makes one call, within `limit` from the moment at which the connection is open.
     ///
     /// # Errors
-    /// The service's answer, or why there is no connection.
+    /// The service's answer, or the reason why there is no connection.
     pub async fn call(&self, body: Bytes, limit: Duration) -> Result<Vec<u8>, CallError> {
         let _turn = InFlight::begin(&self.in_flight);
         let connection = self.connection().await?;
@@ -176,7 +176,7 @@ fn usable_address(option: &enums::DcOption) -> Option<(i32, SocketAddr)> {
     (!special).then(|| (option.id, SocketAddr::new(ip, port)))
 }
 
-/// Count of one call, which ends also when the call is dropped.
+/// Count of one call. It ends when the call is dropped, too.
 struct InFlight<'a>(&'a AtomicUsize);
 
 impl<'a> InFlight<'a> {

@@ -1,4 +1,4 @@
-//! Names of the errors that methods answer with: the one place that compares their texts.
+//! Names of the errors that methods answer with. Only this file compares their texts.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ macro_rules! rpc_error_names {
             FileReference(String),
             /// Any other `FLOOD…`.
             OtherFlood(String),
-            /// A name that changes nothing here, as the service wrote it.
+            /// A name without any effect here, as the service wrote it.
             Other(String),
         }
 
@@ -102,7 +102,7 @@ impl RpcErrorName {
         )
     }
 
-    /// Returns whether the bot may not do this here, so that another one might.
+    /// Returns whether the bot may not do this here. Another bot might be allowed to.
     pub const fn is_missing_right(&self) -> bool {
         matches!(
             self,
@@ -120,7 +120,7 @@ impl RpcErrorName {
         )
     }
 
-    /// Returns what the error means and what to do, where the name alone does not say it.
+    /// Returns the meaning of the error and what to do, when the name alone does not say it.
     pub const fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::AccessTokenInvalid | Self::AccessTokenExpired => {

@@ -1,5 +1,5 @@
 //! Sign-in of a bot (`auth.importBotAuthorization`) with grammers-client. It happens once in the life of a
-//! key; all other calls go over connections of our own.
+//! key. All other calls use connections of our own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use super::handshake::{self, AuthKeyBytes};
 use super::rpc_error::RpcErrorName;
 use crate::remote::telegram::settings::{ApiId, BotToken};
 
-/// Time limit of one try: grammers itself has none.
+/// Time limit of one try, since grammers itself has none.
 const SIGN_IN_LIMIT: Duration = Duration::from_secs(30);
-/// Most tries: a bot that is at home elsewhere is told so once.
+/// Most tries. A bot that is at home elsewhere is told so once.
 const TRIES: usize = 3;
 
 /// Result of a sign-in.
@@ -32,8 +32,8 @@ pub struct SignedIn {
     pub username: Option<String>,
 }
 
-/// Signs in with `key`, which `dc` knows. Where the bot is at home elsewhere, agrees on a key there
-/// first: the exchange of grammers knows only the keys of the service.
+/// Signs in with `key`, which `dc` knows. When the bot is at home elsewhere, agrees on a key there first,
+/// because the exchange of grammers knows only the keys of the service.
 ///
 /// # Errors
 /// When the service refuses the token or cannot be reached.

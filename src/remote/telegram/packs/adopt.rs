@@ -26,14 +26,14 @@ use crate::remote::{
 
 /// Numbers scanned in one step.
 const STEP: i32 = 800;
-/// This many numbers in a row without a message end the scan of a channel that we do not post to.
+/// Length of a run of numbers without messages that ends the scan of a channel that we do not post to.
 const GAP: i32 = 4000;
 /// Blocks of 512 KiB in flight while a document is read for its digests.
 const BLOCKS: usize = 16;
-/// How long reading one of them is retried.
+/// Time limit of retries of reading one block.
 const BLOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(300);
 
-/// Finds documents of others and reads them as packs.
+/// Finder of documents of others, which it reads as packs.
 #[derive(Debug)]
 pub struct AdoptedDocuments {
     bots: Arc<Bots>,
@@ -44,7 +44,7 @@ pub struct AdoptedDocuments {
 }
 
 impl AdoptedDocuments {
-    /// Reads with `reader` and posts tables with `poster`.
+    /// Makes a reader of such documents that reads with `reader` and posts tables with `poster`.
     pub const fn new(
         bots: Arc<Bots>,
         binding: Arc<LibraryBinding>,
@@ -67,7 +67,8 @@ impl AdoptedDocuments {
     /// When no bot is in the channel.
     pub async fn list(&self, place: &str) -> Result<ForeignDocuments, RemoteError> {
         let channel = self.find_channel(place).await?;
-        // Elsewhere we leave no trace: only a message of our own would tell how far the numbers go.
+        // In a channel of others we leave no trace. Only a message of our own would reveal the newest
+        // number.
         let ours = self.bots.channels().await?.contains(&channel);
         let end = match ours {
             true => Some(self.history.upper_end(channel).await?),

@@ -1,5 +1,5 @@
-//! Download of documents: each call goes to the bot that is likely to answer first, and to another one
-//! as well when it is late.
+//! Download of documents. Each call goes to the bot that is likely to answer first, and also to another
+//! one when it is late.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,26 +20,26 @@ use crate::remote::telegram::mtproto::connection_pool::{CallPurpose, WINDOW};
 use crate::remote::telegram::mtproto::rpc_error::RpcErrorName;
 use crate::remote::{RemoteError, RemoteErrorKind, Urgency};
 
-/// Time limit of one call, from the moment it has room on a connection.
+/// Time limit of one call, from the moment at which it has room on a connection.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
 /// Calls of one read side by side. A read is a block, so this matters for tables and log objects.
 const SIDE_BY_SIDE: usize = 16;
-/// A call that takes this many times as long as most others is late, and another bot is asked.
+/// Factor by which a late call takes longer than most others. Another bot is then asked.
 const LATE_FACTOR: f64 = 1.5;
 /// The same for a call that nobody waits for yet.
 const LATE_AHEAD_FACTOR: f64 = 3.0;
-/// No call is late before this: what is quick anyway needs no help.
+/// Time before which no call is late. A quick call needs no help.
 const LEAST_LATE: Duration = Duration::from_millis(60);
-/// A call is late after this while nothing is known about how long calls take.
+/// Time after which a call is late while nothing is known about the usual time of calls.
 const UNKNOWN_LATE: Duration = Duration::from_millis(1500);
 /// Longest pause between two looks for a bot with room.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Assumed time of a call at a bot without any: less than a real one takes, so that the bot is tried.
+/// Assumed time of a call at a bot without any. It is less than a real one takes, so the bot is tried.
 const UNTRIED: Duration = Duration::from_millis(20);
 /// Cost added for a bot that has to wait.
 const ASIDE_COST: Duration = Duration::from_secs(60);
-/// Cost added for the bot that wrote the document: another one reads it, so that nothing rests on the
-/// word of one bot.
+/// Cost added for the bot that wrote the document. Another one reads it, so nothing depends on the word of
+/// one bot.
 const WRITER_COST: Duration = Duration::from_secs(1);
 /// Cost added for a bot that is not in the channel.
 const OUTSIDE_COST: Duration = Duration::from_secs(3600);
@@ -71,7 +71,7 @@ impl FileRead {
     }
 }
 
-/// Reads documents with all bots.
+/// Reader of documents, with all bots.
 #[derive(Debug)]
 pub struct DocumentReader {
     bots: Arc<Bots>,
@@ -80,7 +80,7 @@ pub struct DocumentReader {
 }
 
 impl DocumentReader {
-    /// A reader over all `bots`.
+    /// Makes a reader over all `bots`.
     pub fn new(bots: Arc<Bots>, locations: Arc<DocumentLocations>) -> Self {
         Self {
             load: ReaderLoad::new(bots.members().len()),
@@ -135,7 +135,7 @@ impl DocumentReader {
         Ok(whole.slice(at(range.offset)..at(range.end())))
     }
 
-    /// Makes one call, and others elsewhere when it is late. The first answer counts.
+    /// Makes one call, and others at other bots when it is late. The first answer counts.
     async fn read_call(&self, op: &str, wanted: FileRead, len: u64) -> Result<Bytes, RemoteError> {
         self.load.earn();
         let order = self.readers_with_room(wanted).await;
@@ -161,7 +161,7 @@ impl DocumentReader {
                 },
                 () = sleep_until(late_at) => {
                     late_at = hedges.next(Instant::now());
-                    // The only bot is asked again itself: another connection may be quicker.
+                    // The only bot is asked again itself, since another connection may be quicker.
                     let place = order.next().or_else(|| self.only_reader(wanted.address));
                     if let Some(place) = place && (hedges.are_free() || self.load.spend()) {
                         under_way.push(self.read_from(place, wanted));
@@ -227,7 +227,7 @@ impl DocumentReader {
         }
     }
 
-    /// Returns the bots in order of promise, once one of them has room, which comes first. Until then
+    /// Returns the bots in order of promise once one of them has room. That one comes first. Until then
     /// the call belongs to no bot: in a queue it would wait for its bot while another one is idle.
     async fn readers_with_room(&self, wanted: FileRead) -> Vec<usize> {
         loop {
@@ -247,7 +247,7 @@ impl DocumentReader {
             if able.is_empty() {
                 return order;
             }
-            // A new connection notifies nobody, so look again from time to time.
+            // A new connection notifies nobody, so the loop looks again from time to time.
             let _ = tokio::time::timeout(LOOK_AGAIN, freed).await;
         }
     }
@@ -270,7 +270,7 @@ impl DocumentReader {
         connections.is_none_or(|connections| connections.has_room(wanted.purpose()))
     }
 
-    /// Returns the bots in the order in which they are likely to answer; those that must wait come last.
+    /// Returns the bots in the order in which they are likely to answer. Those that must wait come last.
     fn readers_by_promise(&self, address: TelegramAddress) -> Vec<usize> {
         let members = self.bots.members();
         let writer = self.locations.writer(address.channel, address.message);

@@ -1,4 +1,4 @@
-//! Calls of `upload.getFile`: the ranges that they may ask for, and the bytes in their answers.
+//! Calls of `upload.getFile`: the ranges that are allowed, and the bytes in the answers.
 
 use bytes::Bytes;
 use grammers_tl_types::{Cursor, Deserializable, Identifiable, types};
@@ -6,13 +6,13 @@ use grammers_tl_types::{Cursor, Deserializable, Identifiable, types};
 use crate::model::ByteRange;
 use crate::remote::telegram::mtproto::call_error::CallError;
 
-/// Most bytes of one `upload.getFile`: grammers cannot take 1 MiB, and a block is as large.
+/// Most bytes of one `upload.getFile`. grammers cannot take 1 MiB, and a block has this size too.
 const CALL_BYTES: u64 = 512 * 1024;
-/// Offset and length of a call are multiples of this.
+/// Divisor of the offset and the length of a call.
 const CALL_GRAIN: u64 = 4096;
 
-/// Returns offset and length of the calls that cover `range`: aligned, and none across a border of
-/// 1 MiB.
+/// Returns offset and length of the calls that cover `range`. They are aligned, and none crosses a border
+/// of 1 MiB.
 pub fn calls_for(range: ByteRange) -> impl Iterator<Item = (u64, u64)> {
     let first = range.offset - range.offset % CALL_GRAIN;
     let end = range.end().next_multiple_of(CALL_GRAIN);
@@ -29,7 +29,7 @@ pub fn calls_for(range: ByteRange) -> impl Iterator<Item = (u64, u64)> {
         let limit = if offset / CALL_BYTES == (offset + limit - 1) / CALL_BYTES {
             limit
         } else {
-            // The length passes the border: a smaller one, and another call.
+            // The length crosses the border, so a smaller one is used, and another call.
             let room = stop - at;
             let mut smaller = limit;
             while smaller > room {
@@ -54,7 +54,7 @@ pub fn file_bytes(answer: Vec<u8>) -> Result<Bytes, CallError> {
         if id != types::upload::File::CONSTRUCTOR_ID {
             return Err(unexpected("the file is elsewhere (a CDN)"));
         }
-        // Kind of file and time of change.
+        // These are the kind of the file and the time of change.
         let skipped = u32::deserialize(&mut cursor).and_then(|_| i32::deserialize(&mut cursor));
         skipped.map_err(|_| unexpected("a short answer"))?;
         let at = cursor.pos();

@@ -1,4 +1,4 @@
-//! Second tries of late calls: which are allowed, and when they are due.
+//! Second tries of late calls: their budget, and the times at which they are due.
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,30 +7,30 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-/// One second try is allowed in this many calls, so that a slow service is not asked twice for
+/// Number of calls for which one second try is allowed. A slow service is therefore not asked twice for
 /// everything.
 const CALLS_A_HEDGE: i64 = 8;
 /// Second tries that may be saved up.
 const SAVED_HEDGES: i64 = 16;
-/// A call without an answer for this long is lost rather than slow. It is tried elsewhere without a
+/// Time without an answer after which a call is lost rather than slow. It is tried elsewhere without a
 /// saved try, and again after twice as long.
 const LOST: Duration = Duration::from_secs(1);
-/// Most further tries of one call; by then its time limit is near.
+/// Most further tries of one call. Its time limit is near then.
 const MOST_HEDGES: u32 = 4;
 
-/// Calls under way at each bot, and the budget of second tries. A bot is named by its place.
+/// Calls under way at each bot, and the budget of second tries. A bot is identified by its place.
 #[derive(Debug)]
 pub struct ReaderLoad {
     busy: Vec<AtomicUsize>,
     /// Second tries allowed, times [`CALLS_A_HEDGE`].
     allowance: AtomicI64,
     next: AtomicUsize,
-    /// Told of each call that ends.
+    /// Notified of each call that ends.
     freed: Notify,
 }
 
 impl ReaderLoad {
-    /// No calls, and a full budget, for this many bots.
+    /// Makes a load without calls, and with a full budget, for this many bots.
     pub fn new(bots: usize) -> Self {
         Self {
             busy: (0..bots).map(|_| AtomicUsize::new(0)).collect(),
@@ -58,7 +58,7 @@ impl ReaderLoad {
         true
     }
 
-    /// Returns a number that rises with each call, by which equal bots take turns.
+    /// Returns a number that rises with each call. Equal bots take turns by it.
     pub fn next_turn(&self) -> usize {
         self.next.fetch_add(1, Ordering::Relaxed)
     }

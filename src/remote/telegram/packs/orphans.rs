@@ -10,17 +10,17 @@ use crate::remote::telegram::channel::caption::{Caption, CaptionBody};
 use crate::remote::telegram::channel::scan::ChannelHistory;
 use crate::remote::{IsKnown, RemoteError};
 
-/// Finds and deletes orphans by the notes of earlier runs.
+/// Finder of orphans, which it deletes by the notes of earlier runs.
 #[derive(Debug)]
 pub struct OrphanedPacks {
     history: Arc<ChannelHistory>,
     pending: Arc<PendingPosts>,
-    /// Notes from before belong to an earlier run.
+    /// Start of this run. Older notes belong to an earlier run.
     started: Timestamp,
 }
 
 impl OrphanedPacks {
-    /// The orphans of runs before now.
+    /// Makes a finder of the orphans of runs before now.
     pub fn new(history: Arc<ChannelHistory>, pending: Arc<PendingPosts>) -> Self {
         Self {
             history,
@@ -29,8 +29,8 @@ impl OrphanedPacks {
         }
     }
 
-    /// Goes through the notes of earlier runs and deletes the messages of packs that are not known:
-    /// no read will ever ask for them. Returns how many were deleted.
+    /// Reads the notes of earlier runs and deletes the messages of packs that are not known, since no read
+    /// will ever ask for them. Returns the number of deleted messages.
     ///
     /// # Errors
     /// When a channel cannot be read now, or a message cannot be deleted.
@@ -71,7 +71,7 @@ impl OrphanedPacks {
         Ok((ids.len() as u64).saturating_sub(left))
     }
 
-    /// Finds the messages of earlier runs' notes. Where numbers are not known, one scan finds all:
+    /// Finds the messages of earlier runs' notes. One scan finds all whose numbers are not known, because
     /// asking for the end of a channel costs a post.
     async fn find(
         &self,

@@ -20,23 +20,23 @@ use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// Largest part that the service takes.
 pub const PART_BYTES: u64 = 512 * 1024;
-/// Files above this size go by `upload.saveBigFilePart`.
+/// Size in bytes above which files go by `upload.saveBigFilePart`.
 const BIG_BYTES: u64 = 10 * 1024 * 1024;
-/// Time limit of one part, from the moment it has room on a connection: at 100 KB/s it takes five
-/// seconds.
+/// Time limit of one part, from the moment at which it has room on a connection. At 100 KB/s a part takes
+/// five seconds.
 pub const PART_LIMIT: Duration = Duration::from_secs(60);
-/// A part that takes this many times as long as most is sent again, because the service forgets some.
+/// Factor by which a late part takes longer than most. It is sent again, because the service forgets some.
 const LATE_FACTOR: u32 = 8;
-/// Earliest time for that. Each further try waits longer: a service that is slow because much is under
-/// way gets no faster by more.
+/// Earliest time for that. Each further try waits longer, since a service that is slow because much is
+/// under way does not become faster with more.
 const LEAST_LATE: Duration = Duration::from_secs(8);
-/// The same while nothing is known of how long parts take.
+/// The same while nothing is known about the usual time of parts.
 const UNKNOWN_LATE: Duration = Duration::from_secs(20);
-/// How long one part is retried with one bot.
+/// Time limit of retries of one part with one bot.
 const PART_PATIENCE: Duration = Duration::from_secs(180);
-/// The bot itself waits out a wait up to this long; after a longer one the pack may go elsewhere.
+/// Longest wait that the bot itself waits out. After a longer one the pack may go elsewhere.
 pub const SHORT_WAIT: Duration = Duration::from_secs(3);
-/// Parts in flight beyond the room of the connections: without them, the pool never learns that more
+/// Parts in flight beyond the room of the connections. Without them, the pool never learns that more
 /// connections would help.
 const SPARE_PARTS: usize = 2;
 
@@ -72,7 +72,7 @@ impl PartSource for Bytes {
     }
 }
 
-/// Upload of one file by one bot: parts belong to the bot that sent them.
+/// Upload of one file by one bot, since parts belong to the bot that sent them.
 #[derive(Debug)]
 pub struct FileUpload {
     file_id: i64,
@@ -97,7 +97,7 @@ impl From<RemoteError> for UploadStop {
 }
 
 impl FileUpload {
-    /// An upload of which no part was sent.
+    /// Makes an upload of which no part was sent.
     ///
     /// # Errors
     /// [`RemoteErrorKind::Invalid`] when the file is too large.
@@ -128,7 +128,7 @@ impl FileUpload {
                 id: self.file_id,
                 parts,
                 name: self.name.clone(),
-                // Checked only when given; the stored bytes are read back anyway.
+                // The service checks it only when it is given. The stored bytes are read back anyway.
                 md5_checksum: String::new(),
             }
             .into()
@@ -148,10 +148,10 @@ impl FileUpload {
         }
     }
 
-    /// Sends the missing parts. Parts that were sent stay sent, so that calling it again goes on.
+    /// Sends the missing parts. Parts that were sent stay sent, so a second call continues.
     ///
     /// # Errors
-    /// [`UploadStop`]: the bot has to wait, or a part failed.
+    /// [`UploadStop`] when the bot has to wait, or a part failed.
     pub async fn send(
         &mut self,
         bot: &BotClient,
@@ -213,8 +213,8 @@ impl FileUpload {
         }
     }
 
-    /// Returns the request for a part. The bytes are written straight behind its other fields: whole
-    /// packs pass here, and each copy costs.
+    /// Returns the request for a part. The bytes are written straight behind its other fields, because
+    /// whole packs pass here and each copy costs time.
     pub fn request(&self, source: &dyn PartSource, part: u32, bytes: &Bytes) -> Bytes {
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         let mut body = Vec::with_capacity(bytes.len() + 32);

@@ -1,5 +1,5 @@
-//! Notes on packs that are being posted. A note is durable before its message is posted, so that after
-//! a lost answer or a crash the message is found again, and none is left behind unknown.
+//! Notes on packs that are being posted. A note is durable before its message is posted. After a lost
+//! answer or a crash the message is therefore found again, and none is left behind unknown.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ struct PendingPostV1 {
     channel: i64,
     random_id: i64,
     above: i32,
-    /// 0: not known.
+    /// Number of the message; 0 when it is not known.
     post: i32,
     since: Timestamp,
 }
@@ -39,11 +39,11 @@ pub struct PendingPost {
     pub channel: ChannelId,
     /// Random id that `messages.sendMedia` is repeated with.
     pub random_id: i64,
-    /// Messages up to this number were there before: a search begins behind it.
+    /// Highest message number from before the post. A search begins behind it.
     pub above: MessageId,
     /// The message, once its number is known.
     pub message: Option<MessageId>,
-    /// When the note was made.
+    /// Time at which the note was made.
     pub since: Timestamp,
 }
 
@@ -82,7 +82,7 @@ pub struct PendingPosts {
 }
 
 impl PendingPosts {
-    /// The notes in `keys`.
+    /// Makes the notes in `keys`.
     pub const fn new(keys: Arc<dyn KeyStore>) -> Self {
         Self { keys }
     }
@@ -110,7 +110,7 @@ impl PendingPosts {
     pub fn get(&self, pack: PackId) -> Result<Option<PendingPost>, RemoteError> {
         let bytes = self.keys.get(&Self::key(pack));
         let bytes = bytes.map_err(|error| failed(error.to_string()))?;
-        // A damaged note is no note: the pack is sent again, and may be there twice.
+        // A damaged note counts as none. The pack is sent again, and may be there twice.
         Ok(bytes.and_then(|bytes| decode(&bytes)))
     }
 
@@ -144,7 +144,7 @@ fn decode(bytes: &[u8]) -> Option<PendingPost> {
 }
 
 fn failed(message: String) -> RemoteError {
-    // The disk may get room again. A pack must not be posted without its note.
+    // The disk may have room again later. A pack must not be posted without its note.
     RemoteError::new(
         RemoteErrorKind::Unavailable,
         "note which pack is being posted",
@@ -156,7 +156,7 @@ fn failed(message: String) -> RemoteError {
 mod tests {
     use super::*;
 
-    /// Frozen: a note of an older version must be read, or its message stays for ever.
+    /// The form is frozen. A note of an older version must be read, or its message stays for ever.
     #[test]
     fn notes_keep_their_bytes() {
         let stored = PendingPostV1 {

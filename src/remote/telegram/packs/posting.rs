@@ -1,4 +1,4 @@
-//! Posting of documents: all parts to one bot, then one message, exactly once.
+//! Posting of documents: one bot sends all parts, and then posts one message exactly once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +24,9 @@ use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// Pause before a post without an answer is repeated.
 const REPEAT_AFTER: Duration = Duration::from_millis(500);
-/// How long a post without an answer is repeated before the channel is searched for the message.
+/// Time for which a post without an answer is repeated before the channel is searched for the message.
 const REPLY_PATIENCE: Duration = Duration::from_secs(20);
-/// A longer wait to post sends the document to another bot, which has to send all bytes again.
+/// Wait to post from which on the document goes to another bot, which has to send all bytes again.
 const LONG_WAIT: Duration = Duration::from_secs(12);
 /// Parts of one file that the service may lose before the upload fails.
 const MAX_LOST_PARTS: usize = 64;
@@ -38,9 +38,9 @@ pub struct DocumentPost<'a> {
     pub bot: &'a BotClient,
     /// Channel that it goes to.
     pub peer: ChannelPeer,
-    /// Unlike that of any other message.
+    /// Caption, unlike that of any other message.
     pub caption: &'a str,
-    /// For people, e.g. `post manifest 7`.
+    /// Name of the task for people, e.g. `post manifest 7`.
     pub op: &'a str,
     /// The highest number that was given in the channel before.
     pub above: MessageId,
@@ -57,13 +57,13 @@ pub struct SmallDocument<'a> {
     pub bytes: &'a Bytes,
     /// Its file name.
     pub name: &'a str,
-    /// Unlike that of any other message.
+    /// Caption, unlike that of any other message.
     pub caption: &'a str,
-    /// For people, e.g. `post manifest 7`.
+    /// Name of the task for people, e.g. `post manifest 7`.
     pub op: &'a str,
 }
 
-/// Posts documents with the bots that can soonest.
+/// Poster of documents, with the bots that are ready first.
 #[derive(Debug)]
 pub struct DocumentPoster {
     bots: Arc<Bots>,
@@ -73,7 +73,7 @@ pub struct DocumentPoster {
 }
 
 impl DocumentPoster {
-    /// A poster that shares `slots` with the uploads of packs.
+    /// Makes a poster that shares `slots` with the uploads of packs.
     pub const fn new(
         bots: Arc<Bots>,
         history: Arc<ChannelHistory>,
@@ -88,10 +88,10 @@ impl DocumentPoster {
         }
     }
 
-    /// Posts a small document, with any bot that can.
+    /// Posts a small document with any bot that can.
     ///
     /// # Errors
-    /// When every bot failed; a temporary error in preference to a permanent one.
+    /// When every bot failed. A temporary error is preferred to a permanent one.
     pub async fn post_small(
         &self,
         document: SmallDocument<'_>,
@@ -153,7 +153,7 @@ impl DocumentPoster {
         self.post_once(&post, bytes, &mut upload).await
     }
 
-    /// Remembers a new message: its number, where its document is, and who posted it.
+    /// Remembers a new message: its number, the location of its document, and the bot that posted it.
     pub fn take_message(&self, bot: &BotClient, channel: ChannelId, message: &ChannelMessage) {
         self.history.see(channel, message.id);
         if let Some(document) = &message.document {
@@ -163,7 +163,7 @@ impl DocumentPoster {
         }
     }
 
-    /// Returns the bots, those first that need not wait and have the fewest packs under way.
+    /// Returns the bots. Those that need not wait and have the fewest packs under way come first.
     fn members_by_load(&self) -> Vec<Arc<Member>> {
         let places = self.bots.members().iter().enumerate();
         let mut members: Vec<(bool, usize, Arc<Member>)> = places
@@ -186,7 +186,7 @@ impl DocumentPoster {
         })
     }
 
-    /// Sends all parts of a file with one bot. Waits where that is sooner than another bot would be.
+    /// Sends all parts of a file with one bot. Waits when that is sooner than another bot would be.
     ///
     /// # Errors
     /// [`UploadStop::Wait`] when another bot would be sooner.
@@ -201,7 +201,8 @@ impl DocumentPoster {
             match upload.send(bot, source).await {
                 Err(UploadStop::Wait(wait)) => {
                     bot.set_aside(CallPurpose::Write, wait);
-                    // Another bot has to send all bytes again, which takes about as long as so far.
+                    // Another bot has to send all bytes again, which takes about as long as this one took
+                    // so far.
                     let again = begun.elapsed().max(SHORT_WAIT);
                     if wait > again && self.other_bot_is_free(bot) {
                         return Err(UploadStop::Wait(wait));
@@ -213,8 +214,8 @@ impl DocumentPoster {
         }
     }
 
-    /// Posts a document once, however often the answer is lost: the same random id makes no second
-    /// message, and a message whose answer was lost is found by its caption.
+    /// Posts a document once, regardless of lost answers. The same random id makes no second message, and
+    /// a message whose answer was lost is found by its caption.
     ///
     /// # Errors
     /// [`UploadStop::Wait`] when another bot would be sooner.
@@ -253,7 +254,7 @@ impl DocumentPoster {
                 upload.lost(value.unwrap_or(u32::MAX));
                 self.send_parts(bot, source, upload).await?;
             } else if error.is(&RpcErrorName::RandomIdDuplicate) {
-                // It is there: an earlier answer was lost.
+                // The message is there, because an earlier answer was lost.
                 return self.find_posted(post, error).await;
             } else if error.is_passing() {
                 let since = *unanswered_since.get_or_insert_with(Instant::now);
@@ -271,7 +272,7 @@ impl DocumentPoster {
         }
     }
 
-    /// Searches for the message of a post whose answer was lost; `error` where there is none.
+    /// Searches for the message of a post whose answer was lost. Returns `error` when there is none.
     async fn find_posted(
         &self,
         post: &DocumentPost<'_>,
@@ -282,10 +283,10 @@ impl DocumentPoster {
         found.ok_or_else(|| failed(post, error))
     }
 
-    /// Returns the first message above a number that `matches`, among all up to now.
+    /// Returns the first message above a number that `matches`, among all messages up to now.
     ///
     /// # Errors
-    /// A permanent one; temporary ones are waited out.
+    /// A permanent error. Temporary ones are waited out.
     pub async fn search(
         &self,
         channel: ChannelId,

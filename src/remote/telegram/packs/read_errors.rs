@@ -7,7 +7,7 @@ use crate::remote::telegram::mtproto::call_error::CallError;
 use crate::remote::telegram::mtproto::rpc_error::RpcErrorName;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
-/// Errors of the bots that were asked, by what they mean; the first of each kind counts.
+/// Errors of the bots that were asked, by their meaning. The first of each kind counts.
 #[derive(Debug, Default)]
 pub struct ReadErrors {
     passing: Option<(u32, CallError)>,
@@ -29,8 +29,8 @@ impl ReadErrors {
         slot.get_or_insert((number, error));
     }
 
-    /// Returns the error to report. One bot that sees that the message is gone is enough; otherwise a
-    /// temporary error comes before a permanent one.
+    /// Returns the error to report. One bot that sees that the message is gone is enough. Otherwise a
+    /// temporary error is preferred to a permanent one.
     pub fn most_useful(self, op: &str) -> RemoteError {
         if self.missing.is_some() {
             let message = "the post that holds it is gone from the channel";

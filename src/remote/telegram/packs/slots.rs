@@ -1,4 +1,4 @@
-//! Upload slots: how many packs each bot has under way.
+//! Upload slots, which count the packs that each bot has under way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// Packs of one bot side by side: one is sent while the other one is posted and read back.
+/// Packs of one bot side by side. One is sent while the other one is posted and read back.
 pub const SLOTS_A_BOT: usize = 2;
 
-/// Slots of all bots; a bot is named by its place among them.
+/// Slots of all bots. A bot is identified by its place among them.
 #[derive(Debug)]
 pub struct UploadSlots {
     busy: Vec<AtomicUsize>,
@@ -18,7 +18,7 @@ pub struct UploadSlots {
 }
 
 impl UploadSlots {
-    /// Free slots for this many bots.
+    /// Makes free slots for this many bots.
     pub fn new(bots: usize) -> Self {
         Self {
             busy: (0..bots).map(|_| AtomicUsize::new(0)).collect(),
@@ -55,7 +55,7 @@ impl UploadSlots {
     }
 }
 
-/// Slot of one pack; given back when it is dropped.
+/// Slot of one pack. It is given back when it is dropped.
 #[derive(Debug)]
 pub struct UploadSlot {
     slots: Arc<UploadSlots>,
@@ -78,9 +78,9 @@ impl Drop for UploadSlot {
     }
 }
 
-/// Waits for `freed`, but no longer than `limit`: a wake-up that is missed costs no more.
+/// Waits for `freed`, but no longer than `limit`. A missed wake-up costs no more than that.
 pub async fn wait_for(freed: Notified<'_>, limit: Duration) {
-    // Either way the caller looks again.
+    // The caller looks again in either case.
     let _ = tokio::time::timeout(limit, freed).await;
 }
 

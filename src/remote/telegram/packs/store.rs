@@ -1,4 +1,4 @@
-//! Pack store: packs out, in, and away.
+//! Pack store, which posts, reads and deletes packs.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::remote::{
     SealedPack, Urgency,
 };
 
-/// Parts below the store, which other parts of the remote share.
+/// Parts below the store, which other parts of the remote use too.
 #[derive(Debug, Clone)]
 pub struct ChannelParts {
     /// All bots.
@@ -54,7 +54,7 @@ pub struct ChannelPacks {
 }
 
 impl ChannelPacks {
-    /// A store over these channels. `keys` keeps notes on packs that are being posted.
+    /// Makes a store over these channels. `keys` keeps notes on packs that are being posted.
     pub fn new(
         settings: &TelegramRemoteSettings,
         parts: &ChannelParts,
@@ -179,7 +179,7 @@ impl ChannelPacks {
         }
     }
 
-    /// Deletes a pack. Of an adopted document only our table is deleted: the data is not ours.
+    /// Deletes a pack. Only our table of an adopted document is deleted, because the data is not ours.
     ///
     /// # Errors
     /// When no bot may delete, or a tombstone has to wait.

@@ -15,23 +15,23 @@ use crate::remote::telegram::channel::caption::CaptionBody;
 use crate::remote::telegram::mtproto::call_error::CallError;
 use crate::remote::{RemoteError, RemoteErrorKind, Removal};
 
-/// Edits are limited much harder than posts.
+/// Interval between two tombstones. Edits are limited much harder than posts.
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Bytes of a tombstone.
 const TOMBSTONE: &[u8] = b"tgfs: deleted";
 
-/// Writes tombstones, where the settings ask for them.
+/// Writer of tombstones, if the settings ask for them.
 #[derive(Debug)]
 pub struct TombstoneWriter {
     bots: Arc<Bots>,
     binding: Arc<LibraryBinding>,
     policy: TombstonePolicy,
-    /// When the last one was written.
+    /// Time at which the last tombstone was written.
     last: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl TombstoneWriter {
-    /// A writer that follows `policy`.
+    /// Makes a writer that follows `policy`.
     pub fn new(bots: Arc<Bots>, binding: Arc<LibraryBinding>, policy: TombstonePolicy) -> Self {
         Self {
             bots,
@@ -41,7 +41,7 @@ impl TombstoneWriter {
         }
     }
 
-    /// Handles a message that is too old to be deleted, as the settings say.
+    /// Handles a message that is too old to be deleted, according to the settings.
     ///
     /// # Errors
     /// [`RemoteErrorKind::RateLimited`] within a minute of the last tombstone.

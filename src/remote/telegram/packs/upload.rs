@@ -1,5 +1,5 @@
-//! Upload of packs: each goes to the bot that is free soonest, and to another one when that bot has to
-//! wait.
+//! Upload of packs. Each pack goes to the bot that is free soonest, and to another one when that bot has
+//! to wait.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl PartSource for SealedPack {
     }
 }
 
-/// Uploads packs and posts them, each exactly once.
+/// Uploader of packs, which posts each exactly once.
 #[derive(Debug)]
 pub struct PackUploads {
     bots: Arc<Bots>,
@@ -78,7 +78,7 @@ pub struct PackUploadParts {
 }
 
 impl PackUploads {
-    /// Uploads with these parts.
+    /// Makes the uploads with these parts.
     pub fn new(parts: PackUploadParts) -> Self {
         let PackUploadParts {
             bots,
@@ -100,10 +100,10 @@ impl PackUploads {
         }
     }
 
-    /// Posts a pack with the bot that can soonest. Waits that the service asks for are no failures.
+    /// Posts a pack with the bot that is ready first. Waits that the service asks for are no failures.
     ///
     /// # Errors
-    /// When every bot failed; a temporary error in preference to a permanent one.
+    /// When every bot failed. A temporary error is preferred to a permanent one.
     pub async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         if let Some(address) = self.find_pending(pack).await? {
             return Ok(address);
@@ -146,8 +146,8 @@ impl PackUploads {
         }
     }
 
-    /// Returns a slot of the bot that shall take the next pack, once one has room and need not wait;
-    /// `None` when all failed.
+    /// Returns a slot of the bot that shall take the next pack, once a bot has room and need not wait.
+    /// Returns `None` when all failed.
     async fn free_bot(&self, failed: &HashSet<usize>) -> Option<UploadSlot> {
         loop {
             let freed = self.slots.freed();
@@ -231,8 +231,8 @@ impl PackUploads {
             .map(Some)
     }
 
-    /// Searches for the message of a note, among all that came after it was made. `None`: there surely
-    /// is none.
+    /// Searches for the message of a note, among all that came after it was made. Returns `None` when
+    /// there surely is none.
     async fn search_pending(
         &self,
         pending: &PendingPost,

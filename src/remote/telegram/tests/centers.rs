@@ -1,4 +1,4 @@
-//! Documents in another data centre than the home of the bots that read them.
+//! Tests of documents in another data centre than the home of the bots that read them.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -9,8 +9,8 @@ use super::*;
 
 const SECOND: i32 = 4;
 
-/// Bot 1 is at home in data centre 2; bot 2 and its documents are in 4. A bot may export its
-/// authorization once a minute.
+/// Returns options in which bot 1 is at home in data centre 2, and bot 2 and its documents are in 4. A bot
+/// may export its authorization once a minute.
 fn two_centres() -> Options {
     Options {
         second_dc: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
@@ -42,7 +42,7 @@ async fn a_bot_reads_what_lies_in_another_data_centre() {
     bench.sim.remove_bot(Channel(1), Bot(2)).unwrap();
     let whole = ByteRange::new(0, bytes.len() as u64);
     for round in 0..3 {
-        // Each round is another start, which finds the key of the first one.
+        // Each round is another start. It finds the key of the first one.
         let remote = bench.remote();
         let read = remote.get(&stored, whole, Urgency::Waited).await.unwrap();
         assert!(read == bytes, "round {round}");
@@ -60,7 +60,7 @@ async fn a_wait_for_another_data_centre_delays_and_fails_nothing() {
     bench.sim.inject(busy.of_bot(Bot(1)).times(100));
     let wait = Injection::on("auth.exportAuthorization", Fault::Flood(2));
     bench.sim.inject(wait);
-    // Reading back asks bot 1, which has to wait.
+    // The pack is read back by bot 1, which has to wait.
     let (pack, _) = sealed(&remote, spool.path(), &[BLOCK]);
     store_pack(&remote, &pack).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Faults of the service: lost answers, waits, stalls, an outage, keys that are forgotten.
+//! Tests of faults of the service: lost answers, waits, stalls, an outage, keys that are forgotten.
 
 use std::time::Duration;
 
