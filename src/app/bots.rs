@@ -32,7 +32,7 @@ pub struct BotReport {
     pub notes: Vec<String>,
     /// Waits that Telegram asked for meanwhile.
     pub waits: Vec<WaitLine>,
-    /// Speeds, where they were measured.
+    /// Speeds, if they were measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured: Option<Vec<MeasuredLine>>,
     /// The same as a profile for `telegram-sim --profile`.
@@ -58,7 +58,7 @@ pub struct BotLine {
     pub name: Option<String>,
     /// Data centre that it is at home in.
     pub data_centre: Option<i32>,
-    /// Its channel as `-100…`, or as written in the settings where it was not found.
+    /// Its channel as `-100…`, or as written in the settings when it was not found.
     pub channel: String,
     /// Reason why it does not work, and what to do.
     pub problem: Option<String>,
@@ -82,7 +82,7 @@ pub struct NewChannel {
 pub struct ChannelLine {
     /// `-100…`
     pub channel: String,
-    /// Its title, where a bot is in it.
+    /// Its title, if a bot is in it.
     pub title: Option<String>,
     /// `@name` of a public channel, without the sign.
     pub username: Option<String>,
@@ -210,7 +210,7 @@ fn is_granted(right: Right) -> bool {
     right == Right::Granted
 }
 
-/// Returns one line: the step, what happened, what to do.
+/// Returns one line with the step, the event, and the remedy.
 fn line(error: &RemoteError) -> String {
     match error.kind {
         RemoteErrorKind::Unavailable => {

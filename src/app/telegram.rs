@@ -30,7 +30,7 @@ fn server_key(server: &ServerSettings) -> Result<ServerKey, String> {
     })
 }
 
-/// Converts the settings. Blocking: looks up the name of the server, where it has one.
+/// Converts the settings. Blocking: looks up the name of the server, if it has one.
 ///
 /// # Errors
 /// A sentence for the user about the server's key or address.

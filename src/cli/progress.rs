@@ -93,7 +93,7 @@ impl ProgressDisplay {
         }
     }
 
-    /// Takes the bar away, so that results stand alone.
+    /// Removes the bar, so results stand alone.
     pub(super) fn end(&mut self) {
         if let Some(Current { bar: Some(bar), .. }) = self.current.take() {
             bar.finish_and_clear();

@@ -11,7 +11,7 @@ use super::value::SettingValue;
 #[derive(Debug)]
 pub(super) struct SettingReader<'a> {
     pub(super) settings: &'a ResolvedSettings,
-    /// Everything that stands against a start.
+    /// Everything that prevents a start.
     pub(super) problems: Vec<String>,
     /// Everything that a start only mentions.
     pub(super) warnings: Vec<String>,

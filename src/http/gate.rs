@@ -85,7 +85,7 @@ fn trusts(
     if bearer(request.headers()).is_some_and(|shown| token.matches(shown)) {
         return Shown::Enough;
     }
-    // Behind a proxy on this machine every client has a loopback address. The proxy's headers reveal it.
+    // Behind a proxy on this machine every client has a loopback address. Headers of the proxy reveal it.
     let from_here = gateway.address.ip().to_canonical().is_loopback()
         && *host != AskedHost::Public
         && !request.headers().contains_key(FORWARDED)

@@ -1,5 +1,5 @@
 //! URLs in playlists. The views hold relative ones that fit the mount. Over HTTP they become the public
-//! ones, each with the digest of the map, so that clients may keep for ever what they fetch.
+//! ones, each with the digest of the map, so clients may keep fetched views for ever.
 
 use axum::body::Body;
 use http::{HeaderMap, Method, Response, StatusCode};

@@ -43,7 +43,7 @@ impl Keys {
         Ok(Rows { core, table: TABLE })
     }
 
-    /// Writes a row, and returns when the write is on the disk. Writes are rare (one for each pack or sign-in).
+    /// Writes a row, and returns when it is on the disk. Writes are rare (one for each pack or sign-in).
     /// Each costs two syncs of sled's file, about as much as closing a file.
     fn written(
         &self,

@@ -58,7 +58,7 @@ pub struct FileInfo {
     pub bitrate: Option<u64>,
     /// RFC 6381 codec strings.
     pub codecs: Vec<String>,
-    /// Video segments (audio segments where there is no video).
+    /// Video segments (audio segments when there is no video).
     pub segments: u32,
     /// Bytes stored beside the file: the parts of its views that are not ranges of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -91,7 +91,7 @@ pub struct SubtitleInfo {
     /// True if the subtitles are for the deaf and hard of hearing.
     #[serde(default)]
     pub hearing_impaired: bool,
-    /// Name of the user's file beside the film; absent where the subtitles are in the film.
+    /// Name of the user's file beside the film; absent when the subtitles are in the film.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub file: Option<String>,
     /// Extensions that can be asked for, e.g. `srt`, `vtt`, `ass`.

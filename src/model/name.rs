@@ -45,7 +45,7 @@ impl Name {
     pub fn display(&self) -> String {
         String::from_utf8_lossy(&self.0).into_owned()
     }
-    /// Splits the name at its last dot into stem and extension, which is empty where there is no dot. A
+    /// Splits the name at its last dot into stem and extension, which is empty when there is no dot. A
     /// leading dot starts a hidden name, not an extension.
     #[must_use]
     pub fn split_extension(&self) -> (&[u8], &[u8]) {

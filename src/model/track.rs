@@ -25,7 +25,7 @@ pub struct Track {
     /// Zstd frames with the map's records of this track: the range of each, relative to the map, and the
     /// number of segments in it.
     pub frames: Vec<(ByteRange, u32)>,
-    /// Bytes of each segment as MPEG-TS; empty where that cannot carry the track, and in views that
+    /// Bytes of each segment as MPEG-TS; empty when that cannot carry the track, and in views that
     /// an older release made.
     pub transport_sizes: Vec<u64>,
     /// Bytes of each segment from its start to the end of its first picture; empty for audio, where

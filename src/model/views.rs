@@ -54,7 +54,7 @@ pub enum FilePurpose {
 pub const MPEG_CLOCK: u64 = 90_000;
 
 impl Views {
-    /// Returns the bytes of each segment of a track as MPEG-TS; empty where it has none.
+    /// Returns the bytes of each segment of a track as MPEG-TS; empty when it has none.
     #[must_use]
     pub fn transport_sizes(&self, track: usize) -> &[u64] {
         let track = self.tracks.get(track);

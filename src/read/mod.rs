@@ -137,7 +137,7 @@ impl ExtentReader {
     }
 }
 
-/// One step of a read. Neighbouring parts of a block are one step, so that a segment of dozens of
+/// One step of a read. Neighbouring parts of a block are one step, so a segment of dozens of
 /// samples requests each of its blocks once.
 #[derive(Debug)]
 enum ReadStep {

@@ -65,7 +65,7 @@ impl DiskStore {
 
     /// Tells whether a file may be there: unknown files may until the scan is over.
     pub fn may_hold(&self, file: CachedFile) -> bool {
-        // Only one lock is held here. Where both are held, the lock of the scan comes first.
+        // Only one lock is held here. When both are needed, the lock of the scan is taken first.
         let is_over = self.state.start_scan.lock().is_over;
         !is_over || self.holds(file)
     }

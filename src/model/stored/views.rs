@@ -158,7 +158,7 @@ impl ViewsV1 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewsV2 {
     first: ViewsV1,
-    /// One for each track, in the same order; empty where no track has anything to add.
+    /// One for each track, in the same order; empty when no track has anything to add.
     added: Vec<AddedTrackV2>,
     files: Vec<DerivedFileV2>,
 }
@@ -242,7 +242,7 @@ pub struct AddedTrackV2 {
 }
 
 impl AddedTrackV2 {
-    /// Returns one for each track, or none where no track has anything to add.
+    /// Returns one for each track, or none when no track has anything to add.
     fn of_all(tracks: &[Track]) -> Vec<Self> {
         let is_first_release =
             |track: &Track| track.transport_sizes.is_empty() && track.first_pictures.is_empty();

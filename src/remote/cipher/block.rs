@@ -1,4 +1,4 @@
-//! Encryption of blocks. The ciphertext is as long as the block, so that offsets stay aligned; the tag
+//! Encryption of blocks. The ciphertext is as long as the block, so offsets stay aligned. The tag
 //! goes into the pack's table.
 
 use serde::{Deserialize, Serialize};

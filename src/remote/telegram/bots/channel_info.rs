@@ -10,13 +10,13 @@ use crate::remote::telegram::mtproto::rpc_error::RpcErrorName;
 /// Rights of a bot in a channel (`chatAdminRights`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights {
-    /// To post messages.
+    /// Right to post messages.
     pub post: Right,
-    /// To edit messages.
+    /// Right to edit messages.
     pub edit: Right,
-    /// To delete messages.
+    /// Right to delete messages.
     pub delete: Right,
-    /// To pin messages.
+    /// Right to pin messages.
     pub pin: Right,
 }
 

@@ -64,9 +64,9 @@ pub struct LogPiece {
     pub pieces: u32,
     /// The message of the first piece, in the pieces behind it.
     pub first: Option<MessageId>,
-    /// In snapshots: the last message of the snapshot before, which recovery falls back to.
+    /// Last message of the snapshot before, which recovery falls back to; only in snapshots.
     pub before: Option<MessageId>,
-    /// In snapshots: the library's mark.
+    /// The library's mark; only in snapshots.
     pub mark: Option<MessageId>,
     /// In snapshots: the message of the manifest with the same number. Later changes stand in later
     /// messages.

@@ -30,7 +30,7 @@ pub struct BotFinding {
     pub chat: String,
     /// Channel that it posts to.
     pub own: Result<ChannelId, RemoteError>,
-    /// One for each of [`BotFindings::channels`]; empty where the bot could not sign in.
+    /// One for each of [`BotFindings::channels`]; empty when the bot could not sign in.
     pub access: Vec<ChannelAccess>,
     /// Other channels that it was added to, as far as the service still reports them.
     pub new_channels: Vec<ChannelInfo>,
