@@ -1,7 +1,7 @@
 //! The result of a step that a film can refuse without an error.
 
-/// Result of a step that a film can refuse. A refusal says something about the film and is final;
-/// an error ([`super::error::MediaError`]) says that it could not be found out.
+/// Result of a step that a film can refuse. A refusal says something about the film and is final. An
+/// error ([`super::error::MediaError`]) means that the result could not be determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Attempt<T, R> {
@@ -12,7 +12,7 @@ pub enum Attempt<T, R> {
 }
 
 impl<T, R> Attempt<T, R> {
-    /// Converts what was made.
+    /// Converts the result of success.
     pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Attempt<U, R> {
         match self {
             Self::Made(made) => Attempt::Made(convert(made)),
@@ -20,7 +20,7 @@ impl<T, R> Attempt<T, R> {
         }
     }
 
-    /// Returns what was made, and drops the reason otherwise.
+    /// Returns the result of success, and drops the reason of a refusal.
     #[must_use]
     pub fn made(self) -> Option<T> {
         match self {

@@ -1,10 +1,10 @@
-//! What browsers play, one function per question.
+//! Support of codecs in browsers, with one function per question.
 //!
 //! The answer about HEVC is "some": Safari decodes it, Chromium and Edge where the graphics card does,
 //! Firefox mostly not. So HEVC alone is not enough (the film gets an H.264 rendition), and it is
 //! still worth having (browsers that decode it need audio that they can play beside it).
 
-/// How many of the usual browsers decode a video codec.
+/// Share of the usual browsers that decode a video codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BrowserSupport {
     /// All of them.
@@ -28,7 +28,7 @@ pub enum BrowserAudio {
     Flac,
 }
 
-/// Returns who decodes video of `codec` (RFC 6381). H.264 with 8 bits and 4:2:0, VP9 and AV1 play
+/// Returns the support of video of `codec` (RFC 6381). H.264 with 8 bits and 4:2:0, VP9 and AV1 play
 /// everywhere. HEVC and the other profiles of H.264 do not.
 #[must_use]
 pub fn video_support(codec: &str) -> BrowserSupport {

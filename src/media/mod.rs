@@ -2,8 +2,8 @@
 //! map, generated headers, playlists and subtitles. It knows neither the index nor the remote: it
 //! reads a source file and writes a derived one.
 //!
-//! `build` conducts. `inspect` looks at the source and selects streams, `tool` runs ffmpeg, `mp4`
-//! reads its output, `map` stores where samples lie. `in_place` reads films that are transport
+//! `build` runs the steps. `inspect` examines the source and selects streams, `tool` runs ffmpeg, `mp4`
+//! reads its output, `map` stores the places of samples. `in_place` reads films that are transport
 //! streams, `transport` writes such streams, `subtitles` reads subtitle files. `hls` then answers
 //! from [`crate::model::Views`] alone. docs/ARCHITECTURE.md says which room may use which.
 

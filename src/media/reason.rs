@@ -118,7 +118,7 @@ mod tests {
         UnsupportedReason::VideoCodec(name.to_owned())
     }
 
-    /// Frozen: records of released versions hold these sentences.
+    /// Records of released versions hold these sentences, so they are frozen.
     #[test]
     fn the_sentences_of_all_releases_are_read() {
         for (stored, expected) in [

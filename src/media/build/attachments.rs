@@ -1,5 +1,5 @@
-//! Whole files that are made beside the tracks: bitmap subtitles, fonts, a picture of the film. The
-//! film plays without a file that cannot be made.
+//! Makes whole files beside the tracks: bitmap subtitles, fonts, a picture of the film. The film plays
+//! without a file that cannot be made.
 
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! Takes the muxer's samples and finds or stores the bytes of each.
 //!
 //! Audio beside video is *packed*: its samples go into a spill file first, and into the derived
-//! blob at the end. Read as ranges of the film, ten seconds of audio would fetch all the video
-//! around them. A track that turns out to be more than a twentieth of the file is searched for
-//! after all: its spill is replayed through the search.
+//! blob at the end. If ten seconds of audio were read as ranges of the film, all the video around
+//! them would be fetched too. A track that turns out to be more than a twentieth of the file is
+//! searched for after all: its spill is replayed through the search.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -21,7 +21,7 @@ const PACKED_SHARE: u64 = 20;
 /// More samples than this in one film are not believed: 24 h of 32 audio tracks.
 const MAX_SAMPLES: usize = 200_000_000;
 
-/// Bytes of the derived blob, in order.
+/// Writer of the derived blob's bytes, in order.
 pub struct DerivedWriter {
     file: BufWriter<File>,
     len: u64,
@@ -46,12 +46,12 @@ impl DerivedWriter {
         self.len += bytes.len() as u64;
         Ok(at)
     }
-    /// Bytes so far.
+    /// Returns the number of bytes so far.
     #[must_use]
     pub const fn len(&self) -> u64 {
         self.len
     }
-    /// Takes back what was appended behind the first `len` bytes.
+    /// Removes everything that was appended behind the first `len` bytes.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -62,7 +62,7 @@ impl DerivedWriter {
         self.len = len;
         Ok(())
     }
-    /// Hands everything so far to the kernel, so that it can be read.
+    /// Hands everything written so far to the kernel, so that it can be read.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -75,7 +75,7 @@ impl DerivedWriter {
         self.len += io::copy(file, &mut self.file)?;
         Ok(at)
     }
-    /// Writes everything out, down to the disk.
+    /// Writes everything out and syncs it to the disk.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -95,22 +95,22 @@ impl io::Write for DerivedWriter {
     }
 }
 
-/// What is to happen to a track's bytes.
+/// Treatment of a track's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SampleBytes {
     /// Found in the source, or stored sample by sample.
     Mapped,
-    /// Packed, unless that takes too much.
+    /// Packed, unless that takes too many bytes.
     Packed,
-    /// Packed whatever it takes: bytes that are not in the source.
+    /// Packed whatever the size, because the bytes are not in the source.
     Made,
-    /// The same, of the only track of its pass: nothing has to wait aside.
+    /// The same for the only track of its pass: its bytes go straight into the derived blob.
     MadeAlone,
 }
 
 enum SampleStore {
     Placed(Vec<SamplePlace>),
-    /// In a file that has no name any more.
+    /// Samples in a file whose name is already removed.
     Spilled(BufWriter<File>),
 }
 
@@ -129,17 +129,17 @@ struct OpenTrack {
     store: SampleStore,
 }
 
-/// A track whose bytes all have their place.
+/// A track all of whose bytes have a place.
 #[derive(Debug)]
 pub struct Collected {
     pub track: MovieTrack,
     pub description: Description,
     pub samples: Vec<Sample>,
     pub places: Vec<SamplePlace>,
-    /// Ticks, as the muxer counts.
+    /// Decoding time of the first sample in ticks, as the muxer counts.
     pub first_decode_time: u64,
     pub dependent_keys: Vec<usize>,
-    /// Whether a key frame brings parameter sets of its own.
+    /// True if a key frame carries parameter sets of its own.
     pub brings_sets: bool,
 }
 
@@ -166,8 +166,8 @@ pub struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    /// `spill_path` is the stem of files that live as long as the pass; `policy` says what happens to
-    /// a track's bytes, by its number in the pass.
+    /// Creates a collector. `spill_path` is the stem of files that live as long as the pass. `policy`
+    /// decides what happens to a track's bytes, by its number in the pass.
     pub fn new(
         search: &'a mut Search,
         derived: &'a mut DerivedWriter,
@@ -188,7 +188,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Every track, packed ones moved into the derived blob. `None` when no movie came.
+    /// Returns every track, and moves packed ones into the derived blob. `None` when no movie came.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -368,7 +368,7 @@ impl Sink for Collector<'_> {
         match open.first_decode_time {
             None => open.first_decode_time = Some(decode_time),
             Some(_) => {
-                // A hole in the source: the sample before it lasts until it ends.
+                // The source has a hole here. The sample before it lasts until the hole ends.
                 let jump = decode_time
                     .wrapping_sub(open.next_decode_time)
                     .cast_signed();
@@ -414,8 +414,8 @@ impl Sink for Collector<'_> {
     }
 }
 
-/// A file for reading and writing that goes when it is closed, even by a crash. `beside` says in
-/// which directory its bytes are, and names it for the moment that it has a name.
+/// Creates a file for reading and writing that disappears when it is closed, even by a crash. `beside`
+/// gives the directory that holds its bytes, and the stem of the name that it has for a moment.
 ///
 /// # Errors
 /// When the disk refuses.

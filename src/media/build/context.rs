@@ -34,7 +34,7 @@ pub struct BuildContext {
     pub derived: PathBuf,
     /// Settings of the cuts.
     pub policy: CutPolicy,
-    /// Whether a rendition is wanted.
+    /// Setting of the rendition.
     pub compat: Compat,
     /// Stops the tool.
     pub cancel: CancelFlag,
@@ -71,7 +71,7 @@ impl BuildFiles {
     }
 }
 
-/// Where a step reports what it does.
+/// Receivers of the reports of a step.
 pub struct Feedback<'a> {
     /// Sentences for viewers, which become the note of the views.
     pub notes: &'a mut Vec<String>,
@@ -81,11 +81,11 @@ pub struct Feedback<'a> {
 
 /// One run of the muxer whose samples are collected.
 pub struct Pass<'a> {
-    /// How the source is read.
+    /// Container as which the source is read.
     pub container: Container,
     /// The task; its output is fragmented MP4.
     pub task: &'a Task,
-    /// Says what happens to the bytes of a track, given its number in the pass.
+    /// Decides what happens to the bytes of a track, given its number in the pass.
     pub bytes: &'a dyn Fn(usize, &MovieTrack) -> SampleBytes,
     /// Receives the bytes of the source that are done.
     pub progress: &'a dyn Fn(u64),
@@ -95,7 +95,7 @@ pub struct Pass<'a> {
 pub struct Fetch<'a> {
     /// The file to read.
     pub source: &'a Path,
-    /// How it is read.
+    /// Container as which it is read.
     pub container: Container,
     /// The task.
     pub task: &'a Task,

@@ -1,5 +1,5 @@
-//! Where to cut: at key frames only. Dynamic programming over the groups of pictures, because a
-//! greedy rule leaves short remains behind long groups.
+//! Choice of the places where a film is cut, at key frames only. It is dynamic programming over the
+//! groups of pictures, because a greedy rule leaves short remains behind long groups.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +8,11 @@ use crate::model::Oversize;
 /// Settings of the cuts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CutPolicy {
-    /// Seconds; the target is not below it.
+    /// Lower bound of the target duration, in seconds.
     pub min_seconds: f64,
-    /// Seconds; not passed, unless one group is longer.
+    /// Longest segment in seconds. Only a single group that is longer exceeds it.
     pub max_seconds: f64,
-    /// Bytes of a segment that are passed only where one group is larger.
+    /// Largest segment in bytes. Only a single group that is larger should exceed it.
     pub max_chunk_bytes: u64,
     pub oversize: Oversize,
 }
@@ -29,10 +29,10 @@ impl Default for CutPolicy {
 }
 
 impl CutPolicy {
-    /// What Apple's authoring specification asks for.
+    /// Duration that Apple's authoring specification asks for.
     const TARGET_SECONDS: f64 = 6.0;
 
-    /// Seconds that a segment should last.
+    /// Returns the seconds that a segment should last.
     #[must_use]
     pub fn target_seconds(&self) -> f64 {
         Self::TARGET_SECONDS
@@ -42,7 +42,7 @@ impl CutPolicy {
     }
 }
 
-/// A group of pictures: a key frame and what follows it.
+/// A group of pictures: a key frame and the frames up to the next one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PictureGroup {
     pub seconds: f64,
@@ -52,21 +52,22 @@ pub struct PictureGroup {
 /// Durations that the older system tried, in its order, in seconds.
 const TEN_DURATIONS: [f64; 10] = [30.0, 25.0, 20.0, 15.0, 10.0, 8.0, 6.0, 5.0, 3.0, 2.0];
 
-/// What the older system would have made of a film: it cut the whole at ten durations, one full copy
-/// after the other, kept the one with the fewest pieces above the cap, and encoded those again.
+/// Result that the older system would have had for a film. It cut the whole film at ten durations, one
+/// full copy after the other, kept the copy with the fewest pieces above the cap, and encoded those
+/// pieces again.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TenPasses {
     /// The duration that it would have kept, in seconds.
     pub seconds: f64,
     pub segments: u64,
-    /// Of these, above the cap.
+    /// Segments above the cap.
     pub oversize: u64,
-    /// Seconds of the film in them.
+    /// Seconds of the film in segments above the cap.
     pub oversize_seconds: f64,
 }
 
-/// That rule on the same groups, without copying anything. `beside` is the bytes a second of the
-/// other tracks, which lie in the same pieces. `None` without a cap.
+/// Applies the older system's rule to the same groups, without copying anything. `beside` is the bytes a
+/// second of the other tracks, which lie in the same pieces. Returns `None` without a cap.
 #[must_use]
 pub fn ten_passes(groups: &[PictureGroup], beside: f64, policy: &CutPolicy) -> Option<TenPasses> {
     if policy.max_chunk_bytes == 0 || groups.is_empty() {
@@ -74,11 +75,11 @@ pub fn ten_passes(groups: &[PictureGroup], beside: f64, policy: &CutPolicy) -> O
     }
     let tries =
         TEN_DURATIONS.map(|seconds| one_pass(groups, beside, policy.max_chunk_bytes, seconds));
-    // Of equals the first.
+    // The first of equal results is kept.
     tries.into_iter().min_by_key(|tried| tried.oversize)
 }
 
-/// As ffmpeg's segment muxer does it: piece n ends at the first key frame from n durations on.
+/// Cuts as ffmpeg's segment muxer does: piece n ends at the first key frame from n durations on.
 fn one_pass(groups: &[PictureGroup], beside: f64, cap: u64, seconds: f64) -> TenPasses {
     let mut tried = TenPasses {
         seconds,
@@ -113,16 +114,16 @@ fn one_pass(groups: &[PictureGroup], beside: f64, cap: u64, seconds: f64) -> Ten
     tried
 }
 
-/// Cost of each started cap in a segment: far above what a bad duration can cost.
+/// Cost of each full cap that an oversize segment holds: far above the cost of any bad duration.
 const OVERSIZE_COST: f64 = 1000.0;
-/// Cost of a segment below the minimum, on top of what its duration costs.
+/// Cost of a segment below the minimum, added to the cost of its duration.
 const SHORT_COST: f64 = 10.0;
 
-/// The first group of each segment, ascending, starting with 0; empty for no groups.
+/// Returns the first group of each segment, ascending, starting with 0. Empty for no groups.
 #[must_use]
 pub fn choose(groups: &[PictureGroup], policy: &CutPolicy) -> Vec<usize> {
     let count = groups.len();
-    // best[n]: least cost of the first n groups, and where their last segment starts.
+    // best[n] is the least cost of the first n groups, and the group where their last segment starts.
     let mut best = vec![(f64::INFINITY, 0); count + 1];
     best[0] = (0.0, 0);
     for end in 1..=count {
@@ -179,7 +180,7 @@ mod tests {
         assert_eq!(plan, (0..30).step_by(3).collect::<Vec<_>>());
     }
 
-    /// A film as measured with the rule itself: 79 groups of about 7.6 s at 14 MB.
+    /// Uses a film as measured with the rule itself: 79 groups of about 7.6 s at 14 MB.
     #[test]
     fn the_ten_pass_rule_takes_what_has_the_fewest_large_pieces() {
         let list = groups(&[(7.6, 14_000_000); 79]);

@@ -59,7 +59,7 @@ pub enum BuildOutcome {
     NotMedia,
 }
 
-/// What a build did beside copying.
+/// Work that a build did beside copying.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct BuildReport {
     /// For comparison, how the older rule would have cut the film.
@@ -72,7 +72,7 @@ pub struct BuildReport {
     pub rendition: RenditionOutcome,
 }
 
-/// A build that is asked for.
+/// Request for a build.
 #[derive(Debug, Clone, Copy)]
 pub struct BuildRequest<'a> {
     /// ffmpeg, or a stand-in.
@@ -83,7 +83,7 @@ pub struct BuildRequest<'a> {
     pub derived: &'a Path,
     /// Settings of the cuts.
     pub policy: &'a CutPolicy,
-    /// Whether a rendition for browsers is wanted.
+    /// Setting of the rendition for browsers.
     pub compat: Compat,
 }
 
@@ -92,7 +92,7 @@ pub struct BuildRequest<'a> {
 /// the longest. Dropping the future stops the tool.
 ///
 /// # Errors
-/// When the outcome could not be found out. [`MediaError::is_retryable`] says whether another attempt
+/// When the outcome could not be determined. [`MediaError::is_retryable`] says whether another attempt
 /// can help.
 pub async fn build_views(
     request: BuildRequest<'_>,

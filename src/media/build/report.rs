@@ -31,7 +31,7 @@ pub struct FilmPlan {
     /// Seconds.
     pub duration: f64,
     pub independent_segments: bool,
-    /// Whether segments are ranges of the file.
+    /// True if segments are ranges of the file.
     pub in_place: bool,
     pub tracks: Vec<TrackReport>,
     pub subtitles: Vec<String>,
@@ -45,7 +45,7 @@ pub struct FilmPlan {
     pub ten_passes: Option<TenPasses>,
     /// Numbers, from 0, of the leading track's segments with frames that are encoded again.
     pub reencoded_segments: Vec<usize>,
-    /// Whether browsers cannot play its video.
+    /// True if browsers cannot play its video.
     pub wants_rendition: bool,
 }
 
@@ -80,7 +80,7 @@ pub struct SegmentReport {
 /// Builds the views of `source` into `scratch`, describes them, and removes `scratch` again.
 ///
 /// # Errors
-/// As [`build_views`].
+/// The errors of [`build_views`].
 pub async fn plan_report(
     tool: &Arc<dyn MediaTool>,
     source: &Path,

@@ -1,10 +1,10 @@
-//! Finds the muxer's samples in the source file: an ordered byte search that needs no position
-//! from any demuxer. Every hit was compared byte for byte, so a wrong map cannot come out of it; a
-//! false hit (equal bytes elsewhere) is harmless for the same reason.
+//! Finds the muxer's samples in the source file by an ordered byte search, which needs no position
+//! from any demuxer. Every hit is compared byte for byte, so the map cannot be wrong. A false hit
+//! (equal bytes elsewhere) is harmless for the same reason.
 //!
-//! Steps for one sample: the distances that were right lately; a walk over ranges that no other
-//! sample has claimed; the whole file; the sample's tail alone (Matroska header stripping leaves
-//! the first bytes of each frame out). What none finds is stored. Walking is budgeted.
+//! The steps for one sample are: the distances that were right lately; a walk over ranges that no other
+//! sample has claimed; the whole file; the sample's tail alone (Matroska header stripping leaves out
+//! the first bytes of each frame). A sample that no step finds is stored. Walking has a budget.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,29 +13,31 @@ use std::os::unix::fs::FileExt;
 
 use memchr::memmem::Finder;
 
-/// Farthest a walk goes from the track's last sample; 6.9 MB were seen (an audio delay).
+/// Longest distance of a walk from the track's last sample. 6.9 MB were seen (an audio delay).
 const WINDOW: u64 = 64 << 20;
-/// A walk this short is never charged to the budget.
+/// Longest walk that is not charged to the budget.
 const NEAR: u64 = 1 << 20;
-/// Reading is in chunks from this size on, doubling: most samples are a few bytes away.
+/// Size of the first chunk that is read. Chunks double from it, because most samples are a few bytes
+/// away.
 const FIRST_CHUNK: usize = 2 << 10;
 const LAST_CHUNK: usize = 256 << 10;
 /// Bytes of a sample that are searched for before the whole of it is compared.
 const NEEDLE: usize = 48;
-/// Distances that are tried first.
+/// Number of distances that are remembered and tried first.
 const REMEMBERED_GAPS: usize = 8;
 /// Longest part of a sample's head that may be missing in the file.
 const MAX_STRIPPED: usize = 64;
-/// Samples of a track that may fail before the first hit, until it is taken as not in the file.
+/// Samples of a track that may fail before the first hit. After these, the track counts as not in the
+/// file.
 const FAILS_BEFORE_DEAD: u32 = 8;
-/// Far walks read at most this many times the file, and this much more.
+/// Budget of far walks: this many times the file, plus [`BUDGET_BASE`] bytes.
 const BUDGET_FACTOR: u64 = 4;
 const BUDGET_BASE: u64 = 256 << 20;
 
 /// Place of a sample's bytes in the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SampleLocation {
-    /// Whole, at this offset.
+    /// The whole sample, at this offset.
     Whole(u64),
     /// All but the first `missing` bytes, at this offset.
     Tail {
@@ -54,7 +56,7 @@ struct SourceReader {
 }
 
 impl SourceReader {
-    /// At most `len` bytes; fewer only at the end of the file.
+    /// Returns at most `len` bytes, and fewer only at the end of the file.
     fn at(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
         let count = len.min(left);
@@ -69,7 +71,7 @@ impl SourceReader {
         if at.saturating_add(data.len() as u64) > self.len {
             return Ok(false);
         }
-        // Most wrong guesses are settled by the first bytes.
+        // The first bytes rule out most wrong guesses.
         if data.len() > 64 && self.at(at, 16)? != &data[..16] {
             return Ok(false);
         }
@@ -77,7 +79,7 @@ impl SourceReader {
     }
 }
 
-/// Ranges that samples were found in; walks step over them.
+/// Ranges in which samples were found. Walks step over them.
 #[derive(Debug, Default)]
 struct Claims(BTreeMap<u64, u64>);
 
@@ -95,7 +97,7 @@ impl Claims {
         }
         self.0.insert(start, end);
     }
-    /// The first free range at or behind `from`: its start and end.
+    /// Returns the start and end of the first free range at or behind `from`.
     fn free_from(&self, from: u64) -> (u64, u64) {
         let start = match self.0.range(..=from).next_back() {
             Some((_, &end)) if end > from => end,
@@ -127,7 +129,7 @@ impl Claims {
 /// State of the search for the samples of one track.
 #[derive(Debug, Default)]
 pub struct Cursor {
-    /// Behind the last sample that was found.
+    /// Offset behind the last sample that was found.
     position: u64,
     /// Distances between samples, the latest first.
     gaps: Vec<u64>,
@@ -159,8 +161,10 @@ pub struct Search {
 }
 
 impl Search {
+    /// Starts a search in `file`.
+    ///
     /// # Errors
-    /// When the file's length cannot be had.
+    /// When the file's length cannot be read.
     pub fn new(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
         Ok(Self {
@@ -249,7 +253,7 @@ impl Search {
         if let Some(at) = self.walk(cursor, data, WINDOW)? {
             return Ok(Some(at));
         }
-        // Claimed ranges too: two tracks may share bytes, and chunks may stand in any order.
+        // This includes claimed ranges: two tracks may share bytes, and chunks may be in any order.
         let len = self.source.len;
         match self.charged_scan(data, cursor.position, len)? {
             Some(at) => Ok(Some(at)),
@@ -338,7 +342,8 @@ impl Search {
     }
 }
 
-/// The first place of `data` that lies wholly within `from..to`, and how many bytes were looked at.
+/// Returns the first place of `data` that lies wholly within `from..to`, and the number of bytes that
+/// were examined.
 fn scan(
     source: &mut SourceReader,
     data: &[u8],

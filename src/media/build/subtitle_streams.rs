@@ -1,8 +1,8 @@
-//! Text subtitles: taken out of the source once, kept as SubRip, WebVTT and (where the source is
-//! ASS) ASS, and cut into WebVTT segments at the borders of the leading track's segments.
+//! Text subtitles. They are extracted from the source once, kept as SubRip, WebVTT and (where the source
+//! is ASS) ASS, and cut into WebVTT segments at the borders of the leading track's segments.
 //!
 //! Their times come from the same input options as the copying pass, so they count from the same
-//! zero; WebVTT segments name it by X-TIMESTAMP-MAP (RFC 8216 §3.5).
+//! zero. WebVTT segments name that zero with X-TIMESTAMP-MAP (RFC 8216 §3.5).
 
 use std::fs::File;
 use std::io;
@@ -23,11 +23,11 @@ use crate::media::subtitles::webvtt::{self, write_cues};
 use crate::media::subtitles::{self, Cue, SubtitleDocument, SubtitleFlags};
 use crate::media::tool::task::Task;
 
-/// Most bytes of all text streams of a film; a season's worth of karaoke takes 20 MB.
+/// Most bytes of all text streams of a film. A season of karaoke takes 20 MB.
 const MAX_STREAMS: u64 = 128 << 20;
 
-/// The subtitles of `streams`, their bytes appended to `derived`. A stream that cannot be read is
-/// missed and noted; the film plays without it.
+/// Returns the subtitles of `streams`, and appends their bytes to `derived`. A stream that cannot be
+/// read is left out and noted. The film plays without it.
 pub fn extract(
     context: &BuildContext,
     container: Container,
@@ -81,7 +81,7 @@ pub fn extract(
     Ok((subtitles, files))
 }
 
-/// All subtitles in a small file without a name, so that the film is read once for them.
+/// Copies all subtitles into a small file without a name, so that the film is read once for them.
 fn copy(
     context: &BuildContext,
     container: Container,
@@ -154,8 +154,8 @@ fn extract_one(
     }))
 }
 
-/// Returns the format that keeps most of a stream's codec. MP4's own text comes as ASS: its signs stay
-/// text there, while SubRip would make tags of them.
+/// Returns the format that keeps most of a stream's codec. MP4's own text comes as ASS, in which its
+/// signs stay text. SubRip would make tags of some.
 fn own_format(stream: &ProbedStream) -> SubtitleFormat {
     match stream.codec_name.as_str() {
         "ass" | "ssa" | "mov_text" => SubtitleFormat::Ass,
@@ -185,8 +185,8 @@ fn unique_key(subtitle: &Subtitle, stream: &ProbedStream, others: &[Subtitle]) -
     })
 }
 
-/// A segment between each two bounds (seconds, with the origin). A cue stands in every segment that
-/// it is shown in, the same each time; a segment without cues is a header.
+/// Returns one segment for each pair of neighbouring bounds (seconds, with the origin). A cue is repeated
+/// unchanged in every segment in which it is shown. A segment without cues is only a header.
 fn write_segments(cues: &[Cue], bounds: &[f64], origin_seconds: u32) -> Vec<String> {
     let head = webvtt::segment_head(u64::from(origin_seconds) * MPEG_CLOCK);
     let millis =
@@ -194,7 +194,7 @@ fn write_segments(cues: &[Cue], bounds: &[f64], origin_seconds: u32) -> Vec<Stri
     let count = bounds.len().saturating_sub(1);
     (0..count)
         .map(|number| {
-            // Nothing is lost before the first picture or behind the last.
+            // No cue before the first picture or behind the last is lost.
             let from = if number == 0 {
                 0
             } else {
@@ -205,7 +205,7 @@ fn write_segments(cues: &[Cue], bounds: &[f64], origin_seconds: u32) -> Vec<Stri
             } else {
                 millis(bounds[number + 1])
             };
-            // Sorted by start, so what starts later can be left out at once.
+            // Cues are sorted by start, so those that start later can be left out at once.
             let end = cues.partition_point(|cue| cue.start < until);
             write_cues(
                 head.clone(),

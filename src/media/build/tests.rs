@@ -1,4 +1,4 @@
-//! With a scripted tool: what no real film here shows.
+//! Tests with a scripted tool, for cases that no real test film shows.
 
 use std::io::Cursor;
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ const KEY: u32 = 0x0200_0000;
 const DELTA: u32 = 0x0101_0000;
 const TIMESCALE: u32 = 1000;
 
-/// Answers each task with bytes that were made before.
+/// Tool that answers each task with prepared bytes.
 #[derive(Debug)]
 struct Scripted {
     stream: Vec<u8>,
@@ -69,7 +69,7 @@ fn words(list: &[u32]) -> Vec<u8> {
     list.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
-/// A movie of one H.264 track whose edit list starts at `media_time`.
+/// Writes a movie of one H.264 track whose edit list starts at `media_time`.
 fn movie(media_time: u32) -> Vec<u8> {
     let avcc = boxes::write(b"avcC", &[&[1, 0x64, 0, 0x1e, 0xff, 0xe0, 0]]);
     let mut visual = vec![0; 78];
@@ -99,7 +99,7 @@ fn sample(size: u32, composition: i32, flags: u32) -> Sample {
     }
 }
 
-/// An IDR picture or another one, with `size` bytes.
+/// Writes an IDR picture or another one, of the sample's size.
 fn picture(sample: Sample, number: u8) -> Vec<u8> {
     let mut data = (sample.size - 4).to_be_bytes().to_vec();
     data.push(if sample.is_key() { 0x65 } else { 0x41 });
@@ -137,7 +137,7 @@ fn run(stream: Vec<u8>, source: &[u8], exit: i32) -> (tempfile::TempDir, BuildOu
     (directory, outcome)
 }
 
-/// Two fragments with a second missing between them, negative offsets, and 25 s of pre-roll.
+/// Makes two fragments with a second missing between them, negative offsets, and 25 s of pre-roll.
 fn film() -> (Vec<u8>, Vec<u8>) {
     let first = [
         sample(100, 0, KEY),
@@ -212,7 +212,7 @@ fn a_failed_pass_leaves_nothing() {
         )))
     );
     assert!(!directory.path().join("derived").exists());
-    // Cut anywhere, with a status that says all is well: an error or a shorter film, no panic.
+    // A stream cut anywhere, with a status of success, gives an error or a shorter film, and no panic.
     for cut in (0..stream.len()).step_by(7) {
         let mut head = stream.clone();
         head.truncate(cut);

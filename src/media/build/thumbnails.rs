@@ -1,8 +1,8 @@
 //! Small pictures of the whole film for scrubbing: sheets of them, and a WebVTT track that says which
 //! part of which sheet shows which time.
 //!
-//! ffmpeg is given a film of its own: the key frames that were chosen, one a second. So it reads and
-//! decodes those alone, in one run, whatever lies between them.
+//! ffmpeg gets a film of its own, which holds only the chosen key frames, one a second. It thus reads
+//! and decodes those alone, in one run, whatever lies between them.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -25,18 +25,18 @@ use crate::media::mp4::{init, segment_header};
 use crate::media::subtitles::webvtt;
 use crate::media::tool::task::Task;
 
-/// Shorter films are scrubbed well enough without, in seconds.
+/// Seconds of the shortest film that gets pictures. Shorter films are scrubbed well enough without them.
 const SHORTEST: f64 = 60.0;
-/// Seconds between pictures, where the film has key frames and is no longer than it may be.
+/// Seconds between pictures. They are farther apart where key frames are, and in long films.
 const INTERVAL: f64 = 10.0;
 /// Most pictures of one film: a picture of 1080p costs 10 ms, see MEDIA.md.
 const MAX_PICTURES: usize = 240;
 /// Most bytes of the key frames that are decoded: those of 240 pictures in 4K.
 const MAX_SOURCE: u64 = 256 << 20;
-/// Pictures side by side in a sheet, and one above the other.
+/// Pictures side by side in a sheet. [`ROWS`] counts those one above the other.
 const COLUMNS: usize = 10;
 const ROWS: usize = 8;
-/// Pixels.
+/// Width of a picture in pixels.
 const WIDTH: usize = 160;
 /// Most bytes of all sheets; one has 200 KB.
 const MAX_SHEETS: u64 = 16 << 20;
@@ -50,8 +50,8 @@ struct Chosen {
     at: f64,
 }
 
-/// The sheets and their track; none where the film is short or has no such pictures. Nothing that goes
-/// wrong here costs more than they.
+/// Makes the sheets and their track, or none where the film is short or has no such pictures. An error
+/// here costs only the sheets, except that a cancelled build stops.
 pub fn make(
     context: &BuildContext,
     film: &Film,
@@ -135,7 +135,7 @@ fn try_make(
     let mut files = Vec::new();
     let mut add = |path: String, bytes: &[u8]| -> io::Result<()> {
         let range = ByteRange::new(derived.append(bytes)?, bytes.len() as u64);
-        // To releases that know no sheets it is a picture like the other.
+        // Releases that know no sheets take it for a picture like the other.
         let purpose = FilePurpose::Picture;
         files.push(DerivedFile {
             path,
@@ -152,7 +152,7 @@ fn try_make(
     Ok(Some(files))
 }
 
-/// Key frames at least the interval apart, few and small enough.
+/// Returns key frames that are at least the interval apart, few and small enough.
 fn choose(keys: &[Chosen], duration: f64, bytes: impl Fn(&Chosen) -> u64) -> Vec<Chosen> {
     if duration < SHORTEST {
         return Vec::new();
@@ -163,7 +163,7 @@ fn choose(keys: &[Chosen], duration: f64, bytes: impl Fn(&Chosen) -> u64) -> Vec
         let mut chosen: Vec<Chosen> = Vec::new();
         for key in keys {
             if key.at >= next {
-                // On the grid, so that late key frames do not add up.
+                // The next picture is due on the grid, so that delays of late key frames do not add up.
                 next = (key.at / interval).floor() * interval + interval;
                 chosen.push(*key);
             }
@@ -180,7 +180,7 @@ fn choose(keys: &[Chosen], duration: f64, bytes: impl Fn(&Chosen) -> u64) -> Vec
     }
 }
 
-/// A film of these key frames, one a second, in a file without a name.
+/// Writes a film of these key frames, one a second, into a file without a name.
 fn write_frames(
     context: &BuildContext,
     video: &MadeTrack,
@@ -222,16 +222,16 @@ fn is_hevc(video: &MadeTrack) -> bool {
     codec.starts_with("hvc1") || codec.starts_with("hev1")
 }
 
-/// Whether a key frame can be decoded behind any other. H.264's recovery points cannot: by the numbers
-/// of their pictures a decoder puts them out in another order, or not at all. MPEG-2, MPEG-4 and VC-1
-/// do not say which of theirs can.
+/// Returns true if a key frame can be decoded behind any other. H.264's recovery points cannot: because
+/// of their picture numbers a decoder outputs them in another order, or not at all. MPEG-2, MPEG-4 and
+/// VC-1 do not say which of their key frames can.
 fn stands_alone(video: &MadeTrack, sample: usize) -> bool {
     let collected = &video.collected;
     is_hevc(video) || collected.dependent_keys.binary_search(&sample).is_err()
 }
 
-/// Makes HEVC's CRA pictures BLA ones (table 7-1: 21 and 16), which have the same head and begin a
-/// sequence: in a row, the numbers of CRA pictures say nothing of their order.
+/// Turns HEVC's CRA pictures into BLA pictures (table 7-1: 21 and 16), which have the same head and begin
+/// a sequence. The numbers of CRA pictures in a row say nothing about their order.
 fn start_afresh(sample: &mut [u8], length_bytes: usize) {
     const CRA: u8 = 21;
     const BLA: u8 = 16;
@@ -282,7 +282,7 @@ impl Frames<'_> {
     }
 }
 
-/// JPEG pictures one behind the other. Within one, `FF D9` stands at its end only.
+/// Splits JPEG pictures that lie one behind the other. `FF D9` occurs only at the end of a picture.
 fn pictures(bytes: &[u8]) -> Vec<&[u8]> {
     let mut found = Vec::new();
     let mut rest = bytes;
@@ -294,7 +294,7 @@ fn pictures(bytes: &[u8]) -> Vec<&[u8]> {
     found
 }
 
-/// Pixels from top to bottom, as the frame header (SOF0) says.
+/// Returns the height in pixels from the frame header (SOF0).
 fn height(jpeg: &[u8]) -> Option<usize> {
     let mut at = 2;
     loop {
@@ -309,7 +309,7 @@ fn height(jpeg: &[u8]) -> Option<usize> {
     }
 }
 
-/// Each picture is shown from its own time until the next one's.
+/// Writes the WebVTT track. Each picture is shown from its own time until the time of the next one.
 fn track(chosen: &[Chosen], duration: f64, (rows, cell): (usize, usize)) -> String {
     let millis = |seconds: f64| webvtt::time((seconds.max(0.0) * 1000.0).round() as u64);
     let mut text = webvtt::HEAD.to_owned();
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(count(2.0, 59.0), 0);
         assert_eq!(count(2.0, 60.0), 6);
         assert_eq!(count(2.0, 600.0), 60);
-        // Key frames that do not fall on the grid: none is put off more and more.
+        // These key frames do not fall on the grid. Their delays must not add up.
         assert_eq!(count(3.7, 600.0), 60);
         assert_eq!(count(25.0, 600.0), 24);
         for hours in [1.0, 3.0, 10.0, 100.0] {

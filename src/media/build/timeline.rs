@@ -11,9 +11,9 @@ use crate::media::mp4::segment_header;
 
 /// The least origin in seconds: more than any usual pre-roll and reordering delay.
 const LEAST_ORIGIN: u32 = 10;
-/// What ffmpeg counts in, a second.
+/// Ticks a second in ffmpeg's own time base.
 const MICROSECONDS: u32 = 1_000_000;
-/// The beginning is moved by less than a second divided by this.
+/// Divides a second: the beginning of a track is moved by less than the result.
 const STEPS_A_SECOND: u32 = 500;
 /// Samples at the end among which the last one shown is looked for.
 const REORDER_DEPTH: usize = 32;
@@ -38,7 +38,7 @@ pub struct SegmentCut {
     pub duration: u32,
 }
 
-/// How a video track is cut, and from what.
+/// Cuts of a video track, and the groups of pictures they were chosen from.
 #[derive(Debug)]
 pub struct VideoCuts {
     /// First sample of each segment.
@@ -46,7 +46,7 @@ pub struct VideoCuts {
     pub groups: Vec<PictureGroup>,
 }
 
-/// Start of the first sample on the source's time line, in ticks, by the muxer's edit list.
+/// Returns the start of the first sample on the source's time line, in ticks, by the muxer's edit list.
 fn start_ticks(track: &Collected, movie_timescale: u32) -> i64 {
     let timescale = i128::from(track.track.timescale);
     let empty = i128::from(track.track.empty_edit) * timescale / i128::from(movie_timescale);
@@ -54,28 +54,28 @@ fn start_ticks(track: &Collected, movie_timescale: u32) -> i64 {
     i64::try_from(start).unwrap_or(0)
 }
 
-/// Makes composition offsets positive: with negative ones ffmpeg 5.1 shows the video late. And begins
-/// where a whole number of microseconds does, as ffmpeg counts: half of one, rounded in two ways, makes
-/// it drop the first key frame behind each seek.
+/// Makes composition offsets positive: with negative ones ffmpeg 5.1 shows the video late. Also moves
+/// the beginning to a whole number of microseconds, the unit ffmpeg counts in. ffmpeg rounds half a
+/// microsecond in two ways, and then drops the first key frame after each seek.
 pub fn normalise(track: &mut Collected, movie_timescale: u32) {
     let least = track.samples.iter().map(|sample| sample.composition).min();
     if let Some(least) = least.filter(|least| *least < 0) {
         decode_earlier(track, least.unsigned_abs());
     }
-    // Sound is decoded when it is heard; a picture without an offset, too.
+    // Sound, and pictures without offsets, are presented when they are decoded.
     if track.samples.iter().all(|sample| sample.composition == 0) {
         return;
     }
     let timescale = track.track.timescale;
     let step = timescale / greatest_common_divisor(timescale, MICROSECONDS);
     let beyond = start_ticks(track, movie_timescale).rem_euclid(i64::from(step.max(1)));
-    // A step of many ticks, of an odd timescale, would be seen.
+    // An odd timescale has a step of many ticks. Such a shift would be visible.
     if step <= timescale / STEPS_A_SECOND {
         decode_earlier(track, u32::try_from(beyond).unwrap_or(0));
     }
 }
 
-/// Ticks by which all samples are decoded earlier, and shown when they were.
+/// Moves the decoding times of all samples `ticks` earlier. Their presentation times stay.
 fn decode_earlier(track: &mut Collected, ticks: u32) {
     for sample in &mut track.samples {
         sample.composition = sample.composition.saturating_add_unsigned(ticks);
@@ -90,7 +90,7 @@ const fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {
     a
 }
 
-/// The common origin in seconds of tracks, each with the timescale of its movie.
+/// Returns the common origin in seconds of tracks, each given with the timescale of its movie.
 #[must_use]
 pub fn origin(tracks: &[(u32, &Collected)]) -> u32 {
     let needed = tracks.iter().map(|(movie_timescale, track)| {
@@ -134,13 +134,13 @@ impl TrackTimes {
         ticks as f64 / f64::from(self.timescale)
     }
 
-    /// Seconds that the track lasts, without the origin.
+    /// Returns the seconds that the track lasts, without the origin.
     #[must_use]
     pub fn end_seconds(&self, origin_seconds: u32) -> f64 {
         self.seconds(self.end) - f64::from(origin_seconds)
     }
 
-    /// Seconds where each segment that starts with sample `starts[n]` is first shown.
+    /// Returns, for each segment that starts with sample `starts[n]`, the second at which it is first shown.
     #[must_use]
     pub fn bounds(&self, samples: &[Sample], starts: &[usize]) -> Vec<f64> {
         starts
@@ -149,13 +149,13 @@ impl TrackTimes {
             .collect()
     }
 
-    /// The segments of a video track.
+    /// Returns the segments of a video track.
     #[must_use]
     pub fn cut_video(&self, samples: &[Sample], policy: &CutPolicy) -> VideoCuts {
         let mut keys: Vec<usize> = (0..samples.len())
             .filter(|&index| samples[index].is_key())
             .collect();
-        // What stands before the first key frame belongs to the first segment.
+        // Samples before the first key frame belong to the first segment.
         match keys.first_mut() {
             Some(first) => *first = 0,
             None => keys.push(0),
@@ -177,8 +177,8 @@ impl TrackTimes {
         }
     }
 
-    /// First samples of the segments of a track that follows `bounds` (seconds): each starts with
-    /// the sample nearest to its bound. Bounds without samples between them share a segment.
+    /// Returns the first samples of the segments of a track that follows `bounds` (seconds). Each segment
+    /// starts with the sample nearest to its bound. Bounds without samples between them share a segment.
     #[must_use]
     pub fn cut_at(&self, samples: &[Sample], bounds: &[f64]) -> Vec<usize> {
         let mut starts = vec![0];
@@ -198,8 +198,9 @@ impl TrackTimes {
         starts
     }
 
-    /// As [`Self::cut_at`], of a video: each segment starts with a key frame that is shown at its bound, or
-    /// is the first behind one between two frames. A bound without one is passed over.
+    /// Returns the same as [`Self::cut_at`] for a video. Each segment starts with the key frame shown at its
+    /// bound, or with the first one behind a bound that lies between two frames. A bound without such a key
+    /// frame is skipped.
     #[must_use]
     pub fn cut_at_keys(&self, samples: &[Sample], bounds: &[f64]) -> Vec<usize> {
         let mut starts = vec![0];
@@ -215,7 +216,7 @@ impl TrackTimes {
         starts
     }
 
-    /// First samples of the segments of a track that leads, but has no key frames to mind.
+    /// Returns the first samples of the segments of a leading track that has no key frames.
     #[must_use]
     pub fn cut_evenly(&self, samples: &[Sample], policy: &CutPolicy) -> Vec<usize> {
         let mut starts = vec![0];
@@ -230,8 +231,8 @@ impl TrackTimes {
         starts
     }
 
-    /// The segments that start with these samples. Each lasts until the next one is shown, so that
-    /// durations never drift; the first counts from `begin` seconds, where the film starts.
+    /// Returns the segments that start with these samples. Each lasts until the next one is shown, so that
+    /// durations never drift. The first counts from `begin` seconds, where the film starts.
     #[must_use]
     pub fn segments(&self, samples: &[Sample], starts: &[usize], begin: f64) -> Vec<SegmentCut> {
         let begin = (begin * f64::from(self.timescale)).round() as u64;
@@ -252,13 +253,13 @@ impl TrackTimes {
     }
 }
 
-/// Of a segment of these samples alone.
+/// Returns the bytes of a segment of these samples alone.
 fn segment_bytes(samples: &[Sample]) -> u64 {
     let data: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
     segment_header::size(samples) + data
 }
 
-/// Presentation time of a sample in ticks; composition offsets are not negative here.
+/// Returns the presentation time of a sample in ticks. Composition offsets are not negative here.
 fn shown(decode: &[u64], samples: &[Sample], index: usize) -> u64 {
     let at = decode.get(index).copied().unwrap_or(0);
     let offset = samples

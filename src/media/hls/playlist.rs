@@ -12,7 +12,8 @@ use super::tags::{
 };
 use super::{iframes, ts_multivariant};
 
-/// Whether browsers play the audio; players without the others must find a variant without them.
+/// Returns true if browsers play the audio. A player that lacks the other codecs must find a variant
+/// without them.
 fn is_for_browsers(codec: &str) -> bool {
     BrowserAudio::from_rfc6381(codec).is_some_and(BrowserAudio::plays_in_mp4)
 }

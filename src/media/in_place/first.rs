@@ -1,4 +1,4 @@
-//! Finds the packet that ffmpeg returns first of a film, from which it counts EXTINF when it seeks.
+//! Finds the first packet that ffmpeg returns from a film. ffmpeg counts EXTINF from it when it seeks.
 //!
 //! ffmpeg returns a PES packet when it is complete: by its announced length, or when the next one of
 //! its stream starts. It holds pictures back until the next one begins.
@@ -9,9 +9,9 @@ use super::packet::{self, Packet};
 use super::pictures::VideoCoding;
 use super::tables::ProgramMap;
 
-/// Streams that are watched at most: more than any program has.
+/// Most streams that are watched: more than any program has.
 const MAX_STREAMS: usize = 64;
-/// PES packets of each that are watched.
+/// PES packets of each stream that are watched.
 const WATCHED: usize = 2;
 /// Bytes of the film that are watched: far more than a group of pictures.
 const WATCHED_BYTES: u64 = 256 << 20;
@@ -24,11 +24,11 @@ pub struct FirstPacket {
 
 #[derive(Debug)]
 struct WatchedPes {
-    /// Of 33 bits.
+    /// Time stamp of 33 bits.
     time: Option<u64>,
-    /// Bytes that are still missing, if it announces its length.
+    /// Bytes that are still missing, if the packet announces its length.
     missing: Option<usize>,
-    /// Offset in the file where it was complete.
+    /// Offset in the file at which the packet was complete.
     whole_at: Option<u64>,
 }
 

@@ -1,8 +1,9 @@
-//! Reads films that are transport streams, and serves their segments: two tables and a range of the
-//! file each.
+//! Reads films that are transport streams, and serves their segments. Each segment is two tables and a
+//! range of the file.
 //!
-//! `scan` reads the film once. `packet` and `tables` parse the stream, `pictures` finds where video can
-//! be cut, `first` where ffmpeg counts from. `pick` serves segments that are no plain range.
+//! `scan` reads the film once. `packet` and `tables` parse the stream, `pictures` finds the places where
+//! video can be cut, `first` the time that ffmpeg counts from. `pick` serves segments that are no plain
+//! range.
 
 pub mod packet;
 pub mod pictures;
@@ -20,8 +21,8 @@ use super::hls::view::Piece;
 use super::map::MapError;
 use crate::model::{InPlace, SegmentInfo, Views};
 
-/// How segment `number` of a film whose segments are ranges is put together: the pieces of a plain
-/// one, else what to make of the pieces.
+/// Returns the pieces of segment `number` of a film whose segments are ranges. A segment that is no plain
+/// range also has a picker, which makes it from the pieces.
 ///
 /// # Errors
 /// When there is no such segment.

@@ -1,28 +1,28 @@
-//! Packets and PES headers of a transport stream as they come. ISO/IEC 13818-1 (H.222.0); section
-//! numbers are its own. Nothing here trusts a byte.
+//! Parser for packets and PES headers of a transport stream. Section numbers are those of ISO/IEC
+//! 13818-1 (H.222.0). It trusts no byte.
 
 /// Bytes of a packet.
 pub const PACKET: usize = 188;
-/// Starts each packet.
+/// First byte of each packet.
 pub const SYNC: u8 = 0x47;
-/// Packets of nothing.
+/// PID of null packets, which carry nothing.
 pub const NULL_PID: u16 = 0x1fff;
-/// Of the table that names all programs.
+/// PID of the table that names all programs.
 pub const PAT_PID: u16 = 0;
 
-/// What a packet says of itself (§2.4.3.2).
+/// Header fields and payload of a packet (§2.4.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet<'a> {
     pub pid: u16,
-    /// Whether a PES packet or a section starts in it.
+    /// True if a PES packet or a section starts in it.
     pub starts: bool,
     pub scrambled: bool,
     pub counter: u8,
-    /// Behind the adaptation field; empty where there is none.
+    /// Payload behind the adaptation field; empty where there is none.
     pub payload: &'a [u8],
 }
 
-/// `None` where it is no packet.
+/// Parses a packet. Returns `None` where `bytes` is no packet.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<Packet<'_>> {
     let bytes = bytes.get(..PACKET)?;
@@ -35,7 +35,7 @@ pub fn parse(bytes: &[u8]) -> Option<Packet<'_>> {
     };
     let payload = match bytes[3] & 0x10 {
         0 => &[],
-        // A length that points behind the packet leaves nothing.
+        // A length that points behind the packet leaves no payload.
         _ => bytes.get(4 + field..).unwrap_or_default(),
     };
     Some(Packet {
@@ -55,11 +55,11 @@ pub struct PesHeader {
     pub decode: Option<u64>,
     /// Bytes of the header.
     pub len: usize,
-    /// Bytes of header and payload; `None` where it is not said.
+    /// Bytes of header and payload; `None` where the header does not announce them.
     pub total: Option<usize>,
 }
 
-/// The header at the start of `payload`; `None` where none is whole.
+/// Parses the header at the start of `payload`; `None` where there is no complete one.
 #[must_use]
 pub fn pes_header(payload: &[u8]) -> Option<PesHeader> {
     const FIXED: usize = 9;
@@ -84,7 +84,7 @@ pub fn pes_header(payload: &[u8]) -> Option<PesHeader> {
     })
 }
 
-/// 33 bits among marker bits (§2.4.3.7).
+/// Reads the 33 bits of a time stamp from among marker bits (§2.4.3.7).
 fn time_stamp(bytes: &[u8]) -> Option<u64> {
     let bytes = bytes.get(..5)?;
     let part = |at: usize| u64::from(bytes[at]);
@@ -97,7 +97,7 @@ fn time_stamp(bytes: &[u8]) -> Option<u64> {
     )
 }
 
-/// How far `to` lies behind `from`, both of 33 bits: the shorter way round.
+/// Returns the distance from `from` to `to`, both of 33 bits, by the shorter way round.
 #[must_use]
 pub const fn step(from: u64, to: u64) -> i64 {
     const BITS: u32 = 64 - 33;

@@ -1,32 +1,32 @@
-//! Segments of a film that holds more than its program: packets of other streams and tables become
-//! packets of nothing, time stamps before packets go. Each packet stays in its place, so any range
-//! is made alone.
+//! Segments of a film that holds more than its program. Packets of other streams and tables become null
+//! packets, and time stamps before packets are dropped. Each packet keeps its place, so any range can be
+//! made alone.
 
 use bytes::Bytes;
 
 use super::packet::{NULL_PID, PACKET};
 use crate::model::ByteRange;
 
-/// How a segment is made of the file's packets.
+/// Rule by which a segment is made of the file's packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picker {
     pub tables: Bytes,
     pub stride: u16,
-    /// Ascending; empty: all.
+    /// PIDs that are kept, ascending. An empty list keeps all.
     pub kept: Vec<u16>,
 }
 
 /// A part of a segment that is made at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PickedPart {
-    /// What must be read of the segment's packets in the file.
+    /// Range that must be read of the segment's packets in the file.
     pub data: ByteRange,
-    /// Of the segment: where what comes out starts.
+    /// Offset in the segment of the bytes that are produced.
     pub start: u64,
 }
 
 impl Picker {
-    /// What has to be made for `range` of the segment.
+    /// Returns the part that must be made for `range` of the segment.
     #[must_use]
     pub fn part(&self, range: ByteRange) -> PickedPart {
         let (packet, tables) = (PACKET as u64, self.tables.len() as u64);
@@ -41,7 +41,7 @@ impl Picker {
         PickedPart { data, start }
     }
 
-    /// The bytes from `part.start` on, from those of `part.data`.
+    /// Returns the bytes from `part.start` on, made of those of `part.data`.
     #[must_use]
     pub fn pick(&self, part: &PickedPart, data: &[u8]) -> Vec<u8> {
         let mut output = Vec::with_capacity(data.len() + self.tables.len());
@@ -56,7 +56,7 @@ impl Picker {
             output.extend_from_slice(packet);
             if !self.kept.is_empty() && self.kept.binary_search(&pid).is_err() {
                 let [high, low] = NULL_PID.to_be_bytes();
-                // No start of anything, a payload alone.
+                // Nothing starts in the packet, and it has only a payload.
                 output[at + 1..at + 4].copy_from_slice(&[high, low, 0x10]);
             }
         }

@@ -1,9 +1,9 @@
-//! The start of a picture as it lies in a PES packet: whether decoding can begin there, and what
-//! the coding is called (RFC 6381 §3.3). By start codes alone; nothing is decoded.
+//! Examines the start of a picture in a PES packet. It finds out if decoding can begin there, and the
+//! name of the coding (RFC 6381 §3.3). It uses start codes alone and decodes nothing.
 
 use std::fmt::Write as _;
 
-/// How pictures are coded, by the stream's kind in the program's table.
+/// Coding of pictures, given by the stream's kind in the program's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VideoCoding {
     /// MPEG-1 and MPEG-2.
@@ -14,19 +14,19 @@ pub enum VideoCoding {
     Vc1,
 }
 
-/// What starts with a PES packet.
+/// Kind of picture that starts with a PES packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// A key frame that nothing behind it looks back over.
+    /// A key frame behind which nothing refers to anything before it.
     Independent,
-    /// A key frame; pictures shown before it may need earlier ones.
+    /// A key frame. Pictures shown before it may need earlier ones.
     Key,
     /// Another picture, or the middle of one.
     Other,
 }
 
 impl VideoCoding {
-    /// By ISO/IEC 13818-1 table 2-34, and what Blu-rays use.
+    /// Returns the coding of a kind by ISO/IEC 13818-1 table 2-34, and for the kinds that Blu-rays use.
     #[must_use]
     pub const fn of(kind: u8) -> Option<Self> {
         match kind {
@@ -39,11 +39,12 @@ impl VideoCoding {
         }
     }
 
-    /// What starts with `bytes`; those behind the first part of a picture do not matter.
+    /// Returns the kind of picture that starts with `bytes`. Bytes behind the first part of a picture do not
+    /// matter.
     #[must_use]
     pub fn start(self, bytes: &[u8]) -> Start {
         let mut units = units(bytes).peekable();
-        // A packet that goes on with a picture is no place to cut at.
+        // A packet that continues a picture is no place to cut at.
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
         let begins = zeros >= 2
             && bytes.get(zeros) == Some(&1)
@@ -56,12 +57,12 @@ impl VideoCoding {
             Self::Hevc => hevc(units),
             Self::Mpeg => mpeg(units),
             Self::Mpeg4 => mpeg4(units),
-            // Its entry points are sequence headers.
+            // Entry points of VC-1 are sequence headers.
             Self::Vc1 => Start::Key,
         }
     }
 
-    /// Whether a unit can be the first of a key frame.
+    /// Returns true if a unit can be the first of a key frame.
     fn is_head(self, unit: &[u8]) -> bool {
         let Some(&first) = unit.first() else {
             return false;
@@ -75,7 +76,7 @@ impl VideoCoding {
         }
     }
 
-    /// The name of the coding, from the start of a key frame.
+    /// Returns the name of the coding, from the start of a key frame.
     #[must_use]
     pub fn name(self, bytes: &[u8]) -> Option<String> {
         match self {
@@ -97,7 +98,7 @@ impl VideoCoding {
     }
 }
 
-/// What stands between start codes (00 00 01).
+/// Iterates over the units between start codes (00 00 01).
 fn units(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     const CODE: &[u8] = &[0, 0, 1];
     let mut rest = memchr::memmem::find(bytes, CODE).map(|at| &bytes[at + CODE.len()..]);
@@ -110,7 +111,7 @@ fn units(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn avc<'a>(units: impl Iterator<Item = &'a [u8]>) -> Start {
-    /// A message that says where decoding may begin (annex D.1).
+    /// Kind of the message that marks a place where decoding may begin (annex D.1).
     const RECOVERY_POINT: u8 = 6;
     let mut recovers = false;
     for unit in units {
@@ -125,11 +126,11 @@ fn avc<'a>(units: impl Iterator<Item = &'a [u8]>) -> Start {
     if recovers { Start::Key } else { Start::Other }
 }
 
-/// Kinds of the messages in a unit of supplemental information (H.264 §7.3.2.3.1).
+/// Iterates over the kinds of the messages in a unit of supplemental information (H.264 §7.3.2.3.1).
 fn messages(unit: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = unit.get(1..).unwrap_or_default();
     std::iter::from_fn(move || {
-        // Behind the last message stand a one and zeros.
+        // A one bit and zeros follow the last message.
         if rest.len() < 2 || rest[0] == 0x80 {
             return None;
         }
@@ -160,7 +161,7 @@ fn mpeg<'a>(units: impl Iterator<Item = &'a [u8]>) -> Start {
     let mut found = Start::Key;
     for unit in units {
         match unit.first() {
-            // Behind the time code: whether the group is closed.
+            // The bit behind the time code is set if the group is closed.
             Some(&GROUP) if unit.get(4).is_some_and(|byte| byte & 0x40 != 0) => {
                 found = Start::Independent;
             }
@@ -183,7 +184,7 @@ fn mpeg4<'a>(mut units: impl Iterator<Item = &'a [u8]>) -> Start {
     if is_intra { Start::Key } else { Start::Other }
 }
 
-/// Without the bytes that keep start codes apart.
+/// Returns a unit without the bytes that keep start codes out of it.
 fn unescaped(unit: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(unit.len());
     let mut zeros = 0;
@@ -198,9 +199,9 @@ fn unescaped(unit: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// ISO/IEC 14496-15 annex E.3, from a sequence parameter set.
+/// Returns the name of ISO/IEC 14496-15 annex E.3, from a sequence parameter set.
 fn hevc_name(set: &[u8]) -> Option<String> {
-    // Two bytes of the unit's head, one of ids; then profile, tier and level.
+    // Two bytes of the unit's head and one of ids come before profile, tier and level.
     let [first, compatible @ ..] = set.get(3..15)? else {
         return None;
     };
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!(VideoCoding::Avc.start(&recovery), Start::Key);
         let other = units_of(&[delimiter, &[6, 1, 1, 6, 0x80], &[0x41, 1], &[0x65, 1]]);
         assert_eq!(VideoCoding::Avc.start(&other), Start::Other);
-        // The rest of a picture, then a key frame: no place to cut at.
+        // The rest of a picture followed by a key frame is no place to cut at.
         assert_eq!(
             VideoCoding::Avc.start(&[&[0x55, 3][..], &idr].concat()),
             Start::Other
@@ -289,7 +290,7 @@ mod tests {
                     state = state
                         .wrapping_mul(6_364_136_223_846_793_005)
                         .wrapping_add(1);
-                    // Small numbers make start codes.
+                    // Small numbers produce start codes.
                     if state >> 63 == 0 {
                         (state >> 40) as u8 & 1
                     } else {

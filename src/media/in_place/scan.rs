@@ -1,5 +1,5 @@
-//! One pass over a transport stream: its program, and where its video can be cut. What does not
-//! look as a sound stream should is refused in words; such a film is copied as others are.
+//! One pass over a transport stream, which finds its program and the places where its video can be cut.
+//! A stream that does not look sound is refused with a reason in words. Such a film is copied like others.
 
 use std::fmt;
 use std::fs::File;
@@ -15,16 +15,16 @@ use crate::process::CancelFlag;
 
 /// Packets read at a time: a megabyte.
 const READ_PACKETS: usize = 5600;
-/// Bytes of a picture that are looked at: more than parameter sets and messages before it take.
+/// Bytes of a picture that are examined: more than the parameter sets and messages before it take.
 const HEAD_BYTES: usize = 4096;
-/// Key frames nearer to the one before are no places to cut at: 0.25 s in 1/90000 s. This bounds
-/// them by the film's length.
+/// Least distance of a place to cut at from the key frame before it: 0.25 s in 1/90000 s. It bounds the
+/// number of key frames by the film's length.
 const NEAREST_KEY: i64 = 22_500;
-/// Longest gap between two pictures in 1/90000 s, as far as ffmpeg takes time stamps as they are.
+/// Longest gap between two pictures, in 1/90000 s, up to which ffmpeg takes time stamps as they are.
 const LONGEST_GAP: i64 = 10 * 90_000;
-/// How far time stamps may go back: reordered pictures without decoding times.
+/// Longest step back of time stamps, as for reordered pictures without decoding times.
 const LONGEST_STEP_BACK: i64 = 90_000;
-/// Key frames that are believed: 48 h with four a second.
+/// Most key frames that are believed: 48 h with four a second.
 const MAX_KEYS: usize = 700_000;
 
 /// Reason, in words, why the segments of a film cannot be ranges of it.
@@ -37,10 +37,10 @@ impl fmt::Display for InPlaceRefusal {
     }
 }
 
-/// A place to cut at. Times are 1/90000 s on the video's own line, which does not wrap.
+/// A place to cut at. Times are in 1/90000 s on the video's own line, which does not wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyFrame {
-    /// Of its first packet in the file.
+    /// Offset of its first packet in the file.
     pub offset: u64,
     pub show: i64,
     pub decode: i64,
@@ -49,25 +49,25 @@ pub struct KeyFrame {
     pub counters: (u8, u8),
 }
 
-/// What was found.
+/// Result of a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransportScan {
     /// Bytes from packet to packet.
     pub stride: u16,
-    /// Behind the last whole packet.
+    /// Offset behind the last whole packet.
     pub end: u64,
     pub program: ProgramMap,
     pub table_pid: u16,
-    /// Both tables, where they never change, fit a packet each and tell of this program alone.
+    /// Both tables, if they never change, fit into one packet each, and describe this program alone.
     pub sections: Option<(Vec<u8>, Vec<u8>)>,
     pub coding: VideoCoding,
     pub codec: String,
     pub keys: Vec<KeyFrame>,
-    /// Time of the first packet that ffmpeg makes of it.
+    /// Time of the first packet that ffmpeg returns.
     pub first: i64,
-    /// Where the last picture ends.
+    /// Time at which the last picture ends.
     pub shown_until: i64,
-    /// The first time stamp of the video, as it stands there.
+    /// The first time stamp of the video, as it is in the file.
     pub base: u64,
 }
 
@@ -95,7 +95,7 @@ struct Scanner {
 /// The video's time line.
 struct Clock {
     base: u64,
-    /// The last decoding time as it stands there, and on the line.
+    /// The last decoding time as it is in the file. `decode` is the same on the line.
     raw: u64,
     decode: i64,
     /// Last step forward.
@@ -111,10 +111,10 @@ struct Picture {
     head: Vec<u8>,
 }
 
-/// Scans `file` for the program that has the stream `video`. `progress` is told bytes.
+/// Scans `file` for the program that has the stream `video`. `progress` gets the bytes read so far.
 ///
 /// # Errors
-/// When the file cannot be read. The inner error says why it is not done.
+/// When the file cannot be read. The inner error is the reason for a refusal.
 pub fn scan(
     file: &File,
     video: u16,
@@ -158,7 +158,7 @@ pub fn scan(
     Ok(Attempt::from(scanner.finish(stride, end)))
 }
 
-/// Bytes from packet to packet, and before each.
+/// Returns the bytes from packet to packet, and the bytes before each packet.
 fn stride(head: &[u8]) -> Option<(usize, usize)> {
     [(PACKET, 0), (PACKET + 4, 4)]
         .into_iter()
@@ -268,7 +268,7 @@ impl Scanner {
                     }
                 }
             }
-            // Of several programs the one with the video.
+            // The program with the video is taken if there are several.
             None => {
                 if let Some(stream) = program.streams.iter().find(|s| s.pid == self.video) {
                     self.coding = VideoCoding::of(stream.kind);
@@ -316,7 +316,7 @@ impl Scanner {
         let Some(picture) = self.picture.take() else {
             return Ok(());
         };
-        // Without a table it is not known what pictures look like: nothing is cut there.
+        // Without a table the coding of the pictures is not known, so nothing is cut there.
         let (Some((show, decode)), Some(coding)) = (picture.times, self.coding) else {
             return Ok(());
         };
@@ -392,13 +392,14 @@ fn note(counters: &mut Option<(u8, u8)>, counter: u8) {
     *counters = Some((counters.map_or(counter, |(first, _)| first), counter));
 }
 
-/// The counter of a table's last packet; before the first, the one that comes before its own.
+/// Returns the counter of a table's last packet. Before the first packet it is the counter that comes
+/// before that packet's own.
 fn before(last: Option<u8>, counters: Option<(u8, u8)>) -> u8 {
     last.unwrap_or_else(|| counters.map_or(15, |(first, _)| first.wrapping_sub(1) & 15))
 }
 
 impl Clock {
-    /// Presentation and decoding time on the line.
+    /// Returns the presentation and decoding time on the line.
     fn advance(
         clock: &mut Option<Self>,
         show: u64,

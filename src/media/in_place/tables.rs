@@ -1,10 +1,10 @@
-//! The two tables of a transport stream: which programs there are, and which streams a program has.
-//! Read from a film, and written for its segments. ISO/IEC 13818-1 §2.4.4.
+//! The two tables of a transport stream: the list of programs, and the streams of a program. They are
+//! read from a film, and written for its segments. ISO/IEC 13818-1 §2.4.4.
 
 use super::packet::{PACKET, PAT_PID, SYNC};
 use crate::media::transport::checksum;
 
-/// Bytes of a section before and of what follows in any table with a version.
+/// Bytes of a section before its body, in any table with a version.
 const LONG_HEAD: usize = 8;
 const CHECKSUM: usize = 4;
 /// Most bytes of a section of these tables (§2.4.4.4, §2.4.4.9).
@@ -36,11 +36,11 @@ pub struct Sections {
 }
 
 impl Sections {
-    /// A section that is whole now. Only the first one that starts in a packet is looked at.
+    /// Returns a section that is complete now. Only the first one that starts in a packet is examined.
     pub fn take(&mut self, starts: bool, payload: &[u8]) -> Option<Vec<u8>> {
         if starts {
             let pointer = usize::from(*payload.first()?);
-            // The end of the section before lies in front of the pointer's goal.
+            // The end of the previous section lies before the byte that the pointer points to.
             let before = payload.get(1..1 + pointer).unwrap_or_default();
             let finished = self.push(before);
             self.bytes.clear();
@@ -68,7 +68,7 @@ impl Sections {
     }
 }
 
-/// Whether a section counts now, and is the only one of its table.
+/// Returns the body of a section that is currently valid and the only one of its table.
 fn body(section: &[u8], table: u8) -> Option<&[u8]> {
     let head = section.get(..LONG_HEAD)?;
     let is_it = head[0] == table && head[5] & 1 == 1 && head[6..] == [0, 0];
@@ -76,7 +76,7 @@ fn body(section: &[u8], table: u8) -> Option<&[u8]> {
     is_it.then(|| section.get(LONG_HEAD..end)).flatten()
 }
 
-/// Numbers of the programs, each with the PID of its table.
+/// Returns the numbers of the programs, each with the PID of its table.
 #[must_use]
 pub fn programs(section: &[u8]) -> Option<Vec<(u16, u16)>> {
     let entries = body(section, 0)?.chunks_exact(4);
@@ -88,7 +88,7 @@ pub fn programs(section: &[u8]) -> Option<Vec<(u16, u16)>> {
     Some(all.filter(|(number, _)| *number != 0).collect())
 }
 
-/// The program that a section describes.
+/// Returns the program that a section describes.
 #[must_use]
 pub fn program(section: &[u8]) -> Option<ProgramMap> {
     let body = body(section, 2)?;
@@ -113,17 +113,17 @@ pub fn program(section: &[u8]) -> Option<ProgramMap> {
     })
 }
 
-/// Descriptors with their length before them, and what follows.
+/// Splits off descriptors with their length before them, and returns them and the rest.
 fn described(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let len = usize::from(u16::from_be_bytes([bytes.first()? & 0x0f, *bytes.get(1)?]));
     bytes.get(2..)?.split_at_checked(len)
 }
 
-/// The packets that hold `section`, with counters from 0.
+/// Returns the packets that hold `section`, with counters from 0.
 #[must_use]
 pub fn packets(pid: u16, section: &[u8]) -> Vec<u8> {
     let [high, low] = pid.to_be_bytes();
-    // Where the section starts: behind this byte.
+    // The pointer byte 0: the section starts right behind it.
     let payload = [&[0][..], section].concat();
     let mut packets = Vec::new();
     for (number, part) in payload.chunks(PACKET - HEAD).enumerate() {
@@ -135,8 +135,8 @@ pub fn packets(pid: u16, section: &[u8]) -> Vec<u8> {
     packets
 }
 
-/// The packets of a stream that has `program` alone, its table at `pid`; `None` where that is larger
-/// than a table can be.
+/// Returns the table packets of a stream that has only `program`, with its table at `pid`. `None` where
+/// the table would be larger than allowed.
 #[must_use]
 pub fn write(program: &ProgramMap, pid: u16) -> Option<Vec<u8>> {
     let [number_high, number_low] = program.number.to_be_bytes();
@@ -159,7 +159,7 @@ pub fn write(program: &ProgramMap, pid: u16) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A section of version 0, the only one of its table.
+/// Writes a section of version 0, the only one of its table.
 fn section(table: u8, id: u16, body: &[u8]) -> Option<Vec<u8>> {
     let len = u16::try_from(body.len() + LONG_HEAD - 3 + CHECKSUM).ok()?;
     if usize::from(len) + 3 > MAX_SECTION {

@@ -1,5 +1,5 @@
-//! What is read of a film by whoever opens it: ffprobe, a library's scan, a player that begins or
-//! seeks for the first time. Found by the container's own tables, without decoding anything.
+//! Finds the ranges of a film that every reader needs to open it: ffprobe, a library's scan, a player
+//! that begins or seeks for the first time. It uses the container's own tables and decodes nothing.
 //!
 //! Matroska: RFC 9559 (SeekHead §5.1.1, Cues §5.1.5). MP4: ISO/IEC 14496-12 §8.
 
@@ -12,26 +12,27 @@ use crate::media::container::Container;
 use crate::media::mp4::boxes::box_size;
 use crate::model::ByteRange;
 
-/// The head of every film: ffprobe reads frames until it knows the codecs and the frame rate.
+/// Bytes at the head of every film. ffprobe reads frames until it knows the codecs and the frame rate.
 const HEAD_BYTES: u64 = 2 << 20;
-/// Where streams are not listed at the head, or not with all that ffprobe wants to know of them, it
-/// reads all of its `probesize` (5,000,000 bytes), and the kernel up to 2 MiB ahead of it.
+/// Bytes at the head of films whose streams are not listed there, or not with everything that ffprobe
+/// wants to know. ffprobe then reads all of its `probesize` (5,000,000 bytes), and the kernel reads up
+/// to 2 MiB ahead of it.
 const LONG_HEAD_BYTES: u64 = 8 << 20;
-/// Such streams in Matroska: pictures of subtitles, whose size stands in the first of them.
+/// Codecs in Matroska that need the long head: bitmap subtitles, whose size is in their first picture.
 const PICTURES: [&[u8]; 3] = [b"S_HDMV/PGS", b"S_VOBSUB", b"S_DVBSUB"];
-/// Where Matroska's tracks are listed, nearly always.
+/// Bytes in which Matroska's tracks are nearly always listed.
 const TRACKS_BYTES: usize = 64 << 10;
-/// The frames behind the tables, where these stand before them.
+/// Bytes of frames behind the tables, where the tables come before the frames.
 const FRAMES_BYTES: u64 = 1 << 20;
-/// The end of every film. For its duration the end of a stream is read (`DURATION_MAX_READ_SIZE`,
-/// 250,000 bytes at first); tags of an MP3 stand there too.
+/// Bytes at the end of every film. ffprobe reads the end of a stream to find its duration
+/// (`DURATION_MAX_READ_SIZE`, 250,000 bytes at first), and the tags of an MP3 are there too.
 const TAIL_BYTES: u64 = 512 << 10;
-/// All tables of one film: cues of a day, a large `moov`; fonts that are attached fill the rest.
+/// Most bytes of all tables of one film: cues of a day, or a large `moov`. Attached fonts fill the rest.
 const MAX_TABLES_BYTES: u64 = 16 << 20;
-/// Boxes and elements that are looked at.
+/// Most boxes and elements that are examined.
 const MAX_STEPS: usize = 4096;
 
-/// The ranges, ascending and apart; empty where the file is no container that is known. Blocking.
+/// Returns the ranges, ascending and apart, or none where the file is no known container. Blocking.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -98,7 +99,7 @@ fn read_up_to(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// All boxes but the media data, and the first frames of that.
+/// Returns all boxes but the media data, and the first frames of the media data.
 fn mp4(file: &File, len: u64) -> io::Result<Vec<ByteRange>> {
     let mut ranges = Vec::new();
     let mut at = 0;
@@ -117,7 +118,7 @@ fn mp4(file: &File, len: u64) -> io::Result<Vec<ByteRange>> {
                 is_behind_frames = true;
                 ranges.push(ByteRange::new(at, FRAMES_BYTES.min(size)));
             }
-            // Of a fragmented film only what comes before its frames is read at once, and `mfra`.
+            // Of a fragmented film, readers first need only the boxes before its frames, and `mfra`.
             b"mdat" | b"moof" | b"free" | b"skip" => {}
             _ => ranges.push(ByteRange::new(at, size)),
         }
@@ -129,7 +130,7 @@ fn mp4(file: &File, len: u64) -> io::Result<Vec<ByteRange>> {
     Ok(ranges)
 }
 
-/// What stands beside the `movi` list of an AVI: headers, and the index behind it.
+/// Returns the parts of an AVI beside its `movi` list: the headers, and the index behind it.
 fn avi(file: &File, len: u64) -> io::Result<Vec<ByteRange>> {
     let mut ranges = Vec::new();
     let mut at = 12;
@@ -157,7 +158,7 @@ const SEEK: u32 = 0x4DBB;
 const SEEK_POSITION: u32 = 0x53AC;
 const CLUSTER: u32 = 0x1F43_B675;
 
-/// An element's id, where its data begins, and how long it is (`None`: unknown, to the end).
+/// An element's id, the offset of its data, and its length (`None`: unknown, to the end).
 struct Element {
     id: u32,
     data: u64,
@@ -173,7 +174,7 @@ fn element(file: &File, at: u64) -> io::Result<Option<Element>> {
     }))
 }
 
-/// Id with its marker, length of the header, length of the data.
+/// Returns the id with its marker, the length of the header, and the length of the data.
 fn parse_element(bytes: &[u8]) -> Option<(u32, usize, Option<u64>)> {
     let first = *bytes.first()?;
     let id_len = first.leading_zeros() as usize + 1;
@@ -200,7 +201,7 @@ fn parse_element(bytes: &[u8]) -> Option<(u32, usize, Option<u64>)> {
     Some((id, id_len + size_len, len))
 }
 
-/// What stands before the first cluster, and all elements that the SeekHeads name, Cues included.
+/// Returns everything before the first cluster, and all elements that the SeekHeads name, Cues included.
 fn matroska(file: &File, len: u64) -> io::Result<Vec<ByteRange>> {
     let mut ranges = Vec::new();
     let mut at = 0;
@@ -263,7 +264,7 @@ fn matroska(file: &File, len: u64) -> io::Result<Vec<ByteRange>> {
     Ok(ranges)
 }
 
-/// Where the elements lie that a SeekHead names, from the start of the segment's data.
+/// Returns the offsets of the elements that a SeekHead names, from the start of the segment's data.
 fn seek_positions(file: &File, at: u64, size: u64) -> io::Result<Vec<u64>> {
     let len = usize::try_from(size).unwrap_or(usize::MAX).min(64 << 10);
     let bytes = read_up_to(file, at, len)?;
@@ -374,7 +375,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a file claims: no panic, nothing beyond its end, and a bounded sum.
+        /// No claim of a file causes a panic, a range beyond its end, or an unbounded sum.
         #[test]
         fn hostile_tables_are_bounded(
             magic in 0..3_usize,

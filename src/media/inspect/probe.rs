@@ -17,7 +17,7 @@ use crate::media::tool::MediaTool;
 use crate::media::tool::exit::{Complaint, check_ran};
 use crate::media::tool::task::Task;
 
-/// Limit of ffprobe's answer in bytes; that about a film with 200 attachments has 200 KB.
+/// Limit of ffprobe's answer in bytes. The answer about a film with 200 attachments has 200 KB.
 const MAX_ANSWER: u64 = 8 << 20;
 
 /// Answer of ffprobe.
@@ -86,7 +86,7 @@ impl ProbedFormat {
     #[must_use]
     pub fn seconds(&self, container: Container) -> Option<f64> {
         let number = |text: &Option<String>| text.as_ref()?.parse::<f64>().ok();
-        // For these ffprobe reports where the end lies, for the others how far it is from the start.
+        // For these ffprobe reports the time of the end, for the others the distance from the start.
         let before = match container {
             Container::Matroska | Container::Mp4 => number(&self.start_time)?.max(0.0),
             _ => 0.0,

@@ -9,9 +9,9 @@ use crate::media::container::Container;
 use crate::media::mp4::boxes;
 use crate::media::reason::UnreadableReason;
 
-/// Limit of the top-level boxes that are examined; a fragmented film of 10 h has 36000.
+/// Limit of the top-level boxes that are examined. A fragmented film of 10 h has 36000.
 const MAX_TOP_LEVEL: usize = 100_000;
-/// Size limit of a `moov` that is read; that of a film of 10 h has 40 MB.
+/// Size limit of a `moov` that is read. The `moov` of a film of 10 h has 40 MB.
 const MAX_MOOV: u64 = 256 << 20;
 
 /// Returns why `file` must not be remuxed, if it must not.

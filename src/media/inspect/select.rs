@@ -39,7 +39,7 @@ pub struct StreamSelection {
 pub struct SelectedAudio {
     /// The stream, with the channels that the track will have.
     pub stream: ProbedStream,
-    /// How it becomes a track.
+    /// Conversion that makes a track of it.
     pub conversion: StreamConversion,
 }
 

@@ -36,7 +36,7 @@ pub fn sniff(head: &[u8]) -> Option<Container> {
     } else if is_mpeg_ts(head) {
         Container::MpegTs
     } else if at(0, b"ID3") {
-        // Tags stand before MP3 far more often than before ADTS; ffprobe settles it.
+        // Tags come before MP3 far more often than before ADTS. ffprobe settles it.
         Container::Mp3
     } else if head.len() > 7 && head[0] == 0xff && head[1] & 0xf6 == 0xf0 {
         Container::Adts
@@ -56,7 +56,7 @@ fn is_mp4(head: &[u8]) -> bool {
         .is_some_and(|kind| first.iter().any(|known| known.as_bytes() == kind))
 }
 
-/// Packets of 188 bytes, or of 192 with a time stamp before each (Blu-ray).
+/// Returns true for packets of 188 bytes, or of 192 with a time stamp before each (Blu-ray).
 fn is_mpeg_ts(head: &[u8]) -> bool {
     const SYNC: u8 = 0x47;
     [(0, 188), (4, 192)].iter().any(|&(first, step)| {

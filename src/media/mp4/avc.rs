@@ -7,9 +7,9 @@ use super::boxes;
 const MAX_SPS_ID: u32 = 31;
 /// Bytes before the child boxes of a visual sample entry.
 const VISUAL_FIELDS: usize = 78;
-/// What leads to `avcC` in a `trak`; its entry is between.
+/// Boxes that lead to the sample entry in a `trak`. The entry holds `avcC`.
 const TO_STSD: [&[u8; 4]; 4] = [b"mdia", b"minf", b"stbl", b"stsd"];
-/// Before a NAL unit in a byte stream.
+/// Code before a NAL unit in a byte stream.
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 const SPS: u8 = 7;
 const PPS: u8 = 8;
@@ -21,7 +21,7 @@ pub struct Sets {
     head: [u8; 5],
     pub sequence: Vec<Vec<u8>>,
     pub picture: Vec<Vec<u8>>,
-    /// What the high profiles say behind them.
+    /// Fields that the high profiles have behind the sets.
     tail: Vec<u8>,
 }
 
@@ -33,9 +33,9 @@ pub struct Sequence {
     pub id: u32,
     /// Frames that pictures refer to.
     pub references: u32,
-    /// 4:2:0 with 8 bits.
+    /// True for 4:2:0 with 8 bits.
     pub is_plain: bool,
-    /// No fields.
+    /// True if pictures are never fields.
     pub is_progressive: bool,
 }
 
@@ -55,7 +55,7 @@ pub fn with_sets(trak: &[u8], sets: &Sets) -> Option<Vec<u8>> {
     replaced(trak, &path, &sets.to_avcc()?)
 }
 
-/// The box `whole` with the body of the box that `path` leads to replaced.
+/// Returns the box `whole` with `body` in place of the body of the box that `path` leads to.
 fn replaced(whole: &[u8], path: &[&[u8; 4]], body: &[u8]) -> Option<Vec<u8>> {
     let this = boxes::iterate(whole).next()?;
     let Some((next, rest)) = path.split_first() else {
@@ -109,7 +109,7 @@ impl Sets {
         Some(bytes)
     }
 
-    /// Returns a box with both sets, whose profile and level cover either.
+    /// Returns a box with the sets of both, whose profile and level cover either.
     #[must_use]
     pub fn joined(&self, other: &Self) -> Self {
         let mut joined = self.clone();
@@ -120,7 +120,7 @@ impl Sets {
         joined
     }
 
-    /// As RFC 6381 names the stream.
+    /// Returns the name of the stream's codec in RFC 6381.
     #[must_use]
     pub fn codec(&self) -> String {
         let [_, profile, constraints, level, _] = self.head;
@@ -142,7 +142,7 @@ impl Sets {
     }
 }
 
-/// So many units from `at`, each behind its length, and where they end.
+/// Returns `count` units from `at`, each of which follows its length, and the offset of their end.
 fn units(avcc: &[u8], mut at: usize, count: u8) -> Option<(Vec<Vec<u8>>, usize)> {
     let mut found = Vec::new();
     for _ in 0..count {
@@ -210,16 +210,16 @@ impl Sequence {
     }
 }
 
-/// The number of a picture parameter set, and that of the sequence it belongs to.
+/// Returns the number of a picture parameter set, and that of the sequence it belongs to.
 fn picture_ids(unit: &[u8]) -> Option<(u32, u32)> {
     let bytes = without_prevention(unit.get(1..)?);
     let mut bits = Bits::of(&bytes);
     Some((bits.number()?, bits.number()?))
 }
 
-/// The picture parameter set that a slice refers to (§7.3.3).
+/// Returns the number of the picture parameter set that a slice refers to (§7.3.3).
 fn set_of_slice(unit: &[u8]) -> Option<u32> {
-    // Three numbers, of which the first may be large.
+    // The head is three numbers, of which the first may be large.
     const HEAD: usize = 24;
     let bytes = without_prevention(unit.get(1..unit.len().min(HEAD))?);
     let mut bits = Bits::of(&bytes);
@@ -228,8 +228,8 @@ fn set_of_slice(unit: &[u8]) -> Option<u32> {
     bits.number()
 }
 
-/// Of all sets of a stream, with start codes, those that a picture needs. With one sequence these are
-/// all of them; a player that takes each set for a new beginning must not see two.
+/// Selects, from all sets of a stream with start codes, those that a picture needs. With one sequence
+/// these are all sets. A player that takes each set for a new beginning must not see two.
 #[must_use]
 pub fn sets_for<'a>(all: &[u8], mut units: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
     let sets: Vec<&[u8]> = split(all).collect();
@@ -245,7 +245,7 @@ pub fn sets_for<'a>(all: &[u8], mut units: impl Iterator<Item = &'a [u8]>) -> Op
     Some([&START_CODE[..], sequence, &START_CODE, picture].concat())
 }
 
-/// Units between start codes of four bytes; no set holds one, by its emulation prevention.
+/// Splits units at start codes of four bytes. Emulation prevention keeps start codes out of the sets.
 fn split(all: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = all.strip_prefix(&START_CODE).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -260,7 +260,7 @@ fn split(all: &[u8]) -> impl Iterator<Item = &[u8]> {
     .filter(|unit| !unit.is_empty())
 }
 
-/// §7.4.1.1: 3 behind two zeros only keeps start codes out.
+/// Removes emulation prevention: a 3 behind two zeros only keeps start codes out (§7.4.1.1).
 fn without_prevention(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(bytes.len());
     let mut zeros = 0;
@@ -290,7 +290,7 @@ impl<'a> Bits<'a> {
         self.at += 1;
         Some(bit == 1)
     }
-    /// An Exp-Golomb code (§9.1); of a signed one only its end matters here.
+    /// Reads an Exp-Golomb code (§9.1). For a signed code only the place where it ends matters here.
     fn number(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.flag()? {
@@ -305,7 +305,7 @@ impl<'a> Bits<'a> {
         }
         value.checked_sub(1)
     }
-    /// §7.3.2.1.1.1.
+    /// Skips a scaling list (§7.3.2.1.1.1).
     fn skip_scaling_list(&mut self, size: usize) -> Option<()> {
         let (mut last, mut next) = (8_i64, 8_i64);
         for _ in 0..size {
@@ -330,14 +330,14 @@ impl<'a> Bits<'a> {
 mod tests {
     use super::*;
 
-    /// As x264 writes them for 640x360, numbers 0 and 1.
+    /// Sets as x264 writes them for 640x360, with the numbers 0 and 1.
     const FIRST: &[u8] = &[
         0x67, 0x64, 0x00, 0x1e, 0xac, 0xd9, 0x40, 0xa0, 0x2f, 0xf9, 0x70, 0x11, 0x00, 0x00, 0x03,
         0x00, 0x01, 0x00, 0x00, 0x03, 0x00, 0x30, 0x0f, 0x16, 0x2d, 0x96,
     ];
     const FIRST_PICTURE: &[u8] = &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
 
-    /// Number 1 in place of 0: `1` becomes `010`.
+    /// Replaces number 0 by number 1: the code `1` becomes `010`.
     fn renumbered(unit: &[u8], fields: usize, copies: usize) -> Vec<u8> {
         let mut bits: Vec<bool> = unit[fields..]
             .iter()

@@ -1,22 +1,22 @@
 //! ISO base media boxes (ISO/IEC 14496-12 §4.2), as far as they are needed: walking a tree whose
-//! bytes are in memory, and writing boxes. `mp4-atom` decodes to typed boxes and back; here sample
-//! descriptions must be copied verbatim, of codecs that it may not know, so walking is all it takes.
+//! bytes are in memory, and writing boxes. `mp4-atom` decodes to typed boxes and back. Here sample
+//! descriptions must be copied verbatim, also for codecs that it may not know, so walking is enough.
 
 /// A box within a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoxAt<'a> {
     pub kind: [u8; 4],
-    /// Header included.
+    /// Bytes of the box with its header.
     pub whole: &'a [u8],
     pub body: &'a [u8],
 }
 
-/// Iterates the boxes of `bytes`; stops at the first that does not fit.
+/// Iterates over the boxes of `bytes`, and stops at the first that does not fit.
 pub fn iterate(bytes: &[u8]) -> impl Iterator<Item = BoxAt<'_>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let (size, header) = box_size(rest)?;
-        // Size 0 reaches to the end of what holds it.
+        // A box of size 0 reaches to the end of its container.
         let size = if size == 0 {
             rest.len()
         } else {
@@ -35,7 +35,7 @@ pub fn iterate(bytes: &[u8]) -> impl Iterator<Item = BoxAt<'_>> {
     })
 }
 
-/// Total size (0: to the end) and header size of the box that starts `bytes`.
+/// Returns the total size (0: to the end) and the header size of the box that starts `bytes`.
 #[must_use]
 pub fn box_size(bytes: &[u8]) -> Option<(u64, usize)> {
     match be32(bytes, 0)? {
@@ -45,7 +45,7 @@ pub fn box_size(bytes: &[u8]) -> Option<(u64, usize)> {
     }
 }
 
-/// The first box that `path` leads to.
+/// Returns the first box that `path` leads to.
 #[must_use]
 pub fn find<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<BoxAt<'a>> {
     let (first, rest) = path.split_first()?;
@@ -79,7 +79,8 @@ pub fn be64(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.get(at..end)?.try_into().ok()?))
 }
 
-/// A box of `kind` around `parts`. For headers and metadata only: its size is a `u32`.
+/// Writes a box of `kind` around `parts`. It is for headers and metadata only, because its size is a
+/// `u32`.
 #[must_use]
 pub fn write(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     let size = 8 + parts.iter().map(|part| part.len()).sum::<usize>();

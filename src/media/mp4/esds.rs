@@ -1,6 +1,6 @@
 //! The elementary stream descriptor of MPEG-4 sample entries (ISO/IEC 14496-1 §7.2.6).
 
-/// What it says of the coding.
+/// Coding that the descriptor announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecoderConfig<'a> {
     /// Table 5: 0x40 is MPEG-4 audio.
@@ -35,8 +35,8 @@ pub fn parse(esds: &[u8]) -> Option<DecoderConfig<'_>> {
     }
 }
 
-/// Tag of the descriptor at `at`, and where its body starts. The length takes at most four bytes of
-/// seven bits.
+/// Returns the tag of the descriptor at `at`, and the offset of its body. The length takes at most four
+/// bytes of seven bits.
 fn descriptor(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
     let tag = *bytes.get(at)?;
     let last = (1..=4).find(|skip| bytes.get(at + skip).is_none_or(|byte| byte & 0x80 == 0));

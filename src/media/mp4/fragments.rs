@@ -1,5 +1,5 @@
-//! Reads the fragmented MP4 that the muxer writes into a pipe, box by box and sample by sample:
-//! memory is one `moov` or `moof` and one sample.
+//! Reads the fragmented MP4 that the muxer writes into a pipe, box by box and sample by sample.
+//! Memory holds one `moov` or `moof` and one sample at a time.
 //!
 //! ISO/IEC 14496-12: `moov` §8.2.1, `elst` §8.6.6, `trex` §8.8.3, `moof` §8.8.4, `tfhd` §8.8.7,
 //! `trun` §8.8.8, `tfdt` §8.8.12.
@@ -13,9 +13,9 @@ use crate::media::error::{MediaError, MediaErrorKind};
 const MAX_METADATA_BOX: u64 = 64 << 20;
 /// Largest sample: an 8K intra frame is below 64 MiB.
 const MAX_SAMPLE: u32 = 256 << 20;
-/// Most samples of a run that describes none of them singly: an hour of the shortest audio frames.
+/// Most samples of a run without per-sample fields: an hour of the shortest audio frames.
 const MAX_UNIFORM_SAMPLES: u32 = 1 << 21;
-/// Bit of the sample flags: not a key frame (§8.8.3.1).
+/// Bit of the sample flags that marks a sample as no key frame (§8.8.3.1).
 pub const NON_SYNC: u32 = 0x1_0000;
 
 /// One sample as the muxer describes it.
@@ -24,13 +24,13 @@ pub struct Sample {
     pub size: u32,
     /// Ticks.
     pub duration: u32,
-    /// Composition minus decoding time in ticks.
+    /// Composition time minus decoding time, in ticks.
     pub composition: i32,
     pub flags: u32,
 }
 
 impl Sample {
-    /// Returns whether it is a key frame.
+    /// Returns true for a key frame.
     #[must_use]
     pub const fn is_key(&self) -> bool {
         self.flags & NON_SYNC == 0
@@ -51,7 +51,7 @@ pub struct MovieTrack {
     pub trex: Vec<u8>,
     /// Empty edits at the start, in ticks of the movie.
     pub empty_edit: i64,
-    /// Where the first non-empty edit starts, in ticks of the track.
+    /// Start of the first non-empty edit, in ticks of the track.
     pub media_time: i64,
 }
 
@@ -65,19 +65,19 @@ pub struct Movie {
     pub tracks: Vec<MovieTrack>,
 }
 
-/// Receives what the stream holds.
+/// Receiver of the contents of the stream.
 pub trait Sink {
-    /// Once, before anything else.
+    /// Receives the movie header, once and before anything else.
     ///
     /// # Errors
     /// Stops the stream.
     fn movie(&mut self, movie: Movie) -> Result<(), MediaError>;
-    /// A fragment of `track` (its place in `Movie::tracks`) starts at `decode_time` ticks.
+    /// Receives the start of a fragment of `track` (its place in `Movie::tracks`) at `decode_time` ticks.
     ///
     /// # Errors
     /// Stops the stream.
     fn fragment(&mut self, track: usize, decode_time: u64) -> Result<(), MediaError>;
-    /// The next sample of the track whose fragment started last before it in the same order.
+    /// Receives the next sample of `track`, whose fragment is the last that started.
     ///
     /// # Errors
     /// Stops the stream.
@@ -103,7 +103,7 @@ fn broken(what: &str) -> MediaError {
     )
 }
 
-/// Reads `input` to its end. Whether the stream was complete is for the tool's exit status to say.
+/// Reads `input` to its end. Only the tool's exit status tells if the stream was complete.
 ///
 /// # Errors
 /// When the stream is no fragmented MP4, reading fails, or the sink refuses.
@@ -244,7 +244,7 @@ fn parse_trak(trak: &BoxAt<'_>, trex: &BoxAt<'_>, id: u32) -> Option<(MovieTrack
     Some((track, TrackState { id, defaults }))
 }
 
-/// The sum of empty edits, and the media time of the first edit that is not empty.
+/// Returns the sum of empty edits, and the media time of the first edit that is not empty.
 fn parse_elst(body: &[u8]) -> Option<(i64, i64)> {
     let wide = body.first()? == &1;
     let entry_size = if wide { 20 } else { 12 };

@@ -1,4 +1,4 @@
-//! `init.mp4` of a track, and what its sample description says: the RFC 6381 codec string, size,
+//! `init.mp4` of a track, and the fields of its sample description: the RFC 6381 codec string, size,
 //! channels. Descriptions are copied as the muxer wrote them.
 //!
 //! Codec strings: RFC 6381 §3.3 (avc1), ISO/IEC 14496-15 annex E (hvc1), the AV1 and VP9 ISOBMFF
@@ -9,23 +9,24 @@ use super::esds;
 use super::fragments::{Movie, MovieTrack};
 use super::segment_header::TRACK_ID;
 
-/// What a track's sample description says.
+/// Fields of a track's sample description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// RFC 6381.
+    /// Codec string of RFC 6381.
     pub codec: String,
-    /// Pixels; 0 for audio.
+    /// Width in pixels; 0 for audio.
     pub width: u32,
     pub height: u32,
-    /// 0 for video.
+    /// Channels of audio; 0 for video.
     pub channels: u16,
-    /// Hertz; 0 for video.
+    /// Sample rate in hertz; 0 for video.
     pub sample_rate: u32,
-    /// Bytes of the length before each NAL unit, where samples are made of them.
+    /// Bytes of the length before each NAL unit, where samples consist of such units.
     pub nal_length: usize,
 }
 
-/// `ftyp` and a `moov` of this one track without edit list: times are absolute, see `timeline`.
+/// Writes `ftyp`, and a `moov` of this one track without an edit list. Times are absolute, see
+/// `timeline`.
 #[must_use]
 pub fn write(movie: &Movie, track: &MovieTrack) -> Option<Vec<u8>> {
     let mut parts: Vec<Vec<u8>> = Vec::new();
@@ -57,8 +58,8 @@ pub fn write(movie: &Movie, track: &MovieTrack) -> Option<Vec<u8>> {
     Some(init)
 }
 
-/// Apple's players take HEVC only as `hvc1` (parameter sets in the description); ffmpeg writes
-/// `hev1`. They may be renamed where the description has all three kinds of sets.
+/// Renames `hev1`, which ffmpeg writes, to `hvc1` (parameter sets in the description). Apple's players
+/// take HEVC only as `hvc1`. The entry may be renamed where the description has all three kinds of sets.
 fn rename_hevc(mdia: &mut [u8]) {
     let Some(entry) = boxes::find(mdia, &[b"mdia", b"minf", b"stbl", b"stsd"])
         .and_then(|stsd| boxes::iterate(stsd.body.get(8..)?).next())
@@ -74,7 +75,7 @@ fn rename_hevc(mdia: &mut [u8]) {
     if !complete {
         return;
     }
-    // Offset arithmetic on the borrowed entry: its bytes are a part of `mdia`.
+    // The borrowed entry's bytes are a part of `mdia`, so its offset is the difference of addresses.
     let at = entry.whole.as_ptr().addr() - mdia.as_ptr().addr() + 4;
     mdia[at..at + 4].copy_from_slice(b"hvc1");
 }
@@ -155,7 +156,7 @@ fn avc(avcc: &[u8]) -> Option<String> {
 }
 
 fn hevc(entry: &[u8; 4], hvcc: &[u8]) -> Option<String> {
-    // As `rename_hevc` leaves it.
+    // The name must be the one that `rename_hevc` leaves.
     let name = match entry {
         b"hev1" if !has_parameter_sets(hvcc) => "hev1",
         _ => "hvc1",
@@ -199,12 +200,12 @@ fn vp9(vpcc: &[u8]) -> Option<String> {
     let [profile, level, depth] = vpcc.get(4..7)? else {
         return None;
     };
-    // ffmpeg writes level 0 where it does not know; no player accepts that.
+    // ffmpeg writes level 0 where it does not know the level. No player accepts that.
     let level = if *level == 0 { 10 } else { *level };
     Some(format!("vp09.{profile:02}.{level:02}.{:02}", depth >> 4))
 }
 
-/// `mp4a.40.2` and its like: object type, and for MPEG-4 audio its own object type.
+/// Returns a name such as `mp4a.40.2`: the object type, and for MPEG-4 audio its own object type.
 fn mpeg4(entry: &[u8; 4], esds: &[u8]) -> Option<String> {
     let entry = String::from_utf8_lossy(entry);
     let found = esds::parse(esds)?;

@@ -1,17 +1,17 @@
-//! Whether a key frame really starts afresh. ffmpeg flags recovery points as key frames too;
-//! a browser cannot seek to those, and EXT-X-INDEPENDENT-SEGMENTS would be a lie.
+//! Finds key frames at which decoding can really begin. ffmpeg flags recovery points as key frames too.
+//! A browser cannot seek to those, and EXT-X-INDEPENDENT-SEGMENTS would be wrong for them.
 
 use super::boxes::{be16, be32};
 use super::init::Description;
 
 /// H.264 (table 7-1): coded slice of an IDR picture.
 const AVC_IDR: u8 = 5;
-/// The same: sequence and picture parameter sets.
+/// H.264 (table 7-1): sequence and picture parameter sets.
 const AVC_SETS: std::ops::RangeInclusive<u8> = 7..=8;
 /// HEVC (table 7-1): BLA and IDR pictures; 21, CRA, may be followed by pictures that need earlier ones.
 const HEVC_INDEPENDENT: std::ops::RangeInclusive<u8> = 16..=20;
 
-/// Whether nothing behind this key frame needs anything before it.
+/// Returns true if nothing behind this key frame needs anything before it.
 #[must_use]
 pub fn is_independent(description: &Description, sample: &[u8]) -> bool {
     let codec = description.codec.as_str();
@@ -24,12 +24,12 @@ pub fn is_independent(description: &Description, sample: &[u8]) -> bool {
             HEVC_INDEPENDENT.contains(&(first >> 1 & 0x3f))
         })
     } else {
-        // MPEG-2, MPEG-4 and VC-1 do not say it where it would be cheap to see.
+        // MPEG-2, MPEG-4 and VC-1 do not say so at a place that is cheap to read.
         !codec.starts_with("mp4v") && !codec.starts_with("vc-1")
     }
 }
 
-/// Whether a key frame of H.264 has parameter sets among its units.
+/// Returns true if a key frame of H.264 has parameter sets among its units.
 #[must_use]
 pub fn brings_sets(description: &Description, sample: &[u8]) -> bool {
     description.codec.starts_with("avc1")

@@ -1,5 +1,5 @@
-//! Generated headers of segments: `styp`, `moof`, and the head of `mdat`. Never stored, so layout 1
-//! is frozen: a byte that changes would move every byte behind it in views that players have cached.
+//! Generated headers of segments: `styp`, `moof`, and the head of `mdat`. They are never stored, so
+//! layout 1 is frozen: a changed size would move every byte behind it in views that players have cached.
 //!
 //! The size follows from the samples alone. ISO/IEC 14496-12 §8.8, §8.16.2.
 
@@ -8,10 +8,10 @@ use super::fragments::Sample;
 
 /// The track's id in `init.mp4` and in every segment.
 pub const TRACK_ID: u32 = 1;
-/// `mfhd` 16, `tfhd` 24, `tfdt` 20, and the headers of `moof` and `traf` 8 each.
+/// Bytes of `mfhd` (16), `tfhd` (24), `tfdt` (20), and the headers of `moof` and `traf` (8 each).
 const MOOF_FIXED: u64 = 16 + 24 + 20 + 8 + 8;
 const STYP_SIZE: u64 = 24;
-/// Header, flags, sample count, data offset.
+/// Bytes of the header, flags, sample count and data offset of `trun`.
 const TRUN_FIXED: u64 = 8 + 4 + 4 + 4;
 
 /// Fields of `trun`, §8.8.8.
@@ -24,7 +24,7 @@ mod trun {
     pub const COMPOSITION: u32 = 0x800;
 }
 
-/// Which fields the samples need. Sizes always stand in the run.
+/// Returns the fields that the samples need. Sizes are always in the run.
 fn fields(samples: &[Sample]) -> u32 {
     let mut fields = trun::DATA_OFFSET | trun::SIZE;
     let Some((first, rest)) = samples.split_first() else {
@@ -45,7 +45,7 @@ fn fields(samples: &[Sample]) -> u32 {
     fields
 }
 
-/// The flags of all samples but the first, where those agree.
+/// Returns the flags of all samples but the first, where those agree.
 fn common_flags(samples: &[Sample]) -> u32 {
     samples
         .get(1)
@@ -70,7 +70,8 @@ fn data_size(samples: &[Sample]) -> u64 {
     samples.iter().map(|sample| u64::from(sample.size)).sum()
 }
 
-/// A `u32` size reaches to 4 GiB; above it the 64-bit form of 16 bytes.
+/// Returns the bytes of the head of `mdat`. A `u32` size reaches to 4 GiB. Above that, the 64-bit form
+/// takes 16 bytes.
 fn mdat_head_size(data: u64) -> u64 {
     if data + 8 > u64::from(u32::MAX) {
         16
@@ -79,7 +80,7 @@ fn mdat_head_size(data: u64) -> u64 {
     }
 }
 
-/// Bytes of [`write()`].
+/// Returns the number of bytes that [`write()`] returns.
 #[must_use]
 pub fn size(samples: &[Sample]) -> u64 {
     STYP_SIZE
@@ -87,7 +88,7 @@ pub fn size(samples: &[Sample]) -> u64 {
         + mdat_head_size(data_size(samples))
 }
 
-/// The header of segment `sequence` (from 1) whose first sample decodes at `decode_time` ticks.
+/// Writes the header of segment `sequence` (from 1), whose first sample decodes at `decode_time` ticks.
 #[must_use]
 pub fn write(samples: &[Sample], decode_time: u64, sequence: u32) -> Vec<u8> {
     let fields = fields(samples);
@@ -178,7 +179,7 @@ mod tests {
         }
     }
 
-    /// Frozen: a failure here means that views of released versions would change.
+    /// A failure here means that views of released versions would change.
     #[test]
     fn layout_1_is_frozen() {
         let list = samples(&[

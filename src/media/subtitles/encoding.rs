@@ -4,7 +4,7 @@
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-/// Bytes per control character at least; with more of them, the bytes are no text.
+/// Least bytes per control character of a text. Bytes with more control characters are no text.
 const CONTROLS_ONE_IN: usize = 50;
 /// Bytes that are inspected to recognise UTF-16 without a mark.
 const SAMPLE_BYTES: usize = 4096;

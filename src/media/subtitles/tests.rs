@@ -212,7 +212,7 @@ fn what_has_no_subtitles_says_why() {
     assert!(reason(b"just a letter\nto you\n").contains("not one cue"));
     assert!(reason(&[0, 1, 2, 3, 200, 255, 7, 9].repeat(500)).contains("no text"));
     assert!(reason(b"\n\n").contains("not one cue"));
-    // Whatever comes, there is an answer.
+    // Every input has an answer.
     for seed in 0..200_u64 {
         let mut text = SRT.as_bytes().to_vec();
         let at = (seed as usize * 7919) % text.len();

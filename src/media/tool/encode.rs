@@ -25,7 +25,7 @@ impl Encoder {
             Self::Vaapi => "vaapi",
         }
     }
-    /// Options that stand before the input.
+    /// Returns the options that come before the input.
     const fn device(self) -> &'static [&'static str] {
         match self {
             Self::Vaapi => &["-init_hw_device", "vaapi=tgfs", "-filter_hw_device", "tgfs"],
@@ -33,7 +33,7 @@ impl Encoder {
             Self::Software | Self::Nvidia => &[],
         }
     }
-    /// The end of the chain of filters: pixels as the encoder takes them.
+    /// Returns the end of the filter chain, which converts pixels to the encoder's format.
     const fn pixels(self) -> &'static str {
         match self {
             Self::Software | Self::Nvidia => "format=yuv420p",
@@ -41,7 +41,7 @@ impl Encoder {
             Self::Vaapi => "format=nv12,hwupload",
         }
     }
-    /// Key frames where they are asked for are IDR pictures with each of these.
+    /// Returns the options for quality. With each of these, forced key frames are IDR pictures.
     const fn quality(self) -> &'static [&'static str] {
         match self {
             Self::Software => &[
@@ -77,9 +77,9 @@ impl Encoder {
 /// Treatment of pictures with a high dynamic range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tones {
-    /// As they are, with 8 bits.
+    /// Kept as they are, with 8 bits.
     Kept,
-    /// Made fit for ordinary screens.
+    /// Mapped to the range of ordinary screens.
     Mapped,
 }
 
@@ -87,7 +87,7 @@ pub enum Tones {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EncodeSpan {
     Whole,
-    /// A second of it, to see whether it works.
+    /// One second of the film, as a trial of the encoder.
     Trial,
 }
 
@@ -99,29 +99,29 @@ pub struct RenditionTask {
     pub encoder: Encoder,
     pub tones: Tones,
     pub span: EncodeSpan,
-    /// Streams that the film's other tracks come from. They are read along: of some containers ffmpeg
+    /// Streams that the film's other tracks come from. They are read too, because in some containers ffmpeg
     /// counts times from the first packet of the streams that it reads.
     pub beside: Vec<u32>,
-    /// Where key frames must be, in milliseconds of the source, ascending.
+    /// Times of required key frames, in milliseconds of the source, ascending.
     pub keys: Vec<u64>,
-    /// Ticks a second, as the track has that it stands for.
+    /// Ticks a second of the track that it replaces.
     pub timescale: u32,
     /// Most bits a second.
     pub rate: u64,
 }
 
-/// A group of pictures, alone in its file, encoded to take its own place.
+/// A group of pictures, alone in its file, encoded to replace itself in the film.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupTask {
     /// Ticks a second.
     pub timescale: u32,
-    /// Bits a second on average, and at most over `buffer` bits.
+    /// Average bits a second. `most` is the maximum over `buffer` bits.
     pub rate: u64,
     pub most: u64,
     pub buffer: u64,
     /// Frames from one key frame to the next.
     pub frames: usize,
-    /// As `avcC` has it.
+    /// Profile as in `avcC`.
     pub profile: u8,
     pub level: u8,
     pub references: u32,
@@ -130,22 +130,22 @@ pub struct GroupTask {
     pub order: PictureOrder,
 }
 
-/// Whether pictures are decoded in the order in which they are shown.
+/// Order in which pictures are decoded, compared with the order in which they are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PictureOrder {
     AsShown,
     Reordered,
 }
 
-/// The linear light of the film, its brightest parts rolled off, and back to what screens show.
+/// Filters that convert to linear light, roll off the brightest parts, and convert back for screens.
 const TONE_MAP: &str = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv";
-/// Into 1920x1080, even sizes: H.264 has no others with 4:2:0.
+/// Filter that fits pictures into 1920x1080 with even sizes: H.264 has no others with 4:2:0.
 const FIT: &str = "scale=w='min(1920,iw)':h='min(1080,ih)':force_original_aspect_ratio=decrease:force_divisible_by=2";
-/// Fields that are marked as such become one frame; others pass.
+/// Filter that joins fields marked as such into one frame. Other pictures pass unchanged.
 const PROGRESSIVE: &str = "yadif=mode=send_frame:deint=interlaced";
-/// Where no other track says where borders are.
+/// Key frames for a film in which no other track sets the borders.
 const EVERY_SIX_SECONDS: &str = "expr:gte(t,n_forced*6)";
-/// Longest list of key frames, in bytes: an argument may have 128 KiB.
+/// Longest list of key frames in bytes. An argument may have 128 KiB.
 const MAX_KEYS: usize = 100 << 10;
 /// Longest group of the rendition, in frames, where no border asks for a key frame.
 const RENDITION_GROUP: &str = "300";
@@ -155,13 +155,13 @@ fn words(list: &[&str]) -> Vec<String> {
 }
 
 impl RenditionTask {
-    /// Options before the input.
+    /// Returns the options before the input.
     #[must_use]
     pub fn before_input(&self) -> Vec<String> {
         words(self.encoder.device())
     }
 
-    /// Options behind it, without the muxer's.
+    /// Returns the options behind the input, without the muxer's.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
         let mut list = words(&["-map", &format!("0:{}", self.stream), "-an", "-sn", "-dn"]);
@@ -172,7 +172,7 @@ impl RenditionTask {
         }
         chain.extend([FIT, self.encoder.pixels()]);
         list.extend(words(&["-vf", &chain.join(",")]));
-        // Frames keep their times; of two at the same time one goes.
+        // Frames keep their times. One of two frames with the same time is dropped.
         list.extend(words(&["-fps_mode", "vfr"]));
         list.extend(times(self.timescale));
         list.extend(words(self.encoder.quality()));
@@ -190,7 +190,7 @@ impl RenditionTask {
         }
     }
 
-    /// Behind the muxer's: a second output, of nothing.
+    /// Returns the options behind the muxer's: a second output, which discards its data.
     #[must_use]
     pub fn behind(&self) -> Vec<String> {
         if self.beside.is_empty() {
@@ -215,7 +215,7 @@ impl RenditionTask {
         if list.is_empty() {
             EVERY_SIX_SECONDS.to_owned()
         } else if list.len() > MAX_KEYS {
-            // More key frames than needed then, but those that are needed among them.
+            // This gives more key frames than needed, but the needed ones are among them.
             "source".to_owned()
         } else {
             list
@@ -224,8 +224,8 @@ impl RenditionTask {
 }
 
 impl GroupTask {
-    /// Options behind the input, without the muxer's. What x264 says of the likeness to the original
-    /// comes on standard error.
+    /// Returns the options behind the input, without the muxer's. x264 reports the similarity to the
+    /// original on standard error.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
         let profile = match self.profile {
@@ -256,7 +256,7 @@ impl GroupTask {
     }
 }
 
-/// Times pass exactly.
+/// Returns the options that keep times exact.
 fn times(timescale: u32) -> Vec<String> {
     words(&[
         "-enc_time_base",

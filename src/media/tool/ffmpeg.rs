@@ -38,7 +38,7 @@ pub struct Ffmpeg {
     ffmpeg: PathBuf,
     ffprobe: PathBuf,
     stall: Duration,
-    /// `None`: as many as it likes.
+    /// Limit of threads; `None` leaves it to ffmpeg.
     threads: Option<String>,
 }
 

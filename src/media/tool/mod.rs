@@ -17,7 +17,7 @@ use super::container::Container;
 use super::error::MediaError;
 use crate::process::{CancelFlag, Exit};
 
-/// A running task; reading it reads the tool's output.
+/// A running task. Reading it reads the tool's output.
 pub trait ToolOutput: Read + Send {
     /// Waits for the end.
     ///
@@ -26,7 +26,7 @@ pub trait ToolOutput: Read + Send {
     fn finish(self: Box<Self>) -> Result<Exit, MediaError>;
 }
 
-/// Does media work on files. Blocking.
+/// Tool for media work on files. Blocking.
 pub trait MediaTool: Send + Sync + Debug {
     /// Starts `task` on `source`, read as `container`.
     ///

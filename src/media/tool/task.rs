@@ -6,30 +6,31 @@ use crate::model::SubtitleFormat;
 /// Channels of encoded audio.
 pub const AAC_CHANNELS: u16 = 2;
 
-/// One thing to do with a source.
+/// One task on a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// Streams, programmes and format, as JSON.
     Probe,
-    /// These streams into one fragmented MP4. The first is video, or all are audio.
+    /// Copies these streams into one fragmented MP4. The first is video, or all are audio.
     Remux(Vec<Pick>, Lead),
-    /// One audio stream as AAC, stereo, in a fragmented MP4.
+    /// Encodes one audio stream as AAC, stereo, in a fragmented MP4.
     EncodeAudio(u32),
-    /// A group of pictures in its file, as another in a fragmented MP4.
+    /// Encodes a group of pictures, alone in its file, into a fragmented MP4.
     EncodeGroup(GroupTask),
-    /// A video stream as H.264, in a fragmented MP4.
+    /// Encodes a video stream as H.264, in a fragmented MP4.
     EncodeVideo(RenditionTask),
-    /// These streams, unchanged, into a small Matroska file: first so many of text, then bitmaps.
+    /// Copies these streams, unchanged, into a small Matroska file. The number counts the text streams,
+    /// which come first. The rest are bitmaps.
     CopySubtitles(Vec<u32>, usize),
-    /// The n-th stream of such a file as text.
+    /// Writes the n-th stream of such a file as text.
     SubtitleText(u32, SubtitleFormat),
-    /// The n-th stream of such a file alone.
+    /// Writes the n-th stream of such a file alone.
     SubtitleBitmap(u32, BitmapFormat),
-    /// An attachment, byte for byte.
+    /// Writes an attachment, byte for byte.
     Attachment(u32),
-    /// A picture of a video stream as JPEG, at so many milliseconds.
+    /// Writes a picture of a video stream as JPEG. The second field is its time in milliseconds.
     Picture(u32, u64),
-    /// The pictures of a film that has one a second, so many pixels wide, in sheets of JPEG.
+    /// Writes the pictures of a film that has one a second, `width` pixels wide, into sheets of JPEG.
     Sprites {
         width: usize,
         columns: usize,
@@ -37,37 +38,37 @@ pub enum Task {
     },
 }
 
-/// A stream of the source, and how it becomes a track.
+/// A stream of the source, and its conversion to a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pick {
     pub stream: u32,
     pub conversion: StreamConversion,
 }
 
-/// What the fragments of a pass follow.
+/// Rule by which a pass starts new fragments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lead {
-    /// Its key frames.
+    /// At key frames of the video.
     Video,
-    /// Nothing: without a limit the whole film would be one fragment, held in memory.
+    /// At a limit of time: without one the whole film would be one fragment, held in memory.
     Audio,
 }
 
-/// How a stream becomes a track.
+/// Conversion of a stream to a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamConversion {
-    /// As it is.
+    /// Copied as it is.
     Copied,
-    /// As it is, with its ADTS headers taken off: MP4 has none.
+    /// Copied without its ADTS headers, because MP4 has none.
     CopiedFromAdts,
-    /// Audio, as AAC stereo.
+    /// Audio encoded as AAC stereo.
     Encoded,
 }
 
-/// Files of subtitles that are pictures.
+/// File format of bitmap subtitles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BitmapFormat {
-    /// As Blu-rays have them.
+    /// The format of Blu-rays.
     Sup,
     Matroska,
 }

@@ -1,14 +1,14 @@
-//! What a track's samples become in a transport stream: H.264 and HEVC as byte streams with access
-//! unit delimiters and parameter sets (ITU-T H.264 annex B; H.222.0 §2.14 wants delimiters), AAC
-//! with ADTS headers (ISO/IEC 14496-3 §1.A.2), other audio as it is.
+//! Form of a track's samples in a transport stream. H.264 and HEVC become byte streams with access
+//! unit delimiters and parameter sets (ITU-T H.264 annex B; H.222.0 §2.14 requires delimiters). AAC
+//! gets ADTS headers (ISO/IEC 14496-3 §1.A.2), and other audio stays as it is.
 
 use crate::media::mp4::avc as sets;
 use crate::media::mp4::boxes::{self, BoxAt, be16, be32};
 use crate::media::mp4::esds;
 
-/// Before each NAL unit, as long as the length that stands there in MP4.
+/// Code before each NAL unit. It is as long as the length that MP4 has there.
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
-/// Most bytes of parameter sets that are repeated at each key frame; 100 are usual.
+/// Most bytes of parameter sets that are repeated at each key frame. 100 are usual.
 const MAX_PARAMETER_SETS: usize = 1024;
 /// Bytes of an ADTS header without checksum.
 const ADTS_BYTES: usize = 7;
@@ -18,13 +18,13 @@ const MAX_ADTS_FRAME: usize = (1 << 13) - 1;
 const VISUAL_FIELDS: usize = 78;
 const AUDIO_FIELDS: usize = 28;
 
-/// How a track travels.
+/// Form of a track in a transport stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Elementary {
     /// H.264 and HEVC.
     Pictures {
         coding: PictureCoding,
-        /// With start codes.
+        /// Parameter sets with start codes.
         parameter_sets: Vec<u8>,
     },
     Aac(Adts),
@@ -41,10 +41,10 @@ pub enum PictureCoding {
     Hevc,
 }
 
-/// What every ADTS header of a track says.
+/// Fields that all ADTS headers of a track share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Adts {
-    /// Audio object type less 1.
+    /// Audio object type minus 1.
     profile: u8,
     /// Index of the sampling frequency.
     frequency: u8,
@@ -58,7 +58,7 @@ impl PictureCoding {
             Self::Hevc => first >> 1 & 0x3f,
         }
     }
-    /// An access unit delimiter that allows pictures of any kind.
+    /// Returns an access unit delimiter that allows pictures of any kind.
     const fn delimiter(self) -> &'static [u8] {
         match self {
             Self::Avc => &[0, 0, 0, 1, 0x09, 0xf0],
@@ -71,7 +71,7 @@ impl PictureCoding {
             Self::Hevc => kind == 35,
         }
     }
-    /// A sequence parameter set: where a sample brings one, it brings all.
+    /// Returns true for a sequence parameter set. A sample that has one has all sets.
     const fn is_parameter_set(self, kind: u8) -> bool {
         match self {
             Self::Avc => kind == 7,
@@ -81,8 +81,8 @@ impl PictureCoding {
 }
 
 impl Elementary {
-    /// By a track's `init.mp4`; `None` where a transport stream cannot carry it, or older players
-    /// do not take it from there.
+    /// Reads the form from a track's `init.mp4`. Returns `None` where a transport stream cannot carry the
+    /// track, or older players do not accept it from there.
     #[must_use]
     pub fn of(init: &[u8]) -> Option<Self> {
         let stsd = boxes::find(
@@ -100,7 +100,8 @@ impl Elementary {
         }
     }
 
-    /// H.222.0 table 2-34; what is private there as ATSC (A/53 part 3) has it.
+    /// Returns the stream type of H.222.0 table 2-34. For types that are private there it is ATSC's (A/53
+    /// part 3).
     #[must_use]
     pub const fn stream_type(&self) -> u8 {
         match self {
@@ -115,7 +116,7 @@ impl Elementary {
         }
     }
 
-    /// The registration that names what `stream_type` leaves open.
+    /// Returns the registration that names the codec where `stream_type` leaves it open.
     #[must_use]
     pub const fn registration(&self) -> Option<&'static [u8; 4]> {
         match self {
@@ -129,14 +130,14 @@ impl Elementary {
         }
     }
 
-    /// Returns whether it is video.
+    /// Returns true for video.
     #[must_use]
     pub const fn is_video(&self) -> bool {
         matches!(self, Self::Pictures { .. })
     }
 
-    /// Bytes that a sample grows by at most, so that sizes follow from the map alone. What a sample
-    /// brings itself is not added: then the packets are stuffed.
+    /// Returns the bytes that a sample grows by at most, so that sizes follow from the map alone. Units
+    /// that a sample already has are not added, and its packets are stuffed instead.
     #[must_use]
     pub const fn growth(&self, is_key: bool) -> usize {
         match self {
@@ -152,7 +153,7 @@ impl Elementary {
         }
     }
 
-    /// Whether a sample of this many bytes can travel.
+    /// Returns true if a transport stream can carry a sample of this many bytes.
     #[must_use]
     pub const fn takes(&self, size: u32) -> bool {
         match self {
@@ -161,7 +162,7 @@ impl Elementary {
         }
     }
 
-    /// Appends a sample as it travels; at most `growth` bytes more than it has.
+    /// Appends a sample in the form of the transport stream, which is at most `growth` bytes longer.
     pub fn convert(&self, sample: &[u8], is_key: bool, output: &mut Vec<u8>) {
         match self {
             Self::Pictures {
@@ -180,12 +181,12 @@ impl Elementary {
     }
 }
 
-/// The NAL units of a sample, each with its start code. A length that cannot be (a damaged film)
-/// takes what is left.
+/// Appends the NAL units of a sample, each with its start code. A unit with an impossible length (in a
+/// damaged film) takes the rest of the sample.
 fn pictures(coding: PictureCoding, parameter_sets: &[u8], sample: &[u8], output: &mut Vec<u8>) {
     let kinds = || units(sample).filter_map(|unit| unit.first().map(|first| coding.kind(*first)));
     let brings_sets = kinds().any(|kind| coding.is_parameter_set(kind));
-    // Of several, those of this picture: some players take each set for a new beginning.
+    // Only the sets of this picture are written: some players take each set for a new beginning.
     let own = match coding {
         PictureCoding::Avc if !brings_sets => sets::sets_for(parameter_sets, units(sample)),
         _ => None,
@@ -199,7 +200,7 @@ fn pictures(coding: PictureCoding, parameter_sets: &[u8], sample: &[u8], output:
     for unit in units(sample) {
         output.extend_from_slice(&START_CODE);
         output.extend_from_slice(unit);
-        // Behind the sample's own delimiter, which must come first.
+        // They follow the sample's own delimiter, which must come first.
         output.extend_from_slice(std::mem::take(&mut missing));
     }
 }
@@ -216,13 +217,14 @@ fn units(sample: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 impl Adts {
-    /// By an AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1). SBR is not said: decoders find it.
+    /// Reads an AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1). SBR is not announced, because decoders
+    /// detect it.
     fn of(config: &[u8]) -> Option<Self> {
         let bits = u64::from(be32(&[config, &[0; 4]].concat(), 0)?);
         let take = |from: u32, count: u32| (bits >> (32 - from - count) & ((1 << count) - 1)) as u8;
         let (mut object_type, frequency, channels) = (take(0, 5), take(5, 4), take(9, 4));
         if matches!(object_type, 5 | 29) {
-            // SBR and PS stand before the core's own type; 15 is a frequency in words.
+            // SBR and PS come before the core's own type. 15 means that the frequency is written out.
             object_type = (take(13, 4) != 15).then(|| take(17, 5))?;
         }
         let fits = (1..=4).contains(&object_type) && frequency < 13 && (1..=7).contains(&channels);
@@ -243,7 +245,7 @@ impl Adts {
             self.profile << 6 | self.frequency << 2 | self.channels >> 2,
             self.channels << 6 | upper,
             middle,
-            // A buffer fullness of ones: variable rate
+            // A buffer fullness of all ones means a variable rate.
             lower | 0x1f,
             0xfc,
         ]
@@ -284,7 +286,7 @@ fn hevc(hvcc: &[u8]) -> Option<Elementary> {
         for _ in 0..count {
             let mut unit = Vec::new();
             at = put_unit(hvcc, at, &mut unit)?;
-            // VPS, SPS, PPS; SEI of the whole stream is not needed.
+            // Only VPS, SPS and PPS are taken. SEI of the whole stream is not needed.
             if (32..=34).contains(&kind) {
                 sets.extend(unit);
             }
@@ -300,7 +302,7 @@ fn bounded(coding: PictureCoding, parameter_sets: Vec<u8>) -> Option<Elementary>
     })
 }
 
-/// Appends the unit whose 16-bit length stands at `at`; where the next one is.
+/// Appends the unit whose 16-bit length is at `at`, and returns the offset of the next one.
 fn put_unit(bytes: &[u8], at: usize, output: &mut Vec<u8>) -> Option<usize> {
     let start = at + 2;
     let end = start + usize::from(be16(bytes, at)?);
@@ -367,7 +369,7 @@ mod tests {
         // AAC LC, 48 kHz, stereo
         let low = Adts::of(&[0x11, 0x90]).unwrap();
         assert_eq!(low.header(100), [0xff, 0xf1, 0x4c, 0x80, 0x0d, 0x7f, 0xfc]);
-        // HE-AAC that says so: the core is what counts
+        // HE-AAC that announces itself: only the core counts.
         let high = Adts::of(&[0x2b, 0x11, 0x88, 0x00]).unwrap();
         assert_eq!((high.profile, high.frequency, high.channels), (1, 6, 2));
         assert_eq!(

@@ -1,9 +1,9 @@
-//! HLS segments as MPEG-TS, of one track each, muxed when they are read: for players that cannot
-//! seek in MP4 segments (ffmpeg before 8, and what is built on it).
+//! HLS segments as MPEG-TS, of one track each, muxed when they are read. They are for players that
+//! cannot seek in MP4 segments (ffmpeg before 8, and programs built on it).
 //!
-//! Sizes follow from the map's records alone, and so does the place of every packet: a read muxes
-//! only what it needs, and continuity counters go on from segment to segment. `elementary` says what
-//! a sample becomes, `packet` cuts packets. Layout 1, frozen with the sizes that the index holds.
+//! The sizes and the place of every packet follow from the map's records alone. A read therefore muxes
+//! only the packets it needs, and continuity counters go on from segment to segment. `elementary`
+//! converts samples, `packet` cuts packets. This is layout 1, frozen with the sizes that the index holds.
 
 mod elementary;
 mod packet;
@@ -18,26 +18,27 @@ use elementary::Elementary;
 pub use packet::checksum;
 use packet::{PACKET, Stamps};
 
-/// Time stamps are a multiple of 0.1 ms, which both their clock of 90 kHz and microseconds hold
-/// exactly: ffmpeg rounds the first one up and others down, and then drops the first picture.
+/// Steps a second of time stamps. They are multiples of 0.1 ms, which are exact both in their clock of
+/// 90 kHz and in microseconds. ffmpeg would round the first one up and others down, and then drop the
+/// first picture.
 const STEPS: u64 = 10_000;
 /// Ticks of PTS, DTS and PCR in such a step.
 const TICKS_OF_STEP: u64 = 9;
-/// Packets that a segment begins with: the two tables.
+/// Packets at the start of a segment: the two tables.
 const TABLE_PACKETS: u64 = 2;
-/// Most bytes of audio in one PES packet, where one frame has no more.
+/// Most bytes of audio in one PES packet, unless a single frame has more.
 const AUDIO_BYTES: u64 = 2800;
-/// Longest audio in one PES packet, as a part of a second: the clock comes with each, and at least
-/// every 0.1 s (§2.7.2).
+/// Divides a second into the longest audio of one PES packet. Each packet has the clock, which must come
+/// at least every 0.1 s (§2.7.2).
 const AUDIO_SHARE: u64 = 11;
 
 /// One PES packet of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct PesPlan {
     samples: Range<usize>,
-    /// Of all samples' bytes in a row.
+    /// Range of all samples' bytes in a row.
     data: ByteRange,
-    /// Packets of the stream before it in this segment.
+    /// Packets of the stream before this PES packet in its segment.
     before: u64,
     packets: u64,
     stamps: Stamps,
@@ -48,7 +49,7 @@ struct PesPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentLayout {
     elementary: Elementary,
-    /// From 0.
+    /// Number of the segment in its track, from 0.
     segment: u64,
     /// Packets of the stream before this segment.
     counter: u64,
@@ -56,16 +57,16 @@ pub struct SegmentLayout {
     list: Vec<PesPlan>,
 }
 
-/// Where a segment stands in its track.
+/// Place of a segment in its track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// From 0.
+    /// Number of the segment in its track, from 0.
     pub segment: u64,
-    /// Bytes of all segments before it, as transport stream.
+    /// Bytes of all segments before it, as a transport stream.
     pub bytes_before: u64,
-    /// Ticks of the track's timescale.
+    /// Decoding time of the first sample, in ticks of the track's timescale.
     pub decode_time: u64,
-    /// What is added to the clock of 90 kHz, which goes round.
+    /// Ticks that are added to the clock of 90 kHz, which wraps.
     pub shift: u64,
 }
 
@@ -73,13 +74,14 @@ pub struct Position {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MuxedPart {
     list: Range<usize>,
-    /// What must be read of all samples' bytes in a row.
+    /// Range that must be read of all samples' bytes in a row.
     pub data: ByteRange,
-    /// Of the segment: what comes out.
+    /// Range of the segment that is produced.
     pub output: ByteRange,
 }
 
-/// Bytes of the segment made of `samples`; `None` where a transport stream cannot carry the track.
+/// Returns the bytes of the segment made of `samples`; `None` where a transport stream cannot carry the
+/// track.
 #[must_use]
 pub fn size(init: &[u8], timescale: u32, samples: &[Sample]) -> Option<u64> {
     let position = Position {
@@ -94,6 +96,8 @@ pub fn size(init: &[u8], timescale: u32, samples: &[Sample]) -> Option<u64> {
 }
 
 impl SegmentLayout {
+    /// Computes the layout of a segment.
+    ///
     /// # Errors
     /// When the track cannot be carried, though the index has sizes for it.
     pub fn new(track: &Track, samples: &[Sample], position: Position) -> Result<Self, MapError> {
@@ -157,14 +161,14 @@ impl SegmentLayout {
         }
     }
 
-    /// Bytes of the whole segment.
+    /// Returns the bytes of the whole segment.
     #[must_use]
     pub fn size(&self) -> u64 {
         let last = self.list.last();
         (TABLE_PACKETS + last.map_or(0, |pes| pes.before + pes.packets)) * PACKET
     }
 
-    /// What has to be muxed for `range` of the segment.
+    /// Returns the part that must be muxed for `range` of the segment.
     #[must_use]
     pub fn part(&self, range: ByteRange) -> MuxedPart {
         let start = |pes: &PesPlan| (TABLE_PACKETS + pes.before) * PACKET;
@@ -190,7 +194,7 @@ impl SegmentLayout {
         }
     }
 
-    /// The bytes of `part.output`, from those of `part.data`.
+    /// Returns the bytes of `part.output`, made of those of `part.data`.
     ///
     /// # Errors
     /// When `data` is not what the map announces.
@@ -203,7 +207,7 @@ impl SegmentLayout {
         let mut payload = Vec::new();
         for pes in &self.list[part.list.clone()] {
             payload.clear();
-            // Its header comes when its length is known.
+            // The header is written when the length is known.
             payload.resize(packet::header_size(&self.elementary), 0);
             for size in &self.sizes[pes.samples.clone()] {
                 let (sample, next) = rest
@@ -236,7 +240,7 @@ impl SegmentLayout {
     }
 }
 
-/// Where the PES packet of audio that starts with sample `first` ends.
+/// Returns the end of the PES packet of audio that starts with sample `first`.
 fn audio_end(samples: &[Sample], first: usize, timescale: u64) -> usize {
     let (mut bytes, mut ticks) = (0, 0);
     let mut end = first;

@@ -9,15 +9,15 @@ pub const PACKET: u64 = 188;
 const ROOM: usize = 184;
 /// Adaptation field of a PES packet's first packet: length, flags, PCR.
 pub const CLOCK_FIELD: usize = 8;
-/// Of the only program.
+/// PID of the only program's table.
 const PROGRAM_MAP_PID: u16 = 0x1000;
 const PROGRAM: u16 = 1;
 const VIDEO_PID: u16 = 0x100;
 const AUDIO_PID: u16 = 0x101;
-/// What lies between the clock and the decoding time that it announces, in 1/90000 s: 0.7 s.
+/// Lead of the clock before the decoding time that it announces, in 1/90000 s: 0.7 s.
 const CLOCK_LEAD: u64 = 63_000;
 
-/// Bytes of a PES header (§2.4.3.7): video has two time stamps, audio one.
+/// Returns the bytes of a PES header (§2.4.3.7). Video has two time stamps, audio one.
 #[must_use]
 pub const fn header_size(elementary: &Elementary) -> usize {
     if elementary.is_video() { 19 } else { 14 }
@@ -38,7 +38,7 @@ const fn pid(elementary: &Elementary) -> u16 {
     }
 }
 
-/// The tables that a segment begins with (§2.4.4.3, §2.4.4.8): two packets.
+/// Writes the tables at the start of a segment (§2.4.4.3, §2.4.4.8): two packets.
 #[must_use]
 pub fn tables(elementary: &Elementary, counter: u64) -> Vec<u8> {
     let [program_high, program_low] = PROGRAM.to_be_bytes();
@@ -49,7 +49,7 @@ pub fn tables(elementary: &Elementary, counter: u64) -> Vec<u8> {
         Some(name) => [&[0x05, 4][..], name].concat(),
         None => Vec::new(),
     };
-    // PCR PID, no descriptors of the program, the one stream.
+    // The PCR PID, no descriptors of the program, and the one stream.
     let mut body = vec![pid_high, pid_low, 0xf0, 0, elementary.stream_type()];
     body.extend([pid_high, pid_low, 0xf0, low_byte(descriptor.len())]);
     body.extend(descriptor);
@@ -59,7 +59,7 @@ pub fn tables(elementary: &Elementary, counter: u64) -> Vec<u8> {
     packets
 }
 
-/// A section of version 0, the only one of its table.
+/// Writes a section of version 0, the only one of its table.
 fn section(table: u8, id: u16, body: &[u8]) -> Vec<u8> {
     const BEHIND_LENGTH: usize = 5 + 4;
     let [id_high, id_low] = id.to_be_bytes();
@@ -79,7 +79,7 @@ fn table_packet(pid: u16, counter: u64, section: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// Annex A.
+/// Returns the checksum of annex A.
 pub fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |sum, byte| {
         (0..8).fold(sum ^ u32::from(*byte) << 24, |sum, _| {
@@ -92,14 +92,14 @@ const fn low_byte(value: usize) -> u8 {
     (value & 0xff) as u8
 }
 
-/// §2.4.3.2; `field` says whether an adaptation field and a payload follow.
+/// Writes a packet's header (§2.4.3.2). `field` announces an adaptation field, a payload, or both.
 const fn head(pid: u16, starts: bool, field: u8, counter: u64) -> [u8; 4] {
     let [high, low] = pid.to_be_bytes();
     let start = if starts { 0x40 } else { 0 };
     [0x47, start | high, low, field | (counter & 15) as u8]
 }
 
-/// The header of a PES packet with `payload` bytes.
+/// Writes the header of a PES packet with `payload` bytes.
 #[must_use]
 pub fn pes_header(elementary: &Elementary, stamps: Stamps, payload: usize) -> Vec<u8> {
     let (id, flags) = match elementary {
@@ -109,7 +109,7 @@ pub fn pes_header(elementary: &Elementary, stamps: Stamps, payload: usize) -> Ve
         Elementary::Ac3 | Elementary::EAc3 => (0xbd, 0x80),
     };
     let size = header_size(elementary);
-    // What does not fit has no length, which video may do.
+    // A length that does not fit is written as 0, which is allowed for video.
     let length = u16::try_from(payload + size - 6).unwrap_or(0);
     let mut bytes = vec![0, 0, 1, id];
     bytes.extend(length.to_be_bytes());
@@ -123,7 +123,7 @@ pub fn pes_header(elementary: &Elementary, stamps: Stamps, payload: usize) -> Ve
     bytes
 }
 
-/// 33 bits among marker bits.
+/// Writes the 33 bits of a time stamp among marker bits.
 fn time_stamp(mark: u8, time: u64) -> [u8; 5] {
     let bits = |shift: u32| (time >> shift & 0xff) as u8;
     [
@@ -135,7 +135,7 @@ fn time_stamp(mark: u8, time: u64) -> [u8; 5] {
     ]
 }
 
-/// §2.4.3.5: length, flags, and the clock of 33 bits in 1/90000 s.
+/// Writes an adaptation field (§2.4.3.5): length, flags, and the clock of 33 bits in 1/90000 s.
 fn clock_field(decode: u64, is_key: bool) -> [u8; CLOCK_FIELD] {
     let clock = decode.wrapping_sub(CLOCK_LEAD);
     let bits = |shift: u32| (clock >> shift & 0xff) as u8;
@@ -152,8 +152,8 @@ fn clock_field(decode: u64, is_key: bool) -> [u8; CLOCK_FIELD] {
     ]
 }
 
-/// Cuts `pes` into exactly `count` packets. Its bytes are spread so that each packet has one at
-/// least: those without would not be counted, and the counters of what follows are fixed.
+/// Cuts `pes` into exactly `count` packets. Its bytes are spread so that each packet has at least one:
+/// packets without a payload are not counted, and the counters of later packets are fixed.
 pub fn cut(
     elementary: &Elementary,
     pes: &[u8],
@@ -196,7 +196,7 @@ fn stuff(field: &mut Vec<u8>, size: usize) {
     field[0] = low_byte(size - 1);
 }
 
-/// Packets that a PES packet of `bytes`, its header included, takes.
+/// Returns the packets that a PES packet of `bytes`, its header included, takes.
 #[must_use]
 pub fn count(bytes: u64) -> u64 {
     (bytes + CLOCK_FIELD as u64).div_ceil(ROOM as u64)

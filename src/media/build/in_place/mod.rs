@@ -99,7 +99,7 @@ pub fn make(
     for (made, cuts) in &renditions.made {
         tracks.push(film::describe_track(made, cuts, &mut map)?);
     }
-    // The digest of the map stands for all views, so what the map does not contain goes into it.
+    // The digest of the map stands for all views, so the parts that the map lacks are added to it.
     map.extend(sum(&in_place, &tracks[0].segments).0);
     set_rates(&mut tracks);
     let offset = files.derived.append(&map)?;

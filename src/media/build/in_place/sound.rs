@@ -1,4 +1,4 @@
-//! Audio of a film whose segments are ranges: what lies inside them, and what is made beside them.
+//! Audio of a film whose segments are ranges: streams inside the segments, and renditions beside them.
 //! Players built on ffmpeg choose among all streams inside. Browsers play one of them, AAC or MP3,
 //! and need the others as renditions.
 

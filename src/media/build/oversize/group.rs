@@ -11,9 +11,9 @@ use crate::media::mp4::segment_header;
 pub struct Reencoded {
     /// Numbers of its samples in the track.
     pub samples: Range<usize>,
-    /// Where it begins in the film, in seconds.
+    /// Start in the film, in seconds.
     pub start: f64,
-    /// How long it lasts, in seconds.
+    /// Duration in seconds.
     pub seconds: f64,
     /// Bytes of the original.
     pub before: u64,

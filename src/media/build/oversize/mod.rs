@@ -1,6 +1,6 @@
-//! Encodes groups of pictures again that are larger than a segment may be: H.264 video only, with
-//! parameter sets of their own beside the film's in the same `avcC`. The pictures keep their times,
-//! so nothing else of the film changes and players need no new beginning.
+//! Encodes groups of pictures that are larger than a segment may be once more. This is for H.264 video
+//! only. The new groups have parameter sets of their own beside the film's in the same `avcC`. The
+//! pictures keep their times, so nothing else of the film changes and players need no new beginning.
 //!
 //! ffmpeg receives the group alone, as a small file, so the frames that it decodes do not depend on
 //! how a demuxer seeks. A group whose encoding does not fit stays as it is.

@@ -46,11 +46,11 @@ impl FilmSets {
         })
     }
 
-    /// The film's own sequence.
+    /// Returns the film's own sequence.
     pub const fn sequence(&self) -> &Sequence {
         &self.sequence
     }
-    /// The number that the second sets must have.
+    /// Returns the number that the second sets must have.
     pub const fn second_id(&self) -> u32 {
         self.id
     }

@@ -1,4 +1,4 @@
-//! Times of newly encoded samples: they take those of the samples that they replace.
+//! Times of newly encoded samples, which take those of the samples that they replace.
 
 use crate::media::mp4::fragments::Sample;
 
@@ -35,7 +35,7 @@ pub fn with_times_of(old: &[Sample], new: &[Sample]) -> Option<Vec<Sample>> {
         .collect()
 }
 
-/// Returns when each sample is shown, in ticks from the decoding of the first.
+/// Returns the presentation time of each sample, in ticks from the decoding of the first.
 fn shown(samples: &[Sample]) -> Vec<i64> {
     let mut decode = 0;
     let times = samples.iter().map(|sample| {
@@ -68,7 +68,7 @@ mod tests {
         // Shown at 2, 5, 3, 4 and at 1, 4, 2, 3: the same from the first one on.
         let old = samples(&[(1, 2, 0), (1, 4, DELTA), (1, 1, DELTA), (1, 1, DELTA)]);
         let new = samples(&[(1, 1, 0), (1, 0, DELTA), (1, 1, DELTA), (1, 1, DELTA)]);
-        // Of the new ones: 1, 1, 3, 4.
+        // The new samples are shown at 1, 1, 3, 4.
         assert_eq!(with_times_of(&old, &new), None);
         let new = samples(&[(1, 1, 0), (1, 1, DELTA), (1, 1, 0), (1, 1, DELTA)]);
         let found = with_times_of(&old, &new).unwrap();

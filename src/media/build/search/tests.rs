@@ -8,7 +8,7 @@ fn search(bytes: &[u8]) -> Search {
     Search::new(file).unwrap()
 }
 
-/// Bytes without repetition, the same each time.
+/// Returns bytes without repetition, the same each time.
 fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
     (0..len)

@@ -48,7 +48,7 @@ impl Film {
         let counter = self.counters.entry(pid).or_default();
         let [high, low] = pid.to_be_bytes();
         let start = if starts { 0x40 } else { 0 };
-        // Stuffing stands in the adaptation field.
+        // Stuffing is in the adaptation field.
         let room = PACKET - 4 - payload.len();
         let control = if room == 0 { 0x10 } else { 0x30 };
         self.bytes
@@ -109,7 +109,7 @@ impl Film {
         self.pes(VIDEO, time, &head.concat());
     }
 
-    /// So many pictures with sound, tables before each group.
+    /// Adds `pictures` pictures with sound, and tables before each group.
     fn play(&mut self, pictures: u64, from: u64, program: &ProgramMap) {
         for number in 0..pictures {
             let time = (from + number * FRAME) & ((1 << 33) - 1);
@@ -156,7 +156,7 @@ fn a_sound_stream_is_cut_at_its_key_frames() {
         assert!(packet.pid == VIDEO && packet.starts);
         assert_eq!(key.start, Start::Independent);
         assert_eq!(key.show, (number as u64 * GROUP * FRAME) as i64);
-        // The last tables stand just before the key frame.
+        // The last tables come just before the key frame.
         assert_eq!(key.counters, (number as u8, number as u8));
     }
     assert_eq!(found.shown_until, 60 * FRAME as i64);
@@ -230,7 +230,7 @@ fn what_is_not_sound_is_refused() {
     refused(&scrambled, "encrypted");
 }
 
-/// Whatever is done to a stream, it is taken or refused, and places to cut at stay what they are.
+/// A damaged stream is taken or refused, and its places to cut at are still such places.
 #[test]
 fn damage_is_survived() {
     let sound = sound_film();
