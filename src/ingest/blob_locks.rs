@@ -1,5 +1,5 @@
-//! Locks that let one step at a time send a blob: files that share spooled bytes must not send them
-//! twice.
+//! Locks that let only one step at a time send a blob, because files that share spooled bytes must not
+//! send them twice.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::model::BlobId;
 use crate::sync::MutexExt as _;
 
-/// Locks of the blobs that are being sent; one entry for each blob that a step sends or waits for.
+/// Locks of the blobs that are being sent, one for each blob that a step sends or waits for.
 #[derive(Debug, Default)]
 pub struct BlobLocks {
     blobs: Mutex<HashMap<BlobId, Arc<tokio::sync::Mutex<()>>>>,
@@ -24,10 +24,10 @@ pub struct BlobLock<'a> {
 }
 
 impl BlobLocks {
-    /// Waits until nobody else sends the blob.
+    /// Waits until no other step sends the blob.
     pub async fn lock(&self, blob: BlobId) -> BlobLock<'_> {
         let lock = Arc::clone(self.blobs().entry(blob).or_default());
-        // Made first, so that a step that is dropped while it waits cleans up as well.
+        // The lock is created first, so that a step that is dropped while it waits cleans up as well.
         let mut held = BlobLock {
             locks: self,
             blob,

@@ -1,4 +1,4 @@
-//! Sending of blobs: the ranges that no pack holds yet, into shared packs or into packs of their own.
+//! Sending of blobs. The ranges that no pack holds yet go into shared packs or into packs of their own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct BlobToSend<'a> {
     pub of: FileStage,
     /// Blob as its entry knows it.
     pub blob: &'a Blob,
-    /// Ranges that are needed; those that packs hold are left out.
+    /// Ranges that are needed. Those that packs hold are left out.
     pub ranges: Vec<ByteRange>,
     /// Ranges that are pinned in the block cache while they are sent.
     pub opening: OpeningOf<'a>,
@@ -99,7 +99,7 @@ impl BlobSender {
     /// sent. The permit is given back while the blob only waits for a shared pack.
     ///
     /// # Errors
-    /// `Io` when the spool misses the bytes or the index fails; what the remote says.
+    /// `Io` when the spool misses the bytes or the index fails; the remote's errors.
     pub async fn send(
         self: &Arc<Self>,
         order: BlobToSend<'_>,
@@ -201,7 +201,7 @@ impl BlobSender {
                     self.jobs.set_trouble(stage, id, None);
                     self.changes.raise();
                 }
-                // Packs under way are waited for: what they store is noted and not sent twice.
+                // Packs under way are waited for: the slices that they store are noted and not sent twice.
                 Err(error) => {
                     failed.get_or_insert(error);
                 }
@@ -216,7 +216,7 @@ impl BlobSender {
         }
     }
 
-    /// Returns the packs to begin next, as large as the waiting bytes ask for, and the ranges that
+    /// Returns the packs to begin next, whose size follows from the waiting bytes, and the ranges that
     /// are left.
     fn plan_packs(&self, ranges: &[ByteRange]) -> (VecDeque<Vec<ByteRange>>, Vec<ByteRange>) {
         let smallest = self.settings.get().pack_bytes;
@@ -227,7 +227,7 @@ impl BlobSender {
         (next, groups.flatten().collect())
     }
 
-    /// Sends one pack once a slot is free, unless the file went or ingest is stopping.
+    /// Sends one pack once a slot is free, unless the file is gone or ingest is stopping.
     async fn send_group(
         self: Arc<Self>,
         of: FileStage,

@@ -17,7 +17,7 @@ impl Default for ChangeSignal {
 }
 
 impl ChangeSignal {
-    /// Wakes everybody who follows changes.
+    /// Wakes all receivers that follow changes.
     pub fn raise(&self) {
         self.count
             .send_modify(|count| *count = count.wrapping_add(1));

@@ -1,4 +1,4 @@
-//! Content stage: a file's bytes go into packs, and its entry learns where they are.
+//! Content stage, which puts a file's bytes into packs and notes their places in its entry.
 
 use std::sync::Arc;
 
@@ -40,9 +40,9 @@ impl ContentStage {
         }
     }
 
-    /// Counts the bytes that a file will send among those that wait, before its stage begins.
+    /// Adds the bytes that a file will send to those that wait, before its stage begins.
     pub fn expect(&self, id: EntryId) {
-        // A file that cannot be read now is looked at when its stage begins.
+        // A file that cannot be read now is examined when its stage begins.
         let Ok(content) = self.tree.content(id) else {
             return;
         };
@@ -53,17 +53,17 @@ impl ContentStage {
         self.jobs.expect(Stage::Content, id, unsent.sum());
     }
 
-    /// Sends the bytes that no pack holds yet, and notes where they are. The permit bounds how many
-    /// large files are sent side by side; a small file gives it back while its shared pack fills.
+    /// Sends the bytes that no pack holds yet, and notes their places. The permit bounds the number of
+    /// large files that are sent side by side. A small file gives it back while its shared pack fills.
     ///
     /// # Errors
-    /// `NotFound` when the file went; what the spool, the index or the remote say.
+    /// `NotFound` when the file is gone; errors of the spool, the index or the remote.
     pub async fn store(&self, id: EntryId, permit: OwnedSemaphorePermit) -> FsResult<()> {
         let entry = self.tree.entry(id)?;
         let EntryKind::File(content) = &entry.kind else {
             return Ok(());
         };
-        // Asked after the record was read: a draft that begins now is not in it.
+        // This is asked after the record was read, so the record has no draft that begins now.
         if self.jobs.is_held(id) || matches!(content.state, FileState::Failed(_)) {
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl ContentStage {
         Ok(())
     }
 
-    /// Writes the noted slices into the entry. A version that came meanwhile keeps the slices that it
+    /// Writes the noted slices into the entry. A newer version of the file keeps the slices that it
     /// shares.
     fn place_slices(&self, id: EntryId) -> FsResult<()> {
         self.tree.update(id, |entry| {
@@ -107,8 +107,8 @@ impl ContentStage {
     }
 }
 
-/// Only a film that is one extent is pinned: the blob of an overlay holds only a part of the
-/// opening, which is pinned when the film is first opened.
+/// Returns the opening to pin. Only a film that is one extent is pinned: the blob of an overlay holds
+/// only a part of the opening, which is pinned when the film is first opened.
 fn opening_of(entry: &Entry, content: &FileContent) -> OpeningOf<'static> {
     match media_kind(&entry.name).is_media() && content.extents.len() == 1 {
         true => OpeningOf::Film,

@@ -41,7 +41,7 @@ impl ExtentList {
         let end = offset.saturating_add(len).min(self.size);
         let mut found = Vec::new();
         let mut start = 0;
-        // Extents are in file order: those before the range are skipped.
+        // Extents are in file order, so those before the range are skipped.
         for extent in &self.extents {
             let extent_end = start + extent.len;
             if extent_end > offset && start < end {
@@ -64,7 +64,7 @@ impl ExtentList {
         if len == 0 {
             return;
         }
-        // Nearly every tool appends in order: that must not copy the list.
+        // Nearly every tool appends in order. Appending must not copy the list.
         if offset == self.size {
             replacement
                 .iter()
@@ -131,7 +131,7 @@ fn cut(extent: &Extent, skip: u64, len: u64) -> Extent {
     }
 }
 
-/// Appends, melting into the last extent where the bytes follow on.
+/// Appends an extent, and merges it into the last one where its bytes continue that.
 fn push(extents: &mut Vec<Extent>, next: Extent) {
     if next.len == 0 {
         return;
@@ -176,7 +176,7 @@ mod tests {
         }
     }
 
-    /// One number a byte: 0 for a zero, else position in the blob + 1.
+    /// Returns one number for each byte: 0 for a zero, otherwise its position in the blob + 1.
     fn flatten(list: &ExtentList) -> Vec<u64> {
         list.as_slice()
             .iter()

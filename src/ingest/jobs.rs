@@ -1,5 +1,5 @@
-//! Jobs in memory: which files wait for which stage, and how far each is. One entry of about 200
-//! bytes for each unfinished file, so the spool bounds the queue.
+//! Jobs in memory: the files that wait for each stage, and their progress. Each unfinished file has one
+//! entry of about 200 bytes, so the spool bounds the queue.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use crate::model::EntryId;
 use crate::sync::MutexExt as _;
 
-/// First pause after a failed step; each further failure doubles it.
+/// First pause after a failed step. Each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Longest pause: the return of a remote that was down is noticed within it.
+/// Longest pause. The return of a remote that was down is noticed within it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Stage of ingest; the two never wait for each other.
+/// Stage of ingest. The two stages never wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// The file's bytes go into packs.
@@ -39,7 +39,7 @@ pub struct JobProgress {
     pub step: &'static str,
     /// Share of the step that is done, 0 to 99.
     pub percent: u8,
-    /// Why it does not get on; it is tried again all the same.
+    /// Reason why it makes no progress. It is still tried again.
     pub error: Option<String>,
 }
 
@@ -60,7 +60,7 @@ struct StageState {
     failures: u32,
     label: &'static str,
     percent: u8,
-    /// Why it does not get on; it is tried again all the same.
+    /// Reason why it makes no progress. It is still tried again.
     error: Option<String>,
     /// Bytes that no pack takes yet.
     unsent: u64,
@@ -94,7 +94,7 @@ impl FileJob {
     }
 }
 
-/// Whether all stages of a file are done.
+/// Answer whether all stages of a file are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
     /// Nothing is left to do.
@@ -112,7 +112,7 @@ struct JobTable {
     held: HashSet<EntryId>,
     /// Unsent bytes of all jobs.
     unsent: u64,
-    /// When the first pause after a failure is over, by stage.
+    /// End of the first pause after a failure, by stage.
     next_due: [Option<Instant>; 2],
 }
 
@@ -194,13 +194,13 @@ impl Jobs {
         self.table().held.insert(id);
     }
 
-    /// Whether the file is being written.
+    /// Returns true if the file is being written.
     #[must_use]
     pub fn is_held(&self, id: EntryId) -> bool {
         self.table().held.contains(&id)
     }
 
-    /// Queues a file for both stages; each finds out what there is to do.
+    /// Queues a file for both stages. Each stage finds out what there is to do.
     pub fn submit(&self, id: EntryId) {
         self.table().held.remove(&id);
         for stage in [Stage::Content, Stage::Views] {
@@ -238,7 +238,7 @@ impl Jobs {
         self.notify(stage).notified().await;
     }
 
-    /// Takes the next file of a stage out of its queue; files whose pause is over count as queued.
+    /// Takes the next file of a stage out of its queue. Files whose pause is over count as queued.
     pub fn take(&self, stage: Stage) -> Option<EntryId> {
         let mut table = self.table();
         table.queue_due(stage);
@@ -254,7 +254,7 @@ impl Jobs {
         }
     }
 
-    /// Notes that a step succeeded; a file that was submitted meanwhile is queued again.
+    /// Notes that a step succeeded. A file that was submitted meanwhile is queued again.
     pub fn step_done(&self, stage: Stage, id: EntryId) {
         let mut table = self.table();
         let Some(job) = table.jobs.get_mut(&id) else {
@@ -276,7 +276,7 @@ impl Jobs {
         }
     }
 
-    /// Notes why a step failed; it is tried again after a pause.
+    /// Notes why a step failed. It is tried again after a pause.
     pub fn step_failed(&self, stage: Stage, id: EntryId, error: String) {
         let mut table = self.table();
         let Some(job) = table.jobs.get_mut(&id) else {
@@ -292,7 +292,7 @@ impl Jobs {
         *next = Some(next.map_or(due, |first| first.min(due)));
     }
 
-    /// Notes why a running step does not get on; `None` once it does again.
+    /// Notes why a running step makes no progress; `None` once it does again.
     pub fn set_trouble(&self, stage: Stage, id: EntryId, trouble: Option<String>) {
         if let Some(job) = self.table().jobs.get_mut(&id) {
             job.stage(stage).error = trouble;
@@ -341,7 +341,7 @@ impl Jobs {
         }
     }
 
-    /// Forgets all jobs whose stages are done; returns how many.
+    /// Forgets all jobs whose stages are done, and returns their number.
     pub fn forget_finished(&self) -> u64 {
         let mut table = self.table();
         let done: Vec<EntryId> = table
@@ -363,7 +363,7 @@ impl Jobs {
         table.held.remove(&id);
     }
 
-    /// Whether the file has a job.
+    /// Returns true if the file has a job.
     pub fn contains(&self, id: EntryId) -> bool {
         self.table().jobs.contains_key(&id)
     }
@@ -374,7 +374,8 @@ impl Jobs {
         self.table().jobs.keys().copied().collect()
     }
 
-    /// Whether any job is left. One that waits after a failure counts: the remote may come back.
+    /// Returns true if any job is left. A job that waits after a failure counts, because the remote may
+    /// come back.
     #[must_use]
     pub fn is_sending(&self) -> bool {
         !self.table().jobs.is_empty()
@@ -405,7 +406,7 @@ impl Jobs {
     }
 }
 
-/// Returns how much of a step is done, in percent. The last two percent are kept for publishing.
+/// Returns the share of a step that is done, in percent. The last two percent are kept for publishing.
 #[must_use]
 pub fn percent(done: u64, total: u64) -> u8 {
     u8::try_from((done * 98).checked_div(total).unwrap_or(98)).unwrap_or(98)

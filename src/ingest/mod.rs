@@ -1,8 +1,8 @@
 //! Write path from a sealed file to the remote: bytes first (`content`), views beside them
-//! (`views`), manifests behind both (`publish`). Each step is recorded, so that a start goes on where
+//! (`views`), manifests after both (`publish`). Each step is recorded, so that a start continues where
 //! the last run ended.
 //!
-//! Which files are unfinished is never stored twice: the index knows the entries that no acknowledged
+//! The list of unfinished files is never stored twice: the index knows the entries that no acknowledged
 //! manifest holds, and a start submits these again. Finished parts of a step (packs of a blob) are
 //! noted as they are acknowledged, see [`notes`].
 
@@ -73,19 +73,19 @@ use views::requests::RemakeRequests;
 use views::store::ViewsStore;
 use worker::{Worker, WorkerStages};
 
-/// Files that are mapped side by side: mapping is bound by CPU, and there may be two cores.
+/// Files that are mapped side by side. Mapping is bound by CPU, and there may be only two cores.
 const VIEWS_WORKERS: usize = 1;
-/// How long a stop waits for running steps: most of a shutdown's 30 s is for others.
+/// Longest wait of a stop for running steps. Most of a shutdown's 30 s is for others.
 const STOP_WAIT: Duration = Duration::from_secs(5);
-/// How long a stop waits for the last manifest.
+/// Longest wait of a stop for the last manifest.
 const LAST_MANIFEST_WAIT: Duration = Duration::from_secs(3);
 
-/// Whether files are worked on, or only looked at.
+/// Mode of the workers: files are worked on, or only watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workers {
     /// Steps run.
     Running,
-    /// No step runs; acknowledgements are followed all the same.
+    /// No step runs. Acknowledgements are still followed.
     None,
 }
 
@@ -97,14 +97,14 @@ pub struct IngestParts {
     pub spool: Arc<Spool>,
     pub reader: ExtentReader,
     pub remote: Arc<dyn Remote>,
-    /// Entries that no manifest held before the publisher was started, removed ones included. By
-    /// them a start tells a spool file whose name was removed from one that nothing ever named.
+    /// Entries that no manifest held before the publisher was started, removed ones included. With them
+    /// a start can tell a spool file whose name was removed from one that nothing ever named.
     pub unpublished: Vec<EntryId>,
     pub publisher: Publisher,
     pub tool: Arc<dyn MediaTool>,
 }
 
-/// Ingest of one library; a clone is another reference to it.
+/// Ingest of one library. A clone is another reference to it.
 #[derive(Debug, Clone)]
 pub struct Ingest(Arc<IngestCore>);
 
@@ -112,12 +112,12 @@ pub struct Ingest(Arc<IngestCore>);
 struct IngestCore {
     parts: CommonParts,
     unpublished_at_start: Vec<EntryId>,
-    /// Its tasks end when this is dropped.
+    /// Worker, whose tasks end when this is dropped.
     worker: Arc<Worker>,
 }
 
 impl Ingest {
-    /// Starts the tasks; needs a tokio runtime.
+    /// Starts the tasks. Needs a tokio runtime.
     ///
     /// # Errors
     /// `Io` when the index cannot be read.
@@ -150,14 +150,13 @@ impl Ingest {
         })))
     }
 
-    /// Puts new settings in place; packs and views that are begun from now on follow them.
+    /// Applies new settings. Packs and views that are begun from now on follow them.
     pub fn reconfigure(&self, settings: IngestSettings) {
         self.0.parts.packer.set_pack_bytes(settings.pack_bytes);
         self.0.parts.settings.set(settings);
     }
 
-    /// Starts no step any more, and waits for those that can end soon. The next start goes on with
-    /// the others.
+    /// Stops starting steps, and waits for those that can end soon. The next start continues the others.
     pub async fn stop(&self) {
         let parts = &self.0.parts;
         parts.steps.stop();
@@ -191,13 +190,13 @@ impl Ingest {
         self.0.parts.publisher.state()
     }
 
-    /// Forgets the jobs that are done; returns how many.
+    /// Forgets the jobs that are done, and returns their number.
     #[must_use]
     pub fn forget_finished(&self) -> u64 {
         self.0.parts.jobs.forget_finished()
     }
 
-    /// Returns the packs that unfinished uploads go on with.
+    /// Returns the packs that unfinished uploads continue with.
     ///
     /// # Errors
     /// `Io` when the index cannot be read.
@@ -234,7 +233,7 @@ impl Ingest {
         &self.0.unpublished_at_start
     }
 
-    /// Whether room in the spool will come free by itself.
+    /// Tells if room in the spool will become free by itself.
     #[must_use]
     pub fn draining(&self) -> Draining {
         if self.is_busy() {
@@ -245,13 +244,13 @@ impl Ingest {
         }
     }
 
-    /// Whether files are being worked on; less urgent work waits meanwhile.
+    /// Returns true while files are being worked on. Less urgent work waits meanwhile.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.0.parts.jobs.is_sending()
     }
 
-    /// Says that something people can see may have changed.
+    /// Signals that something people can see may have changed.
     pub fn changed(&self) {
         self.0.parts.changes.raise();
     }
@@ -265,7 +264,7 @@ impl Ingest {
 
 /// Jobs of files.
 impl Ingest {
-    /// Takes a sealed file: its bytes are sent, and its views made, as far as either is missing.
+    /// Takes a sealed file. Its bytes are sent and its views made, as far as either is missing.
     pub fn submit(&self, id: EntryId) {
         self.0.parts.notes.note_job(id);
         self.0.parts.jobs.submit(id);
@@ -273,8 +272,8 @@ impl Ingest {
         self.changed();
     }
 
-    /// Sends no bytes of a file until it is submitted again: it is being written, so that they can
-    /// still change in place.
+    /// Sends no bytes of a file until it is submitted again. It is being written, so its bytes can still
+    /// change in place.
     pub fn hold(&self, id: EntryId) {
         self.0.parts.jobs.hold(id);
     }
@@ -307,7 +306,7 @@ impl Ingest {
         self.changed();
     }
 
-    /// Returns why and how far the views of a file are made again; `None` when they are not.
+    /// Returns the reason and progress of remaking a file's views; `None` when they are not remade.
     #[must_use]
     pub fn remaking(&self, id: EntryId) -> Option<(RemakeReason, JobProgress)> {
         self.0.parts.remakes.progress(id)
@@ -322,12 +321,12 @@ impl Ingest {
 
 /// Owners of spooled blobs.
 impl Ingest {
-    /// Says that a file needs exactly these blobs from here on.
+    /// Notes that a file needs exactly these blobs from now on.
     pub fn own(&self, id: EntryId, blobs: Vec<BlobId>) {
         self.0.parts.owners.set(BlobOwner::Entry(id), blobs);
     }
 
-    /// Says that a file needs no blob any more.
+    /// Notes that a file needs no blob any more.
     pub fn disown(&self, id: EntryId) {
         self.own(id, Vec::new());
     }
@@ -337,12 +336,12 @@ impl Ingest {
         self.0.parts.owners.set(BlobOwner::Handle(handle), blobs);
     }
 
-    /// Lets go of the blobs that a handle needed.
+    /// Releases the blobs that a handle needed.
     pub fn unpin(&self, handle: u64) {
         self.pin(handle, Vec::new());
     }
 
-    /// Deletes a spool file that is known to be of no use, unless anybody needs it.
+    /// Deletes a spool file that is known to be useless, unless it has an owner.
     pub fn disown_blob(&self, blob: BlobId) {
         if !self.0.parts.owners.is_owned(blob) {
             self.0.parts.owners.orphan(vec![blob]);

@@ -1,6 +1,6 @@
-//! Notes about unfinished work for the next start: packs of a blob that are acknowledged already,
-//! files that are not done, and how often a step was begun. They are rows outside the journal:
-//! losing them costs work, not bytes.
+//! Notes about unfinished work for the next start: packs of a blob that are already acknowledged,
+//! files that are not done, and the number of times that a step was begun. They are rows outside the
+//! journal. Losing them costs work, not bytes.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::index::{Index, Rows};
 use crate::model::stored::{PackSliceV1, StoredForm as _};
 use crate::model::{BlobId, EntryId, ErrorKind, FsError, FsResult, PackId, PackSlice};
 
-/// Slices of a blob that acknowledged packs hold; stored, so its bytes are frozen.
+/// Slices of a blob that acknowledged packs hold. They are stored, so their bytes are frozen.
 #[derive(Debug, Serialize, Deserialize)]
 struct SlicesV1 {
     slices: Vec<PackSliceV1>,
@@ -42,8 +42,8 @@ impl Notes {
         })
     }
 
-    /// Notes that a file is not done. Its content may be published before its views are made, and
-    /// then nothing else says so.
+    /// Notes that a file is not done. Its content may be published before its views are made, and then
+    /// only this note shows that it is not done.
     pub fn note_job(&self, id: EntryId) {
         if let Err(error) = self.jobs.put(id.as_bytes(), b"") {
             tracing::warn!(%id, %error, "a job could not be noted; a restart would forget it");
@@ -92,7 +92,7 @@ impl Notes {
         self.uploads.put(blob.as_bytes(), &row).map_err(io)
     }
 
-    /// Returns the packs that unfinished uploads go on with.
+    /// Returns the packs that unfinished uploads continue with.
     ///
     /// # Errors
     /// `Io` when the index cannot be read.
@@ -114,8 +114,8 @@ impl Notes {
         }
     }
 
-    /// Counts one more start of the mapping step of a version before it begins; returns the number
-    /// of starts, this one included.
+    /// Counts one more start of the mapping step of a version before it begins. Returns the number of
+    /// starts, this one included.
     ///
     /// # Errors
     /// `Io` when the index cannot be read or written.
@@ -131,7 +131,7 @@ impl Notes {
         Ok(count)
     }
 
-    /// Forgets how often the mapping step of a file was begun.
+    /// Forgets the number of starts of the mapping step of a file.
     pub fn forget_attempts(&self, id: EntryId) {
         if let Err(error) = self.attempts.remove(id.as_bytes()) {
             tracing::debug!(%id, %error, "a note of attempts stays behind");

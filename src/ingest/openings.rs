@@ -1,4 +1,5 @@
-//! Ranges to pin of the blobs that are being sent: those that anybody who opens a film reads first.
+//! Ranges to pin of the blobs that are being sent. They are the ones that every reader of a film reads
+//! first.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,17 +20,17 @@ pub enum OpeningOf<'a> {
     Film,
     /// Ranges of the derived blob of these views that a player reads before it plays.
     Derived(&'a Views),
-    /// All of it: texts, which a player reads at its start.
+    /// The whole blob: texts, which a player reads at its start.
     Whole,
     /// Nothing.
     Nothing,
 }
 
-/// Ranges to pin, by spool file; one entry for each blob that is being sent.
+/// Ranges to pin, by spool file, with one entry for each blob that is being sent.
 #[derive(Debug, Default)]
 pub struct Openings(Mutex<HashMap<PathBuf, Vec<ByteRange>>>);
 
-/// Ranges to pin of one blob; they are forgotten when this is dropped.
+/// Ranges to pin of one blob, which are forgotten when this is dropped.
 #[derive(Debug)]
 pub struct HeldOpening {
     openings: Arc<Openings>,
@@ -41,7 +42,7 @@ impl Openings {
         self.0.acquire()
     }
 
-    /// Finds out what is to be pinned of a blob, and holds it until the result is dropped.
+    /// Finds the ranges of a blob to pin, and holds them until the result is dropped.
     pub async fn hold(
         self: &Arc<Self>,
         opening: OpeningOf<'_>,
@@ -54,14 +55,14 @@ impl Openings {
             OpeningOf::Derived(views) => {
                 let (views, derived) = (views.clone(), Arc::clone(file));
                 let looking = tokio::task::spawn_blocking(move || of_derived(&views, &derived));
-                // Without them a player only waits a little.
+                // Without these ranges a player only waits a little.
                 looking.await.unwrap_or_default()
             }
         };
         Some(self.of_ranges(&file.path, ranges))
     }
 
-    /// Looks into a film. Nothing is pinned of a film that cannot be read.
+    /// Finds the ranges of a film. Nothing is pinned of a film that cannot be read.
     async fn of_film(self: &Arc<Self>, path: &Path) -> HeldOpening {
         let film = path.to_path_buf();
         let looking = tokio::task::spawn_blocking(move || {
@@ -127,8 +128,8 @@ fn of_derived(views: &Views, derived: &SpoolFile) -> Vec<ByteRange> {
         .collect()
 }
 
-/// Returns the ranges of the derived blob that hold samples of a track's first segment. Most videos'
-/// samples lie in the film itself.
+/// Returns the ranges of the derived blob that hold samples of a track's first segment. The samples of
+/// most videos lie in the film itself.
 fn first_segment(views: &Views, track: usize, derived: &SpoolFile) -> Vec<ByteRange> {
     let pieces = || {
         let (frame, _) = views.tracks.get(track)?.frames.first()?;

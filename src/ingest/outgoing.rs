@@ -1,4 +1,4 @@
-//! Packs on their way to the remote: how many at a time, how large, and sealed side by side.
+//! Packs on their way to the remote: their number at a time, their size, and their sealing side by side.
 
 use std::sync::Arc;
 
@@ -10,28 +10,28 @@ use crate::failpoint;
 use crate::model::{BLOCK_BYTES, ByteRange, FsError, PackRef};
 use crate::remote::{self, PackInput, Remote, RemoteError, SealedPack, WriteHints};
 
-/// Packs that are sealed at a time: one that reads the spool's disk and one that digests keep ahead
-/// of any remote, and leave the other cores to players.
+/// Packs that are sealed at a time. One that reads the spool's disk and one that digests stay ahead of
+/// any remote, and leave the other cores to players.
 const SEALING: usize = 2;
-/// Most slices of one pack: its table stays far below a block, even for an overlay that was written
-/// in tiny pieces.
+/// Most slices of one pack. Its table stays far below a block, even for an overlay that was written in
+/// tiny pieces.
 pub const MAX_SLICES: usize = 4096;
 
-/// Called with the reason when a pack does not get on; it is still being tried.
+/// Callback that gets the reason when a pack makes no progress. The pack is still being tried.
 pub type Tell<'a> = &'a (dyn Fn(&RemoteError) + Sync);
 
 /// Pack that the remote has acknowledged.
 #[derive(Debug)]
 pub struct SentPack {
     pub pack: PackRef,
-    /// Where each input begins in the pack's data.
+    /// Offset of each input in the pack's data.
     pub offsets: Vec<u64>,
 }
 
 /// Reason why a pack could not be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The spool's disk failed, or the spool file went.
+    /// The spool's disk failed, or the spool file is gone.
     #[error("the spool: {0}")]
     Spool(#[from] std::io::Error),
     /// The remote refused the pack.
@@ -67,7 +67,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Builds a sender to `remote`, as wide as it likes.
+    /// Builds a sender to `remote`, with as many packs side by side as the remote likes.
     #[must_use]
     pub fn new(remote: Arc<dyn Remote>, cache: Arc<BlockCache>) -> Self {
         let write_hints = remote.write_hints();
@@ -81,27 +81,27 @@ impl Outgoing {
         }
     }
 
-    /// Returns how the remote likes to be written to.
+    /// Returns the remote's hints for writing to it.
     #[must_use]
     pub const fn write_hints(&self) -> &WriteHints {
         &self.write_hints
     }
 
-    /// Returns how many packs the remote takes side by side.
+    /// Returns the number of packs that the remote takes side by side.
     #[must_use]
     pub fn side_by_side(&self) -> usize {
         self.write_hints.parallel_packs.max(1)
     }
 
-    /// Returns how many files to work on side by side: enough for each slot though every file is one
-    /// pack, and for those that are looked up and sealed meanwhile.
+    /// Returns the number of files to work on side by side. It is enough for each slot even if every file
+    /// is one pack, and for the files that are looked up and sealed meanwhile.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.side_by_side() + SEALING
     }
 
-    /// Returns the size of a pack while `waiting` bytes wait: these, spread over all packs that are
-    /// sent side by side, but at least `smallest`, and at most the size that the remote likes.
+    /// Returns the size of a pack while `waiting` bytes wait. These bytes are spread over all packs that
+    /// are sent side by side. The size is at least `smallest`, and at most what the remote likes.
     #[must_use]
     pub fn pack_bytes(&self, waiting: u64, smallest: u64) -> u64 {
         let smallest = smallest.max(1);
@@ -109,8 +109,8 @@ impl Outgoing {
         spread.clamp(smallest, smallest.max(self.write_hints.largest_pack))
     }
 
-    /// Returns how many bytes each pack of a file of `total` bytes takes: equal parts of about `size`,
-    /// so that the last pack is neither small nor one too many, which all others wait for.
+    /// Returns the bytes of each pack of a file of `total` bytes. These are equal parts of about `size`,
+    /// so that the last pack is neither small nor one too many, for which all others would wait.
     #[must_use]
     pub fn share(&self, total: u64, size: u64) -> u64 {
         let size = size.max(1);
@@ -123,7 +123,7 @@ impl Outgoing {
         } else {
             total.div_ceil(count)
         };
-        // Blocks of the pack are then blocks of the file, and a read touches a single one.
+        // Blocks of the pack are then blocks of the file, and a read touches only one of them.
         let aligned = even.next_multiple_of(BLOCK_BYTES);
         let fits = aligned <= self.largest(size);
         if fits { aligned } else { even }.max(1)
@@ -144,7 +144,7 @@ impl Outgoing {
     /// Seals one pack, stores it, and returns it with the places of its inputs.
     ///
     /// # Errors
-    /// `Spool` when the disk fails; `Remote` for an error that another try does not mend.
+    /// `Spool` when the disk fails; `Remote` for an error that another try does not fix.
     pub async fn send(
         &self,
         inputs: Vec<PackInput>,
@@ -238,7 +238,7 @@ mod tests {
         Outgoing::new(remote, Arc::new(cache))
     }
 
-    /// Returns how many packs a lone file becomes, and the size of the largest.
+    /// Returns the number of packs that a lone file becomes, and the size of the largest.
     fn packs(outgoing: &Outgoing, bytes: u64) -> (usize, u64) {
         let full = outgoing.pack_bytes(bytes, SMALLEST);
         let whole = [ByteRange::new(0, bytes)];
@@ -289,7 +289,8 @@ mod tests {
             prop_assert!(groups.iter().all(|group| total(group) <= 512 * MIB));
             if groups.len() > 1 {
                 let least = groups.iter().map(|group| total(group)).min().unwrap_or(0);
-                // Nearest whole waves make packs at most a third smaller; blocks the last one.
+                // Rounding to whole waves makes packs at most a third smaller. Alignment to blocks makes the
+                // last one smaller.
                 prop_assert!(least + groups.len() as u64 * BLOCK_BYTES >= SMALLEST * 3 / 8, "{}", least);
             }
         }

@@ -1,4 +1,4 @@
-//! Packs that small blobs share: a channel takes about 20 messages a minute, and ten thousand posters
+//! Packs that small blobs share. A channel takes about 20 messages a minute, and ten thousand posters
 //! must not take ten thousand messages.
 
 use std::collections::VecDeque;
@@ -14,17 +14,16 @@ use super::outgoing::{MAX_SLICES, Outgoing, PackSlot, SendError, remote_error};
 use crate::model::{ErrorKind, FsError, FsResult, PackRef};
 use crate::remote::{Cipher, PackInput, SealedPack};
 
-/// Blobs below this size share packs. A larger one has a pack of its own, unless so much waits that
-/// packs grow.
+/// Size below which blobs share packs, in bytes. A larger blob has a pack of its own, unless so many
+/// bytes wait that packs grow.
 pub const SHARED_BELOW_BYTES: u64 = 4 << 20;
-/// Most blobs that wait for their packs: four packs of as many slices as one can have. Each takes a
-/// task of a few KiB, and its file in the spool.
+/// Most blobs that wait for their packs: four packs with the most slices. Each blob takes a task of a
+/// few KiB, and its file in the spool.
 const MAX_WAITING: usize = 4 * MAX_SLICES;
 
-/// Packs within one linger that do not wait for more blobs: a film's poster, its map and one to
-/// spare.
+/// Packs within one linger that do not wait for more blobs: a film's poster, its map and one spare.
 const QUICK_PACKS: usize = 3;
-/// Linger of those packs: enough to gather the files that one `cp -r` makes at a time.
+/// Linger of those packs. It is long enough to gather the files that one `cp -r` makes at a time.
 const QUICK_LINGER: Duration = Duration::from_millis(300);
 
 /// Pack and offset of each input of a small blob.
@@ -58,7 +57,7 @@ struct PackCollector {
     jobs: Arc<Jobs>,
     /// Size of a full pack in bytes while few bytes wait.
     pack_bytes: AtomicU64,
-    /// Set when packs shall not wait for more blobs any more.
+    /// Set when packs must no longer wait for more blobs.
     hurry: AtomicBool,
     hurried: Notify,
 }
@@ -71,7 +70,7 @@ pub struct Ticket<'a> {
 }
 
 impl Packer {
-    /// Starts the packer; needs a tokio runtime.
+    /// Starts the packer. Needs a tokio runtime.
     #[must_use]
     pub fn start(outgoing: Arc<Outgoing>, jobs: Arc<Jobs>, pack_bytes: u64) -> Self {
         let (requests, receiver) = mpsc::unbounded_channel();
@@ -95,7 +94,7 @@ impl Packer {
         self.collector.pack_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Sends the gathered blobs now, and from here on each pack without waiting for more.
+    /// Sends the gathered blobs now, and from now on each pack without waiting for more blobs.
     pub fn hurry(&self) {
         self.collector.hurry.store(true, Ordering::Relaxed);
         self.collector.hurried.notify_one();
@@ -124,15 +123,15 @@ impl Ticket<'_> {
     }
 }
 
-/// Rule when a pack is closed: a few small blobs go at once, and only many wait for each other.
+/// Rule for the closing of packs. A few small blobs go at once, and only many wait for each other.
 #[derive(Debug, Default)]
 struct Haste {
-    /// When the packs that did not wait were begun; at most [`QUICK_PACKS`].
+    /// Times at which the packs that did not wait were begun, at most [`QUICK_PACKS`].
     quick: VecDeque<Instant>,
 }
 
 impl Haste {
-    /// Returns when a pack that is begun at `now` is to be closed.
+    /// Returns the time at which a pack that is begun at `now` must be closed.
     fn closes(&mut self, now: Instant, linger: Duration) -> Instant {
         while self
             .quick
@@ -180,7 +179,7 @@ async fn collect(
                 .jobs
                 .set_unsent(request.of.stage, request.of.id, 0);
         }
-        // The next pack is collected meanwhile; the limit of waiting blobs bounds how many there are.
+        // The next pack is collected meanwhile. The limit of waiting blobs bounds the number of packs.
         tokio::spawn(Arc::clone(&collector).send_pack(requests));
     }
 }
@@ -206,7 +205,7 @@ impl PackCollector {
                 Err(error) => error,
             };
             // A spool file that cannot be read, for example because its file was removed meanwhile,
-            // must not hold the others up. Each round leaves out at least one.
+            // must not delay the others. Each round leaves out at least one.
             let (good, bad) = readable(requests).await;
             if bad.is_empty() {
                 return fail(good, error);
@@ -249,7 +248,7 @@ fn answer(requests: Vec<PackRequest>, placed: Vec<(u64, PackRef)>) {
     let mut placed = placed.into_iter();
     for request in requests {
         let part = placed.by_ref().take(request.inputs.len()).collect();
-        // The step that asked may have gone: then the pack holds a slice that nothing names.
+        // The step that asked may have ended. The pack then holds a slice that nothing names.
         let _ = request.reply.send(Ok(part));
     }
 }
@@ -268,7 +267,7 @@ async fn readable(requests: Vec<PackRequest>) -> (Vec<PackRequest>, Vec<PackRequ
             .into_iter()
             .partition(|request| SealedPack::seal(request.inputs.clone(), &Cipher::Plain).is_ok())
     });
-    // The task ends early only with the runtime; then nobody waits for an answer.
+    // The task ends early only with the runtime. Nobody waits for an answer then.
     sorting.await.unwrap_or_default()
 }
 
@@ -281,7 +280,7 @@ mod tests {
     use crate::remote::LocalRemote;
     use crate::remote::testing::{Fault, FaultyRemote, Operation};
 
-    /// Temporary files are removed while the pack that they share with a film is on its way: the film
+    /// Temporary files are removed while the pack that they share with a film is on its way. The film
     /// must not wait for further attempts.
     #[tokio::test]
     async fn a_file_that_goes_while_its_pack_is_sent_holds_no_other_up() {

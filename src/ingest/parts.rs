@@ -18,7 +18,7 @@ use crate::read::ExtentReader;
 use crate::spool::Spool;
 use crate::tree::Tree;
 
-/// Parts that several stages share; each stage takes those that it needs.
+/// Parts that several stages share. Each stage takes those that it needs.
 #[derive(Debug)]
 pub struct CommonParts {
     pub index: Arc<Index>,

@@ -1,15 +1,15 @@
-//! Policy of names: which files are ingested, which not yet, and which never.
+//! Policy of names: a file is ingested, not yet ingested, or never ingested, by its name.
 
 use crate::model::Name;
 
 /// Treatment of a written file by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamePolicy {
-    /// Stored, and looked at for views.
+    /// Stored, and examined for views.
     Ingest,
-    /// Kept in the spool until it is renamed: tools use such names while they write.
+    /// Kept in the spool until it is renamed. Tools use such names while they write.
     Temporary,
-    /// Kept locally, never sent: file managers leave such files.
+    /// Kept locally and never sent. File managers leave such files.
     Local,
 }
 
@@ -27,7 +27,7 @@ const TEMPORARY_SUFFIXES: [&[u8]; 9] = [
     b".swx",
 ];
 
-/// Returns the treatment of a file with this name; its bytes do not matter.
+/// Returns the treatment of a file with this name. Its bytes do not matter.
 #[must_use]
 pub fn name_policy(name: &Name) -> NamePolicy {
     let bytes = name.as_bytes();
@@ -56,8 +56,8 @@ fn is_temporary(name: &[u8]) -> bool {
         || is_sed_temporary(name)
 }
 
-/// Whether the name is rsync's `.NAME.XXXXXX`: a leading dot, and six random letters or digits behind
-/// the last dot.
+/// Returns true for rsync's `.NAME.XXXXXX`: a leading dot, and six random letters or digits behind the
+/// last dot.
 fn is_rsync_temporary(name: &[u8]) -> bool {
     let Some(rest) = name.strip_prefix(b".") else {
         return false;
@@ -65,14 +65,14 @@ fn is_rsync_temporary(name: &[u8]) -> bool {
     match rest.iter().rposition(|&byte| byte == b'.') {
         Some(dot) if dot > 0 => {
             let suffix = &rest[dot + 1..];
-            // A hidden subtitle or picture has a short extension; mkstemp's has six characters.
+            // A hidden subtitle or picture has a short extension. mkstemp's has six characters.
             suffix.len() == 6 && suffix.iter().all(u8::is_ascii_alphanumeric)
         }
         _ => false,
     }
 }
 
-/// Whether the name is the `sedXXXXXX` of `sed -i`.
+/// Returns true for the `sedXXXXXX` of `sed -i`.
 fn is_sed_temporary(name: &[u8]) -> bool {
     name.strip_prefix(b"sed")
         .is_some_and(|rest| rest.len() == 6 && rest.iter().all(u8::is_ascii_alphanumeric))

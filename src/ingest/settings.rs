@@ -12,29 +12,29 @@ use crate::model::Compat;
 pub struct IngestSettings {
     /// Size of a full pack in bytes while few bytes wait.
     pub pack_bytes: u64,
-    /// Where films are cut into segments.
+    /// Settings for cutting films into segments.
     pub cuts: CutPolicy,
-    /// Whether a rendition is made for browsers that cannot play the film itself.
+    /// Setting of the rendition for browsers that cannot play the film itself.
     pub compat: Compat,
 }
 
-/// Settings as they are now; readers take no lock.
+/// Current settings. Readers take no lock.
 #[derive(Debug)]
 pub struct LiveSettings(ArcSwap<IngestSettings>);
 
 impl LiveSettings {
-    /// Begins with `settings`.
+    /// Starts with `settings`.
     #[must_use]
     pub fn new(settings: IngestSettings) -> Self {
         Self(ArcSwap::from_pointee(settings))
     }
 
-    /// Returns the settings as they are now.
+    /// Returns the current settings.
     pub fn get(&self) -> Guard<Arc<IngestSettings>> {
         self.0.load()
     }
 
-    /// Puts new settings in place.
+    /// Replaces the settings.
     pub fn set(&self, settings: IngestSettings) {
         self.0.store(Arc::new(settings));
     }

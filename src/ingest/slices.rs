@@ -2,8 +2,8 @@
 
 use crate::model::{Blob, BlobId, ByteRange, Digest, Extent, ExtentSource, PackRef, PackSlice};
 
-/// Returns one digest over the places of a blob's bytes: each pack's table pins the digests of its
-/// blocks.
+/// Returns one digest over the places of a blob's bytes. It suffices because each pack's table pins the
+/// digests of its blocks.
 #[must_use]
 pub fn slices_digest(slices: &[PackSlice]) -> Digest {
     let mut hasher = blake3::Hasher::new();
@@ -60,8 +60,8 @@ pub fn named_ranges(extents: &[Extent], blob: BlobId) -> Vec<ByteRange> {
     merged
 }
 
-/// Merges two lists of slices, ascending by offset and each byte once. Of two slices of the same
-/// bytes the first stays.
+/// Merges two lists of slices, ascending by offset and with each byte once. The first of two slices of
+/// the same bytes stays.
 #[must_use]
 pub fn merge_slices(mut slices: Vec<PackSlice>, more: &[PackSlice]) -> Vec<PackSlice> {
     slices.extend_from_slice(more);
@@ -87,7 +87,7 @@ pub fn merge_slices(mut slices: Vec<PackSlice>, more: &[PackSlice]) -> Vec<PackS
     merged
 }
 
-/// Returns `ranges` without the bytes that `sent` covers; both are ascending.
+/// Returns `ranges` without the bytes that `sent` covers. Both are ascending.
 #[must_use]
 pub fn subtract(ranges: &[ByteRange], sent: &[PackSlice]) -> Vec<ByteRange> {
     let mut left = Vec::new();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     proptest! {
-        /// Merged slices cover what the parts covered, once; what is left to send is the rest.
+        /// Merged slices cover the bytes of their parts once. The bytes left to send are the rest.
         #[test]
         fn nothing_is_sent_twice_and_nothing_is_left_out(
             slices in proptest::collection::vec((0u64..100, 1u64..30), 0..8),

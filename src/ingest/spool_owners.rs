@@ -1,5 +1,5 @@
-//! Owners of spooled blobs: who needs which one, and the deletion of those that nobody needs.
-//! Rebuilt at each start from the entries themselves.
+//! Owners of spooled blobs, and the deletion of blobs without an owner. The owners are rebuilt at each
+//! start from the entries themselves.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -31,7 +31,7 @@ struct BlobOwners {
 }
 
 impl BlobOwners {
-    /// Lets `owner` own exactly `blobs`; returns those that nobody owns any more.
+    /// Lets `owner` own exactly `blobs`, and returns those that nobody owns any more.
     fn set(&mut self, owner: BlobOwner, blobs: Vec<BlobId>) -> Vec<BlobId> {
         for blob in &blobs {
             self.by_blob.entry(*blob).or_default().insert(owner);
@@ -69,13 +69,13 @@ pub struct SpoolOwners {
     spool: Arc<Spool>,
     notes: Arc<Notes>,
     owners: Mutex<BlobOwners>,
-    /// Blobs without an owner, to be deleted once the journal says so durably.
+    /// Blobs without an owner, which are deleted once the journal has that on the disk.
     orphans: Mutex<Vec<BlobId>>,
     orphaned: Notify,
 }
 
 impl SpoolOwners {
-    /// Begins without any owner.
+    /// Starts without any owner.
     #[must_use]
     pub fn new(tree: Arc<Tree>, spool: Arc<Spool>, notes: Arc<Notes>) -> Self {
         Self {
@@ -98,13 +98,13 @@ impl SpoolOwners {
         self.orphan(orphans);
     }
 
-    /// Whether anybody needs the blob.
+    /// Returns true if the blob has an owner.
     #[must_use]
     pub fn is_owned(&self, blob: BlobId) -> bool {
         self.owners().is_owned(blob)
     }
 
-    /// Queues blobs for deletion; one that has an owner by then is kept.
+    /// Queues blobs for deletion. A blob that has an owner by then is kept.
     pub fn orphan(&self, blobs: Vec<BlobId>) {
         if !blobs.is_empty() {
             self.orphans.acquire().extend(blobs);
@@ -117,8 +117,7 @@ impl SpoolOwners {
         self.orphaned.notified().await;
     }
 
-    /// Deletes the queued spool files, after the journal that made them orphans is on the disk.
-    /// Blocking.
+    /// Deletes the queued spool files once the journal that made them orphans is on the disk. Blocking.
     pub fn reap(&self) {
         let orphans = std::mem::take(&mut *self.orphans.acquire());
         if orphans.is_empty() {
@@ -130,7 +129,7 @@ impl SpoolOwners {
             return;
         }
         for blob in orphans {
-            // Locked until the file is gone: nobody can become an owner in between.
+            // The lock is held until the file is gone, so nobody can become an owner in between.
             let owners = self.owners();
             if owners.is_owned(blob) {
                 continue;
@@ -150,7 +149,7 @@ pub fn spooled_blobs(content: &FileContent) -> Vec<BlobId> {
     blobs.map(|blob| blob.id).collect()
 }
 
-/// Returns the blobs of a file that have to stay in the spool until packs hold them.
+/// Returns the blobs of a file that must stay in the spool until packs hold them.
 #[must_use]
 pub fn needed_blobs(content: &FileContent) -> Vec<BlobId> {
     let mut needed: Vec<BlobId> = Vec::new();
@@ -158,7 +157,7 @@ pub fn needed_blobs(content: &FileContent) -> Vec<BlobId> {
         if let ExtentSource::Blob(id) = extent.source {
             let range = ByteRange::new(extent.offset, extent.len);
             let durable = content.blob(id).is_some_and(|blob| blob.covers(range));
-            // Views that are still to be made are made from the spooled copy.
+            // Views that are not made yet will be made from the spooled copy.
             if !durable || matches!(content.views, ViewsState::Pending) {
                 needed.push(id);
             }

@@ -1,10 +1,10 @@
-//! Records beside spool files: each names the entry that its file belongs to.
+//! Records beside spool files. Each names the entry that its file belongs to.
 
 use crate::codec::{self, Kind, Record};
 use crate::model::stored::{EntryForm, EntryV1, StoredForm as _};
 use crate::model::{Entry, ErrorKind, FsError, FsResult};
 
-/// Stored form of a spool record whose entry has the form `E`; its bytes are frozen.
+/// Stored form of a spool record whose entry has the form `E`. Its bytes are frozen.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 #[serde(bound = "E: EntryForm")]
 struct SpoolRecordV1<E> {

@@ -1,20 +1,20 @@
-//! Steps of ingest that run at the moment, and the wish to stop starting them.
+//! Steps of ingest that run at the moment, and the flag that no new step may start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// How often a stop looks whether the last step has ended.
+/// Time between two checks of a stop that the last step has ended.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Count of the running steps, and whether new ones may begin.
+/// Count of the running steps, and the flag that no new one may begin.
 #[derive(Debug, Default)]
 pub struct RunningSteps {
     stopping: AtomicBool,
     running: AtomicUsize,
 }
 
-/// Running step; it is counted until this is dropped.
+/// Running step, which is counted until this is dropped.
 #[derive(Debug)]
 pub struct RunningStep(Arc<RunningSteps>);
 
@@ -25,12 +25,12 @@ impl RunningSteps {
         RunningStep(Arc::clone(self))
     }
 
-    /// Says that no new step shall begin.
+    /// Forbids new steps.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Whether no new step shall begin.
+    /// Returns true if no new step may begin.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! Reading a user's subtitle file: its texts become a small derived blob, which the film beside the
+//! Reading of a user's subtitle file. Its texts become a small derived blob, which the film beside the
 //! file shows in its playlist.
 
 use std::fs::File;
@@ -12,8 +12,8 @@ use crate::model::{
     Blob, BlobId, Entry, ErrorKind, FileContent, FsError, FsResult, SubtitleTexts, ViewsState,
 };
 
-/// Reads the texts of a subtitle file. A file that cannot be read is stored all the same, with the
-/// reason. Reasons are stored, so their texts are frozen.
+/// Reads the texts of a subtitle file. A file that cannot be read is still stored, with the reason.
+/// Reasons are stored, so their texts are frozen.
 ///
 /// # Errors
 /// When the file's bytes, or the spool, cannot be read or written.
@@ -41,7 +41,7 @@ pub async fn read_subtitle_file(
     });
     let read = match reading.await {
         Ok(read) => read?,
-        // The reader panicked: a retry would panic again.
+        // The reader panicked, and would panic again in a retry.
         Err(_) => return refused("tgfs failed to read them"),
     };
     match read {

@@ -1,4 +1,4 @@
-//! Parts of ingest, each alone over an empty library.
+//! Tests of single parts of ingest over an empty library.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use crate::tree::{NewEntry, Tree};
 
 const SPOOL_BYTES: u64 = 1 << 20;
 
-/// Parts over an empty library; nothing is published.
+/// Parts over an empty library. Nothing is published.
 struct PartsUnderTest {
     parts: CommonParts,
     remote: Arc<FaultyRemote>,

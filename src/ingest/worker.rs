@@ -1,5 +1,5 @@
-//! Tasks of ingest: they run the steps of the stages, follow acknowledgements, and delete spool
-//! files that nobody needs. Each ends when the ingest is dropped.
+//! Tasks of ingest, which run the steps of the stages, follow acknowledgements, and delete spool
+//! files that nobody needs. Each task ends when the ingest is dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,9 +27,9 @@ use crate::model::{
 };
 use crate::tree::Tree;
 
-/// How often a stage looks for steps whose pause after a failure is over.
+/// Time between two looks of a stage for steps whose pause after a failure is over.
 const POLL: Duration = Duration::from_millis(500);
-/// How often unfinished jobs and orphans are looked at without being told of.
+/// Time between two looks at unfinished jobs and orphans without any notification.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Stages and remakes that the tasks run.
@@ -58,7 +58,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Builds the runner over the parts that it needs; starts nothing.
+    /// Builds the runner over the parts that it needs. It starts nothing.
     #[must_use]
     pub fn new(parts: &CommonParts, stages: WorkerStages) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl Worker {
         }
     }
 
-    /// Counts the bytes that a submitted file will send.
+    /// Adds the bytes that a submitted file will send to those that wait.
     pub fn expect_content(&self, id: EntryId) {
         self.stages.content.expect(id);
     }
@@ -85,8 +85,8 @@ impl Worker {
         self.stages.requests.forget(id, |_| true);
     }
 
-    /// Starts the task that runs the steps of one stage, `side_by_side` at a time. Each step is a
-    /// task of its own: a panic over one file must not end the others.
+    /// Starts the task that runs the steps of one stage, `side_by_side` at a time. Each step is a task
+    /// of its own, because a panic over one file must not end the others.
     pub fn spawn_stage(self: &Arc<Self>, stage: Stage, side_by_side: usize) {
         let weak = Arc::downgrade(self);
         let permits = Arc::new(Semaphore::new(side_by_side));
@@ -164,7 +164,7 @@ impl Worker {
         });
     }
 
-    /// Starts the task that deletes orphaned spool files. A single one, so that a burst of removals
+    /// Starts the task that deletes orphaned spool files. There is only one, so that a burst of removals
     /// costs one sync of the journal.
     pub fn spawn_reaper(self: &Arc<Self>) {
         let weak = Arc::downgrade(self);
@@ -178,7 +178,8 @@ impl Worker {
         });
     }
 
-    /// Starts the task that follows what the log acknowledges: only then may a spool file go.
+    /// Starts the task that follows the log's acknowledgements. A spool file may be deleted only once its
+    /// entry is acknowledged.
     pub fn spawn_acknowledgements(self: &Arc<Self>) {
         let weak = Arc::downgrade(self);
         let mut events = self.publisher.acknowledged();
@@ -189,7 +190,7 @@ impl Worker {
                 let ids = match event {
                     Ok(Ok(acknowledged)) => vec![acknowledged.id],
                     Ok(Err(RecvError::Closed)) => return,
-                    // Events were lost, or none came for a while: look at everything unfinished.
+                    // Events were lost, or none came for a while, so everything unfinished is checked.
                     Ok(Err(RecvError::Lagged(_))) | Err(_) => worker.jobs.ids(),
                 };
                 let _ = tokio::task::spawn_blocking(move || {
@@ -205,18 +206,18 @@ impl Worker {
         self.index.store_status().borrow().is_attached()
     }
 
-    /// Waits a while for the library to be known to be in the store: packs that went to another one
+    /// Waits a while until the library is known to be in the store. Packs that were sent to another store
     /// would be lost there.
     async fn attached(&self) {
         let mut standing = self.index.store_status();
-        // The caller asks again, whatever ended the wait.
+        // The caller checks again, whatever ended the wait.
         let _ = timeout(POLL, standing.wait_for(StoreStatus::is_attached)).await;
     }
 
-    /// Lets go of spool files that the remote holds now, and of the job when nothing is left to do.
+    /// Releases spool files that the remote holds now, and the job when nothing is left to do.
     fn settle_acknowledged(&self, id: EntryId) {
         self.tree.forget_recent(id);
-        // Inside one update, so that no commit comes in between: a newer version's blobs would
+        // This is inside one update, so that no commit comes in between. A newer version's blobs would
         // lose their owner.
         let settled = self.tree.update(id, |entry| {
             let EntryKind::File(content) = &entry.kind else {
@@ -252,7 +253,7 @@ impl Worker {
             self.notes.forget_job(id);
         }
         self.notes.forget_attempts(id);
-        // A copy that shares the bytes and is not done learns from the note that they are sent.
+        // A copy that shares the bytes and is not done learns from the note that the bytes are sent.
         for blob in spooled_blobs(content) {
             if !self.owners.is_owned(blob) {
                 self.notes.forget_blob(blob);

@@ -2,7 +2,7 @@
 
 use crate::process::ProcessError;
 
-/// Kind of an error; it decides whether another attempt can help.
+/// Kind of an error, which decides if another attempt can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MediaErrorKind {
     /// ffmpeg or ffprobe is not installed.

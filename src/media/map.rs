@@ -1,4 +1,4 @@
-//! The map's records: for each segment its samples and where their bytes lie.
+//! The map's records, which hold each segment's samples and the places of their bytes.
 //!
 //! # Layout 1
 //! The map starts with [`MAP_MAGIC`]. Behind it lie zstd frames, each of up to [`SEGMENTS_PER_FRAME`]
@@ -28,7 +28,7 @@ const COMPRESSION: i32 = 9;
 const MAX_FRAME: usize = 64 << 20;
 const COLUMNS: usize = 7;
 
-/// A map that cannot be what ingest wrote.
+/// Error of a map that cannot be the one that ingest wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the map of this file is damaged: {0}")]
 pub struct MapError(pub &'static str);

@@ -22,7 +22,7 @@ const BEFORE_CODEC: &str = "no HLS: MP4 cannot carry ";
 const BEHIND_CODEC: &str = " video";
 /// Separates a reason from advice and from notes that ingest appends.
 const SEPARATOR: &str = "; ";
-/// Stands for a codec without a name, in lower case as a word of the sentence.
+/// Name of a codec that has none, in lower case as a word of the sentence.
 const UNKNOWN_CODEC: &str = "unknown";
 
 impl UnsupportedReason {

@@ -13,18 +13,18 @@ pub enum PublishError {
     /// The remote refuses or cannot be reached.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// Another daemon writes to the library; final.
+    /// Another daemon writes to the library. This is final.
     #[error(
         "another tgfs (writer {0}) writes to this library; nothing is lost here, but nothing more is published: stop one of the two, then run `tgfs recover --take-over` where the library shall live on"
     )]
     OtherWriter(WriterId),
-    /// The publisher ended; final.
+    /// The publisher ended. This is final.
     #[error("publishing stopped: {0}")]
     Stopped(String),
 }
 
 impl PublishError {
-    /// Whether publishing ends with this error, rather than being tried again.
+    /// Returns true if publishing ends with this error instead of trying again.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         match self {

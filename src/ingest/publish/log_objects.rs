@@ -1,4 +1,4 @@
-//! Objects of the remote's log: manifests and snapshots as bytes, and when a snapshot is due.
+//! Objects of the remote's log: manifests and snapshots as bytes, and the rule for when a snapshot is due.
 
 use bytes::Bytes;
 
@@ -7,16 +7,16 @@ use crate::index::{Index, IndexError, LogHead, Rows};
 use crate::model::{Digest, LogRecord, WriterId};
 use crate::remote::{LogDecoder, LogEncoder, LogHeader, LogKind, LogObject, RemoteError};
 
-/// A snapshot is due when the log since the last one has at least this many bytes...
+/// Bytes of the log since the last snapshot from which a new one can be due.
 const SNAPSHOT_LOG_BYTES: u64 = 1024 * 1024;
-/// ...and is larger than this part of the snapshot.
+/// Divides the snapshot's size. A new snapshot is due only when the log has at least that many bytes.
 const SNAPSHOT_LOG_PART: u64 = 4;
 /// Rows of the publisher in the index.
 const ROWS: &str = "publisher";
 const LOG_BYTES_ROW: &[u8] = b"log-bytes";
 const SNAPSHOT_BYTES_ROW: &[u8] = b"snapshot-bytes";
 
-/// Sizes of the last snapshot and of the log behind it, in bytes; kept in rows of the index.
+/// Sizes of the last snapshot and of the log behind it, in bytes. They are kept in rows of the index.
 #[derive(Debug)]
 pub struct LogSizes(Rows);
 
@@ -47,7 +47,7 @@ impl LogSizes {
         self.0.put(LOG_BYTES_ROW, &0_u64.to_le_bytes())
     }
 
-    /// Whether the log is so large that recovery should find a new snapshot.
+    /// Returns true if the log is so large that recovery should find a new snapshot.
     ///
     /// # Errors
     /// When the database fails.
@@ -120,7 +120,7 @@ pub fn header(
 /// Decodes all records of an object of the log.
 ///
 /// # Errors
-/// Why the object is not whole.
+/// When the object is not whole.
 pub fn decode_all(bytes: &Bytes) -> Result<(), RemoteError> {
     let mut decoder = LogDecoder::new(bytes)?;
     while decoder.next_record()?.is_some() {}

@@ -1,4 +1,4 @@
-//! Publishing: changes go into the remote's log, one manifest at a time.
+//! Publishing of changes into the remote's log, one manifest at a time.
 
 mod error;
 pub mod log_objects;

@@ -1,4 +1,4 @@
-//! Pace of manifests: a channel takes about 20 messages a minute, and most of them are for packs.
+//! Pace of manifests. A channel takes about 20 messages a minute, and most of them are for packs.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -8,27 +8,27 @@ use tokio::time::Instant;
 
 use crate::sync::MutexExt as _;
 
-/// Changes that come within this time of each other share a manifest.
+/// Time within which changes share a manifest.
 pub const GATHER: Duration = Duration::from_millis(100);
-/// Manifests that may go in a row when none went for a while: a film's content does not wait because
-/// its directory was made a moment ago, nor do its views because of both.
+/// Manifests that may go in a row when none went for a while. A film's content must not wait because its
+/// directory was made a moment ago, and its views must not wait because of both.
 const BURST: u32 = 3;
-/// Shortest time between two looks for changes that are not urgent: a look reads a row of each
+/// Shortest time between two looks for changes that are not urgent. Each look reads a row of every
 /// unpublished file.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Urgency of changes that wait to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PublishUrgency {
-    /// Names and times: at once if nothing was sent for an interval, else after it.
+    /// Names and times. They go at once if nothing was sent for an interval, and otherwise after it.
     Low,
-    /// Bytes that the spool keeps until then: the burst may be used.
+    /// Bytes that the spool keeps until they are published. The burst may be used.
     Soon,
-    /// Somebody waits for them.
+    /// Changes that somebody waits for.
     Now,
 }
 
-/// Signal to the publisher: the highest urgency that it has not heard yet.
+/// Signal to the publisher, which holds the highest urgency that it has not received yet.
 #[derive(Debug, Default)]
 pub struct UrgencySignal {
     urgency: Mutex<Option<PublishUrgency>>,
@@ -36,7 +36,7 @@ pub struct UrgencySignal {
 }
 
 impl UrgencySignal {
-    /// Tells the publisher of an urgency; the highest one stays.
+    /// Reports an urgency to the publisher. The highest one stays.
     pub fn raise(&self, urgency: PublishUrgency) {
         let mut held = self.urgency.acquire();
         *held = (*held).max(Some(urgency));
@@ -49,7 +49,7 @@ impl UrgencySignal {
         held.take_if(|urgency| *urgency >= at_least)
     }
 
-    /// Waits for an urgency and takes it. Cancel safe: it is only taken when it is returned.
+    /// Waits for an urgency and takes it. Cancel safe: the urgency is only taken when it is returned.
     pub async fn next(&self) -> PublishUrgency {
         loop {
             if let Some(urgency) = self.take(PublishUrgency::Low) {
@@ -73,14 +73,14 @@ pub struct ManifestPace {
     interval: Duration,
     last: Option<Instant>,
     looked: Option<Instant>,
-    /// When the whole burst may be used again.
+    /// Time from which the whole burst may be used again.
     full_at: Instant,
-    /// How long names and times wait for a file's bytes.
+    /// Time until which names and times wait for a file's bytes.
     patient_until: Option<Instant>,
 }
 
 impl ManifestPace {
-    /// Begins with the whole burst.
+    /// Starts with the whole burst.
     #[must_use]
     pub fn new(interval: Duration) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl ManifestPace {
         }
     }
 
-    /// Returns when a manifest of this urgency may go.
+    /// Returns the time from which a manifest of this urgency may go.
     #[must_use]
     pub fn due(&self, urgency: PublishUrgency) -> Instant {
         let now = Instant::now();
@@ -110,8 +110,8 @@ impl ManifestPace {
         }
     }
 
-    /// Whether names and times wait while a file's bytes are on their way, an interval at most: a
-    /// manifest that they take now is one that the file waits for later.
+    /// Returns true if names and times wait while a file's bytes are on their way, at most an interval. If
+    /// they took a manifest now, the file would wait for one later.
     pub fn is_patient(&mut self) -> bool {
         let now = Instant::now();
         now < *self.patient_until.get_or_insert(now + self.interval)
@@ -127,8 +127,8 @@ impl ManifestPace {
         let now = Instant::now();
         self.last = Some(now);
         self.patient_until = None;
-        // Manifests that went out of turn, as in a library's first filling, delay later ones by the
-        // burst at most.
+        // Manifests that went out of turn, as in a library's first filling, delay later ones by at most
+        // the burst.
         self.full_at = (self.full_at.max(now) + self.interval).min(now + self.interval * BURST);
     }
 }

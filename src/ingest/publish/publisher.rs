@@ -14,10 +14,10 @@ use crate::model::WriterId;
 use crate::remote::Remote;
 use crate::sync::MutexExt as _;
 
-/// Acknowledgements that a slow listener may lag behind by.
+/// Number of acknowledgements by which a slow listener may lag behind.
 const EVENTS: usize = 4096;
 
-/// Handle of the task that publishes; the task ends when this is dropped.
+/// Handle of the task that publishes. The task ends when this is dropped.
 #[derive(Debug)]
 pub struct Publisher {
     index: Arc<Index>,
@@ -30,8 +30,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Starts publishing, as often as the remote likes, once the index is attached: before, nobody
-    /// knows where the log ends and whose it is. Needs a tokio runtime.
+    /// Starts publishing, as often as the remote likes, once the index is attached. Before that, the end
+    /// and the owner of the log are unknown. Needs a tokio runtime.
     #[must_use]
     pub fn start(index: Arc<Index>, remote: Arc<dyn Remote>) -> Self {
         let urgency = Arc::new(UrgencySignal::default());
@@ -57,7 +57,7 @@ impl Publisher {
         }
     }
 
-    /// Says that bytes can be published: they go as soon as the pace allows.
+    /// Signals that bytes can be published. They go as soon as the pace allows.
     pub fn urge(&self) {
         self.urgency.raise(PublishUrgency::Soon);
     }
@@ -80,19 +80,19 @@ impl Publisher {
         self.state.clone()
     }
 
-    /// Ends publishing and lets go of index and remote: they can be closed when this returns.
+    /// Ends publishing and releases index and remote, which can be closed when this returns.
     pub async fn stop(&self) {
         let task = self.task.acquire().take();
         if let Some(task) = task {
             task.abort();
-            // The task was aborted on purpose; a panic was logged by its hook.
+            // The task was aborted on purpose. A panic was logged by its hook.
             let _ = task.await;
         }
         drop(self.index_guard.lock().await);
     }
 
     /// Hurries, and returns once everything committed before the call is acknowledged. Files whose
-    /// bytes are still on their way are left out. Waits as long as the remote is away.
+    /// bytes are still on their way are left out. This waits as long as the remote is away.
     ///
     /// # Errors
     /// `Stopped` when publishing ended for good.

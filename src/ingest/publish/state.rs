@@ -5,12 +5,12 @@ use crate::model::Seq;
 /// State of publishing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PublisherState {
-    /// Everything up to here that can be published is acknowledged.
+    /// Sequence number up to which everything that can be published is acknowledged.
     pub idle_at: Option<Seq>,
     /// Number of entries that wait for their bytes.
     pub held_back: usize,
-    /// Why publishing does not get on at the moment; it is tried again.
+    /// Reason why publishing makes no progress at the moment. It is tried again.
     pub problem: Option<String>,
-    /// Why it ended for good.
+    /// Reason why publishing ended for good.
     pub stopped: Option<String>,
 }

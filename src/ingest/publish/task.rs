@@ -1,5 +1,5 @@
 //! Task that sends the changes that the remote's log does not hold yet, one manifest at a time. A
-//! manifest is acknowledged once it was read back and no other writer's stands beside it.
+//! manifest is acknowledged once it was read back and no other writer's manifest is beside it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +20,9 @@ use crate::remote::{LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, is
 /// Bytes of records in one manifest, roughly and before compression. A manifest goes out early when
 /// this much can go.
 const MANIFEST_BYTES: usize = 1024 * 1024;
-/// A send that takes longer is given up and begun again.
+/// Longest send. A send that takes longer is given up and begun again.
 const SEND_DEADLINE: Duration = Duration::from_secs(120);
-/// Pause after an error that waiting alone does not mend (a full disk, missing rights).
+/// Pause after an error that waiting alone does not fix (a full disk, missing rights).
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(5);
 
 /// Lock of blocking work on the index, which goes on when the task that awaits it is aborted.
@@ -33,11 +33,11 @@ pub type IndexGuard = Arc<tokio::sync::Mutex<()>>;
 enum PublishRound {
     /// All changes are due.
     All,
-    /// Only full manifests go: the rest is not due.
+    /// Only full manifests go, because the rest is not due.
     Full,
 }
 
-/// Whether a round left changes that could go.
+/// Changes that a round left although they could go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unsent {
     Nothing,
@@ -67,7 +67,7 @@ impl PublishTask {
     /// Publishes until an error is final.
     pub async fn run(self) {
         let mut standing = self.index.store_status();
-        // The index outlives this task, and so does the sender.
+        // The index and the sender outlive this task.
         let _ = standing.wait_for(StoreStatus::is_attached).await;
         drop(standing);
         let mut activity = self.index.activity();
@@ -113,7 +113,7 @@ impl PublishTask {
             Some(urgency) => urgency,
             None => tokio::select! {
                 urgency = self.urgency.next() => urgency,
-                // The index outlives this task, and so does the sender.
+                // The index and the sender outlive this task.
                 _ = activity.changed() => PublishUrgency::Low,
             },
         };
@@ -137,8 +137,8 @@ impl PublishTask {
         }
     }
 
-    /// Publishes one manifest after another while they are full, and in a round of all changes a
-    /// last one.
+    /// Publishes one manifest after another while they are full. A round of all changes then publishes
+    /// a last one.
     async fn publish_all(
         &self,
         due: DueRound,
@@ -181,7 +181,7 @@ impl PublishTask {
         let guard = Arc::clone(&self.index_guard).lock_owned().await;
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work(&index);
-            // The index first: a stop that waits for the guard goes on to close the index.
+            // The index is dropped first: a stop that waits for the guard closes the index next.
             drop(index);
             drop(guard);
             outcome
@@ -196,7 +196,7 @@ impl PublishTask {
     async fn publish(&self, outbox: Outbox) -> Result<(), PublishError> {
         let head = self.index.log_head();
         let writer = self.writer;
-        // Both are made durable first: a sequence number that the log knows is never given out
+        // Both are made durable first. A sequence number that the log knows is then never given out
         // again, and a manifest whose acknowledgement is lost is recognised as ours.
         self.blocking(move |index| {
             index.note_writer(writer)?;
@@ -259,8 +259,8 @@ impl PublishTask {
         .await?;
         for object in found.into_iter().filter(|object| *object != ours) {
             let read = retry(deadline, || self.remote.read_log(object)).await;
-            // A manifest of a daemon that this library was taken from: that daemon will notice, and
-            // stop.
+            // This is a manifest of a daemon that this library was taken from. That daemon will notice
+            // and stop.
             if !is_superseded(read, head.epoch)? {
                 return Err(PublishError::OtherWriter(object.writer));
             }
@@ -279,7 +279,7 @@ impl PublishTask {
         Ok(())
     }
 
-    /// Writes a snapshot, reads it back and decodes it; then deletes those before the last one.
+    /// Writes a snapshot, reads it back and decodes it. Then deletes those before the last one.
     async fn snapshot(&self) -> Result<(), PublishError> {
         let writer = self.writer;
         let (object, bytes) = self
@@ -297,7 +297,7 @@ impl PublishTask {
         .await?;
         let deadline = Deadline::after(SEND_DEADLINE);
         let mut snapshots = retry(deadline, || self.remote.list_log(LogKind::Snapshot, 0)).await?;
-        // The last two stay: recovery falls back to the older one.
+        // The last two stay, because recovery falls back to the older one.
         snapshots.truncate(snapshots.len().saturating_sub(2));
         for old in snapshots {
             retry(deadline, || self.remote.delete_log(old)).await?;

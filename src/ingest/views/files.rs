@@ -50,7 +50,7 @@ impl ToolFiles {
     }
 
     /// Returns the path where a derived file is made. Only one step works on an entry at a time, so
-    /// a file of this name is left from a crash.
+    /// an existing file of this name is left from a crash.
     #[must_use]
     pub fn derived_path(&self, entry: &Entry) -> PathBuf {
         self.spool.directory().join(format!("{}.derived", entry.id))
@@ -62,7 +62,7 @@ impl ToolFiles {
         self.spool.directory().join(format!("{}.remade", entry.id))
     }
 
-    /// Returns the file as one plain file: its spool file if that is the whole of it, else a copy.
+    /// Returns the file as one plain file: its spool file if that holds all of it, otherwise a copy.
     ///
     /// # Errors
     /// `TooLarge` when a copy is larger than the spool can ever take; `NoSpace` when it is too
@@ -89,7 +89,7 @@ impl ToolFiles {
         Ok(input)
     }
 
-    /// Holes stay holes in the copy, and take no room.
+    /// Checks that the spool has room for a copy. Holes stay holes in the copy, and take no room.
     fn check_room(&self, content: &FileContent) -> FsResult<()> {
         let is_hole = |extent: &&Extent| extent.source == ExtentSource::Zeros;
         let holes = content.extents.iter().filter(is_hole);
@@ -136,7 +136,7 @@ impl ToolFiles {
         Ok(())
     }
 
-    /// Moves a derived file into the spool, with a record that says whose it is. Returns `state`.
+    /// Moves a derived file into the spool, with a record that names its entry. Returns `state`.
     ///
     /// # Errors
     /// `Io` when the spool's disk fails.

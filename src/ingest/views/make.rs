@@ -1,5 +1,5 @@
-//! Making of a file's views: one pass of the media tool over the sealed bytes. The file is stored
-//! whether or not this succeeds.
+//! Making of a file's views, in one pass of the media tool over the sealed bytes. The file is stored
+//! even if this fails.
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ use crate::model::{
 };
 use crate::tree::Tree;
 
-/// The start of this number leaves a version without views instead: a file that takes the daemon
-/// down must not do so for ever.
+/// Number of the start that leaves a version without views instead of making them. A file that crashes
+/// the daemon must not do so for ever.
 const LAST_ATTEMPT: u32 = 3;
 
 /// Stage that makes the views of files.
@@ -66,11 +66,11 @@ impl ViewsStage {
         }
     }
 
-    /// Makes the views of a file as far as they are missing, and stores their derived blob. The
-    /// permit bounds how many films are mapped side by side; sending needs none.
+    /// Makes the views of a file as far as they are missing, and stores their derived blob. The permit
+    /// bounds the number of films that are mapped side by side. Sending needs none.
     ///
     /// # Errors
-    /// `NotFound` when the file went; an error that another try may mend.
+    /// `NotFound` when the file is gone; an error that another try may fix.
     pub async fn make(&self, id: EntryId, permit: OwnedSemaphorePermit) -> FsResult<()> {
         let entry = self.tree.entry(id)?;
         let EntryKind::File(content) = &entry.kind else {
@@ -114,7 +114,7 @@ impl ViewsStage {
         }
         self.jobs.set_progress(Stage::Views, entry.id, "map", 0);
         let input = match self.files.input(entry, content).await {
-            // The file is stored whole all the same; only its views are missing.
+            // The file is still stored whole. Only its views are missing.
             Err(error) if error.kind == ErrorKind::TooLarge => {
                 return Ok(ViewsState::Unsupported(error.message));
             }
@@ -159,8 +159,8 @@ impl ViewsStage {
         }
     }
 
-    /// Decides what a failed attempt leads to. A tool that is missing or was stopped leaves the file
-    /// without views in the end; an error that has nothing to do with the file does not count.
+    /// Decides the result of a failed attempt. A tool that is missing or was stopped leaves the file
+    /// without views in the end. An error that has nothing to do with the file does not count.
     fn failed_attempt(
         &self,
         id: EntryId,

@@ -1,4 +1,5 @@
-//! Views stage: views are made of sealed files, made again on request, and stored beside the bytes.
+//! Views stage, which makes views of sealed files, remakes them on request, and stores them beside the
+//! bytes.
 
 pub mod files;
 pub mod make;

@@ -1,4 +1,4 @@
-//! Outcomes of remakes, and what each leads to.
+//! Outcomes of remakes, and their effects.
 
 use std::sync::Arc;
 
@@ -64,14 +64,14 @@ impl RemakeOutcomes {
         }
     }
 
-    /// Records how a remake ended: its views are sent, it is tried later, or it is forgotten.
+    /// Records the outcome of a remake: its views are sent, it is tried later, or it is forgotten.
     pub fn record(&self, ticket: RemakeTicket, outcome: FsResult<RemakeOutcome>) {
         let RemakeTicket { id, version, .. } = ticket;
         match outcome {
             Ok(RemakeOutcome::Made(views)) => self.queue_views(ticket, &views),
             Ok(RemakeOutcome::GivenUp(reason)) => self.give_up(ticket, &reason),
             Ok(RemakeOutcome::Unwanted) if self.steps.is_stopping() => {
-                // Ended by a clean shutdown: that is not a failed start.
+                // A clean shutdown ended it, which is not a failed start.
                 self.queue.forget_starts(id);
             }
             Ok(RemakeOutcome::Unwanted) => self.requests.forget(id, |known| known == version),
@@ -98,7 +98,7 @@ impl RemakeOutcomes {
         }
     }
 
-    /// Keeps the old views, with a note that says which new ones there are not.
+    /// Keeps the old views, with a note that says which new ones are missing.
     fn give_up(&self, ticket: RemakeTicket, reason: &str) {
         let RemakeTicket { id, version, .. } = ticket;
         let reason_asked = self.queue.progress(id).map(|(reason, _)| reason);
@@ -126,7 +126,7 @@ impl RemakeOutcomes {
     }
 }
 
-/// Adds a note to the views of a file; an older note that begins with `what` goes.
+/// Adds a note to the views of a file, and removes an older note that begins with `what`.
 fn add_note(content: &mut FileContent, what: &str, note: &str) {
     match &mut content.views {
         ViewsState::Unsupported(said) => {

@@ -1,5 +1,5 @@
-//! Queue of files whose views are made again: on request, or for a rendition that has to be encoded.
-//! Requests and their number of starts are kept in rows outside the journal: losing one costs a
+//! Queue of files whose views are made again, on request or for a rendition that must be encoded.
+//! Requests and their number of starts are kept in rows outside the journal. Losing one costs a
 //! rendition, never a file.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use crate::ingest::notes;
 use crate::model::{EntryId, FsResult, Views};
 use crate::sync::MutexExt as _;
 
-/// First pause after a remake that could not be done; each error doubles it.
+/// First pause after a remake that could not be done. Each error doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause between two starts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -23,9 +23,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Reason why views are made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemakeReason {
-    /// A user asked for it: the file is not done before.
+    /// A user asked for it. The file is not done before.
     Asked,
-    /// For a rendition that browsers play; the file is done without it.
+    /// A rendition that browsers play is missing. The file is done without it.
     Rendition,
 }
 
@@ -52,7 +52,7 @@ enum RemakeStatus {
 #[derive(Debug)]
 struct Remake {
     reason: RemakeReason,
-    /// Version of the file: newer bytes have views of their own.
+    /// Version of the file. Newer bytes have views of their own.
     version: u64,
     /// Number of starts, those of earlier runs included.
     begun: u32,
@@ -104,7 +104,7 @@ impl RemakeQueue {
         }
     }
 
-    /// Queues a file. A request that waits already gets the newer reason; one that runs stays.
+    /// Queues a file. A request that already waits gets the newer reason. A running one stays.
     pub fn ask(&self, id: EntryId, reason: RemakeReason, version: u64) {
         let mut known = self.known();
         let is_busy = known.get(&id).is_some_and(|found| {
@@ -120,7 +120,7 @@ impl RemakeQueue {
         self.queued.notify_one();
     }
 
-    /// Takes the next request whose pause is over: first those of users, then the oldest.
+    /// Takes the next request whose pause is over. Those of users come first, then the oldest.
     pub fn take(&self) -> Option<RemakeTicket> {
         let mut known = self.known();
         let now = Instant::now();
@@ -143,7 +143,7 @@ impl RemakeQueue {
         self.queued.notified().await;
     }
 
-    /// Counts one more start before it begins; returns the number of starts, this one included.
+    /// Counts one more start before it begins. Returns the number of starts, this one included.
     pub fn begin(&self, id: EntryId) -> u32 {
         let mut known = self.known();
         let Some(remake) = known.get_mut(&id) else {
@@ -154,7 +154,7 @@ impl RemakeQueue {
         remake.begun
     }
 
-    /// Forgets the starts of a file: they said nothing about it.
+    /// Forgets the starts of a file, because they said nothing about it.
     pub fn forget_starts(&self, id: EntryId) {
         if let Some(remake) = self.known().get_mut(&id) {
             remake.begun = 0;
@@ -162,7 +162,7 @@ impl RemakeQueue {
         }
     }
 
-    /// Notes the running step of a remake, and how much of it is done.
+    /// Notes the running step of a remake, and the share of it that is done.
     pub fn set_progress(&self, id: EntryId, label: &'static str, percent: u8) {
         if let Some(remake) = self.known().get_mut(&id) {
             (remake.label, remake.percent) = (label, percent);
@@ -184,7 +184,7 @@ impl RemakeQueue {
         }
     }
 
-    /// Keeps new views until they are stored; returns false when nobody wants them any more.
+    /// Keeps new views until they are stored. Returns false when nobody wants them any more.
     pub fn set_made(&self, id: EntryId, version: u64, views: &Views) -> bool {
         match self.known().get_mut(&id) {
             Some(remake) if remake.version == version => {
@@ -209,8 +209,7 @@ impl RemakeQueue {
             .clone()
     }
 
-    /// Forgets the request for the versions of a file that `which` names; returns whether there was
-    /// one.
+    /// Forgets the request for the versions of a file that `which` names. Returns true if there was one.
     pub fn forget(&self, id: EntryId, which: impl Fn(u64) -> bool) -> bool {
         let mut known = self.known();
         if !known.get(&id).is_some_and(|remake| which(remake.version)) {
@@ -223,7 +222,7 @@ impl RemakeQueue {
         true
     }
 
-    /// Whether new views of this version are still wanted.
+    /// Returns true if new views of this version are still wanted.
     #[must_use]
     pub fn is_wanted(&self, id: EntryId, version: u64) -> bool {
         self.known()

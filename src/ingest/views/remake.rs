@@ -28,11 +28,11 @@ use crate::model::{
 use crate::spool::Spool;
 use crate::tree::Tree;
 
-/// The start of this number is given up instead.
+/// Number of the start at which a remake is given up.
 const LAST_START: u32 = 3;
-/// How often a build looks whether anybody still wants it.
+/// Time between two checks of a build that somebody still wants it.
 const LOOK: Duration = Duration::from_millis(500);
-/// Bytes that a second of a rendition takes at most; decides whether the spool has room for it.
+/// Most bytes of a second of a rendition. They decide if the spool has room for it.
 const RENDITION_BYTES: u64 = 1 << 20;
 
 /// Builder of new views for stored files.
@@ -113,7 +113,7 @@ impl ViewsRemaker {
     /// Makes the views of a file again.
     ///
     /// # Errors
-    /// `NotFound` when the file went; an error that another try may mend.
+    /// `NotFound` when the file is gone; an error that another try may fix.
     pub async fn remake(&self, ticket: RemakeTicket) -> FsResult<RemakeOutcome> {
         let id = ticket.id;
         let entry = self.tree.entry(id)?;
@@ -169,7 +169,7 @@ impl ViewsRemaker {
         }
     }
 
-    /// Builds once more with a rendition if it turns out that the film needs one.
+    /// Builds the views, and once more with a rendition if the film turns out to need one.
     async fn build_as_needed(
         &self,
         build: RemakeBuild<'_>,

@@ -61,8 +61,8 @@ impl RemakeRequests {
         self.owners.set(BlobOwner::Remake(id), here);
     }
 
-    /// Lets go of the copies of requests that wait once the spool is half full: new files need the
-    /// room, and the copies can be read from the remote again.
+    /// Releases the copies of waiting requests once the spool is half full. New files need the room, and
+    /// the copies can be read from the remote again.
     pub fn release_copies(&self) {
         if self.spool.free() >= self.spool.capacity() / 2 {
             return;

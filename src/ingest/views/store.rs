@@ -1,4 +1,4 @@
-//! Storing of views: they go into their entry, and their derived blob into packs.
+//! Storing of views, which puts them into their entry and their derived blob into packs.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ impl ViewsStore {
     /// Puts the views into the entry, unless the file changed while they were made.
     ///
     /// # Errors
-    /// `NotFound` when the file went; `Io` when the index fails.
+    /// `NotFound` when the file is gone; `Io` when the index fails.
     pub fn set(&self, id: EntryId, version: u64, state: ViewsState) -> FsResult<()> {
         let made = state.derived().map(|derived| derived.id);
         let updated = self.tree.update(id, |entry| {
@@ -66,11 +66,11 @@ impl ViewsStore {
                 return Ok(false);
             }
             content.views = state;
-            // Inside the update, so that a removal comes before or after both.
+            // This is inside the update, so that a removal comes before or after both.
             self.owners.set(BlobOwner::Entry(id), needed_blobs(content));
             Ok(true)
         });
-        // The file changed or went while its views were made: nobody needs them.
+        // The file changed or was removed while its views were made, so nobody needs them.
         if !matches!(updated, Ok((_, true))) {
             made.into_iter()
                 .for_each(|blob| self.owners.orphan(vec![blob]));
@@ -83,7 +83,7 @@ impl ViewsStore {
     /// Sends the derived blob of a file's views.
     ///
     /// # Errors
-    /// `NotFound` when the file went; what the spool, the index or the remote say.
+    /// `NotFound` when the file is gone; errors of the spool, the index or the remote.
     pub async fn send(&self, id: EntryId) -> FsResult<()> {
         let content = self.tree.content(id)?;
         let Some(derived) = content.views.derived() else {
@@ -91,7 +91,7 @@ impl ViewsStore {
             return Ok(());
         };
         if self.spool.get(derived.id).is_none() && !content.views.is_durable() {
-            // Lost with a part of the spool: the views are made again from the bytes.
+            // The blob was lost with a part of the spool, so the views are made again from the bytes.
             return self.set(id, content.version, ViewsState::Pending);
         }
         let opening = match &content.views {
@@ -117,7 +117,7 @@ impl ViewsStore {
     /// place of the old ones only when the blob is stored.
     ///
     /// # Errors
-    /// `NotFound` when the file went; what the spool, the index or the remote say.
+    /// `NotFound` when the file is gone; errors of the spool, the index or the remote.
     pub async fn send_remade(&self, id: EntryId, version: u64) -> FsResult<()> {
         let Some(mut new) = self.remakes.made(id, version) else {
             return Ok(());
@@ -173,14 +173,14 @@ impl ViewsStore {
     }
 }
 
-/// Whether new views took the place of the old ones.
+/// Answer whether new views took the place of the old ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Swapped {
     Yes,
     No,
 }
 
-/// Whether new views may take the place of these.
+/// Returns true if new views may take the place of these.
 fn may_be_replaced(views: &ViewsState) -> bool {
     matches!(views, ViewsState::Ready(_) | ViewsState::Unsupported(_))
 }

@@ -112,7 +112,7 @@ pub fn bitmap(
     let stream = bitmap.stream;
     let (format, extension) = match stream.codec_name.as_str() {
         "hdmv_pgs_subtitle" => (BitmapFormat::Sup, "sup"),
-        // No muxer writes the other formats alone; players accept Matroska.
+        // No muxer writes the other formats alone. Players accept Matroska.
         _ => (BitmapFormat::Matroska, "mks"),
     };
     let fetch = Fetch {

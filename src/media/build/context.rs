@@ -30,7 +30,7 @@ pub struct BuildContext {
     pub tool: Arc<dyn MediaTool>,
     /// The source file.
     pub source: PathBuf,
-    /// The derived file; names of scratch files begin with this path.
+    /// The derived file. Names of scratch files begin with this path.
     pub derived: PathBuf,
     /// Settings of the cuts.
     pub policy: CutPolicy,
@@ -83,7 +83,7 @@ pub struct Feedback<'a> {
 pub struct Pass<'a> {
     /// Container as which the source is read.
     pub container: Container,
-    /// The task; its output is fragmented MP4.
+    /// The task, whose output is fragmented MP4.
     pub task: &'a Task,
     /// Decides what happens to the bytes of a track, given its number in the pass.
     pub bytes: &'a dyn Fn(usize, &MovieTrack) -> SampleBytes,

@@ -32,13 +32,13 @@ pub struct MadeTrack {
 pub struct Film {
     origin_seconds: u32,
     tracks: Vec<(MadeTrack, Vec<SegmentCut>)>,
-    /// Seconds.
+    /// Duration in seconds.
     duration: f64,
     /// Seconds on the tracks' time line where each segment of the leading track starts.
     bounds: Vec<f64>,
 }
 
-/// Returns how the older system would have cut the tracks as the source has them.
+/// Returns the cuts that the older system would have made of the tracks as the source has them.
 pub fn ten_passes_of(made: &[MadeTrack], policy: &CutPolicy) -> Option<TenPasses> {
     let (lead, others) = made.split_first()?;
     if &lead.collected.track.handler != b"vide" {
@@ -154,7 +154,7 @@ impl Film {
         ))
     }
 
-    /// Seconds.
+    /// Returns the duration in seconds.
     pub const fn duration(&self) -> f64 {
         self.duration
     }
@@ -317,7 +317,7 @@ pub fn describe_track(
     })
 }
 
-/// Returns the bytes of each segment as MPEG-TS; none where that cannot carry the track.
+/// Returns the bytes of each segment as MPEG-TS, or none where MPEG-TS cannot carry the track.
 fn transport_sizes(made: &MadeTrack, cuts: &[SegmentCut], init: &[u8]) -> Vec<u64> {
     let timescale = made.collected.track.timescale;
     let sizes = cuts.iter().map(|cut| {
@@ -327,8 +327,8 @@ fn transport_sizes(made: &MadeTrack, cuts: &[SegmentCut], init: &[u8]) -> Vec<u6
     sizes.collect::<Option<_>>().unwrap_or_default()
 }
 
-/// Returns the bytes of each segment up to the end of its first picture; none for audio, and where a
-/// segment does not start with a key frame.
+/// Returns the bytes of each segment up to the end of its first picture. There are none for audio, or
+/// where a segment does not start with a key frame.
 fn first_pictures(made: &MadeTrack, cuts: &[SegmentCut], kind: &TrackKind) -> Vec<u64> {
     if matches!(kind, TrackKind::Audio { .. }) {
         return Vec::new();

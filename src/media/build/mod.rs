@@ -88,7 +88,7 @@ pub struct BuildRequest<'a> {
 }
 
 /// Builds the views of a file and writes their bytes into the derived file. `progress` receives the
-/// bytes of the source that are done; with a rendition, it follows the encoding, which takes by far
+/// bytes of the source that are done. With a rendition it follows the encoding, which takes by far
 /// the longest. Dropping the future stops the tool.
 ///
 /// # Errors
@@ -280,7 +280,7 @@ fn copied_tracks(
     if source.selection.streams().next().is_none() {
         return Ok(Attempt::Made(Vec::new()));
     }
-    // With a rendition, progress follows the encoding alone.
+    // Progress follows the encoding alone if there is a rendition.
     let copying: &dyn Fn(u64) = match context.compat {
         Compat::Off => progress,
         Compat::With(_) => &|_| {},

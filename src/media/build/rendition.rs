@@ -21,7 +21,7 @@ const MOST_BITS: u64 = 8_000_000;
 const SHARE_OF_MAX_CHUNK: u64 = 85;
 /// Ticks a second of video that replaces no other track. It fits every usual frame rate.
 const OWN_TIMESCALE: u32 = 90_000;
-/// Longest segment of such video in seconds; key frames come every six.
+/// Longest segment of such video in seconds. Key frames come every six.
 const OWN_SECONDS: f64 = 12.0;
 /// Milliseconds by which key frames are requested before a border: less than any frame lasts, and
 /// more than rounding takes.

@@ -38,7 +38,7 @@ const COLUMNS: usize = 10;
 const ROWS: usize = 8;
 /// Width of a picture in pixels.
 const WIDTH: usize = 160;
-/// Most bytes of all sheets; one has 200 KB.
+/// Most bytes of all sheets. One sheet has 200 KB.
 const MAX_SHEETS: u64 = 16 << 20;
 
 /// A key frame that gets a picture.
@@ -152,7 +152,7 @@ fn try_make(
     Ok(Some(files))
 }
 
-/// Returns key frames that are at least the interval apart, few and small enough.
+/// Returns at most one key frame for each interval. The key frames are few and small enough.
 fn choose(keys: &[Chosen], duration: f64, bytes: impl Fn(&Chosen) -> u64) -> Vec<Chosen> {
     if duration < SHORTEST {
         return Vec::new();

@@ -106,13 +106,13 @@ pub fn master_with(
     if format == SegmentFormat::Fmp4 {
         iframes::variant(&mut text, views, uris);
     }
-    // Renditions stand last: ffmpeg counts times from the first packet of the first playlist, which
+    // Renditions come last: ffmpeg counts times from the first packet of the first playlist, which
     // must be the video's.
     text.push_str(&renditions);
     text
 }
 
-/// Appends an EXT-X-MEDIA tag for each track of a group (§4.3.4.1); exactly one is the default.
+/// Appends an EXT-X-MEDIA tag for each track of a group (§4.3.4.1). Exactly one is the default.
 fn audio_media(text: &mut String, views: &Views, group: &AudioGroup, uris: &MasterUris) {
     let default = group
         .tracks

@@ -75,7 +75,7 @@ pub fn master(
         .copied()
         .filter(|codec| is_for_browsers(codec))
         .collect();
-    // Without renditions, a codec that browsers do not know must not keep them from the others.
+    // If there are no renditions, a codec that browsers do not know must not keep them from the others.
     let named = if group.is_none() && !browsers.is_empty() {
         browsers
     } else {
@@ -100,7 +100,7 @@ fn is_for_browsers(codec: &str) -> bool {
     BrowserAudio::from_rfc6381(codec).is_some_and(BrowserAudio::plays_in_transport_stream)
 }
 
-/// Appends an EXT-X-MEDIA tag for each audio rendition; exactly one is the default.
+/// Appends an EXT-X-MEDIA tag for each audio rendition. Exactly one is the default.
 fn audio_media(
     text: &mut String,
     views: &Views,

@@ -1,4 +1,4 @@
-//! Types that describe one virtual file or directory of a film: its size, and where its bytes lie.
+//! Types that describe one virtual file or directory of a film: its size, and the place of its bytes.
 
 use bytes::Bytes;
 
@@ -62,7 +62,7 @@ impl ViewNode {
 /// Size and content of a virtual file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewFile {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     pub body: ViewBody,
 }

@@ -1,5 +1,5 @@
-//! The virtual files of a film: their names, their exact sizes, and where their bytes lie. Nothing is
-//! read here; the bytes of a segment need one frame of the map, which the caller passes in.
+//! The virtual files of a film: their names, their exact sizes, and the places of their bytes. Nothing
+//! is read here. The bytes of a segment need one frame of the map, which the caller passes in.
 
 use bytes::Bytes;
 
@@ -22,8 +22,8 @@ const CLOCK: u64 = 90_000;
 /// Directory of the same film as MPEG-TS.
 const TRANSPORT: &str = "ts";
 
-/// Returns the content of `directory`: empty for the film's own, else e.g. `video`, `audio-1`, `sub-1`.
-/// `None` if there is no such directory.
+/// Returns the content of `directory`, which is empty for the film's own, or e.g. `video`, `audio-1`,
+/// `sub-1`. `None` if there is no such directory.
 #[must_use]
 pub fn entries(views: &Views, directory: &str) -> Option<Vec<ViewEntry>> {
     let directory = directory.trim_matches('/');
@@ -283,7 +283,7 @@ fn segment_name(number: usize, extension: &str) -> String {
 fn segment_number(name: &str, extension: &str) -> Option<usize> {
     let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
     let number = digits.parse::<usize>().ok()?.checked_sub(1)?;
-    // One name a segment: neither `1.m4s` nor `+0001.m4s`.
+    // Each segment has one name, so neither `1.m4s` nor `+0001.m4s` is accepted.
     (segment_name(number, extension) == name).then_some(number)
 }
 

@@ -18,7 +18,7 @@ pub struct Packet<'a> {
     pub starts: bool,
     pub scrambled: bool,
     pub counter: u8,
-    /// Payload behind the adaptation field; empty where there is none.
+    /// Payload behind the adaptation field, or empty where there is none.
     pub payload: &'a [u8],
 }
 

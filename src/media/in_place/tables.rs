@@ -252,7 +252,7 @@ mod tests {
                 bad[at] ^= 1 << bit;
                 let mut sections = Sections::default();
                 assert_eq!(sections.take(true, &[&[0][..], &bad].concat()), None);
-                // Nor does the table itself fall over what its sum would let through.
+                // The table parsers must also survive damage that the checksum would not catch.
                 let _ = (programs(&bad), program(&bad));
             }
         }

@@ -119,7 +119,7 @@ fn canonical(word: &str) -> String {
     subtags.collect::<Vec<_>>().join("-")
 }
 
-/// Returns the language of a stream: that of its tag, else one that its title names.
+/// Returns the language of a stream: that of its tag, or otherwise one that its title names.
 #[must_use]
 pub fn of_stream(tag: &str, title: &str) -> String {
     let said = bcp47(tag);

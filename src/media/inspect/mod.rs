@@ -1,4 +1,4 @@
-//! Reads what a file is, before anything is made of it: its container, its streams, its names.
+//! Inspects a file before anything is made of it: its container, its streams, its names.
 
 pub mod language;
 pub mod name;

@@ -5,7 +5,7 @@
 pub struct DecoderConfig<'a> {
     /// Table 5: 0x40 is MPEG-4 audio.
     pub object_type: u8,
-    /// Bytes for the decoder, e.g. an AudioSpecificConfig; cut off where the box ends.
+    /// Bytes for the decoder, e.g. an AudioSpecificConfig. They are cut off where the box ends.
     pub config: Option<&'a [u8]>,
 }
 

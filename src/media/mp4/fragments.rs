@@ -319,7 +319,7 @@ fn parse_traf(traf: &[u8], tracks: &[TrackState]) -> Option<Fragment> {
 fn parse_trun(trun: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Option<()> {
     let flags = be32(trun, 0)? & 0x00ff_ffff;
     let count = be32(trun, 4)?;
-    // Without per-sample fields 12 bytes could announce four billion samples.
+    // A run without per-sample fields could announce four billion samples in 12 bytes.
     if flags & 0xf00 == 0 && count > MAX_UNIFORM_SAMPLES {
         return None;
     }

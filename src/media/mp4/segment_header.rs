@@ -1,5 +1,5 @@
 //! Generated headers of segments: `styp`, `moof`, and the head of `mdat`. They are never stored, so
-//! layout 1 is frozen: a changed size would move every byte behind it in views that players have cached.
+//! layout 1 is frozen: a changed byte would move every byte behind it in views that players have cached.
 //!
 //! The size follows from the samples alone. ISO/IEC 14496-12 §8.8, §8.16.2.
 

@@ -1,5 +1,5 @@
-//! Markup within a cue's text. WebVTT has tags of its own and character references like HTML's; what
-//! it cannot express is removed, and text that only looks like markup is kept. Files come from
+//! Markup within a cue's text. WebVTT has tags of its own and character references like HTML's. Markup
+//! that it cannot express is removed, and text that only looks like markup is kept. Files come from
 //! strangers, so each function takes time linear in the length of its text.
 
 /// Returns the cue setting for an alignment: `\an7` to `\an9` are at the top of the picture, `\an4` to
@@ -162,7 +162,7 @@ pub fn ass_to_vtt(text: &str, settings: &mut &'static str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Applies an override such as `i1`, `b0` or `p1`; WebVTT has no counterpart of the others.
+/// Applies an override such as `i1`, `b0` or `p1`. WebVTT has no counterpart of the others.
 fn apply(one: &str, open: &mut Vec<char>, draws: &mut bool, out: &mut String) {
     let mut chars = one.trim().chars();
     let (Some(mark), value) = (chars.next(), chars.as_str()) else {
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn openers_that_are_never_closed_take_linear_time() {
-        // With a search for each of them this would take hours.
+        // A search for each of them would take hours.
         let count = 2_000_000;
         let mut settings = "";
         let out = srt_to_vtt(&"{\\i1".repeat(count), &mut settings);

@@ -21,7 +21,7 @@ pub use self::cues::Cue;
 use self::cues::ParsedCues;
 pub use self::file_name::{SubtitleFileName, SubtitleFlags, is_subtitle_name, key};
 
-/// Maximum size of a subtitle text in bytes; a day of karaoke is smaller.
+/// Maximum size of a subtitle text in bytes. A day of karaoke is smaller.
 pub const MAX_FILE: u64 = 32 << 20;
 
 /// Reasons why a text has no subtitles. Their messages are stored with the file, so they are frozen.
@@ -40,14 +40,14 @@ pub struct SubtitleDocument {
     /// The text in UTF-8, with `\n` as the end of each line.
     text: String,
     encoding: &'static str,
-    /// Never empty; sorted by start.
+    /// Cues, never empty and sorted by start.
     cues: Vec<Cue>,
     /// Number of cues without a usable time.
     unreadable: usize,
 }
 
 impl SubtitleDocument {
-    /// Reads a text of a known format. `language` (BCP-47) helps to tell the encoding.
+    /// Reads a text of a known format. `language` (BCP-47) helps to find the encoding.
     ///
     /// # Errors
     /// When the bytes are no text, or hold no cue with a time.
@@ -60,7 +60,7 @@ impl SubtitleDocument {
         Self::parse(text, encoding, format)
     }
 
-    /// Reads a text whose format its content tells.
+    /// Reads a text, and finds its format from the content.
     ///
     /// # Errors
     /// When the bytes are no text, or hold no cue with a time.
@@ -131,7 +131,7 @@ pub struct SubtitleFileContent {
     pub note: Option<String>,
 }
 
-/// Reads a subtitle file. Its content tells the format; its name helps to tell the encoding.
+/// Reads a subtitle file. Its content determines the format, and its name helps to find the encoding.
 ///
 /// # Errors
 /// When the file is no text, or holds no cue with a time.

@@ -143,7 +143,7 @@ const TONE_MAP: &str = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,
 const FIT: &str = "scale=w='min(1920,iw)':h='min(1080,ih)':force_original_aspect_ratio=decrease:force_divisible_by=2";
 /// Filter that joins fields marked as such into one frame. Other pictures pass unchanged.
 const PROGRESSIVE: &str = "yadif=mode=send_frame:deint=interlaced";
-/// Key frames for a film in which no other track sets the borders.
+/// Rule for key frames in a film in which no other track sets the borders.
 const EVERY_SIX_SECONDS: &str = "expr:gte(t,n_forced*6)";
 /// Longest list of key frames in bytes. An argument may have 128 KiB.
 const MAX_KEYS: usize = 100 << 10;

@@ -23,7 +23,7 @@ pub struct InPlaceCuts<'a> {
 pub struct FilmLine {
     /// The film's zero on the video's own line, in ticks.
     zero: i64,
-    /// Start of each segment; the first starts where ffmpeg counts from.
+    /// Start of each segment. The first one starts at the time that ffmpeg counts from.
     pub starts: Vec<f64>,
 }
 

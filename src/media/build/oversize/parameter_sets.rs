@@ -12,7 +12,7 @@ pub struct FilmSets {
     sequence: Sequence,
     /// Number of the second parameter sets.
     id: u32,
-    /// The second sets, once a group is encoded; they are the same for each group.
+    /// The second sets, once a group is encoded. They are the same for each group.
     second: Option<Sets>,
 }
 

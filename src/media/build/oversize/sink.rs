@@ -15,7 +15,7 @@ pub struct GroupSink<'a> {
 }
 
 impl<'a> GroupSink<'a> {
-    /// Starts with no samples; bytes go to the end of `derived`.
+    /// Starts with no samples. Bytes go to the end of `derived`.
     pub fn new(derived: &'a mut DerivedWriter) -> Self {
         Self {
             derived,

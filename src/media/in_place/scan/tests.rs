@@ -1,4 +1,4 @@
-//! Streams made by hand, sound and otherwise.
+//! Tests with streams made by hand, both sound and damaged.
 
 use std::io::Write;
 
