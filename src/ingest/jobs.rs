@@ -324,7 +324,7 @@ impl Jobs {
         }
     }
 
-    /// Forgets a job whose stages are all done.
+    /// Forgets a job if all its stages are done.
     pub fn finish(&self, id: EntryId) -> Finished {
         let mut table = self.table();
         match table.jobs.get(&id) {

@@ -389,7 +389,7 @@ fn rate(film: &Film, max_chunk_bytes: u64) -> u64 {
     }
 }
 
-/// Sink that reports progress by the time of the encoded frames.
+/// Sink that reports progress by the times of the encoded frames.
 struct TimedSink<'a> {
     collector: Collector<'a>,
     /// Ticks encoded so far.

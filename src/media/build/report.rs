@@ -28,7 +28,7 @@ pub struct FilmPlan {
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Seconds.
+    /// Duration in seconds.
     pub duration: f64,
     pub independent_segments: bool,
     /// True if segments are ranges of the file.
@@ -70,7 +70,7 @@ pub struct TrackReport {
 /// Plan for one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct SegmentReport {
-    /// Seconds.
+    /// Duration in seconds.
     pub duration: f64,
     pub size: u64,
     /// Bytes of its samples that are stored beside the file.

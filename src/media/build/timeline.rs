@@ -24,7 +24,7 @@ pub struct TrackTimes {
     timescale: u32,
     /// Decoding time of each sample in ticks, and of the end.
     decode: Vec<u64>,
-    /// Presentation time where the last picture ends.
+    /// Presentation time at which the last picture ends, in ticks.
     end: u64,
 }
 
@@ -32,9 +32,9 @@ pub struct TrackTimes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentCut {
     pub samples: Range<usize>,
-    /// Ticks.
+    /// Decoding time of the first sample in ticks.
     pub decode_time: u64,
-    /// Ticks, for EXTINF.
+    /// Duration in ticks, for EXTINF.
     pub duration: u32,
 }
 

@@ -81,7 +81,7 @@ impl ViewFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ViewBody {
     Inline(Bytes),
-    /// These pieces in a row.
+    /// Pieces in a row.
     Pieces(Vec<Piece>),
     /// A range of the derived blob.
     Derived(ByteRange),

@@ -22,7 +22,7 @@ pub const NON_SYNC: u32 = 0x1_0000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sample {
     pub size: u32,
-    /// Ticks.
+    /// Duration in ticks.
     pub duration: u32,
     /// Composition time minus decoding time, in ticks.
     pub composition: i32,

@@ -190,7 +190,7 @@ fn copy_subtitles(list: &mut ToolArguments, container: Container, streams: &[u32
     }
     list.add(&PROGRESS);
     list.add(&["-c", "copy"]);
-    // Matroska cannot hold MP4's own text. As ASS its signs stay text; as SubRip some would become
+    // Matroska cannot hold MP4's own text. In ASS its signs stay text. In SubRip some would become
     // tags.
     if container == Container::Mp4 {
         for index in 0..texts {

@@ -230,7 +230,7 @@ fn what_is_not_sound_is_refused() {
     refused(&scrambled, "encrypted");
 }
 
-/// A damaged stream is taken or refused, and its places to cut at are still such places.
+/// A damaged stream is taken or refused, and its places to cut at stay valid.
 #[test]
 fn damage_is_survived() {
     let sound = sound_film();
