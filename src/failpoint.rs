@@ -23,10 +23,12 @@ pub enum Step {
     JournalTrimmed,
     /// A spool file that nothing needs is gone.
     SpoolReleased,
+    /// An attempt at a file's views is counted, and nothing of it done.
+    ViewsBegun,
 }
 
 impl Step {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SpoolWritten,
         Self::JournalAppended,
         Self::IndexUpdated,
@@ -35,6 +37,7 @@ impl Step {
         Self::ManifestPut,
         Self::JournalTrimmed,
         Self::SpoolReleased,
+        Self::ViewsBegun,
     ];
 
     /// Returns the name of the step, as it is written in `TGFS_CRASH_AT`.
@@ -49,6 +52,7 @@ impl Step {
             Self::ManifestPut => "manifest-put",
             Self::JournalTrimmed => "journal-trimmed",
             Self::SpoolReleased => "spool-released",
+            Self::ViewsBegun => "views-begun",
         }
     }
 }

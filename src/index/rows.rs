@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::core::{Index, IndexCore};
 use super::error::IndexError;
 use super::record::RowV1;
-use super::store::{KeySpace, StoreError, Writes};
+use super::store::{KeySpace, RowStore, StoreError, Writes};
 use crate::codec::{decode, encode};
 
 /// A table of small records, e.g. jobs or slugs. The journal does not hold them, so their module must be
@@ -58,6 +58,15 @@ impl Rows {
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<(), IndexError> {
         let bytes = encode(&RowV1(value.to_vec())).map_err(IndexError::Codec)?;
         self.write(key, Some(bytes))
+    }
+
+    /// Stores a value, and returns when the death of this process cannot undo it. A power cut still can.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn put_lastingly(&self, key: &[u8], value: &[u8]) -> Result<(), IndexError> {
+        self.put(key, value)?;
+        self.core.read(RowStore::write_out)
     }
 
     /// Removes a value.

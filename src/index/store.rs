@@ -131,6 +131,12 @@ impl RowStore {
         guarded(|| self.tree(space).apply_batch(batch))
     }
 
+    /// Hands every write applied so far to the kernel. They survive this process, but not a power cut.
+    pub fn write_out(&self) -> Result<(), StoreError> {
+        guarded(|| self.db.flush())?;
+        Ok(())
+    }
+
     /// Returns when every write applied so far would survive a power cut.
     pub fn flush(&self) -> Result<(), StoreError> {
         guarded(|| self.db.flush())?;

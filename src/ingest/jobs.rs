@@ -254,6 +254,14 @@ impl Jobs {
         }
     }
 
+    /// Returns true if a file waits for a stage and is not in a pause.
+    #[must_use]
+    pub fn is_any_queued(&self, stage: Stage) -> bool {
+        let mut table = self.table();
+        table.queue_due(stage);
+        !table.queue(stage).is_empty()
+    }
+
     /// Notes that a step succeeded. A file that was submitted meanwhile is queued again.
     pub fn step_done(&self, stage: Stage, id: EntryId) {
         let mut table = self.table();

@@ -10,6 +10,7 @@ pub mod extents;
 pub mod policy;
 pub mod publish;
 
+mod attempts;
 mod blob_locks;
 mod blob_sender;
 mod changes;
@@ -45,6 +46,7 @@ use crate::read::ExtentReader;
 use crate::remote::Remote;
 use crate::spool::{Draining, Spool};
 use crate::tree::Tree;
+use attempts::Attempts;
 use blob_sender::BlobSender;
 use changes::ChangeSignal;
 use content::ContentStage;
@@ -127,6 +129,9 @@ impl Ingest {
         let sender = Arc::new(BlobSender::new(&parts));
         let requests = Arc::new(RemakeRequests::new(&parts));
         let files = Arc::new(ToolFiles::new(&parts));
+        if workers == Workers::Running {
+            files.sweep();
+        }
         let store = ViewsStore::new(&parts, Arc::clone(&requests), Arc::clone(&sender));
         let stages = WorkerStages {
             content: ContentStage::new(&parts, sender),
@@ -139,7 +144,8 @@ impl Ingest {
         if workers == Workers::Running {
             worker.spawn_stage(Stage::Content, parts.outgoing.workers());
             worker.spawn_stage(Stage::Views, VIEWS_WORKERS);
-            worker.spawn_remakes();
+            worker.spawn_remakes(RemakeReason::Asked);
+            worker.spawn_remakes(RemakeReason::Rendition);
         }
         worker.spawn_acknowledgements();
         worker.spawn_reaper();
@@ -167,13 +173,9 @@ impl Ingest {
         {
             tracing::info!("ingest steps under way go on at the next start");
         }
-        // A clean shutdown is not a failed attempt.
-        for id in parts.jobs.ids() {
-            parts.notes.forget_attempts(id);
-        }
-        for id in parts.remakes.ids() {
-            parts.remakes.forget_starts(id);
-        }
+        // A clean shutdown is not a failed attempt. Those before it stay counted.
+        parts.attempts.take_back_running();
+        parts.remakes.take_back_running();
         // Otherwise the next start publishes the last changes.
         if parts.index.store_status().borrow().is_attached() {
             let last = tokio::time::timeout(LAST_MANIFEST_WAIT, parts.publisher.drained()).await;
@@ -280,7 +282,7 @@ impl Ingest {
 
     /// Submits a file with its count of attempts forgotten.
     pub fn retry(&self, id: EntryId) {
-        self.0.parts.notes.forget_attempts(id);
+        self.0.parts.attempts.forget(id);
         self.submit(id);
     }
 
@@ -288,7 +290,7 @@ impl Ingest {
     pub fn cancel(&self, id: EntryId) {
         self.0.parts.jobs.remove(id);
         self.0.parts.notes.forget_job(id);
-        self.0.parts.notes.forget_attempts(id);
+        self.0.parts.attempts.forget(id);
         self.0.worker.forget_remake(id);
         self.changed();
     }
@@ -352,6 +354,7 @@ impl Ingest {
 /// Builds the parts that the stages share.
 fn common_parts(parts: IngestParts, settings: IngestSettings) -> FsResult<CommonParts> {
     let notes = Arc::new(Notes::open(&parts.index)?);
+    let attempts = Arc::new(Attempts::open(&parts.index)?);
     let remakes = Arc::new(RemakeQueue::open(&parts.index)?);
     let cache = Arc::clone(parts.reader.cache());
     let outgoing = Arc::new(Outgoing::new(parts.remote, cache));
@@ -378,6 +381,7 @@ fn common_parts(parts: IngestParts, settings: IngestSettings) -> FsResult<Common
         settings: Arc::new(LiveSettings::new(settings)),
         jobs,
         notes,
+        attempts,
         owners: Arc::new(owners),
         remakes,
         steps: Arc::new(RunningSteps::default()),

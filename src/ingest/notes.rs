@@ -1,6 +1,5 @@
-//! Notes about unfinished work for the next start: packs of a blob that are already acknowledged,
-//! files that are not done, and the number of times that a step was begun. They are rows outside the
-//! journal. Losing them costs work, not bytes.
+//! Notes about unfinished work for the next start: packs of a blob that are already acknowledged, and
+//! files that are not done. They are rows outside the journal. Losing them costs work, not bytes.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +24,6 @@ impl Record for SlicesV1 {
 #[derive(Debug)]
 pub struct Notes {
     uploads: Rows,
-    attempts: Rows,
     jobs: Rows,
 }
 
@@ -37,7 +35,6 @@ impl Notes {
     pub fn open(index: &Index) -> FsResult<Self> {
         Ok(Self {
             uploads: index.rows("uploads").map_err(io)?,
-            attempts: index.rows("attempts").map_err(io)?,
             jobs: index.rows("jobs").map_err(io)?,
         })
     }
@@ -113,38 +110,6 @@ impl Notes {
             tracing::debug!(%blob, %error, "a note of uploaded slices stays behind");
         }
     }
-
-    /// Counts one more start of the mapping step of a version before it begins. Returns the number of
-    /// starts, this one included.
-    ///
-    /// # Errors
-    /// `Io` when the index cannot be read or written.
-    pub fn begin_attempt(&self, id: EntryId, version: u64) -> FsResult<u32> {
-        let row = self.attempts.get(id.as_bytes()).map_err(io)?;
-        let before = row
-            .and_then(|row| decode_attempts(&row))
-            .filter(|(v, _)| *v == version);
-        let count = before.map_or(0, |(_, count)| count) + 1;
-        let mut row = version.to_le_bytes().to_vec();
-        row.extend_from_slice(&count.to_le_bytes());
-        self.attempts.put(id.as_bytes(), &row).map_err(io)?;
-        Ok(count)
-    }
-
-    /// Forgets the number of starts of the mapping step of a file.
-    pub fn forget_attempts(&self, id: EntryId) {
-        if let Err(error) = self.attempts.remove(id.as_bytes()) {
-            tracing::debug!(%id, %error, "a note of attempts stays behind");
-        }
-    }
-}
-
-fn decode_attempts(row: &[u8]) -> Option<(u64, u32)> {
-    let (version, count) = row.split_first_chunk::<8>()?;
-    Some((
-        u64::from_le_bytes(*version),
-        u32::from_le_bytes(count.try_into().ok()?),
-    ))
 }
 
 /// Turns an error of the index into that of a file.

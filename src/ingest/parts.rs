@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::attempts::Attempts;
 use super::changes::ChangeSignal;
 use super::jobs::Jobs;
 use super::notes::Notes;
@@ -32,6 +33,7 @@ pub struct CommonParts {
     pub settings: Arc<LiveSettings>,
     pub jobs: Arc<Jobs>,
     pub notes: Arc<Notes>,
+    pub attempts: Arc<Attempts>,
     pub owners: Arc<SpoolOwners>,
     pub remakes: Arc<RemakeQueue>,
     pub steps: Arc<RunningSteps>,

@@ -6,33 +6,38 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::views::files::ToolFiles;
+use super::views::files::{ToolFiles, ToolInput};
+use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::subtitles::{self, SubtitleFileContent};
-use crate::model::{
-    Blob, BlobId, Entry, ErrorKind, FileContent, FsError, FsResult, SubtitleTexts, ViewsState,
-};
+use crate::model::{Blob, BlobId, Entry, Name, SubtitleTexts, ViewsState};
+
+/// Returns the views of a subtitle file that is not read at all; `None` for all other files. Reasons are
+/// stored, so their texts are frozen.
+#[must_use]
+pub fn refusal(name: &Name, size: u64) -> Option<ViewsState> {
+    if !subtitles::is_subtitle_name(name) {
+        return None;
+    }
+    match size {
+        0 => Some(refused("the file is empty")),
+        1..=subtitles::MAX_FILE => None,
+        _ => Some(refused("the file is larger than subtitles ever are")),
+    }
+}
+
+fn refused(reason: &str) -> ViewsState {
+    ViewsState::Unsupported(format!("no subtitles: {reason}"))
+}
 
 /// Reads the texts of a subtitle file. A file that cannot be read is still stored, with the reason.
-/// Reasons are stored, so their texts are frozen.
 ///
 /// # Errors
 /// When the file's bytes, or the spool, cannot be read or written.
 pub async fn read_subtitle_file(
     files: &ToolFiles,
     entry: &Entry,
-    content: &FileContent,
-) -> FsResult<ViewsState> {
-    let refused = |reason: &str| Ok(ViewsState::Unsupported(format!("no subtitles: {reason}")));
-    if content.size == 0 {
-        return refused("the file is empty");
-    }
-    if content.size > subtitles::MAX_FILE {
-        return refused("the file is larger than subtitles ever are");
-    }
-    let source = match files.input(entry, content).await {
-        Err(error) if error.kind == ErrorKind::TooLarge => return refused(&error.message),
-        source => source?,
-    };
+    source: &ToolInput,
+) -> Result<ViewsState, MediaError> {
     let path = source.path.clone();
     let name = entry.name.clone();
     let reading = tokio::task::spawn_blocking(move || {
@@ -42,11 +47,11 @@ pub async fn read_subtitle_file(
     let read = match reading.await {
         Ok(read) => read?,
         // The reader panicked, and would panic again in a retry.
-        Err(_) => return refused("tgfs failed to read them"),
+        Err(_) => return Ok(refused("tgfs failed to read them")),
     };
     match read {
         Ok(read) => keep_texts(files, entry, read).await,
-        Err(error) => refused(&error.to_string()),
+        Err(error) => Ok(refused(&error.to_string())),
     }
 }
 
@@ -54,7 +59,8 @@ async fn keep_texts(
     files: &ToolFiles,
     entry: &Entry,
     read: SubtitleFileContent,
-) -> FsResult<ViewsState> {
+) -> Result<ViewsState, MediaError> {
+    let io = |error: String| MediaError::new(MediaErrorKind::Io, error);
     let id = BlobId::random();
     let path = files.derived_path(entry);
     let state = ViewsState::Subtitles(Box::new(SubtitleTexts {
@@ -71,11 +77,9 @@ async fn keep_texts(
     }));
     let made = path.clone();
     let writing = tokio::task::spawn_blocking(move || write(&made, &read.bytes));
-    match writing.await {
-        Ok(written) => written?,
-        Err(error) => return Err(FsError::caused_by(ErrorKind::Io, error)),
-    }
-    files.take_derived(entry, &path, state)
+    writing.await.map_err(|error| io(error.to_string()))??;
+    let taken = files.take_derived(entry, &path, state);
+    taken.map_err(|error| io(error.to_string()))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

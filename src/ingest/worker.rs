@@ -8,6 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::attempts::Attempts;
 use super::changes::ChangeSignal;
 use super::content::ContentStage;
 use super::jobs::{Finished, Jobs, Stage};
@@ -18,7 +19,7 @@ use super::spool_owners::{BlobOwner, SpoolOwners, needed_blobs, spooled_blobs};
 use super::steps::RunningSteps;
 use super::views::make::ViewsStage;
 use super::views::outcome::RemakeOutcomes;
-use super::views::queue::RemakeQueue;
+use super::views::queue::{RemakeQueue, RemakeReason};
 use super::views::remake::ViewsRemaker;
 use super::views::requests::RemakeRequests;
 use crate::index::Index;
@@ -50,6 +51,7 @@ pub struct Worker {
     publisher: Arc<Publisher>,
     jobs: Arc<Jobs>,
     notes: Arc<Notes>,
+    attempts: Arc<Attempts>,
     owners: Arc<SpoolOwners>,
     remakes: Arc<RemakeQueue>,
     steps: Arc<RunningSteps>,
@@ -67,6 +69,7 @@ impl Worker {
             publisher: Arc::clone(&parts.publisher),
             jobs: Arc::clone(&parts.jobs),
             notes: Arc::clone(&parts.notes),
+            attempts: Arc::clone(&parts.attempts),
             owners: Arc::clone(&parts.owners),
             remakes: Arc::clone(&parts.remakes),
             steps: Arc::clone(&parts.steps),
@@ -133,8 +136,9 @@ impl Worker {
         self.finish_step(stage, id, result);
     }
 
-    /// Starts the task that makes views again, one file at a time.
-    pub fn spawn_remakes(self: &Arc<Self>) {
+    /// Starts a task that makes views again for one reason, one file at a time. A user who asks does not
+    /// wait for renditions, which take hours.
+    pub fn spawn_remakes(self: &Arc<Self>, reason: RemakeReason) {
         let weak = Arc::downgrade(self);
         tokio::spawn(async move {
             while let Some(worker) = weak.upgrade() {
@@ -145,7 +149,7 @@ impl Worker {
                     worker.attached().await;
                     continue;
                 }
-                let Some(ticket) = worker.remakes.take() else {
+                let Some(ticket) = worker.remakes.take(reason) else {
                     let _ = timeout(POLL, worker.remakes.queued()).await;
                     continue;
                 };
@@ -252,7 +256,7 @@ impl Worker {
         if self.jobs.finish(id) == Finished::Yes {
             self.notes.forget_job(id);
         }
-        self.notes.forget_attempts(id);
+        self.attempts.forget(id);
         // A copy that shares the bytes and is not done learns from the note that the bytes are sent.
         for blob in spooled_blobs(content) {
             if !self.owners.is_owned(blob) {

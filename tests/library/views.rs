@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tgfs::model::{ErrorKind, HlsListing};
 use tgfs::process::Launcher;
@@ -144,6 +144,41 @@ fn a_killed_tool_leaves_a_plain_file_with_the_reason() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let mut library = with_launcher(Launcher::Confined(script));
     is_plain_with(&mut library, "signal 9");
+}
+
+/// Starts a library whose media tool goes on for ever over files of 1 to 4 bytes more than the film, and
+/// prints something now and then, so that it never counts as stalled.
+fn with_endless_tool(directory: &Path) -> TestLibrary {
+    let script = directory.join("tool");
+    let size = film().len();
+    let (least, most) = (size + 1, size + 4);
+    let text = format!(
+        "#!/bin/sh\nsize=$(stat -L -c %s /proc/self/fd/0)\n\
+         if [ $size -ge {least} ] && [ $size -le {most} ]; then while :; do echo; sleep 1; done; fi\n\
+         while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"\n"
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    with_launcher(Launcher::Confined(script))
+}
+
+/// Films over which the tool never ends wait for each other, and no other film waits for them.
+#[test]
+fn films_behind_those_that_never_end_are_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let library = with_endless_tool(directory.path());
+    for bad in 1..=2 {
+        let mut film = film();
+        film.resize(film.len() + bad, 0);
+        library.write(&format!("bad-{bad}.mkv"), &film).unwrap();
+    }
+    library.write("good.mkv", &film()).unwrap();
+    library.wait_for("good.mkv", "stored");
+    assert_eq!(library.state("bad-1.mkv"), "ingesting");
+    // The bytes are safe all the same.
+    library.until("only views are missing", || {
+        library.vfs().pending().unwrap().without_views == 2
+    });
 }
 
 /// A step that took the daemon down twice must not be started a third time.

@@ -8,14 +8,48 @@ use crate::ingest::extents::ExtentList;
 use crate::ingest::parts::CommonParts;
 use crate::ingest::spool_record::spool_record;
 use crate::model::{
-    BlobId, Entry, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FsError, FsResult,
-    ViewsState,
+    BlobId, Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FsError,
+    FsResult, ViewsState,
 };
 use crate::read::ExtentReader;
 use crate::spool::Spool;
 
 /// Bytes copied at a time where the tool needs one plain file.
 const COPY_BYTES: u64 = 4 << 20;
+
+/// Kind of a file that a step makes in the spool, and that is useless after the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MakingKind {
+    /// The bytes of views, until they are complete.
+    Derived,
+    /// A copy of a whole file.
+    Whole,
+}
+
+impl MakingKind {
+    /// Returns the word in the names of such files.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Derived => "derived",
+            Self::Whole => "whole",
+        }
+    }
+}
+
+/// Returns true for the name of a file that a step makes: `<entry>.<kind>-<random>`. Earlier versions
+/// wrote `<entry>.derived` and `<entry>.remade`.
+fn is_in_the_making(name: &str) -> bool {
+    let Some((entry, rest)) = name.split_once('.') else {
+        return false;
+    };
+    let kind = match rest.split_once('-') {
+        Some((kind, random)) if random.parse::<BlobId>().is_ok() => kind,
+        Some(_) => return false,
+        None => rest,
+    };
+    let kinds = [MakingKind::Derived, MakingKind::Whole].map(MakingKind::as_str);
+    entry.parse::<EntryId>().is_ok() && (kinds.contains(&kind) || kind == "remade")
+}
 
 /// File that the media tool reads. A temporary copy is removed when this is dropped.
 #[derive(Debug)]
@@ -49,17 +83,32 @@ impl ToolFiles {
         }
     }
 
-    /// Returns the path where a derived file is made. Only one step works on an entry at a time, so
-    /// an existing file of this name is left from a crash.
+    /// Returns a new path where a derived file is made. Work that was dropped may still write to its own
+    /// for a while.
     #[must_use]
     pub fn derived_path(&self, entry: &Entry) -> PathBuf {
-        self.spool.directory().join(format!("{}.derived", entry.id))
+        self.new_path(entry, MakingKind::Derived)
     }
 
-    /// Returns the path where a derived file is made again.
-    #[must_use]
-    pub fn remade_path(&self, entry: &Entry) -> PathBuf {
-        self.spool.directory().join(format!("{}.remade", entry.id))
+    fn new_path(&self, entry: &Entry, kind: MakingKind) -> PathBuf {
+        let name = format!("{}.{}-{}", entry.id, kind.as_str(), BlobId::random());
+        self.spool.directory().join(name)
+    }
+
+    /// Removes the files that steps of an earlier run left in the middle. Some are as large as a film.
+    /// Blocking.
+    pub fn sweep(&self) {
+        let found = std::fs::read_dir(self.spool.directory());
+        for file in found.into_iter().flatten().flatten() {
+            let name = file.file_name();
+            if !name.to_str().is_some_and(is_in_the_making) {
+                continue;
+            }
+            // The next start tries again.
+            if let Err(error) = std::fs::remove_file(file.path()) {
+                tracing::debug!(file = %file.path().display(), %error, "a file that a step left stays behind");
+            }
+        }
     }
 
     /// Returns the file as one plain file: its spool file if that holds all of it, otherwise a copy.
@@ -80,9 +129,8 @@ impl ToolFiles {
             });
         }
         self.check_room(content)?;
-        let name = format!("{}.whole-{}", entry.id, BlobId::random());
         let input = ToolInput {
-            path: self.spool.directory().join(name),
+            path: self.new_path(entry, MakingKind::Whole),
             is_copy: true,
         };
         self.copy(content, &input.path).await?;

@@ -1,20 +1,24 @@
 //! Making of a file's views, in one pass of the media tool over the sealed bytes. The file is stored
 //! even if this fails.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::files::ToolFiles;
+use super::files::{ToolFiles, ToolInput};
+use super::lanes::{Turn, ViewsLanes};
 use super::report::log_cuts;
 use super::requests::RemakeRequests;
 use super::store::ViewsStore;
+use crate::failpoint;
+use crate::ingest::attempts::{Attempts, LAST_ATTEMPT};
 use crate::ingest::changes::ChangeSignal;
 use crate::ingest::jobs::{Jobs, Stage, percent};
-use crate::ingest::notes::Notes;
 use crate::ingest::parts::CommonParts;
 use crate::ingest::settings::LiveSettings;
-use crate::ingest::subtitle_files::read_subtitle_file;
+use crate::ingest::subtitle_files;
 use crate::media::build::{BuildOutcome, BuildRequest, build_views};
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::inspect::name::media_kind;
@@ -26,9 +30,13 @@ use crate::model::{
 };
 use crate::tree::Tree;
 
-/// Number of the start that leaves a version without views instead of making them. A file that crashes
-/// the daemon must not do so for ever.
-const LAST_ATTEMPT: u32 = 3;
+/// Longest time for the views of a film, beside the time for its bytes.
+const LONGEST_BUILD: Duration = Duration::from_secs(3600);
+/// Bytes of a film that earn it one more second. An old disk, and frames that must be encoded again, are
+/// many times as fast.
+const BUILD_BYTES_A_SECOND: u64 = 1 << 20;
+/// Longest time for reading a subtitle file, which takes a second.
+const LONGEST_READING: Duration = Duration::from_secs(60);
 
 /// Stage that makes the views of files.
 #[derive(Debug)]
@@ -37,11 +45,12 @@ pub struct ViewsStage {
     tool: Arc<dyn MediaTool>,
     settings: Arc<LiveSettings>,
     jobs: Arc<Jobs>,
-    notes: Arc<Notes>,
+    attempts: Arc<Attempts>,
     changes: Arc<ChangeSignal>,
     files: Arc<ToolFiles>,
     requests: Arc<RemakeRequests>,
     store: ViewsStore,
+    lanes: ViewsLanes,
 }
 
 impl ViewsStage {
@@ -58,16 +67,18 @@ impl ViewsStage {
             tool: Arc::clone(&parts.tool),
             settings: Arc::clone(&parts.settings),
             jobs: Arc::clone(&parts.jobs),
-            notes: Arc::clone(&parts.notes),
+            attempts: Arc::clone(&parts.attempts),
             changes: Arc::clone(&parts.changes),
             files,
             requests,
             store,
+            lanes: ViewsLanes::new(parts),
         }
     }
 
     /// Makes the views of a file as far as they are missing, and stores their derived blob. The permit
-    /// bounds the number of films that are mapped side by side. Sending needs none.
+    /// bounds the number of films that are mapped side by side, apart from those that take long. Sending
+    /// needs none.
     ///
     /// # Errors
     /// `NotFound` when the file is gone; an error that another try may fix.
@@ -84,10 +95,9 @@ impl ViewsStage {
             .forget(id, |version| version != content.version);
         match &content.views {
             ViewsState::Pending => {
-                let state = self.find_views(&entry, content).await?;
+                let state = self.find_in_lanes(&entry, content, permit).await?;
                 self.store.set(id, content.version, state)?;
                 self.requests.want_rendition(id);
-                drop(permit);
                 self.store.send(id).await
             }
             views if !views.is_durable() => {
@@ -102,12 +112,36 @@ impl ViewsStage {
         }
     }
 
-    async fn find_views(&self, entry: &Entry, content: &FileContent) -> FsResult<ViewsState> {
-        if is_subtitle_name(&entry.name) {
-            return read_subtitle_file(&self.files, entry, content).await;
+    /// Finds the views of a file without holding up the files behind it.
+    async fn find_in_lanes(
+        &self,
+        entry: &Entry,
+        content: &FileContent,
+        permit: OwnedSemaphorePermit,
+    ) -> FsResult<ViewsState> {
+        {
+            let finding = self.find_views(entry, content);
+            tokio::pin!(finding);
+            let turn = self.lanes.first_turn(content.size, permit, finding);
+            if let Turn::Done(found) = turn.await {
+                return found;
+            }
+            // The end of this block drops the work, which stops the tool.
         }
-        if !media_kind(&entry.name).is_media() {
+        self.attempts.take_back(entry.id);
+        self.jobs.set_progress(Stage::Views, entry.id, "wait", 0);
+        tracing::info!(file = %entry.name.display(), "it takes long; its views wait until others that take long are done");
+        let _place = self.lanes.long_place().await?;
+        self.find_views(entry, content).await
+    }
+
+    async fn find_views(&self, entry: &Entry, content: &FileContent) -> FsResult<ViewsState> {
+        let is_subtitle = is_subtitle_name(&entry.name);
+        if !is_subtitle && !media_kind(&entry.name).is_media() {
             return Ok(ViewsState::NotMedia);
+        }
+        if let Some(reason) = subtitle_files::refusal(&entry.name, content.size) {
+            return Ok(reason);
         }
         if content.size == 0 {
             return Ok(ViewsState::Unreadable("the file is empty".to_owned()));
@@ -120,12 +154,37 @@ impl ViewsStage {
             }
             input => input?,
         };
-        let attempt = self.notes.begin_attempt(entry.id, content.version)?;
+        let attempt = self.attempts.begin(entry.id, content.version)?;
         if attempt >= LAST_ATTEMPT {
+            self.attempts.failed(entry.id);
             return Ok(ViewsState::Unreadable(
                 "tgfs ended twice while it made the views; `tgfs retry` tries again".to_owned(),
             ));
         }
+        failpoint::pass(failpoint::Step::ViewsBegun);
+        let found = match is_subtitle {
+            true => {
+                let reading = subtitle_files::read_subtitle_file(&self.files, entry, &input);
+                within(LONGEST_READING, reading).await
+            }
+            false => {
+                let longest = longest_build(content.size);
+                within(longest, self.build(entry, content, &input)).await
+            }
+        };
+        match found {
+            Ok(state) => Ok(state),
+            Err(error) => self.failed_attempt(entry.id, attempt, &error),
+        }
+    }
+
+    /// Builds the views of a film.
+    async fn build(
+        &self,
+        entry: &Entry,
+        content: &FileContent,
+        input: &ToolInput,
+    ) -> Result<ViewsState, MediaError> {
         let derived = self.files.derived_path(entry);
         let size = content.size;
         let progress = |done| {
@@ -141,43 +200,81 @@ impl ViewsStage {
             policy: &cuts,
             compat: Compat::Off,
         };
-        match build_views(request, &progress).await {
-            Ok(BuildOutcome::Ready(views, account)) => {
+        match build_views(request, &progress).await? {
+            BuildOutcome::Ready(views, account) => {
                 log_cuts(entry, &views, &account);
-                self.files
-                    .take_derived(entry, &derived, ViewsState::Ready(views))
+                let ready = ViewsState::Ready(views);
+                let taken = self.files.take_derived(entry, &derived, ready);
+                taken.map_err(|error| MediaError::new(MediaErrorKind::Io, error.to_string()))
             }
-            Ok(BuildOutcome::Unsupported(reason)) => {
-                Ok(ViewsState::Unsupported(reason.to_string()))
-            }
-            Ok(BuildOutcome::Unreadable(reason)) => Ok(ViewsState::Unreadable(reason.to_string())),
-            Ok(BuildOutcome::NotMedia) => Ok(ViewsState::Unreadable(
+            BuildOutcome::Unsupported(reason) => Ok(ViewsState::Unsupported(reason.to_string())),
+            BuildOutcome::Unreadable(reason) => Ok(ViewsState::Unreadable(reason.to_string())),
+            BuildOutcome::NotMedia => Ok(ViewsState::Unreadable(
                 "its name says media, but its contents are not a known video format".to_owned(),
             )),
-            Err(error) if error.is_retryable() => self.failed_attempt(entry.id, attempt, &error),
-            Err(error) => Ok(ViewsState::Unreadable(error.to_string())),
         }
     }
 
-    /// Decides the result of a failed attempt. A tool that is missing or was stopped leaves the file
-    /// without views in the end. An error that has nothing to do with the file does not count.
+    /// Decides the result of a failed attempt. A tool that is missing or was stopped, or work that never
+    /// ends, leaves the file without views in the end. An error that has nothing to do with the file does
+    /// not count.
     fn failed_attempt(
         &self,
         id: EntryId,
         attempt: u32,
         error: &MediaError,
     ) -> FsResult<ViewsState> {
-        let is_the_tools = matches!(
+        if !error.is_retryable() {
+            return Ok(ViewsState::Unreadable(error.to_string()));
+        }
+        let counts = matches!(
             error.kind,
             MediaErrorKind::ToolMissing | MediaErrorKind::ToolStopped
         );
-        if is_the_tools && attempt + 1 >= LAST_ATTEMPT {
+        if counts && attempt + 1 >= LAST_ATTEMPT {
             let reason = format!("{error}; `tgfs retry` tries again");
             return Ok(ViewsState::Unreadable(reason));
         }
-        if !is_the_tools {
-            self.notes.forget_attempts(id);
+        match counts {
+            true => self.attempts.failed(id),
+            false => self.attempts.take_back(id),
         }
         Err(FsError::new(ErrorKind::Io, error.to_string()))
+    }
+}
+
+/// Returns the longest time for the views of a film.
+pub(super) fn longest_build(bytes: u64) -> Duration {
+    LONGEST_BUILD + Duration::from_secs(bytes / BUILD_BYTES_A_SECOND)
+}
+
+/// Does work that must end within `longest`. It is dropped otherwise, which stops the tool.
+async fn within(
+    longest: Duration,
+    work: impl Future<Output = Result<ViewsState, MediaError>> + Send,
+) -> Result<ViewsState, MediaError> {
+    let done = tokio::time::timeout(longest, work).await;
+    done.unwrap_or_else(|_| Err(too_long(longest)))
+}
+
+/// Returns the error of views that are not made within `longest`.
+pub(super) fn too_long(longest: Duration) -> MediaError {
+    let minutes = longest.as_secs() / 60;
+    let message = format!("making the views did not end within {minutes} min");
+    MediaError::new(MediaErrorKind::ToolStopped, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_never_ends_counts_as_a_tool_that_was_stopped() {
+        let longest = longest_build(2 << 30);
+        let error = within(longest, std::future::pending()).await.unwrap_err();
+        assert_eq!(error.kind, MediaErrorKind::ToolStopped);
+        assert!(error.is_retryable());
+        let expected = "making the views did not end within 94 min";
+        assert_eq!(error.to_string(), expected);
     }
 }

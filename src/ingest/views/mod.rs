@@ -2,6 +2,7 @@
 //! bytes.
 
 pub mod files;
+pub mod lanes;
 pub mod make;
 pub mod outcome;
 pub mod queue;

@@ -72,7 +72,7 @@ impl RemakeOutcomes {
             Ok(RemakeOutcome::GivenUp(reason)) => self.give_up(ticket, &reason),
             Ok(RemakeOutcome::Unwanted) if self.steps.is_stopping() => {
                 // A clean shutdown ended it, which is not a failed start.
-                self.queue.forget_starts(id);
+                self.queue.take_back_start(id);
             }
             Ok(RemakeOutcome::Unwanted) => self.requests.forget(id, |known| known == version),
             Ok(RemakeOutcome::Later(why)) => self.queue.put_off(id, version, why),

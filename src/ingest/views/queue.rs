@@ -97,9 +97,10 @@ impl RemakeQueue {
         self.known.acquire()
     }
 
+    /// Writes a request down so that it outlives a daemon that dies the moment after.
     fn note(&self, id: EntryId, remake: &Remake) {
         let row = encode(remake.reason, remake.version, remake.begun);
-        if let Err(error) = self.rows.put(id.as_bytes(), &row) {
+        if let Err(error) = self.rows.put_lastingly(id.as_bytes(), &row) {
             tracing::warn!(%id, %error, "views to be made again could not be noted; a restart would forget them");
         }
     }
@@ -120,15 +121,15 @@ impl RemakeQueue {
         self.queued.notify_one();
     }
 
-    /// Takes the next request whose pause is over. Those of users come first, then the oldest.
-    pub fn take(&self) -> Option<RemakeTicket> {
+    /// Takes the oldest request of a kind whose pause is over.
+    pub fn take(&self, reason: RemakeReason) -> Option<RemakeTicket> {
         let mut known = self.known();
         let now = Instant::now();
-        let due = known
-            .iter()
-            .filter(|(_, remake)| matches!(remake.status, RemakeStatus::Waiting(at) if at <= now));
-        let (&id, _) =
-            due.min_by_key(|(_, remake)| (remake.reason != RemakeReason::Asked, remake.asked))?;
+        let due = known.iter().filter(|(_, remake)| {
+            remake.reason == reason
+                && matches!(remake.status, RemakeStatus::Waiting(at) if at <= now)
+        });
+        let (&id, _) = due.min_by_key(|(_, remake)| remake.asked)?;
         let remake = known.get_mut(&id)?;
         remake.status = RemakeStatus::Running;
         Some(RemakeTicket {
@@ -154,12 +155,28 @@ impl RemakeQueue {
         remake.begun
     }
 
-    /// Forgets the starts of a file, because they said nothing about it.
-    pub fn forget_starts(&self, id: EntryId) {
-        if let Some(remake) = self.known().get_mut(&id) {
-            remake.begun = 0;
-            self.note(id, remake);
+    /// Takes the start under way out of the count, because its end says nothing about the file.
+    pub fn take_back_start(&self, id: EntryId) {
+        if let Some(remake) = self.known().get_mut(&id)
+            && remake.status == RemakeStatus::Running
+        {
+            self.take_back(id, remake);
         }
+    }
+
+    /// Takes the starts under way out of the counts, because a stop is no failure.
+    pub fn take_back_running(&self) {
+        for (id, remake) in self.known().iter_mut() {
+            if remake.status == RemakeStatus::Running {
+                self.take_back(*id, remake);
+            }
+        }
+    }
+
+    fn take_back(&self, id: EntryId, remake: &mut Remake) {
+        remake.begun = remake.begun.saturating_sub(1);
+        remake.status = RemakeStatus::Waiting(Instant::now());
+        self.note(id, remake);
     }
 
     /// Notes the running step of a remake, and the share of it that is done.
@@ -323,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_comes_first_and_what_failed_comes_later() {
+    async fn no_kind_waits_for_the_other_and_what_failed_comes_later() {
         let directory = tempfile::tempdir().unwrap();
         let owner = crate::index::Owner::of_process();
         let (index, _) = Index::open(directory.path(), owner).unwrap();
@@ -332,13 +349,15 @@ mod tests {
         remakes.ask(film, RemakeReason::Rendition, 1);
         tokio::time::advance(Duration::from_secs(1)).await;
         remakes.ask(asked, RemakeReason::Asked, 1);
-        assert_eq!(remakes.take(), Some(ticket(asked, RemakeReason::Asked)));
+        let (user, rendition) = (RemakeReason::Asked, RemakeReason::Rendition);
+        assert_eq!(remakes.take(user), Some(ticket(asked, user)));
         assert_eq!(remakes.begin(asked), 1);
         remakes.put_off(asked, 1, Some("no room".to_owned()));
-        assert_eq!(remakes.take(), Some(ticket(film, RemakeReason::Rendition)));
-        assert_eq!(remakes.take(), None);
+        assert_eq!(remakes.take(user), None, "not before its pause");
+        assert_eq!(remakes.take(rendition), Some(ticket(film, rendition)));
+        assert_eq!(remakes.take(rendition), None);
         tokio::time::advance(LONGEST_PAUSE).await;
-        assert_eq!(remakes.take(), Some(ticket(asked, RemakeReason::Asked)));
+        assert_eq!(remakes.take(user), Some(ticket(asked, user)));
         assert_eq!(remakes.begin(asked), 2);
         assert!(!remakes.forget(film, |version| version != 1));
         assert!(remakes.forget(film, |version| version == 1));

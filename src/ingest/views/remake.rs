@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::files::ToolFiles;
+use super::make::{longest_build, too_long};
 use super::outcome::RemakeOutcome;
 use super::queue::{RemakeQueue, RemakeReason, RemakeTicket};
 use super::report::log_cuts;
 use super::requests::RemakeRequests;
 use crate::index::Index;
+use crate::ingest::attempts::LAST_ATTEMPT;
 use crate::ingest::changes::ChangeSignal;
 use crate::ingest::jobs::{Jobs, percent};
 use crate::ingest::parts::CommonParts;
@@ -29,7 +31,7 @@ use crate::spool::Spool;
 use crate::tree::Tree;
 
 /// Number of the start at which a remake is given up.
-const LAST_START: u32 = 3;
+const LAST_START: u32 = LAST_ATTEMPT;
 /// Time between two checks of a build that somebody still wants it.
 const LOOK: Duration = Duration::from_millis(500);
 /// Most bytes of a second of a rendition. They decide if the spool has room for it.
@@ -160,7 +162,7 @@ impl ViewsRemaker {
             entry: &entry,
             content,
             input: &input.path,
-            derived: &self.files.remade_path(&entry),
+            derived: &self.files.derived_path(&entry),
         };
         match self.build_as_needed(build, compat, wanted).await {
             Ok(None) => Ok(RemakeOutcome::Unwanted),
@@ -213,6 +215,8 @@ impl ViewsRemaker {
             policy: &cuts,
             compat,
         };
+        let begun = tokio::time::Instant::now();
+        let longest = longest_build(size);
         let building = build_views(request, &progress);
         tokio::pin!(building);
         loop {
@@ -221,6 +225,10 @@ impl ViewsRemaker {
                 () = tokio::time::sleep(LOOK) => {
                     if self.steps.is_stopping() || !self.queue.is_wanted(id, version) {
                         return Ok(None);
+                    }
+                    // The encoder has limits of its own, since a film may take a night.
+                    if compat == Compat::Off && begun.elapsed() > longest {
+                        return Err(too_long(longest));
                     }
                 }
             }
@@ -236,7 +244,7 @@ impl ViewsRemaker {
             return RemakeOutcome::GivenUp(error.to_string());
         }
         if !is_the_tools {
-            self.queue.forget_starts(id);
+            self.queue.take_back_start(id);
         }
         RemakeOutcome::Later(Some(error.to_string()))
     }
