@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -15,12 +15,14 @@ use super::parts::{OpenPurpose, Parts};
 use super::{DaemonOptions, MountOptions};
 use crate::cache::BlockCache;
 use crate::config::{Config, ConfigHandle, HttpBind, HttpTrust};
-use crate::control::{self, DaemonInfo, Operations as _, Service};
+use crate::control::{self, DaemonInfo, LibraryReadiness, Operations as _, Service};
 use crate::fuse::{self, Mounted};
 use crate::http;
 use crate::index::Index;
+use crate::model::{AttachState, TreeKnowledge};
 use crate::process::Launcher;
 use crate::upkeep::cleanup::{self, CleanupReport};
+use crate::vfs::{TreeUse, Vfs};
 
 /// Time for which files that are open in the mount may be used after a stop began.
 const MOUNT_DRAIN: Duration = Duration::from_secs(5);
@@ -79,18 +81,53 @@ pub async fn run_daemon(
         .map(|mounted| mounted.mountpoint().to_path_buf());
     operations.set_faces(faces);
     let cleaning = spawn_cleanup(&parts, &options.config);
-    ready(&operations.daemon());
-    // It fails if NOTIFY_SOCKET is not set, in which case nobody waits for it.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-
-    tokio::select! {
-        name = signals.next() => tracing::info!("stopping on {name}"),
-        () = stop.notified() => tracing::info!("stopping: a command asked for it"),
-        () = ended(&mut mounted) => tracing::info!("stopping: the mount is gone"),
-    }
+    let serving = async {
+        loaded(&parts.vfs).await?;
+        let daemon = operations.daemon();
+        ready(&daemon);
+        tell_systemd(daemon.library);
+        std::future::pending().await
+    };
+    let ended = tokio::select! {
+        name = signals.next() => { tracing::info!("stopping on {name}"); Ok(()) },
+        () = stop.notified() => { tracing::info!("stopping: a command asked for it"); Ok(()) },
+        () = ended(&mut mounted) => { tracing::info!("stopping: the mount is gone"); Ok(()) },
+        refused = serving => refused,
+    };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     cleaning.abort();
-    take_down(mounted, closing, [gateway, Some(socket)], parts).await
+    take_down(mounted, closing, [gateway, Some(socket)], parts).await?;
+    ended
+}
+
+/// Waits until the tree can be used, at most for the deadline of reads. Mount and gateway are there
+/// meanwhile, and whoever uses them waits as well.
+///
+/// # Errors
+/// When the store refuses this state while nothing is known of its library. Nobody could use the mount.
+async fn loaded(vfs: &Vfs) -> anyhow::Result<()> {
+    if !vfs.is_loading() {
+        return Ok(());
+    }
+    vfs.until_loaded(TreeUse::Look).await;
+    let status = vfs.store_status();
+    match (status.state, status.tree) {
+        (AttachState::Refused, TreeKnowledge::Partial) => {
+            bail!(status.explain().unwrap_or_default())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tell_systemd(library: LibraryReadiness) {
+    let ready = sd_notify::NotifyState::Ready;
+    // It fails if NOTIFY_SOCKET is not set, in which case nobody waits for it.
+    let _ = match library {
+        LibraryReadiness::Usable => sd_notify::notify(&[ready]),
+        LibraryReadiness::Loading => {
+            sd_notify::notify(&[ready, sd_notify::NotifyState::Status("library=loading")])
+        }
+    };
 }
 
 /// Stops everything in order: new writes, the mount, the faces, the parts. The unmount and `close` commit

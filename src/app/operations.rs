@@ -10,7 +10,9 @@ use tokio::sync::mpsc::Sender;
 use super::parts::{self, Parts};
 use crate::cache::{BlockCache, Dropped};
 use crate::config::{self, ConfigHandle, ConfigInputs, Reloaded};
-use crate::control::{Cleaned, DaemonInfo, Operations, Response, Stat, StatUnit, Verified};
+use crate::control::{
+    Cleaned, DaemonInfo, LibraryReadiness, Operations, Response, Stat, StatUnit, Verified,
+};
 use crate::index::Index;
 use crate::model::{AttachState, CacheStats, EntryId, PublicScheme, TreePath, VerifyDepth};
 use crate::remote::Remote;
@@ -158,6 +160,10 @@ impl Operations for AppOperations {
             public: self.public_url(),
             store: self.remote.describe(),
             state_dir: config.state_dir.clone(),
+            library: match self.vfs.is_loading() {
+                true => LibraryReadiness::Loading,
+                false => LibraryReadiness::Usable,
+            },
         }
     }
 

@@ -314,6 +314,7 @@ pub fn cut_policy(config: &Config) -> CutPolicy {
 pub fn vfs_settings(config: &Config, base_url: &str) -> VfsSettings {
     VfsSettings {
         settle: config.mount.settle,
+        read_deadline: config.read_deadline,
         write_deadline: config.write_deadline,
         max_file_size: config.spool.max_file_size.unwrap_or(0),
         hls_listing: config.mount.hls_listing,

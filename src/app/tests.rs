@@ -16,7 +16,7 @@ use crate::remote::testing::{Fault, FaultyRemote, Operation};
 use crate::remote::{
     KdfCost, LocalRemote, LockedRemote, LogKind, LogStore as _, Passphrases, RemoteErrorKind,
 };
-use crate::vfs::{AccessMode, Caller, SetIdBits, Vfs};
+use crate::vfs::{AccessMode, Caller, SetIdBits, TreeUse, Vfs};
 
 const ALWAYS: usize = 100_000;
 /// Longest wait for any event. The machine that runs the tests may be slow.
@@ -285,12 +285,14 @@ fn a_fresh_state_shows_nothing_false_until_it_is_filled() {
         assert!(vfs.list(&TreePath::root()).is_err());
         let refused = write(vfs, "new.bin", b"new").await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::ReadOnly);
+        // Whoever asks waits for the deadline first.
+        let asked = Instant::now();
+        vfs.until_loaded(TreeUse::Look).await;
+        assert!(vfs.is_loading() && asked.elapsed() >= Duration::from_secs(1));
         // Nothing may be published, and least of all the new state's own empty root.
         assert_eq!(log_of(open).await, log, "something was published");
         open.remote.heal();
-        open.until_state(AttachState::Attached).await;
-        open.until("it can be written to", || !vfs.awaits_resume())
-            .await;
+        vfs.until_loaded(TreeUse::Change).await;
         assert_eq!(names(vfs).unwrap(), ["film.bin"]);
         assert_eq!(&read(vfs, "film.bin").await.unwrap()[..], b"stored");
         write(vfs, "new.bin", b"new").await.unwrap();

@@ -14,7 +14,7 @@ use super::paths;
 use super::session::{Session, StateNeed, check_state};
 use crate::app::{self, DaemonOptions, MountOptions};
 use crate::config::{Config, StoreConfig, StoreOrigin};
-use crate::control::{DaemonInfo, Request, Response, UploadsAtStop};
+use crate::control::{DaemonInfo, LibraryReadiness, Request, Response, UploadsAtStop};
 use crate::model::{MountAudience, PendingInfo, WriteMode};
 
 /// Time that a daemon may take to stop before its mount is detached. The daemon promises 30 s.
@@ -86,13 +86,18 @@ async fn run(mount: Option<MountOptions>, context: &Context) -> Outcome {
     app::run_daemon(options, ready).await
 }
 
-/// Returns the line `ready mount=… http=… store=… env=…`.
+/// Returns the line `ready mount=… http=… store=… env=…`, with `library=loading` behind it while the tree
+/// cannot be used.
 pub(super) fn ready_line(daemon: &DaemonInfo, config: &Config) -> String {
     let shown = |path: Option<&Path>| {
         path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
     };
+    let library = match daemon.library {
+        LibraryReadiness::Usable => "",
+        LibraryReadiness::Loading => " library=loading",
+    };
     format!(
-        "ready mount={} http={} store={} env={}\n",
+        "ready mount={} http={} store={} env={}{library}\n",
         shown(daemon.mountpoint.as_deref()),
         daemon.http.as_deref().unwrap_or("off"),
         daemon.store,

@@ -5,7 +5,7 @@ use clap::CommandFactory;
 use super::args::{Arguments, Command};
 use super::output::{self, Align};
 use super::*;
-use crate::control::{DaemonInfo, UrlInfo};
+use crate::control::{DaemonInfo, LibraryReadiness, UrlInfo};
 use crate::model::{FileInfo, PendingInfo, PublicState};
 
 fn parse(line: &str) -> Result<Arguments, clap::Error> {
@@ -225,6 +225,7 @@ fn the_ready_line_has_its_four_fields() {
         public: None,
         store: "local:/s/store".to_owned(),
         state_dir: PathBuf::from("/s"),
+        library: LibraryReadiness::Usable,
     };
     let inputs = ConfigInputs::default();
     let config = config::load(&inputs).config.unwrap();
@@ -233,6 +234,12 @@ fn the_ready_line_has_its_four_fields() {
         line,
         "ready mount=/mnt/films http=off store=local:/s/store env=none\n"
     );
+    let daemon = DaemonInfo {
+        library: LibraryReadiness::Loading,
+        ..daemon
+    };
+    let line = daemon::ready_line(&daemon, &config);
+    assert!(line.ends_with(" env=none library=loading\n"), "{line}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::model::{
     AttachState, EntryId, ErrorKind, FileInfo, FsError, PendingInfo, PublicState, TreePath,
     VerifyDepth,
 };
-use crate::vfs::{FileKind, Vfs};
+use crate::vfs::{FileKind, TreeUse, Vfs};
 
 /// Longest time between two checks of an awaited state, in case a change was not announced.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -84,6 +84,28 @@ impl From<String> for Stop {
     }
 }
 
+/// Returns what a request does with the tree, for which it waits while the library is being loaded.
+fn tree_use(request: &Request) -> Option<TreeUse> {
+    match request {
+        Request::List { .. }
+        | Request::Status { path: Some(_), .. }
+        | Request::Url { .. }
+        | Request::CacheClear { path: Some(_) } => Some(TreeUse::Look),
+        Request::Delete { .. }
+        | Request::Retry { .. }
+        | Request::Upload { .. }
+        | Request::Import { .. } => Some(TreeUse::Change),
+        Request::Ping
+        | Request::Status { path: None, .. }
+        | Request::DbStats
+        | Request::Cleanup { .. }
+        | Request::CacheClear { path: None }
+        | Request::Verify { .. }
+        | Request::Reload
+        | Request::Stop { .. } => None,
+    }
+}
+
 impl Service {
     /// Makes a service over the file system.
     #[must_use]
@@ -128,6 +150,9 @@ impl Service {
     where
         R: AsyncRead + Send + Unpin,
     {
+        if let Some(usage) = tree_use(&request) {
+            self.vfs.until_loaded(usage).await;
+        }
         match request {
             Request::Ping => tell(out, Response::Daemon(self.daemon())).await,
             Request::List { directory } => self.list(&directory, out).await,

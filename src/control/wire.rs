@@ -126,6 +126,19 @@ pub struct DaemonInfo {
     /// `local:DIR`
     pub store: String,
     pub state_dir: PathBuf,
+    /// Whether the tree can be used already.
+    #[serde(default)]
+    pub library: LibraryReadiness,
+}
+
+/// Whether the tree of a daemon's library can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LibraryReadiness {
+    #[default]
+    Usable,
+    /// It is still being read from the store. Whoever asks for it waits.
+    Loading,
 }
 
 /// The addresses at which a file can be played.

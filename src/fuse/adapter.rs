@@ -16,12 +16,11 @@ use fuser::{
     Request, TimeOrNow, WriteFlags,
 };
 
-use super::convert::{self, attr_ttl, caller, file_attr, ino, open_flags};
-use super::dispatch::{Adapter, accept_created, handle};
+use super::convert::{self, caller, ino, open_flags};
+use super::dispatch::{Adapter, Creation, accept_attr, handle};
 use super::reply::{answer_attribute, answer_position, answer_space, finish, guarded};
 use super::{directory, negotiation};
-use crate::model::ErrorKind;
-use crate::vfs::{Attr, CopyRange, Opened, SetAttr};
+use crate::vfs::{CopyRange, Opened, SetAttr, TreeUse, Vfs};
 
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
@@ -30,8 +29,9 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.enter("lookup", reply, |vfs| {
-            vfs.lookup(ino(parent), name.as_bytes())
+        let name = name.as_bytes().to_vec();
+        self.enter("lookup", TreeUse::Look, reply, move |vfs| {
+            vfs.lookup(ino(parent), &name)
         });
     }
 
@@ -46,10 +46,12 @@ impl Filesystem for Adapter {
         _handle: Option<FileHandle>,
         reply: ReplyAttr,
     ) {
-        let result = guarded(|| self.vfs.getattr(ino(number)));
-        finish("getattr", result, reply, |attr, reply: ReplyAttr| {
-            reply.attr(&attr_ttl(&attr), &file_attr(&attr));
-        });
+        let call = move |vfs: &Vfs| vfs.getattr(ino(number));
+        // The mountpoint itself is known, and programs that look at all mounts must not wait for it.
+        match number {
+            INodeNo::ROOT => finish("getattr", guarded(|| call(&self.vfs)), reply, accept_attr),
+            _ => self.answer("getattr", TreeUse::Look, reply, call, accept_attr),
+        }
     }
 
     fn setattr(
@@ -80,9 +82,11 @@ impl Filesystem for Adapter {
             privileges: convert::setattr_bits(request, size, uid.or(gid), mode),
         };
         let (vfs, by, open) = (self.vfs.clone(), caller(request), open.map(handle));
-        let work = async move { vfs.setattr(ino(number), open, change, by).await };
-        let accept = |attr: Attr, reply: ReplyAttr| reply.attr(&attr_ttl(&attr), &file_attr(&attr));
-        self.spawn("setattr", self.deadlines.write, reply, work, accept);
+        let work = async move {
+            vfs.until_loaded(TreeUse::Change).await;
+            vfs.setattr(ino(number), open, change, by).await
+        };
+        self.spawn("setattr", self.deadlines.write, reply, work, accept_attr);
     }
 
     fn readlink(&self, _request: &Request, _number: INodeNo, reply: ReplyData) {
@@ -111,21 +115,20 @@ impl Filesystem for Adapter {
         _umask: u32,
         reply: ReplyEntry,
     ) {
-        self.enter("mkdir", reply, |vfs| {
-            vfs.mkdir(ino(parent), name.as_bytes(), mode & 0o7777, caller(request))
+        let (name, by) = (name.as_bytes().to_vec(), caller(request));
+        self.enter("mkdir", TreeUse::Change, reply, move |vfs| {
+            vfs.mkdir(ino(parent), &name, mode & 0o7777, by)
         });
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.change("unlink", reply, |vfs| {
-            vfs.unlink(ino(parent), name.as_bytes())
-        });
+        let name = name.as_bytes().to_vec();
+        self.change("unlink", reply, move |vfs| vfs.unlink(ino(parent), &name));
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.change("rmdir", reply, |vfs| {
-            vfs.rmdir(ino(parent), name.as_bytes())
-        });
+        let name = name.as_bytes().to_vec();
+        self.change("rmdir", reply, move |vfs| vfs.rmdir(ino(parent), &name));
     }
 
     fn symlink(
@@ -164,14 +167,9 @@ impl Filesystem for Adapter {
             Ok(mode) => mode,
             Err(errno) => return reply.error(errno),
         };
-        self.change("rename", reply, |vfs| {
-            vfs.rename(
-                ino(parent),
-                name.as_bytes(),
-                ino(new_parent),
-                new_name.as_bytes(),
-                mode,
-            )
+        let (name, new_name) = (name.as_bytes().to_vec(), new_name.as_bytes().to_vec());
+        self.change("rename", reply, move |vfs| {
+            vfs.rename(ino(parent), &name, ino(new_parent), &new_name, mode)
         });
     }
 
@@ -185,28 +183,24 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let (flags, by) = (OpenFlags(flags), caller(request));
-        let result = guarded(|| {
-            self.vfs.create(
-                ino(parent),
-                name.as_bytes(),
-                mode & 0o7777,
-                convert::access(flags),
-                by,
-            )
-        });
-        match result {
-            Err(error) if error.kind == ErrorKind::Exists && !convert::is_exclusive(flags) => {
-                self.open_raced(parent, name, by, flags, reply);
-            }
-            result => finish("create", result, reply, accept_created),
-        }
+        let wanted = Creation {
+            parent: ino(parent),
+            name: name.as_bytes().to_vec(),
+            mode: mode & 0o7777,
+            flags: OpenFlags(flags),
+            by: caller(request),
+        };
+        self.create_or_open(wanted, reply);
     }
 
     fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (vfs, by) = (self.vfs.clone(), caller(request));
         let (access, existing) = (convert::access(flags), convert::existing(flags));
-        let work = async move { vfs.open(ino(number), access, existing, by).await };
+        let usage = convert::tree_use(access, existing);
+        let work = async move {
+            vfs.until_loaded(usage).await;
+            vfs.open(ino(number), access, existing, by).await
+        };
         let accept = |opened: Opened, reply: ReplyOpen| {
             reply.opened(FileHandle(opened.handle.0), open_flags(opened));
         };
@@ -279,10 +273,7 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.change("release", reply, |vfs| {
-            vfs.release(handle(open));
-            Ok(())
-        });
+        self.release_handle(open, reply);
     }
 
     fn fsync(
@@ -312,7 +303,9 @@ impl Filesystem for Adapter {
         offset: u64,
         reply: ReplyDirectory,
     ) {
-        directory::list(&self.vfs, ino(number), offset, reply);
+        self.when_loaded(TreeUse::Look, reply, move |vfs, reply| {
+            directory::list(vfs, ino(number), offset, reply);
+        });
     }
 
     fn readdirplus(
@@ -323,7 +316,9 @@ impl Filesystem for Adapter {
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        directory::list_with_attributes(&self.vfs, ino(number), offset, reply);
+        self.when_loaded(TreeUse::Look, reply, move |vfs, reply| {
+            directory::list_with_attributes(vfs, ino(number), offset, reply);
+        });
     }
 
     fn fsyncdir(
@@ -362,8 +357,9 @@ impl Filesystem for Adapter {
             Ok(mode) => mode,
             Err(errno) => return reply.error(errno),
         };
-        self.change("setxattr", reply, |vfs| {
-            vfs.setxattr(ino(number), name.as_bytes(), value, mode)
+        let (name, value) = (name.as_bytes().to_vec(), value.to_vec());
+        self.change("setxattr", reply, move |vfs| {
+            vfs.setxattr(ino(number), &name, &value, mode)
         });
     }
 
@@ -378,22 +374,27 @@ impl Filesystem for Adapter {
         if !convert::is_user_attribute(name) {
             return reply.error(Errno::EOPNOTSUPP);
         }
-        let value = guarded(|| self.vfs.getxattr(ino(number), name.as_bytes()));
-        answer_attribute("getxattr", value, size, reply);
+        let name = name.as_bytes().to_vec();
+        self.when_loaded(TreeUse::Look, reply, move |vfs, reply| {
+            let value = guarded(|| vfs.getxattr(ino(number), &name));
+            answer_attribute("getxattr", value, size, reply);
+        });
     }
 
     fn listxattr(&self, _request: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
-        let names = guarded(|| self.vfs.listxattr(ino(number)));
-        let names = names.map(convert::attribute_list);
-        answer_attribute("listxattr", names, size, reply);
+        self.when_loaded(TreeUse::Look, reply, move |vfs, reply| {
+            let names = guarded(|| vfs.listxattr(ino(number))).map(convert::attribute_list);
+            answer_attribute("listxattr", names, size, reply);
+        });
     }
 
     fn removexattr(&self, _request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         if !convert::is_user_attribute(name) {
             return reply.error(Errno::EOPNOTSUPP);
         }
-        self.change("removexattr", reply, |vfs| {
-            vfs.removexattr(ino(number), name.as_bytes())
+        let name = name.as_bytes().to_vec();
+        self.change("removexattr", reply, move |vfs| {
+            vfs.removexattr(ino(number), &name)
         });
     }
 

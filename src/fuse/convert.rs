@@ -13,7 +13,7 @@ use nix::fcntl::{FallocateFlags, OFlag};
 use crate::model::{Ino, Timestamp};
 use crate::vfs::{
     AccessMode, AllocateMode, Attr, Caller, Existing, FileKind, Mutability, Opened, RenameMode,
-    SeekTarget, SetIdBits, XattrMode,
+    SeekTarget, SetIdBits, TreeUse, XattrMode,
 };
 
 /// Time for which the kernel may answer from its cache. Without it each stat is a round trip (26k
@@ -104,6 +104,14 @@ pub(super) fn existing(flags: OpenFlags) -> Existing {
         Existing::Truncate
     } else {
         Existing::Keep
+    }
+}
+
+/// Returns what an open does with the tree.
+pub(super) fn tree_use(access: AccessMode, existing: Existing) -> TreeUse {
+    match (access, existing) {
+        (AccessMode::Read, Existing::Keep) => TreeUse::Look,
+        _ => TreeUse::Change,
     }
 }
 

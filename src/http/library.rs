@@ -10,7 +10,7 @@ use crate::model::{
     CacheStats, Digest, EntryId, FileInfo, FsResult, JobInfo, PendingInfo, Pieces, StoreStatus,
     TreePath,
 };
-use crate::vfs::{Attr, DirEntry, HandleId, Resource, Vfs};
+use crate::vfs::{Attr, DirEntry, HandleId, Resource, TreeUse, Vfs};
 
 pub(super) type SharedLibrary = Arc<dyn Library>;
 
@@ -48,6 +48,10 @@ pub(super) trait Library: Send + Sync + 'static {
     fn pending(&self) -> FsResult<PendingInfo>;
     /// Returns the state of the connection to the store.
     fn store_status(&self) -> StoreStatus;
+    /// Returns whether the tree cannot be used yet.
+    fn is_loading(&self) -> bool;
+    /// Waits until the tree can be used, at most for the deadline of reads.
+    async fn until_loaded(&self);
     /// Returns a number that grows whenever the result of [`Library::list`] may have changed.
     fn revision(&self) -> u64;
     /// Returns the counters of the cache.
@@ -101,6 +105,12 @@ impl Library for Vfs {
     }
     fn store_status(&self) -> StoreStatus {
         Vfs::store_status(self)
+    }
+    fn is_loading(&self) -> bool {
+        Vfs::is_loading(self)
+    }
+    async fn until_loaded(&self) {
+        Vfs::until_loaded(self, TreeUse::Look).await;
     }
     fn revision(&self) -> u64 {
         *self.changes().borrow()

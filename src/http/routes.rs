@@ -1,5 +1,7 @@
 //! The table of routes, and the headers of every answer.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -108,7 +110,6 @@ pub(super) fn router(gateway: SharedGateway) -> Router {
         .route("/page.js", get(|request| show(Asset::Script, request)))
         .route("/favicon.svg", get(|request| show(Asset::Icon, request)))
         .route("/hls.min.js", get(|request| show(Asset::Player, request)))
-        .route("/files.json", get(file_list))
         .route("/cache/stats", get(cache_stats))
         .route("/cache/clear", post(cache_clear))
         .route("/debug", get(debug))
@@ -116,10 +117,17 @@ pub(super) fn router(gateway: SharedGateway) -> Router {
         .route("/healthz", get(async || operations::health()))
         .route("/readyz", get(readiness))
         .route("/api/{*rest}", get(api).post(api));
-    Router::new()
+    let library = Router::new()
         .merge(files)
         .merge(media)
         .merge(lists)
+        .route("/files.json", get(file_list))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&gateway),
+            when_loaded,
+        ));
+    Router::new()
+        .merge(library)
         .merge(rest)
         .fallback(async || status::text(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || {
@@ -130,6 +138,28 @@ pub(super) fn router(gateway: SharedGateway) -> Router {
         })
         .layer(CatchPanicLayer::new())
         .with_state(gateway)
+}
+
+/// Waits for a library that is still being loaded. A name that is unknown after the deadline may exist, so
+/// the client is told to come back.
+async fn when_loaded(
+    State(gateway): GatewayState,
+    request: Request<Body>,
+    next: Next,
+) -> Response<Body> {
+    let library = Arc::clone(&gateway.library);
+    if !library.is_loading() {
+        return next.run(request).await;
+    }
+    library.until_loaded().await;
+    let response = next.run(request).await;
+    match response.status() {
+        StatusCode::NOT_FOUND if library.is_loading() => status::text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the library is still being loaded",
+        ),
+        _ => response,
+    }
 }
 
 /// Adds CORS headers: any page may play films, and read the headers that a player needs.

@@ -4,17 +4,19 @@ use tokio::sync::watch;
 
 use super::core::Index;
 use super::record::{FillV1, MetaV1};
-use crate::model::{AttachState, StoreStatus};
+use crate::model::{AttachState, StoreStatus, TreeKnowledge};
 
 /// Returns the status before the store was asked. A state that was never used with a store knows no tree.
 pub(super) fn at_open(meta: &MetaV1) -> StoreStatus {
     let is_known = meta.fill == FillV1::Complete && !meta.identity.store.is_empty();
+    let (state, tree) = match is_known {
+        true => (AttachState::Reaching, TreeKnowledge::Complete),
+        false => (AttachState::Filling, TreeKnowledge::Partial),
+    };
     StoreStatus {
-        state: match is_known {
-            true => AttachState::Reaching,
-            false => AttachState::Filling,
-        },
+        state,
         problem: None,
+        tree,
     }
 }
 
@@ -30,6 +32,13 @@ impl Index {
         self.tell(|status| {
             status.state = standing;
             status.problem = None;
+            match standing {
+                AttachState::Filling => status.tree = TreeKnowledge::Partial,
+                AttachState::Reaching | AttachState::Attached => {
+                    status.tree = TreeKnowledge::Complete;
+                }
+                AttachState::Refused => {}
+            }
         });
     }
 

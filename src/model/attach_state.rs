@@ -18,6 +18,16 @@ pub enum AttachState {
     Refused,
 }
 
+/// Whether all names of the library are known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TreeKnowledge {
+    /// A name that is missing here does not exist.
+    #[default]
+    Complete,
+    /// Names that are missing here may exist in the store.
+    Partial,
+}
+
 /// The attach state and the problem behind it, as users see them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStatus {
@@ -26,6 +36,9 @@ pub struct StoreStatus {
     pub state: AttachState,
     /// Reason why it makes no progress, or why it is refused.
     pub problem: Option<String>,
+    /// Whether the tree can be believed. A refusal leaves it as it was.
+    #[serde(skip)]
+    pub tree: TreeKnowledge,
 }
 
 impl StoreStatus {
@@ -71,6 +84,7 @@ mod tests {
         let status = |problem: Option<&str>| StoreStatus {
             state: AttachState::Filling,
             problem: problem.map(str::to_owned),
+            tree: TreeKnowledge::Partial,
         };
         let text = status(Some("bot 2: no route")).explain().unwrap();
         assert!(text.ends_with("retrying (bot 2: no route)"), "{text}");

@@ -19,7 +19,7 @@ mod units;
 mod views;
 mod views_state;
 
-pub use attach_state::{AttachState, StoreStatus};
+pub use attach_state::{AttachState, StoreStatus, TreeKnowledge};
 pub use blob::{
     AdoptedAddress, Blob, Extent, ExtentSource, PackAddress, PackRef, PackSlice, TelegramAddress,
 };

@@ -1,10 +1,12 @@
 //! Availability of the library: whether it can be changed now, and whether its tree is known in full.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::watch;
 
-use crate::model::{AttachState, ErrorKind, FsError, FsResult, StoreStatus, WriteMode};
+use crate::model::{
+    AttachState, ErrorKind, FsError, FsResult, StoreStatus, TreeKnowledge, WriteMode,
+};
 
 /// Conditions for a change: the mode of the mount, the store of the library, and the leftovers of
 /// the last run.
@@ -14,7 +16,7 @@ pub struct Availability {
     mode: AtomicU8,
     /// Set while the leftovers of the last run still have to be taken up. A change made before that
     /// could be mistaken for one of them.
-    has_leftovers: AtomicBool,
+    has_leftovers: watch::Sender<bool>,
 }
 
 impl Availability {
@@ -22,7 +24,7 @@ impl Availability {
         Self {
             store,
             mode: AtomicU8::new(WriteMode::Writable as u8),
-            has_leftovers: AtomicBool::new(false),
+            has_leftovers: watch::Sender::new(false),
         }
     }
 
@@ -33,17 +35,17 @@ impl Availability {
 
     /// Refuses changes until [`Self::leftovers_are_done`] is called.
     pub fn await_leftovers(&self) {
-        self.has_leftovers.store(true, Ordering::Relaxed);
+        self.has_leftovers.send_replace(true);
     }
 
     /// Allows changes again once the leftovers have been taken up.
     pub fn leftovers_are_done(&self) {
-        self.has_leftovers.store(false, Ordering::Relaxed);
+        self.has_leftovers.send_replace(false);
     }
 
     /// Returns whether the leftovers still have to be taken up.
     pub fn awaits_leftovers(&self) -> bool {
-        self.has_leftovers.load(Ordering::Relaxed)
+        *self.has_leftovers.borrow()
     }
 
     /// Returns the state of the library's store.
@@ -79,12 +81,37 @@ impl Availability {
     /// `RemoteUnavailable` until the tree is complete.
     pub fn require_complete(&self) -> FsResult<()> {
         let status = self.store.borrow();
-        match status.state {
-            AttachState::Filling => Err(FsError::new(
+        match status.tree {
+            TreeKnowledge::Partial => Err(FsError::new(
                 ErrorKind::RemoteUnavailable,
                 status.explain().unwrap_or_default(),
             )),
-            AttachState::Reaching | AttachState::Attached | AttachState::Refused => Ok(()),
+            TreeKnowledge::Complete => Ok(()),
+        }
+    }
+
+    /// Returns whether the tree cannot be used yet, and will be soon unless the store stays away. A refused
+    /// library is not being loaded: waiting for it would be in vain.
+    pub fn is_loading(&self) -> bool {
+        match self.store.borrow().state {
+            AttachState::Filling => true,
+            AttachState::Refused => false,
+            AttachState::Reaching | AttachState::Attached => self.awaits_leftovers(),
+        }
+    }
+
+    /// Waits until the library is no longer being loaded.
+    pub async fn loaded(&self) {
+        let (mut store, mut leftovers) = (self.store.clone(), self.has_leftovers.subscribe());
+        while self.is_loading() {
+            // An error says that the index is gone. The daemon is ending then.
+            let goes_on = tokio::select! {
+                changed = store.changed() => changed.is_ok(),
+                changed = leftovers.changed() => changed.is_ok(),
+            };
+            if !goes_on {
+                return;
+            }
         }
     }
 
@@ -109,11 +136,13 @@ mod tests {
 
     #[test]
     fn each_condition_alone_refuses_changes() {
-        let status = |state| StoreStatus {
+        let status = |state, tree| StoreStatus {
             state,
             problem: None,
+            tree,
         };
-        let (store, watched) = watch::channel(status(AttachState::Attached));
+        let attached = || status(AttachState::Attached, TreeKnowledge::Complete);
+        let (store, watched) = watch::channel(attached());
         let library = Availability::new(watched);
         assert_eq!(kind(library.require_writable()), None);
         library.set_write_mode(WriteMode::ReadOnly);
@@ -122,14 +151,22 @@ mod tests {
         library.await_leftovers();
         assert_eq!(kind(library.require_writable()), Some(ErrorKind::ReadOnly));
         library.leftovers_are_done();
-        store.send_replace(status(AttachState::Filling));
+        store.send_replace(status(AttachState::Filling, TreeKnowledge::Partial));
+        assert!(library.is_loading());
         assert_eq!(kind(library.require_writable()), Some(ErrorKind::ReadOnly));
         let missing: FsResult<()> = Err(ErrorKind::NotFound.into());
         assert_eq!(
             kind(library.unless_incomplete(missing.clone())),
             Some(ErrorKind::RemoteUnavailable)
         );
-        store.send_replace(status(AttachState::Attached));
+        // A refusal before the tree was read does not make a missing name certain.
+        store.send_replace(status(AttachState::Refused, TreeKnowledge::Partial));
+        assert!(!library.is_loading());
+        assert_eq!(
+            kind(library.unless_incomplete(missing.clone())),
+            Some(ErrorKind::RemoteUnavailable)
+        );
+        store.send_replace(attached());
         assert_eq!(
             kind(library.unless_incomplete(missing)),
             Some(ErrorKind::NotFound)

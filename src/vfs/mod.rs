@@ -61,7 +61,8 @@ use settings::SharedSettings;
 pub use settings::VfsSettings;
 pub use types::{
     AccessMode, AllocateMode, Attr, Caller, DirEntry, Existing, FileKind, HandleId, Lasting,
-    Mutability, Opened, RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, XattrMode,
+    Mutability, Opened, RenameMode, Resource, SeekTarget, SetAttr, SetIdBits, SpaceInfo, TreeUse,
+    XattrMode,
 };
 pub use writes::CopyRange;
 
@@ -111,6 +112,24 @@ impl Vfs {
         let resumed = self.0.leftovers.take_up()?;
         self.0.availability.leftovers_are_done();
         Ok(resumed)
+    }
+
+    /// Returns whether the tree cannot be used yet, because it is being read from the store or because
+    /// leftovers of the last run are being taken up.
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        self.0.availability.is_loading()
+    }
+
+    /// Waits until the tree can be used, at most for the deadline of such an operation. Whoever asks then
+    /// either gets an answer or the reason why there is none yet.
+    pub async fn until_loaded(&self, operation: TreeUse) {
+        if !self.is_loading() {
+            return;
+        }
+        let deadline = self.0.settings.deadline(operation);
+        // After the deadline the operation itself fails with the reason.
+        let _ = tokio::time::timeout(deadline, self.0.availability.loaded()).await;
     }
 
     /// Returns the state of this library's store.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::types::TreeUse;
 use crate::model::{HlsListing, SidecarSubtitles};
 
 /// Settings that can change while the file system runs.
@@ -12,7 +13,10 @@ use crate::model::{HlsListing, SidecarSubtitles};
 pub struct VfsSettings {
     /// Time between the last close of a written file and its ingest.
     pub settle: Duration,
-    /// Longest time that a write waits for space that is being drained.
+    /// Longest time that a look at the tree waits for a tree that is still being loaded.
+    pub read_deadline: Duration,
+    /// Longest time that a write waits for space that is being drained, and a change for a tree that is
+    /// still being loaded.
     pub write_deadline: Duration,
     /// Largest size of a file in bytes; 0 for no limit.
     pub max_file_size: u64,
@@ -36,6 +40,15 @@ impl SharedSettings {
         self.0.load()
     }
 
+    /// Returns how long an operation waits for a tree that is still being loaded.
+    pub fn deadline(&self, operation: TreeUse) -> Duration {
+        let settings = self.get();
+        match operation {
+            TreeUse::Look => settings.read_deadline,
+            TreeUse::Change => settings.write_deadline,
+        }
+    }
+
     /// Puts new settings in force.
     pub fn replace(&self, settings: VfsSettings) {
         self.0.store(Arc::new(settings));
@@ -46,6 +59,7 @@ impl SharedSettings {
 pub fn for_tests() -> VfsSettings {
     VfsSettings {
         settle: Duration::ZERO,
+        read_deadline: Duration::ZERO,
         write_deadline: Duration::ZERO,
         max_file_size: 0,
         hls_listing: HlsListing::Visible,

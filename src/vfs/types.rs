@@ -171,3 +171,13 @@ pub struct Resource {
     pub lasting: Lasting,
     pub handle: HandleId,
 }
+
+/// What an operation does with the tree. It decides how long the operation waits for a tree that is still
+/// being loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeUse {
+    /// Finds, lists or reads.
+    Look,
+    /// Makes, renames, removes or writes.
+    Change,
+}

@@ -56,6 +56,11 @@ impl Daemon {
         None
     }
 
+    /// Returns the line with which it said that it is ready.
+    pub fn ready(&self) -> &str {
+        &self.ready
+    }
+
     /// Returns `host:port` of its gateway.
     pub fn address(&self) -> &str {
         let words = self.ready.split_ascii_whitespace();

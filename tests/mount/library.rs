@@ -245,6 +245,7 @@ impl Library {
 fn vfs_settings() -> VfsSettings {
     VfsSettings {
         settle: Duration::from_millis(100),
+        read_deadline: Duration::from_secs(10),
         write_deadline: Duration::from_secs(10),
         max_file_size: 0,
         hls_listing: HlsListing::Visible,

@@ -14,6 +14,7 @@ mod faults;
 #[path = "../http/film.rs"]
 mod film;
 mod library;
+mod loading;
 #[path = "../mount/material.rs"]
 mod material;
 mod outage;

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use crate::http::library::Library;
 use crate::model::{
     AttachState, CacheStats, Digest, EntryId, ErrorKind, FileInfo, FsError, FsResult, Ino, JobInfo,
-    PendingInfo, Pieces, PublicState, StoreStatus, SubtitleInfo, Timestamp, TreePath,
+    PendingInfo, Pieces, PublicState, StoreStatus, SubtitleInfo, Timestamp, TreeKnowledge,
+    TreePath,
 };
 use crate::vfs::{Attr, DirEntry, FileKind, HandleId, Resource};
 
@@ -250,8 +251,13 @@ impl Library for Scripted {
         self.store.lock().unwrap().clone().unwrap_or(StoreStatus {
             state: AttachState::Attached,
             problem: None,
+            tree: TreeKnowledge::Complete,
         })
     }
+    fn is_loading(&self) -> bool {
+        self.store_status().state == AttachState::Filling
+    }
+    async fn until_loaded(&self) {}
     fn revision(&self) -> u64 {
         1
     }

@@ -2,7 +2,7 @@
 
 use super::library::{Scripted, film_id, pattern, plain_id};
 use super::{Server, config};
-use crate::model::{AttachState, StoreStatus};
+use crate::model::{AttachState, StoreStatus, TreeKnowledge};
 
 const MASTER: &str = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"English\",URI=\"audio-1.m3u8\"\n\
 #EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nvideo.m3u8\n";
@@ -280,7 +280,11 @@ async fn readiness_tells_how_the_library_stands() {
     let server = server().await;
     let ask = async |state, problem: Option<&str>| {
         let problem = problem.map(str::to_owned);
-        *server.library.store.lock().unwrap() = Some(StoreStatus { state, problem });
+        *server.library.store.lock().unwrap() = Some(StoreStatus {
+            state,
+            problem,
+            tree: TreeKnowledge::Complete,
+        });
         let answer = server.get("/readyz").await;
         (answer.status, answer.text())
     };
