@@ -175,7 +175,7 @@ impl ChannelId {
     pub fn from_chat_id(text: &str) -> Option<Self> {
         let number: i64 = text.parse().ok()?;
         let bare = if number < -BOT_API_OFFSET {
-            -number - BOT_API_OFFSET
+            number.checked_neg()?.checked_sub(BOT_API_OFFSET)?
         } else {
             number
         };
@@ -185,7 +185,9 @@ impl ChannelId {
 
 impl fmt::Display for ChannelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "-100{}", self.0)
+        // The same spelling as in settings, for ids of any length. A stored id may be any number.
+        let dialog = i128::from(self.0) + i128::from(BOT_API_OFFSET);
+        write!(f, "-{dialog}")
     }
 }
 
@@ -277,5 +279,11 @@ mod tests {
         assert_eq!(ChannelId::from_chat_id("-5"), None);
         assert_eq!(ChannelId::from_chat_id("@name"), None);
         assert_eq!(ChannelId::new(1_234_567_890).to_string(), "-1001234567890");
+        for bare in [1, 5, 987_654_321, 1_234_567_890, 12_345_678_901, i64::MAX >> 1] {
+            let channel = ChannelId::new(bare);
+            let printed = channel.to_string();
+            assert_eq!(ChannelId::from_chat_id(&printed), Some(channel), "{printed}");
+        }
+        assert_eq!(ChannelId::from_chat_id(&i64::MIN.to_string()), None);
     }
 }
