@@ -279,10 +279,21 @@ mod tests {
         assert_eq!(ChannelId::from_chat_id("-5"), None);
         assert_eq!(ChannelId::from_chat_id("@name"), None);
         assert_eq!(ChannelId::new(1_234_567_890).to_string(), "-1001234567890");
-        for bare in [1, 5, 987_654_321, 1_234_567_890, 12_345_678_901, i64::MAX >> 1] {
+        for bare in [
+            1,
+            5,
+            987_654_321,
+            1_234_567_890,
+            12_345_678_901,
+            i64::MAX >> 1,
+        ] {
             let channel = ChannelId::new(bare);
             let printed = channel.to_string();
-            assert_eq!(ChannelId::from_chat_id(&printed), Some(channel), "{printed}");
+            assert_eq!(
+                ChannelId::from_chat_id(&printed),
+                Some(channel),
+                "{printed}"
+            );
         }
         assert_eq!(ChannelId::from_chat_id(&i64::MIN.to_string()), None);
     }
