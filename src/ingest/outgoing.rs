@@ -1,5 +1,8 @@
 //! Packs on their way to the remote: their number at a time, their size, and their sealing side by side.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -7,7 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::openings::Openings;
 use crate::cache::BlockCache;
 use crate::failpoint;
-use crate::model::{BLOCK_BYTES, ByteRange, FsError, PackRef};
+use crate::model::{BLOCK_BYTES, ByteRange, ErrorKind, FsError, PackRef};
 use crate::remote::{self, PackInput, Remote, RemoteError, SealedPack, WriteHints};
 
 /// Packs that are sealed at a time. One that reads the spool's disk and one that digests stay ahead of
@@ -37,6 +40,9 @@ pub enum SendError {
     /// The remote refused the pack.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// These inputs, by their places, changed or went after the pack was begun. It is not in the remote.
+    #[error("its bytes changed while they were sent")]
+    Changed(BTreeSet<usize>),
 }
 
 /// Turns the error of a pack into that of the files in it.
@@ -44,6 +50,7 @@ pub fn remote_error(error: SendError) -> FsError {
     match error {
         SendError::Spool(error) => error.into(),
         SendError::Remote(error) => error.into(),
+        SendError::Changed(_) => FsError::caused_by(ErrorKind::Io, error),
     }
 }
 
@@ -144,8 +151,31 @@ impl Outgoing {
     /// Seals one pack, stores it, and returns it with the places of its inputs.
     ///
     /// # Errors
-    /// `Spool` when the disk fails; `Remote` for an error that another try does not fix.
+    /// `Changed` when inputs are not as they were, whatever the remote said; `Spool` when the disk fails;
+    /// `Remote` for an error that another try does not fix.
     pub async fn send(
+        &self,
+        inputs: Vec<PackInput>,
+        slot: &PackSlot<'_>,
+        tell: Tell<'_>,
+    ) -> Result<SentPack, SendError> {
+        let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
+        let before = off_runtime(move || (stamps(&paths), paths)).await?;
+        let sent = self.send_unwatched(inputs, slot, tell).await;
+        let changed = off_runtime(move || changes(&before.0, &stamps(&before.1))).await?;
+        if changed.is_empty() {
+            return sent;
+        }
+        // Some of its blocks may not have the digests that its table names, and only a few were read back.
+        if let Ok(sent) = sent
+            && let Err(left) = self.remote.delete(&sent.pack).await
+        {
+            tracing::warn!(%left, "a pack whose files changed cannot be deleted");
+        }
+        Err(SendError::Changed(changed))
+    }
+
+    async fn send_unwatched(
         &self,
         inputs: Vec<PackInput>,
         _slot: &PackSlot<'_>,
@@ -155,9 +185,7 @@ impl Outgoing {
         let sealed = {
             let _permit = self.sealing.acquire().await;
             let cipher = self.remote.cipher().clone();
-            tokio::task::spawn_blocking(move || SealedPack::seal(inputs, &cipher))
-                .await
-                .map_err(std::io::Error::other)??
+            off_runtime(move || SealedPack::seal(inputs, &cipher)).await??
         };
         let pack = remote::store_pack_telling(&self.remote, &sealed, tell).await?;
         failpoint::pass(failpoint::Step::PackPut);
@@ -177,6 +205,42 @@ impl Outgoing {
             tracing::debug!(%error, "a pack's blocks are not pinned");
         }
     }
+}
+
+/// Runs work that blocks on another thread.
+async fn off_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(std::io::Error::other)
+}
+
+/// State of a file by which a change is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileStamp {
+    len: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// Returns the stamps of some files; `None` for one that is gone. Blocking.
+fn stamps(paths: &[PathBuf]) -> Vec<Option<FileStamp>> {
+    let of = |path: &PathBuf| {
+        let file = std::fs::metadata(path).ok()?;
+        Some(FileStamp {
+            len: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    };
+    paths.iter().map(of).collect()
+}
+
+/// Returns the places of the files that are gone, or are not as they were.
+fn changes(before: &[Option<FileStamp>], now: &[Option<FileStamp>]) -> BTreeSet<usize> {
+    let pairs = before.iter().zip(now).enumerate();
+    let changed = pairs.filter(|(_, (before, now))| now.is_none() || before != now);
+    changed.map(|(place, _)| place).collect()
 }
 
 /// Splits ranges into groups of at most `pack_bytes` each, in order.
@@ -213,13 +277,14 @@ pub fn total(ranges: &[ByteRange]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt as _;
     use std::time::Duration;
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::remote::LocalRemote;
-    use crate::remote::testing::FaultyRemote;
+    use crate::remote::testing::{Fault, FaultyRemote, Operation};
 
     const MIB: u64 = 1 << 20;
     const SMALLEST: u64 = 64 * MIB;
@@ -245,6 +310,44 @@ mod tests {
         let groups = split(&whole, outgoing.share(bytes, full));
         let largest = groups.iter().map(|group| total(group)).max().unwrap_or(0);
         (groups.len(), largest)
+    }
+
+    /// Only a few blocks of a pack are read back. A change of another one would leave bytes in the store that
+    /// no digest matches.
+    #[tokio::test]
+    async fn a_pack_whose_file_changed_after_it_was_sealed_is_not_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let remote = FaultyRemote::new(Arc::new(LocalRemote::open(directory.path()).unwrap()));
+        remote.inject(Operation::Put, &Fault::Hang, 1);
+        let cache = BlockCache::new(remote.clone(), 1 << 20, Duration::from_secs(1));
+        let outgoing = Arc::new(Outgoing::new(remote.clone(), Arc::new(cache)));
+        let path = directory.path().join("film");
+        let len = 100 * BLOCK_BYTES;
+        std::fs::write(&path, vec![1; usize::try_from(len).unwrap()]).unwrap();
+        let input = PackInput {
+            path: path.clone(),
+            offset: 0,
+            len,
+        };
+        let sender = Arc::clone(&outgoing);
+        let sending = tokio::spawn(async move {
+            let slot = sender.slot().await;
+            sender.send(vec![input], &slot, &|_| {}).await
+        });
+        while remote.puts() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(b"changed", 7 * BLOCK_BYTES).unwrap();
+        remote.heal();
+        let error = sending.await.unwrap().unwrap_err();
+        assert!(matches!(error, SendError::Changed(places) if places == BTreeSet::from([0])));
+        let packs = directory.path().join("packs");
+        let held = |folder: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_dir(folder.unwrap().path()).unwrap().count()
+        };
+        let packs: usize = std::fs::read_dir(packs).unwrap().map(held).sum();
+        assert_eq!(packs, 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Packs that small blobs share. A channel takes about 20 messages a minute, and ten thousand posters
 //! must not take ten thousand messages.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -204,13 +204,18 @@ impl PackCollector {
                 Ok(placed) => return answer(requests, placed),
                 Err(error) => error,
             };
-            // A spool file that cannot be read, for example because its file was removed meanwhile,
-            // must not delay the others. Each round leaves out at least one.
-            let (good, bad) = readable(requests).await;
+            // A file that changed, went or cannot be read must not delay the others. Each round leaves out at
+            // least one.
+            let (good, bad) = match &error {
+                SendError::Changed(places) => unchanged(requests, places),
+                SendError::Spool(_) => readable(requests).await,
+                SendError::Remote(_) => (requests, Vec::new()),
+            };
+            let error = remote_error(error);
             if bad.is_empty() {
-                return fail(good, error);
+                return fail_together(good, error);
             }
-            fail(bad, error);
+            fail(bad, &error);
             requests = good;
         }
     }
@@ -253,11 +258,42 @@ fn answer(requests: Vec<PackRequest>, placed: Vec<(u64, PackRef)>) {
     }
 }
 
-fn fail(requests: Vec<PackRequest>, error: SendError) {
-    let error = remote_error(error);
+/// Tells each request why its bytes could not be sent.
+fn fail(requests: Vec<PackRequest>, error: &FsError) {
     for request in requests {
         let _ = request.reply.send(Err(error.clone()));
     }
+}
+
+/// Failure of a pack that several files share. It is logged once, not for each of them.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the pack that the file shares with others could not be sent")]
+pub struct SharedFailure;
+
+/// Tells all requests of a pack that it could not be sent.
+fn fail_together(requests: Vec<PackRequest>, error: FsError) {
+    let files = requests.len();
+    if files < 2 {
+        return fail(requests, &error);
+    }
+    tracing::warn!(files, %error, "a pack could not be sent; its files are sent again");
+    fail(
+        requests,
+        &FsError::explained(error.kind, error.message, SharedFailure),
+    );
+}
+
+/// Sorts requests into those without an input at these places of their pack, and the others.
+fn unchanged(
+    requests: Vec<PackRequest>,
+    places: &BTreeSet<usize>,
+) -> (Vec<PackRequest>, Vec<PackRequest>) {
+    let mut first = 0;
+    requests.into_iter().partition(|request| {
+        let own = first..first + request.inputs.len();
+        first = own.end;
+        places.range(own).next().is_none()
+    })
 }
 
 /// Sorts requests into those whose bytes can be read, and the others.
@@ -280,10 +316,10 @@ mod tests {
     use crate::remote::LocalRemote;
     use crate::remote::testing::{Fault, FaultyRemote, Operation};
 
-    /// Temporary files are removed while the pack that they share with a film is on its way. The film
-    /// must not wait for further attempts.
+    /// Files are removed or written while the pack that they share with a film is on its way. The film must
+    /// not wait for further attempts.
     #[tokio::test]
-    async fn a_file_that_goes_while_its_pack_is_sent_holds_no_other_up() {
+    async fn a_file_that_goes_or_changes_while_its_pack_is_sent_holds_no_other_up() {
         let directory = tempfile::tempdir().unwrap();
         let remote = FaultyRemote::new(Arc::new(LocalRemote::open(directory.path()).unwrap()));
         remote.inject(Operation::Put, &Fault::Hang, 1);
@@ -292,7 +328,7 @@ mod tests {
         let outgoing = Arc::new(Outgoing::new(remote.clone(), Arc::new(cache)));
         let packer = Arc::new(Packer::start(outgoing, Arc::clone(&jobs), 64 << 20));
         let mut waiting = Vec::new();
-        for name in ["goes", "stays", "goes too"] {
+        for name in ["goes", "stays", "changes", "grows", "stays too"] {
             let path = directory.path().join(name);
             std::fs::write(&path, name).unwrap();
             let id = EntryId::random();
@@ -320,15 +356,17 @@ mod tests {
         while remote.puts() == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        for name in ["goes", "goes too"] {
-            std::fs::remove_file(directory.path().join(name)).unwrap();
+        std::fs::remove_file(directory.path().join("goes")).unwrap();
+        for name in ["changes", "grows"] {
+            let longer = name.to_uppercase() + &name[5..];
+            std::fs::write(directory.path().join(name), longer).unwrap();
         }
         remote.heal();
         let mut stored = Vec::new();
         for answer in waiting {
             stored.push(answer.await.unwrap().is_ok());
         }
-        assert_eq!(stored, [false, true, false]);
+        assert_eq!(stored, [false, true, false, false, true]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tasks of ingest, which run the steps of the stages, follow acknowledgements, and delete spool
 //! files that nobody needs. Each task ends when the ingest is dropped.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::changes::ChangeSignal;
 use super::content::ContentStage;
 use super::jobs::{Finished, Jobs, Stage};
 use super::notes::Notes;
+use super::packer::SharedFailure;
 use super::parts::CommonParts;
 use super::publish::publisher::Publisher;
 use super::spool_owners::{BlobOwner, SpoolOwners, needed_blobs, spooled_blobs};
@@ -284,6 +286,8 @@ impl Worker {
                     .map_or_else(|_| id.to_string(), |path| path.display());
                 if self.steps.is_stopping() {
                     tracing::debug!(file = %path, %error, "ingest goes on at the next start");
+                } else if is_logged(&error) {
+                    tracing::debug!(file = %path, %error, "ingest will try again");
                 } else {
                     tracing::warn!(file = %path, %error, "ingest will try again");
                 }
@@ -292,4 +296,11 @@ impl Worker {
         }
         self.changes.raise();
     }
+}
+
+/// Returns true for an error that was logged for all files of a pack together.
+fn is_logged(error: &FsError) -> bool {
+    error
+        .source()
+        .is_some_and(|cause| cause.is::<SharedFailure>())
 }
