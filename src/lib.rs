@@ -8,6 +8,7 @@
 //!
 //! - `cli`, `app`: commands; the one place that wires parts together
 //! - `fuse`, `http`, `control`: the kernel's face, the player's face, the socket: they translate
+//! - `access`: who may use the gateway: token, links that sign in once, sessions
 //! - `vfs`: file operations, callable without a mount or a socket
 //! - `ingest`, `read`, `upkeep`: write path; read path; recover, verify, clean up
 //! - `tree`, `cache`: names and inodes; blocks in memory and on the disk
@@ -16,6 +17,7 @@
 //! - `model`, `codec`, `config`, `telemetry`: domain types, envelopes of records, settings, logs
 //! - `process`, `disk`, `sync`, `failpoint`: child processes, durable files, locks, crash points
 
+pub mod access;
 pub mod app;
 pub mod cache;
 pub mod cli;

@@ -61,8 +61,9 @@ def wrk(base, paths, connections, directory, cpu):
 
 
 def segments_of(library):
-    """Addresses of the video segments of the first film, without its init."""
-    addresses = [address for address, seconds in hls_of(library.url, slug_of(library.url))["video"] if seconds]
+    """Addresses of the video segments of the first film, without its init and without the token, as players ask."""
+    found = hls_of(library.url, slug_of(library.url))["video"]
+    addresses = [address.replace(library.url, library.base) for address, seconds in found if seconds]
     return addresses[:SEGMENTS]
 
 
@@ -102,7 +103,7 @@ def gateway(run):
             peer = peers.RcloneHttp(plain, directory, peer_port, tls if kind == "TLS" else None)
             held.append(peer)
             targets = {"nginx": (f"{scheme}://127.0.0.1:{nginx_port}", names, nginx.cpu),
-                       "tgfs": (library.url, paths, library.cpu),
+                       "tgfs": (library.base, paths, library.cpu),
                        "rclone": (f"{scheme}://127.0.0.1:{peer_port}", names, peer.cpu)}
             for connections in CONNECTIONS:
                 rows += turns(kind, connections, targets, directory)

@@ -49,7 +49,8 @@ class Local:
              "--http", "127.0.0.1:0", self.path("mnt")],
             self.path("daemon.log"), env=environment, cwd=self.dir)
         said = dict(word.split("=", 1) for word in self.daemon.ready_line().split()[1:])
-        self.url = said["http"]
+        self.base = said["http"]
+        self.url = with_token(self.base, self.path("state"))
 
     def remount(self):
         """The same library with empty caches."""
@@ -76,6 +77,12 @@ class Local:
         if self.daemon:
             self.daemon.stop()
         unmount(self.path("mnt"))
+
+
+def with_token(url, state):
+    """The address of a gateway with the token in its path, for programs that cannot sign in."""
+    with open(os.path.join(state, "http-token"), encoding="ascii") as file:
+        return f"{url}/t/{file.read().strip()}"
 
 
 def fetch(url):

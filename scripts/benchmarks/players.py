@@ -127,7 +127,7 @@ def players(run):
         rows = []
         for name, base, wanted, cpu, memory in (
                 ("nginx", f"http://127.0.0.1:{port}", names, nginx.cpu, lambda: 0.0),
-                ("tgfs", library.url, paths, library.cpu, library.daemon.rss_mib)):
+                ("tgfs", library.base, paths, library.cpu, library.daemon.rss_mib)):
             before = cpu()
             begun = time.monotonic()
             took, stalls, most = asyncio.run(crowd(base, wanted, memory))

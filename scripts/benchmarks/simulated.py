@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 
+from .local import with_token
 from .programs import Program, unmount
 
 MB = 1_000_000
@@ -53,8 +54,9 @@ class Stage:
             self.path(f"{state}.log"))
 
     def url(self):
-        """Where its HTTP listens, when it does."""
-        return dict(word.split("=", 1) for word in self.daemon.ready_line().split()[1:])["http"]
+        """Where its HTTP listens, when it does, with the token in the path."""
+        said = dict(word.split("=", 1) for word in self.daemon.ready_line().split()[1:])
+        return with_token(said["http"], self.state)
 
     def remount(self):
         """The same state with empty caches."""

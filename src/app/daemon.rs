@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::operations::{AppOperations, Faces, ReloadInputs};
 use super::parts::{OpenPurpose, Parts};
 use super::{DaemonOptions, MountOptions};
+use crate::access::Access;
 use crate::cache::BlockCache;
 use crate::config::{Config, ConfigHandle, HttpBind, HttpTrust};
 use crate::control::{self, DaemonInfo, LibraryReadiness, Operations as _, Service};
@@ -62,7 +63,9 @@ pub async fn run_daemon(
             let url = local_url(&config, listener.local_addr()?);
             parts.reconfigure(&config, &url);
             faces.http = Some(url);
-            Some(start_gateway(listener, &parts, &config, closed.clone())?)
+            faces.access = open_access(&config)?;
+            let settings = gateway_settings(&config, faces.access.clone());
+            Some(start_gateway(listener, &parts, settings, closed.clone()))
         }
         None => None,
     };
@@ -83,7 +86,7 @@ pub async fn run_daemon(
     let cleaning = spawn_cleanup(&parts, &options.config);
     let serving = async {
         loaded(&parts.vfs).await?;
-        let daemon = operations.daemon();
+        let daemon = introduce(&operations);
         ready(&daemon);
         tell_systemd(daemon.library);
         std::future::pending().await
@@ -152,6 +155,20 @@ async fn take_down(
     parts.close().await
 }
 
+/// Describes the daemon for its start, with a link to sign in.
+fn introduce(operations: &AppOperations) -> DaemonInfo {
+    let mut info = operations.daemon();
+    info.login = operations.login_link().ok().map(|link| link.url);
+    if let Some(login) = &info.login {
+        // Whoever may read the log may read the token, too. The link works once, for ten minutes.
+        tracing::info!(
+            login,
+            "this link signs a browser in once, within ten minutes"
+        );
+    }
+    info
+}
+
 async fn ended(mounted: &mut Option<Mounted>) {
     match mounted {
         Some(mounted) => mounted.ended().await,
@@ -197,10 +214,15 @@ async fn bind_http(config: &Config) -> anyhow::Result<Option<TcpListener>> {
             )
         })?;
     let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
+    if config.http.trust == HttpTrust::Open {
+        tracing::warn!(
+            "TGFS_HTTP_OPEN is on: whoever reaches {address}, other users of this machine included, \
+             reads and changes everything"
+        );
+    } else if !address.ip().is_loopback() {
         tracing::warn!(
             "the gateway listens on {address}, beyond this machine: anybody who reaches it can \
-             play the library; changes and files need the token in the state directory"
+             play a film whose id they know; all else needs a login or the token"
         );
     }
     Ok(Some(listener))
@@ -220,18 +242,16 @@ fn local_url(config: &Config, address: SocketAddr) -> String {
     }
 }
 
-fn start_gateway(
-    listener: TcpListener,
-    parts: &Parts,
-    config: &Config,
-    mut closed: watch::Receiver<()>,
-) -> anyhow::Result<JoinHandle<()>> {
-    let trust = match config.http.trust {
-        HttpTrust::Open => http::Trust::Open,
-        HttpTrust::Token => http::Trust::Token(http::token::load_or_create(
-            &config.state_dir.join("http-token"),
-        )?),
-    };
+/// Returns who may use the gateway; `None` if TGFS_HTTP_OPEN lets everyone in.
+fn open_access(config: &Config) -> anyhow::Result<Option<Arc<Access>>> {
+    Ok(match config.http.trust {
+        HttpTrust::Open => None,
+        HttpTrust::Token => Some(Arc::new(Access::open(&config.state_dir)?)),
+    })
+}
+
+fn gateway_settings(config: &Config, access: Option<Arc<Access>>) -> http::GatewayConfig {
+    let trust = access.map_or(http::Trust::Open, http::Trust::Guarded);
     let mut settings = http::GatewayConfig::new(trust);
     settings.local_host = Some(config.http.local_host.clone());
     settings
@@ -239,8 +259,17 @@ fn start_gateway(
         .clone_from(&config.http.public_domain);
     settings.public_scheme = config.http.public_scheme;
     settings.tls.clone_from(&config.http.tls);
+    settings
+}
+
+fn start_gateway(
+    listener: TcpListener,
+    parts: &Parts,
+    settings: http::GatewayConfig,
+    mut closed: watch::Receiver<()>,
+) -> JoinHandle<()> {
     let vfs = parts.vfs.clone();
-    Ok(tokio::spawn(async move {
+    tokio::spawn(async move {
         let shutdown = async move {
             // An error means that the sender is gone, so the stop has begun.
             let _ = closed.changed().await;
@@ -248,7 +277,7 @@ fn start_gateway(
         if let Err(error) = http::serve(listener, vfs, settings, shutdown).await {
             tracing::error!(%error, "the gateway stopped");
         }
-    }))
+    })
 }
 
 async fn start_socket(

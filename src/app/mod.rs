@@ -17,7 +17,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, ConfigHandle, ConfigInputs};
+use crate::access;
+use crate::config::{Config, ConfigHandle, ConfigInputs, HttpTrust};
 use crate::control::Service;
 use crate::index::Owner;
 use crate::model::{LibraryClaim, MountAudience, WriteMode};
@@ -152,6 +153,22 @@ pub async fn recover(config: &Config, claim: LibraryClaim) -> anyhow::Result<Rec
     (recovered.files, recovered.directories) = (files, directories);
     parts.close().await?;
     Ok(recovered)
+}
+
+/// Returns a URL of the gateway with the token in its path, for programs that cannot sign in.
+///
+/// # Errors
+/// If the token cannot be read, or made.
+pub fn with_token(config: &Config, url: &str) -> anyhow::Result<String> {
+    if config.http.trust == HttpTrust::Open {
+        return Ok(url.to_owned());
+    }
+    let token = access::read_token(&config.state_dir)?;
+    let (base, path) = match url.split_once("/fs/") {
+        Some((base, path)) => (base, format!("/fs/{path}")),
+        None => (url, String::new()),
+    };
+    Ok(format!("{base}/t/{}{path}", token.reveal()))
 }
 
 /// Detaches a mount whose daemon does not answer.

@@ -8,10 +8,13 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 
 use super::parts::{self, Parts};
+use crate::access::Access;
+use crate::access::codes::CODE_LIFETIME;
 use crate::cache::{BlockCache, Dropped};
 use crate::config::{self, ConfigHandle, ConfigInputs, Reloaded};
 use crate::control::{
-    Cleaned, DaemonInfo, LibraryReadiness, Operations, Response, Stat, StatUnit, Verified,
+    Cleaned, DaemonInfo, LibraryReadiness, LoginLink, Operations, Response, Stat, StatUnit,
+    Verified,
 };
 use crate::index::Index;
 use crate::model::{AttachState, CacheStats, EntryId, PublicScheme, TreePath, VerifyDepth};
@@ -29,6 +32,8 @@ pub struct Faces {
     pub mountpoint: Option<PathBuf>,
     /// URL of the gateway, if there is one.
     pub http: Option<String>,
+    /// Those who may use the gateway; `None` if it asks nobody to sign in.
+    pub access: Option<Arc<Access>>,
 }
 
 /// Inputs of a reload beside the parts.
@@ -78,6 +83,7 @@ impl AppOperations {
             faces: Mutex::new(Faces {
                 mountpoint: None,
                 http,
+                access: None,
             }),
             reload,
             stop,
@@ -164,6 +170,7 @@ impl Operations for AppOperations {
                 true => LibraryReadiness::Loading,
                 false => LibraryReadiness::Usable,
             },
+            login: None,
         }
     }
 
@@ -303,6 +310,26 @@ impl Operations for AppOperations {
         self.vfs.reconfigure(parts::vfs_settings(&config, &base));
         self.ingest.reconfigure(parts::ingest_settings(&config));
         Ok(done)
+    }
+
+    fn login_link(&self) -> Result<LoginLink, String> {
+        if self.reload.is_none() {
+            return Err("no daemon runs; its `ready` line names a link when it starts".to_owned());
+        }
+        let faces = self.faces();
+        let Some(base) = faces.http else {
+            return Err("HTTP is off, so there is nothing to sign in to".to_owned());
+        };
+        let Some(access) = faces.access else {
+            return Err("TGFS_HTTP_OPEN is on: nobody needs to sign in".to_owned());
+        };
+        let code = access.make_code().map_err(|error| error.to_string())?;
+        let link = |base: &str| format!("{base}/login?code={}", code.reveal());
+        Ok(LoginLink {
+            url: link(&base),
+            public: self.public_url().as_deref().map(link),
+            seconds: CODE_LIFETIME.as_secs(),
+        })
     }
 
     fn stop(&self) {

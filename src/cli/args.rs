@@ -66,8 +66,14 @@ pub(super) enum Command {
         /// Show only this file
         path: Option<OsString>,
     },
+    /// Print a link that signs a browser in once, within ten minutes
+    LoginLink,
     /// Print the URLs at which a file can be played
     Url {
+        /// Print the URL of the file itself, which holds the library's token: whoever has it may do
+        /// everything
+        #[arg(long)]
+        file: bool,
         /// File in the library, or in the mount
         path: OsString,
     },

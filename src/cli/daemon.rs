@@ -86,18 +86,22 @@ async fn run(mount: Option<MountOptions>, context: &Context) -> Outcome {
     app::run_daemon(options, ready).await
 }
 
-/// Returns the line `ready mount=… http=… store=… env=…`, with `library=loading` behind it while the tree
-/// cannot be used.
+/// Returns the line `ready mount=… http=… store=… env=… login=…`, with `library=loading` behind it while the
+/// tree cannot be used.
 pub(super) fn ready_line(daemon: &DaemonInfo, config: &Config) -> String {
     let shown = |path: Option<&Path>| {
         path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+    };
+    let login = match &daemon.login {
+        Some(link) => format!(" login={link}"),
+        None => String::new(),
     };
     let library = match daemon.library {
         LibraryReadiness::Usable => "",
         LibraryReadiness::Loading => " library=loading",
     };
     format!(
-        "ready mount={} http={} store={} env={}{library}\n",
+        "ready mount={} http={} store={} env={}{login}{library}\n",
         shown(daemon.mountpoint.as_deref()),
         daemon.http.as_deref().unwrap_or("off"),
         daemon.store,

@@ -1,4 +1,4 @@
-//! `list`, `status`, `url`, `delete`, `retry`.
+//! `list`, `status`, `url`, `login-link`, `delete`, `retry`.
 
 use std::ffi::{OsStr, OsString};
 
@@ -10,7 +10,7 @@ use super::outcome::{Outcome, Unhappy};
 use super::output::{self, Align, Format, age, bit_rate, count, date, play_time, printable, size};
 use super::progress::ProgressDisplay;
 use super::session::{Session, StateNeed, answers_of};
-use crate::app::OpenPurpose;
+use crate::app::{self, OpenPurpose};
 use crate::control::{Request, Response, UrlInfo, Wait};
 use crate::model::{AttachState, FileInfo, JobInfo, PendingInfo, PublicState, StoreStatus};
 
@@ -243,7 +243,25 @@ pub(super) fn pending_text(pending: &PendingInfo) -> String {
     }
 }
 
-pub(super) async fn url(path: &OsStr, context: &Context) -> Outcome {
+/// URLs that `url` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UrlKind {
+    /// Those that play without a login.
+    Playable,
+    /// `--file`
+    FileWithToken,
+}
+
+impl UrlKind {
+    pub(super) const fn of(file: bool) -> Self {
+        match file {
+            true => Self::FileWithToken,
+            false => Self::Playable,
+        }
+    }
+}
+
+pub(super) async fn url(path: &OsStr, kind: UrlKind, context: &Context) -> Outcome {
     let answers = answers_of(&context.config, |session| {
         let path = session.tree_path(path)?;
         Ok(Request::Url { path })
@@ -253,24 +271,72 @@ pub(super) async fn url(path: &OsStr, context: &Context) -> Outcome {
         Response::Urls(urls) => Some(urls),
         _ => None,
     });
-    let Some(urls) = urls else {
+    let Some(mut urls) = urls else {
         anyhow::bail!("the daemon gave no URL; see the log");
     };
-    match context.format {
-        Format::Json => output::json(&urls),
-        Format::Text => Ok(output::write(&url_text(&urls))?),
+    if kind == UrlKind::FileWithToken {
+        let config = context.config.get();
+        urls.file = urls
+            .file
+            .map(|url| app::with_token(&config, &url))
+            .transpose()?;
+    }
+    match (context.format, kind) {
+        (Format::Json, _) => output::json(&urls),
+        (Format::Text, UrlKind::Playable) => {
+            if urls.local.is_none() && urls.public.is_none() && urls.file.is_some() {
+                eprintln!(
+                    "tgfs: this URL needs a login; `tgfs url --file` prints one with the token"
+                );
+            }
+            Ok(output::write(&url_text(&urls))?)
+        }
+        (Format::Text, UrlKind::FileWithToken) => match &urls.file {
+            Some(url) => Ok(output::write(&format!("{url}\n"))?),
+            None => {
+                anyhow::bail!("no URL: HTTP is off; give `mount` or `serve` an address with --http")
+            }
+        },
     }
 }
 
 /// Returns one URL a line, the most useful first. This lets a user pass `$(tgfs url X | head -1)` to a
-/// player.
+/// player. URLs that need a login are left out where others exist.
 pub(super) fn url_text(urls: &UrlInfo) -> String {
-    let playlists = [&urls.local, &urls.by_name, &urls.public, &urls.file];
-    let mut lines: Vec<_> = playlists.into_iter().flatten().cloned().collect();
+    let mut lines: Vec<_> = [&urls.local, &urls.public]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    if lines.is_empty() {
+        lines.extend(urls.file.clone());
+    }
     lines.extend(urls.mount.iter().map(|path| path.display().to_string()));
     match lines.is_empty() {
         true => "no URL: HTTP is off and nothing is mounted\n".to_owned(),
         false => lines.join("\n") + "\n",
+    }
+}
+
+pub(super) async fn login_link(context: &Context) -> Outcome {
+    let answers = answers_of(&context.config, |_| Ok(Request::LoginLink)).await?;
+    let link = answers.into_iter().find_map(|answer| match answer {
+        Response::LoginLink(link) => Some(link),
+        _ => None,
+    });
+    let Some(link) = link else {
+        anyhow::bail!("the daemon gave no link; see the log");
+    };
+    match context.format {
+        Format::Json => output::json(&link),
+        Format::Text => {
+            let lines: Vec<_> = [Some(&link.url), link.public.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(|url| format!("{url}\n"))
+                .collect();
+            Ok(output::write(&lines.concat())?)
+        }
     }
 }
 

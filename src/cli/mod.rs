@@ -126,7 +126,8 @@ async fn dispatch(command: &Command, context: &Context) -> Outcome {
             };
             files::status(path.as_deref(), wait, context).await
         }
-        Command::Url { path } => files::url(path, context).await,
+        Command::LoginLink => files::login_link(context).await,
+        Command::Url { path, file } => files::url(path, files::UrlKind::of(*file), context).await,
         Command::Strm(arguments) => strm::run(arguments, context).await,
         Command::Delete(delete) => files::delete(delete, context).await,
         Command::Retry { paths } => files::retry(paths, context).await,

@@ -212,12 +212,13 @@ fn the_first_url_is_the_playlist() {
     let text = files::url_text(&urls);
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "http://h/playlist/local/00ff.m3u8");
-    assert_eq!(lines[2], "/mnt/.hls/x/master.m3u8");
+    // The file's own URL needs a login.
+    assert_eq!(lines[1], "/mnt/.hls/x/master.m3u8");
 }
 
 #[test]
-fn the_ready_line_has_its_four_fields() {
-    let daemon = DaemonInfo {
+fn the_ready_line_has_its_fields() {
+    let mut daemon = DaemonInfo {
         pid: 1,
         version: "0.1.0".to_owned(),
         mountpoint: Some(PathBuf::from("/mnt/films")),
@@ -226,6 +227,7 @@ fn the_ready_line_has_its_four_fields() {
         store: "local:/s/store".to_owned(),
         state_dir: PathBuf::from("/s"),
         library: LibraryReadiness::Usable,
+        login: None,
     };
     let inputs = ConfigInputs::default();
     let config = config::load(&inputs).config.unwrap();
@@ -234,10 +236,11 @@ fn the_ready_line_has_its_four_fields() {
         line,
         "ready mount=/mnt/films http=off store=local:/s/store env=none\n"
     );
-    let daemon = DaemonInfo {
-        library: LibraryReadiness::Loading,
-        ..daemon
-    };
+    daemon.login = Some("http://h/login?code=0a".to_owned());
+    let line = daemon::ready_line(&daemon, &config);
+    assert!(line.ends_with(" env=none login=http://h/login?code=0a\n"));
+    daemon.login = None;
+    daemon.library = LibraryReadiness::Loading;
     let line = daemon::ready_line(&daemon, &config);
     assert!(line.ends_with(" env=none library=loading\n"), "{line}");
 }

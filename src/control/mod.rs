@@ -14,9 +14,9 @@ pub use client::{ControlConnection, connect};
 pub use service::{Operations, Service};
 pub use socket::{SocketError, bind, serve, socket_path};
 pub use wire::{
-    Cleaned, DaemonInfo, LibraryReadiness, PlanCuts, PlanReport, PlanSegmentKind, PlanSegments,
-    PlanTenPasses, PlanTrack, Request, Response, Stat, StatUnit, UploadsAtStop, UrlInfo, Verified,
-    Wait, WirePath,
+    Cleaned, DaemonInfo, LibraryReadiness, LoginLink, PlanCuts, PlanReport, PlanSegmentKind,
+    PlanSegments, PlanTenPasses, PlanTrack, Request, Response, Stat, StatUnit, UploadsAtStop,
+    UrlInfo, Verified, Wait, WirePath,
 };
 
 /// Most answers that wait between their maker and the task that prints them.

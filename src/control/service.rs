@@ -9,7 +9,8 @@ use tokio::sync::mpsc::Sender;
 
 use super::upload::{self, Incoming};
 use super::wire::{
-    Cleaned, DaemonInfo, Request, Response, Stat, UploadsAtStop, UrlInfo, Verified, Wait, WirePath,
+    Cleaned, DaemonInfo, LoginLink, Request, Response, Stat, UploadsAtStop, UrlInfo, Verified,
+    Wait, WirePath,
 };
 use crate::config::Reloaded;
 use crate::model::{
@@ -53,6 +54,8 @@ pub trait Operations: std::fmt::Debug + Send + Sync + 'static {
     ) -> Result<(), String>;
     /// Reads the settings again.
     async fn reload(&self) -> Result<Reloaded, String>;
+    /// Makes a link that signs a browser in once.
+    fn login_link(&self) -> Result<LoginLink, String>;
     /// Begins to stop the daemon, and returns at once.
     fn stop(&self);
 }
@@ -102,6 +105,7 @@ fn tree_use(request: &Request) -> Option<TreeUse> {
         | Request::CacheClear { path: None }
         | Request::Verify { .. }
         | Request::Reload
+        | Request::LoginLink
         | Request::Stop { .. } => None,
     }
 }
@@ -213,6 +217,10 @@ impl Service {
             Request::Reload => {
                 let reloaded = self.operations.reload().await?;
                 tell(out, Response::Reloaded(reloaded)).await
+            }
+            Request::LoginLink => {
+                let link = self.operations.login_link()?;
+                tell(out, Response::LoginLink(link)).await
             }
             Request::Stop { uploads } => self.stop(uploads, out).await,
         }

@@ -108,6 +108,8 @@ pub enum Request {
         directory: WirePath,
     },
     Reload,
+    /// Asks for one [`Response::LoginLink`].
+    LoginLink,
     Stop {
         uploads: UploadsAtStop,
     },
@@ -129,6 +131,9 @@ pub struct DaemonInfo {
     /// Whether the tree can be used already.
     #[serde(default)]
     pub library: LibraryReadiness,
+    /// Link that signs in once; only in what a daemon tells at its start.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub login: Option<String>,
 }
 
 /// Whether the tree of a daemon's library can be used.
@@ -139,6 +144,17 @@ pub enum LibraryReadiness {
     Usable,
     /// It is still being read from the store. Whoever asks for it waits.
     Loading,
+}
+
+/// A link that signs a browser in once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginLink {
+    pub url: String,
+    /// The same link under PUBLIC_DOMAIN.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub public: Option<String>,
+    /// Seconds for which it can be used.
+    pub seconds: u64,
 }
 
 /// The addresses at which a file can be played.
@@ -342,6 +358,7 @@ pub enum Response {
     },
     Verified(Verified),
     Reloaded(Reloaded),
+    LoginLink(LoginLink),
     Done,
     /// The failure, and what to do about it.
     Failed {

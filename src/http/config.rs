@@ -1,8 +1,10 @@
 //! Settings of the gateway: its names, the clients that it trusts, limits and timeouts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::token::HttpToken;
+use super::cookies::Security;
+use crate::access::Access;
 use crate::model::{PublicScheme, TlsFiles};
 
 /// Settings of one gateway.
@@ -38,11 +40,11 @@ impl Scheme {
     }
 }
 
-/// Clients that may do more than play, when requests can come from other machines.
+/// Clients that may do more than open films by their ids.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// Those that send this token.
-    Token(HttpToken),
+    /// Those that show the token or signed in.
+    Guarded(Arc<Access>),
     /// Everyone (`TGFS_HTTP_OPEN=on`).
     Open,
 }
@@ -121,6 +123,13 @@ impl GatewayConfig {
         match self.tls {
             Some(_) => Scheme::Https,
             None => Scheme::Http,
+        }
+    }
+    /// Returns how connections to browsers are protected.
+    pub(super) const fn security(&self) -> Security {
+        match self.tls {
+            Some(_) => Security::Tls,
+            None => Security::Plain,
         }
     }
     /// Returns the scheme of public URLs.

@@ -1,29 +1,82 @@
-//! Access control before any route: the rules of the Host header, the token and the origin.
+//! Access control before any route: who asks, and whether they may.
+//!
+//! No address is trusted, this machine's neither: its other users and its proxies come from there.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use axum::body::Body;
-use http::header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN, WWW_AUTHENTICATE};
-use http::uri::{Authority, PathAndQuery, Uri};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
-use super::config::{GatewayConfig, Trust};
-use super::gateway::Gateway;
-use super::status;
+use crate::access::sessions::FileFreshness;
+use crate::access::{Access, Principal};
+use crate::model::EntryId;
 
-/// Host that a request names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum AskedHost {
-    /// An IP address, `localhost` or LOCAL_HOST, with the port of the request.
-    Local(Authority),
-    /// PUBLIC_DOMAIN.
-    Public,
-}
+use super::config::Trust;
+use super::cookies;
+use super::gateway::Gateway;
+use super::hosts;
+use super::status;
 
 /// Prefix of a token in a path. A token in the path stays in relative URLs.
 const TOKEN_PREFIX: &str = "/t/";
+/// Longest time for which the answer to a wrong token is held back.
+const MAX_HELD: Duration = Duration::from_secs(4);
 
-/// Admits a request, with the token removed from its path and [`AskedHost`] in its extensions.
+/// Address of the client's end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PeerAddress(pub SocketAddr);
+
+/// Sender of a request, as far as it showed who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Visitor {
+    Stranger,
+    Known(Principal),
+}
+
+impl Visitor {
+    /// Returns who sent a request that [`admit`] let in.
+    pub(super) fn of(extensions: &http::Extensions) -> Self {
+        extensions.get().cloned().unwrap_or(Self::Stranger)
+    }
+    /// Returns whether the visitor may open films by their names.
+    pub(super) const fn may_use_names(&self) -> bool {
+        matches!(self, Self::Known(_))
+    }
+    /// Returns whether the visitor may change things, and see files whose modes close them to others.
+    pub(super) fn is_admin(&self) -> bool {
+        matches!(self, Self::Known(principal) if principal.is_admin())
+    }
+}
+
+/// A request that is not let in.
+pub(super) struct Refusal {
+    pub response: Response<Body>,
+    /// Time for which the answer is held back, so that guessing is slow.
+    pub hold: Duration,
+}
+
+impl From<Response<Body>> for Refusal {
+    fn from(response: Response<Body>) -> Self {
+        Self {
+            response,
+            hold: Duration::ZERO,
+        }
+    }
+}
+
+/// Requirement of an address of this server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NeededRights {
+    Nothing,
+    Login,
+    Admin,
+}
+
+/// Admits a request, with the token removed from its path, and with [`hosts::AskedHost`] and [`Visitor`]
+/// in its extensions.
 ///
 /// # Errors
 /// The answer to a request that is refused.
@@ -32,92 +85,166 @@ const TOKEN_PREFIX: &str = "/t/";
 pub(super) fn admit(
     gateway: &Gateway,
     mut request: Request<Body>,
-) -> Result<Request<Body>, Response<Body>> {
-    let host = asked_host(&gateway.config, &request)?;
-    let shown = take_token(&mut request)?;
-    let trusted = trusts(gateway, &host, &request, shown.as_deref());
-    if let Shown::Wrong = trusted {
-        return Err(unauthorized());
+) -> Result<Request<Body>, Refusal> {
+    let host = hosts::asked(&gateway.config, &request)?;
+    let client = client_address(&request);
+    let in_path = take_token(&mut request)?;
+    let (visitor, wrong) = match &gateway.config.trust {
+        Trust::Open => (Visitor::Known(Principal::owner()), WrongToken::No),
+        Trust::Guarded(access) => identify(gateway, access, in_path.as_deref(), request.headers()),
+    };
+    let allowed = match need(&request) {
+        NeededRights::Nothing => wrong != WrongToken::InPath,
+        NeededRights::Login => visitor != Visitor::Stranger,
+        NeededRights::Admin => visitor.is_admin(),
+    };
+    if !allowed {
+        let response = match visitor {
+            Visitor::Stranger => unauthorized(),
+            Visitor::Known(_) => status::text(
+                StatusCode::FORBIDDEN,
+                "only an administrator of this library may do that",
+            ),
+        };
+        let hold = match (&gateway.config.trust, wrong) {
+            (Trust::Open, _) | (_, WrongToken::No) => Duration::ZERO,
+            (Trust::Guarded(access), _) => access.failed(client).min(MAX_HELD),
+        };
+        return Err(Refusal { response, hold });
     }
-    let changes = !matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS
-    );
-    if (changes || !is_open_to_all(request.uri().path())) && trusted != Shown::Enough {
-        return Err(unauthorized());
-    }
-    if changes && is_cross_origin(&host, request.headers()) {
-        return Err(status::text(
-            StatusCode::FORBIDDEN,
-            "a page of another site must not change anything here",
-        ));
+    if is_change(request.method()) {
+        hosts::require_same_origin(&gateway.config, &host, request.headers())?;
     }
     request.extensions_mut().insert(host);
+    request.extensions_mut().insert(visitor);
     Ok(request)
 }
 
-/// Credentials that a request shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shown {
-    /// The right token, or none is needed.
-    Enough,
-    Nothing,
-    Wrong,
+fn is_change(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-fn trusts(
+/// Returns the address of a request's client. A request without a connection, as tests make them, counts
+/// as one of an unknown address.
+pub(super) fn client_address(request: &Request<Body>) -> IpAddr {
+    let peer = request.extensions().get::<PeerAddress>();
+    peer.map_or(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), |peer| {
+        peer.0.ip()
+    })
+}
+
+/// Place of a wrong token in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WrongToken {
+    No,
+    InPath,
+    InHeader,
+}
+
+fn identify(
     gateway: &Gateway,
-    host: &AskedHost,
-    request: &Request<Body>,
+    access: &std::sync::Arc<Access>,
     in_path: Option<&str>,
-) -> Shown {
-    let Trust::Token(token) = &gateway.config.trust else {
-        return Shown::Enough;
-    };
-    if let Some(shown) = in_path {
-        return if token.matches(shown.as_bytes()) {
-            Shown::Enough
-        } else {
-            Shown::Wrong
-        };
+    headers: &HeaderMap,
+) -> (Visitor, WrongToken) {
+    let owner = || (Visitor::Known(Principal::owner()), WrongToken::No);
+    match in_path.map(|shown| access.is_token(shown.as_bytes())) {
+        Some(true) => return owner(),
+        Some(false) => return (Visitor::Stranger, WrongToken::InPath),
+        None => {}
     }
     // An Authorization header may be meant for a proxy. A wrong one therefore counts as none.
-    if bearer(request.headers()).is_some_and(|shown| token.matches(shown)) {
-        return Shown::Enough;
+    let wrong = match bearer(headers).map(|shown| access.is_token(shown)) {
+        Some(true) => return owner(),
+        Some(false) => WrongToken::InHeader,
+        None => WrongToken::No,
+    };
+    let security = gateway.config.security();
+    for cookie in cookies::values(headers, security) {
+        let Some(found) = access.session(cookie) else {
+            continue;
+        };
+        if found.freshness == FileFreshness::Outdated {
+            save_sessions(access.clone());
+        }
+        return (Visitor::Known(found.principal), WrongToken::No);
     }
-    // Behind a proxy on this machine every client has a loopback address. Headers of the proxy reveal it.
-    let from_here = gateway.address.ip().to_canonical().is_loopback()
-        && *host != AskedHost::Public
-        && !request.headers().contains_key(FORWARDED)
-        && !request.headers().contains_key("x-forwarded-for");
-    if from_here {
-        Shown::Enough
-    } else {
-        Shown::Nothing
-    }
+    (Visitor::Stranger, wrong)
 }
 
-/// Returns whether strangers may read a path: those that players need. Every other path, including
-/// future ones, needs the token.
-fn is_open_to_all(path: &str) -> bool {
-    const EXACT: [&str; 8] = [
+/// Writes the times of use, away from the threads that answer.
+fn save_sessions(access: std::sync::Arc<Access>) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = access.save_sessions() {
+            tracing::warn!(%error, "the file of sessions could not be written");
+        }
+    });
+}
+
+/// Returns what a request needs. Every path that is not named here, future ones included, needs an
+/// administrator.
+fn need(request: &Request<Body>) -> NeededRights {
+    const OPEN: [&str; 10] = [
         "/",
         "/page.css",
         "/page.js",
         "/hls.min.js",
         "/favicon.svg",
+        "/login",
+        "/login.js",
         "/healthz",
         "/readyz",
         "/cache/stats",
     ];
-    const PREFIXES: [&str; 5] = [
+    let path = request.uri().path();
+    if is_change(request.method()) {
+        return match path {
+            "/login" | "/logout" => NeededRights::Nothing,
+            _ => NeededRights::Admin,
+        };
+    }
+    if OPEN.contains(&path) {
+        return NeededRights::Nothing;
+    }
+    match media_name(path) {
+        // A preflight request never carries credentials, and its answer depends on nothing.
+        Some(_) if *request.method() == Method::OPTIONS => NeededRights::Nothing,
+        // Whoever knows an id was given it; names can be guessed.
+        Some(name) if name.parse::<EntryId>().is_ok() => NeededRights::Nothing,
+        Some(_) => NeededRights::Login,
+        None if path == "/fs" || path.starts_with("/fs/") || path == "/files.json" => {
+            NeededRights::Login
+        }
+        None => NeededRights::Admin,
+    }
+}
+
+/// Returns the id or name in a path for players; `None` for other paths.
+fn media_name(path: &str) -> Option<&str> {
+    let mut parts = path.strip_prefix('/')?.split('/');
+    let (name, suffix) = match parts.next()? {
+        "playlist" => (parts.nth(1)?, ".m3u8"),
+        "segment" | "subtitle" | "subtitles" => (parts.next()?, ""),
+        "thumbnail" => (parts.next()?, ".jpg"),
+        _ => return None,
+    };
+    Some(name.strip_suffix(suffix).unwrap_or(name))
+}
+
+/// Returns whether players fetch a path, so that any page may read the answer.
+pub(super) fn is_media(path: &str) -> bool {
+    const MEDIA: [&str; 5] = [
         "/playlist/",
         "/segment/",
         "/subtitle/",
         "/subtitles/",
         "/thumbnail/",
     ];
-    EXACT.contains(&path) || PREFIXES.iter().any(|prefix| path.starts_with(prefix))
+    let path = match path.strip_prefix(TOKEN_PREFIX) {
+        Some(rest) => rest.find('/').map_or("", |at| &rest[at..]),
+        None => path,
+    };
+    MEDIA.iter().any(|prefix| path.starts_with(prefix))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
@@ -128,10 +255,11 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
         .then(|| token.trim_ascii())
 }
 
-fn unauthorized() -> Response<Body> {
+/// Answers a stranger who asked for something that needs a login.
+pub(super) fn unauthorized() -> Response<Body> {
     let mut response = status::text(
         StatusCode::UNAUTHORIZED,
-        "this needs the token in the file http-token of the state directory: send it as `Authorization: Bearer …`, or in the path as /t/…/",
+        "sign in first: open the link that `tgfs login-link` prints, or send the token in the file http-token of the state directory as `Authorization: Bearer …`, or in the path as /t/…/",
     );
     response
         .headers_mut()
@@ -145,98 +273,27 @@ fn take_token(request: &mut Request<Body>) -> Result<Option<String>, Response<Bo
     let Some(rest) = request.uri().path().strip_prefix(TOKEN_PREFIX) else {
         return Ok(None);
     };
-    let not_found = || status::text(StatusCode::NOT_FOUND, "there is nothing here");
     // Without the slash behind the token, relative URLs would lose it.
     let (token, path) = rest.split_once('/').ok_or_else(not_found)?;
     let token = token.to_owned();
+    let path = format!("/{path}");
+    replace_path(request, &path)?;
+    Ok(Some(token))
+}
+
+/// Replaces the path of a request; the query stays.
+#[allow(clippy::result_large_err)]
+fn replace_path(request: &mut Request<Body>, path: &str) -> Result<(), Response<Body>> {
     let target = match request.uri().query() {
-        Some(query) => format!("/{path}?{query}"),
-        None => format!("/{path}"),
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
     };
     let mut parts = request.uri().clone().into_parts();
     parts.path_and_query = Some(target.parse::<PathAndQuery>().map_err(|_| not_found())?);
     *request.uri_mut() = Uri::from_parts(parts).map_err(|_| not_found())?;
-    Ok(Some(token))
+    Ok(())
 }
 
-/// Returns the host that a request names. Unknown names are refused, which keeps other sites from
-/// pointing their names at this server (DNS rebinding).
-#[allow(clippy::result_large_err)]
-fn asked_host(
-    config: &GatewayConfig,
-    request: &Request<Body>,
-) -> Result<AskedHost, Response<Body>> {
-    let bad = || {
-        status::text(
-            StatusCode::BAD_REQUEST,
-            "a request must name its host exactly once",
-        )
-    };
-    // HTTP/2, and HTTP/1 through a proxy, name the host in the target, which takes precedence
-    // (RFC 9112 §3.2.2).
-    let authority = match request.uri().authority() {
-        Some(authority) => authority.clone(),
-        None => {
-            let mut values = request.headers().get_all(HOST).iter();
-            let (Some(value), None) = (values.next(), values.next()) else {
-                return Err(bad());
-            };
-            Authority::try_from(value.as_bytes()).map_err(|_| bad())?
-        }
-    };
-    if authority.as_str().contains('@') {
-        return Err(bad());
-    }
-    let host = bare(authority.host());
-    let is = |name: &Option<String>| {
-        name.as_deref()
-            .is_some_and(|name| bare(without_port(name)).eq_ignore_ascii_case(host))
-    };
-    if is(&config.public_domain) && !is(&config.local_host) {
-        return Ok(AskedHost::Public);
-    }
-    let is_address = host.parse::<IpAddr>().is_ok();
-    if is_address || host.eq_ignore_ascii_case("localhost") || is(&config.local_host) {
-        return Ok(AskedHost::Local(authority));
-    }
-    Err(status::text(
-        StatusCode::MISDIRECTED_REQUEST,
-        "this server does not answer to that host name; to use it, set LOCAL_HOST or PUBLIC_DOMAIN to it",
-    ))
-}
-
-/// Returns a host without the brackets of IPv6 and the dot of a fully qualified name.
-fn bare(host: &str) -> &str {
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    host.strip_suffix('.').unwrap_or(host)
-}
-
-/// Returns a host without its port; an IPv6 address has more than one colon and stays as it is.
-pub(super) fn without_port(name: &str) -> &str {
-    match name.split_once(':') {
-        Some((host, port)) if !port.contains(':') => host,
-        _ => name,
-    }
-}
-
-fn is_cross_origin(host: &AskedHost, headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else {
-        // Browsers always send it with requests that change something; other programs do not.
-        return false;
-    };
-    let authority = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"))
-        .map(|(_, authority)| authority);
-    match (host, authority) {
-        (AskedHost::Local(host), Some(origin)) => !origin.eq_ignore_ascii_case(host.as_str()),
-        (AskedHost::Public, Some(_)) => headers
-            .get(HOST)
-            .is_none_or(|host| authority.map(str::as_bytes) != Some(host.as_bytes())),
-        (_, None) => true,
-    }
+fn not_found() -> Response<Body> {
+    status::text(StatusCode::NOT_FOUND, "there is nothing here")
 }

@@ -1,18 +1,21 @@
 //! The HTTP gateway: files, playlists, segments and a page for players. It translates requests into
 //! calls of [`crate::vfs`] and decides nothing about files.
 //!
-//! A request passes through [`server`] (connections, timers, TLS), [`gate`] (host, token, origin),
+//! A request passes through [`server`] (connections, timers, TLS), [`gate`] (host, login, origin),
 //! [`routes`], one handler, and [`resource`] (preconditions, ranges, bodies), in this order.
 
 mod body;
 mod conditional;
 mod config;
 mod content_type;
+mod cookies;
 mod deadline_io;
 mod gate;
 mod gateway;
+mod hosts;
 mod library;
 mod listing;
+mod login;
 mod metrics;
 mod operations;
 mod page;
@@ -26,7 +29,6 @@ mod status;
 mod subtitles;
 mod target;
 mod tls;
-pub mod token;
 mod views;
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use serde::Serialize;
 use crate::model::{FileInfo, FsResult, TreePath};
 
 use super::conditional::{self, Validators, Verdict};
-use super::gate::AskedHost;
+use super::gate::Visitor;
 use super::gateway::{Gateway, SharedGateway};
+use super::hosts::AskedHost;
 use super::operations;
 use super::resource::{self, Freshness, ResourceRequest};
 use super::status;
@@ -35,6 +36,7 @@ pub(super) enum Asset {
     Script,
     Icon,
     Player,
+    LoginScript,
 }
 
 impl Asset {
@@ -55,6 +57,10 @@ impl Asset {
             Self::Icon => (
                 "image/svg+xml",
                 include_bytes!("../../ui/static/favicon.svg"),
+            ),
+            Self::LoginScript => (
+                "text/javascript; charset=utf-8",
+                include_bytes!("../../ui/static/login.js"),
             ),
             Self::Player => (
                 "text/javascript; charset=utf-8",
@@ -119,12 +125,13 @@ struct PageFile {
 pub(super) async fn files(
     gateway: &SharedGateway,
     host: &AskedHost,
+    visitor: Visitor,
     headers: &HeaderMap,
 ) -> FsResult<Response<Body>> {
     let revision = gateway.library.revision();
     let local = target::local_base(gateway, host);
     // The start is part of it, since revisions count from zero in each process.
-    let seed = format!("{revision} {:?} {local}", gateway.started);
+    let seed = format!("{revision} {:?} {local} {visitor:?}", gateway.started);
     let etag = format!("\"{}\"", &blake3::hash(seed.as_bytes()).to_hex()[..24]);
     let validators = Validators {
         etag: &etag,
@@ -137,7 +144,7 @@ pub(super) async fn files(
     } else {
         let shared = gateway.clone();
         // The list has thousands of records, so it is not made on a thread that serves others.
-        let listed = tokio::task::spawn_blocking(move || listed(&shared, local));
+        let listed = tokio::task::spawn_blocking(move || listed(&shared, local, &visitor));
         match listed.await {
             Ok(files) => operations::json(&files?),
             Err(error) => {
@@ -155,8 +162,11 @@ pub(super) async fn files(
     Ok(response)
 }
 
-fn listed(gateway: &Gateway, local: String) -> FsResult<Files> {
+fn listed(gateway: &Gateway, local: String, visitor: &Visitor) -> FsResult<Files> {
     let mut files = gateway.library.list()?;
+    if !visitor.is_admin() {
+        files.retain(|info| is_open(gateway, info));
+    }
     let total = files.len();
     files.truncate(MAX_FILES);
     let public = target::public_base(gateway);
@@ -180,14 +190,22 @@ fn listed(gateway: &Gateway, local: String) -> FsResult<Files> {
     })
 }
 
+/// Returns whether the modes let everyone read a file. One that is gone in the meantime is left out.
+fn is_open(gateway: &Gateway, info: &FileInfo) -> bool {
+    path_of(gateway, info)
+        .and_then(|path| target::is_open(gateway, &path).ok())
+        .unwrap_or(false)
+}
+
+fn path_of(gateway: &Gateway, info: &FileInfo) -> Option<TreePath> {
+    let id = info.id.parse().ok()?;
+    gateway.library.path_of(id).ok()
+}
+
 /// Returns the file's path on this server. It follows from the id, since the path as text has lost bytes
 /// that are not UTF-8.
 fn direct(gateway: &Gateway, info: &FileInfo) -> String {
-    let path = info
-        .id
-        .parse()
-        .ok()
-        .and_then(|id| gateway.library.path_of(id).ok())
+    let path = path_of(gateway, info)
         .or_else(|| TreePath::parse(info.path.as_bytes()).ok())
         .unwrap_or_default();
     format!("/fs{}", target::encode_path(&path))

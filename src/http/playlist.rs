@@ -1,5 +1,5 @@
-//! URLs in playlists. The views hold relative ones that fit the mount. Over HTTP they become the public
-//! ones, each with the digest of the map, so clients may keep fetched views for ever.
+//! URLs in playlists. The views hold relative ones that fit the mount. Over HTTP they become those of
+//! this server, relative too, each with the digest of the map, so clients may keep fetched views for ever.
 
 use axum::body::Body;
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use crate::model::{ErrorKind, FsError, FsResult, TreePath};
 
 use super::content_type;
-use super::gate::AskedHost;
+use super::gate::Visitor;
 use super::gateway::Gateway;
 use super::library::OpenHandle;
 use super::resource::{self, Freshness, ResourceRequest};
@@ -22,29 +22,10 @@ const MASTER: &str = "master.m3u8";
 /// Attempts to read a playlist whose map changes in the meantime.
 const ATTEMPTS: usize = 3;
 
-/// Host in the absolute URLs of a multivariant playlist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UrlAudience {
-    Local,
-    Public,
-}
-
-impl UrlAudience {
-    /// Reads the path component.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        match text {
-            "local" => Some(Self::Local),
-            "public" => Some(Self::Public),
-            _ => None,
-        }
-    }
-    /// Returns the path component.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Public => "public",
-        }
-    }
+/// Returns whether a path component is one of the two under which playlists can be asked for. Both answer
+/// the same: players reach segments at the host at which they reached the playlist.
+pub(super) fn is_audience(text: &str) -> bool {
+    matches!(text, "local" | "public")
 }
 
 /// Container of the segments.
@@ -74,10 +55,9 @@ impl StreamContainer {
 
 /// A request for a playlist.
 pub(super) struct PlaylistRequest<'a> {
-    pub audience: UrlAudience,
     /// Id or slug.
     pub id: &'a str,
-    pub host: &'a AskedHost,
+    pub visitor: Visitor,
     pub method: &'a Method,
     pub headers: &'a HeaderMap,
     pub query: Option<&'a str>,
@@ -89,40 +69,33 @@ pub(super) async fn multivariant(
     asked: PlaylistRequest<'_>,
     container: StreamContainer,
 ) -> Response<Body> {
-    let base = match asked.audience {
-        UrlAudience::Local => target::local_base(gateway, asked.host),
-        UrlAudience::Public => match target::public_base(gateway) {
-            Some(base) => base,
-            None => {
-                return status::text(
-                    StatusCode::NOT_FOUND,
-                    "this server has no public address; set PUBLIC_DOMAIN",
-                );
-            }
-        },
-    };
-    let audience = asked.audience.as_str();
     let name = format!("{}{MASTER}", container.directory());
+    // Relative, so that whatever proxies put before our paths stays.
     let rewritten = rewritten(gateway, &asked, &name, |id, version, uri| {
         let uri = container.resolve(uri);
         if is_playlist(&uri) {
-            format!("{base}/playlist/{audience}/{id}/{uri}?v={version}")
+            format!("{id}/{uri}?v={version}")
         } else {
-            format!("{base}/segment/{id}/{uri}?v={version}")
+            format!("../../segment/{id}/{uri}?v={version}")
         }
     });
-    // Its host depends on the request and its renditions on the map. Clients must therefore ask each time.
+    // Its renditions depend on the map, and on files beside the film. Clients must therefore ask each time.
     match rewritten.await {
         Err(error) if error.kind == ErrorKind::NotFound => {
-            without_views(gateway, asked.id, container)
+            without_views(gateway, &asked, container)
         }
         text => answer(&asked, text, Freshness::Revalidate),
     }
 }
 
 /// Answers a request for an existing file that cannot be played, or not yet, with the reason.
-fn without_views(gateway: &Gateway, id: &str, container: StreamContainer) -> Response<Body> {
-    let info = target::entry_id(gateway, id).and_then(|id| gateway.library.info(id));
+fn without_views(
+    gateway: &Gateway,
+    asked: &PlaylistRequest<'_>,
+    container: StreamContainer,
+) -> Response<Body> {
+    let film = target::film(gateway, &asked.visitor, asked.id);
+    let info = film.and_then(|id| gateway.library.info(id));
     match info {
         Ok(info) if !info.has_views => {
             let reason = match &info.error {
@@ -151,7 +124,7 @@ pub(super) async fn media(
     container: StreamContainer,
     name: &str,
 ) -> Response<Body> {
-    let freshness = match target::entry_id(gateway, asked.id)
+    let freshness = match target::film(gateway, &asked.visitor, asked.id)
         .and_then(|id| views::freshness(gateway, id, asked.query))
     {
         Ok(freshness) => freshness,
@@ -204,7 +177,7 @@ async fn rewritten(
     name: &str,
     address: impl Fn(&str, &str, &str) -> String,
 ) -> FsResult<String> {
-    let id = target::entry_id(gateway, asked.id)?;
+    let id = target::film(gateway, &asked.visitor, asked.id)?;
     let id_text = id.to_string();
     for _ in 0..ATTEMPTS {
         let path = target::view_path(gateway, id, name)?;

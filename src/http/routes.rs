@@ -9,11 +9,11 @@ use axum::middleware::{self, Next};
 use axum::routing::{get, post};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CONTENT_SECURITY_POLICY,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -22,11 +22,13 @@ use crate::model::FsResult;
 use crate::vfs::FileKind;
 
 use super::body::ConnectionCut;
-use super::gate::{self, AskedHost};
+use super::gate::{self, Visitor};
 use super::gateway::SharedGateway;
+use super::hosts::AskedHost;
+use super::login;
 use super::operations;
 use super::page::{self, Asset};
-use super::playlist::{self, StreamContainer, UrlAudience};
+use super::playlist::{self, StreamContainer};
 use super::resource::{self, Freshness, ResourceRequest};
 use super::subtitles;
 use super::views;
@@ -43,6 +45,7 @@ pub(super) async fn answer(
     router: Router,
     request: Request<Body>,
 ) -> Response<Body> {
+    let is_media = gate::is_media(request.uri().path());
     let mut response = match gate::admit(gateway, request) {
         Ok(request) => {
             let method = request.method().clone();
@@ -56,17 +59,23 @@ pub(super) async fn answer(
             response
         }
         Err(mut refused) => {
-            refused
-                .headers_mut()
-                .insert(CONTENT_SECURITY_POLICY, SANDBOX);
-            refused
+            tokio::time::sleep(refused.hold).await;
+            let headers = refused.response.headers_mut();
+            headers.insert(CONTENT_SECURITY_POLICY, SANDBOX);
+            refused.response
         }
     };
     gateway.metrics.count_answer(response.status());
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A token in the path must not reach other sites.
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers
+        .entry(REFERRER_POLICY)
+        .or_insert(HeaderValue::from_static("no-referrer"));
+    if is_media {
+        // Errors too: a player that may not read them cannot tell what is wrong.
+        share(headers);
+    }
     response
 }
 
@@ -99,17 +108,20 @@ pub(super) fn router(gateway: SharedGateway) -> Router {
             get(subtitle).options(preflight),
         )
         .route("/thumbnail/{id}", get(thumbnail).options(preflight))
-        .layer(middleware::from_fn(share));
-    // Players' pages on other hosts list subtitles too.
-    let lists = Router::new()
-        .route("/subtitles/{id}", get(subtitle_list).options(preflight))
-        .layer(middleware::from_fn(share));
+        // Players' pages on other hosts list subtitles too.
+        .route("/subtitles/{id}", get(subtitle_list).options(preflight));
     let rest = Router::new()
         .route("/", get(|request| show(Asset::Page, request)))
         .route("/page.css", get(|request| show(Asset::Style, request)))
         .route("/page.js", get(|request| show(Asset::Script, request)))
         .route("/favicon.svg", get(|request| show(Asset::Icon, request)))
         .route("/hls.min.js", get(|request| show(Asset::Player, request)))
+        .route("/login", get(login_page).post(sign_in))
+        .route(
+            "/login.js",
+            get(|request| show(Asset::LoginScript, request)),
+        )
+        .route("/logout", post(sign_out))
         .route("/cache/stats", get(cache_stats))
         .route("/cache/clear", post(cache_clear))
         .route("/debug", get(debug))
@@ -120,7 +132,6 @@ pub(super) fn router(gateway: SharedGateway) -> Router {
     let library = Router::new()
         .merge(files)
         .merge(media)
-        .merge(lists)
         .route("/files.json", get(file_list))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&gateway),
@@ -163,18 +174,23 @@ async fn when_loaded(
 }
 
 /// Adds CORS headers: any page may play films, and read the headers that a player needs.
-async fn share(request: Request<Body>, next: Next) -> Response<Body> {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
+fn share(headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(
         ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Content-Length, Content-Range, Accept-Ranges, ETag"),
+        HeaderValue::from_static("Content-Length, Content-Range, Accept-Ranges, ETag, Retry-After"),
     );
-    response
 }
 
-async fn preflight() -> Response<Body> {
+/// Headers that players are known to send.
+const PLAYER_HEADERS: &str = "Range, If-Range, If-None-Match, If-Modified-Since, Accept, Authorization, \
+    Cache-Control, Content-Type, Pragma, X-Playback-Session-Id, X-Requested-With";
+/// Maximum length of a list of further headers that is answered.
+const MAX_ASKED_HEADERS: usize = 1024;
+
+/// Answers a preflight request. Any header is allowed: the answers depend on none but those above, and
+/// pages of other sites send no cookies along.
+async fn preflight(request: Parts) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
@@ -182,13 +198,26 @@ async fn preflight() -> Response<Body> {
         ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("GET, HEAD, OPTIONS"),
     );
+    let asked = request
+        .headers
+        .get(ACCESS_CONTROL_REQUEST_HEADERS)
+        .and_then(|asked| asked.to_str().ok())
+        .filter(|asked| asked.len() <= MAX_ASKED_HEADERS && asked.bytes().all(is_in_header_list));
+    let allowed = match asked {
+        Some(asked) => HeaderValue::try_from(format!("{PLAYER_HEADERS}, {asked}")).ok(),
+        None => None,
+    };
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("Range, If-Range, If-None-Match, If-Modified-Since"),
+        allowed.unwrap_or(HeaderValue::from_static(PLAYER_HEADERS)),
     );
     // A day.
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     response
+}
+
+fn is_in_header_list(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_, ".contains(&byte)
 }
 
 fn or_failure(outcome: FsResult<Response<Body>>) -> Response<Body> {
@@ -205,6 +234,7 @@ async fn file(State(gateway): GatewayState, request: Parts) -> Response<Body> {
     let outcome = async {
         let path = target::tree_path(raw.strip_prefix("/fs").unwrap_or(raw))?;
         let attr = gateway.library.resolve(&path)?;
+        target::require_open(&gateway, &Visitor::of(&request.extensions), &path)?;
         if attr.kind == FileKind::Directory {
             let after = target::query_value(request.uri.query(), "after")
                 .and_then(|after| after.parse().ok())
@@ -231,10 +261,9 @@ fn asked_playlist<'a>(
     id: &'a str,
     request: &'a Parts,
 ) -> Option<playlist::PlaylistRequest<'a>> {
-    Some(playlist::PlaylistRequest {
-        audience: UrlAudience::parse(audience)?,
+    playlist::is_audience(audience).then(|| playlist::PlaylistRequest {
         id,
-        host: request.extensions.get::<AskedHost>()?,
+        visitor: Visitor::of(&request.extensions),
         method: &request.method,
         headers: &request.headers,
         query: request.uri.query(),
@@ -299,6 +328,7 @@ async fn media_in(
 async fn view(gateway: &SharedGateway, id: &str, view: &str, request: &Parts) -> Response<Body> {
     let asked = views::ViewRequest {
         id,
+        visitor: Visitor::of(&request.extensions),
         view,
         method: &request.method,
         headers: &request.headers,
@@ -333,7 +363,8 @@ async fn subtitle(
     Path((id, language)): Path<(String, String)>,
     request: Parts,
 ) -> Response<Body> {
-    let found = target::entry_id(&gateway, &id)
+    let visitor = Visitor::of(&request.extensions);
+    let found = target::film(&gateway, &visitor, &id)
         .and_then(|entry| subtitles::find(&gateway, entry, &language));
     match found {
         Ok(name) => view(&gateway, &id, &target::encode(name.as_bytes()), &request).await,
@@ -341,8 +372,13 @@ async fn subtitle(
     }
 }
 
-async fn subtitle_list(State(gateway): GatewayState, Path(id): Path<String>) -> Response<Body> {
-    let listed = target::entry_id(&gateway, &id).and_then(|id| subtitles::list(&gateway, id));
+async fn subtitle_list(
+    State(gateway): GatewayState,
+    Path(id): Path<String>,
+    request: Parts,
+) -> Response<Body> {
+    let visitor = Visitor::of(&request.extensions);
+    let listed = target::film(&gateway, &visitor, &id).and_then(|id| subtitles::list(&gateway, id));
     or_failure(listed.map(|listed| operations::json(&listed)))
 }
 
@@ -352,9 +388,24 @@ async fn show(asset: Asset, request: Parts) -> Response<Body> {
 
 async fn file_list(State(gateway): GatewayState, request: Parts) -> Response<Body> {
     match request.extensions.get::<AskedHost>() {
-        Some(host) => or_failure(page::files(&gateway, host, &request.headers).await),
+        Some(host) => {
+            let visitor = Visitor::of(&request.extensions);
+            or_failure(page::files(&gateway, host, visitor, &request.headers).await)
+        }
         None => nothing(),
     }
+}
+
+async fn login_page(request: Parts) -> Response<Body> {
+    login::page(request.uri.query())
+}
+
+async fn sign_in(State(gateway): GatewayState, request: Request<Body>) -> Response<Body> {
+    login::sign_in(&gateway, request).await
+}
+
+async fn sign_out(State(gateway): GatewayState, request: Request<Body>) -> Response<Body> {
+    login::sign_out(&gateway, request).await
 }
 
 async fn cache_stats(State(gateway): GatewayState) -> Response<Body> {

@@ -28,6 +28,7 @@ use crate::vfs::Vfs;
 use super::body::ConnectionCut;
 use super::config::GatewayConfig;
 use super::deadline_io::DeadlineIo;
+use super::gate::PeerAddress;
 use super::gateway::{Gateway, SharedGateway};
 use super::library::SharedLibrary;
 use super::metrics::Metrics;
@@ -180,6 +181,7 @@ impl Acceptor {
             gateway: self.gateway.clone(),
             router: self.router.clone(),
             stopped: self.stopped.clone(),
+            peer: PeerAddress(peer),
         };
         let tls = self.tls.clone();
         tasks.spawn(async move {
@@ -198,6 +200,7 @@ struct HttpConnection {
     gateway: SharedGateway,
     router: Router,
     stopped: watch::Receiver<()>,
+    peer: PeerAddress,
 }
 
 impl HttpConnection {
@@ -232,10 +235,11 @@ impl HttpConnection {
         let requests = Arc::new(AtomicU64::new(0));
         let service = service_fn({
             let (gateway, router) = (self.gateway.clone(), self.router.clone());
-            let (cut, requests) = (cut.clone(), requests.clone());
+            let (cut, requests, peer) = (cut.clone(), requests.clone(), self.peer);
             move |mut request: Request<Incoming>| {
                 requests.fetch_add(1, Ordering::Relaxed);
                 request.extensions_mut().insert(cut.clone());
+                request.extensions_mut().insert(peer);
                 let (gateway, router) = (gateway.clone(), router.clone());
                 async move {
                     let answer = routes::answer(&gateway, router, request.map(Body::new)).await;

@@ -5,9 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::model::{EntryId, ErrorKind, FsResult, Name, TreePath};
+use crate::vfs::FileKind;
 
-use super::gate::{AskedHost, without_port};
+use super::gate::Visitor;
 use super::gateway::Gateway;
+use super::hosts::{AskedHost, without_port};
 
 /// Characters to encode: all but RFC 3986's unreserved ones.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -40,6 +42,64 @@ pub(super) fn encode_path(path: &TreePath) -> String {
 pub(super) fn tree_path(raw: &str) -> FsResult<TreePath> {
     let bytes: Vec<u8> = percent_decode_str(raw).collect();
     Ok(TreePath::parse(&bytes)?)
+}
+
+/// Mode bit with which a file can be read by everyone.
+const READ_BY_OTHERS: u32 = 0o004;
+/// Mode bit with which names in a directory can be looked up by everyone.
+const SEARCH_BY_OTHERS: u32 = 0o001;
+
+/// Returns the file that a stable id or a slug refers to, for a visitor who may open it. An id of a
+/// directory opens nothing, since the root's is known to everybody.
+///
+/// # Errors
+/// Not found, also for what the visitor may not open; or when the index cannot be read.
+pub(super) fn film(gateway: &Gateway, visitor: &Visitor, raw: &str) -> FsResult<EntryId> {
+    if !visitor.may_use_names() && raw.parse::<EntryId>().is_err() {
+        return Err(ErrorKind::NotFound.into());
+    }
+    let id = entry_id(gateway, raw)?;
+    let path = gateway.library.path_of(id)?;
+    if gateway.library.resolve(&path)?.kind == FileKind::Directory {
+        return Err(ErrorKind::NotFound.into());
+    }
+    require_open(gateway, visitor, &path)?;
+    Ok(id)
+}
+
+/// Lets a visitor pass who may read `path`: an administrator, or anyone if the modes let every user of a
+/// machine read it.
+///
+/// # Errors
+/// Not found if the modes close the path, or it does not exist.
+pub(super) fn require_open(gateway: &Gateway, visitor: &Visitor, path: &TreePath) -> FsResult<()> {
+    match visitor.is_admin() || is_open(gateway, path)? {
+        true => Ok(()),
+        false => Err(ErrorKind::NotFound.into()),
+    }
+}
+
+/// Returns whether the modes of a file and of all directories above it let everyone read it.
+///
+/// # Errors
+/// When there is no such path, or the index cannot be read.
+pub(super) fn is_open(gateway: &Gateway, path: &TreePath) -> FsResult<bool> {
+    let attr = gateway.library.resolve(path)?;
+    let needed = match attr.kind {
+        FileKind::File => READ_BY_OTHERS,
+        FileKind::Directory => READ_BY_OTHERS | SEARCH_BY_OTHERS,
+    };
+    if attr.mode & needed != needed {
+        return Ok(false);
+    }
+    let names = path.names();
+    for depth in 0..names.len() {
+        let directory = TreePath::from_names(names[..depth].to_vec());
+        if gateway.library.resolve(&directory)?.mode & SEARCH_BY_OTHERS == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Returns the file that a stable id or a slug refers to.

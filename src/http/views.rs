@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, Response};
 use crate::model::{EntryId, ErrorKind, FsResult};
 
 use super::body::ConnectionCut;
+use super::gate::Visitor;
 use super::gateway::Gateway;
 use super::resource::{self, Freshness, ResourceRequest};
 use super::status;
@@ -53,6 +54,7 @@ pub(super) fn freshness(
 pub(super) struct ViewRequest<'a> {
     /// Id or slug.
     pub id: &'a str,
+    pub visitor: Visitor,
     /// Percent-encoded path below the file's directory of views.
     pub view: &'a str,
     pub method: &'a Method,
@@ -63,7 +65,7 @@ pub(super) struct ViewRequest<'a> {
 
 /// Answers with a view.
 pub(super) async fn serve(gateway: &Gateway, asked: ViewRequest<'_>) -> Response<Body> {
-    let found = target::entry_id(gateway, asked.id).and_then(|id| {
+    let found = target::film(gateway, &asked.visitor, asked.id).and_then(|id| {
         let freshness = freshness(gateway, id, asked.query)?;
         Ok((freshness, target::view_path(gateway, id, asked.view)?))
     });

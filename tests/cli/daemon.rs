@@ -154,11 +154,16 @@ fn an_upload_comes_back_byte_for_byte_over_http() {
     let serving = Serving::start(&scratch);
     let content = text_file(&scratch, "a b#c.bin", 2_500_001);
     scratch.run(&["upload", "--no-wait", "a b#c.bin"]).ok();
-    let url = scratch.run(&["url", "/a b#c.bin"]).ok();
+    // The file itself needs the token, which only `--file` puts into the URL.
+    let without = scratch.run(&["url", "/a b#c.bin"]).ok();
     assert_eq!(
-        url.lines().next().unwrap(),
+        without.trim(),
         format!("{}/fs/a%20b%23c.bin", serving.base())
     );
+    let url = scratch.run(&["url", "--file", "/a b#c.bin"]).ok();
+    let token = std::fs::read_to_string(scratch.state().join("http-token")).unwrap();
+    let expected = format!("{}/t/{}/fs/a%20b%23c.bin\n", serving.base(), token.trim());
+    assert_eq!(url, expected);
     let mut fetch = std::process::Command::new("curl");
     let got = fetch
         .args(["-fsS", url.lines().next().unwrap()])
@@ -174,6 +179,50 @@ fn an_upload_comes_back_byte_for_byte_over_http() {
         .output()
         .unwrap();
     assert!(got.stdout == second);
+}
+
+/// Signs in as a person does who runs the command on the machine of the library.
+#[test]
+fn a_link_from_the_command_signs_in_once() {
+    let scratch = Scratch::new();
+    let error = scratch.run(&["login-link"]).failed();
+    assert!(error.contains("there is no tgfs state"), "{error}");
+    let serving = Serving::start(&scratch);
+    let curl = |arguments: &[&str]| {
+        let mut fetch = Command::new("curl");
+        fetch.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}"]);
+        fetch.args(arguments).current_dir(scratch.path());
+        String::from_utf8(fetch.output().unwrap().stdout).unwrap()
+    };
+    let (_, first) = serving.ready.split_once(" login=").unwrap();
+    let second = scratch.run(&["login-link"]).ok();
+    let as_json = scratch.run(&["login-link", "--json"]).json();
+    assert_eq!(as_json["seconds"], 600);
+    let page = format!("{}/files.json", serving.base());
+    for link in [
+        first.trim(),
+        second.trim(),
+        as_json["url"].as_str().unwrap(),
+    ] {
+        assert!(link.starts_with(&format!("{}/login?code=", serving.base())));
+        let _ = std::fs::remove_file(scratch.path().join("jar"));
+        assert_eq!(curl(&["-c", "jar", link]), "200");
+        assert_eq!(curl(&["-b", "jar", &page]), "401", "looking signed in");
+        assert_eq!(curl(&["-c", "jar", "-X", "POST", link]), "303");
+        assert_eq!(curl(&["-b", "jar", &page]), "200");
+        assert_eq!(curl(&["-X", "POST", link]), "401", "{link} works twice");
+    }
+    // The session outlives the daemon; its secret does not lie in the state.
+    let jar = std::fs::read_to_string(scratch.path().join("jar")).unwrap();
+    let secret = jar.split_ascii_whitespace().next_back().unwrap();
+    let sessions = scratch.state().join("http-sessions");
+    assert!(!std::fs::read_to_string(&sessions).unwrap().contains(secret));
+    let mode = std::fs::metadata(&sessions).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(serving.stop(), 0);
+    let serving = Serving::start(&scratch);
+    let page = format!("{}/files.json", serving.base());
+    assert_eq!(curl(&["-b", "jar", &page]), "200");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! A daemon as a child process: its start, its kill, its stop.
 #![allow(dead_code)] // Each test binary uses its part of it.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -16,12 +18,14 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 pub struct Daemon {
     child: Mutex<Child>,
     ready: String,
+    state: Option<PathBuf>,
 }
 
 impl Daemon {
     /// Starts a daemon and returns once it reports that it is ready, or `None` if it ended before. The daemon
     /// itself cleans up a stale mount of its predecessor.
     pub fn start(mut command: Command) -> Option<Self> {
+        let state = state_of(&command);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -39,6 +43,7 @@ impl Daemon {
         let mut daemon = Self {
             child: Mutex::new(child),
             ready: String::new(),
+            state,
         };
         let start = Instant::now();
         while daemon.is_alive() {
@@ -66,6 +71,17 @@ impl Daemon {
         let words = self.ready.split_ascii_whitespace();
         let mut url = words.filter_map(|word| word.strip_prefix("http=http://"));
         url.next_back().unwrap().trim_end_matches('/')
+    }
+
+    /// Returns the token of its gateway, which opens everything: as `Authorization: Bearer …`, or in a path.
+    pub fn token(&self) -> String {
+        let file = self.state.as_ref().unwrap().join("http-token");
+        std::fs::read_to_string(file).unwrap().trim().to_owned()
+    }
+
+    /// Returns a URL of its gateway that needs no login: the token is in it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/t/{}{path}", self.address(), self.token())
     }
 
     pub fn is_alive(&self) -> bool {
@@ -102,4 +118,16 @@ impl Drop for Daemon {
             let _ = child.wait();
         }
     }
+}
+
+/// Returns the state directory that a command is told.
+fn state_of(command: &Command) -> Option<PathBuf> {
+    let arguments: Vec<&OsStr> = command.get_args().collect();
+    let flag = arguments.iter().position(|argument| *argument == "--state");
+    let by_flag = flag.and_then(|at| arguments.get(at + 1).copied());
+    let by_setting = command
+        .get_envs()
+        .find(|(name, _)| *name == "TGFS_STATE_DIR")
+        .and_then(|(_, value)| value);
+    by_flag.or(by_setting).map(PathBuf::from)
 }

@@ -1,4 +1,5 @@
-//! Client that sends one request on a connection of its own and parses the answer.
+//! Client that sends one request on a connection of its own and parses the answer. [`get`] and [`request`]
+//! show the daemon's token; [`as_stranger`] shows nothing.
 #![allow(dead_code)] // Each test binary uses a part of it.
 
 use std::io::{Read, Write};
@@ -26,7 +27,15 @@ pub fn get(daemon: &Daemon, path: &str) -> Reply {
     request(daemon, "GET", path, &[])
 }
 
+/// Sends a request of the owner.
 pub fn request(daemon: &Daemon, method: &str, path: &str, headers: &[&str]) -> Reply {
+    let bearer = format!("Authorization: Bearer {}", daemon.token());
+    let headers: Vec<&str> = headers.iter().copied().chain([bearer.as_str()]).collect();
+    as_stranger(daemon, method, path, &headers)
+}
+
+/// Sends a request with no more than these headers.
+pub fn as_stranger(daemon: &Daemon, method: &str, path: &str, headers: &[&str]) -> Reply {
     let host = daemon.address();
     let mut stream = TcpStream::connect(host).unwrap();
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");

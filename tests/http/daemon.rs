@@ -50,6 +50,15 @@ impl Daemon {
     pub fn address(&self) -> &str {
         &self.address
     }
+    /// Returns the token, which opens everything: as `Authorization: Bearer …`, or in a path.
+    pub fn token(&self) -> String {
+        let file = self.directory.path().join("state/http-token");
+        std::fs::read_to_string(file).unwrap().trim().to_owned()
+    }
+    /// Returns a URL of the gateway that needs no login: the token is in it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/t/{}{path}", self.address, self.token())
+    }
     /// Returns the directory for source files.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -48,7 +48,7 @@ fn play(daemon: &Daemon, id: &str) -> serde_json::Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new("node")
         .arg(root.join("tests/browser/play.mjs"))
-        .args([&format!("http://{}/", daemon.address()), id])
+        .args([&daemon.url("/"), id])
         .output()
         .expect("node is missing: `apt-get install nodejs npm chromium`");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -91,9 +91,10 @@ fn a_dropped_subtitle_is_shown_at_its_time_and_goes_with_its_file() {
         .into_iter()
         .find(|at| at.contains("/sub-"))
         .unwrap();
-    let media = get(daemon, &path_of(&playlist));
+    let playlist_at = path_of(&master_at, &playlist);
+    let media = get(daemon, &playlist_at);
     assert!(media.header("cache-control").unwrap().contains("immutable"));
-    let segment_at = path_of(&addresses(&media.text())[0]);
+    let segment_at = path_of(&playlist_at, &addresses(&media.text())[0]);
     let segment = get(daemon, &segment_at);
     assert!(
         segment
@@ -140,7 +141,7 @@ fn a_dropped_subtitle_is_shown_at_its_time_and_goes_with_its_file() {
     daemon.run(&["delete", SUBTITLES]);
     let gone = get(daemon, &master_at);
     assert_eq!(gone.body, master.body);
-    assert_eq!(get(daemon, &path_of(&playlist)).status, 404);
+    assert_eq!(get(daemon, &playlist_at).status, 404);
     let seen = play(daemon, &id);
     assert_eq!(seen["start"]["subtitles"], serde_json::json!([]), "{seen}");
 }

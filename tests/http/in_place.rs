@@ -37,7 +37,8 @@ fn a_transport_stream_is_served_from_ranges_of_itself() {
     let (daemon, id) = daemon_with_film();
     let daemon = &daemon;
     let source = std::fs::read(daemon.directory().join("film.ts")).unwrap();
-    let master = get(daemon, &format!("/playlist/local/{id}.m3u8")).text();
+    let master_at = format!("/playlist/local/{id}.m3u8");
+    let master = get(daemon, &master_at).text();
     hls_m3u8::MasterPlaylist::try_from(master.as_str()).unwrap();
     let transport = get(daemon, &format!("/playlist/local/{id}.m3u8?container=ts"));
     // The playlist has the video with all audio, and nothing else.
@@ -48,11 +49,12 @@ fn a_transport_stream_is_served_from_ranges_of_itself() {
             .iter()
             .find(|list| list.contains("/video.m3u8"))
             .unwrap();
-        let list = get(daemon, &path_of(list));
+        let list_at = path_of(&master_at, list);
+        let list = get(daemon, &list_at);
         expect_kept(&list, "video.m3u8");
         let mut at = 0;
         for address in addresses(&list.text()) {
-            let path = address.replace("../../../..", "").replace("../../..", "");
+            let path = path_of(&list_at, &address);
             let whole = get(daemon, &path);
             expect_kept(&whole, &path);
             assert_eq!(whole.header("content-type"), Some("video/mp2t"), "{path}");
@@ -101,7 +103,7 @@ fn chromium_plays_it(daemon: &Daemon, id: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new("node")
         .arg(root.join("tests/browser/play.mjs"))
-        .args([&format!("http://{}/", daemon.address()), id])
+        .args([daemon.url("/").as_str(), id])
         .output()
         .expect("node is missing: `apt-get install nodejs npm chromium`");
     let said = String::from_utf8_lossy(&output.stdout);

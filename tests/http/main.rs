@@ -18,7 +18,7 @@ mod in_place;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use client::{Reply, get, request};
+use client::{Reply, as_stranger, get, request};
 use daemon::Daemon;
 
 const FILM: &str = "/Films/Heat & Dust #1.mkv";
@@ -95,11 +95,23 @@ fn addresses(playlist: &str) -> Vec<String> {
         .collect()
 }
 
-fn path_of(address: &str) -> String {
-    match address.strip_prefix("http://") {
-        Some(rest) => rest[rest.find('/').unwrap()..].to_owned(),
-        None => address.replace("../../..", ""),
+/// Returns the path that a relative address in the playlist at `base` leads to.
+fn path_of(base: &str, address: &str) -> String {
+    assert!(
+        !address.contains("://") && !address.starts_with('/'),
+        "{address} is not relative"
+    );
+    let mut names: Vec<&str> = base.split('?').next().unwrap().split('/').collect();
+    names.pop();
+    for name in address.split('/') {
+        match name {
+            ".." => {
+                names.pop().unwrap();
+            }
+            name => names.push(name),
+        }
     }
+    names.join("/")
 }
 
 fn expect_kept(reply: &Reply, path: &str) {
@@ -110,7 +122,10 @@ fn expect_kept(reply: &Reply, path: &str) {
 
 fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
     let id = id(daemon);
-    let master = get(daemon, &format!("/playlist/local/{id}.m3u8"));
+    let master_at = format!("/playlist/local/{id}.m3u8");
+    // Whoever knows the id plays.
+    let get = |daemon: &Daemon, path: &str| as_stranger(daemon, "GET", path, &[]);
+    let master = get(daemon, &master_at);
     assert_eq!(
         master.header("content-type"),
         Some("application/vnd.apple.mpegurl")
@@ -121,25 +136,22 @@ fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
     assert_eq!(playlists.len(), 6, "{}", master.text());
     let mut segments = 0;
     for address in playlists {
-        assert!(
-            address.starts_with(&format!("http://{}/", daemon.address())),
-            "{address}"
-        );
-        let playlist = get(daemon, &path_of(&address));
+        let playlist_at = path_of(&master_at, &address);
+        let playlist = get(daemon, &playlist_at);
         expect_kept(&playlist, &address);
         hls_m3u8::MediaPlaylist::try_from(playlist.text().as_str()).unwrap();
         for address in addresses(&playlist.text()) {
-            let path = path_of(&address);
+            let path = path_of(&playlist_at, &address);
             let whole = get(daemon, &path);
             expect_kept(&whole, &path);
-            let end = request(daemon, "GET", &path, &["Range: bytes=-7"]);
+            let end = as_stranger(daemon, "GET", &path, &["Range: bytes=-7"]);
             assert_eq!(end.status, 206, "{path}");
             assert!(
                 whole.body.ends_with(&end.body) && end.body.len() == 7,
                 "{path}"
             );
             let by_tree = path.split_once(&id).unwrap().1.split('?').next().unwrap();
-            let twin = get(
+            let twin = client::get(
                 daemon,
                 &format!("/fs/.hls/Films/Heat%20%26%20Dust%20%231.mkv{by_tree}"),
             );
@@ -149,19 +161,21 @@ fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
     }
     assert!(segments > 10, "{segments} segments");
     let slug = listed(daemon)["slug"].as_str().unwrap().to_owned();
-    let by_slug = get(daemon, &format!("/playlist/local/{slug}.m3u8"));
-    assert_eq!(by_slug.body, master.body);
+    let by_slug = format!("/playlist/local/{slug}.m3u8");
+    assert_eq!(get(daemon, &by_slug).status, 401);
+    assert_eq!(client::get(daemon, &by_slug).body, master.body);
     let stale = format!("/segment/{id}/video/00001.m4s?v=0123456789abcdef");
     assert_eq!(get(daemon, &stale).status, 404);
 }
 
 fn transport_streams_have_the_size_and_the_ranges_that_they_announce(daemon: &Daemon) {
     let id = id(daemon);
-    let master = get(daemon, &format!("/playlist/local/{id}.m3u8?container=ts"));
+    let master_at = format!("/playlist/local/{id}.m3u8?container=ts");
+    let master = get(daemon, &master_at);
     assert_eq!(master.status, 200);
     let playlists: Vec<String> = addresses(&master.text())
         .iter()
-        .map(|a| path_of(a))
+        .map(|address| path_of(&master_at, address))
         .collect();
     // The playlists are those of the video, of two languages, and of the two subtitles of the other format.
     assert_eq!(playlists.len(), 5, "{}", master.text());
@@ -169,7 +183,7 @@ fn transport_streams_have_the_size_and_the_ranges_that_they_announce(daemon: &Da
     for playlist in &playlists {
         let text = get(daemon, playlist).text();
         for address in addresses(&text) {
-            let path = address.replace("../../../..", "").replace("../../..", "");
+            let path = path_of(playlist, &address);
             let whole = get(daemon, &path);
             expect_kept(&whole, &path);
             if !path.contains("/ts/") {
@@ -273,7 +287,7 @@ fn play_in_chromium(daemon: &Daemon, id: &str, options: &[&str]) -> serde_json::
     let shots = daemon.directory().join("shots");
     let output = Command::new("node")
         .arg(root.join("tests/browser/play.mjs"))
-        .arg(format!("http://{}/", daemon.address()))
+        .arg(daemon.url("/"))
         .arg(id)
         .arg("--shots")
         .arg(&shots)

@@ -41,7 +41,7 @@ fn vlc_decodes_across_encoded_parts() {
     let path = prepared("large.mkv");
     daemon.run(&["upload", "--to", "/", path.to_str().unwrap()]);
     daemon.run(&["status", "--wait", "/large.mkv"]);
-    let url = format!("http://{}/playlist/local/large.m3u8", daemon.address());
+    let url = daemon.url("/playlist/local/large.m3u8");
     assert_eq!(complaints(&url), [""; 0]);
     let transport = format!("{url}?container=ts");
     assert_eq!(complaints(&transport), [""; 0]);

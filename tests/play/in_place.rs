@@ -45,7 +45,7 @@ fn mpv_and_vlc_play_and_seek_in_ranges_of_a_transport_stream() {
     let film = make(&daemon);
     daemon.run(&["upload", "--to", "/", film.to_str().unwrap()]);
     daemon.run(&["status", "--wait", "/film.ts"]);
-    let playlist = format!("http://{}/playlist/local/film.m3u8", daemon.address());
+    let playlist = daemon.url("/playlist/local/film.m3u8");
     let transport = format!("{playlist}?container=ts");
     let all = daemon.directory().join("all");
     assert_eq!(frames(&all, &[&transport]), FRAMES);

@@ -45,8 +45,9 @@ impl Library {
         Self { daemon }
     }
 
+    /// Returns a URL with the token, since a name and the file itself need it.
     fn url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.daemon.address())
+        self.daemon.url(&format!("/{path}"))
     }
 
     fn playlist(&self) -> String {

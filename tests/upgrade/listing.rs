@@ -70,12 +70,23 @@ fn crawl(running: &Daemon, path: &str, served: &mut BTreeMap<String, String>) {
     }
     let reply = get(running, path);
     assert_eq!(reply.status, 200, "{path}");
-    let host = format!("http://{}", running.address());
     if !reply.body.starts_with(b"#EXTM3U") {
         served.insert(path.to_owned(), short_digest(&reply.body));
         return;
     }
-    let playlist = reply.text().replace(&host, "");
+    // The releases before had absolute addresses in the multivariant playlist.
+    let playlist = match path
+        .strip_suffix(".m3u8")
+        .and_then(|path| path.rsplit_once('/'))
+    {
+        Some((directory, id)) => {
+            let relative = format!("{id}/");
+            reply
+                .text()
+                .replace(&relative, &format!("{directory}/{id}/"))
+        }
+        None => reply.text(),
+    };
     served.insert(path.to_owned(), short_digest(playlist.as_bytes()));
     for address in addresses(&playlist) {
         crawl(running, &address.replace("../../..", ""), served);

@@ -11,10 +11,13 @@ const FINAL_STATES = new Set(['stored', 'plain', 'failed']);
 const element = id => document.getElementById(id);
 /** @type {HTMLVideoElement & { hls?: any, faults?: any[] }} */
 const video = element('video');
-const pathToken = location.pathname.match(/^\/t\/([^/]+)\//)?.[1];
-let token = pathToken ?? sessionStorage.getItem('token');
+/** The page's own place: everything else lies beside it. Behind a proxy the server does not know it. */
+const here = new URL('.', location.href);
+/** Place without a token in its path. */
+const open = new URL(here.href.replace(/\/t\/[^/]+\/$/, '/'));
+const hasToken = open.href !== here.href;
 /** @type {any} */
-let library = { files: [], total: 0, local: location.origin };
+let library = { files: [], total: 0 };
 let lastText = '';
 /** @type {string | null} */
 let current = null;
@@ -27,14 +30,15 @@ let timer = 0;
 async function refresh() {
   clearTimeout(timer);
   try {
-    const answer = await fetch('files.json', { headers: token ? { Authorization: `Bearer ${token}` } : {} });
+    const answer = await fetch('files.json');
     if (answer.status === 401) {
-      askForToken();
+      askToSignIn();
       return;
     }
     if (!answer.ok) throw new Error((await answer.text()).trim());
     const text = await answer.text();
     element('unlock').hidden = true;
+    element('sign-out').hidden = hasToken;
     if (text !== lastText) {
       lastText = text;
       library = JSON.parse(text);
@@ -48,12 +52,36 @@ async function refresh() {
   timer = setTimeout(refresh, busy ? BUSY_POLL : QUIET_POLL);
 }
 
-function askForToken() {
-  element('unlock-error').textContent = token ? 'This token is wrong.' : '';
-  element('summary').textContent = 'Locked';
+function askToSignIn() {
+  element('summary').textContent = 'Not signed in';
   element('unlock').hidden = false;
-  sessionStorage.removeItem('token');
-  token = null;
+  element('sign-out').hidden = true;
+  element('files').replaceChildren();
+  cards.clear();
+  lastText = '';
+}
+
+/** @param {Event} event */
+async function signIn(event) {
+  event.preventDefault();
+  const said = element('unlock-error');
+  said.textContent = '';
+  const form = new URLSearchParams({ token: element('token').value.trim() });
+  try {
+    const answer = await fetch('login', { method: 'POST', body: form });
+    if (!answer.ok) throw new Error((await answer.text()).trim());
+    element('token').value = '';
+    refresh();
+  } catch (error) {
+    said.textContent = error instanceof Error ? error.message : String(error);
+  }
+}
+
+async function signOut() {
+  await fetch('logout', { method: 'POST' }).catch(() => null);
+  stop();
+  element('player').hidden = true;
+  refresh();
 }
 
 function render() {
@@ -133,10 +161,9 @@ function addresses(card) {
   const list = card.querySelector('dl');
   if (!card.querySelector('details').open) return;
   const file = card.file;
-  // The server never puts the owner's token into an answer; only the page adds it, where it is needed.
-  const own = token ? `${library.local}/t/${token}` : library.local;
-  const rows = [['The file itself', own + file.direct]];
-  if (file.hls_local) rows.unshift(['HLS in this network', library.local + file.hls_local]);
+  const at = (/** @type {URL} */ base, /** @type {string} */ path) => new URL(path.slice(1), base).href;
+  const rows = [[hasToken ? 'The file itself, with the token' : 'The file itself, while signed in', at(here, file.direct)]];
+  if (file.hls_local) rows.unshift(['HLS, from where this page is', at(open, file.hls_local)]);
   if (file.hls_public) rows.splice(1, 0, ['HLS from anywhere', library.public + file.hls_public]);
   list.replaceChildren(...rows.map(([label, url]) => {
     const row = element('address').content.firstElementChild.cloneNode(true);
@@ -201,8 +228,7 @@ function play(file) {
   history.replaceState(null, '', `#${file.id}`);
   element('player').hidden = false;
   element('playing').textContent = file.path.slice(file.path.lastIndexOf('/') + 1);
-  const isPublic = library.public && new URL(library.public).host === location.host;
-  const url = `playlist/${isPublic ? 'public' : 'local'}/${file.id}.m3u8`;
+  const url = `playlist/local/${file.id}.m3u8`;
   // @ts-ignore: hls.js is a classic script, and absent from a build without the player.
   const Hls = window.Hls;
   if (Hls?.isSupported()) {
@@ -354,12 +380,8 @@ element('close').addEventListener('click', () => {
   element('player').hidden = true;
   render();
 });
-element('unlock').addEventListener('submit', (/** @type {Event} */ event) => {
-  event.preventDefault();
-  token = element('token').value.trim();
-  sessionStorage.setItem('token', token ?? '');
-  refresh();
-});
+element('unlock').addEventListener('submit', signIn);
+element('sign-out').addEventListener('click', signOut);
 addEventListener('hashchange', startFromAddress);
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) clearTimeout(timer);

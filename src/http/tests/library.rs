@@ -26,7 +26,13 @@ pub fn plain_id() -> EntryId {
     EntryId::from_bytes([8; 16])
 }
 
+/// Returns the id of the directory of both.
+pub fn folder_id() -> EntryId {
+    EntryId::from_bytes([9; 16])
+}
+
 pub const FILM: &str = "/Films/Heat (1995).mkv";
+pub const PLAIN: &str = "/Films/torn.mkv";
 pub const MODIFIED: i64 = 1_000_000_000;
 
 /// Bytes that depend on their position.
@@ -42,6 +48,8 @@ pub struct Scripted {
     /// Position from which reads fail; 0 means that the remote is down.
     pub fails_from: Mutex<Option<u64>>,
     pub cleared: Mutex<Vec<Option<EntryId>>>,
+    /// Modes that differ from 0644 and 0755, by path.
+    pub modes: Mutex<BTreeMap<Vec<u8>, u32>>,
     /// `None` means that the store is reachable.
     pub store: Mutex<Option<StoreStatus>>,
 }
@@ -87,7 +95,10 @@ impl Scripted {
             kind,
             size,
             blocks: 0,
-            mode: 0o644,
+            mode: match kind {
+                FileKind::File => 0o644,
+                FileKind::Directory => 0o755,
+            },
             nlink: 1,
             uid: 0,
             gid: 0,
@@ -141,13 +152,19 @@ impl Scripted {
 impl Library for Scripted {
     fn resolve(&self, path: &TreePath) -> FsResult<Attr> {
         let path = path.to_bytes();
-        if let Some(bytes) = self.files.get(&path) {
-            return Ok(Self::attr(FileKind::File, bytes.len() as u64));
+        let mut attr = if let Some(bytes) = self.files.get(&path) {
+            Self::attr(FileKind::File, bytes.len() as u64)
+        } else if path == FILM.as_bytes() || path == PLAIN.as_bytes() {
+            Self::attr(FileKind::File, 1000)
+        } else if path == b"/" || path == b"/Films" || !self.children(&path).is_empty() {
+            Self::attr(FileKind::Directory, 0)
+        } else {
+            return Err(ErrorKind::NotFound.into());
+        };
+        if let Some(mode) = self.modes.lock().unwrap().get(&path) {
+            attr.mode = *mode;
         }
-        if path == b"/" || !self.children(&path).is_empty() {
-            return Ok(Self::attr(FileKind::Directory, 0));
-        }
-        Err(ErrorKind::NotFound.into())
+        Ok(attr)
     }
     fn read_directory(
         &self,
@@ -211,8 +228,14 @@ impl Library for Scripted {
         assert!(self.handles.lock().unwrap().remove(&handle.0).is_some());
     }
     fn path_of(&self, id: EntryId) -> FsResult<TreePath> {
-        Self::known(id)?;
-        Ok(TreePath::parse(FILM.as_bytes())?)
+        let path = match id {
+            id if id == film_id() => FILM,
+            id if id == plain_id() => PLAIN,
+            id if id == EntryId::ROOT => "/",
+            id if id == folder_id() => "/Films",
+            _ => return Err(ErrorKind::NotFound.into()),
+        };
+        Ok(TreePath::parse(path.as_bytes())?)
     }
     fn by_slug(&self, slug: &str) -> FsResult<EntryId> {
         if slug == "heat-1995" {

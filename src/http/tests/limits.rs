@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::library::{Scripted, pattern};
-use super::{Reply, Server, config};
+use super::{Reply, Server, TOKEN, config};
 use crate::http::Timers;
 
 /// More bytes than both kernels buffer for a connection on loopback.
@@ -61,7 +61,9 @@ async fn a_client_that_never_reads_is_cut_and_its_handle_released() {
     let server = server(short()).await;
     let mut stream = server.connect().await;
     stream
-        .write_all(b"GET /fs/large.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .write_all(
+            b"GET /t/correct-horse-battery-staple/fs/large.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        )
         .await
         .unwrap();
     let mut byte = [0];
@@ -77,7 +79,9 @@ async fn a_client_that_goes_away_frees_its_handle() {
     let server = server(Timers::default()).await;
     let mut stream = server.connect().await;
     stream
-        .write_all(b"GET /fs/large.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .write_all(
+            b"GET /t/correct-horse-battery-staple/fs/large.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        )
         .await
         .unwrap();
     let mut some = [0; 1000];
@@ -122,7 +126,9 @@ async fn the_stop_lets_a_running_answer_end() {
     let mut server = server(timers).await;
     let mut stream = server.connect().await;
     stream
-        .write_all(b"GET /fs/large.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .write_all(
+            b"GET /t/correct-horse-battery-staple/fs/large.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        )
         .await
         .unwrap();
     let mut bytes = vec![0; 1000];
@@ -146,7 +152,9 @@ async fn the_stop_cuts_what_does_not_end() {
     let mut server = server(timers).await;
     let mut stream = server.connect().await;
     stream
-        .write_all(b"GET /fs/large.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .write_all(
+            b"GET /t/correct-horse-battery-staple/fs/large.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        )
         .await
         .unwrap();
     let mut byte = [0];
@@ -162,7 +170,7 @@ async fn many_requests_share_a_connection() {
     let mut stream = server.connect().await;
     for last in [false, false, true] {
         let end = if last { "Connection: close\r\n" } else { "" };
-        let ask = format!("GET /fs/small.mkv HTTP/1.1\r\nHost: localhost\r\n{end}\r\n");
+        let ask = format!("GET /t/{TOKEN}/fs/small.mkv HTTP/1.1\r\nHost: localhost\r\n{end}\r\n");
         stream.write_all(ask.as_bytes()).await.unwrap();
     }
     let mut all = Vec::new();

@@ -3,6 +3,7 @@
 mod files;
 mod library;
 mod limits;
+mod login;
 mod players;
 mod tls;
 mod trust;
@@ -19,13 +20,17 @@ use tokio::task::JoinHandle;
 use self::library::Scripted;
 use super::config::{GatewayConfig, Trust};
 use super::server::{ServeError, serve_library};
-use super::token::HttpToken;
+use crate::access::Access;
 
 /// Token of every test server.
 pub const TOKEN: &str = "correct-horse-battery-staple";
 
+/// Returns settings of a gateway with [`TOKEN`] and no sessions. The state directory stays for the test's
+/// process, since sessions are written there.
 pub fn config() -> GatewayConfig {
-    GatewayConfig::new(Trust::Token(HttpToken::parse(TOKEN).unwrap()))
+    let state = tempfile::tempdir().unwrap().keep();
+    std::fs::write(state.join("http-token"), TOKEN).unwrap();
+    GatewayConfig::new(Trust::Guarded(Arc::new(Access::open(&state).unwrap())))
 }
 
 pub struct Server {
@@ -58,8 +63,23 @@ impl Server {
             task,
         }
     }
-    /// Sends one request on a connection of its own. `head` holds method, target and further headers.
+    /// Sends one request of the owner, who shows the token.
     pub async fn ask(&self, target: &str, headers: &[&str]) -> Reply {
+        let bearer = format!("Authorization: Bearer {TOKEN}");
+        let headers: Vec<&str> = headers.iter().copied().chain([bearer.as_str()]).collect();
+        self.ask_as_stranger(target, &headers).await
+    }
+    /// Sends one request on a connection of its own. `target` holds method and target.
+    pub async fn ask_as_stranger(&self, target: &str, headers: &[&str]) -> Reply {
+        self.send(target, headers, "").await
+    }
+    /// Sends one request with a form.
+    pub async fn post_form(&self, path: &str, headers: &[&str], form: &str) -> Reply {
+        let length = format!("Content-Length: {}", form.len());
+        let headers: Vec<&str> = headers.iter().copied().chain([length.as_str()]).collect();
+        self.send(&format!("POST {path}"), &headers, form).await
+    }
+    async fn send(&self, target: &str, headers: &[&str], body: &str) -> Reply {
         let mut head = format!("{target} HTTP/1.1\r\n");
         if !headers.iter().any(|line| line.starts_with("Host:")) {
             head.push_str("Host: localhost\r\n");
@@ -69,12 +89,16 @@ impl Server {
             head.push_str("\r\n");
         }
         head.push_str("Connection: close\r\n\r\n");
+        head.push_str(body);
         let mut stream = self.connect().await;
         stream.write_all(head.as_bytes()).await.unwrap();
         Reply::read(&mut stream, target.starts_with("HEAD")).await
     }
     pub async fn get(&self, path: &str) -> Reply {
         self.ask(&format!("GET {path}"), &[]).await
+    }
+    pub async fn get_as_stranger(&self, path: &str) -> Reply {
+        self.ask_as_stranger(&format!("GET {path}"), &[]).await
     }
     pub async fn connect(&self) -> TcpStream {
         let port = self.address.port();

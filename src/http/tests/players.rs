@@ -1,8 +1,8 @@
 //! Tests of playlists, segments and subtitles by id, and of the page.
 
-use super::library::{Scripted, film_id, pattern, plain_id};
+use super::library::{FILM, Scripted, film_id, folder_id, pattern, plain_id};
 use super::{Server, config};
-use crate::model::{AttachState, StoreStatus, TreeKnowledge};
+use crate::model::{AttachState, EntryId, StoreStatus, TreeKnowledge};
 
 const MASTER: &str = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"English\",URI=\"audio-1.m3u8\"\n\
 #EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nvideo.m3u8\n";
@@ -29,59 +29,29 @@ async fn server() -> Server {
 }
 
 #[tokio::test]
-async fn the_local_playlist_names_the_host_that_was_asked() {
+async fn playlists_lead_on_by_relative_addresses() {
     let server = server().await;
     let id = film_id();
-    for name in [id.to_string(), "heat-1995".to_owned()] {
-        let reply = server
-            .ask(
-                &format!("GET /playlist/local/{name}.m3u8"),
-                &["Host: 127.0.0.1:8080"],
-            )
-            .await;
-        assert_eq!(
-            reply.header("content-type"),
-            Some("application/vnd.apple.mpegurl")
-        );
-        assert_eq!(reply.header("cache-control"), Some("no-cache"));
-        let base = format!("http://127.0.0.1:8080/playlist/local/{id}");
-        assert_eq!(
-            reply.text(),
-            MASTER
-                .replace("audio-1.m3u8", &format!("{base}/audio-1.m3u8?v={VERSION}"))
-                .replace("\nvideo.m3u8", &format!("\n{base}/video.m3u8?v={VERSION}"))
-        );
-        let tag = format!("If-None-Match: {}", reply.header("etag").unwrap());
-        let again = server
-            .ask(
-                &format!("GET /playlist/local/{name}.m3u8"),
-                &["Host: 127.0.0.1:8080", &tag],
-            )
-            .await;
-        assert_eq!(again.status, 304);
+    for audience in ["local", "public"] {
+        for name in [id.to_string(), "heat-1995".to_owned()] {
+            let path = format!("GET /playlist/{audience}/{name}.m3u8");
+            let reply = server.ask(&path, &["Host: films.example"]).await;
+            assert_eq!(
+                reply.header("content-type"),
+                Some("application/vnd.apple.mpegurl")
+            );
+            assert_eq!(reply.header("cache-control"), Some("no-cache"));
+            assert_eq!(
+                reply.text(),
+                MASTER
+                    .replace("audio-1.m3u8", &format!("{id}/audio-1.m3u8?v={VERSION}"))
+                    .replace("\nvideo.m3u8", &format!("\n{id}/video.m3u8?v={VERSION}"))
+            );
+            let tag = format!("If-None-Match: {}", reply.header("etag").unwrap());
+            let again = server.ask(&path, &[&tag]).await;
+            assert_eq!(again.status, 304);
+        }
     }
-}
-
-#[tokio::test]
-async fn the_public_playlist_names_the_public_host_and_the_local_one_does_not() {
-    let server = server().await;
-    let id = film_id();
-    let public = server.get(&format!("/playlist/public/{id}.m3u8")).await;
-    assert!(
-        public.text().contains(&format!(
-            "https://films.example/playlist/public/{id}/video.m3u8?v="
-        )),
-        "{}",
-        public.text()
-    );
-    let local = server
-        .ask(
-            &format!("GET /playlist/local/{id}.m3u8"),
-            &["Host: films.example"],
-        )
-        .await;
-    let own = format!("http://{}/playlist/local/", server.address);
-    assert!(local.text().contains(&own), "{}", local.text());
 }
 
 #[tokio::test]
@@ -196,14 +166,35 @@ async fn players_on_other_sites_may_read_media_and_nothing_else() {
         for name in ["Content-Length", "Content-Range", "ETag"] {
             assert!(exposed.contains(name), "{path}");
         }
-        let asked = server.ask(&format!("OPTIONS {path}"), &origin).await;
+        // Browsers send no credentials with a preflight request.
+        let wanted = "Access-Control-Request-Headers: range,x-player-of-tomorrow";
+        let asked = server
+            .ask_as_stranger(&format!("OPTIONS {path}"), &[origin[0], wanted])
+            .await;
         assert_eq!(asked.status, 204, "{path}");
-        assert!(
-            asked
-                .header("access-control-allow-headers")
-                .unwrap()
-                .contains("Range")
-        );
+        let allowed = asked.header("access-control-allow-headers").unwrap();
+        for name in [
+            "Range",
+            "Content-Type",
+            "Cache-Control",
+            "Authorization",
+            "X-Playback-Session-Id",
+            "x-player-of-tomorrow",
+        ] {
+            assert!(allowed.contains(name), "{path}: {allowed}");
+        }
+    }
+    for (request, header, status) in [
+        ("GET /segment/heat-1995/video/00001.m4s", "Accept: */*", 401),
+        ("GET /segment/x/y", "Host: evil.example", 421),
+        ("GET /t/no-such-token-here/segment/x/y", "Accept: */*", 401),
+        ("POST /playlist/local/x.m3u8", "Accept: */*", 401),
+        ("OPTIONS /thumbnail/x.jpg", "Host: evil.example", 421),
+    ] {
+        let reply = server.ask_as_stranger(request, &[origin[0], header]).await;
+        assert_eq!(reply.status, status, "{request}");
+        let shared = reply.header("access-control-allow-origin");
+        assert_eq!(shared, Some("*"), "{request}");
     }
     for path in [
         "/fs/",
@@ -299,4 +290,51 @@ async fn readiness_tells_how_the_library_stands() {
         status == 503 && text.contains("bot 2 may not post"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn only_the_id_of_a_file_that_is_open_to_all_plays_without_a_login() {
+    let server = server().await;
+    let film = film_id();
+    let paths = |id: String| {
+        [
+            format!("/playlist/local/{id}.m3u8"),
+            format!("/playlist/public/{id}/video.m3u8?v={VERSION}"),
+            format!("/segment/{id}/video/00001.m4s"),
+            format!("/subtitle/{id}/eng"),
+            format!("/subtitles/{id}"),
+        ]
+    };
+    for path in paths(film.to_string()) {
+        assert_eq!(server.get_as_stranger(&path).await.status, 200, "{path}");
+    }
+    let inside = "Films/Heat%20%281995%29.mkv/video/00001.m4s";
+    let inside_folder = "Heat%20%281995%29.mkv/video/00001.m4s";
+    for path in [
+        format!("/segment/{}/{inside}", EntryId::ROOT),
+        format!("/segment/{}/{inside_folder}", folder_id()),
+        format!("/playlist/local/{}.m3u8", EntryId::ROOT),
+        format!("/playlist/local/{}.m3u8", folder_id()),
+    ] {
+        assert_eq!(server.get_as_stranger(&path).await.status, 404, "{path}");
+        // Ids of directories open nothing for the owner, either.
+        assert_eq!(server.get(&path).await.status, 404, "{path}");
+    }
+    for (path, mode) in [
+        (FILM, 0o600),
+        (FILM, 0o640),
+        ("/Films", 0o700),
+        ("/Films", 0o754),
+        ("/", 0o700),
+    ] {
+        let path = path.as_bytes().to_vec();
+        *server.library.modes.lock().unwrap() = [(path.clone(), mode)].into();
+        let shown = String::from_utf8_lossy(&path);
+        for path in paths(film.to_string()) {
+            let stranger = server.get_as_stranger(&path).await;
+            assert_eq!(stranger.status, 404, "{shown} {mode:o}: {path}");
+            assert_eq!(server.get(&path).await.status, 200, "{path}");
+        }
+    }
+    server.assert_handles_are_released().await;
 }

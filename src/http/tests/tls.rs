@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::library::{Scripted, pattern};
-use super::{Reply, Server, config};
+use super::{Reply, Server, TOKEN, config};
 use crate::model::TlsFiles;
 
 /// Writes a new self-signed certificate and returns it, for the client to trust.
@@ -61,7 +61,7 @@ async fn tls_serves_and_a_renewed_certificate_is_taken() {
     let server = Server::start(library, tls(directory.path())).await;
     let mut stream = connect(&server, &first, b"http/1.1").await.unwrap();
     stream
-        .write_all(b"GET /fs/a.mkv HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .write_all(b"GET /t/correct-horse-battery-staple/fs/a.mkv HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .await
         .unwrap();
     let reply = Reply::read(&mut stream, false).await;
@@ -98,7 +98,7 @@ async fn http2_is_chosen_and_serves() {
     let server = Server::start(library, tls(directory.path())).await;
     let stream = connect(&server, &certificate, b"h2").await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-    let got = http2::get(stream, "/fs/a.mkv").await;
+    let got = http2::get(stream, &format!("/t/{TOKEN}/fs/a.mkv")).await;
     assert!(
         got.ended && got.data == pattern(60_000),
         "{} bytes came",
@@ -113,7 +113,7 @@ async fn an_http2_stream_that_takes_nothing_is_cut() {
     let library = Scripted::new(&[(b"/a.mkv", pattern(5_000_000))]);
     let server = Server::start(library, config).await;
     // This client never enlarges its window, so the answer waits for ever.
-    let got = http2::get(server.connect().await, "/fs/a.mkv").await;
+    let got = http2::get(server.connect().await, &format!("/t/{TOKEN}/fs/a.mkv")).await;
     assert!(
         !got.ended && got.data.len() <= 65_535,
         "{} bytes came",
