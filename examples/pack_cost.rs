@@ -7,7 +7,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use tgfs::model::{BlockIndex, LibraryId};
 use tgfs::remote::retry::Deadline;
 use tgfs::remote::{
-    KdfCost, LibraryMark, LocalRemote, PackInput, Passphrases, SealedPack, fetch_block,
+    KdfCost, KnownKey, LibraryMark, LocalRemote, PackInput, Passphrases, SealedPack, fetch_block,
     fetch_table, store_pack, unlock,
 };
 
@@ -42,6 +42,7 @@ async fn main() -> anyhow::Result<()> {
             &passphrases,
             KdfCost::STANDARD,
             Deadline::None,
+            &KnownKey::Nothing,
         );
         let remote = unlocked.await?.remote;
         let opening = cpu()? - before;

@@ -9,7 +9,8 @@ pub struct KeyStoreError(pub String);
 /// A key and its value.
 pub type KeyAndValue = (Vec<u8>, Vec<u8>);
 
-/// A store of small values by key, in the state directory. Losing all of them costs time, never bytes.
+/// A store of small values by key, in the state directory. Losing all of them costs time, never bytes: an
+/// encrypted library is then judged as by a new state.
 pub trait KeyStore: std::fmt::Debug + Send + Sync {
     /// Returns the value at `key`.
     ///

@@ -282,7 +282,8 @@ fn local(store: &Path) -> Arc<dyn Remote> {
 /// Returns the same remote with encryption of everything that goes there.
 pub(super) async fn encrypted(remote: Arc<dyn Remote>) -> Arc<dyn Remote> {
     let passphrases = Passphrases::new(Some("correct horse"), None);
-    let unlocked = unlock(remote, &passphrases, KdfCost::NONE, retry::Deadline::None);
+    let (cost, deadline) = (KdfCost::NONE, retry::Deadline::None);
+    let unlocked = unlock(remote, &passphrases, cost, deadline, &KnownKey::Nothing);
     unlocked.await.unwrap().remote
 }
 

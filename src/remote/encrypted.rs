@@ -62,6 +62,11 @@ impl EncryptedRemote {
         &self.wrap
     }
 
+    /// Returns true if the mark has the wrap.
+    pub(super) fn is_wrap_kept(&self) -> bool {
+        self.kept.initialized()
+    }
+
     fn mark(&self, id: LibraryId) -> LibraryMark {
         LibraryMark {
             id,

@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use super::cipher::KdfCost;
-use super::retry::Deadline;
+use super::cipher::{KdfCost, Wrap};
+use super::retry::{Deadline, retry};
 use super::unlock::open_kept;
 use super::{
-    Cipher, ForeignFiles, ForeignLayer, LogLayer, LogStore, PackLayer, PackStore, Passphrases,
-    Remote, RemoteError, Underlying, Unlocked, unlock,
+    Cipher, ForeignFiles, ForeignLayer, KnownKey, LibraryMark, LogLayer, LogStore, PackLayer,
+    PackStore, Passphrases, Remote, RemoteError, RemoteErrorKind, Underlying, Unlocked, unlock,
 };
-use crate::model::KeyStore;
+use crate::model::{Digest, KeyStore, KeyStoreError, LibraryId};
 
 /// A remote whose calls open the library's key first, until that has succeeded once. A call fails with
 /// the error of opening.
@@ -24,7 +24,8 @@ pub struct LockedRemote {
     passphrases: Passphrases,
     cost: KdfCost,
     unlocked: OnceCell<Unlocked>,
-    /// Store for the wrap of the key, which serves starts while the remote is down.
+    /// Store for the wrap of the key. It serves starts while the remote is down, and protects the key
+    /// from a replaced mark.
     keys: Option<Arc<dyn KeyStore>>,
     /// Cipher that opens blocks that are cached on this machine while the remote does not answer.
     kept: OnceCell<Cipher>,
@@ -32,6 +33,11 @@ pub struct LockedRemote {
 
 /// The key in the key store; its bytes are stored.
 const WRAP: &[u8] = b"wrap";
+/// Prefix of keys with wraps that were replaced; their digests follow. They are never read by the program.
+/// A person can take a key from there that a wrong decision would have lost.
+const WRAP_BEFORE: &[u8] = b"wrap-before-";
+/// Key whose value is the id of the library that had no key when the state was used with it last.
+const NO_KEY: &[u8] = b"no-key";
 /// Time without an answer after which cached blocks are opened with the kept wrap.
 const KEPT_AFTER: Duration = Duration::from_secs(1);
 
@@ -76,8 +82,14 @@ impl LockedRemote {
 
     async fn open(&self) -> Result<Unlocked, RemoteError> {
         let inner = Arc::clone(&self.inner);
-        let mut opening =
-            std::pin::pin!(unlock(inner, &self.passphrases, self.cost, Deadline::Once));
+        let known = self.known()?;
+        let mut opening = std::pin::pin!(unlock(
+            inner,
+            &self.passphrases,
+            self.cost,
+            Deadline::Once,
+            &known
+        ));
         let opened = match tokio::time::timeout(KEPT_AFTER, &mut opening).await {
             Ok(opened) => opened,
             Err(_) => {
@@ -90,7 +102,7 @@ impl LockedRemote {
                 for note in &unlocked.notes {
                     tracing::warn!("{note}");
                 }
-                self.keep(unlocked.wrap());
+                self.keep_durable(&unlocked);
                 Ok(unlocked)
             }
             Err(error) => {
@@ -115,19 +127,52 @@ impl LockedRemote {
             .await;
     }
 
-    fn keep(&self, wrap: Option<&Bytes>) {
-        let Some(keys) = &self.keys else { return };
-        // The values are compared first, because a write is durable and slow, and the wrap is nearly
-        // always the same.
-        let kept = keys.get(WRAP).and_then(|kept| match (kept, wrap) {
-            (Some(kept), Some(wrap)) if kept == *wrap => Ok(()),
-            (_, Some(wrap)) => keys.put(WRAP, wrap),
-            (Some(_), None) => keys.remove(WRAP),
-            (None, None) => Ok(()),
-        });
-        if let Err(error) = kept {
+    /// Returns what the state knows of the library's key.
+    fn known(&self) -> Result<KnownKey, RemoteError> {
+        let Some(keys) = &self.keys else {
+            return Ok(KnownKey::Nothing);
+        };
+        let unknown = |error: KeyStoreError| {
+            let op = "look up the library's key";
+            RemoteError::new(RemoteErrorKind::Unavailable, op, error.to_string())
+        };
+        if let Some(wrap) = keys.get(WRAP).map_err(unknown)?
+            && let Ok(wrap) = Wrap::decode(&wrap)
+        {
+            return Ok(KnownKey::Wrapped(wrap));
+        }
+        let library = keys.get(NO_KEY).map_err(unknown)?;
+        let library = library.and_then(|id| <[u8; 16]>::try_from(id).ok());
+        Ok(library.map_or(KnownKey::Nothing, |id| {
+            KnownKey::NoKey(LibraryId::from_bytes(id))
+        }))
+    }
+
+    /// Keeps the wrap once the mark has it.
+    fn keep_durable(&self, unlocked: &Unlocked) {
+        let (Some(keys), Some(wrap)) = (&self.keys, unlocked.durable_wrap()) else {
+            return;
+        };
+        if let Err(error) = keep(keys.as_ref(), wrap) {
             tracing::warn!(%error, "the library's wrapped key cannot be kept: while the store is down, cached blocks cannot be opened");
         }
+    }
+
+    /// Notes that the library has no key. Without the note a later passphrase is refused, because the mark
+    /// could be forged.
+    async fn note_no_key(&self, deadline: Deadline) -> Result<(), RemoteError> {
+        let Some(keys) = &self.keys else {
+            return Ok(());
+        };
+        if self.known()? != KnownKey::Nothing {
+            return Ok(());
+        }
+        if let Some(mark) = retry(deadline, || self.inner.library()).await?
+            && let Err(error) = keys.put(NO_KEY, mark.id.as_bytes())
+        {
+            tracing::warn!(%error, "it cannot be noted that the library is not encrypted");
+        }
+        Ok(())
     }
 
     /// Returns one trait of the opened remote; opens it first if necessary.
@@ -145,8 +190,29 @@ impl LockedRemote {
     /// # Errors
     /// The errors of [`Unlocked::settle`], and errors of opening the key.
     pub async fn settle(&self, deadline: Deadline) -> Result<(), RemoteError> {
-        self.unlocked().await?.settle(deadline).await
+        let unlocked = self.unlocked().await?;
+        unlocked.settle(deadline).await?;
+        self.keep_durable(unlocked);
+        if !unlocked.is_encrypted() {
+            self.note_no_key(deadline).await?;
+        }
+        Ok(())
     }
+}
+
+/// Keeps a wrap. The one before stays under another key.
+fn keep(keys: &dyn KeyStore, wrap: &Bytes) -> Result<(), KeyStoreError> {
+    // The values are compared first, because a write is durable and slow, and the wrap is nearly always
+    // the same.
+    match keys.get(WRAP)? {
+        Some(kept) if kept == *wrap => return Ok(()),
+        Some(kept) => {
+            let digest = Digest::of(&kept);
+            keys.put(&[WRAP_BEFORE, &digest.0[..8]].concat(), &kept)?;
+        }
+        None => {}
+    }
+    keys.put(WRAP, wrap)
 }
 
 impl PackLayer for LockedRemote {
@@ -166,12 +232,19 @@ impl PackLayer for LockedRemote {
     }
 }
 
+#[async_trait::async_trait]
 impl LogLayer for LockedRemote {
     fn inner_log(&self) -> &dyn LogStore {
         &*self.inner
     }
     fn open_log(&self) -> Underlying<'_, dyn LogStore> {
         self.opened(|remote| remote)
+    }
+    async fn create_library(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        let unlocked = self.unlocked().await?;
+        unlocked.remote.create_library(mark).await?;
+        self.keep_durable(unlocked);
+        Ok(())
     }
 }
 
@@ -183,3 +256,6 @@ impl ForeignLayer for LockedRemote {
         self.opened(|remote| remote)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,7 @@ pub use pack_store::{IsKnown, Locality, Outlook, PackStore, Removal, Urgency, Wr
 pub use transfer::{
     fetch_block, fetch_stored, fetch_table, open_block, open_table, store_pack, store_pack_telling,
 };
-pub use unlock::{Passphrases, Unlocked, unlock};
+pub use unlock::{KnownKey, Passphrases, Unlocked, unlock};
 
 /// A place for packs and for the log of one library.
 pub trait Remote: PackStore + LogStore + ForeignFiles {}

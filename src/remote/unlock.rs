@@ -1,9 +1,11 @@
 //! Opens a library's key with the passphrases of the settings, and returns a remote that encrypts or does
-//! not encrypt. Nothing is written before [`Unlocked::settle`].
+//! not encrypt. Nothing is written before [`Unlocked::settle`]. Whoever may write to the store can replace
+//! the library's mark, so what the state knows of the key counts more than what the mark says.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use zeroize::Zeroizing;
 
 use super::cipher::{KdfCost, LogForm, MasterKey, Wrap, WrapError, log_form};
@@ -11,13 +13,21 @@ use super::encrypted::{EncryptedRemote, WrapIs};
 use super::retry::{Deadline, retry};
 use super::{LibraryMark, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind};
 use crate::codec::CodecError;
+use crate::model::LibraryId;
 
-/// Number of the newest objects of the log that are searched for a wrap.
-const SEARCHED_OBJECTS: usize = 16;
+/// Most different wraps of the log that are tried. Each try takes the time that its wrap asks for.
+const MAX_TRIED_WRAPS: usize = 16;
+/// Objects of the log that are read side by side.
+const READ_AHEAD: usize = 8;
 
 const MISSING: &str = "this library is encrypted: set TGFS_PASSPHRASE";
 const WRONG: &str = "TGFS_PASSPHRASE is not the passphrase of this library; nothing was changed. \
     If it is to be a new one, set the one before as TGFS_PASSPHRASE_OLD";
+const KEYLESS: &str = "its library has no key, and TGFS_PASSPHRASE is set: either somebody who may write \
+    there replaced the library's mark, or the library was never encrypted. If it never was, and its files \
+    are those that you expect, start once without TGFS_PASSPHRASE and then set it; nothing was changed";
+const OTHER_KEY: &str = "its library has another key than the one that this state knows, so somebody \
+    replaced the library's mark; nothing was changed";
 const BOTH_WRONG: &str = "neither TGFS_PASSPHRASE nor TGFS_PASSPHRASE_OLD is the passphrase of \
     this library; nothing was changed";
 
@@ -46,6 +56,17 @@ impl std::fmt::Debug for Passphrases {
     }
 }
 
+/// What a state knows of the key of its library.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KnownKey {
+    /// Nothing: the state is new, or lost its rows.
+    Nothing,
+    /// This library had no key when the state was used with it last.
+    NoKey(LibraryId),
+    /// The library has this key, wrapped by the last passphrase that the state was opened with.
+    Wrapped(Wrap),
+}
+
 /// A remote that is ready for use.
 #[derive(Debug)]
 pub struct Unlocked {
@@ -56,9 +77,16 @@ pub struct Unlocked {
 }
 
 impl Unlocked {
-    /// Returns the wrap of the library's key; `None` for a library that is not encrypted.
-    pub(super) fn wrap(&self) -> Option<&Bytes> {
-        self.encrypted.as_ref().map(|encrypted| encrypted.wrap())
+    /// Returns the wrap of the library's key if the mark holds it; `None` before that, and for a library
+    /// that is not encrypted.
+    pub(super) fn durable_wrap(&self) -> Option<&Bytes> {
+        let encrypted = self.encrypted.as_ref()?;
+        encrypted.is_wrap_kept().then(|| encrypted.wrap())
+    }
+
+    /// Returns true if the library has a key.
+    pub(super) const fn is_encrypted(&self) -> bool {
+        self.encrypted.is_some()
     }
 
     /// Stores the wrap of a new passphrase, or of the first one. Must be called when state and library are
@@ -77,14 +105,19 @@ impl Unlocked {
 /// Opens the library's key, or makes one when there is none yet and a passphrase is set. `cost` is that
 /// of new wraps.
 ///
+/// A key that the state knows is never replaced: it is put back when the mark has lost it, and another key
+/// is refused. A library without a key gets one only from a state that knows it without one, since its
+/// mark may be forged.
+///
 /// # Errors
 /// Errors of reading the mark and the log; [`RemoteErrorKind::Denied`] when the library is encrypted and the
-/// passphrase is missing or wrong.
+/// passphrase is missing or wrong, or when store and state disagree about its key.
 pub async fn unlock(
     remote: Arc<dyn Remote>,
     passphrases: &Passphrases,
     cost: KdfCost,
     deadline: Deadline,
+    known: &KnownKey,
 ) -> Result<Unlocked, RemoteError> {
     let mark = retry(deadline, || remote.library()).await?;
     let opening = LibraryOpening {
@@ -92,13 +125,25 @@ pub async fn unlock(
         passphrases,
         cost,
         deadline,
+        known,
     };
     let Some(mark) = mark else {
         return opening.begin_library().await;
     };
-    match opening.find_wrap(&mark).await? {
-        Some(found) => opening.open(&mark, found).await,
-        None => opening.begin_encryption(&mark).await,
+    opening.check_form(&mark)?;
+    if passphrases.current.is_none() {
+        return match (&mark.wrap, known) {
+            (None, KnownKey::Nothing | KnownKey::NoKey(_)) => Ok(opening.plain()),
+            _ => Err(opening.error(RemoteErrorKind::Denied, MISSING)),
+        };
+    }
+    let found = opening.find_wraps(&mark).await?;
+    if !found.is_empty() {
+        return opening.open(Some(&mark), found).await;
+    }
+    match known {
+        KnownKey::NoKey(library) if *library == mark.id => opening.begin_encryption(&mark).await,
+        _ => Err(opening.error(RemoteErrorKind::Denied, KEYLESS)),
     }
 }
 
@@ -115,9 +160,11 @@ struct LibraryOpening<'a> {
     passphrases: &'a Passphrases,
     cost: KdfCost,
     deadline: Deadline,
+    known: &'a KnownKey,
 }
 
 /// A library's wrap, and its place.
+#[derive(Debug, Clone)]
 struct LocatedWrap {
     wrap: Wrap,
     wrap_is: WrapIs,
@@ -166,6 +213,14 @@ impl LibraryOpening<'_> {
     }
 
     async fn begin_library(self) -> Result<Unlocked, RemoteError> {
+        if let KnownKey::Wrapped(wrap) = self.known {
+            // The library is gone from the store, which is judged elsewhere. Its key stays the same.
+            let known = LocatedWrap {
+                wrap: wrap.clone(),
+                wrap_is: WrapIs::New,
+            };
+            return self.open(None, vec![known]).await;
+        }
         let Some(passphrase) = &self.passphrases.current else {
             return Ok(self.plain());
         };
@@ -238,34 +293,60 @@ impl LibraryOpening<'_> {
         done.map_err(|error| self.error(RemoteErrorKind::Unavailable, &error.to_string()))
     }
 
-    /// Returns the wrap in the mark. When it is damaged, or absent although a passphrase is set, returns
-    /// the wrap of the newest object of the log that has one.
-    async fn find_wrap(&self, mark: &LibraryMark) -> Result<Option<LocatedWrap>, RemoteError> {
+    /// Refuses a mark whose wrap a newer program wrote.
+    fn check_form(&self, mark: &LibraryMark) -> Result<(), RemoteError> {
+        match mark.wrap.as_deref().map(Wrap::decode) {
+            Some(Err(error @ CodecError::NewerVersion { .. })) => {
+                Err(self.error(RemoteErrorKind::Foreign, &error.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the wrap in the mark. When it is damaged or absent, returns the one that the state knows, and
+    /// then those of the log, newest first.
+    async fn find_wraps(&self, mark: &LibraryMark) -> Result<Vec<LocatedWrap>, RemoteError> {
         let damage = match mark.wrap.as_deref().map(Wrap::decode) {
             Some(Ok(wrap)) => {
-                return Ok(Some(LocatedWrap {
+                return Ok(vec![LocatedWrap {
                     wrap,
                     wrap_is: WrapIs::InTheMark,
-                }));
-            }
-            Some(Err(error @ CodecError::NewerVersion { .. })) => {
-                return Err(self.error(RemoteErrorKind::Foreign, &error.to_string()));
+                }]);
             }
             Some(Err(error)) => Some(error),
-            None if self.passphrases.current.is_none() => return Ok(None),
             None => None,
         };
-        match (self.wrap_in_log().await?, damage) {
-            (Some(wrap), _) => Ok(Some(LocatedWrap {
-                wrap,
-                wrap_is: WrapIs::New,
-            })),
-            (None, None) => Ok(None),
-            (None, Some(error)) => Err(self.error(
+        let mut wraps = Vec::new();
+        if let KnownKey::Wrapped(wrap) = self.known {
+            wraps.push(wrap.clone());
+            if self.opens(wrap).await {
+                return Ok(lost(wraps));
+            }
+        }
+        wraps.extend(self.wraps_in_log().await?);
+        match damage {
+            Some(error) if wraps.is_empty() => Err(self.error(
                 RemoteErrorKind::Corrupt,
                 &format!("its key is damaged ({error}), and no manifest holds it either"),
             )),
+            _ => Ok(lost(wraps)),
         }
+    }
+
+    /// Tells whether one of the passphrases opens a wrap.
+    async fn opens(&self, wrap: &Wrap) -> bool {
+        self.key_in(wrap).await.is_some()
+    }
+
+    /// Returns the key of a wrap, if one of the passphrases opens it.
+    async fn key_in(&self, wrap: &Wrap) -> Option<MasterKey> {
+        let passphrases = [&self.passphrases.current, &self.passphrases.old];
+        for passphrase in passphrases.into_iter().flatten() {
+            if let Ok(Some(key)) = self.unwrap(wrap, passphrase).await {
+                return Some(key);
+            }
+        }
+        None
     }
 
     /// Lists the objects of the log, newest first.
@@ -277,55 +358,114 @@ impl LibraryOpening<'_> {
         Ok(objects)
     }
 
-    async fn wrap_in_log(&self) -> Result<Option<Wrap>, RemoteError> {
-        for object in self.log().await?.into_iter().take(SEARCHED_OBJECTS) {
-            let bytes: Bytes = match retry(self.deadline, || self.remote.read_log(object)).await {
+    /// Returns the different wraps in all of the log, newest first. Objects that anybody put behind ours
+    /// must not hide our wrap, so the search does not end at the first one.
+    async fn wraps_in_log(&self) -> Result<Vec<Wrap>, RemoteError> {
+        let reads = self.log().await?.into_iter().map(|object| async move {
+            retry(self.deadline, || self.remote.read_log(object)).await
+        });
+        let mut reads = stream::iter(reads).buffered(READ_AHEAD);
+        let mut wraps: Vec<Wrap> = Vec::new();
+        while let Some(read) = reads.next().await {
+            let bytes: Bytes = match read {
                 Ok(bytes) => bytes,
                 Err(error) if error.is_retryable() => return Err(error),
                 Err(_) => continue,
             };
             if let LogForm::Sealed { wrap, .. } = log_form(&bytes)
                 && let Ok(wrap) = Wrap::decode(wrap)
+                && !wraps.contains(&wrap)
             {
-                return Ok(Some(wrap));
+                if self.opens(&wrap).await {
+                    return Ok(vec![wrap]);
+                }
+                wraps.push(wrap);
+                if wraps.len() == MAX_TRIED_WRAPS {
+                    break;
+                }
             }
         }
-        Ok(None)
+        Ok(wraps)
     }
 
-    async fn open(self, mark: &LibraryMark, found: LocatedWrap) -> Result<Unlocked, RemoteError> {
+    /// Opens the first of these wraps that a passphrase opens.
+    async fn open(
+        self,
+        mark: Option<&LibraryMark>,
+        found: Vec<LocatedWrap>,
+    ) -> Result<Unlocked, RemoteError> {
         let Some(current) = &self.passphrases.current else {
             return Err(self.error(RemoteErrorKind::Denied, MISSING));
         };
-        let mut notes = Vec::new();
-        if found.wrap_is == WrapIs::New {
-            notes.push(format!(
-                "the mark of the library in {} had lost its key; it is put back from the log",
-                self.remote.describe()
-            ));
-        }
-        if let Some(key) = self.unwrap(&found.wrap, current).await? {
-            if self.passphrases.old.is_some() {
-                notes.push("TGFS_PASSPHRASE_OLD is no longer needed; unset it".to_owned());
+        for found in &found {
+            if let Some(key) = self.unwrap(&found.wrap, current).await? {
+                self.refuse_other_key(&key, found).await?;
+                let mut notes = self.restored(mark, found);
+                if self.passphrases.old.is_some() {
+                    notes.push("TGFS_PASSPHRASE_OLD is no longer needed; unset it".to_owned());
+                }
+                return self.encrypted(mark, key, found, notes);
             }
-            return self.encrypted(Some(mark), key, &found, notes);
         }
         let Some(old) = &self.passphrases.old else {
             return Err(self.error(RemoteErrorKind::Denied, WRONG));
         };
-        let Some(key) = self.unwrap(&found.wrap, old).await? else {
-            return Err(self.error(RemoteErrorKind::Denied, BOTH_WRONG));
-        };
-        let changed = LocatedWrap {
-            wrap: self.wrap(&key, current, found.wrap.plain_until()).await?,
-            wrap_is: WrapIs::New,
-        };
-        notes.push(
-            "the passphrase was changed: from the next start on TGFS_PASSPHRASE alone is needed"
-                .to_owned(),
-        );
-        self.encrypted(Some(mark), key, &changed, notes)
+        for found in &found {
+            if let Some(key) = self.unwrap(&found.wrap, old).await? {
+                self.refuse_other_key(&key, found).await?;
+                let mut notes = self.restored(mark, found);
+                let changed = LocatedWrap {
+                    wrap: self.wrap(&key, current, found.wrap.plain_until()).await?,
+                    wrap_is: WrapIs::New,
+                };
+                notes.push(
+                    "the passphrase was changed: from the next start on TGFS_PASSPHRASE alone is needed"
+                        .to_owned(),
+                );
+                return self.encrypted(mark, key, &changed, notes);
+            }
+        }
+        Err(self.error(RemoteErrorKind::Denied, BOTH_WRONG))
     }
+
+    fn restored(&self, mark: Option<&LibraryMark>, found: &LocatedWrap) -> Vec<String> {
+        if mark.is_none() || found.wrap_is == WrapIs::InTheMark {
+            return Vec::new();
+        }
+        vec![format!(
+            "the mark of the library in {} had lost its key, as when somebody replaces it who may write \
+             there; the key is put back",
+            self.remote.describe()
+        )]
+    }
+
+    /// Refuses a key that is not the known one. A known key that the passphrases do not open says nothing:
+    /// the passphrase was changed by another state.
+    async fn refuse_other_key(
+        &self,
+        key: &MasterKey,
+        found: &LocatedWrap,
+    ) -> Result<(), RemoteError> {
+        let KnownKey::Wrapped(known) = self.known else {
+            return Ok(());
+        };
+        if *known == found.wrap {
+            return Ok(());
+        }
+        match self.key_in(known).await {
+            Some(known) if !known.is(key) => Err(self.error(RemoteErrorKind::Denied, OTHER_KEY)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Returns wraps that the mark does not hold.
+fn lost(wraps: Vec<Wrap>) -> Vec<LocatedWrap> {
+    let lost = |wrap| LocatedWrap {
+        wrap,
+        wrap_is: WrapIs::New,
+    };
+    wraps.into_iter().map(lost).collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tgfs::process::Launcher;
 use tgfs::read::{AheadLimits, ExtentReader};
 use tgfs::remote::retry::Deadline;
 use tgfs::remote::testing::{Distance, DistantRemote, FaultyRemote, Traffic};
-use tgfs::remote::{KdfCost, LocalRemote, Passphrases, Remote, WriteHints, unlock};
+use tgfs::remote::{KdfCost, LocalRemote, LockedRemote, Passphrases, Remote, WriteHints};
 use tgfs::spool::{Spool, SpoolConfig};
 use tgfs::tree::Tree;
 use tgfs::upkeep::fill::{Patience, attach};
@@ -118,15 +118,8 @@ impl Library {
             None => faulty.clone(),
         };
         let passphrases = Passphrases::new(with.passphrase, with.old_passphrase);
-        let unlocked = runtime
-            .block_on(unlock(
-                remote,
-                &passphrases,
-                KdfCost::NONE,
-                Deadline::after(with.attach_deadline),
-            ))
-            .unwrap();
-        let remote = Arc::clone(&unlocked.remote);
+        let locked = LockedRemote::keeping(remote, passphrases, KdfCost::NONE, index.key_store());
+        let remote: Arc<dyn Remote> = Arc::<LockedRemote>::clone(&locked);
         runtime
             .block_on(attach(
                 &index,
@@ -136,7 +129,7 @@ impl Library {
             ))
             .unwrap();
         runtime
-            .block_on(unlocked.settle(Deadline::after(with.attach_deadline)))
+            .block_on(locked.settle(Deadline::after(with.attach_deadline)))
             .unwrap();
         let spool = Spool::open(SpoolConfig {
             directory: root.join("spool"),

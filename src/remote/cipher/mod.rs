@@ -63,6 +63,11 @@ impl MasterKey {
         Ok(Self(Arc::new(bytes)))
     }
 
+    /// Returns true if both are the same key.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.0.as_slice() == other.0.as_slice()
+    }
+
     fn from_bytes(bytes: Zeroizing<[u8; KEY_BYTES]>) -> Self {
         Self(Arc::new(bytes))
     }

@@ -5,8 +5,8 @@ use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, PackRef, WriterId};
 use crate::remote::retry::Deadline;
 use crate::remote::testing::{Fault, FaultyRemote, Operation};
 use crate::remote::{
-    KdfCost, LocalRemote, LogKind, PackInput, Passphrases, fetch_block, fetch_table, store_pack,
-    unlock,
+    KdfCost, KnownKey, LocalRemote, LogKind, PackInput, Passphrases, fetch_block, fetch_table,
+    store_pack, unlock,
 };
 
 const BLOCK: usize = BLOCK_BYTES as usize;
@@ -41,11 +41,14 @@ async fn place() -> Place {
 
 async fn unlocked(remote: &Arc<dyn Remote>) -> Arc<dyn Remote> {
     let passphrases = Passphrases::new(Some("correct horse"), None);
+    let mark = remote.library().await.unwrap();
+    let known = mark.map_or(KnownKey::Nothing, |mark| KnownKey::NoKey(mark.id));
     let unlocked = unlock(
         Arc::clone(remote),
         &passphrases,
         KdfCost::NONE,
         Deadline::None,
+        &known,
     );
     unlocked.await.unwrap().remote
 }

@@ -31,7 +31,17 @@ impl Place {
     async fn unlock(&self, current: Passphrase, old: Passphrase) -> Result<Unlocked, RemoteError> {
         let passphrases = Passphrases::new(current, old);
         let inner = Arc::clone(&self.inner);
-        unlock(inner, &passphrases, KdfCost::NONE, Deadline::None).await
+        let known = &KnownKey::Nothing;
+        unlock(inner, &passphrases, KdfCost::NONE, Deadline::None, known).await
+    }
+
+    /// Does the same as [`Self::unlock`] in a state that knows the library without a key.
+    async fn unlock_plain(&self, current: Passphrase) -> Result<Unlocked, RemoteError> {
+        let passphrases = Passphrases::new(current, None);
+        let inner = Arc::clone(&self.inner);
+        let mark = self.inner.library().await.unwrap().unwrap();
+        let known = &KnownKey::NoKey(mark.id);
+        unlock(inner, &passphrases, KdfCost::NONE, Deadline::None, known).await
     }
 
     /// Returns the kind and text of a refusal, and checks that the store has not changed.
@@ -166,7 +176,13 @@ async fn a_plain_library_is_encrypted_from_a_passphrase_on() {
     let place = Place::with_library(None).await;
     let opened = place.unlock(None, None).await.unwrap();
     assert!(can_read(&opened.remote, 1).await);
-    let opened = place.unlock(HORSE, None).await.unwrap();
+    let (kind, told) = place.refused(HORSE, None).await;
+    assert_eq!(kind, RemoteErrorKind::Denied);
+    assert!(
+        told.contains("start once without TGFS_PASSPHRASE"),
+        "{told}"
+    );
+    let opened = place.unlock_plain(HORSE).await.unwrap();
     assert!(
         opened.notes[0].contains("stays readable"),
         "{:?}",

@@ -2,12 +2,19 @@
 
 use super::*;
 use crate::remote::retry::Deadline;
-use crate::remote::{KdfCost, LogStore as _, Passphrases, RemoteError, unlock};
+use crate::remote::{KdfCost, KnownKey, LogStore as _, Passphrases, RemoteError, unlock};
 
 async fn unlocked(store: &Path, passphrase: Option<&str>) -> Result<Arc<dyn Remote>, RemoteError> {
     let (_, inner) = open_store(store);
     let passphrases = Passphrases::new(passphrase, None);
-    let opened = unlock(inner, &passphrases, KdfCost::NONE, Deadline::None).await?;
+    let opened = unlock(
+        inner,
+        &passphrases,
+        KdfCost::NONE,
+        Deadline::None,
+        &KnownKey::Nothing,
+    )
+    .await?;
     Ok(opened.remote)
 }
 
@@ -15,7 +22,14 @@ async fn encrypted() -> Library {
     let store = tempfile::tempdir().unwrap();
     let (faulty, inner) = open_store(store.path());
     let passphrases = Passphrases::new(Some("correct horse"), None);
-    let opened = unlock(inner, &passphrases, KdfCost::NONE, Deadline::None).await;
+    let opened = unlock(
+        inner,
+        &passphrases,
+        KdfCost::NONE,
+        Deadline::None,
+        &KnownKey::Nothing,
+    )
+    .await;
     Library::over(store, faulty, opened.unwrap().remote).await
 }
 
