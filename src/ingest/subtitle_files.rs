@@ -38,18 +38,7 @@ pub async fn read_subtitle_file(
     entry: &Entry,
     source: &ToolInput,
 ) -> Result<ViewsState, MediaError> {
-    let path = source.path.clone();
-    let name = entry.name.clone();
-    let reading = tokio::task::spawn_blocking(move || {
-        let bytes = std::fs::read(path)?;
-        Ok::<_, std::io::Error>(subtitles::read(&name, &bytes))
-    });
-    let read = match reading.await {
-        Ok(read) => read?,
-        // The reader panicked, and would panic again in a retry.
-        Err(_) => return Ok(refused("tgfs failed to read them")),
-    };
-    match read {
+    match subtitles::read_file(entry.name.clone(), source.path.clone()).await? {
         Ok(read) => keep_texts(files, entry, read).await,
         Err(error) => Ok(refused(&error.to_string())),
     }

@@ -36,6 +36,16 @@ pub enum Devices {
     Graphics,
 }
 
+/// Owner of a flag that stops the job when nobody waits for it any more.
+#[derive(Debug, Default)]
+pub struct CancelOnDrop(pub CancelFlag);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 /// Flag that tells a job to stop, set from another thread.
 #[derive(Debug, Clone, Default)]
 pub struct CancelFlag(Arc<AtomicBool>);

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub use error::ProcessError;
-pub use limits::{CancelFlag, Devices, INPUT_PATH, Priority, ProcessLimits};
+pub use limits::{CancelFlag, CancelOnDrop, Devices, INPUT_PATH, Priority, ProcessLimits};
 pub use running::{Exit, Running};
 
 /// Way to start programs.

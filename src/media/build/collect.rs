@@ -19,7 +19,11 @@ use crate::media::mp4::nal;
 /// A track below the file's size divided by this is packed.
 const PACKED_SHARE: u64 = 20;
 /// More samples than this in one film are not believed: 24 h of 32 audio tracks.
-const MAX_SAMPLES: usize = 200_000_000;
+const MAX_SAMPLES: u64 = 200_000_000;
+/// Samples that are believed of the smallest film. A frame can last long and be encoded again as many.
+const FREE_SAMPLES: u64 = 2_000_000;
+/// Least bytes of the source for each further sample. With fewer, a small file would fill the memory.
+const LEAST_BYTES: u64 = 4;
 
 /// Writer of the derived blob's bytes, in order.
 pub struct DerivedWriter {
@@ -162,7 +166,7 @@ pub struct Collector<'a> {
     movie: Option<Movie>,
     tracks: Vec<OpenTrack>,
     done: u64,
-    samples: usize,
+    samples: u64,
 }
 
 impl<'a> Collector<'a> {
@@ -389,7 +393,8 @@ impl Sink for Collector<'_> {
 
     fn sample(&mut self, track: usize, sample: Sample, data: &[u8]) -> Result<(), MediaError> {
         self.samples += 1;
-        if self.samples > MAX_SAMPLES {
+        let believed = FREE_SAMPLES + self.search.source_len() / LEAST_BYTES;
+        if self.samples > believed.min(MAX_SAMPLES) {
             return Err(MediaError::new(
                 MediaErrorKind::Protocol,
                 "it has more frames than any film",

@@ -41,7 +41,7 @@ use super::inspect::sniff;
 use super::reason::{UnreadableReason, UnsupportedReason};
 use super::tool::MediaTool;
 use crate::model::{Compat, Views};
-use crate::process::CancelFlag;
+use crate::process::CancelOnDrop;
 
 /// Time between two reports of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -99,7 +99,7 @@ pub async fn build_views(
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<BuildOutcome, MediaError> {
     let (sender, mut receiver) = watch::channel(0);
-    let cancel = CancelOnDrop(CancelFlag::default());
+    let cancel = CancelOnDrop::default();
     let context = BuildContext {
         tool: Arc::clone(request.tool),
         source: request.source.to_path_buf(),
@@ -121,14 +121,6 @@ pub async fn build_views(
             }),
             () = tokio::time::sleep(PROGRESS_INTERVAL) => progress(*receiver.borrow_and_update()),
         }
-    }
-}
-
-struct CancelOnDrop(CancelFlag);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
     }
 }
 

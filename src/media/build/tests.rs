@@ -12,7 +12,7 @@ use crate::media::mp4::segment_header;
 use crate::media::tool::ToolOutput;
 use crate::media::tool::exit::Complaint;
 use crate::media::tool::task::Task;
-use crate::process::Exit;
+use crate::process::{CancelFlag, Exit};
 
 use super::*;
 

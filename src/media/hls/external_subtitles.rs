@@ -15,7 +15,7 @@ use super::tags::{ExternalSubtitle, MasterUris, SegmentFormat};
 use super::view::{Piece, ViewBody, ViewEntry, ViewFile, ViewNode};
 use crate::media::inspect::language;
 use crate::media::subtitles::webvtt;
-use crate::media::subtitles::{self, SubtitleFileName, SubtitleFlags};
+use crate::media::subtitles::{SubtitleFileName, SubtitleFlags, SubtitleKeys};
 
 const MASTERS: [(&str, SegmentFormat); 2] = [
     ("master.m3u8", SegmentFormat::Fmp4),
@@ -54,6 +54,10 @@ pub fn attach(
 ) -> Vec<ExternalSubtitle> {
     files.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     let mut list: Vec<ExternalSubtitle> = Vec::new();
+    let mut keys = SubtitleKeys::default();
+    for own in &views.subtitles {
+        keys.reserve(&own.key);
+    }
     for FileBeside { file, name, texts } in files {
         let Some(said) = SubtitleFileName::beside(film_stem, &name) else {
             continue;
@@ -62,11 +66,7 @@ pub fn attach(
             forced: said.forced,
             hearing_impaired: said.hearing_impaired,
         };
-        let key = subtitles::key(language::three_letters(&said.language), flags, |key| {
-            let own = views.subtitles.iter();
-            let mut all = own.chain(list.iter().map(|external| &external.subtitle));
-            all.any(|other| other.key == key)
-        });
+        let key = keys.take(language::three_letters(&said.language), flags);
         list.push(ExternalSubtitle {
             file,
             file_name: name,

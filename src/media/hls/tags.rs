@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use crate::media::inspect::unique::UniqueTexts;
 use crate::model::{EntryId, Name, SegmentInfo, Subtitle, Track, TrackKind, Views};
 
 /// Text before and after the name of each media playlist in a multivariant one.
@@ -286,7 +287,7 @@ pub(super) fn stream_inf(
 
 /// Assigns each rendition of a group its own NAME.
 #[derive(Default)]
-pub(super) struct UniqueNames(Vec<String>);
+pub(super) struct UniqueNames(UniqueTexts);
 
 impl UniqueNames {
     /// Returns `title`, or `otherwise` if that is empty, or `Track <n>`; with a number behind it when
@@ -296,14 +297,8 @@ impl UniqueNames {
             .into_iter()
             .find(|text| !text.is_empty())
             .map_or_else(|| format!("Track {}", index + 1), str::to_owned);
-        let mut name = base.clone();
-        let mut number = 2;
-        while self.0.contains(&name) {
-            name = format!("{base} ({number})");
-            number += 1;
-        }
-        self.0.push(name.clone());
-        name
+        self.0
+            .take(&base, |base, number| format!("{base} ({number})"))
     }
 }
 
@@ -370,6 +365,10 @@ impl EarlyExtinf {
     }
 }
 
+/// Most segments of one run whose rate is looked at. Segments without a duration would make runs as long
+/// as the film.
+const MAX_RUN: usize = 256;
+
 /// Returns the peak and the average rate of `segments` in bits per second. The peak is the largest
 /// rate of consecutive segments that together last between half and one and a half target durations
 /// (§4.3.4.2).
@@ -379,9 +378,9 @@ pub fn rates(segments: &[SegmentInfo], timescale: u32, target_seconds: f64) -> (
     let mut peak: f64 = 0.0;
     for start in 0..segments.len() {
         let (mut duration, mut bytes) = (0.0, 0_u64);
-        for segment in &segments[start..] {
+        for segment in segments[start..].iter().take(MAX_RUN) {
             duration += seconds(segment);
-            bytes += segment.size;
+            bytes = bytes.saturating_add(segment.size);
             if duration > target_seconds * 1.5 {
                 break;
             }
@@ -391,7 +390,8 @@ pub fn rates(segments: &[SegmentInfo], timescale: u32, target_seconds: f64) -> (
         }
     }
     let duration: f64 = segments.iter().map(seconds).sum();
-    let bytes: u64 = segments.iter().map(|segment| segment.size).sum();
+    let sizes = segments.iter().map(|segment| segment.size);
+    let bytes = sizes.fold(0_u64, u64::saturating_add);
     let average = bytes as f64 * 8.0 / duration.max(0.001);
     (peak.max(average).ceil() as u64, average.ceil() as u64)
 }
@@ -399,6 +399,17 @@ pub fn rates(segments: &[SegmentInfo], timescale: u32, target_seconds: f64) -> (
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_of_segments_without_a_duration_are_found_at_once() {
+        // Without a limit this looks at 5,000,000,000 runs.
+        let segment = SegmentInfo {
+            duration: 0,
+            size: u64::MAX / 2,
+        };
+        let (peak, average) = rates(&vec![segment; 100_000], 1000, 4.0);
+        assert!(peak >= average && average > 0);
+    }
 
     #[test]
     fn names_in_a_group_are_unique() {

@@ -7,3 +7,4 @@ pub mod probe;
 pub mod protection;
 pub mod select;
 pub mod sniff;
+pub mod unique;

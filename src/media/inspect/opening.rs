@@ -224,9 +224,9 @@ fn matroska(file: &File, len: u64) -> io::Result<Vec<ByteRange>> {
             (_, None) => break,
             (id, Some(size)) => {
                 if id == SEEK_HEAD {
-                    named.extend(seek_positions(file, found.data, size)?);
+                    add_positions(&mut named, seek_positions(file, found.data, size)?);
                 }
-                ranges.push(ByteRange::new(at, found.data - at + size));
+                ranges.push(ByteRange::new(at, (found.data - at).saturating_add(size)));
                 at = found.data.saturating_add(size);
             }
         }
@@ -257,11 +257,17 @@ fn matroska(file: &File, len: u64) -> io::Result<Vec<ByteRange>> {
         };
         // One SeekHead may name another.
         if found.id == SEEK_HEAD {
-            named.extend(seek_positions(file, found.data, size)?);
+            add_positions(&mut named, seek_positions(file, found.data, size)?);
         }
         ranges.push(ByteRange::new(at, (found.data - at).saturating_add(size)));
     }
     Ok(ranges)
+}
+
+/// Adds positions up to the number that is examined.
+fn add_positions(named: &mut Vec<u64>, positions: Vec<u64>) {
+    let room = MAX_STEPS.saturating_sub(named.len());
+    named.extend(positions.into_iter().take(room));
 }
 
 /// Returns the offsets of the elements that a SeekHead names, from the start of the segment's data.

@@ -13,8 +13,11 @@ use crate::media::error::{MediaError, MediaErrorKind};
 const MAX_METADATA_BOX: u64 = 64 << 20;
 /// Largest sample: an 8K intra frame is below 64 MiB.
 const MAX_SAMPLE: u32 = 256 << 20;
-/// Most samples of a run without per-sample fields: an hour of the shortest audio frames.
-const MAX_UNIFORM_SAMPLES: u32 = 1 << 21;
+/// Most samples of the fragments before their data, as many as one metadata box can hold. Runs without
+/// per-sample fields, and runs without number, must not claim more.
+const MAX_PENDING_SAMPLES: usize = 1 << 22;
+/// Most tracks of a movie: more than are ever selected.
+const MAX_TRACKS: usize = 256;
 /// Bit of the sample flags that marks a sample as no key frame (§8.8.3.1).
 pub const NON_SYNC: u32 = 0x1_0000;
 
@@ -109,7 +112,7 @@ fn broken(what: &str) -> MediaError {
 /// When the stream is no fragmented MP4, reading fails, or the sink refuses.
 pub fn read(input: &mut impl Read, sink: &mut impl Sink) -> Result<(), MediaError> {
     let mut tracks: Vec<TrackState> = Vec::new();
-    let mut pending: Vec<(usize, u64, Vec<Sample>)> = Vec::new();
+    let mut pending = PendingFragments::default();
     let mut sample_buffer = Vec::new();
     while let Some((kind, body_size)) = read_header(input)? {
         match &kind {
@@ -121,11 +124,11 @@ pub fn read(input: &mut impl Read, sink: &mut impl Sink) -> Result<(), MediaErro
             }
             b"moof" => {
                 let body = read_body(input, body_size)?;
-                pending.extend(parse_moof(&body, &tracks).ok_or_else(|| broken("moof"))?);
+                parse_moof(&body, &tracks, &mut pending).ok_or_else(|| broken("moof"))?;
             }
             b"mdat" => {
                 let mut left = body_size;
-                for (track, decode_time, samples) in pending.drain(..) {
+                for (track, decode_time, samples) in std::mem::take(&mut pending).fragments {
                     sink.fragment(track, decode_time)?;
                     for sample in samples {
                         let data = read_sample(input, &mut sample_buffer, sample.size, &mut left)?;
@@ -203,6 +206,9 @@ fn parse_moov(moov: &[u8]) -> Option<(Movie, Vec<TrackState>)> {
     let mut tracks = Vec::new();
     let mut states = Vec::new();
     for trak in boxes::iterate(moov).filter(|found| &found.kind == b"trak") {
+        if tracks.len() == MAX_TRACKS {
+            return None;
+        }
         let tkhd = boxes::find(trak.body, &[b"tkhd"])?.body;
         let id = be32(tkhd, if tkhd.first()? == &1 { 20 } else { 12 })?;
         let trex = boxes::iterate(mvex.body)
@@ -273,14 +279,26 @@ fn parse_elst(body: &[u8]) -> Option<(i64, i64)> {
 
 type Fragment = (usize, u64, Vec<Sample>);
 
-fn parse_moof(moof: &[u8], tracks: &[TrackState]) -> Option<Vec<Fragment>> {
-    boxes::iterate(moof)
-        .filter(|found| &found.kind == b"traf")
-        .map(|traf| parse_traf(traf.body, tracks))
-        .collect()
+/// Fragments whose data did not come yet.
+#[derive(Default)]
+struct PendingFragments {
+    fragments: Vec<Fragment>,
+    /// Samples of all of them.
+    samples: usize,
 }
 
-fn parse_traf(traf: &[u8], tracks: &[TrackState]) -> Option<Fragment> {
+fn parse_moof(moof: &[u8], tracks: &[TrackState], pending: &mut PendingFragments) -> Option<()> {
+    for traf in boxes::iterate(moof).filter(|found| &found.kind == b"traf") {
+        let room = MAX_PENDING_SAMPLES.checked_sub(pending.samples)?;
+        let fragment = parse_traf(traf.body, tracks, room)?;
+        // A fragment without samples counts too.
+        pending.samples += fragment.2.len() + 1;
+        pending.fragments.push(fragment);
+    }
+    Some(())
+}
+
+fn parse_traf(traf: &[u8], tracks: &[TrackState], room: usize) -> Option<Fragment> {
     let tfhd = boxes::find(traf, &[b"tfhd"])?.body;
     let flags = be32(tfhd, 0)? & 0x00ff_ffff;
     let id = be32(tfhd, 4)?;
@@ -311,16 +329,21 @@ fn parse_traf(traf: &[u8], tracks: &[TrackState]) -> Option<Fragment> {
     };
     let mut samples = Vec::new();
     for trun in boxes::iterate(traf).filter(|found| &found.kind == b"trun") {
-        parse_trun(trun.body, defaults, &mut samples)?;
+        parse_trun(trun.body, defaults, room, &mut samples)?;
     }
     Some((track, decode_time, samples))
 }
 
-fn parse_trun(trun: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Option<()> {
+fn parse_trun(
+    trun: &[u8],
+    defaults: Defaults,
+    room: usize,
+    samples: &mut Vec<Sample>,
+) -> Option<()> {
     let flags = be32(trun, 0)? & 0x00ff_ffff;
     let count = be32(trun, 4)?;
     // A run without per-sample fields could announce four billion samples in 12 bytes.
-    if flags & 0xf00 == 0 && count > MAX_UNIFORM_SAMPLES {
+    if count as usize > room.checked_sub(samples.len())? {
         return None;
     }
     let mut at = 8;
@@ -352,4 +375,69 @@ fn parse_trun(trun: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Opt
         });
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Sink for Nobody {
+        fn movie(&mut self, _: Movie) -> Result<(), MediaError> {
+            Ok(())
+        }
+        fn fragment(&mut self, _: usize, _: u64) -> Result<(), MediaError> {
+            Ok(())
+        }
+        fn sample(&mut self, _: usize, _: Sample, _: &[u8]) -> Result<(), MediaError> {
+            Ok(())
+        }
+    }
+
+    fn full_box(kind: &[u8; 4], numbers: &[u32]) -> Vec<u8> {
+        let body: Vec<u8> = numbers.iter().flat_map(|one| one.to_be_bytes()).collect();
+        boxes::write(kind, &[&body])
+    }
+
+    fn movie() -> Vec<u8> {
+        let media = [
+            full_box(b"mdhd", &[0, 0, 0, 1000, 0]),
+            boxes::write(b"hdlr", &[&[0; 8], b"soun"]),
+        ]
+        .concat();
+        let track = [
+            full_box(b"tkhd", &[0, 0, 0, 1]),
+            boxes::write(b"mdia", &[&media]),
+        ]
+        .concat();
+        let parts = [
+            full_box(b"mvhd", &[0, 0, 0, 1000]),
+            boxes::write(b"trak", &[&track]),
+            boxes::write(b"mvex", &[&full_box(b"trex", &[0, 1, 1, 1, 0, 0])]),
+        ];
+        boxes::write(b"moov", &[&parts.concat()])
+    }
+
+    fn fragment(runs: &[u8]) -> Vec<u8> {
+        let head = [full_box(b"tfhd", &[0, 1]), full_box(b"tfdt", &[0, 0])].concat();
+        boxes::write(b"moof", &[&boxes::write(b"traf", &[&head, runs])])
+    }
+
+    #[test]
+    fn samples_that_are_only_claimed_have_a_limit() {
+        let read = |parts: &[Vec<u8>]| {
+            let stream = [movie(), parts.concat()].concat();
+            super::read(&mut stream.as_slice(), &mut Nobody)
+        };
+        let data = boxes::write(b"mdat", &[]);
+        let run = |count| full_box(b"trun", &[0, count]);
+        assert_eq!(read(&[fragment(&run(1000)), data.clone()]), Ok(()));
+        // One run, many runs in a fragment, many fragments before the data.
+        assert!(read(&[fragment(&run(u32::MAX)), data.clone()]).is_err());
+        let million = run(1 << 20);
+        assert!(read(&[fragment(&million.repeat(5)), data.clone()]).is_err());
+        let fragments = fragment(&million).repeat(5);
+        assert!(read(&[fragments, data]).is_err());
+    }
 }

@@ -3,6 +3,7 @@
 
 use super::cues::{ParsedCues, read_time};
 use super::markup;
+use super::work::ReadingWork;
 
 /// Fields of a `Dialogue:` line if no `Format:` line names them.
 const FIELDS: [&str; 10] = [
@@ -13,11 +14,14 @@ const FIELDS: [&str; 10] = [
 const MAX_FIELDS: usize = 64;
 
 /// Reads the `Dialogue:` lines of an ASS text.
-pub fn parse(text: &str) -> ParsedCues {
-    let mut parsed = ParsedCues::default();
+pub fn parse(text: &str, parsed: &mut ParsedCues, work: &mut ReadingWork) {
     let mut columns = Columns::named(FIELDS.into_iter());
     let mut in_events = false;
     for line in text.lines().map(str::trim) {
+        work.step(line.len() + 1);
+        if work.stopped().is_some() {
+            return;
+        }
         if line.starts_with('[') {
             in_events = line.eq_ignore_ascii_case("[Events]");
         }
@@ -28,16 +32,16 @@ pub fn parse(text: &str) -> ParsedCues {
             columns = Columns::named(rest.split(',').take(MAX_FIELDS));
         } else if kind.eq_ignore_ascii_case("dialogue") {
             match columns.dialogue(rest) {
+                Some((_, _, text)) if ParsedCues::is_too_long(text) => parsed.left_out += 1,
                 Some((start, end, text)) => {
                     let mut settings = "";
-                    let text = markup::ass_to_vtt(text, &mut settings);
+                    let text = markup::ass_to_vtt(text, &mut settings, work);
                     parsed.push(start, end, settings, &text);
                 }
                 None => parsed.unreadable += 1,
             }
         }
     }
-    parsed
 }
 
 /// Columns of a `Dialogue:` line that matter. They are looked up once for each `Format:` line, so that

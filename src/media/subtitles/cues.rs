@@ -4,6 +4,13 @@
 /// Separates the two times of a cue in SubRip and WebVTT.
 pub const ARROW: &str = "-->";
 
+/// Most cues of one text. A day of karaoke, with a cue for each syllable, has fewer.
+const MAX_CUES: usize = 200_000;
+/// Most bytes of all cues of one text.
+const MAX_BYTES: usize = 16 << 20;
+/// Most bytes of one cue before and after its markup is changed. Drawings can be long, words never are.
+const MAX_CUE_BYTES: usize = 1 << 20;
+
 /// One cue, in WebVTT's terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cue {
@@ -23,6 +30,10 @@ pub struct ParsedCues {
     pub cues: Vec<Cue>,
     /// Number of cues without a usable time.
     pub unreadable: usize,
+    /// Number of cues beyond the limits.
+    pub left_out: usize,
+    /// Bytes of all cues.
+    bytes: usize,
 }
 
 impl ParsedCues {
@@ -39,14 +50,29 @@ impl ParsedCues {
         if end <= start {
             self.unreadable += 1;
         } else if !text.trim().is_empty() {
+            // An arrow in the text would start another cue.
+            let text = text.replace(ARROW, "--&gt;");
+            let bytes = text.len() + settings.len();
+            if bytes > MAX_CUE_BYTES
+                || self.bytes + bytes > MAX_BYTES
+                || self.cues.len() == MAX_CUES
+            {
+                self.left_out += 1;
+                return;
+            }
+            self.bytes += bytes;
             self.cues.push(Cue {
                 start,
                 end,
                 settings: settings.to_owned(),
-                // An arrow in the text would start another cue.
-                text: text.replace(ARROW, "--&gt;"),
+                text,
             });
         }
+    }
+
+    /// Returns whether a text is too long for one cue.
+    pub const fn is_too_long(text: &str) -> bool {
+        text.len() > MAX_CUE_BYTES
     }
 }
 

@@ -4,19 +4,31 @@
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
+use super::work::ReadingWork;
+
 /// Least bytes per control character of a text. Bytes with more control characters are no text.
 const CONTROLS_ONE_IN: usize = 50;
 /// Bytes that are inspected to recognise UTF-16 without a mark.
 const SAMPLE_BYTES: usize = 4096;
+/// Bytes that the detector gets at a time.
+const DETECTED_BYTES: usize = 1 << 20;
 
 /// Returns the text, and the name of its encoding; `None` if the bytes are no text. `language` (BCP-47)
 /// decides between encodings that look alike.
-pub fn decode(bytes: &[u8], language: &str) -> Option<(String, &'static str)> {
+pub fn decode(
+    bytes: &[u8],
+    language: &str,
+    work: &mut ReadingWork,
+) -> Option<(String, &'static str)> {
     let encoding = match Encoding::for_bom(bytes) {
         Some((encoding, _)) => encoding,
-        None => without_mark(bytes, language),
+        None => without_mark(bytes, language, work),
     };
+    if work.stopped().is_some() {
+        return None;
+    }
     let (text, _, _) = encoding.decode(bytes);
+    work.step(text.len());
     let controls = text
         .chars()
         .filter(|&c| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{c}'))
@@ -27,7 +39,7 @@ pub fn decode(bytes: &[u8], language: &str) -> Option<(String, &'static str)> {
     Some((text.into_owned(), encoding.name()))
 }
 
-fn without_mark(bytes: &[u8], language: &str) -> &'static Encoding {
+fn without_mark(bytes: &[u8], language: &str, work: &mut ReadingWork) -> &'static Encoding {
     // In UTF-16 every second byte of times and line ends, of which subtitles are full, is zero.
     let sample = &bytes[..bytes.len().min(SAMPLE_BYTES) & !1];
     let zeros = |parity: usize| {
@@ -38,11 +50,19 @@ fn without_mark(bytes: &[u8], language: &str) -> &'static Encoding {
     if (even + odd) * 8 > sample.len() {
         return if even > odd { UTF_16BE } else { UTF_16LE };
     }
+    work.step(bytes.len());
     if is_mostly_utf8(bytes) {
         return UTF_8;
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
-    detector.feed(bytes, true);
+    for part in bytes.chunks(DETECTED_BYTES) {
+        work.step(part.len());
+        if work.stopped().is_some() {
+            break;
+        }
+        detector.feed(part, false);
+    }
+    detector.feed(&[], true);
     detector.guess(domain(language), Utf8Detection::Deny)
 }
 

@@ -3,6 +3,7 @@
 //! some of them: `default`, `forced`, `foreign`, `sdh`, `cc`, `hi`, a language. Any other is a title.
 
 use crate::media::inspect::language;
+use crate::media::inspect::unique::UniqueTexts;
 use crate::model::Name;
 
 /// Extensions of text subtitles, in lower case.
@@ -94,22 +95,27 @@ pub struct SubtitleFlags {
     pub hearing_impaired: bool,
 }
 
-/// Returns the key of a subtitle, which is the stem of its direct view: `eng`, `spa.forced`, `eng.sdh`,
-/// then `eng.2`, the way media libraries read file names. `code` is the language in three letters.
-#[must_use]
-pub fn key(code: String, flags: SubtitleFlags, is_taken: impl Fn(&str) -> bool) -> String {
-    let mut base = code;
-    if flags.forced {
-        base.push_str(".forced");
+/// Keys of the subtitles of one film. A key is the stem of a subtitle's direct view: `eng`, `spa.forced`,
+/// `eng.sdh`, then `eng.2`, the way media libraries read file names.
+#[derive(Debug, Default)]
+pub struct SubtitleKeys(UniqueTexts);
+
+impl SubtitleKeys {
+    /// Takes a key for a subtitle whose language has the three letters `code`.
+    pub fn take(&mut self, code: String, flags: SubtitleFlags) -> String {
+        let mut base = code;
+        if flags.forced {
+            base.push_str(".forced");
+        }
+        if flags.hearing_impaired {
+            base.push_str(".sdh");
+        }
+        self.0
+            .take(&base, |base, number| format!("{base}.{number}"))
     }
-    if flags.hearing_impaired {
-        base.push_str(".sdh");
+
+    /// Notes a key that another subtitle has.
+    pub fn reserve(&mut self, key: &str) {
+        self.0.reserve(key);
     }
-    let mut key = base.clone();
-    let mut number = 2;
-    while is_taken(&key) {
-        key = format!("{base}.{number}");
-        number += 1;
-    }
-    key
 }

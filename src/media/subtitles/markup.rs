@@ -2,6 +2,8 @@
 //! that it cannot express is removed, and text that only looks like markup is kept. Files come from
 //! strangers, so each function takes time linear in the length of its text.
 
+use super::work::ReadingWork;
+
 /// Returns the cue setting for an alignment: `\an7` to `\an9` are at the top of the picture, `\an4` to
 /// `\an6` in its middle.
 fn place_of(alignment: char) -> Option<&'static str> {
@@ -20,10 +22,12 @@ fn is_kept(tag: &str) -> bool {
 
 /// Returns the tag that `text` begins with, without its brackets: `i`, `/font`, `font color="#fff"`.
 /// `None` if the `<` is only a sign in the text.
-fn tag_of(text: &str) -> Option<&str> {
+fn tag_of<'a>(text: &'a str, work: &mut ReadingWork) -> Option<&'a str> {
     let rest = text.strip_prefix('<')?;
     // A tag has no `<` in it, and looking no further keeps the search linear.
-    let end = rest.find(['<', '>'])?;
+    let found = rest.find(['<', '>']);
+    work.step(found.unwrap_or(rest.len()));
+    let end = found?;
     let tag = rest.get(..end).filter(|_| rest[end..].starts_with('>'))?;
     let name = tag.strip_prefix('/').unwrap_or(tag);
     name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -46,11 +50,12 @@ impl BlockEnds {
     }
 
     /// Returns the block that `text` begins with, without its end.
-    fn block<'a>(&mut self, text: &'a str) -> Option<&'a str> {
+    fn block<'a>(&mut self, text: &'a str, work: &mut ReadingWork) -> Option<&'a str> {
         if self.exhausted {
             return None;
         }
         let found = text.split_once(self.end).map(|(block, _)| block);
+        work.step(found.map_or(text.len(), str::len));
         self.exhausted = found.is_none();
         found
     }
@@ -64,14 +69,14 @@ fn reference(text: &str) -> Option<&str> {
 }
 
 /// Returns a SubRip cue as WebVTT. Its tags are those of HTML and, in braces, those of ASS.
-pub fn srt_to_vtt(text: &str, settings: &mut &'static str) -> String {
+pub fn srt_to_vtt(text: &str, settings: &mut &'static str, work: &mut ReadingWork) -> String {
     let mut out = String::with_capacity(text.len());
     let mut braces = BlockEnds::new('}');
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let mut taken = c.len_utf8();
         match c {
-            '<' => match tag_of(rest) {
+            '<' => match tag_of(rest, work) {
                 Some(tag) => {
                     if is_kept(tag) {
                         out.push_str(&format!("<{}>", tag.trim().to_ascii_lowercase()));
@@ -80,7 +85,7 @@ pub fn srt_to_vtt(text: &str, settings: &mut &'static str) -> String {
                 }
                 None => out.push_str("&lt;"),
             },
-            '{' if rest[1..].starts_with('\\') => match braces.block(rest) {
+            '{' if rest[1..].starts_with('\\') => match braces.block(rest, work) {
                 Some(block) => {
                     overrides(block, settings);
                     taken = block.len() + 1;
@@ -96,6 +101,7 @@ pub fn srt_to_vtt(text: &str, settings: &mut &'static str) -> String {
             },
             c => out.push(c),
         }
+        work.step(taken);
         rest = &rest[taken..];
     }
     out
@@ -117,7 +123,7 @@ fn overrides<'a>(block: &'a str, settings: &mut &'static str) -> Vec<&'a str> {
 }
 
 /// Returns the text of an ASS event as WebVTT. Drawings are left out.
-pub fn ass_to_vtt(text: &str, settings: &mut &'static str) -> String {
+pub fn ass_to_vtt(text: &str, settings: &mut &'static str, work: &mut ReadingWork) -> String {
     let mut out = String::with_capacity(text.len());
     let mut braces = BlockEnds::new('}');
     let mut open: Vec<char> = Vec::new();
@@ -126,7 +132,7 @@ pub fn ass_to_vtt(text: &str, settings: &mut &'static str) -> String {
     while let Some(c) = rest.chars().next() {
         let mut taken = c.len_utf8();
         match c {
-            '{' => match braces.block(rest) {
+            '{' => match braces.block(rest, work) {
                 Some(block) => {
                     for one in overrides(block, settings) {
                         apply(one, &mut open, &mut draws, &mut out);
@@ -152,6 +158,7 @@ pub fn ass_to_vtt(text: &str, settings: &mut &'static str) -> String {
             '&' => out.push_str("&amp;"),
             c => out.push(c),
         }
+        work.step(taken);
         rest = &rest[taken..];
     }
     while let Some(tag) = open.pop() {
@@ -198,14 +205,14 @@ fn apply(one: &str, open: &mut Vec<char>, draws: &mut bool, out: &mut String) {
 
 /// Returns a WebVTT cue as SubRip: tags of WebVTT's own are removed, and character references become
 /// the characters they stand for.
-pub fn vtt_to_srt(text: &str) -> String {
+pub fn vtt_to_srt(text: &str, work: &mut ReadingWork) -> String {
     let mut out = String::with_capacity(text.len());
     let mut brackets = BlockEnds::new('>');
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let mut taken = c.len_utf8();
         match c {
-            '<' => match brackets.block(&rest[1..]) {
+            '<' => match brackets.block(&rest[1..], work) {
                 Some(tag) => {
                     if is_kept(tag) {
                         out.push_str(&format!("<{tag}>"));
@@ -230,6 +237,7 @@ pub fn vtt_to_srt(text: &str) -> String {
             },
             c => out.push(c),
         }
+        work.step(taken);
         rest = &rest[taken..];
     }
     out
@@ -238,26 +246,63 @@ pub fn vtt_to_srt(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::CancelFlag;
+
+    /// Returns the steps that a reader takes for `text`.
+    fn steps(text: &str, reader: &dyn Fn(&str, &mut ReadingWork)) -> u64 {
+        let mut work = ReadingWork::new(text.len(), CancelFlag::default());
+        reader(text, &mut work);
+        assert_eq!(work.stopped(), None, "{}", &text[..9]);
+        work.steps()
+    }
 
     #[test]
-    fn openers_that_are_never_closed_take_linear_time() {
-        // A search for each of them would take hours.
-        let count = 2_000_000;
+    fn twice_the_text_takes_twice_the_steps() {
+        let readers: [&dyn Fn(&str, &mut ReadingWork); 3] = [
+            &|text, work| drop(srt_to_vtt(text, &mut "", work)),
+            &|text, work| drop(ass_to_vtt(text, &mut "", work)),
+            &|text, work| drop(vtt_to_srt(text, work)),
+        ];
+        let openers = [
+            "{\\i1",
+            "<",
+            "<i",
+            "</",
+            "{",
+            "{\\",
+            "&",
+            "&lt",
+            "\\",
+            "{\\i1}{\\b1}{\\i0}",
+        ];
+        for opener in openers {
+            for end in ["", ">", "}"] {
+                for (number, reader) in readers.iter().enumerate() {
+                    let once = steps(&(opener.repeat(20_000) + end), reader);
+                    let twice = steps(&(opener.repeat(40_000) + end), reader);
+                    assert!(
+                        twice <= once * 2 + 16,
+                        "reader {number}, {opener:?} and {end:?}: {once}, then {twice}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn openers_that_are_never_closed_stay_text() {
+        let mut work = ReadingWork::new(1 << 20, CancelFlag::default());
         let mut settings = "";
-        let out = srt_to_vtt(&"{\\i1".repeat(count), &mut settings);
-        assert_eq!(out.len(), 4 * count);
-        assert_eq!(
-            srt_to_vtt(&"<".repeat(count), &mut settings).len(),
-            4 * count
-        );
-        let closed = format!("{}>", "<".repeat(count));
-        assert_eq!(srt_to_vtt(&closed, &mut settings).len(), 4 * count + 1);
-        assert_eq!(ass_to_vtt(&"{".repeat(count), &mut settings).len(), count);
-        assert_eq!(vtt_to_srt(&"<".repeat(count)).len(), count);
+        let out = srt_to_vtt("{\\i1{\\i1", &mut settings, &mut work);
+        assert_eq!(out, "{\\i1{\\i1");
+        assert_eq!(srt_to_vtt("<<>", &mut settings, &mut work), "&lt;&lt;>");
+        assert_eq!(ass_to_vtt("{{", &mut settings, &mut work), "{{");
+        assert_eq!(vtt_to_srt("<<", &mut work), "<<");
     }
 
     #[test]
     fn only_tags_are_taken_for_tags() {
+        let mut work = ReadingWork::new(1 << 20, CancelFlag::default());
         for (text, expected) in [
             ("<i>", Some("i")),
             ("</font>", Some("/font")),
@@ -268,7 +313,7 @@ mod tests {
             ("< a>", None),
             ("<", None),
         ] {
-            assert_eq!(tag_of(text), expected, "{text}");
+            assert_eq!(tag_of(text, &mut work), expected, "{text}");
         }
     }
 }

@@ -10,16 +10,21 @@ mod encoding;
 mod file_name;
 mod markup;
 mod srt;
+mod work;
 
 pub mod webvtt;
 
 use std::borrow::Cow;
+use std::io;
+use std::path::PathBuf;
 
 use crate::model::{ByteRange, Name, SubtitleFormat};
+use crate::process::{CancelFlag, CancelOnDrop};
 
 pub use self::cues::Cue;
 use self::cues::ParsedCues;
-pub use self::file_name::{SubtitleFileName, SubtitleFlags, is_subtitle_name, key};
+pub use self::file_name::{SubtitleFileName, SubtitleFlags, SubtitleKeys, is_subtitle_name};
+pub use self::work::ReadingWork;
 
 /// Maximum size of a subtitle text in bytes. A day of karaoke is smaller.
 pub const MAX_FILE: u64 = 32 << 20;
@@ -31,6 +36,16 @@ pub enum SubtitleError {
     NotText,
     #[error("not one cue with a time could be found")]
     NoCues,
+    #[error("its cues are larger than subtitles ever are")]
+    CuesTooLarge,
+    #[error("reading it takes longer than subtitles ever do")]
+    TooSlow,
+    /// The reader panicked, and would panic again.
+    #[error("tgfs failed to read them")]
+    Failed,
+    /// Nobody waits for the text any more. This is never stored.
+    #[error("reading it was stopped")]
+    Cancelled,
 }
 
 /// A subtitle text after reading.
@@ -44,6 +59,8 @@ pub struct SubtitleDocument {
     cues: Vec<Cue>,
     /// Number of cues without a usable time.
     unreadable: usize,
+    /// Number of cues beyond the limits.
+    left_out: usize,
 }
 
 impl SubtitleDocument {
@@ -55,36 +72,52 @@ impl SubtitleDocument {
         bytes: &[u8],
         format: SubtitleFormat,
         language: &str,
+        work: &mut ReadingWork,
     ) -> Result<Self, SubtitleError> {
-        let (text, encoding) = decode(bytes, language)?;
-        Self::parse(text, encoding, format)
+        let (text, encoding) = decode(bytes, language, work)?;
+        Self::parse(text, encoding, format, work)
     }
 
     /// Reads a text, and finds its format from the content.
     ///
     /// # Errors
     /// When the bytes are no text, or hold no cue with a time.
-    pub fn sniff(bytes: &[u8], language: &str) -> Result<Self, SubtitleError> {
-        let (text, encoding) = decode(bytes, language)?;
+    pub fn sniff(
+        bytes: &[u8],
+        language: &str,
+        work: &mut ReadingWork,
+    ) -> Result<Self, SubtitleError> {
+        let (text, encoding) = decode(bytes, language, work)?;
         let format = format_of(&text);
-        Self::parse(text, encoding, format)
+        Self::parse(text, encoding, format, work)
     }
 
     fn parse(
         text: String,
         encoding: &'static str,
         format: SubtitleFormat,
+        work: &mut ReadingWork,
     ) -> Result<Self, SubtitleError> {
+        let mut parsed = ParsedCues::default();
+        match format {
+            SubtitleFormat::Ass => ass::parse(&text, &mut parsed, work),
+            SubtitleFormat::Vtt => webvtt::parse(&text, &mut parsed, work),
+            SubtitleFormat::Srt => srt::parse(&text, &mut parsed, work),
+        }
+        if let Some(error) = work.stopped() {
+            return Err(error);
+        }
         let ParsedCues {
             mut cues,
             unreadable,
-        } = match format {
-            SubtitleFormat::Ass => ass::parse(&text),
-            SubtitleFormat::Vtt => webvtt::parse(&text),
-            SubtitleFormat::Srt => srt::parse(&text),
-        };
+            left_out,
+            ..
+        } = parsed;
         if cues.is_empty() {
-            return Err(SubtitleError::NoCues);
+            return Err(match left_out {
+                0 => SubtitleError::NoCues,
+                _ => SubtitleError::CuesTooLarge,
+            });
         }
         cues.sort_by_key(|cue| cue.start);
         Ok(Self {
@@ -93,7 +126,22 @@ impl SubtitleDocument {
             encoding,
             cues,
             unreadable,
+            left_out,
         })
+    }
+
+    /// Returns a remark for viewers about cues that are left out. It is stored, so its text is frozen.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let (unreadable, left_out) = (self.unreadable, self.left_out);
+        let all = unreadable + left_out + self.cues.len();
+        let unread = (unreadable > 0)
+            .then(|| format!("{unreadable} of its {all} cues cannot be read and are left out"));
+        let beyond = (left_out > 0).then(|| {
+            format!("{left_out} of its {all} cues are too many or too large and are left out")
+        });
+        let notes: Vec<String> = unread.into_iter().chain(beyond).collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
     }
 
     /// Returns the cues in the order of their starts.
@@ -110,10 +158,10 @@ impl SubtitleDocument {
 
     /// Returns the subtitles as a SubRip file: the text itself if it is one.
     #[must_use]
-    pub fn to_srt(&self) -> Cow<'_, str> {
+    pub fn to_srt(&self, work: &mut ReadingWork) -> Cow<'_, str> {
         match self.format {
             SubtitleFormat::Srt => Cow::Borrowed(&self.text),
-            SubtitleFormat::Vtt | SubtitleFormat::Ass => Cow::Owned(srt::write(&self.cues)),
+            SubtitleFormat::Vtt | SubtitleFormat::Ass => Cow::Owned(srt::write(&self.cues, work)),
         }
     }
 }
@@ -131,26 +179,44 @@ pub struct SubtitleFileContent {
     pub note: Option<String>,
 }
 
+/// Reads the subtitle file at `path`. Dropping the future stops the reading.
+///
+/// # Errors
+/// When the file cannot be read. The inner error is the reason why it has no subtitles.
+pub async fn read_file(
+    name: Name,
+    path: PathBuf,
+) -> io::Result<Result<SubtitleFileContent, SubtitleError>> {
+    let stop = CancelOnDrop::default();
+    let cancel = stop.0.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let bytes = std::fs::read(path)?;
+        Ok(read(&name, &bytes, &cancel))
+    });
+    reading.await.unwrap_or(Ok(Err(SubtitleError::Failed)))
+}
+
 /// Reads a subtitle file. Its content determines the format, and its name helps to find the encoding.
 ///
 /// # Errors
-/// When the file is no text, or holds no cue with a time.
-pub fn read(name: &Name, bytes: &[u8]) -> Result<SubtitleFileContent, SubtitleError> {
+/// When the file is no text, or holds no cue with a time; when `cancel` is set.
+pub fn read(
+    name: &Name,
+    bytes: &[u8],
+    cancel: &CancelFlag,
+) -> Result<SubtitleFileContent, SubtitleError> {
     let language = SubtitleFileName::of(name).language;
-    let document = SubtitleDocument::sniff(bytes, &language)?;
-    let (cues, unreadable) = (document.cues.len(), document.unreadable);
+    let mut work = ReadingWork::new(bytes.len(), cancel.clone());
+    let document = SubtitleDocument::sniff(bytes, &language, &mut work)?;
     let mut content = SubtitleFileContent {
         bytes: Vec::new(),
         texts: Vec::new(),
         encoding: document.encoding,
-        cues: u32::try_from(cues).unwrap_or(u32::MAX),
-        note: (unreadable > 0).then(|| {
-            let all = unreadable + cues;
-            format!("{unreadable} of its {all} cues cannot be read and are left out")
-        }),
+        cues: u32::try_from(document.cues.len()).unwrap_or(u32::MAX),
+        note: document.note(),
     };
     content.add(SubtitleFormat::Vtt, &document.to_vtt());
-    content.add(SubtitleFormat::Srt, &document.to_srt());
+    content.add(SubtitleFormat::Srt, &document.to_srt(&mut work));
     if document.format == SubtitleFormat::Ass {
         content.add(SubtitleFormat::Ass, &document.text);
     }
@@ -166,13 +232,38 @@ impl SubtitleFileContent {
 }
 
 /// Returns the text in UTF-8 with `\n` as the end of each line, and the name of its encoding.
-fn decode(bytes: &[u8], language: &str) -> Result<(String, &'static str), SubtitleError> {
-    let (text, encoding) = encoding::decode(bytes, language).ok_or(SubtitleError::NotText)?;
-    let text = text
-        .replace("\r\n", "\n")
-        .replace('\r', "\n")
-        .replace('\0', "");
-    Ok((text, encoding))
+fn decode(
+    bytes: &[u8],
+    language: &str,
+    work: &mut ReadingWork,
+) -> Result<(String, &'static str), SubtitleError> {
+    let decoded = encoding::decode(bytes, language, work);
+    if let Some(error) = work.stopped() {
+        return Err(error);
+    }
+    let (text, encoding) = decoded.ok_or(SubtitleError::NotText)?;
+    work.step(text.len());
+    Ok((with_plain_lines(text), encoding))
+}
+
+/// Ends each line with `\n`, and removes zero bytes. Texts that need neither are not copied.
+fn with_plain_lines(text: String) -> String {
+    if !text.contains(['\r', '\0']) {
+        return text;
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(['\r', '\0']) {
+        plain.push_str(&rest[..at]);
+        let is_end = rest[at..].starts_with('\r');
+        rest = &rest[at + 1..];
+        if is_end {
+            plain.push('\n');
+            rest = rest.strip_prefix('\n').unwrap_or(rest);
+        }
+    }
+    plain.push_str(rest);
+    plain
 }
 
 fn format_of(text: &str) -> SubtitleFormat {

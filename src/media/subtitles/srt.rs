@@ -3,33 +3,71 @@
 use std::fmt::Write as _;
 
 use super::cues::{Cue, ParsedCues, is_times};
+use super::work::ReadingWork;
 use super::{markup, webvtt};
 
 /// Reads the cues of a SubRip text: a number, a line of times, and the text up to the next such pair.
 /// Numbers and empty lines between cues may be missing, and a cue's text may contain empty lines.
-pub fn parse(text: &str) -> ParsedCues {
-    let lines: Vec<&str> = text.lines().collect();
-    let times: Vec<usize> = (0..lines.len()).filter(|&at| is_times(lines[at])).collect();
-    let mut parsed = ParsedCues::default();
-    for (place, &at) in times.iter().enumerate() {
-        let end = times.get(place + 1).map_or(lines.len(), |&next| {
-            // The number of the next cue is not text.
-            match next > at + 1 && is_number(lines[next - 1]) {
-                true => next - 1,
-                false => next,
+pub fn parse(text: &str, parsed: &mut ParsedCues, work: &mut ReadingWork) {
+    let mut open: Option<OpenCue<'_>> = None;
+    for line in text.lines() {
+        work.step(line.len() + 1);
+        if work.stopped().is_some() {
+            return;
+        }
+        if is_times(line) {
+            let next = OpenCue {
+                times: line,
+                text: String::new(),
+                last: "",
+            };
+            if let Some(mut cue) = open.replace(next) {
+                // The number of the next cue is not text.
+                if !is_number(cue.last) {
+                    cue.keep_last();
+                }
+                cue.close(parsed, work);
             }
-        });
-        let mut settings = "";
-        let text = lines[at + 1..end]
-            .iter()
-            .map(|line| line.trim_end())
-            .filter(|line| !line.trim().is_empty())
-            .collect::<Vec<_>>()
-            .join("\n");
-        let text = markup::srt_to_vtt(&text, &mut settings);
-        parsed.add(lines[at], settings, &text);
+        } else if let Some(cue) = &mut open {
+            cue.keep_last();
+            cue.last = line;
+        }
     }
-    parsed
+    if let Some(mut cue) = open {
+        cue.keep_last();
+        cue.close(parsed, work);
+    }
+}
+
+/// A cue whose end is not reached.
+struct OpenCue<'a> {
+    times: &'a str,
+    text: String,
+    /// The line before, which may be the number of the next cue.
+    last: &'a str,
+}
+
+impl OpenCue<'_> {
+    fn keep_last(&mut self) {
+        let line = self.last.trim_end();
+        if line.is_empty() || ParsedCues::is_too_long(&self.text) {
+            return;
+        }
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.text.push_str(line);
+    }
+
+    fn close(self, parsed: &mut ParsedCues, work: &mut ReadingWork) {
+        if ParsedCues::is_too_long(&self.text) {
+            parsed.left_out += 1;
+            return;
+        }
+        let mut settings = "";
+        let text = markup::srt_to_vtt(&self.text, &mut settings, work);
+        parsed.add(self.times, settings, &text);
+    }
 }
 
 fn is_number(line: &str) -> bool {
@@ -38,7 +76,7 @@ fn is_number(line: &str) -> bool {
 }
 
 /// Writes cues as a SubRip text.
-pub fn write(cues: &[Cue]) -> String {
+pub fn write(cues: &[Cue], work: &mut ReadingWork) -> String {
     let mut text = String::new();
     for (number, cue) in (1..).zip(cues) {
         let _infallible = write!(
@@ -46,7 +84,7 @@ pub fn write(cues: &[Cue]) -> String {
             "{number}\n{} --> {}\n{}\n\n",
             time(cue.start),
             time(cue.end),
-            markup::vtt_to_srt(&cue.text)
+            markup::vtt_to_srt(&cue.text, work)
         );
     }
     text

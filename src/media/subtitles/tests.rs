@@ -1,5 +1,10 @@
 use super::*;
 
+/// Reads a text that nobody stops.
+fn read(name: &Name, bytes: &[u8]) -> Result<SubtitleFileContent, SubtitleError> {
+    super::read(name, bytes, &CancelFlag::default())
+}
+
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
@@ -308,4 +313,99 @@ fn the_columns_of_dialogue_lines_are_those_of_the_last_format_line() {
         read.contains("00:00:03.000 --> 00:00:04.000\nthree"),
         "{read}"
     );
+}
+
+/// Texts of every format that are hostile in the same way, at half and at full length.
+#[test]
+fn twice_the_text_takes_twice_the_steps() {
+    let cases: [(&str, &str, &str); 9] = [
+        (
+            "a.ass",
+            "[Events]\nDialogue: 0,0:00:01.00,0:00:02.00,,,,,,,",
+            "{\\i1",
+        ),
+        (
+            "a.ass",
+            "[Events]\n",
+            "Dialogue: 0,0:00:01.00,0:00:02.00,,,,,,,{\n",
+        ),
+        ("a.srt", "00:00:01,000 --> 00:00:02,000\n", "<"),
+        ("a.srt", "", "00:00:01,000 --> 00:00:02,000\n"),
+        ("a.srt", "00:00:01,000 --> 00:00:02,000\na", "\n"),
+        ("a.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\n", "<"),
+        ("a.vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\n", "<i\n"),
+        ("a.srt", "00:00:01,000 --> 00:00:02,000\n", "-->"),
+        ("a.srt", "", "1:"),
+    ];
+    for (file, head, part) in cases {
+        let steps = |count: usize| {
+            let text = format!("{head}{}", part.repeat(count));
+            let mut work = ReadingWork::new(text.len(), CancelFlag::default());
+            let read = SubtitleDocument::sniff(text.as_bytes(), "", &mut work);
+            if let Ok(document) = read {
+                let _ = document.to_srt(&mut work);
+            }
+            assert_eq!(work.stopped(), None);
+            work.steps()
+        };
+        let (once, twice) = (steps(20_000), steps(40_000));
+        assert!(
+            twice <= once * 2 + 64,
+            "{file} of {part:?}: {once}, then {twice}"
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_is_not_linear_is_stopped() {
+    let mut work = ReadingWork::new(1000, CancelFlag::default());
+    for _ in 0..1000 {
+        work.step(1000);
+    }
+    assert_eq!(work.stopped(), Some(SubtitleError::TooSlow));
+}
+
+#[test]
+fn reading_stops_when_nobody_waits() {
+    let cancel = CancelFlag::default();
+    cancel.cancel();
+    for file in ["a.srt", "a.ass", "a.vtt"] {
+        let read = super::read(&name(file), SRT.as_bytes(), &cancel);
+        assert_eq!(read.unwrap_err(), SubtitleError::Cancelled);
+    }
+}
+
+#[test]
+fn cues_beyond_the_limits_are_left_out_with_a_note() {
+    let many = "0:0-->0:1\na\n".repeat(200_002);
+    let read_many = read(&name("a.srt"), many.as_bytes()).unwrap();
+    assert_eq!(read_many.cues, 200_000);
+    let note = read_many.note.unwrap();
+    assert_eq!(
+        note,
+        "2 of its 200002 cues are too many or too large and are left out"
+    );
+    let long = format!("0:0-->0:1\n{}\n\n0:2-->0:3\nshort\n", "x".repeat(2 << 20));
+    let read_long = read(&name("a.srt"), long.as_bytes()).unwrap();
+    assert_eq!(read_long.cues, 1);
+    assert!(
+        read_long
+            .note
+            .unwrap()
+            .starts_with("1 of its 2 cues are too")
+    );
+    let only_long = format!("0:0-->0:1\n{}\n", "<".repeat(2 << 20));
+    let error = read(&name("a.srt"), only_long.as_bytes()).unwrap_err();
+    assert_eq!(error, SubtitleError::CuesTooLarge);
+}
+
+#[test]
+fn line_ends_of_all_kinds_become_one() {
+    for (text, plain) in [
+        ("a\r\nb\rc\nd", "a\nb\nc\nd"),
+        ("\r\r\n\0x\r", "\n\nx\n"),
+        ("plain", "plain"),
+    ] {
+        assert_eq!(with_plain_lines(text.to_owned()), plain);
+    }
 }
