@@ -9,6 +9,7 @@ use tgfs::media::hls::tags::ExternalSubtitle;
 use tgfs::media::hls::view::{Piece, ViewBody, ViewNode};
 use tgfs::media::subtitles;
 use tgfs::model::{Blob, BlobId, EntryId, Name, SubtitleTexts};
+use tgfs::process::CancelFlag;
 
 use super::support::*;
 
@@ -73,7 +74,7 @@ fn drop_beside(
     bytes: &[u8],
 ) -> (Vec<ExternalSubtitle>, subtitles::SubtitleFileContent) {
     let name = Name::new("film.eng.srt").unwrap();
-    let read = subtitles::read(&name, bytes).unwrap();
+    let read = subtitles::read(&name, bytes, &CancelFlag::default()).unwrap();
     let texts = SubtitleTexts {
         derived: Blob {
             id: BlobId::random(),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tgfs::media::subtitles;
 use tgfs::model::{Name, Subtitle, SubtitleFormat};
+use tgfs::process::CancelFlag;
 
 use super::support::*;
 
@@ -243,7 +244,7 @@ fn a_stream_shows_what_the_same_file_beside_the_film_shows() {
         let inside = built.text("und.vtt");
         assert_eq!(inside, format!("WEBVTT\n\n{shown}"), "{file} in a film");
         let name = Name::new(file).unwrap();
-        let beside = subtitles::read(&name, text.as_bytes()).unwrap();
+        let beside = subtitles::read(&name, text.as_bytes(), &CancelFlag::default()).unwrap();
         let (format, range) = beside.texts[0];
         assert_eq!(format, SubtitleFormat::Vtt);
         let bytes = &beside.bytes[range.offset as usize..range.end() as usize];

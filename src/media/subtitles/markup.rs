@@ -248,8 +248,10 @@ mod tests {
     use super::*;
     use crate::process::CancelFlag;
 
+    type Reader = dyn Fn(&str, &mut ReadingWork);
+
     /// Returns the steps that a reader takes for `text`.
-    fn steps(text: &str, reader: &dyn Fn(&str, &mut ReadingWork)) -> u64 {
+    fn steps(text: &str, reader: &Reader) -> u64 {
         let mut work = ReadingWork::new(text.len(), CancelFlag::default());
         reader(text, &mut work);
         assert_eq!(work.stopped(), None, "{}", &text[..9]);
@@ -258,7 +260,7 @@ mod tests {
 
     #[test]
     fn twice_the_text_takes_twice_the_steps() {
-        let readers: [&dyn Fn(&str, &mut ReadingWork); 3] = [
+        let readers: [&Reader; 3] = [
             &|text, work| drop(srt_to_vtt(text, &mut "", work)),
             &|text, work| drop(ass_to_vtt(text, &mut "", work)),
             &|text, work| drop(vtt_to_srt(text, work)),
