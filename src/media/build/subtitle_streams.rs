@@ -117,7 +117,7 @@ fn copy(
 }
 
 /// A text stream that was read.
-struct ReadStream {
+struct ReadText {
     bytes: Vec<u8>,
     document: SubtitleDocument,
     work: ReadingWork,
@@ -129,7 +129,7 @@ fn read_one(
     streams: &Path,
     number: u32,
     stream: &ProbedStream,
-) -> Result<Result<ReadStream, &'static str>, MediaError> {
+) -> Result<Result<ReadText, &'static str>, MediaError> {
     let format = own_format(stream);
     let mut bytes = Vec::new();
     let task = Task::SubtitleText(number, format);
@@ -160,7 +160,7 @@ fn read_one(
     let Some(document) = document.ok().filter(|_| complete) else {
         return Ok(Err("has no text"));
     };
-    Ok(Ok(ReadStream {
+    Ok(Ok(ReadText {
         bytes,
         document,
         work,
@@ -169,7 +169,7 @@ fn read_one(
 
 /// Appends the texts and segments of a stream to `derived`.
 fn keep(
-    read: &mut ReadStream,
+    read: &mut ReadText,
     stream: &ProbedStream,
     film: &Film,
     derived: &mut DerivedWriter,

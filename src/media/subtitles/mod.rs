@@ -7,6 +7,7 @@
 mod ass;
 mod cues;
 mod encoding;
+mod error;
 mod file_name;
 mod markup;
 mod srt;
@@ -23,30 +24,12 @@ use crate::process::{CancelFlag, CancelOnDrop};
 
 pub use self::cues::Cue;
 use self::cues::ParsedCues;
+pub use self::error::SubtitleError;
 pub use self::file_name::{SubtitleFileName, SubtitleFlags, SubtitleKeys, is_subtitle_name};
 pub use self::work::ReadingWork;
 
 /// Maximum size of a subtitle text in bytes. A day of karaoke is smaller.
 pub const MAX_FILE: u64 = 32 << 20;
-
-/// Reasons why a text has no subtitles. Their messages are stored with the file, so they are frozen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SubtitleError {
-    #[error("the file is no text")]
-    NotText,
-    #[error("not one cue with a time could be found")]
-    NoCues,
-    #[error("its cues are larger than subtitles ever are")]
-    CuesTooLarge,
-    #[error("reading it takes longer than subtitles ever do")]
-    TooSlow,
-    /// The reader panicked, and would panic again.
-    #[error("tgfs failed to read them")]
-    Failed,
-    /// Nobody waits for the text any more. This is never stored.
-    #[error("reading it was stopped")]
-    Cancelled,
-}
 
 /// A subtitle text after reading.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::SubtitleError;
+use super::error::SubtitleError;
 use crate::process::CancelFlag;
 
 /// Longest time for one text. The largest takes a second.
