@@ -174,6 +174,10 @@ impl Operations for AppOperations {
         }
     }
 
+    fn troubles(&self) -> Vec<String> {
+        self.remote.troubles()
+    }
+
     async fn stats(&self) -> Result<Vec<Stat>, String> {
         let mut stats = Vec::new();
         let mut add = |part: &str, name: &str, value: u64, unit: StatUnit| {

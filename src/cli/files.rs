@@ -202,6 +202,9 @@ fn status_text(status: &Status) -> String {
     if let Some(line) = status.store.as_ref().and_then(StoreStatus::explain) {
         text.push_str(&format!("{}\n", printable(&line)));
     }
+    for line in status.store.iter().flat_map(|store| &store.troubles) {
+        text.push_str(&format!("{}\n", printable(line)));
+    }
     let is_known = |store: &StoreStatus| store.state != AttachState::Filling;
     if let Some(pending) = &status.pending
         && (pending.files > 0 || status.store.as_ref().is_none_or(is_known))

@@ -36,6 +36,8 @@ const PATH_BYTES: &AsciiSet = &NON_ALPHANUMERIC
 pub trait Operations: std::fmt::Debug + Send + Sync + 'static {
     /// Describes this process.
     fn daemon(&self) -> DaemonInfo;
+    /// Returns what goes wrong with the store now although it works, a line each.
+    fn troubles(&self) -> Vec<String>;
     /// Returns counts and sizes of index, journal, cache, spool and remote.
     async fn stats(&self) -> Result<Vec<Stat>, String>;
     /// Drops cache entries that were not used for `unused_for`, and finished jobs.
@@ -245,7 +247,9 @@ impl Service {
         if wait == Wait::UntilFinal {
             self.wait_for_all(out).await?;
         }
-        tell(out, Response::Store(self.vfs.store_status())).await?;
+        let mut store = self.vfs.store_status();
+        store.troubles = self.operations.troubles();
+        tell(out, Response::Store(store)).await?;
         for job in self.vfs.jobs()? {
             tell(out, Response::Job(job)).await?;
         }

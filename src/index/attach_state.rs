@@ -16,6 +16,7 @@ pub(super) fn at_open(meta: &MetaV1) -> StoreStatus {
     StoreStatus {
         state,
         problem: None,
+        troubles: Vec::new(),
         tree,
     }
 }

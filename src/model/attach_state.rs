@@ -36,6 +36,9 @@ pub struct StoreStatus {
     pub state: AttachState,
     /// Reason why it makes no progress, or why it is refused.
     pub problem: Option<String>,
+    /// What goes wrong with the store now although it works, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<String>,
     /// Whether the tree can be believed. A refusal leaves it as it was.
     #[serde(skip)]
     pub tree: TreeKnowledge,
@@ -84,6 +87,7 @@ mod tests {
         let status = |problem: Option<&str>| StoreStatus {
             state: AttachState::Filling,
             problem: problem.map(str::to_owned),
+            troubles: Vec::new(),
             tree: TreeKnowledge::Partial,
         };
         let text = status(Some("bot 2: no route")).explain().unwrap();

@@ -63,6 +63,10 @@ pub trait PackLayer: std::fmt::Debug + Send + Sync + 'static {
     fn cipher(&self) -> &Cipher {
         self.inner_packs().cipher()
     }
+    /// See [`PackStore::troubles`].
+    fn troubles(&self) -> Vec<String> {
+        self.inner_packs().troubles()
+    }
     /// See [`PackStore::put`].
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {
         self.open_packs().await?.put(pack).await
@@ -177,6 +181,9 @@ impl<L: PackLayer> PackStore for L {
     }
     fn cipher(&self) -> &Cipher {
         PackLayer::cipher(self)
+    }
+    fn troubles(&self) -> Vec<String> {
+        PackLayer::troubles(self)
     }
     fn put<'s, 'p, 'r>(&'s self, pack: &'p SealedPack) -> StoreFuture<'r, PackAddress>
     where

@@ -28,6 +28,11 @@ pub trait PackStore: std::fmt::Debug + Send + Sync + 'static {
     /// Returns the cipher that packs for this store must be sealed with.
     fn cipher(&self) -> &Cipher;
 
+    /// Returns what goes wrong with the store now although it works, a line for people each.
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Stores a pack under its id. The pack is durable when this returns.
     ///
     /// # Errors

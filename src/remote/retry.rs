@@ -55,7 +55,7 @@ where
     F: Future<Output = Result<T, E>>,
     E: AsRef<RemoteError> + From<RemoteError>,
 {
-    let mut wait = FIRST_WAIT;
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let mut last = None;
     loop {
         let outcome = match deadline {
@@ -71,7 +71,8 @@ where
             other => return other,
         };
         let told: &RemoteError = error.as_ref();
-        let pause = told.retry_after.unwrap_or_else(|| jitter(wait));
+        let usual = backoff.pause();
+        let pause = told.retry_after.unwrap_or(usual);
         if let Deadline::At(at) = deadline
             && Instant::now() + pause >= at
         {
@@ -81,7 +82,6 @@ where
         tell(told);
         last = Some(error);
         tokio::time::sleep(pause).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 
@@ -91,6 +91,31 @@ fn timed_out() -> RemoteError {
         "wait for the store",
         "it did not answer in time",
     )
+}
+
+/// Pauses between tries, each about twice as long as the one before, up to a longest one.
+#[derive(Debug)]
+pub struct Backoff {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    /// Makes the pauses of a loop that has not failed yet.
+    #[must_use]
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        Self {
+            next: first,
+            longest,
+        }
+    }
+
+    /// Returns the next pause.
+    pub fn pause(&mut self) -> Duration {
+        let pause = jitter(self.next);
+        self.next = self.next.saturating_mul(2).min(self.longest);
+        pause
+    }
 }
 
 /// Returns a random time between half of `wait` and all of it. Calls that failed together are then not

@@ -139,6 +139,7 @@ mod tests {
         let status = |state, tree| StoreStatus {
             state,
             problem: None,
+            troubles: Vec::new(),
             tree,
         };
         let attached = || status(AttachState::Attached, TreeKnowledge::Complete);

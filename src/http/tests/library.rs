@@ -274,6 +274,7 @@ impl Library for Scripted {
         self.store.lock().unwrap().clone().unwrap_or(StoreStatus {
             state: AttachState::Attached,
             problem: None,
+            troubles: Vec::new(),
             tree: TreeKnowledge::Complete,
         })
     }

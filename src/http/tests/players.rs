@@ -274,6 +274,7 @@ async fn readiness_tells_how_the_library_stands() {
         *server.library.store.lock().unwrap() = Some(StoreStatus {
             state,
             problem,
+            troubles: Vec::new(),
             tree: TreeKnowledge::Complete,
         });
         let answer = server.get("/readyz").await;

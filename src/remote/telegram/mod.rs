@@ -104,6 +104,7 @@ impl TelegramRemote {
                 let (bots, member) = (Arc::clone(&self.bots), Arc::clone(member));
                 tokio::spawn(async move { bots.warm(&member).await });
             }
+            tokio::spawn(Bots::watch(Arc::downgrade(&self.bots)));
         });
     }
 }
@@ -125,6 +126,10 @@ impl PackStore for TelegramRemote {
 
     fn cipher(&self) -> &Cipher {
         &Cipher::Plain
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        self.bots.troubles()
     }
 
     async fn put(&self, pack: &SealedPack) -> Result<PackAddress, RemoteError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::faults::{Fault, FaultPlan};
 use crate::lock::locked;
-use crate::options::{Bot, Options, Pace, Shape};
+use crate::options::{Bot, Options, Pace, Shape, StatusForm};
 use crate::shaping::Pair;
 
 /// Shared by all connections.
@@ -14,6 +14,7 @@ pub(crate) struct Controls {
     shape: Mutex<Shape>,
     pace: Mutex<Pace>,
     clock_offset: Mutex<Duration>,
+    status_form: StatusForm,
     plan: Mutex<FaultPlan>,
     calls: Mutex<BTreeMap<&'static str, u64>>,
     bot_lanes: Vec<Pair>,
@@ -25,6 +26,7 @@ impl Controls {
             shape: Mutex::new(options.shape),
             pace: Mutex::new(options.pace),
             clock_offset: Mutex::new(options.clock_offset),
+            status_form: options.status_form,
             plan: Mutex::new(FaultPlan::new(options.faults, options.seed)),
             calls: Mutex::new(BTreeMap::new()),
             bot_lanes: (0..options.bots).map(|_| Pair::new()).collect(),
@@ -45,6 +47,10 @@ impl Controls {
 
     pub(crate) fn set_pace(&self, pace: Pace) {
         *locked(&self.pace) = pace;
+    }
+
+    pub(crate) fn status_form(&self) -> StatusForm {
+        self.status_form
     }
 
     pub(crate) fn clock_offset(&self) -> Duration {

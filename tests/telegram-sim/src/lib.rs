@@ -27,7 +27,7 @@ mod world;
 pub use control::{DocumentView, ForeignDocument, ForeignPost, PostView};
 pub use faults::{Fault, Faults, Injection, Percent, Reach, Wait};
 pub use options::{
-    Bot, Channel, Duplicates, MessagesShape, OldPosts, Options, Pace, Shape, Visibility,
+    Bot, Channel, Duplicates, MessagesShape, OldPosts, Options, Pace, Shape, StatusForm, Visibility,
 };
 pub use profile::Profile;
 pub use server::Server;

@@ -70,6 +70,15 @@ pub enum MessagesShape {
     Messages,
 }
 
+/// Form of transport errors on full streams. The documentation allows both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusForm {
+    /// The number alone, as the service sends it.
+    Bare,
+    /// The number as the payload of a packet, as other servers do.
+    Framed,
+}
+
 /// Speed of the simulated network, which can change while the server runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Shape {
@@ -144,6 +153,7 @@ pub struct Options {
     pub delete_within: Duration,
     pub old_posts: OldPosts,
     pub messages_shape: MessagesShape,
+    pub status_form: StatusForm,
 }
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -174,6 +184,7 @@ impl Default for Options {
             delete_within: 48 * HOUR,
             old_posts: OldPosts::Keep,
             messages_shape: MessagesShape::ChannelMessages,
+            status_form: StatusForm::Bare,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One bot: its sign-in, its pools of connections, and its calls.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -42,8 +42,10 @@ pub struct BotClient {
     /// Authorizations that were exported for a data centre and not used there yet. Another export so soon
     /// would mean a wait. The lock lets one move at a time.
     entering: tokio::sync::Mutex<HashMap<i32, types::auth::ExportedAuthorization>>,
-    /// The last sign-in that was refused for good. The lock lets one sign-in at a time.
+    /// The last sign-in that failed. The lock lets one sign-in at a time.
     signing: tokio::sync::Mutex<Option<(Instant, CallError)>>,
+    /// Number of sign-ins so far. A call that was signed out before the last one need not sign in again.
+    sign_ins: AtomicU64,
     pools: Mutex<HashMap<(i32, CallPurpose), Arc<ConnectionPool>>>,
     health: BotHealth,
 }
@@ -68,6 +70,7 @@ impl BotClient {
             keys,
             entering: tokio::sync::Mutex::default(),
             signing: tokio::sync::Mutex::default(),
+            sign_ins: AtomicU64::new(0),
             pools: Mutex::default(),
             health: BotHealth::new(number),
         }
@@ -78,8 +81,10 @@ impl BotClient {
     /// # Errors
     /// When the sign-in fails.
     pub async fn home(&self) -> Result<i32, CallError> {
-        match self.home.load(Ordering::Relaxed) {
-            0 => self.sign_in_again(0).await,
+        // The number is read first: a sign-in that ends in between counts.
+        let sign_ins = self.sign_ins();
+        match self.home.load(Ordering::SeqCst) {
+            0 => self.sign_in_again(sign_ins).await,
             home => Ok(home),
         }
     }
@@ -125,14 +130,16 @@ impl BotClient {
     ) -> Result<Vec<u8>, CallError> {
         let home = self.home().await?;
         let dc = dc.unwrap_or(home);
+        let sign_ins = self.sign_ins();
         let pool = self.pool(dc, purpose).await?;
         let mut outcome = pool.call(purpose, body.clone(), bytes, limit).await;
         if let Err(error) = &outcome
             && error.is_signed_out()
         {
-            self.forget_key(dc, error);
             if dc == home {
-                self.sign_in_again(home).await?;
+                self.sign_in_after(sign_ins, home, error).await?;
+            } else {
+                self.forget_foreign_key(dc, pool.key(), error);
             }
             let pool = self.pool(dc, purpose).await?;
             outcome = pool.call(purpose, body, bytes, limit).await;
@@ -187,11 +194,12 @@ impl BotClient {
 
     /// Returns a signed-in key for `dc`, which was kept from before or is made now.
     async fn key(&self, dc: i32) -> Result<AuthKeyBytes, CallError> {
+        let sign_ins = self.sign_ins();
         if let Some(key) = self.keys.key(dc) {
             return Ok(key);
         }
         if dc == self.home.load(Ordering::Relaxed) {
-            self.sign_in_again(dc).await?;
+            self.sign_in_again(sign_ins).await?;
             return self
                 .keys
                 .key(self.home.load(Ordering::Relaxed))
@@ -253,38 +261,69 @@ impl BotClient {
         handshake::agree(self.centres.server(), address).await
     }
 
-    /// Drops a key that the server no longer takes, and the connections that use it.
-    fn forget_key(&self, dc: i32, error: &CallError) {
-        tracing::info!(bot = self.number, dc, %error, "the sign-in is no longer valid; it is made anew");
-        self.pools().retain(|(at, _), _| *at != dc);
-        if error.is_key_unknown() || dc != self.home.load(Ordering::Relaxed) {
-            self.keys.remove_key(dc);
+    /// Drops the key for a foreign data centre that no longer takes it, and the connections that use it.
+    /// Another call may have agreed on a new one meanwhile, which stays.
+    fn forget_foreign_key(&self, dc: i32, refused: &AuthKeyBytes, error: &CallError) {
+        let mut pools = self.pools();
+        if self.keys.key(dc).as_ref() != Some(refused) {
+            return;
         }
+        tracing::info!(bot = self.number, dc, %error, "the sign-in is no longer valid; it is made anew");
+        pools.retain(|(at, _), _| *at != dc);
+        self.keys.remove_key(dc);
     }
 
-    /// Signs in, unless another task did meanwhile. `seen` is the home that did not work; 0 for none.
-    async fn sign_in_again(&self, seen: i32) -> Result<i32, CallError> {
+    fn sign_ins(&self) -> u64 {
+        self.sign_ins.load(Ordering::SeqCst)
+    }
+
+    /// Signs in, unless another task did since there were `seen` sign-ins.
+    async fn sign_in_again(&self, seen: u64) -> Result<i32, CallError> {
+        self.sign_in_with(seen, |_| {}).await
+    }
+
+    /// Signs in after `home` refused the sign-in with `error`, unless another task did since there were
+    /// `seen` sign-ins.
+    async fn sign_in_after(
+        &self,
+        seen: u64,
+        home: i32,
+        error: &CallError,
+    ) -> Result<i32, CallError> {
+        let forget = |bot: &Self| {
+            let dc = home;
+            tracing::info!(bot = bot.number, dc, %error, "the sign-in is no longer valid; it is made anew");
+            bot.pools().retain(|(at, _), _| *at != home);
+            if error.is_key_unknown() {
+                bot.keys.remove_key(home);
+            }
+        };
+        self.sign_in_with(seen, forget).await
+    }
+
+    async fn sign_in_with(&self, seen: u64, before: impl FnOnce(&Self)) -> Result<i32, CallError> {
         let began = Instant::now();
-        let mut refused = self.signing.lock().await;
+        let mut failed = self.signing.lock().await;
         let home = self.home.load(Ordering::Relaxed);
-        if seen == 0 && home != 0 {
+        if self.sign_ins() != seen {
             return Ok(home);
         }
-        if let Some((at, error)) = &*refused
-            && (*at + REFUSED_FOR > Instant::now() || *at > began)
+        // Another try for each call that waited, or for each call after a refusal, would be a flood.
+        if let Some((at, error)) = &*failed
+            && (*at > began || (!error.is_passing() && *at + REFUSED_FOR > Instant::now()))
         {
             return Err(error.clone());
         }
+        before(self);
         let dc = if home == 0 {
             self.centres.first()
         } else {
             home
         };
         let outcome = self.sign_in_at(dc).await;
-        *refused = match &outcome {
-            // Another try for each call would be a flood.
-            Err(error) if !error.is_passing() => Some((Instant::now(), error.clone())),
-            _ => None,
+        *failed = match &outcome {
+            Err(error) => Some((Instant::now(), error.clone())),
+            Ok(_) => None,
         };
         outcome
     }
@@ -302,6 +341,7 @@ impl BotClient {
         }
         self.pools().clear();
         self.home.store(signed.home, Ordering::Relaxed);
+        self.sign_ins.fetch_add(1, Ordering::SeqCst);
         tracing::info!(bot = self.number, dc = signed.home, "signed in");
         Ok(signed.home)
     }
@@ -314,6 +354,11 @@ impl BotClient {
     /// Returns how long this bot shall be left alone; `None` when it need not be.
     pub fn aside(&self, purpose: CallPurpose) -> Option<Duration> {
         self.health.aside(purpose)
+    }
+
+    /// Returns what goes wrong with this bot now, a line for people each.
+    pub fn troubles(&self) -> Vec<String> {
+        self.health.troubles()
     }
 
     /// Leaves the bot alone for `wait`.

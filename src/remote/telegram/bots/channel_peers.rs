@@ -8,11 +8,11 @@ use grammers_tl_types::{enums, functions};
 use tokio::time::Instant;
 
 use super::bot::BotClient;
-use super::channel_info::ChannelInfo;
+use super::channel_info::{ChannelInfo, Right};
+use super::membership::MembershipProblems;
 use super::messages::ChannelPeer;
 use crate::model::{BotId, ChannelId, KeyStore};
 use crate::remote::telegram::mtproto::call_error::CallError;
-use crate::remote::telegram::mtproto::rpc_error::RpcErrorName;
 use crate::sync::MutexExt as _;
 
 /// Time after which a bot that is not in a channel is asked again, since it may have been added.
@@ -42,6 +42,9 @@ impl KnownPeer {
 pub struct ChannelPeers {
     keys: Arc<dyn KeyStore>,
     peers: Mutex<HashMap<(BotId, ChannelId), KnownPeer>>,
+    /// Locks of the bots that ask for an address again.
+    renewing: Mutex<HashMap<BotId, Arc<tokio::sync::Mutex<()>>>>,
+    problems: MembershipProblems,
     /// Channel ids by `@name`.
     names: Mutex<HashMap<String, ChannelId>>,
 }
@@ -52,8 +55,15 @@ impl ChannelPeers {
         Self {
             keys,
             peers: Mutex::default(),
+            renewing: Mutex::default(),
+            problems: MembershipProblems::default(),
             names: Mutex::default(),
         }
+    }
+
+    /// Returns the problems of bots in their channels.
+    pub const fn problems(&self) -> &MembershipProblems {
+        &self.problems
     }
 
     /// Returns the id of a channel given as `-100…` or `@name`. A name is resolved once
@@ -155,41 +165,83 @@ impl ChannelPeers {
         match answer.and_then(|chats| ChannelInfo::from_chats(chats, channel)) {
             Ok(info) => {
                 self.remember(bot, channel, info.peer.hash);
+                if info.rights.post == Right::Granted {
+                    self.problems.end(bot, channel);
+                }
                 Ok(info)
             }
             Err(error) => {
                 if error.is_missing_right() {
-                    let outside = KnownPeer::Outside {
-                        since: Instant::now(),
-                        error: error.clone(),
-                    };
-                    self.peers().insert((bot.id, channel), outside);
+                    self.note_outside(bot, channel, &error);
                 }
                 Err(error)
             }
         }
     }
 
-    /// Forgets an access hash, which is then asked for again.
-    pub fn forget(&self, bot: &BotClient, channel: ChannelId) {
-        self.peers().remove(&(bot.id, channel));
-        if let Err(error) = self.keys.remove(peer_row(bot, channel).as_bytes()) {
-            tracing::warn!(%error, "an access hash cannot be removed");
+    /// Calls `work` with the address of `channel` as `bot` knows it. When the service does not take the
+    /// address, asks for it again and calls `work` once more.
+    ///
+    /// # Errors
+    /// That of `work`, or the reason why the bot is not in the channel.
+    pub async fn with_peer<T, F>(
+        &self,
+        bot: &BotClient,
+        channel: ChannelId,
+        mut work: impl FnMut(ChannelPeer) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let peer = self.peer(bot, channel).await?;
+        match work(peer).await {
+            Err(error) => match self.renew(bot, peer, &error).await {
+                Some(renewed) => work(renewed).await,
+                None => Err(error),
+            },
+            done => done,
         }
     }
 
-    /// Forgets an access hash that the service refused with `error`. Such a hash must not be used for
-    /// ever.
-    pub fn forget_refused(&self, bot: &BotClient, channel: ChannelId, error: &CallError) {
-        let known = matches!(
-            self.peers().get(&(bot.id, channel)),
-            Some(KnownPeer::Inside(_))
-        );
-        let refused =
-            error.is(&RpcErrorName::ChannelInvalid) || error.is(&RpcErrorName::ChannelPrivate);
-        if known && refused {
-            self.forget(bot, channel);
+    /// Asks for the address of a channel again after the service refused `refused` with `error`. Returns
+    /// `None` when the error has another reason, or the bot is not in the channel.
+    pub async fn renew(
+        &self,
+        bot: &BotClient,
+        refused: ChannelPeer,
+        error: &CallError,
+    ) -> Option<ChannelPeer> {
+        if !error.is_refused_address() {
+            return None;
         }
+        let channel = refused.channel;
+        let turn = Arc::clone(self.renewing.acquire().entry(bot.id).or_default());
+        let _turn = turn.lock().await;
+        // Calls that were refused together ask once.
+        let known = self.peers().get(&(bot.id, channel)).cloned();
+        match known {
+            Some(KnownPeer::Inside(hash)) if hash != refused.hash => {
+                Some(ChannelPeer { channel, hash })
+            }
+            Some(known) if known.refusal().is_some() => None,
+            _ => self.look(bot, channel).await.ok().map(|info| info.peer),
+        }
+    }
+
+    /// Notes that a bot is not in a channel. For a bot that was in it, this is a problem.
+    fn note_outside(&self, bot: &BotClient, channel: ChannelId, error: &CallError) {
+        let row = peer_row(bot, channel);
+        if self.kept(&row).is_some() {
+            self.problems.begin(bot, channel, error);
+            if let Err(error) = self.keys.remove(row.as_bytes()) {
+                tracing::warn!(%error, "an access hash cannot be removed");
+            }
+        }
+        let outside = KnownPeer::Outside {
+            since: Instant::now(),
+            error: error.clone(),
+        };
+        self.peers().insert((bot.id, channel), outside);
     }
 
     fn remember(&self, bot: &BotClient, channel: ChannelId, hash: i64) {

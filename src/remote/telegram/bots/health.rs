@@ -30,6 +30,8 @@ struct PurposeHealth {
     /// Time until which the bot is left alone.
     aside_until: Option<Instant>,
     warned: bool,
+    /// The last of several errors in a row, for people.
+    trouble: Option<String>,
 }
 
 impl BotHealth {
@@ -60,6 +62,20 @@ impl BotHealth {
         health.aside_until = health.aside_until.max(Some(until));
     }
 
+    /// Returns what goes wrong now, a line for people for each purpose.
+    pub fn troubles(&self) -> Vec<String> {
+        let entries = self.entries();
+        let troubles = entries
+            .values()
+            .filter_map(|health| health.trouble.as_deref());
+        let mut lines: Vec<String> = troubles
+            .map(|trouble| format!("bot {} keeps failing: {trouble}", self.bot))
+            .collect();
+        lines.sort();
+        lines.dedup();
+        lines
+    }
+
     /// Notes a call that succeeded.
     pub fn note_success(&self, purpose: CallPurpose) {
         let mut entries = self.entries();
@@ -73,7 +89,9 @@ impl BotHealth {
         }
     }
 
-    /// Notes a call that failed. Only waits and errors of the connection or the sign-in count.
+    /// Notes a call that failed. Only waits and errors of the connection, the sign-in or the service itself
+    /// count. The service may fail with one message and work for all others, so a bot is not left out for
+    /// errors of the service.
     pub fn note_error(&self, purpose: CallPurpose, error: &CallError) {
         if let Some(wait) = error.wait() {
             tracing::debug!(bot = self.bot, ?wait, "told to wait");
@@ -84,13 +102,20 @@ impl BotHealth {
             error,
             CallError::Disconnected(_) | CallError::TimedOut(_) | CallError::Transport(_)
         ) || error.is_signed_out();
-        if !broken {
+        if !broken && !error.is_service_fault() {
             return;
         }
         let mut entries = self.entries();
         let health = entries.entry(purpose.health()).or_default();
-        health.failures += 1;
+        health.failures = health.failures.saturating_add(1);
         if health.failures < FAILURES {
+            return;
+        }
+        health.trouble = Some(error.explain());
+        if !broken {
+            if !std::mem::replace(&mut health.warned, true) {
+                tracing::warn!(bot = self.bot, %error, "the service keeps failing; tgfs repeats with growing pauses");
+            }
             return;
         }
         let doublings = (health.failures - FAILURES).min(10);
@@ -121,6 +146,19 @@ mod tests {
         assert_eq!(health.aside(CallPurpose::Write), None);
         health.note_success(CallPurpose::Read);
         assert_eq!(health.aside(CallPurpose::Read), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn errors_of_the_service_are_told_until_a_call_succeeds() {
+        let health = BotHealth::new(3);
+        for _ in 0..3 {
+            assert!(health.troubles().is_empty());
+            health.note_error(CallPurpose::Post, &CallError::rpc(500, "INTERNAL"));
+        }
+        assert_eq!(health.troubles(), ["bot 3 keeps failing: INTERNAL"]);
+        assert_eq!(health.aside(CallPurpose::Post), None);
+        health.note_success(CallPurpose::Post);
+        assert!(health.troubles().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

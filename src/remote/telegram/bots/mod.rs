@@ -5,13 +5,15 @@ pub mod bot_keys;
 pub mod channel_info;
 pub mod channel_peers;
 pub mod health;
+pub mod membership;
 pub mod messages;
 pub mod random_id;
 pub mod rate_limit;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use grammers_tl_types::{Serializable, functions};
 
@@ -28,6 +30,11 @@ use super::settings::{BotSettings, Publicity, TelegramRemoteSettings};
 use crate::model::{ChannelId, KeyStore};
 use crate::remote::{RemoteError, RemoteErrorKind};
 use crate::sync::MutexExt as _;
+
+/// Pause between two looks at bots that have a problem in their channel.
+const WATCH_EVERY: Duration = Duration::from_secs(15);
+/// Number of these pauses between two looks at the others.
+const CALM_ROUNDS: u32 = 8;
 
 /// One bot and the channel that the settings give it.
 #[derive(Debug)]
@@ -122,12 +129,7 @@ impl Bots {
         let bot = &member.bot;
         let ready = async {
             let channel = self.channel_of(member).await?;
-            // The service is asked at each start, because rights come and go.
-            let info = self.peers.look(bot, channel).await?;
-            self.warn_public(&info);
-            if info.rights.post == Right::Missing {
-                return Err(CallError::refused(RpcErrorName::ChatWriteForbidden));
-            }
+            self.look_at_own(member, channel).await?;
             let ping = functions::Ping { ping_id: 1 }.to_bytes().into();
             bot.send(None, CallPurpose::Read, ping, 0, CALL_LIMIT).await
         };
@@ -136,6 +138,54 @@ impl Bots {
             let error = error.into_remote(op);
             tracing::warn!(%error, "a bot is not ready");
         }
+    }
+
+    /// Asks the service about a bot in the channel that it posts to, because rights come and go.
+    async fn look_at_own(&self, member: &Member, channel: ChannelId) -> Result<(), CallError> {
+        let bot = &member.bot;
+        let looked = self.peers.look(bot, channel).await.and_then(|info| {
+            self.warn_public(&info);
+            match info.rights.post {
+                Right::Granted => Ok(()),
+                Right::Missing => Err(CallError::refused(RpcErrorName::ChatWriteForbidden)),
+            }
+        });
+        if let Err(error) = &looked
+            && error.is_missing_right()
+        {
+            self.peers.problems().begin(bot, channel, error);
+        }
+        looked
+    }
+
+    /// Looks after all bots until nobody uses them any more: a bot that lost its place in its channel is
+    /// told, and so is its return.
+    pub async fn watch(bots: Weak<Self>) {
+        for round in 1_u32.. {
+            tokio::time::sleep(WATCH_EVERY).await;
+            let Some(bots) = bots.upgrade() else { return };
+            for member in &bots.members {
+                // The outcomes are noted, and an error that passes is none of the channel.
+                let own = bots.channel_of(member).await.ok();
+                let mut channels = bots.peers.problems().channels_of(&member.bot);
+                if round.is_multiple_of(CALM_ROUNDS) {
+                    channels.extend(own.filter(|own| !channels.contains(own)));
+                }
+                for channel in channels {
+                    let _ = match Some(channel) == own {
+                        true => bots.look_at_own(member, channel).await,
+                        false => bots.peers.look(&member.bot, channel).await.map(drop),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Returns what goes wrong now, a line for people each.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut lines = self.peers.problems().lines();
+        lines.extend(self.members.iter().flat_map(|member| member.bot.troubles()));
+        lines
     }
 
     /// Warns once about a public channel that holds a library in the clear.
@@ -184,16 +234,12 @@ impl Bots {
                 passing.get_or_insert(error);
                 continue;
             }
-            let outcome = match self.peers.peer(bot, channel).await {
-                Ok(peer) => work(Arc::clone(&member), peer).await,
-                Err(error) => Err(error),
-            };
-            match outcome {
+            let tried = self
+                .peers
+                .with_peer(bot, channel, |peer| work(Arc::clone(&member), peer));
+            match tried.await {
                 Ok(done) => return Ok(done),
                 Err(error) => {
-                    if error.is_missing_right() {
-                        self.peers.forget_refused(bot, channel, &error);
-                    }
                     let slot = if error.is_passing() || error.wait().is_some() {
                         &mut passing
                     } else {

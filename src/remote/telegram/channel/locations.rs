@@ -128,10 +128,13 @@ impl DocumentLocations {
         if let Some(document) = self.get(key) {
             return Ok(Some(document));
         }
-        let peer = bots.peers().peer(bot, channel).await?;
         let first = message.get().saturating_sub(BEFORE).max(1);
-        let ids: Vec<MessageId> = (first..).take(IDS_AT_ONCE).map(MessageId::new).collect();
-        for found in messages::get(bot, peer, &ids).await?.into_iter().flatten() {
+        let ids = (first..=i32::MAX).take(IDS_AT_ONCE).map(MessageId::new);
+        let ids: Vec<MessageId> = ids.collect();
+        let asked = bots
+            .peers()
+            .with_peer(bot, channel, |peer| messages::get(bot, peer, &ids));
+        for found in asked.await?.into_iter().flatten() {
             if let Some(document) = found.document {
                 self.keep(bot.id, channel, found.id, document);
             }

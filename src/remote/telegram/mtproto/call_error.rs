@@ -12,6 +12,8 @@ const TRANSPORT_FLOOD: i32 = -429;
 const TRANSPORT_FLOOD_WAIT: Duration = Duration::from_secs(5);
 /// Shortest wait, so that no loop runs without a pause.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait that is believed. The service is asked again after it, in case the number was wrong.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// Transport error: the server does not know the authorization key.
 const KEY_UNKNOWN: i32 = -404;
 /// Codes of `rpc_error` (<https://core.telegram.org/api/errors#error-type>).
@@ -98,7 +100,8 @@ impl CallError {
     pub fn wait(&self) -> Option<Duration> {
         match self {
             Self::Rpc { name, value, .. } if name.asks_to_wait() => {
-                Some(Duration::from_secs(u64::from(value.unwrap_or(1)).max(1)))
+                let asked = Duration::from_secs(u64::from(value.unwrap_or(1)));
+                Some(asked.clamp(LEAST_WAIT, LONGEST_WAIT))
             }
             Self::MustWait(wait) => Some((*wait).max(LEAST_WAIT)),
             Self::Transport(TRANSPORT_FLOOD) => Some(TRANSPORT_FLOOD_WAIT),
@@ -152,6 +155,16 @@ impl CallError {
         self.name().is_some_and(RpcErrorName::is_missing_right)
     }
 
+    /// Returns whether the service does not take the address of a channel. It has to be asked for again then.
+    pub fn is_refused_address(&self) -> bool {
+        self.name().is_some_and(RpcErrorName::is_refused_address)
+    }
+
+    /// Returns whether the service says that the fault is its own.
+    pub const fn is_service_fault(&self) -> bool {
+        matches!(self, Self::Rpc { code, .. } if *code >= SERVER_FAULT || *code < 0)
+    }
+
     /// Returns the error for the layers above. `op` names the task and the bot's number.
     pub fn into_remote(self, op: impl Into<String>) -> RemoteError {
         let retry_after = self.wait();
@@ -172,7 +185,7 @@ impl CallError {
     }
 
     /// Returns the hint and the service's own word.
-    fn explain(&self) -> String {
+    pub fn explain(&self) -> String {
         let hint = match self {
             Self::Rpc { name, .. } => name.hint(),
             Self::Transport(TRANSPORT_FLOOD) => Some("Telegram asks to slow down"),

@@ -221,6 +221,9 @@ impl<M: Mtp> Wire<M> {
             match self.transport.unpack(&mut self.input[at..self.input_len]) {
                 Ok(packet) => {
                     let data = &mut self.input[at..][packet.data_range];
+                    if let Some(status) = status_of(data) {
+                        return Err(CallError::Transport(status));
+                    }
                     let mut found = self
                         .protocol
                         .deserialize(data)
@@ -244,6 +247,14 @@ impl<M: Mtp> Wire<M> {
         }
         Ok(events)
     }
+}
+
+/// Returns the transport error that a payload is. Whole messages are longer than 4 bytes, and a server may
+/// put a transport error into a packet like any other payload
+/// (<https://core.telegram.org/mtproto/mtproto-transports#transport-errors>).
+fn status_of(payload: &[u8]) -> Option<i32> {
+    let number = i32::from_le_bytes(payload.try_into().ok()?);
+    Some(number.saturating_abs().saturating_neg())
 }
 
 fn io_error(error: io::Error) -> CallError {

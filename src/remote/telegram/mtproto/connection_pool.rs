@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::call_error::CallError;
+use super::handshake::AuthKeyBytes;
 use super::reconnecting::{ConnectionTarget, ReconnectingConnection};
 use crate::model::KeyStore;
 use crate::sync::MutexExt as _;
@@ -163,6 +164,10 @@ impl ConnectionPool {
         }
     }
 
+    /// Returns the key that the connections use.
+    pub const fn key(&self) -> &AuthKeyBytes {
+        &self.target.key
+    }
     /// Returns the number of connections.
     pub fn count(&self) -> usize {
         self.connections.acquire_read().len()

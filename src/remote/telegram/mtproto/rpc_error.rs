@@ -120,6 +120,15 @@ impl RpcErrorName {
         )
     }
 
+    /// Returns whether the service does not take the address of a channel: its access hash is out of date, or
+    /// the bot is not in the channel any more.
+    pub const fn is_refused_address(&self) -> bool {
+        matches!(
+            self,
+            Self::ChannelInvalid | Self::ChannelPrivate | Self::PeerIdInvalid
+        )
+    }
+
     /// Returns the meaning of the error and what to do, when the name alone does not say it.
     pub const fn hint(&self) -> Option<&'static str> {
         Some(match self {

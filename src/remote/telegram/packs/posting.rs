@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::parts::{FileUpload, PartSource, SHORT_WAIT, UploadStop};
 use super::slots::UploadSlots;
 use crate::model::{ChannelId, MessageId};
-use crate::remote::retry::{Deadline, retry};
+use crate::remote::retry::{Backoff, Deadline, retry};
 use crate::remote::telegram::bots::bot::BotClient;
 use crate::remote::telegram::bots::messages::{self, ChannelMessage, ChannelPeer};
 use crate::remote::telegram::bots::random_id::random_id;
@@ -22,8 +22,10 @@ use crate::remote::telegram::mtproto::connection_pool::CallPurpose;
 use crate::remote::telegram::mtproto::rpc_error::RpcErrorName;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
-/// Pause before a post without an answer is repeated.
+/// Pause before a post without an answer is repeated. Each further one is about twice as long.
 const REPEAT_AFTER: Duration = Duration::from_millis(500);
+/// Longest of these pauses.
+const REPEAT_AT_MOST: Duration = Duration::from_secs(8);
 /// Time for which a post without an answer is repeated before the channel is searched for the message.
 const REPLY_PATIENCE: Duration = Duration::from_secs(20);
 /// Wait to post from which on the document goes to another bot, which has to send all bytes again.
@@ -226,15 +228,24 @@ impl DocumentPoster {
         upload: &mut FileUpload,
     ) -> Result<ChannelMessage, UploadStop> {
         let DocumentPost {
-            bot, peer, caption, ..
+            bot,
+            mut peer,
+            caption,
+            ..
         } = *post;
+        let peers = self.bots.peers();
+        let mut renewed = false;
+        let mut backoff = Backoff::new(REPEAT_AFTER, REPEAT_AT_MOST);
         let mut lost = 0;
         let mut unanswered_since: Option<Instant> = None;
         loop {
             let file = upload.finished(source);
             let sent = messages::send_document(bot, peer, &file, caption, post.random_id).await;
             let error = match sent {
-                Ok(message) => return Ok(message),
+                Ok(message) => {
+                    peers.problems().end(bot, peer.channel);
+                    return Ok(message);
+                }
                 Err(error) => error,
             };
             if let Some(wait) = error.wait() {
@@ -262,10 +273,13 @@ impl DocumentPoster {
                     // Another bot may only post once it is certain that this one did not.
                     return self.find_posted(post, error).await;
                 }
-                tokio::time::sleep(REPEAT_AFTER).await;
+                tokio::time::sleep(backoff.pause()).await;
+            } else if !renewed && let Some(fresh) = peers.renew(bot, peer, &error).await {
+                renewed = true;
+                peer = fresh;
             } else {
                 if error.is_missing_right() {
-                    self.bots.peers().forget(bot, peer.channel);
+                    peers.problems().begin(bot, peer.channel, &error);
                 }
                 return Err(failed(post, error));
             }

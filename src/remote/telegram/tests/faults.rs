@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use telegram_sim::{Fault, Injection};
+use telegram_sim::{Bot, Channel, Fault, Injection, StatusForm};
 
 use super::*;
 
@@ -182,4 +182,129 @@ async fn a_part_that_is_forgotten_is_sent_again_before_long() {
         .await
         .unwrap()
         .unwrap();
+}
+
+/// A server may send a transport error alone or in a packet.
+#[tokio::test]
+async fn a_forgotten_key_is_made_anew_in_whichever_form_the_server_tells_it() {
+    for status_form in [StatusForm::Bare, StatusForm::Framed] {
+        let bench = Bench::start(Options {
+            status_form,
+            ..unlimited(1)
+        })
+        .await;
+        let remote = bench.ready().await;
+        let spool = tempfile::tempdir().unwrap();
+        let (pack, _) = sealed(&remote, spool.path(), &[BLOCK]);
+        let stored = store_pack(&remote, &pack).await.unwrap();
+        bench.sim.forget_keys(Bot(1)).unwrap();
+        let size = remote.size(&stored).await;
+        assert_eq!(size.unwrap(), stored.len, "{status_form:?}");
+    }
+}
+
+/// Access hashes are kept over restarts, and the service may change them.
+#[tokio::test]
+async fn an_access_hash_that_is_out_of_date_is_asked_for_again_by_a_read() {
+    let bench = Bench::start(unlimited(1)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, expected) = sealed(&remote, spool.path(), &[BLOCK]);
+    let stored = store_pack(&remote, &pack).await.unwrap();
+    drop(remote);
+    let token = bench.sim.token(Bot(1));
+    let bot = token.split(':').next().unwrap().to_owned();
+    let channel = crate::model::ChannelId::from_chat_id(&bench.sim.chat_id(Channel(1)).to_string());
+    let row = format!("bot/{bot}/channel/{}", channel.unwrap().get());
+    let spoil = || {
+        let known = bench.keys.get(row.as_bytes()).unwrap();
+        assert!(known.is_some(), "the row of the hash has another name");
+        bench
+            .keys
+            .put(row.as_bytes(), &7_i64.to_le_bytes())
+            .unwrap();
+        bench.remote()
+    };
+    let range = ByteRange::new(0, BLOCK as u64);
+    let read = spoil().get(&stored, range, Urgency::Waited).await;
+    assert!(read.unwrap()[..] == expected[..BLOCK]);
+    spoil().size(&stored).await.unwrap();
+    let remote: Arc<dyn Remote> = Arc::new(spoil());
+    assert!(remote.library().await.unwrap().is_some());
+    bench
+        .keys
+        .put(row.as_bytes(), &7_i64.to_le_bytes())
+        .unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[BLOCK]);
+    remote.put(&pack).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_service_that_fails_is_asked_ever_less_often_and_the_trouble_is_told() {
+    let bench = Bench::start(unlimited(1)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let before = bench.sim.calls("messages.sendMedia");
+    bench
+        .sim
+        .inject(Injection::on("messages.sendMedia", Fault::Internal).times(1000));
+    let (pack, _) = sealed(&remote, spool.path(), &[BLOCK]);
+    let storing = tokio::spawn({
+        let remote = Arc::clone(&remote);
+        async move { store_pack(&remote, &pack).await }
+    });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let calls = bench.sim.calls("messages.sendMedia") - before;
+    assert!((2..=7).contains(&calls), "{calls} calls");
+    let troubles = remote.troubles();
+    assert!(
+        troubles.iter().any(|line| line.contains("bot 1")),
+        "{troubles:?}"
+    );
+    bench.sim.clear_injections();
+    tokio::time::timeout(Duration::from_secs(60), storing)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(remote.troubles().is_empty());
+}
+
+/// Telegram limits how often a bot signs in.
+#[tokio::test]
+async fn one_sign_out_leads_to_one_sign_in_however_many_calls_meet_it() {
+    let bench = Bench::start(unlimited(1)).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, _) = sealed(&remote, spool.path(), &[16 * BLOCK]);
+    let stored = store_pack(&remote, &pack).await.unwrap();
+    let everything = ByteRange::new(0, 16 * BLOCK as u64);
+    let count = || {
+        (
+            bench.sim.calls("auth.importBotAuthorization"),
+            bench.sim.calls("handshake"),
+        )
+    };
+    for (what, new_keys) in [("signed out", 0), ("key forgotten", 1)] {
+        let before = count();
+        match new_keys {
+            0 => bench.sim.sign_out(Bot(1)).unwrap(),
+            _ => bench.sim.forget_keys(Bot(1)).unwrap(),
+        }
+        let reads = (0..4).map(|_| remote.get(&stored, everything, Urgency::Waited));
+        let looks = (0..4).map(|_| remote.list_log(LogKind::Manifest, 0));
+        let (reads, looks) = tokio::join!(
+            futures_util::future::join_all(reads),
+            futures_util::future::join_all(looks)
+        );
+        for read in reads {
+            read.unwrap();
+        }
+        for look in looks {
+            look.unwrap();
+        }
+        let after = count();
+        assert_eq!(after.0 - before.0, 1, "{what}");
+        assert_eq!(after.1 - before.1, new_keys, "{what}");
+    }
 }

@@ -3,6 +3,7 @@
 mod cipher;
 mod frames;
 mod salts;
+mod transport;
 mod writer;
 
 use std::io::Read;
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use self::cipher::Header;
-use self::frames::{FrameReader, FrameWriter};
+use self::frames::{Chosen, FrameReader, FrameWriter};
 use self::writer::{MAX_WAITING, Queued, Recipient, Reply, Writer};
 use crate::api::{Answer, Call, Caller};
 use crate::faults::Fault;
@@ -63,12 +64,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, dc: i32, stream: TcpStream) -> Re
     let (read, write) = stream.into_split();
     let lane = Arc::new(Lane::new());
     let (replies, queue) = mpsc::channel(MAX_WAITING);
-    let frames = FrameWriter::new(write, shared.clone(), lane.clone());
+    let chosen = Chosen::default();
+    let frames = FrameWriter::new(write, shared.clone(), lane.clone(), chosen.clone());
     // Dropped, and so stopped, with this function.
     let mut sending = JoinSet::new();
     sending.spawn(Writer::new(frames).run(queue));
     let mut connection = Connection {
-        frames: FrameReader::new(read, shared.clone(), lane.clone()),
+        frames: FrameReader::new(read, shared.clone(), lane.clone(), chosen),
         state: State {
             shared,
             lane,

@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::cipher::{Header, INNER_BYTES, OUTER_BYTES, seal};
-use super::frames::{FrameWriter, HEAD_BYTES};
+use super::frames::FrameWriter;
 use super::salts;
+use super::transport::HEAD_BYTES;
 use crate::api::Answer;
 
 const RPC_RESULT: u32 = 0xf35c_6d01;
