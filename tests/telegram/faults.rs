@@ -1,10 +1,13 @@
 //! A faulty service: no byte is lost or wrong, and no upload fails.
 
 use std::fs;
+use std::time::Duration;
 
-use crate::daemon::Site;
+use telegram_sim::Bot;
+
+use crate::daemon::{Site, wait_for};
 use crate::material::{Random, noise};
-use crate::service::Service;
+use crate::service::{HOME, Service};
 
 const FILES: u64 = 20;
 const BAD_DAY: &str = "flood=5%:1,drop=3%,expire=5%,stall=1%";
@@ -37,4 +40,35 @@ fn floods_drops_stale_references_and_stalls_lose_nothing() {
     for file in listed {
         assert_eq!(file["state"], "stored", "{file}");
     }
+}
+
+#[test]
+fn a_bot_that_loses_its_place_is_told_once_and_again_when_it_is_back() {
+    let service = Service::with_bots(2);
+    let site = Site::new(&service);
+    let daemon = site.start();
+    let told = |words: &str| {
+        let log = site.log();
+        let lines = log.lines().filter(|line| line.contains(words));
+        lines.count()
+    };
+    let (lost, back) = ("bot 2 cannot work in channel", "bot 2 works in channel");
+    let shown = || site.run(&["status"]).stdout.contains(lost);
+    fs::write(site.file("first.bin"), noise(100_000, 1)).unwrap();
+    site.settled();
+    assert!(!shown());
+
+    service.remove_bot(HOME, Bot(2)).unwrap();
+    let mut files = 0;
+    wait_for("the lost place is shown", || {
+        files += 1;
+        fs::write(site.file(&format!("{files}.bin")), noise(10_000, files)).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        shown()
+    });
+    site.settled();
+    service.add_bot(HOME, Bot(2)).unwrap();
+    wait_for("the return is noticed", || !shown());
+    assert_eq!((told(lost), told(back)), (1, 1), "{}", site.log());
+    site.finish(daemon);
 }
