@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuar
 use super::change::{Origin, draft_changes};
 use super::draft::RowDraft;
 use super::error::IndexError;
+use super::headroom::Headroom;
 use super::journal::{Journal, Syncer};
 use super::record::{FillV1, JournalHeaderV1, JournalRecord, MetaV1};
 use super::store::{KeySpace, RowStore, Writes};
@@ -51,6 +52,7 @@ pub(super) struct IndexCore {
     /// The rows; `None` after a disk error. The next use opens them again and rolls them forward.
     pub(super) store: RwLock<Option<RowStore>>,
     pub(super) writer: Mutex<IndexWriter>,
+    pub(super) headroom: Headroom,
     pub(super) next_ino: AtomicU64,
     /// Announces commits.
     pub(super) activity: tokio::sync::watch::Sender<Activity>,
@@ -157,22 +159,24 @@ impl IndexCore {
         self.store.acquire_write()
     }
 
-    /// Runs `query` while no batch is applied, so that its reads see the rows of one moment.
+    /// Runs `query` while no batch is applied, so that its reads see the rows of one moment. After a
+    /// disk error (the database's own flush can meet a full disk) the store is closed, and the next
+    /// use opens it again.
     pub(super) fn read<T, E: Into<IndexError>>(
         &self,
         query: impl FnOnce(&RowStore) -> Result<T, E>,
     ) -> Result<T, IndexError> {
-        {
-            let guard = self.store();
-            if let Some(store) = guard.as_ref() {
-                return query(store).map_err(Into::into);
-            }
+        if self.store().is_none() {
+            self.reopen(&mut self.writer())?;
         }
-        self.reopen(&mut self.writer())?;
-        match self.store().as_ref() {
+        let outcome = match self.store().as_ref() {
             Some(store) => query(store).map_err(Into::into),
-            None => Err(IndexError::Damaged("it closed again".into())),
+            None => Err(closed()),
+        };
+        if outcome.as_ref().is_err_and(IndexError::is_of_the_disk) {
+            *self.store_mut() = None;
         }
+        outcome
     }
 
     pub(super) fn commit(
@@ -180,6 +184,7 @@ impl IndexCore {
         writer: &mut IndexWriter,
         changes: &[Change],
     ) -> Result<Seq, IndexError> {
+        self.headroom.keep()?;
         self.reopen(writer)?;
         let seq = Seq(writer.meta.last_seq.0 + 1);
         let (writes, meta, record) = {
@@ -257,7 +262,15 @@ impl IndexCore {
         if guard.is_some() {
             return Ok(());
         }
-        let (store, meta) = open_rows::reopen(&self.directory)?;
+        let (store, meta) = match open_rows::reopen(&self.directory) {
+            Err(IndexError::NoSpace { .. }) if self.headroom.give() => {
+                tracing::warn!(
+                    "the disk of the state directory is full: files can be read, but nothing can be changed"
+                );
+                open_rows::reopen(&self.directory)?
+            }
+            opened => opened?,
+        };
         writer.meta = meta;
         *guard = Some(store);
         Ok(())
@@ -295,6 +308,7 @@ impl IndexCore {
         writer: &mut IndexWriter,
         change: impl FnOnce(&mut RowDraft<'_>, &mut MetaV1) -> Result<(), IndexError>,
     ) -> Result<(), IndexError> {
+        self.headroom.keep()?;
         self.reopen(writer)?;
         let (writes, meta) = {
             let guard = self.store();

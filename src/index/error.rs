@@ -54,6 +54,11 @@ impl IndexError {
         matches!(self, Self::NoSpace { .. } | Self::Locked { .. })
     }
 
+    /// Returns whether a disk failed, after which the database refuses everything until it is opened again.
+    pub(super) const fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::NoSpace { .. } | Self::Io { .. })
+    }
+
     pub(super) fn io(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         let path = path.into();
         match source.kind() {

@@ -12,6 +12,7 @@ mod dirty;
 mod draft;
 mod error;
 mod fill;
+mod headroom;
 mod journal;
 mod key;
 mod keys;

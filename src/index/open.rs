@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use super::core::{Activity, Index, IndexCore, IndexWriter};
 use super::error::IndexError;
+use super::headroom::Headroom;
 use super::journal::{self, Journal, journal_directory};
 use super::open_rows::{IndexCondition, OpenReport, StateUse, bad_name, open_rows};
 use super::record::{JournalHeaderV1, MetaV1};
@@ -61,7 +62,26 @@ impl Index {
         Ok(aside)
     }
 
+    /// Opens the state. On a full disk it gives up the space that was kept for this: files can then
+    /// be read, and changes are refused.
     fn open_as(
+        state: &Path,
+        owner: Owner,
+        at_least: StateUse,
+    ) -> Result<(Self, OpenReport), IndexError> {
+        let opened = match Self::try_open_as(state, owner, at_least) {
+            Err(IndexError::NoSpace { .. }) if Headroom::beside(&database(state)).give() => {
+                Self::try_open_as(state, owner, at_least)?
+            }
+            opened => opened?,
+        };
+        if let Err(error) = opened.0.core.headroom.keep() {
+            tracing::warn!(%error, "files can be read, but nothing can be changed until there is space");
+        }
+        Ok(opened)
+    }
+
+    fn try_open_as(
         state: &Path,
         owner: Owner,
         at_least: StateUse,
@@ -128,6 +148,7 @@ fn start(
         store_status: tokio::sync::watch::Sender::new(attach_state::at_open(&meta)),
         opened_at: meta.last_seq,
         writer: Mutex::new(IndexWriter { journal, meta }),
+        headroom: Headroom::beside(&database(state)),
         _lock: held,
     };
     Ok(Index {

@@ -1,5 +1,6 @@
 mod clean;
 mod damage;
+mod full_disk;
 mod golden;
 mod outbox;
 

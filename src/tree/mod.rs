@@ -485,5 +485,9 @@ fn removal(entry: &Entry) -> Change {
 
 fn io(error: IndexError) -> FsError {
     let text = format!("the index in the state directory: {error}");
-    FsError::explained(ErrorKind::Io, text, error)
+    let kind = match error {
+        IndexError::NoSpace { .. } => ErrorKind::NoSpace,
+        _ => ErrorKind::Io,
+    };
+    FsError::explained(kind, text, error)
 }
