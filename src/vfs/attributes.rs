@@ -89,6 +89,17 @@ impl AttributeStore {
         if !changes_some {
             return Ok(());
         }
+        // The bits of a directory give no privileges, and Linux keeps them.
+        let is_directory =
+            matches!(node, ResolvedNode::Real(node) if matches!(node.kind, NodeKind::Directory));
+        let change = if is_directory {
+            &SetAttr {
+                privileges: SetIdBits::Keep,
+                ..*change
+            }
+        } else {
+            change
+        };
         self.change(node, |attributes| {
             apply(attributes, change);
             Ok(())

@@ -185,6 +185,17 @@ fn modes_and_owners_are_kept() {
             "a new owner does not inherit set-user-id"
         );
     }
+    if is_root {
+        let shared = test.path.join("shared");
+        fs::create_dir(&shared).unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o2775)).unwrap();
+        std::os::unix::fs::chown(&shared, Some(1234), Some(2345)).unwrap();
+        let mode = fs::metadata(&shared).unwrap().mode() & 0o7777;
+        assert_eq!(
+            mode, 0o2775,
+            "a directory passes its group on, whoever owns it"
+        );
+    }
     test.restart();
     let meta = fs::metadata(test.path.join("f")).unwrap();
     if is_root {
