@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
     Errno, FileAttr, FileType, FopenFlags, Generation, INodeNo, OpenAccMode, OpenFlags,
@@ -86,8 +86,20 @@ pub(super) fn file_attr(attr: &Attr) -> FileAttr {
 
 pub(super) fn timestamp(time: TimeOrNow) -> Timestamp {
     match time {
-        TimeOrNow::SpecificTime(time) => time.into(),
+        TimeOrNow::SpecificTime(time) => asked_time(time),
         TimeOrNow::Now => Timestamp::now(),
+    }
+}
+
+/// Returns the time that the kernel sent. fuser 0.18 subtracts both fields of a time before 1970 from
+/// the epoch, although only the seconds are negative; its own replies are right.
+fn asked_time(time: SystemTime) -> Timestamp {
+    match UNIX_EPOCH.duration_since(time) {
+        Ok(before) if before.subsec_nanos() > 0 => Timestamp {
+            seconds: 0_i64.saturating_sub_unsigned(before.as_secs()),
+            nanos: before.subsec_nanos(),
+        },
+        _ => time.into(),
     }
 }
 

@@ -171,6 +171,35 @@ fn names_of_unfinished_copies_wait_for_their_rename() {
 }
 
 #[test]
+fn times_are_kept_to_the_nanosecond_also_before_1970() {
+    let mut test = TestMount::new();
+    let path = test.path.join("f");
+    fs::write(&path, b"x").unwrap();
+    for (seconds, nanos) in [
+        (1_700_000_000, 123_456_789),
+        (-1, 500_000_000),
+        (-86_400, 0),
+        (-3, 7),
+    ] {
+        let time = nix::sys::time::TimeSpec::new(seconds, nanos);
+        nix::sys::stat::utimensat(
+            nix::fcntl::AT_FDCWD,
+            &path,
+            &time,
+            &time,
+            nix::sys::stat::UtimensatFlags::FollowSymlink,
+        )
+        .unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.mtime(), found.mtime_nsec()), (seconds, nanos));
+        assert_eq!((found.atime(), found.atime_nsec()), (seconds, nanos));
+    }
+    test.restart();
+    let found = fs::metadata(&path).unwrap();
+    assert_eq!((found.mtime(), found.mtime_nsec()), (-3, 7));
+}
+
+#[test]
 fn modes_and_owners_are_kept() {
     let mut test = TestMount::new();
     fs::write(test.path.join("f"), b"x").unwrap();
