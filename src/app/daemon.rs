@@ -206,6 +206,9 @@ async fn bind_http(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     let HttpBind::At { host, port } = &config.http.bind else {
         return Ok(None);
     };
+    if let Some(files) = &config.http.tls {
+        http::check_tls(files)?;
+    }
     let listener = TcpListener::bind((host.as_str(), *port))
         .await
         .with_context(|| {
@@ -229,17 +232,7 @@ async fn bind_http(config: &Config) -> anyhow::Result<Option<TcpListener>> {
 }
 
 fn local_url(config: &Config, address: SocketAddr) -> String {
-    let scheme = if config.http.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    let port = address.port();
-    if address.ip().is_unspecified() {
-        format!("{scheme}://{}:{port}", config.http.local_host)
-    } else {
-        format!("{scheme}://{address}")
-    }
+    http::own_base(config.http.scheme(), Some(&config.http.local_host), address)
 }
 
 /// Returns who may use the gateway; `None` if TGFS_HTTP_OPEN lets everyone in.
@@ -254,10 +247,10 @@ fn gateway_settings(config: &Config, access: Option<Arc<Access>>) -> http::Gatew
     let trust = access.map_or(http::Trust::Open, http::Trust::Guarded);
     let mut settings = http::GatewayConfig::new(trust);
     settings.local_host = Some(config.http.local_host.clone());
+    settings.public.clone_from(&config.http.public);
     settings
-        .public_domain
-        .clone_from(&config.http.public_domain);
-    settings.public_scheme = config.http.public_scheme;
+        .trusted_proxies
+        .clone_from(&config.http.trusted_proxies);
     settings.tls.clone_from(&config.http.tls);
     settings
 }

@@ -33,7 +33,6 @@ pub use daemon::run_daemon;
 pub use limits::{MeasuredLimits, MeasuredLine};
 pub use parts::{OpenPurpose, Parts};
 pub use plan::plan;
-pub use telegram::check_settings;
 
 /// Time without an answer of the store after which `recover` gives up.
 const RECOVER_PATIENCE: Duration = Duration::from_secs(120);
@@ -153,6 +152,17 @@ pub async fn recover(config: &Config, claim: LibraryClaim) -> anyhow::Result<Rec
     (recovered.files, recovered.directories) = (files, directories);
     parts.close().await?;
     Ok(recovered)
+}
+
+/// Returns the mistakes in the settings that only their users can find. Needs no network.
+#[must_use]
+pub fn check_settings(config: &Config) -> Vec<String> {
+    let tls = config.http.tls.as_ref();
+    let tls = tls.and_then(|files| crate::http::check_tls(files).err());
+    telegram::check_settings(config)
+        .into_iter()
+        .chain(tls.map(|error| error.to_string()))
+        .collect()
 }
 
 /// Returns a URL of the gateway with the token in its path, for programs that cannot sign in.

@@ -17,7 +17,7 @@ use crate::control::{
     Verified,
 };
 use crate::index::Index;
-use crate::model::{AttachState, CacheStats, EntryId, PublicScheme, TreePath, VerifyDepth};
+use crate::model::{AttachState, CacheStats, EntryId, TreePath, VerifyDepth};
 use crate::remote::Remote;
 use crate::spool::Spool;
 use crate::sync::MutexExt as _;
@@ -100,13 +100,7 @@ impl AppOperations {
     }
 
     fn public_url(&self) -> Option<String> {
-        let config = self.config.get();
-        let domain = config.http.public_domain.as_ref()?;
-        let secure = config.http.public_scheme == PublicScheme::Https || config.http.tls.is_some();
-        Some(format!(
-            "{}://{domain}",
-            if secure { "https" } else { "http" }
-        ))
+        self.config.get().http.public_base()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The parts of an open library, from settings: store, index, spool, cache, ingest, file system.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -326,13 +327,12 @@ pub fn vfs_settings(config: &Config, base_url: &str) -> VfsSettings {
 /// Returns the URL of the gateway according to the settings; empty when HTTP is off.
 pub fn base_url(config: &Config) -> String {
     use crate::config::HttpBind;
-    let scheme = if config.http.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
     match &config.http.bind {
         HttpBind::Off => String::new(),
-        HttpBind::At { host, port } => format!("{scheme}://{host}:{port}"),
+        HttpBind::At { host, port } => {
+            let address = host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            let bound = SocketAddr::new(address, *port);
+            crate::http::own_base(config.http.scheme(), Some(host), bound)
+        }
     }
 }

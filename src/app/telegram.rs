@@ -8,17 +8,13 @@ use crate::remote::telegram::{
     TelegramServer,
 };
 
-/// Returns the mistakes in the settings that only the remote can find. Needs no network.
+/// Returns the mistake in the settings that only the remote can find. Needs no network.
 #[must_use]
-pub fn check_settings(config: &Config) -> Vec<String> {
+pub fn check_settings(config: &Config) -> Option<String> {
     let StoreConfig::Telegram(telegram) = &config.store else {
-        return Vec::new();
+        return None;
     };
-    let server = telegram.server.as_ref();
-    server
-        .and_then(|server| server_key(server).err())
-        .into_iter()
-        .collect()
+    server_key(telegram.server.as_ref()?).err()
 }
 
 fn server_key(server: &ServerSettings) -> Result<ServerKey, String> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::layers::ValueOrigin;
 use super::reader::SettingReader;
-use crate::model::{PublicScheme, TlsFiles};
+use crate::model::{AddressRange, PublicAddress, TlsFiles, WebScheme};
 
 /// The flag whose value may hold a port, or be `off`.
 const HTTP_FLAG: &str = "--http";
@@ -23,10 +23,10 @@ pub enum HttpBind {
     },
 }
 
-/// Requirement of the token for callers from beyond loopback.
+/// Requirement of a login or the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpTrust {
-    /// They need the token.
+    /// Everyone needs one, from wherever they come.
     Token,
     /// Everyone may do everything.
     Open,
@@ -39,13 +39,13 @@ pub struct HttpSettings {
     pub bind: HttpBind,
     /// LOCAL_HOST as written: a Host header that is ours.
     pub local_host: String,
-    /// Host of public URLs, with a port if it has one.
-    pub public_domain: Option<String>,
-    /// Scheme of public URLs.
-    pub public_scheme: PublicScheme,
+    /// Public address; its scheme is always named.
+    pub public: Option<PublicAddress>,
+    /// Addresses whose headers about clients are believed.
+    pub trusted_proxies: Vec<AddressRange>,
     /// The certificate files; `None` for plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Requirement of the token for callers from beyond loopback.
+    /// Requirement of a login or the token.
     pub trust: HttpTrust,
 }
 
@@ -68,20 +68,49 @@ impl HttpSettings {
             (HttpBind::Off, true) => "127.0.0.1".to_owned(),
             (_, false) => local_host,
         };
+        let tls = read_tls(reader);
+        let is_forced = reader.is_on("FORCE_HTTPS");
+        let mut public = reader.parsed("PUBLIC_DOMAIN", parse_public);
+        if let Some(public) = &mut public {
+            public.scheme = match is_forced {
+                true => Some(WebScheme::Https),
+                false => public.scheme.or(Some(scheme_of(tls.as_ref()))),
+            };
+        }
         Self {
             bind,
             local_host,
-            public_domain: reader.parsed("PUBLIC_DOMAIN", parse_domain),
-            public_scheme: match reader.is_on("FORCE_HTTPS") {
-                true => PublicScheme::Https,
-                false => PublicScheme::AsServed,
-            },
-            tls: read_tls(reader),
+            public,
+            trusted_proxies: reader
+                .parsed("TGFS_TRUSTED_PROXIES", parse_proxies)
+                .unwrap_or_default(),
+            tls,
             trust: match reader.is_on("TGFS_HTTP_OPEN") {
                 true => HttpTrust::Open,
                 false => HttpTrust::Token,
             },
         }
+    }
+}
+
+impl HttpSettings {
+    /// Returns the scheme that the gateway itself serves.
+    #[must_use]
+    pub fn scheme(&self) -> WebScheme {
+        scheme_of(self.tls.as_ref())
+    }
+
+    /// Returns the public URL of the gateway's root, without a slash at its end.
+    #[must_use]
+    pub fn public_base(&self) -> Option<String> {
+        Some(self.public.as_ref()?.base(self.scheme()))
+    }
+}
+
+const fn scheme_of(tls: Option<&TlsFiles>) -> WebScheme {
+    match tls {
+        Some(_) => WebScheme::Https,
+        None => WebScheme::Http,
     }
 }
 
@@ -99,19 +128,39 @@ fn read_tls(reader: &mut SettingReader<'_>) -> Option<TlsFiles> {
     }
 }
 
-/// Parses a host, perhaps with a port; users of the older system also wrote a scheme before it.
-fn parse_domain(text: &str) -> Result<String, String> {
-    let host = text
-        .trim_start_matches("https://")
-        .trim_start_matches("http://");
-    let host = host.trim_end_matches('/');
-    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
-    match !host.is_empty() && host.chars().all(is_host) {
-        true => Ok(host.to_owned()),
-        false => Err(format!(
-            "{text:?} must be a host name, e.g. films.example.org"
+/// Parses a public address. Its path is removed from requests, so it must not be one of the gateway's own.
+fn parse_public(text: &str) -> Result<PublicAddress, String> {
+    const OWN: [&str; 14] = [
+        "api",
+        "cache",
+        "dav",
+        "debug",
+        "fs",
+        "login",
+        "logout",
+        "metrics",
+        "playlist",
+        "s",
+        "segment",
+        "subtitle",
+        "subtitles",
+        "t",
+    ];
+    let public = PublicAddress::parse(text)?;
+    match public.path.split('/').nth(1) {
+        Some(first) if OWN.contains(&first) => Err(format!(
+            "the path /{first} is one of tgfs itself; choose another, e.g. /films"
         )),
+        _ => Ok(public),
     }
+}
+
+/// Parses addresses and ranges with commas or spaces between them.
+fn parse_proxies(text: &str) -> Result<Vec<AddressRange>, String> {
+    text.split([',', ' '])
+        .filter(|part| !part.is_empty())
+        .map(AddressRange::parse)
+        .collect()
 }
 
 impl HttpBind {

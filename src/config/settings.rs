@@ -229,11 +229,12 @@ pub const SETTINGS: &[Setting] = &[
     // HTTP
     Setting::new("LOCAL_HOST", Text, Fixed("127.0.0.1"), AtStart, "address or name that HTTP listens on; `--http` wins"),
     Setting::new("LOCAL_PORT", count(0, 65_535), Fixed("8080"), AtStart, "port that HTTP listens on; 0 = any free one; `--http` wins"),
-    Setting::new("PUBLIC_DOMAIN", Text, Unset, AtStart, "host of the URLs under `/playlist/public/`"),
-    Setting::new("FORCE_HTTPS", Switch, Fixed("off"), AtStart, "public URLs start with https, also without a certificate here"),
+    Setting::new("PUBLIC_DOMAIN", Text, Unset, AtStart, "address under which others reach HTTP, with scheme, port and path where it has them: `https://example.org:8443/films`"),
+    Setting::new("TGFS_TRUSTED_PROXIES", Text, Unset, AtStart, "addresses and ranges (`127.0.0.1, 172.16.0.0/12`) from which X-Forwarded-For, -Proto, -Host and -Prefix are believed"),
+    Setting::new("FORCE_HTTPS", Switch, Fixed("off"), AtStart, "public URLs start with https, also without a certificate here; the same as `https://` in PUBLIC_DOMAIN"),
     Setting::new("SSL_CERT_PATH", Path, Unset, AtStart, "certificate chain, PEM; with SSL_KEY_PATH the gateway speaks TLS; read again when it changes"),
     Setting::new("SSL_KEY_PATH", Path, Unset, AtStart, "private key, PEM"),
-    Setting::new("TGFS_HTTP_OPEN", Switch, Fixed("off"), AtStart, "beyond loopback, no token is asked for"),
+    Setting::new("TGFS_HTTP_OPEN", Switch, Fixed("off"), AtStart, "nobody is asked for a login or the token: whoever reaches the port, other users of this machine included, may do everything"),
     // Log
     Setting::new("LOG_LEVEL", Choice(&["DEBUG", "INFO", "WARNING", "ERROR"]), Fixed("INFO"), Live, "least important message that is logged; any case"),
     Setting::new("LOG_FILE", Path, Unset, AtStart, "log here too; a new file each day, the last 7 are kept"),

@@ -3,41 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cookies::Security;
 use crate::access::Access;
-use crate::model::{PublicScheme, TlsFiles};
+use crate::model::{AddressRange, PublicAddress, TlsFiles, WebScheme};
 
 /// Settings of one gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
     /// Host name or address for local URLs (`LOCAL_HOST`), without a port.
     pub local_host: Option<String>,
-    /// Host name for public URLs (`PUBLIC_DOMAIN`), with a port if it has one.
-    pub public_domain: Option<String>,
-    /// Scheme of public URLs (`FORCE_HTTPS`).
-    pub public_scheme: PublicScheme,
+    /// Public address (`PUBLIC_DOMAIN`).
+    pub public: Option<PublicAddress>,
+    /// Addresses whose headers about clients are believed (`TGFS_TRUSTED_PROXIES`).
+    pub trusted_proxies: Vec<AddressRange>,
     pub trust: Trust,
     pub tls: Option<TlsFiles>,
     pub limits: HttpLimits,
     pub timers: Timers,
-}
-
-/// Scheme of a URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    Http,
-    Https,
-}
-
-impl Scheme {
-    /// Returns the scheme as it stands in a URL.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
 }
 
 /// Clients that may do more than open films by their ids.
@@ -110,33 +91,25 @@ impl GatewayConfig {
     pub fn new(trust: Trust) -> Self {
         Self {
             local_host: None,
-            public_domain: None,
-            public_scheme: PublicScheme::AsServed,
+            public: None,
+            trusted_proxies: Vec::new(),
             trust,
             tls: None,
             limits: HttpLimits::default(),
             timers: Timers::default(),
         }
     }
-    /// Returns the scheme of local URLs.
-    pub(super) const fn local_scheme(&self) -> Scheme {
+    /// Returns the scheme that the gateway itself serves.
+    pub(super) const fn scheme(&self) -> WebScheme {
         match self.tls {
-            Some(_) => Scheme::Https,
-            None => Scheme::Http,
+            Some(_) => WebScheme::Https,
+            None => WebScheme::Http,
         }
     }
-    /// Returns how connections to browsers are protected.
-    pub(super) const fn security(&self) -> Security {
-        match self.tls {
-            Some(_) => Security::Tls,
-            None => Security::Plain,
-        }
-    }
-    /// Returns the scheme of public URLs.
-    pub(super) const fn served_public_scheme(&self) -> Scheme {
-        match self.public_scheme {
-            PublicScheme::Https => Scheme::Https,
-            PublicScheme::AsServed => self.local_scheme(),
-        }
+    /// Returns the path before those of the gateway in public URLs; empty without one.
+    pub(super) fn public_path(&self) -> &str {
+        self.public
+            .as_ref()
+            .map_or("", |public| public.path.as_str())
     }
 }

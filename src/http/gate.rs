@@ -2,11 +2,11 @@
 //!
 //! No address is trusted, this machine's neither: its other users and its proxies come from there.
 
-use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
@@ -16,6 +16,7 @@ use crate::model::EntryId;
 
 use super::config::Trust;
 use super::cookies;
+use super::forwarded::{self, RequestOrigin};
 use super::gateway::Gateway;
 use super::hosts;
 use super::status;
@@ -24,10 +25,6 @@ use super::status;
 const TOKEN_PREFIX: &str = "/t/";
 /// Longest time for which the answer to a wrong token is held back.
 const MAX_HELD: Duration = Duration::from_secs(4);
-
-/// Address of the client's end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PeerAddress(pub SocketAddr);
 
 /// Sender of a request, as far as it showed who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +72,8 @@ enum NeededRights {
     Admin,
 }
 
-/// Admits a request, with the token removed from its path, and with [`hosts::AskedHost`] and [`Visitor`]
-/// in its extensions.
+/// Admits a request, with the token removed from its path, and with [`RequestOrigin`],
+/// [`hosts::AskedHost`] and [`Visitor`] in its extensions.
 ///
 /// # Errors
 /// The answer to a request that is refused.
@@ -86,12 +83,12 @@ pub(super) fn admit(
     gateway: &Gateway,
     mut request: Request<Body>,
 ) -> Result<Request<Body>, Refusal> {
-    let host = hosts::asked(&gateway.config, &request)?;
-    let client = client_address(&request);
+    let origin = forwarded::origin(&gateway.config, request.extensions(), request.headers());
+    let host = hosts::asked(&gateway.config, &origin, &request)?;
     let in_path = take_token(&mut request)?;
     let (visitor, wrong) = match &gateway.config.trust {
         Trust::Open => (Visitor::Known(Principal::owner()), WrongToken::No),
-        Trust::Guarded(access) => identify(gateway, access, in_path.as_deref(), request.headers()),
+        Trust::Guarded(access) => identify(access, &origin, in_path.as_deref(), request.headers()),
     };
     let allowed = match need(&request) {
         NeededRights::Nothing => wrong != WrongToken::InPath,
@@ -108,13 +105,14 @@ pub(super) fn admit(
         };
         let hold = match (&gateway.config.trust, wrong) {
             (Trust::Open, _) | (_, WrongToken::No) => Duration::ZERO,
-            (Trust::Guarded(access), _) => access.failed(client).min(MAX_HELD),
+            (Trust::Guarded(access), _) => access.failed(origin.client).min(MAX_HELD),
         };
         return Err(Refusal { response, hold });
     }
     if is_change(request.method()) {
         hosts::require_same_origin(&gateway.config, &host, request.headers())?;
     }
+    request.extensions_mut().insert(origin);
     request.extensions_mut().insert(host);
     request.extensions_mut().insert(visitor);
     Ok(request)
@@ -122,15 +120,6 @@ pub(super) fn admit(
 
 fn is_change(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-}
-
-/// Returns the address of a request's client. A request without a connection, as tests make them, counts
-/// as one of an unknown address.
-pub(super) fn client_address(request: &Request<Body>) -> IpAddr {
-    let peer = request.extensions().get::<PeerAddress>();
-    peer.map_or(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), |peer| {
-        peer.0.ip()
-    })
 }
 
 /// Place of a wrong token in a request.
@@ -142,8 +131,8 @@ enum WrongToken {
 }
 
 fn identify(
-    gateway: &Gateway,
-    access: &std::sync::Arc<Access>,
+    access: &Arc<Access>,
+    origin: &RequestOrigin,
     in_path: Option<&str>,
     headers: &HeaderMap,
 ) -> (Visitor, WrongToken) {
@@ -159,8 +148,7 @@ fn identify(
         Some(false) => WrongToken::InHeader,
         None => WrongToken::No,
     };
-    let security = gateway.config.security();
-    for cookie in cookies::values(headers, security) {
+    for cookie in cookies::values(headers, origin.security()) {
         let Some(found) = access.session(cookie) else {
             continue;
         };
@@ -173,7 +161,7 @@ fn identify(
 }
 
 /// Writes the times of use, away from the threads that answer.
-fn save_sessions(access: std::sync::Arc<Access>) {
+fn save_sessions(access: Arc<Access>) {
     tokio::task::spawn_blocking(move || {
         if let Err(error) = access.save_sessions() {
             tracing::warn!(%error, "the file of sessions could not be written");
@@ -265,6 +253,35 @@ pub(super) fn unauthorized() -> Response<Body> {
         .headers_mut()
         .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
+}
+
+/// Removes the path of PUBLIC_DOMAIN from a request that a proxy passed on with it. Proxies that remove it
+/// themselves are as usual.
+///
+/// # Errors
+/// The answer to a request for that path itself: relative URLs need a slash behind it.
+#[allow(clippy::result_large_err)]
+pub(super) fn localize(
+    gateway: &Gateway,
+    mut request: Request<Body>,
+) -> Result<Request<Body>, Response<Body>> {
+    let public = gateway.config.public_path();
+    let path = request.uri().path();
+    match path.strip_prefix(public).map(str::to_owned) {
+        Some(rest) if !public.is_empty() && rest.starts_with('/') => {
+            replace_path(&mut request, &rest)?;
+            Ok(request)
+        }
+        Some(rest) if !public.is_empty() && rest.is_empty() => {
+            let last = public.rsplit('/').next().unwrap_or_default();
+            let mut response = status::text(StatusCode::PERMANENT_REDIRECT, "see below this path");
+            if let Ok(location) = HeaderValue::try_from(format!("{last}/")) {
+                response.headers_mut().insert(LOCATION, location);
+            }
+            Err(response)
+        }
+        _ => Ok(request),
+    }
 }
 
 /// Removes a token from the path (`/t/<token>/rest` becomes `/rest`) and returns it, if there is one.

@@ -9,7 +9,9 @@ use http::uri::Authority;
 use http::{HeaderMap, Request, Response, StatusCode};
 
 use super::config::GatewayConfig;
+use super::forwarded::RequestOrigin;
 use super::status;
+use crate::model::PublicAddress;
 
 /// Header in which browsers say where the page stands that sends a request. Pages cannot set it.
 const FETCH_SITE: &str = "sec-fetch-site";
@@ -39,6 +41,7 @@ impl AskedHost {
 #[allow(clippy::result_large_err)]
 pub(super) fn asked(
     config: &GatewayConfig,
+    origin: &RequestOrigin,
     request: &Request<Body>,
 ) -> Result<AskedHost, Response<Body>> {
     let bad = || {
@@ -49,9 +52,9 @@ pub(super) fn asked(
     };
     // HTTP/2, and HTTP/1 through a proxy, name the host in the target, which takes precedence
     // (RFC 9112 §3.2.2).
-    let authority = match request.uri().authority() {
-        Some(authority) => authority.clone(),
-        None => {
+    let authority = match (&origin.host, request.uri().authority()) {
+        (Some(authority), _) | (None, Some(authority)) => authority.clone(),
+        (None, None) => {
             let mut values = request.headers().get_all(HOST).iter();
             let (Some(value), None) = (values.next(), values.next()) else {
                 return Err(bad());
@@ -63,15 +66,14 @@ pub(super) fn asked(
         return Err(bad());
     }
     let host = bare(authority.host());
-    let is = |name: &Option<String>| {
-        name.as_deref()
-            .is_some_and(|name| bare(without_port(name)).eq_ignore_ascii_case(host))
-    };
-    if is(&config.public_domain) && !is(&config.local_host) {
+    let is = |name: &str| bare(without_port(name)).eq_ignore_ascii_case(host);
+    let is_local = config.local_host.as_deref().is_some_and(is);
+    let is_public = |public: &PublicAddress| is(&public.authority);
+    if config.public.as_ref().is_some_and(is_public) && !is_local {
         return Ok(AskedHost::Public(authority));
     }
     let is_address = host.parse::<IpAddr>().is_ok();
-    if is_address || host.eq_ignore_ascii_case("localhost") || is(&config.local_host) {
+    if is_address || host.eq_ignore_ascii_case("localhost") || is_local {
         return Ok(AskedHost::Local(authority));
     }
     Err(status::text(
@@ -128,9 +130,9 @@ pub(super) fn require_same_origin(
     let is_ours = origin.eq_ignore_ascii_case(host.authority().as_str())
         // Proxies may pass on another Host than the browser's.
         || config
-            .public_domain
-            .as_deref()
-            .is_some_and(|public| public.eq_ignore_ascii_case(origin));
+            .public
+            .as_ref()
+            .is_some_and(|public| public.authority.eq_ignore_ascii_case(origin));
     match is_ours {
         true => Ok(()),
         false => Err(cross_origin()),

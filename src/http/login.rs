@@ -13,8 +13,8 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use crate::access::{Access, Principal};
 
 use super::config::Trust;
-use super::cookies;
-use super::gate;
+use super::cookies::{self, Security};
+use super::forwarded::RequestOrigin;
 use super::gateway::Gateway;
 use super::status;
 use super::target;
@@ -71,7 +71,10 @@ pub(super) async fn sign_in(gateway: &Gateway, request: Request<Body>) -> Respon
     let Trust::Guarded(access) = &gateway.config.trust else {
         return to_the_page(None);
     };
-    let client = gate::client_address(&request);
+    let Some(origin) = request.extensions().get::<RequestOrigin>().cloned() else {
+        return to_the_page(None);
+    };
+    let client = origin.client;
     let query = request.uri().query().map(str::to_owned);
     let form = match read_form(request.into_body()).await {
         Some(form) => form,
@@ -93,7 +96,7 @@ pub(super) async fn sign_in(gateway: &Gateway, request: Request<Body>) -> Respon
     match principal(access, &shown) {
         Some(principal) => {
             access.succeeded(client);
-            start(gateway, access.clone(), principal).await
+            start(origin.security(), access.clone(), principal).await
         }
         None => {
             access.failed(client);
@@ -118,11 +121,11 @@ fn principal(access: &Access, shown: &Shown) -> Option<Principal> {
     }
 }
 
-async fn start(gateway: &Gateway, access: Arc<Access>, principal: Principal) -> Response<Body> {
+async fn start(security: Security, access: Arc<Access>, principal: Principal) -> Response<Body> {
     let started = tokio::task::spawn_blocking(move || access.start_session(principal)).await;
     match started {
         Ok(Ok(secret)) => {
-            let cookie = cookies::set(secret.reveal(), gateway.config.security());
+            let cookie = cookies::set(secret.reveal(), security);
             to_the_page(Some(&cookie))
         }
         Ok(Err(error)) => not_kept(&error.to_string()),
@@ -140,7 +143,8 @@ fn not_kept(reason: &str) -> Response<Body> {
 
 /// Ends the session of a browser.
 pub(super) async fn sign_out(gateway: &Gateway, request: Request<Body>) -> Response<Body> {
-    let security = gateway.config.security();
+    let origin = request.extensions().get::<RequestOrigin>();
+    let security = origin.map_or(Security::Plain, RequestOrigin::security);
     if let Trust::Guarded(access) = &gateway.config.trust {
         let shown: Vec<String> = cookies::values(request.headers(), security)
             .map(str::to_owned)

@@ -10,6 +10,7 @@ mod config;
 mod content_type;
 mod cookies;
 mod deadline_io;
+mod forwarded;
 mod gate;
 mod gateway;
 mod hosts;
@@ -36,3 +37,5 @@ mod tests;
 
 pub use config::{GatewayConfig, HttpLimits, Timers, Trust};
 pub use server::{ServeError, serve};
+pub use target::own_base;
+pub use tls::check_tls;

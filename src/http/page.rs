@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::model::{FileInfo, FsResult, TreePath};
 
 use super::conditional::{self, Validators, Verdict};
+use super::forwarded::RequestOrigin;
 use super::gate::Visitor;
 use super::gateway::{Gateway, SharedGateway};
 use super::hosts::AskedHost;
@@ -117,6 +118,12 @@ struct PageFile {
     hls_public: Option<String>,
 }
 
+/// Place at which the client has the page.
+pub(super) struct PagePlace<'a> {
+    pub host: &'a AskedHost,
+    pub origin: &'a RequestOrigin,
+}
+
 /// Answers `/files.json`. Its ETag comes from the library's revision, so a page that asks every few
 /// seconds costs nothing while nothing changes.
 ///
@@ -124,12 +131,12 @@ struct PageFile {
 /// When the index cannot be read.
 pub(super) async fn files(
     gateway: &SharedGateway,
-    host: &AskedHost,
+    place: PagePlace<'_>,
     visitor: Visitor,
     headers: &HeaderMap,
 ) -> FsResult<Response<Body>> {
     let revision = gateway.library.revision();
-    let local = target::local_base(gateway, host);
+    let local = target::local_base(gateway, place.host, place.origin);
     // The start is part of it, since revisions count from zero in each process.
     let seed = format!("{revision} {:?} {local} {visitor:?}", gateway.started);
     let etag = format!("\"{}\"", &blake3::hash(seed.as_bytes()).to_hex()[..24]);

@@ -24,10 +24,9 @@ use crate::vfs::FileKind;
 use super::body::ConnectionCut;
 use super::gate::{self, Visitor};
 use super::gateway::SharedGateway;
-use super::hosts::AskedHost;
 use super::login;
 use super::operations;
-use super::page::{self, Asset};
+use super::page::{self, Asset, PagePlace};
 use super::playlist::{self, StreamContainer};
 use super::resource::{self, Freshness, ResourceRequest};
 use super::subtitles;
@@ -45,6 +44,10 @@ pub(super) async fn answer(
     router: Router,
     request: Request<Body>,
 ) -> Response<Body> {
+    let request = match gate::localize(gateway, request) {
+        Ok(request) => request,
+        Err(elsewhere) => return elsewhere,
+    };
     let is_media = gate::is_media(request.uri().path());
     let mut response = match gate::admit(gateway, request) {
         Ok(request) => {
@@ -387,12 +390,13 @@ async fn show(asset: Asset, request: Parts) -> Response<Body> {
 }
 
 async fn file_list(State(gateway): GatewayState, request: Parts) -> Response<Body> {
-    match request.extensions.get::<AskedHost>() {
-        Some(host) => {
+    match (request.extensions.get(), request.extensions.get()) {
+        (Some(host), Some(origin)) => {
             let visitor = Visitor::of(&request.extensions);
-            or_failure(page::files(&gateway, host, visitor, &request.headers).await)
+            let place = PagePlace { host, origin };
+            or_failure(page::files(&gateway, place, visitor, &request.headers).await)
         }
-        None => nothing(),
+        _ => nothing(),
     }
 }
 

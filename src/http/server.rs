@@ -28,7 +28,7 @@ use crate::vfs::Vfs;
 use super::body::ConnectionCut;
 use super::config::GatewayConfig;
 use super::deadline_io::DeadlineIo;
-use super::gate::PeerAddress;
+use super::forwarded::PeerAddress;
 use super::gateway::{Gateway, SharedGateway};
 use super::library::SharedLibrary;
 use super::metrics::Metrics;

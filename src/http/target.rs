@@ -1,12 +1,13 @@
 //! Parts of URLs: paths in the tree, ids, query values, and the base of absolute URLs.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-use crate::model::{EntryId, ErrorKind, FsResult, Name, TreePath};
+use crate::model::{EntryId, ErrorKind, FsResult, Name, TreePath, WebScheme};
 use crate::vfs::FileKind;
 
+use super::forwarded::RequestOrigin;
 use super::gate::Visitor;
 use super::gateway::Gateway;
 use super::hosts::{AskedHost, without_port};
@@ -149,33 +150,47 @@ pub(super) fn query_value(query: Option<&str>, key: &str) -> Option<String> {
     })
 }
 
-/// Returns `scheme://host:port` of this server in the local network.
-pub(super) fn local_base(gateway: &Gateway, asked: &AskedHost) -> String {
-    let scheme = gateway.config.local_scheme().as_str();
-    if let AskedHost::Local(authority) = asked {
-        return format!("{scheme}://{authority}");
-    }
-    let port = gateway.address.port();
-    match gateway.config.local_host.as_deref() {
-        Some(host) if without_port(host) != host => format!("{scheme}://{host}"),
-        Some(host) if !is_unspecified(host) && host.parse::<IpAddr>().is_err() => {
-            format!("{scheme}://{host}:{port}")
+/// Returns the URL of this server's root in the local network, without a slash at its end.
+pub(super) fn local_base(gateway: &Gateway, asked: &AskedHost, origin: &RequestOrigin) -> String {
+    match asked {
+        AskedHost::Local(authority) => {
+            let scheme = origin.scheme.as_str();
+            format!("{scheme}://{authority}{}", origin.prefix)
         }
-        Some(host) if !is_unspecified(host) => {
-            let address = host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            format!("{scheme}://{}", SocketAddr::new(address, port))
+        AskedHost::Public(_) => {
+            let config = &gateway.config;
+            own_base(
+                config.scheme(),
+                config.local_host.as_deref(),
+                gateway.address,
+            )
         }
-        _ => format!("{scheme}://{}", reachable(gateway.address)),
     }
 }
 
-/// Returns `scheme://host` of the public name; `None` without one.
+/// Returns the URL of the root of a gateway that is bound to `bound`, without a slash at its end: one that
+/// can be opened, at `local_host` if that is a name, else at an address.
+#[must_use]
+pub fn own_base(scheme: WebScheme, local_host: Option<&str>, bound: SocketAddr) -> String {
+    let scheme = scheme.as_str();
+    let port = bound.port();
+    match local_host {
+        Some(host) if without_port(host) != host => format!("{scheme}://{host}"),
+        Some(host) if !host.is_empty() && host.parse::<IpAddr>().is_err() => {
+            format!("{scheme}://{host}:{port}")
+        }
+        Some(host) if !host.is_empty() && !is_unspecified(host) => {
+            let address = host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            format!("{scheme}://{}", SocketAddr::new(address, port))
+        }
+        _ => format!("{scheme}://{}", reachable(bound)),
+    }
+}
+
+/// Returns the public URL of this server's root; `None` without PUBLIC_DOMAIN.
 pub(super) fn public_base(gateway: &Gateway) -> Option<String> {
-    let domain = gateway.config.public_domain.as_deref()?;
-    Some(format!(
-        "{}://{domain}",
-        gateway.config.served_public_scheme().as_str()
-    ))
+    let public = gateway.config.public.as_ref()?;
+    Some(public.base(gateway.config.scheme()))
 }
 
 /// Returns whether LOCAL_HOST is only an address to bind to, which cannot be part of a URL.
@@ -190,13 +205,30 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
     if !bound.ip().is_unspecified() {
         return bound;
     }
-    // Connecting a datagram socket sends nothing; it only asks the kernel for the route. The address is
-    // reserved for documentation (RFC 5737).
-    let route = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-        socket.local_addr()
-    });
-    let address = route.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+    let route = |from: IpAddr, to: IpAddr| {
+        let socket = UdpSocket::bind((from, 0)).ok()?;
+        // Connecting a datagram socket sends nothing; it only asks the kernel for the route.
+        socket.connect((to, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    // Addresses that are reserved for documentation (RFC 5737, RFC 3849).
+    let by_v4 = || {
+        route(
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        )
+    };
+    let by_v6 = || {
+        let documentation = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+        route(IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(documentation))
+    };
+    // A socket at [::] takes IPv4 as well, and people type that more easily.
+    let address = match bound.ip() {
+        IpAddr::V4(_) => by_v4().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        IpAddr::V6(_) => by_v4()
+            .or_else(by_v6)
+            .unwrap_or(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+    };
     SocketAddr::new(address, bound.port())
 }
 
@@ -220,5 +252,21 @@ mod tests {
         assert_eq!(query_value(Some("a=1&v=x%20y"), "v").unwrap(), "x y");
         assert_eq!(query_value(Some("vv=1"), "v"), None);
         assert_eq!(query_value(None, "v"), None);
+    }
+
+    #[test]
+    fn a_gateway_is_named_by_an_address_that_can_be_opened() {
+        let base = |local_host: Option<&str>, bound: &str| {
+            own_base(WebScheme::Http, local_host, bound.parse().unwrap())
+        };
+        assert_eq!(base(None, "127.0.0.1:80"), "http://127.0.0.1:80");
+        assert_eq!(base(Some("::1"), "[::1]:80"), "http://[::1]:80");
+        assert_eq!(base(Some("nas.lan"), "0.0.0.0:80"), "http://nas.lan:80");
+        assert_eq!(base(Some("nas.lan:81"), "0.0.0.0:80"), "http://nas.lan:81");
+        for (host, bound) in [(Some("0.0.0.0"), "0.0.0.0:80"), (Some("::"), "[::]:80")] {
+            let base = base(host, bound);
+            let address: SocketAddr = base.strip_prefix("http://").unwrap().parse().unwrap();
+            assert!(!address.ip().is_unspecified(), "{base}");
+        }
     }
 }

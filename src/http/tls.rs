@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::{self, InconsistentKeys, ServerConfig};
 
 use crate::model::TlsFiles;
 
@@ -22,8 +22,20 @@ use crate::model::TlsFiles;
 pub enum TlsError {
     #[error("cannot read {path}: {reason}; SSL_CERT_PATH and SSL_KEY_PATH must name PEM files")]
     File { path: String, reason: String },
-    #[error("the certificate and key do not work together: {0}")]
+    #[error(
+        "the key in SSL_KEY_PATH ({key}) does not belong to the certificate in SSL_CERT_PATH ({certificates})"
+    )]
+    Strangers { certificates: String, key: String },
+    #[error("the certificate and key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
+}
+
+/// Checks that the files hold a certificate and its key.
+///
+/// # Errors
+/// When a file cannot be read, or the key does not belong to the certificate.
+pub fn check_tls(files: &TlsFiles) -> Result<(), TlsError> {
+    read(files, &crypto::ring::default_provider()).map(|_| ())
 }
 
 /// Certificate in use, and the files it was read from.
@@ -115,7 +127,13 @@ fn read(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, Tls
     }
     let key =
         PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unreadable(&files.key, &error))?;
-    Ok(CertifiedKey::from_der(chain, key, provider)?)
+    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::Strangers {
+            certificates: files.certificates.display().to_string(),
+            key: files.key.display().to_string(),
+        },
+        error => TlsError::Unusable(error),
+    })
 }
 
 fn unreadable(path: &Path, reason: &dyn std::fmt::Display) -> TlsError {

@@ -18,6 +18,7 @@ mod track;
 mod units;
 mod views;
 mod views_state;
+mod web;
 
 pub use attach_state::{AttachState, StoreStatus, TreeKnowledge};
 pub use blob::{
@@ -37,7 +38,7 @@ pub use keys::{KeyAndValue, KeyStore, KeyStoreError};
 pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};
 pub use pieces::Pieces;
 pub use policy::{
-    Compat, Hardware, HlsListing, LibraryClaim, MountAudience, Oversize, PublicScheme, RateLimit,
+    Compat, Hardware, HlsListing, LibraryClaim, MountAudience, Oversize, RateLimit,
     SidecarSubtitles, TlsFiles, TombstonePolicy, VerifyDepth, WriteMode,
 };
 pub use subtitle_texts::SubtitleTexts;
@@ -45,3 +46,4 @@ pub use track::{SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind};
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
 pub use views::{DerivedFile, FilePurpose, MPEG_CLOCK, Views};
 pub use views_state::ViewsState;
+pub use web::{AddressRange, PublicAddress, WebScheme};

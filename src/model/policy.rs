@@ -98,15 +98,6 @@ pub enum TombstonePolicy {
     Write,
 }
 
-/// Scheme of the URLs under `/playlist/public/` (`FORCE_HTTPS`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PublicScheme {
-    /// The scheme that the gateway itself serves.
-    AsServed,
-    /// Always `https`: a proxy in front of the gateway has the certificate.
-    Https,
-}
-
 /// Certificate files of the gateway (`SSL_CERT_PATH`, `SSL_KEY_PATH`); read again when they change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {

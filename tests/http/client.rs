@@ -36,14 +36,42 @@ pub fn request(daemon: &Daemon, method: &str, path: &str, headers: &[&str]) -> R
 
 /// Sends a request with no more than these headers.
 pub fn as_stranger(daemon: &Daemon, method: &str, path: &str, headers: &[&str]) -> Reply {
-    let host = daemon.address();
-    let mut stream = TcpStream::connect(host).unwrap();
+    send(&Asked {
+        address: daemon.address(),
+        host: daemon.address(),
+        method,
+        path,
+        headers,
+        body: "",
+    })
+}
+
+/// One request.
+pub struct Asked<'a> {
+    /// `host:port` to connect to.
+    pub address: &'a str,
+    /// Host header.
+    pub host: &'a str,
+    pub method: &'a str,
+    pub path: &'a str,
+    pub headers: &'a [&'a str],
+    pub body: &'a str,
+}
+
+/// Sends a request on a connection of its own.
+pub fn send(asked: &Asked<'_>) -> Reply {
+    let mut stream = TcpStream::connect(asked.address).unwrap();
+    let (method, path, host) = (asked.method, asked.path, asked.host);
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
-    for line in headers {
+    for line in asked.headers {
         head.push_str(line);
         head.push_str("\r\n");
     }
+    if method == "POST" {
+        head.push_str(&format!("Content-Length: {}\r\n", asked.body.len()));
+    }
     head.push_str("\r\n");
+    head.push_str(asked.body);
     stream.write_all(head.as_bytes()).unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
@@ -60,13 +88,32 @@ pub fn as_stranger(daemon: &Daemon, method: &str, path: &str, headers: &[&str]) 
             (name.to_ascii_lowercase(), value.to_owned())
         })
         .collect();
-    let reply = Reply {
+    let mut reply = Reply {
         status,
         headers,
         body: bytes.split_off(end + 4),
     };
+    if reply.header("transfer-encoding") == Some("chunked") {
+        reply.body = unchunked(&reply.body);
+    }
     if let Some(length) = reply.header("content-length") {
         assert_eq!(length, reply.body.len().to_string(), "{path} broke off");
     }
     reply
+}
+
+/// Joins the chunks of a body, which a proxy may send in place of a length.
+fn unchunked(mut rest: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|pair| pair == b"\r\n").unwrap();
+        let length = std::str::from_utf8(&rest[..end]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        if length == 0 {
+            return body;
+        }
+        let from = end + 2;
+        body.extend_from_slice(&rest[from..from + length]);
+        rest = &rest[from + length + 2..];
+    }
 }

@@ -1,7 +1,7 @@
-//! `tgfs serve` as a child process, without a mount.
+//! `tgfs serve` or `tgfs mount` as a child process.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
@@ -10,6 +10,7 @@ pub struct Daemon {
     child: Child,
     address: String,
     directory: TempDir,
+    has_mount: bool,
 }
 
 impl Daemon {
@@ -19,16 +20,32 @@ impl Daemon {
     /// Starts the daemon with these settings in its environment.
     #[allow(dead_code)] // Each test binary uses its part of it.
     pub fn start_with(settings: &[(&str, &str)]) -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("tgfs-http-")
-            .tempdir()
-            .unwrap();
-        let mut child = command(directory.path())
+        let directory = scratch();
+        let mut command = command(directory.path());
+        command
             .args(["serve", "--http", "127.0.0.1:0"])
-            .envs(settings.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .envs(settings.iter().copied());
+        Self::of(command, directory)
+    }
+    /// Starts the daemon with a mount.
+    #[allow(dead_code)] // Each test binary uses its part of it.
+    pub fn mounted() -> Self {
+        let directory = scratch();
+        let mut command = command(directory.path());
+        command
+            .args(["mount", "--http", "127.0.0.1:0"])
+            .arg(directory.path().join("mnt"));
+        let mut daemon = Self::of(command, directory);
+        daemon.has_mount = true;
+        daemon
+    }
+    /// Returns the directory of the mount.
+    #[allow(dead_code)] // Each test binary uses its part of it.
+    pub fn mountpoint(&self) -> PathBuf {
+        self.directory.path().join("mnt")
+    }
+    fn of(mut command: Command, directory: TempDir) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         // Its loop ends when the daemon does not start and exits.
         let line = BufReader::new(child.stdout.take().unwrap())
             .lines()
@@ -44,6 +61,7 @@ impl Daemon {
             child,
             address: address.to_owned(),
             directory,
+            has_mount: false,
         }
     }
     /// Returns `host:port` of the gateway.
@@ -82,7 +100,20 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if self.has_mount {
+            let _ = Command::new("fusermount3")
+                .arg("-uzq")
+                .arg(self.mountpoint())
+                .status();
+        }
     }
+}
+
+fn scratch() -> TempDir {
+    tempfile::Builder::new()
+        .prefix("tgfs-http-")
+        .tempdir()
+        .unwrap()
 }
 
 fn command(directory: &Path) -> Command {

@@ -14,6 +14,9 @@ mod encoded;
 mod external_subtitles;
 mod film;
 mod in_place;
+mod nginx;
+mod private;
+mod proxies;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

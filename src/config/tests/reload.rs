@@ -128,6 +128,7 @@ fn another_value(setting: &Setting) -> &'static str {
         ("MULTI_BOT_CONFIG", _) => "[{\"token\": \"9:z\"}]",
         ("BOT_TOKEN" | "BOT_TOKEN_n", _) => "9:z",
         ("CHAT_ID" | "CHAT_ID_n", _) => "@elsewhere",
+        ("TGFS_TRUSTED_PROXIES", _) => "10.0.0.0/8",
         ("TELEGRAM_SERVER", _) => "127.0.0.1:1",
         (_, Unit::Store) => "local:/elsewhere",
         (_, Unit::KeyFile) => "other.pem",

@@ -2,7 +2,7 @@
 
 use super::library::{FILM, Scripted, film_id, folder_id, pattern, plain_id};
 use super::{Server, config};
-use crate::model::{AttachState, EntryId, StoreStatus, TreeKnowledge};
+use crate::model::{AttachState, EntryId, PublicAddress, StoreStatus, TreeKnowledge};
 
 const MASTER: &str = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"English\",URI=\"audio-1.m3u8\"\n\
 #EXT-X-STREAM-INF:BANDWIDTH=1,AUDIO=\"a\"\nvideo.m3u8\n";
@@ -12,8 +12,7 @@ const VERSION: &str = "abababababababab";
 
 async fn server() -> Server {
     let mut config = config();
-    config.public_domain = Some("films.example".to_owned());
-    config.public_scheme = crate::model::PublicScheme::Https;
+    config.public = PublicAddress::parse("https://films.example").ok();
     let views = b"/.hls/Films/Heat (1995).mkv";
     let at = |name: &str| [views, b"/".as_slice(), name.as_bytes()].concat();
     let library = Scripted::new(&[

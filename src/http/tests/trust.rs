@@ -2,6 +2,7 @@
 
 use super::library::Scripted;
 use super::{Server, TOKEN, config};
+use crate::model::PublicAddress;
 
 fn library() -> Scripted {
     Scripted::new(&[(b"/a.mkv", b"bytes".to_vec())])
@@ -11,7 +12,7 @@ fn library() -> Scripted {
 async fn other_hosts_names_are_misdirected() {
     let mut config = config();
     config.local_host = Some("nas.lan".to_owned());
-    config.public_domain = Some("films.example:8443".to_owned());
+    config.public = PublicAddress::parse("films.example:8443").ok();
     let server = Server::start(library(), config).await;
     for (host, status) in [
         ("localhost", 200),
@@ -97,7 +98,7 @@ async fn the_owner_shows_the_token(server: &Server) {
 #[tokio::test]
 async fn headers_of_proxies_open_nothing() {
     let mut config = config();
-    config.public_domain = Some("films.example".to_owned());
+    config.public = PublicAddress::parse("films.example").ok();
     let server = Server::start(library(), config).await;
     for header in [
         "Host: 127.0.0.1",
@@ -132,7 +133,7 @@ async fn open_means_open() {
 #[tokio::test]
 async fn another_sites_page_changes_nothing() {
     let mut config = config();
-    config.public_domain = Some("films.example:8443".to_owned());
+    config.public = PublicAddress::parse("films.example:8443").ok();
     let server = Server::start(library(), config).await;
     for (origin, status) in [
         ("https://evil.example", 403),
