@@ -250,7 +250,8 @@ impl Service {
         let mut store = self.vfs.store_status();
         store.troubles = self.operations.troubles();
         tell(out, Response::Store(store)).await?;
-        for job in self.vfs.jobs()? {
+        let waiting = self.vfs.awaiting_rename()?;
+        for job in self.vfs.jobs()?.into_iter().chain(waiting) {
             tell(out, Response::Job(job)).await?;
         }
         tell(out, Response::Pending(self.vfs.pending()?)).await

@@ -24,6 +24,7 @@ use super::sizes::FileSizes;
 use super::slugs::Slugs;
 use super::spool_records::SpoolRecords;
 use super::takeover::{SidecarTakeover, TakeoverParts};
+use super::unfinished::UnfinishedFiles;
 use super::views::FilmViews;
 use super::writes::HandleWriter;
 use super::writing_marks::WritingMarks;
@@ -220,7 +221,13 @@ impl Foundation {
             self.ingest.clone(),
             Arc::clone(&self.drafts),
             Arc::clone(&self.timers),
+            self.unfinished(),
         ))
+    }
+
+    fn unfinished(&self) -> Arc<UnfinishedFiles> {
+        let tree = Arc::clone(&self.tree);
+        Arc::new(UnfinishedFiles::new(tree, self.ingest.clone()))
     }
 
     fn names(&self) -> Arc<NameChanges> {
@@ -244,6 +251,7 @@ impl Foundation {
             views: Arc::clone(&self.views),
             availability: Arc::clone(&self.availability),
             slugs,
+            unfinished: self.unfinished(),
         }))
     }
 

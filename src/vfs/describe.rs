@@ -7,16 +7,21 @@ use super::availability::Availability;
 use super::open::OpenTable;
 use super::settle::SettleTimers;
 use super::slugs::Slugs;
+use super::unfinished::UnfinishedFiles;
 use super::views::{FilmViews, subtitle_info};
 use crate::index::{ChildKind, NodeKind};
 use crate::ingest::policy::{NamePolicy, name_policy};
 use crate::ingest::{Ingest, JobProgress, RemakeReason};
 use crate::media::hls::views::THUMBNAILS;
+use crate::media::inspect::name::media_kind;
 use crate::model::{
     Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsResult, JobInfo,
     PendingInfo, PublicState, Timestamp, TrackKind, TreePath, Views, ViewsState,
 };
 use crate::tree::Tree;
+
+/// Step of a file that waits for the end of its download.
+const AWAITS_RENAME: &str = "rename";
 
 /// Part that describes files and jobs for commands, HTTP and extended attributes.
 #[derive(Debug)]
@@ -28,6 +33,7 @@ pub struct FileReports {
     views: Arc<FilmViews>,
     availability: Arc<Availability>,
     slugs: Slugs,
+    unfinished: Arc<UnfinishedFiles>,
 }
 
 /// Parts that reports get their facts from.
@@ -40,6 +46,7 @@ pub struct ReportParts {
     pub views: Arc<FilmViews>,
     pub availability: Arc<Availability>,
     pub slugs: Slugs,
+    pub unfinished: Arc<UnfinishedFiles>,
 }
 
 impl FileReports {
@@ -53,22 +60,21 @@ impl FileReports {
             views: parts.views,
             availability: parts.availability,
             slugs: parts.slugs,
+            unfinished: parts.unfinished,
         }
     }
 
     /// Returns the state that people see. It is derived from the record, the job and the log.
-    fn public_state(&self, entry: &Entry, content: &FileContent) -> PublicState {
+    fn public_state(&self, entry: &Entry, content: &FileContent) -> FsResult<PublicState> {
         if matches!(content.state, FileState::Failed(_)) {
-            return PublicState::Failed;
+            return Ok(PublicState::Failed);
         }
-        if self.open.writers(entry.id) > 0
-            || self.timers.is_waiting(entry.id)
-            || name_policy(&entry.name) != NamePolicy::Ingest
+        if self.is_written(entry.id) || self.unfinished.waits(entry, content)? != NamePolicy::Ingest
         {
-            return PublicState::Spooled;
+            return Ok(PublicState::Spooled);
         }
         let views_done = !matches!(content.views, ViewsState::Pending);
-        match (&content.state, views_done) {
+        Ok(match (&content.state, views_done) {
             (FileState::Stored, true) if self.ingest.progress(entry.id).is_none() => {
                 match content.views {
                     ViewsState::Unreadable(_) => PublicState::Plain,
@@ -79,7 +85,12 @@ impl FileReports {
             (FileState::Stored, true) => PublicState::Uploading,
             (_, false) => PublicState::Ingesting,
             (_, true) => PublicState::Uploading,
-        }
+        })
+    }
+
+    /// Returns whether a file is open for writing, or was a moment ago.
+    fn is_written(&self, id: EntryId) -> bool {
+        self.open.writers(id) > 0 || self.timers.is_waiting(id)
     }
 
     /// Returns whether the user asked for the new views and so waits for them. Nobody waits for a
@@ -93,7 +104,7 @@ impl FileReports {
         let EntryKind::File(content) = &entry.kind else {
             return Err(ErrorKind::IsDirectory.into());
         };
-        let state = self.public_state(entry, content);
+        let state = self.public_state(entry, content)?;
         let job = self.ingest.progress(entry.id);
         let mut info = FileInfo {
             id: entry.id.to_string(),
@@ -106,7 +117,10 @@ impl FileReports {
                 let remade = || self.ingest.remaking(entry.id).map(|(_, progress)| progress);
                 job.clone().or_else(remade).map_or(0, |job| job.percent)
             },
-            error: error_text(content, job.as_ref()),
+            error: match error_text(content, job.as_ref()) {
+                None if !self.is_written(entry.id) => self.unfinished.reason(entry, content)?,
+                error => error,
+            },
             duration: None,
             resolution: None,
             bitrate: None,
@@ -184,8 +198,8 @@ impl FileReports {
     pub fn jobs(&self) -> FsResult<Vec<JobInfo>> {
         let mut jobs = Vec::new();
         for (entry, content) in self.unfinished_files()? {
-            // A file with a temporary name waits for its rename, for as long as that takes.
-            if name_policy(&entry.name) != NamePolicy::Ingest {
+            // An unfinished download waits for its rename, for as long as that takes.
+            if self.unfinished.waits(&entry, &content)? != NamePolicy::Ingest {
                 continue;
             }
             let info = self.describe(&entry, &self.tree.path_of(entry.id)?)?;
@@ -211,6 +225,33 @@ impl FileReports {
         }
         jobs.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(jobs)
+    }
+
+    /// Returns the files that wait for the end of a download, with what each waits for. Nobody waits for
+    /// these: only their users know when that is.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn awaiting_rename(&self) -> FsResult<Vec<JobInfo>> {
+        let mut waiting = Vec::new();
+        for (entry, content) in self.unfinished_files()? {
+            if self.is_written(entry.id) || self.unfinished.reason(&entry, &content)?.is_none() {
+                continue;
+            }
+            let info = self.describe(&entry, &self.tree.path_of(entry.id)?)?;
+            waiting.push(JobInfo {
+                id: info.id,
+                path: info.path,
+                state: info.state,
+                step: AWAITS_RENAME.to_owned(),
+                progress: 0,
+                error: info.error,
+                spool_bytes: only_in_spool(&content),
+                age_seconds: age(entry.attributes.ctime),
+            });
+        }
+        waiting.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(waiting)
     }
 
     /// Describes a file whose views are being made again, unless the file is listed already.
@@ -251,7 +292,9 @@ impl FileReports {
                 pending.bytes += bytes;
                 pending.oldest_seconds = pending.oldest_seconds.max(age(entry.attributes.ctime));
             }
-            if bytes == 0 && content.views == ViewsState::Pending {
+            if needs_playlists(&entry, &content)
+                && self.unfinished.waits(&entry, &content)? == NamePolicy::Ingest
+            {
                 pending.without_views += 1;
             }
             if bytes > 0 || is_local {
@@ -283,6 +326,14 @@ impl FileReports {
         }
         Ok(found)
     }
+}
+
+/// Returns whether a file is a stored film whose playlists are not made yet.
+fn needs_playlists(entry: &Entry, content: &FileContent) -> bool {
+    content.size > 0
+        && content.is_durable()
+        && content.views == ViewsState::Pending
+        && media_kind(&entry.name).is_media()
 }
 
 /// Returns the number of bytes of a file that no acknowledged pack holds.

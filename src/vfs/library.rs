@@ -151,6 +151,14 @@ impl Vfs {
         self.0.reports.jobs()
     }
 
+    /// Returns the files that wait for the end of a download, with what each waits for.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn awaiting_rename(&self) -> FsResult<Vec<JobInfo>> {
+        self.0.reports.awaiting_rename()
+    }
+
     /// Returns the data that would be lost with the local disk. Files that a file manager creates
     /// for itself do not count.
     ///

@@ -43,6 +43,7 @@ mod slugs;
 mod spool_records;
 mod takeover;
 mod types;
+mod unfinished;
 mod viewed_file;
 mod views;
 mod virtual_tree;

@@ -10,7 +10,7 @@ use super::sidecars::SidecarFiles;
 use super::types::{AccessMode, Attr, Caller, Mutability, Opened, RenameMode};
 use super::virtual_tree::{HLS_NAME, VirtualNode};
 use crate::index::ChildKind;
-use crate::ingest::policy::{NamePolicy, name_policy};
+use crate::ingest::policy::{NamePolicy, marked_by, name_policy};
 use crate::ingest::{Ingest, blob_of_pack};
 use crate::media::inspect::name::media_kind;
 use crate::media::subtitles::is_subtitle_name;
@@ -170,6 +170,7 @@ impl NameChanges {
             self.after_removal(removed.entry);
         }
         self.after_rename(&entry, &name);
+        self.marker_left(from.id, &name);
         Ok(())
     }
 
@@ -251,8 +252,23 @@ impl NameChanges {
         }
         self.timers.cancel(entry.id);
         self.ingest.cancel(entry.id);
+        self.marker_left(entry.parent, &entry.name);
         self.drafts.keep_unlinked(entry);
         self.ingest.changed();
+    }
+
+    /// Starts the settle time of the file that a file of this name marked as unfinished.
+    fn marker_left(&self, directory: EntryId, name: &Name) {
+        let Some(marked) = marked_by(name) else {
+            return;
+        };
+        match self.tree.child(directory, &marked) {
+            Ok(Some(child)) if child.kind == ChildKind::File => self.timers.touch(child.id),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a finished download is taken in at the next start")
+            }
+        }
     }
 
     /// Starts the settle time of a file whose new name lets it be ingested or changes its kind.
@@ -267,7 +283,10 @@ impl NameChanges {
         let became_final = became_final(old_name, &entry.name);
         let kind = |name: &Name| (media_kind(name).is_media(), is_subtitle_name(name));
         let media_changed = kind(old_name) != kind(&entry.name);
-        if became_final && content.state == FileState::Spooled || media_changed {
+        // A download that was marked as unfinished may have left its marker behind.
+        let was_waiting = content.state == FileState::Spooled
+            && (became_final || self.ingest.progress(entry.id).is_none());
+        if was_waiting || media_changed {
             self.timers.touch(entry.id);
         } else {
             self.timers.touch_if_waiting(entry.id);

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use super::blocking::blocking;
 use super::drafts::{DraftEnd, Drafts};
 use super::settle::SettleTimers;
+use super::unfinished::UnfinishedFiles;
 use crate::ingest::Ingest;
-use crate::ingest::policy::{NamePolicy, name_policy};
+use crate::ingest::policy::NamePolicy;
 use crate::media::inspect::name::media_kind;
 use crate::media::subtitles::is_subtitle_name;
 use crate::model::{EntryId, EntryKind, ErrorKind, FileState, FsResult, Name, ViewsState};
@@ -25,6 +26,7 @@ pub struct Sealer {
     ingest: Ingest,
     drafts: Arc<Drafts>,
     timers: Arc<SettleTimers>,
+    unfinished: Arc<UnfinishedFiles>,
 }
 
 impl Sealer {
@@ -33,12 +35,14 @@ impl Sealer {
         ingest: Ingest,
         drafts: Arc<Drafts>,
         timers: Arc<SettleTimers>,
+        unfinished: Arc<UnfinishedFiles>,
     ) -> Self {
         Self {
             tree,
             ingest,
             drafts,
             timers,
+            unfinished,
         }
     }
 
@@ -96,7 +100,7 @@ impl Sealer {
             return Ok(());
         };
         if matches!(content.state, FileState::Failed(_))
-            || name_policy(&entry.name) != NamePolicy::Ingest
+            || self.unfinished.policy(&entry)? != NamePolicy::Ingest
         {
             self.ingest.changed();
             return Ok(());

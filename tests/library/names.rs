@@ -17,6 +17,9 @@ fn a_name_that_tools_write_under_is_held_until_the_rename() {
         ".h.bin.Ab3xY9",
         ".goutputstream-A1B2C3",
         "notes.txt~",
+        "i.bin.PART",
+        "j.bin.!ut",
+        ".fuse_hidden0000007a00000001",
     ];
     for name in names {
         library.write(name, name.as_bytes()).unwrap();
@@ -30,12 +33,63 @@ fn a_name_that_tools_write_under_is_held_until_the_rename() {
         assert_eq!(library.read(name).unwrap(), name.as_bytes());
     }
     assert_eq!(library.vfs().pending().unwrap().files, names.len() as u64);
+    let waiting = library.vfs().awaiting_rename().unwrap();
+    assert_eq!(waiting.len(), names.len());
+    for job in waiting {
+        let reason = job.error.unwrap();
+        assert!(reason.contains("rename"), "{}: {reason}", job.path);
+    }
     for (number, name) in names.iter().enumerate() {
         let place = format!("final-{number}.bin");
         library.rename(name, &place).unwrap();
         library.wait_for(&place, "stored");
         assert_eq!(library.read(&place).unwrap(), name.as_bytes());
     }
+}
+
+/// aria2 writes under the final name, and keeps a file of its own beside it until it is done.
+#[test]
+fn a_download_with_a_marker_beside_it_is_held_until_the_marker_goes() {
+    let mut library = TestLibrary::new();
+    for (film, marker) in [("a.bin", "a.bin.aria2"), ("b.bin", "b.bin.aria2")] {
+        library.write(marker, b"state").unwrap();
+        library.write(film, b"half of it").unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    library.restart();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(library.packs_held(), 0, "something was sent");
+    assert_eq!(library.state("a.bin"), "spooled");
+    let reason = library.info("a.bin").error.unwrap();
+    assert!(reason.contains("unfinished"), "{reason}");
+    library.remove("a.bin.aria2").unwrap();
+    library.wait_for("a.bin", "stored");
+    assert_eq!(library.state("b.bin"), "spooled");
+    // The other is moved away, as a script behind the downloader does, or the user knows better.
+    library.rename("b.bin", "done/b.bin").unwrap();
+    library.wait_for("done/b.bin", "stored");
+    library.write("c.bin", b"whole").unwrap();
+    library.write("c.bin.aria2", b"state").unwrap();
+    let at = crate::test_library::path("c.bin");
+    library.vfs().retry(&at).unwrap();
+    library.wait_for("c.bin", "stored");
+}
+
+/// Only films of which the store has all bytes can lack playlists.
+#[test]
+fn what_is_no_stored_film_needs_no_playlists() {
+    let mut settings = LibrarySettings::default();
+    settings.vfs.settle = Duration::from_secs(600);
+    let library = TestLibrary::with(settings);
+    for (name, bytes) in [
+        ("e.txt", ""),
+        ("e.mkv", ""),
+        ("f.mkv.part", "x"),
+        ("g.bin", "x"),
+    ] {
+        library.write(name, bytes.as_bytes()).unwrap();
+    }
+    assert_eq!(library.vfs().pending().unwrap().without_views, 0);
 }
 
 #[test]
