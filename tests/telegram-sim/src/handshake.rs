@@ -90,8 +90,11 @@ fn begin(state: &mut Option<Handshake>, request: &functions::ReqPqMulti) -> Resu
 }
 
 fn offer(state: &mut Handshake, request: &functions::ReqDhParams) -> Result<Step> {
-    let inner = server_key().decrypt_padded(&request.encrypted_data)?;
-    let (nonce, server_nonce, new_nonce) = match enums::PQInnerData::from_bytes(&inner)? {
+    let opened = server_key().decrypt(&request.encrypted_data)?;
+    let mut cursor = Cursor::from_slice(&opened.data);
+    let inner = enums::PQInnerData::deserialize(&mut cursor)?;
+    opened.verify(cursor.pos())?;
+    let (nonce, server_nonce, new_nonce) = match inner {
         enums::PQInnerData::Data(data) => (data.nonce, data.server_nonce, data.new_nonce),
         enums::PQInnerData::Dc(data) => (data.nonce, data.server_nonce, data.new_nonce),
         _ => bail!("a temporary key, which is not offered here"),

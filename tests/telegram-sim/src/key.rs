@@ -17,6 +17,8 @@ const MODULUS: &str = "9a0b83fc8790b99d0808e003dd3dff0fe951de718a5ebbf0be59a27ec
 const PRIVATE_EXPONENT: &str = "cb256f39bd2303fa2d23b1c8bc20e0c28054919ff4ca59d9c7828d8ddb24ff1f268551f7bd4bbe057c97918764773320d680f9b23ee51041cf068c1777c7737b8fe7f9a8e49406a8e5dcfcac4fc2ab804234e9c2fa049e509f4514069bc92f875dd86f03c7e241b78c5a417fc61fb5cee8025f823c77e8e4883e3b3d688b87e2bbf6ea64c0b4840dfb9adfa19e49f05080aa5b5083b2209d713a53c3ccf069cbde93a562ad71671b1ef6b83a335d1da4ec88afd4dca782fba0cbe1121d23b90d4b6cae08a0c3dbf3cf09da13a066432d2498398df66c40dec6f7169f0c1d9ca0d0da7644bc39df9586e696fcbfbbb14e16867f41a3420f5637d5b1b73943c21";
 const PUBLIC_EXPONENT: u32 = 65_537;
 
+/// Bytes of a SHA-1.
+const SHA1_BYTES: usize = 20;
 /// Bytes of the modulus, and so of every encrypted block.
 const BLOCK_BYTES: usize = 256;
 
@@ -65,15 +67,34 @@ impl ServerKey {
             .context("the public key cannot be written as PEM")
     }
 
-    /// Undoes `RSA_PAD` (core.telegram.org/mtproto/auth_key, 4.1): the 192 bytes of data and padding.
-    pub(crate) fn decrypt_padded(&self, encrypted: &[u8]) -> Result<Vec<u8>> {
+    /// Opens the data of either padding. Behind the data stands padding of any bytes.
+    pub(crate) fn decrypt(&self, encrypted: &[u8]) -> Result<Opened> {
+        let block = self.decrypt_block(encrypted)?;
+        match Self::undo_padding(&block) {
+            Ok(data) => Ok(Opened { data, hash: None }),
+            // 255 bytes: SHA-1 of the data, the data, padding. Clients from before RSA_PAD send it.
+            Err(_) => {
+                let (hash, data) = block[1..].split_at(SHA1_BYTES);
+                Ok(Opened {
+                    data: data.to_vec(),
+                    hash: Some(hash.to_vec()),
+                })
+            }
+        }
+    }
+
+    fn decrypt_block(&self, encrypted: &[u8]) -> Result<[u8; BLOCK_BYTES]> {
         ensure!(
             encrypted.len() == BLOCK_BYTES,
             "an RSA block of a wrong size"
         );
         let value = BigUint::from_bytes_be(encrypted);
         ensure!(value < self.modulus, "an RSA block above the modulus");
-        let block = left_padded(&value.modpow(&self.private_exponent, &self.modulus))?;
+        left_padded(&value.modpow(&self.private_exponent, &self.modulus))
+    }
+
+    /// Undoes `RSA_PAD` (core.telegram.org/mtproto/auth_key, 4.1): the 192 bytes of data and padding.
+    fn undo_padding(block: &[u8; BLOCK_BYTES]) -> Result<Vec<u8>> {
         let (masked_key, sealed) = block.split_at(32);
         let mask = sha256(&[sealed]);
         let mut key = [0; 32];
@@ -89,6 +110,27 @@ impl ServerKey {
             "an RSA block for another key"
         );
         Ok(data)
+    }
+}
+
+/// What a client encrypted for the server.
+pub(crate) struct Opened {
+    /// The data, and padding behind it.
+    pub(crate) data: Vec<u8>,
+    /// SHA-1 of the data alone, in the older form.
+    hash: Option<Vec<u8>>,
+}
+
+impl Opened {
+    /// Checks that the first `length` bytes are what the client meant. The newer form was checked before.
+    pub(crate) fn verify(&self, length: usize) -> Result<()> {
+        let data = self.data.get(..length).context("inner data is cut off")?;
+        let is_meant = self
+            .hash
+            .as_ref()
+            .is_none_or(|hash| sha1(&[data])[..] == hash[..]);
+        ensure!(is_meant, "an RSA block for another key");
+        Ok(())
     }
 }
 
@@ -112,11 +154,29 @@ mod tests {
         let key = server_key();
         let public = rsa::Key::new(&key.modulus.to_string(), "65537").expect("a key");
         let sealed = rsa::encrypt_hashed(b"new nonce", &public, &[7; 224]);
-        let data = key.decrypt_padded(&sealed).expect("a block of ours");
-        assert_eq!(&data[..9], b"new nonce");
-        assert!(key.decrypt_padded(&[1; 256]).is_err());
-        assert!(key.decrypt_padded(&[255; 256]).is_err());
-        assert!(key.decrypt_padded(&[1; 3]).is_err());
+        let opened = key.decrypt(&sealed).expect("a block of ours");
+        assert_eq!(&opened.data[..9], b"new nonce");
+        opened.verify(9).expect("checked by its padding");
+        let noise = key.decrypt(&[1; 256]).expect("a block below the modulus");
+        assert!(noise.verify(9).is_err());
+        assert!(key.decrypt(&[255; 256]).is_err());
+        assert!(key.decrypt(&[1; 3]).is_err());
+    }
+
+    #[test]
+    fn the_older_padding_is_read_too() {
+        let key = server_key();
+        let mut block = vec![0];
+        block.extend(sha1(&[b"new nonce"]));
+        block.extend(b"new nonce");
+        block.resize(BLOCK_BYTES, 9);
+        let number = BigUint::from_bytes_be(&block);
+        let sealed = number.modpow(&key.public_exponent, &key.modulus);
+        let opened = key
+            .decrypt(&left_padded(&sealed).expect("a block"))
+            .expect("a block");
+        opened.verify(9).expect("the hash is that of the data");
+        assert!(opened.verify(8).is_err());
     }
 
     #[test]

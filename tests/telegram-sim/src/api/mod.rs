@@ -3,6 +3,7 @@
 mod auth;
 mod channels;
 mod files;
+mod layer;
 mod messages;
 mod objects;
 mod updates;
@@ -17,6 +18,7 @@ use crate::refusal::Refusal;
 use crate::shared::Shared;
 use crate::world::content::Slice;
 
+pub(crate) use layer::Layer;
 pub(crate) use objects::bot_user_id;
 
 /// Answer to a call.
@@ -61,12 +63,15 @@ pub(crate) struct Call {
     arguments: Bytes,
     /// Whether `initConnection` came with it.
     pub(crate) initializes: bool,
+    /// The layer, when `invokeWithLayer` came with it.
+    pub(crate) layer: Option<Layer>,
 }
 
 impl Call {
     /// Unwraps `invokeWithLayer`, `initConnection` and the like, and checks the api id.
     pub(crate) fn unwrap(mut body: Bytes, api_id: i32) -> Result<Self, Refusal> {
         let mut initializes = false;
+        let mut layer = None;
         loop {
             let Some(id) = body.first_chunk::<4>() else {
                 return Err(Refusal::bad("INPUT_FETCH_ERROR"));
@@ -75,7 +80,7 @@ impl Call {
             let mut cursor = Cursor::from_slice(&body[4..]);
             match id {
                 functions::InvokeWithLayer::<functions::Ping>::CONSTRUCTOR_ID => {
-                    i32::deserialize(&mut cursor)?;
+                    layer = Some(Layer::asked(i32::deserialize(&mut cursor)?)?);
                 }
                 functions::InvokeWithoutUpdates::<functions::Ping>::CONSTRUCTOR_ID => {}
                 functions::InitConnection::<functions::Ping>::CONSTRUCTOR_ID => {
@@ -94,7 +99,8 @@ impl Call {
                 }
                 _ => {
                     return Ok(Self {
-                        id,
+                        id: Layer::newest_method(id),
+                        layer,
                         arguments: body.slice(4..),
                         initializes,
                     });

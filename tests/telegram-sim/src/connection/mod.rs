@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use self::cipher::Header;
 use self::frames::{Chosen, FrameReader, FrameWriter};
 use self::writer::{MAX_WAITING, Queued, Recipient, Reply, Writer};
-use crate::api::{Answer, Call, Caller};
+use crate::api::{Answer, Call, Caller, Layer};
 use crate::faults::Fault;
 use crate::handshake::{self, Handshake};
 use crate::options::Bot;
@@ -80,6 +80,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, dc: i32, stream: TcpStream) -> Re
             handshake: None,
             session: None,
             is_initialized: false,
+            layer: Layer::default(),
         },
     };
     let next = connection.run().await?;
@@ -105,6 +106,7 @@ struct State {
     handshake: Option<Handshake>,
     session: Option<i64>,
     is_initialized: bool,
+    layer: Layer,
 }
 
 impl Connection {
@@ -310,6 +312,7 @@ impl State {
             Err(refusal) => return self.answer(to, id, Err(refusal)).await,
         };
         self.is_initialized |= call.initializes;
+        self.layer = call.layer.unwrap_or(self.layer);
         if !self.is_initialized {
             let refusal = Refusal::bad("CONNECTION_NOT_INITED");
             return self.answer(to, id, Err(refusal)).await;
@@ -418,7 +421,10 @@ impl State {
         call: i64,
         outcome: Result<Answer, Refusal>,
     ) -> Result<Next> {
-        let answer = outcome.unwrap_or_else(|refusal| Answer::Object(refusal.to_bytes()));
+        let mut answer = outcome.unwrap_or_else(|refusal| Answer::Object(refusal.to_bytes()));
+        if let Answer::Object(bytes) = &mut answer {
+            self.layer.rename(bytes);
+        }
         let to = to.clone();
         self.queue(Reply::Result { to, call, answer }).await?;
         Ok(Next::Go)

@@ -13,3 +13,4 @@ mod rights;
 mod start;
 mod state;
 mod suite;
+mod telethon;
