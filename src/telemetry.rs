@@ -1,7 +1,9 @@
 //! Logging to stderr and to LOG_FILE, with secrets masked.
 
 use std::borrow::Cow;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -120,8 +122,29 @@ fn open_log_file(path: &Path) -> Result<(NonBlocking, WorkerGuard), TelemetryErr
         .max_log_files(KEPT_LOG_FILES)
         .build(dir)
         .map_err(|error| wrong(error.to_string()))?;
+    close_to_others(dir, name).map_err(|error| wrong(error.to_string()))?;
     let builder = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES);
     Ok(builder.finish(appender))
+}
+
+/// Closes the log files to other users. A start writes a link that signs in once.
+fn close_to_others(dir: &Path, name: &str) -> io::Result<()> {
+    let is_date = |rest: &str| {
+        let is_part = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+        rest.len() == "2000-01-01".len() && rest.bytes().all(is_part)
+    };
+    for file in fs::read_dir(dir)? {
+        let file = file?;
+        let found = file.file_name();
+        let rest = found.to_str().and_then(|found| found.strip_prefix(name));
+        let is_ours = rest
+            .and_then(|rest| rest.strip_prefix('.'))
+            .is_some_and(is_date);
+        if is_ours && file.file_type()?.is_file() {
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writer that masks what looks like a secret in each line, whatever wrote it. It is a safety net,
@@ -242,5 +265,8 @@ mod tests {
             .unwrap();
         assert!(file.file_name().to_str().unwrap().starts_with("tgfs.log."));
         assert_eq!(std::fs::read(file.path()).unwrap(), b"a line\n");
+        // It names a link that signs in.
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

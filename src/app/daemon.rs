@@ -161,8 +161,7 @@ fn introduce(operations: &AppOperations) -> DaemonInfo {
     info.login = operations.login_link().ok().map(|link| link.url);
     if let Some(login) = &info.login {
         // Whoever may read the log may read the token, too. The link works once, for ten minutes.
-        tracing::info!(
-            login,
+        tracing::info!(%login,
             "this link signs a browser in once, within ten minutes"
         );
     }

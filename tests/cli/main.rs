@@ -4,6 +4,7 @@
 
 mod daemon;
 mod encryption;
+mod gateway;
 mod import;
 mod media_library;
 mod mount;

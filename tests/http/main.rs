@@ -17,6 +17,7 @@ mod in_place;
 mod nginx;
 mod private;
 mod proxies;
+mod sign_in;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
