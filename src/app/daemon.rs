@@ -83,6 +83,8 @@ pub async fn run_daemon(
         .as_ref()
         .map(|mounted| mounted.mountpoint().to_path_buf());
     operations.set_faces(faces);
+    let confinement = operations.confinement_of_tools();
+    tokio::spawn(async move { confinement.announce().await });
     let cleaning = spawn_cleanup(&parts, &options.config);
     let serving = async {
         loaded(&parts.vfs).await?;

@@ -2,6 +2,7 @@
 
 mod attach;
 mod bots;
+mod confinement;
 mod daemon;
 mod import;
 mod limits;

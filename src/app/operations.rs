@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 
+use super::confinement::ToolConfinement;
 use super::parts::{self, Parts};
 use crate::access::Access;
 use crate::access::codes::CODE_LIFETIME;
@@ -17,7 +18,9 @@ use crate::control::{
     Verified,
 };
 use crate::index::Index;
-use crate::model::{AttachState, CacheStats, EntryId, TreePath, VerifyDepth};
+use crate::model::{
+    AttachState, CacheStats, ConfinementInfo, EntryId, TreePath, VerifyDepth,
+};
 use crate::remote::Remote;
 use crate::spool::Spool;
 use crate::sync::MutexExt as _;
@@ -56,6 +59,7 @@ pub struct AppOperations {
     faces: Mutex<Faces>,
     reload: Option<ReloadInputs>,
     stop: Arc<Notify>,
+    confinement: Arc<ToolConfinement>,
 }
 
 /// Makes operations for a command that opened the state itself.
@@ -87,7 +91,13 @@ impl AppOperations {
             }),
             reload,
             stop,
+            confinement: Arc::default(),
         }
+    }
+
+    /// Returns the confinement of media tools.
+    pub fn confinement_of_tools(&self) -> Arc<ToolConfinement> {
+        Arc::clone(&self.confinement)
     }
 
     /// Announces where the daemon can be reached.
@@ -170,6 +180,10 @@ impl Operations for AppOperations {
 
     fn troubles(&self) -> Vec<String> {
         self.remote.troubles()
+    }
+
+    async fn confinement(&self) -> ConfinementInfo {
+        self.confinement.get().await
     }
 
     async fn stats(&self) -> Result<Vec<Stat>, String> {

@@ -12,7 +12,9 @@ use super::progress::ProgressDisplay;
 use super::session::{Session, StateNeed, answers_of};
 use crate::app::{self, OpenPurpose};
 use crate::control::{Request, Response, UrlInfo, Wait};
-use crate::model::{AttachState, FileInfo, JobInfo, PendingInfo, PublicState, StoreStatus};
+use crate::model::{
+    AttachState, ConfinementInfo, FileInfo, JobInfo, PendingInfo, PublicState, StoreStatus,
+};
 
 /// A file with its URLs, as `list --json` prints it.
 #[derive(Debug, Serialize)]
@@ -110,6 +112,9 @@ struct Status {
     store: Option<StoreStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pending: Option<PendingInfo>,
+    /// What confines the media tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confinement: Option<ConfinementInfo>,
 }
 
 impl Status {
@@ -157,6 +162,7 @@ async fn ask_status(
             Some(Response::Job(job)) => status.jobs.push(job),
             Some(Response::Store(store)) => status.store = Some(store),
             Some(Response::Pending(pending)) => status.pending = Some(pending),
+            Some(Response::Confinement(found)) => status.confinement = Some(found),
             _ => {}
         }
         Ok(())
@@ -210,6 +216,9 @@ fn status_text(status: &Status) -> String {
         && (pending.files > 0 || status.store.as_ref().is_none_or(is_known))
     {
         text.push_str(&pending_text(pending));
+    }
+    if let Some(found) = &status.confinement {
+        text.push_str(&format!("{}\n", printable(&found.explain())));
     }
     text
 }

@@ -14,8 +14,8 @@ use super::wire::{
 };
 use crate::config::Reloaded;
 use crate::model::{
-    AttachState, EntryId, ErrorKind, FileInfo, FsError, PendingInfo, PublicState, TreePath,
-    VerifyDepth,
+    AttachState, ConfinementInfo, EntryId, ErrorKind, FileInfo, FsError, PendingInfo, PublicState,
+    TreePath, VerifyDepth,
 };
 use crate::vfs::{FileKind, TreeUse, Vfs};
 
@@ -38,6 +38,8 @@ pub trait Operations: std::fmt::Debug + Send + Sync + 'static {
     fn daemon(&self) -> DaemonInfo;
     /// Returns what goes wrong with the store now although it works, a line each.
     fn troubles(&self) -> Vec<String>;
+    /// Returns what confines the media tools.
+    async fn confinement(&self) -> ConfinementInfo;
     /// Returns counts and sizes of index, journal, cache, spool and remote.
     async fn stats(&self) -> Result<Vec<Stat>, String>;
     /// Drops cache entries that were not used for `unused_for`, and finished jobs.
@@ -250,6 +252,8 @@ impl Service {
         let mut store = self.vfs.store_status();
         store.troubles = self.operations.troubles();
         tell(out, Response::Store(store)).await?;
+        let confinement = self.operations.confinement().await;
+        tell(out, Response::Confinement(confinement)).await?;
         let waiting = self.vfs.awaiting_rename()?;
         for job in self.vfs.jobs()?.into_iter().chain(waiting) {
             tell(out, Response::Job(job)).await?;

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Reloaded;
-use crate::model::{FileInfo, FsResult, JobInfo, PendingInfo, StoreStatus, TreePath, VerifyDepth};
+use crate::model::{
+    ConfinementInfo, FileInfo, FsResult, JobInfo, PendingInfo, StoreStatus, TreePath, VerifyDepth,
+};
 
 /// A path or id as the user wrote it. Names need not be UTF-8, JSON texts must.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -336,6 +338,7 @@ pub enum Response {
     /// State of the library and its store.
     Store(StoreStatus),
     Pending(PendingInfo),
+    Confinement(ConfinementInfo),
     Urls(UrlInfo),
     /// `done` of `total`: bytes received, or per cent of an ingest step.
     Progress {

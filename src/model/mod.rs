@@ -3,6 +3,7 @@
 mod attach_state;
 mod blob;
 mod cache_stats;
+mod confinement;
 mod entry;
 mod error;
 mod ids;
@@ -25,6 +26,7 @@ pub use blob::{
     AdoptedAddress, Blob, Extent, ExtentSource, PackAddress, PackRef, PackSlice, TelegramAddress,
 };
 pub use cache_stats::{CacheStats, LATENCY_MILLIS, Latency, TierStats};
+pub use confinement::{ConfinementInfo, ConfinementLevel};
 pub use entry::{
     Attributes, Change, Entry, EntryKind, FileContent, FileState, LogRecord, XattrMap,
 };

@@ -1,14 +1,14 @@
 //! Confinement of a process, applied inside that process before it becomes the program.
 //!
-//! - All: no_new_privs, no core file, no file may grow, few descriptors, bounded address space.
+//! - All: no_new_privs, no core file, no file may grow, few descriptors, bounded address space, a limit of
+//!   threads.
 //! - Landlock, where the kernel has it: the process may read below the system's library directories and
-//!   may read its one input. It gets no write, no other file and no network. This is best effort, because
-//!   older kernels know less.
-//! - As root: the process becomes `nobody` if the input's mode lets others read it, otherwise the input's
-//!   owner. Root is kept only for an input that belongs to root and is readable by nobody else. This is
-//!   necessary because opening [`INPUT_PATH`] checks the file's mode again, and ffmpeg before 6 cannot
-//!   take an open descriptor and stay able to seek. Landlock is then what confines the process.
-//! - SIGKILL arrives when the daemon's thread that started the process ends.
+//!   may read its one input. It gets no write, no other file, no TCP, and reaches no abstract socket and
+//!   no process outside. Older kernels know less, and [`restrict`] returns what is missing.
+//! - A filter of system calls, see [`syscalls`].
+//! - As root: the process becomes another user, see [`tool_user`].
+//! - SIGKILL arrives when the daemon's thread that started the process ends. The process cannot leave
+//!   its process group and cannot start another, so ending the group ends everything.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
@@ -18,16 +18,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
 };
 use nix::sys::prctl;
-use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, User, geteuid, setgid, setgroups, setuid};
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{Devices, INPUT_PATH};
+use super::syscalls;
+use super::tool_user::{self, OnlyReader};
+use crate::model::{ConfinementInfo, ConfinementLevel};
 
 /// Exit status when confinement itself failed; the program was not started.
 pub const CONFINE_FAILED: u8 = 125;
@@ -60,8 +63,17 @@ const GRAPHICS: [&str; 8] = [
 const MAX_GRAPHICS_FILES: u64 = 512;
 /// Increment passed to `nice`. It leaves little to the program if anything else wants to run.
 const NICENESS: &str = "15";
-/// Uid and gid of `nobody` if the system has no such user.
-const NOBODY: u32 = 65534;
+/// Threads that a tool may start beyond all that the system has. The kernel counts those of all processes
+/// of the user, whose number no other limit fits.
+const MORE_THREADS: u64 = 256;
+/// Limit of threads where the system does not say how many it has.
+const MOST_THREADS: u64 = 4096;
+/// Version of Landlock that we ask for. What older kernels do not know is left out.
+const NEWEST: ABI = ABI::V9;
+/// Version that has all that is asked for: the filter of system calls does what later ones add.
+const ENOUGH: ABI = ABI::V6;
+/// Flag in place of `--` that asks to report the confinement and to start no program.
+pub const REPORT: &str = "--report";
 
 /// Permissions of the confined process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,36 +106,59 @@ impl ConfineSpec {
 }
 
 /// Runs the hidden command `confine --spec JSON -- program args…`: restricts this process, then
-/// becomes the program. Returns only on failure. `args` is everything behind `confine`.
+/// becomes the program. Returns only on failure. `args` is everything behind `confine`. With `--report`
+/// in place of the program it prints a [`ConfinementInfo`] instead.
 #[must_use]
 pub fn confine_main(args: &[OsString]) -> ExitCode {
-    let message = match parse(args) {
-        Ok((spec, program, rest)) => match restrict(&spec, Path::new(program)) {
-            Ok(()) => {
-                let mut command = match &spec.nice {
-                    Some(nice) => Command::new(nice),
-                    None => Command::new(program),
-                };
-                if spec.nice.is_some() {
-                    command.args(["-n", NICENESS]).arg(program);
-                }
-                let error = command
-                    .args(rest)
-                    .env_clear()
-                    .env("LC_ALL", "C")
-                    .current_dir("/")
-                    .exec();
-                format!(
-                    "{} could not be started: {error}",
-                    program.to_string_lossy()
-                )
+    let message = match args {
+        [flag, spec, report] if flag == "--spec" && report == REPORT => match report_for(spec) {
+            Ok(info) => {
+                println!("{info}");
+                return ExitCode::SUCCESS;
             }
             Err(message) => message,
         },
-        Err(message) => message,
+        _ => match parse(args) {
+            Ok((spec, program, rest)) => become_program(&spec, program, rest),
+            Err(message) => message,
+        },
     };
     eprintln!("confine: {message}");
     ExitCode::from(CONFINE_FAILED)
+}
+
+/// Restricts this process and becomes the program. Returns why that failed.
+fn become_program(spec: &ConfineSpec, program: &OsStr, rest: &[OsString]) -> String {
+    if let Err(message) = restrict(spec, Some(Path::new(program))) {
+        return message;
+    }
+    let mut command = match &spec.nice {
+        Some(nice) => Command::new(nice),
+        None => Command::new(program),
+    };
+    if spec.nice.is_some() {
+        command.args(["-n", NICENESS]).arg(program);
+    }
+    let error = command
+        .args(rest)
+        .env_clear()
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .exec();
+    format!(
+        "{} could not be started: {error}",
+        program.to_string_lossy()
+    )
+}
+
+fn report_for(spec: &OsStr) -> Result<String, String> {
+    let info = restrict(&parse_spec(spec)?, None)?;
+    serde_json::to_string(&info).map_err(|error| error.to_string())
+}
+
+fn parse_spec(spec: &OsStr) -> Result<ConfineSpec, String> {
+    let spec = spec.to_str().ok_or("the spec is not UTF-8")?;
+    serde_json::from_str(spec).map_err(|error| format!("bad spec: {error}"))
 }
 
 fn parse(args: &[OsString]) -> Result<(ConfineSpec, &OsStr, &[OsString]), String> {
@@ -133,12 +168,11 @@ fn parse(args: &[OsString]) -> Result<(ConfineSpec, &OsStr, &[OsString]), String
     if flag != "--spec" || dashes != "--" {
         return Err("usage: confine --spec JSON -- PROGRAM ARGS".to_owned());
     }
-    let spec = spec.to_str().ok_or("the spec is not UTF-8")?;
-    let spec = serde_json::from_str(spec).map_err(|error| format!("bad spec: {error}"))?;
-    Ok((spec, program, rest))
+    Ok((parse_spec(spec)?, program, rest))
 }
 
-fn restrict(spec: &ConfineSpec, program: &Path) -> Result<(), String> {
+/// Restricts this process, and returns what the kernel enforces.
+fn restrict(spec: &ConfineSpec, program: Option<&Path>) -> Result<ConfinementInfo, String> {
     let input = match spec.input {
         Input::None => None,
         Input::Stdin => Some(
@@ -148,42 +182,118 @@ fn restrict(spec: &ConfineSpec, program: &Path) -> Result<(), String> {
         ),
     };
     prctl::set_no_new_privs().map_err(|error| format!("no_new_privs: {error}"))?;
+    set_limits(spec)?;
+    let landlock = restrict_files(input.as_ref().map(|(_, file)| file), program, spec.devices)
+        .map_err(|error| format!("landlock: {error}"))?;
+    if geteuid().is_root() {
+        // A report tells of the worst case.
+        let reader = match (&input, program) {
+            (Some((file, _)), _) => only_reader(file),
+            (None, Some(_)) => None,
+            (None, None) => Some(OnlyReader { uid: 0, gid: 0 }),
+        };
+        tool_user::leave_root(reader, spec.devices)
+            .map_err(|error| format!("changing the user: {error}"))?;
+    }
+    // This comes after the change of user, which clears it.
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| format!("pdeathsig: {error}"))?;
+    // This comes last, because it denies what the steps before need.
+    let filtered = syscalls::deny(spec.devices);
+    Ok(describe(landlock, filtered))
+}
+
+fn only_reader(file: &Metadata) -> Option<OnlyReader> {
+    const OTHERS_READ: u32 = 0o004;
+    (file.mode() & OTHERS_READ == 0).then(|| OnlyReader {
+        uid: file.uid(),
+        gid: file.gid(),
+    })
+}
+
+fn describe(landlock: LandlockStatus, filtered: Result<(), String>) -> ConfinementInfo {
+    let mut missing = Vec::new();
+    let version = match landlock {
+        LandlockStatus::Available { effective_abi, .. } => {
+            if effective_abi < ENOUGH {
+                missing.push(format!(
+                    "the kernel's Landlock is version {}, and version {} (Linux 6.12) keeps tools from all processes and sockets outside",
+                    effective_abi as u32, ENOUGH as u32
+                ));
+            }
+            effective_abi as u32
+        }
+        LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => {
+            missing.push(
+                "the kernel has no Landlock (or `lsm=` at boot leaves it out), so tools can read what their user can"
+                    .to_owned(),
+            );
+            0
+        }
+    };
+    let seccomp = filtered.is_ok();
+    if let Err(reason) = filtered {
+        missing.push(format!("system calls are not filtered: {reason}"));
+    }
+    let uid = geteuid();
+    if uid.is_root() {
+        missing.push("tools run as root for files that only root may read".to_owned());
+    }
+    ConfinementInfo {
+        level: match missing.is_empty() {
+            true => ConfinementLevel::Full,
+            false => ConfinementLevel::Partial,
+        },
+        landlock: version,
+        seccomp,
+        uid: uid.as_raw(),
+        missing,
+    }
+}
+
+fn set_limits(spec: &ConfineSpec) -> Result<(), String> {
     let (files, memory) = match spec.devices {
         Devices::None => (MAX_OPEN_FILES, spec.memory),
         // A graphics driver maps all memory of its processor.
         Devices::Graphics => (MAX_GRAPHICS_FILES, RLIM_INFINITY),
     };
+    let (_, most) = getrlimit(Resource::RLIMIT_NPROC).map_err(|error| error.to_string())?;
     for (resource, limit) in [
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_FSIZE, 0),
         (Resource::RLIMIT_NOFILE, files),
         (Resource::RLIMIT_AS, memory),
+        (Resource::RLIMIT_NPROC, thread_limit().min(most)),
     ] {
         setrlimit(resource, limit, limit).map_err(|error| format!("{resource:?}: {error}"))?;
     }
-    restrict_files(input.as_ref().map(|(_, file)| file), program, spec.devices)
-        .map_err(|error| format!("landlock: {error}"))?;
-    if geteuid().is_root() {
-        drop_root(input.as_ref().map(|(metadata, _)| metadata), spec.devices)
-            .map_err(|error| format!("changing the user: {error}"))?;
-    }
-    // This comes after the change of user, which clears it.
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| format!("pdeathsig: {error}"))
+    Ok(())
+}
+
+/// Returns the threads of the system and those that a tool may add.
+fn thread_limit() -> u64 {
+    // The fourth field is `running/all`.
+    let all = std::fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|text| {
+            let (_, all) = text.split_whitespace().nth(3)?.split_once('/')?;
+            all.parse::<u64>().ok()
+        });
+    all.map_or(MOST_THREADS, |all| all + MORE_THREADS)
 }
 
 fn restrict_files(
     input: Option<&File>,
-    program: &Path,
+    program: Option<&Path>,
     devices: Devices,
-) -> Result<(), landlock::RulesetError> {
-    let abi = ABI::V4;
+) -> Result<LandlockStatus, landlock::RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(abi))?
-        .handle_access(landlock::AccessNet::from_all(abi))?
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
         .create()?;
-    let home = program.parent().map(Path::to_path_buf);
+    let home = program.and_then(Path::parent).map(Path::to_path_buf);
     let directories = SYSTEM_DIRECTORIES.iter().map(PathBuf::from).chain(home);
     for path in directories.filter(|path| path.exists()) {
         if let Ok(fd) = PathFd::new(&path) {
@@ -206,10 +316,11 @@ fn restrict_files(
     };
     for path in graphics {
         if let Ok(fd) = PathFd::new(path) {
+            let of_device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
             let access = if Path::new(path).is_dir() {
-                AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir
+                of_device | AccessFs::ReadDir
             } else {
-                AccessFs::ReadFile | AccessFs::WriteFile
+                of_device
             };
             rules = rules.add_rule(PathBeneath::new(fd, access))?;
         }
@@ -217,46 +328,5 @@ fn restrict_files(
     if let Some(file) = input {
         rules = rules.add_rule(PathBeneath::new(file, AccessFs::ReadFile))?;
     }
-    rules.restrict_self().map(|_status| ())
-}
-
-fn drop_root(input: Option<&Metadata>, devices: Devices) -> nix::Result<()> {
-    let (uid, gid) = user_for(input);
-    let groups = match devices {
-        Devices::None => Vec::new(),
-        Devices::Graphics => groups_of_graphics(),
-    };
-    setgroups(&groups)?;
-    setgid(gid)?;
-    setuid(uid)
-}
-
-/// Returns the groups that may use the render nodes, e.g. `render`.
-fn groups_of_graphics() -> Vec<Gid> {
-    let nodes = std::fs::read_dir("/dev/dri")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let owners = nodes.filter_map(|node| node.metadata().ok());
-    let mut groups: Vec<u32> = owners
-        .map(|found| found.gid())
-        .filter(|gid| *gid != 0)
-        .collect();
-    groups.sort_unstable();
-    groups.dedup();
-    groups.into_iter().map(Gid::from_raw).collect()
-}
-
-/// Returns the least privileged user who can still open the input; see the head of this module.
-fn user_for(input: Option<&Metadata>) -> (Uid, Gid) {
-    const OTHERS_READ: u32 = 0o004;
-    match input {
-        Some(file) if file.mode() & OTHERS_READ == 0 => {
-            (Uid::from_raw(file.uid()), Gid::from_raw(file.gid()))
-        }
-        _ => match User::from_name("nobody") {
-            Ok(Some(user)) => (user.uid, user.gid),
-            _ => (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY)),
-        },
-    }
+    rules.restrict_self().map(|status| status.landlock)
 }

@@ -16,15 +16,29 @@ pub mod confine;
 mod error;
 mod limits;
 mod running;
+mod syscalls;
+mod tool_user;
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 pub use error::ProcessError;
 pub use limits::{CancelFlag, CancelOnDrop, Devices, INPUT_PATH, Priority, ProcessLimits};
 pub use running::{Exit, Running};
+
+use crate::model::ConfinementInfo;
+
+/// Limits of the process that reports how tools are confined.
+const REPORT_LIMITS: ProcessLimits = ProcessLimits {
+    stall: Duration::from_secs(30),
+    wall: Duration::from_secs(30),
+    memory: 4 << 30,
+};
+/// Most bytes of that report.
+const MAX_REPORT: usize = 64 << 10;
 
 /// Way to start programs.
 #[derive(Debug, Clone)]
@@ -100,6 +114,46 @@ impl Spawner {
         max_output: usize,
     ) -> Result<(Exit, Vec<u8>), ProcessError> {
         self.start(job)?.collect(max_output)
+    }
+
+    /// Returns what confines the tools on this machine: starts a process that confines itself as a tool
+    /// would, with an input that only its owner may read, and reports.
+    #[must_use]
+    pub fn confinement(&self) -> ConfinementInfo {
+        match self.report() {
+            Ok(info) => info,
+            Err(reason) => ConfinementInfo::failed(reason),
+        }
+    }
+
+    fn report(&self) -> Result<ConfinementInfo, String> {
+        let Launcher::Confined(launcher) = &self.launcher else {
+            return Err("they are started as they are".to_owned());
+        };
+        let spec = confine::ConfineSpec {
+            input: confine::Input::None,
+            memory: REPORT_LIMITS.memory,
+            nice: None,
+            devices: Devices::None,
+        };
+        let mut command = Command::new(launcher);
+        command
+            .args(["confine", "--spec", &spec.to_json(), confine::REPORT])
+            .env_clear()
+            .stdin(Stdio::null());
+        let running = Running::spawn(
+            command,
+            "confine".to_owned(),
+            REPORT_LIMITS,
+            CancelFlag::default(),
+        );
+        let (exit, output) = running
+            .and_then(|running| running.collect(MAX_REPORT))
+            .map_err(|error| error.to_string())?;
+        serde_json::from_slice(&output).map_err(|_| match exit.stderr.trim() {
+            "" => format!("the report ended with {:?}", exit.code.or(exit.signal)),
+            said => said.to_owned(),
+        })
     }
 
     fn command(&self, program: &Path, job: &ProcessJob) -> Command {

@@ -1,5 +1,6 @@
 //! Tests of the confinement of the media tools, with the real launcher.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use tgfs::media::tool::MediaTool;
 use tgfs::media::tool::ffmpeg::Ffmpeg;
+use tgfs::model::ConfinementLevel;
 use tgfs::process::{
     CancelFlag, Devices, INPUT_PATH, Launcher, Priority, ProcessJob, ProcessLimits, Spawner,
 };
@@ -45,6 +47,105 @@ fn shell(script: &str, input: Option<PathBuf>) -> (Option<i32>, String) {
     )
 }
 
+/// Runs a program in the place of a tool: Debian's Python, which may be hidden by another one in PATH.
+fn intruder(film: PathBuf, arguments: &[&str]) -> BTreeMap<String, String> {
+    let script = include_str!("intruder.py");
+    let mut all = vec!["-c", script];
+    all.extend(arguments);
+    let job = job("/usr/bin/python3", &all, Some(film));
+    let (exit, output) = Spawner::new(launcher()).run(&job, 1 << 20).unwrap();
+    let text = String::from_utf8_lossy(&output).into_owned();
+    // It ends by a signal to itself, which comes last.
+    assert_eq!(exit.signal, Some(9), "{text}{}", exit.stderr);
+    let lines = text.lines().filter_map(|line| line.split_once('='));
+    lines
+        .map(|(name, got)| (name.to_owned(), got.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_tool_that_was_taken_over_reaches_nothing() {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+
+    let (keep, film) = private_film();
+    // All is open to everybody, so that only the confinement can refuse.
+    let open = tempfile::tempdir().unwrap();
+    let mode = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(open.path(), mode(0o777)).unwrap();
+    let socket = open.path().join("control");
+    let secret = open.path().join("secret");
+    std::fs::write(&secret, "secret").unwrap();
+    let _control = UnixListener::bind(&socket).unwrap();
+    for path in [&socket, &secret] {
+        std::fs::set_permissions(path, mode(0o666)).unwrap();
+    }
+    let address = SocketAddr::from_abstract_name("tgfs-test").unwrap();
+    let _abstract = UnixListener::bind_addr(&address).unwrap();
+    let own = std::process::id().to_string();
+    let got = intruder(
+        film,
+        &[
+            socket.to_str().unwrap(),
+            secret.to_str().unwrap(),
+            open.path().to_str().unwrap(),
+            &own,
+        ],
+    );
+    let allowed: Vec<&str> = got
+        .iter()
+        .filter(|(_, got)| *got == "ok")
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(allowed, ["input", "own-signal", "own-thread"], "{got:?}");
+    for call in ["clone3", "unknown", "x32-socket"] {
+        assert!(got.get(call).is_none_or(|got| got == "ENOSYS"), "{got:?}");
+    }
+    // Another reason than the filter would hide that it is missing.
+    for call in [
+        "tcp",
+        "udp",
+        "unix",
+        "netlink",
+        "pair",
+        "control",
+        "abstract",
+        "signal",
+        "fork",
+        "setsid",
+        "setpgid",
+        "ptrace",
+        "orphan",
+        "io_uring",
+        "bpf",
+        "keyctl",
+        "userfaultfd",
+        "unshare",
+    ] {
+        assert_eq!(got[call], "EPERM", "{call} of {got:?}");
+    }
+    assert_eq!(got["threads"], "EAGAIN");
+    if nix::unistd::geteuid().is_root() {
+        assert_ne!(got["uid"], "0");
+    }
+    drop(keep);
+}
+
+#[test]
+fn what_is_enforced_is_reported() {
+    let found = Spawner::new(launcher()).confinement();
+    assert!(found.seccomp, "{found:?}");
+    assert_eq!(
+        found.level == ConfinementLevel::Full,
+        found.missing.is_empty(),
+        "{found:?}"
+    );
+    assert_eq!(found.landlock == 0, found.explain().contains("no Landlock"));
+    let unconfined = Spawner::new(Launcher::Confined("/bin/false".into())).confinement();
+    assert_eq!(unconfined.level, ConfinementLevel::Failed);
+}
+
 /// Makes a private film, as the spool keeps it: 0600 in a directory that only we may enter.
 fn private_film() -> (tempfile::TempDir, PathBuf) {
     use std::os::unix::fs::PermissionsExt;
@@ -71,7 +172,7 @@ fn a_private_film_gets_its_views_through_confined_tools() {
 fn the_input_is_seekable_and_nothing_can_be_written() {
     let (keep, path) = private_film();
     let (code, text) = shell(
-        &format!("head -c 4 {INPUT_PATH} | od -An -tx1"),
+        &format!("exec od -An -tx1 -N4 {INPUT_PATH}"),
         Some(path.clone()),
     );
     assert_eq!((code, text.trim()), (Some(0), "1a 45 df a3"));
@@ -90,7 +191,7 @@ fn the_input_is_seekable_and_nothing_can_be_written() {
 #[test]
 fn environment_and_privileges_are_gone() {
     let (_, text) = shell(
-        "set; grep -E 'NoNewPrivs|^Uid' /proc/self/status; ulimit -c; ulimit -f",
+        "set; ulimit -c; ulimit -f; exec grep -E 'NoNewPrivs|^Uid' /proc/self/status",
         None,
     );
     assert!(!text.contains("CARGO"), "{text}");
