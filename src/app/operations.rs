@@ -18,9 +18,7 @@ use crate::control::{
     Verified,
 };
 use crate::index::Index;
-use crate::model::{
-    AttachState, CacheStats, ConfinementInfo, EntryId, TreePath, VerifyDepth,
-};
+use crate::model::{AttachState, CacheStats, ConfinementInfo, EntryId, TreePath, VerifyDepth};
 use crate::remote::Remote;
 use crate::spool::Spool;
 use crate::sync::MutexExt as _;
