@@ -41,6 +41,17 @@ pub fn write_frame<S: Stored>(record: &S, output: &mut impl Write) -> Result<u64
 /// # Errors
 /// [`FrameError::Torn`] when the input ends early.
 pub fn read_frame(input: &mut impl Read) -> Result<Option<Vec<u8>>, FrameError> {
+    read_frame_within(input, MAX_FRAME_BYTES)
+}
+
+/// Does the same as [`read_frame`] for envelopes of at most `limit` bytes.
+///
+/// # Errors
+/// [`FrameError::Torn`] when the input ends early, or the envelope is longer.
+pub fn read_frame_within(
+    input: &mut impl Read,
+    limit: usize,
+) -> Result<Option<Vec<u8>>, FrameError> {
     let mut len = [0; 4];
     match read_up_to(input, &mut len)? {
         0 => return Ok(None),
@@ -48,7 +59,7 @@ pub fn read_frame(input: &mut impl Read) -> Result<Option<Vec<u8>>, FrameError> 
         _ => return Err(FrameError::Torn),
     }
     let len = u32::from_le_bytes(len) as usize;
-    if len == 0 || len > MAX_FRAME_BYTES {
+    if len == 0 || len > limit.min(MAX_FRAME_BYTES) {
         return Err(FrameError::Torn);
     }
     let mut envelope = Vec::new();

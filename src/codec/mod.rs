@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::model::LogRecord;
 use crate::model::stored::{EntryForm, EntryV1, LogRecordV1, StoredForm};
 
-pub use frame::{FrameError, read_frame, read_record, write_frame};
+pub use frame::{FrameError, read_frame, read_frame_within, read_record, write_frame};
 
 /// First byte of each envelope.
 pub const MAGIC: u8 = 0xB7;

@@ -186,7 +186,7 @@ impl IndexCore {
     ) -> Result<Seq, IndexError> {
         self.headroom.keep()?;
         self.reopen(writer)?;
-        let seq = Seq(writer.meta.last_seq.0 + 1);
+        let seq = writer.meta.next_seq()?;
         let (writes, meta, record) = {
             let guard = self.store();
             let store = guard.as_ref().ok_or_else(closed)?;
@@ -220,7 +220,7 @@ impl IndexCore {
 
     pub(super) fn meta_after(&self, meta: &MetaV1, seq: Seq, changes: &[Change]) -> MetaV1 {
         let highest = changes.iter().map(|change| match change {
-            Change::Put(entry) => entry.ino.0 + 1,
+            Change::Put(entry) => entry.ino.0.saturating_add(1),
             Change::Remove { .. } => 0,
         });
         let next_ino = highest.chain([meta.next_ino.0]).max().unwrap_or_default();

@@ -6,7 +6,7 @@ use super::key;
 use super::record::{ChildKindV1, ChildV1, DirtyV1, InodeV1, MetaV1, NodeKindV1, NodeV1};
 use super::root::interim_root;
 use super::store::{KeySpace, RowStore};
-use crate::model::{Entry, EntryId, Ino, Name, Seq, Timestamp};
+use crate::model::{Entry, EntryId, Ino, Name, Timestamp};
 
 /// Most entries that one batch changes.
 pub(super) const BATCH: usize = 256;
@@ -108,7 +108,7 @@ fn place(
     mut decide: impl FnMut(&mut RowDraft<'_>, &mut Entry) -> Result<Placing, IndexError>,
 ) -> Result<(), IndexError> {
     let mut draft = RowDraft::new(store);
-    meta.last_seq = Seq(meta.last_seq.0 + 1);
+    meta.last_seq = meta.next_seq()?;
     for &id in ids {
         let Some((_, mut entry)) = draft.entry(id)? else {
             continue;
@@ -117,8 +117,7 @@ fn place(
             continue;
         }
         if ino_owner(&draft, entry.ino)? != Some(id) {
-            entry.ino = meta.next_ino;
-            meta.next_ino = Ino(meta.next_ino.0 + 1);
+            entry.ino = meta.take_ino();
         }
         draft.put_entry(&entry, meta.last_seq)?;
         draft.link(&entry)?;
@@ -189,10 +188,9 @@ fn lost_and_found(store: &RowStore, meta: &mut MetaV1) -> Result<EntryId, IndexE
     let mut entry = interim_root();
     entry.id = EntryId::random();
     entry.name = name;
-    entry.ino = meta.next_ino;
+    entry.ino = meta.take_ino();
     entry.attributes.mode = 0o755;
-    meta.next_ino = Ino(meta.next_ino.0 + 1);
-    meta.last_seq = Seq(meta.last_seq.0 + 1);
+    meta.last_seq = meta.next_seq()?;
     draft.put_entry(&entry, meta.last_seq)?;
     draft.link(&entry)?;
     let dirty = DirtyV1 {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::IndexError;
 use crate::codec::{CodecError, Kind, Record, Stored, decode, encode};
 use crate::model::stored::{
     AttributesV1, ChangeV1, ENTRY_SCHEMA, EntryForm, EntryV1, FileContentV1, OLDEST_ENTRY_SCHEMA,
@@ -190,6 +191,21 @@ pub(super) struct MetaV1 {
     pub fill: FillV1,
     /// Newest acknowledged manifest of the log.
     pub log: LogHeadV1,
+}
+impl MetaV1 {
+    /// Returns the number of the next change.
+    pub fn next_seq(&self) -> Result<Seq, IndexError> {
+        let next = self.last_seq.0.checked_add(1);
+        next.map(Seq)
+            .ok_or_else(|| IndexError::Damaged("no sequence number is left".into()))
+    }
+
+    /// Takes the next inode number.
+    pub fn take_ino(&mut self) -> Ino {
+        let ino = self.next_ino;
+        self.next_ino = Ino(ino.0.saturating_add(1));
+        ino
+    }
 }
 impl Record for MetaV1 {
     const KIND: Kind = Kind::Meta;

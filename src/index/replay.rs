@@ -190,7 +190,7 @@ pub(super) fn rebuild(
             let Some((seq, entry)) = draft.entry(id)? else {
                 continue;
             };
-            meta.next_ino = meta.next_ino.max(Ino(entry.ino.0 + 1));
+            meta.next_ino = meta.next_ino.max(Ino(entry.ino.0.saturating_add(1)));
             meta.last_seq = meta.last_seq.max(seq);
             report.entries += 1;
             for pack in packs(&entry) {

@@ -13,6 +13,7 @@ mod keys;
 mod name;
 mod pieces;
 mod policy;
+mod sound;
 pub mod stored;
 mod subtitle_texts;
 mod track;
@@ -43,6 +44,7 @@ pub use policy::{
     Compat, Hardware, HlsListing, LibraryClaim, MountAudience, Oversize, RateLimit,
     SidecarSubtitles, TlsFiles, TombstonePolicy, VerifyDepth, WriteMode,
 };
+pub use sound::{MAX_STORED, Unsound};
 pub use subtitle_texts::SubtitleTexts;
 pub use track::{SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind};
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};

@@ -41,7 +41,19 @@ pub struct Timestamp {
     pub nanos: u32,
 }
 
+/// Seconds from 1970 to some 30,000 years before and after it.
+const MAX_SECONDS: i64 = 1 << 40;
+const MAX_NANOS: u32 = 999_999_999;
+
 impl Timestamp {
+    /// Returns this time, or the nearest one that all conversions can express.
+    pub(in crate::model) fn bounded(self) -> Self {
+        Self {
+            seconds: self.seconds.clamp(-MAX_SECONDS, MAX_SECONDS),
+            nanos: self.nanos.min(MAX_NANOS),
+        }
+    }
+
     /// Returns the current time.
     #[must_use]
     pub fn now() -> Self {
@@ -76,6 +88,7 @@ impl From<SystemTime> for Timestamp {
 
 impl From<Timestamp> for SystemTime {
     fn from(time: Timestamp) -> Self {
+        let time = time.bounded();
         let nanos = Duration::from_nanos(u64::from(time.nanos));
         if time.seconds >= 0 {
             UNIX_EPOCH + Duration::from_secs(time.seconds.unsigned_abs()) + nanos

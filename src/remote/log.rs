@@ -10,17 +10,45 @@ use serde::{Deserialize, Serialize};
 
 use super::cipher::{LogForm, log_form};
 use super::{RemoteError, RemoteErrorKind};
-use crate::codec::{FrameError, Kind, Record, read_record, write_frame};
-use crate::model::{Digest, Ino, LibraryId, LogRecord, Seq, WriterId};
+use crate::codec::{
+    CodecError, FrameError, Kind, Record, read_frame_within, read_record, write_frame,
+};
+use crate::model::{Change, Digest, Ino, LibraryId, LogRecord, Seq, Unsound, WriterId};
 
 /// Level of compression, which is zstd's own default. Manifests are small, and most of their bytes are
 /// random ids.
 const ZSTD_LEVEL: i32 = 3;
-/// Largest window that a decoder may be asked to keep: 2^27 bytes, zstd's own default limit.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// Largest window that a decoder may be asked to keep: 2^24 bytes. Objects are written with 2^21.
+const ZSTD_WINDOW_LOG_MAX: u32 = 24;
 /// Most bytes that one object of the log may unpack to. Records are read one by one, so this limits
 /// time, not memory.
 const MAX_UNPACKED_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+/// Bytes that an object may unpack to whatever its size.
+const FREE_UNPACKED_BYTES: u64 = 256 * 1024 * 1024;
+/// Length in bytes that a record may have whatever the size of its object.
+const FREE_RECORD_BYTES: usize = 1024 * 1024;
+/// Most that one byte of an object may unpack to, for larger ones. Records are full of random ids, so a
+/// few times is usual. Without this a small object could ask for much memory.
+const MAX_UNPACKING: u64 = 256;
+/// Most records that are described when they are passed over.
+const DESCRIBED_RECORDS: usize = 8;
+
+/// Records of an object that were passed over, since no tgfs can have written them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PassedOver {
+    pub records: u64,
+    /// The first of them, each with its reason.
+    pub examples: Vec<String>,
+}
+
+impl PassedOver {
+    fn add(&mut self, described: impl FnOnce() -> String) {
+        self.records = self.records.saturating_add(1);
+        if self.examples.len() < DESCRIBED_RECORDS {
+            self.examples.push(described());
+        }
+    }
+}
 
 /// First record of each object in the log. Version 1; frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +143,11 @@ pub struct LogDecoder<'a> {
     input: io::Take<BufReader<zstd::stream::read::Decoder<'a, &'a [u8]>>>,
     header: LogHeader,
     seen: u64,
+    /// Bytes of the records that were read.
+    unpacked: u64,
+    /// Longest record that is read, in bytes.
+    longest: usize,
+    passed_over: PassedOver,
 }
 
 impl std::fmt::Debug for LogDecoder<'_> {
@@ -142,7 +175,9 @@ impl<'a> LogDecoder<'a> {
         decoder
             .window_log_max(ZSTD_WINDOW_LOG_MAX)
             .map_err(|error| decode_error(error.into()))?;
-        let mut input = BufReader::new(decoder).take(MAX_UNPACKED_BYTES);
+        let unpacked = (bytes.len() as u64).saturating_mul(MAX_UNPACKING);
+        let limit = FREE_UNPACKED_BYTES.saturating_add(unpacked);
+        let mut input = BufReader::new(decoder).take(limit.min(MAX_UNPACKED_BYTES));
         let header = read_record(&mut input)
             .map_err(decode_error)?
             .ok_or_else(|| decode_error(FrameError::Torn))?;
@@ -150,42 +185,77 @@ impl<'a> LogDecoder<'a> {
             input,
             header,
             seen: 0,
+            unpacked: 0,
+            longest: FREE_RECORD_BYTES.max(usize::try_from(unpacked).unwrap_or(usize::MAX)),
+            passed_over: PassedOver::default(),
         })
+    }
+    /// Returns the bytes of the records that were read so far.
+    #[must_use]
+    pub const fn unpacked(&self) -> u64 {
+        self.unpacked
+    }
+    /// Returns the records that were passed over so far.
+    #[must_use]
+    pub const fn passed_over(&self) -> &PassedOver {
+        &self.passed_over
     }
     /// Returns the header of the log object.
     #[must_use]
     pub fn header(&self) -> &LogHeader {
         &self.header
     }
-    /// Returns the next record; `None` after the last one, when the object is whole.
+    /// Returns the next record; `None` after the last one, when the object is whole. Records that no tgfs
+    /// can have written are passed over.
     ///
     /// # Errors
     /// See [`Self::new`].
     pub fn next_record(&mut self) -> Result<Option<LogRecord>, RemoteError> {
-        let frame = crate::codec::read_frame(&mut self.input)
-            .map_err(decode_error)?
-            .ok_or_else(|| decode_error(FrameError::Torn))?;
-        match crate::codec::decode::<LogRecord>(&frame) {
-            Ok(record) => {
-                self.seen += 1;
-                Ok(Some(record))
-            }
-            Err(crate::codec::CodecError::WrongKind { .. }) => {
-                let end: LogEndV1 =
-                    crate::codec::decode(&frame).map_err(|error| decode_error(error.into()))?;
-                // The end of the zstd stream must follow. Otherwise the object was cut inside it.
-                let behind = self
-                    .input
-                    .read(&mut [0])
-                    .map_err(|error| decode_error(error.into()))?;
-                if end.records == self.seen && behind == 0 {
-                    Ok(None)
-                } else {
-                    Err(decode_error(FrameError::Torn))
+        loop {
+            let frame = read_frame_within(&mut self.input, self.longest)
+                .map_err(decode_error)?
+                .ok_or_else(|| decode_error(FrameError::Torn))?;
+            self.unpacked = self.unpacked.saturating_add(frame.len() as u64);
+            match crate::codec::decode::<LogRecord>(&frame) {
+                Ok(record) => {
+                    self.seen += 1;
+                    match record.check(self.header.last_seq, self.header.next_ino) {
+                        Ok(()) => return Ok(Some(record)),
+                        Err(reason) => self.passed_over.add(|| describe(&record, reason)),
+                    }
                 }
+                Err(CodecError::WrongKind { .. }) => return self.end(&frame).map(|()| None),
+                // The frame is whole, so the records behind it can be read.
+                Err(error @ CodecError::Payload { .. }) => {
+                    self.seen += 1;
+                    self.passed_over.add(|| error.to_string());
+                }
+                Err(error) => return Err(decode_error(error.into())),
             }
-            Err(error) => Err(decode_error(error.into())),
         }
+    }
+
+    /// Checks that this frame is the last one and that none is missing.
+    fn end(&mut self, frame: &[u8]) -> Result<(), RemoteError> {
+        let end: LogEndV1 =
+            crate::codec::decode(frame).map_err(|error| decode_error(error.into()))?;
+        // The end of the zstd stream must follow. Otherwise the object was cut inside it.
+        let behind = self
+            .input
+            .read(&mut [0])
+            .map_err(|error| decode_error(error.into()))?;
+        match end.records == self.seen && behind == 0 {
+            true => Ok(()),
+            false => Err(decode_error(FrameError::Torn)),
+        }
+    }
+}
+
+fn describe(record: &LogRecord, reason: Unsound) -> String {
+    let id = record.change.entry_id();
+    match &record.change {
+        Change::Put(entry) => format!("{:?} ({id}): {reason}", entry.name),
+        Change::Remove { .. } => format!("the removal of {id}: {reason}"),
     }
 }
 
@@ -212,9 +282,7 @@ pub fn is_superseded(read: Result<Bytes, RemoteError>, epoch: u64) -> Result<boo
 
 fn decode_error(error: FrameError) -> RemoteError {
     let kind = match &error {
-        FrameError::Codec(crate::codec::CodecError::NewerVersion { .. }) => {
-            RemoteErrorKind::Foreign
-        }
+        FrameError::Codec(CodecError::NewerVersion { .. }) => RemoteErrorKind::Foreign,
         FrameError::Io(_) | FrameError::Torn | FrameError::Codec(_) => RemoteErrorKind::Corrupt,
     };
     RemoteError::new(kind, "read the library's log", error.to_string()).with_source(error)
@@ -223,7 +291,7 @@ fn decode_error(error: FrameError) -> RemoteError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Change, EntryId};
+    use crate::model::EntryId;
 
     fn header() -> LogHeader {
         LogHeader {
@@ -278,5 +346,91 @@ mod tests {
         write_frame(&LogEndV1 { records: 2 }, &mut output).unwrap();
         let error = read_all(&output.finish().unwrap()).unwrap_err();
         assert_eq!(error.kind, RemoteErrorKind::Corrupt);
+    }
+
+    /// Returns an object of the log with these envelopes as its records.
+    fn of_frames(frames: &[Vec<u8>]) -> Vec<u8> {
+        let mut output = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+        write_frame(&header(), &mut output).unwrap();
+        for frame in frames {
+            let len = u32::try_from(frame.len()).unwrap();
+            output.write_all(&len.to_le_bytes()).unwrap();
+            output.write_all(frame).unwrap();
+        }
+        let records = frames.len() as u64;
+        write_frame(&LogEndV1 { records }, &mut output).unwrap();
+        output.finish().unwrap()
+    }
+
+    fn directory(name: &str) -> LogRecord {
+        let entry = crate::model::Entry {
+            id: EntryId::random(),
+            parent: EntryId::ROOT,
+            name: crate::model::Name::new(name).unwrap(),
+            ino: Ino(3),
+            attributes: crate::model::Attributes {
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                atime: crate::model::Timestamp::default(),
+                mtime: crate::model::Timestamp::default(),
+                ctime: crate::model::Timestamp::default(),
+                created: crate::model::Timestamp::default(),
+                xattrs: crate::model::XattrMap::new(),
+            },
+            kind: crate::model::EntryKind::Directory,
+        };
+        LogRecord {
+            seq: Seq(1),
+            change: Change::Put(Box::new(entry)),
+        }
+    }
+
+    /// Returns the envelope of a directory's record whose name has these bytes.
+    fn named(name: &[u8]) -> Vec<u8> {
+        let plain = "x".repeat(name.len());
+        let mut frame = crate::codec::encode(&directory(&plain)).unwrap();
+        let at = frame
+            .windows(name.len())
+            .position(|bytes| bytes == plain.as_bytes())
+            .unwrap();
+        frame[at..at + name.len()].copy_from_slice(name);
+        let end = frame.len() - 4;
+        let crc = crc32fast::hash(&frame[..end]).to_le_bytes();
+        frame[end..].copy_from_slice(&crc);
+        frame
+    }
+
+    #[test]
+    fn names_that_are_none_are_passed_over_and_the_rest_is_read() {
+        let frames: Vec<Vec<u8>> = [&b"../../etc"[..], b"a/b", b"nul\0", b"..", b"fine name"]
+            .into_iter()
+            .map(named)
+            .collect();
+        let bytes = of_frames(&frames);
+        let mut decoder = LogDecoder::new(&bytes).unwrap();
+        let mut names = Vec::new();
+        while let Some(record) = decoder.next_record().unwrap() {
+            if let Change::Put(entry) = record.change {
+                names.push(entry.name.display());
+            }
+        }
+        assert_eq!(names, ["fine name"]);
+        assert_eq!(decoder.passed_over().records, 4);
+        let told = decoder.passed_over().examples.join("; ");
+        assert!(told.contains("name"), "{told}");
+    }
+
+    /// A small object must not ask for much memory.
+    #[test]
+    fn a_long_record_in_a_small_object_is_refused() {
+        let bytes = of_frames(&[vec![0; 60 * 1024 * 1024]]);
+        assert!(bytes.len() < 10_000, "{}", bytes.len());
+        let error = LogDecoder::new(&bytes).unwrap().next_record().unwrap_err();
+        assert_eq!(error.kind, RemoteErrorKind::Corrupt);
+        // So must one not that unpacks for ever.
+        let frames = vec![named(&[b'y'; 200]); 20_000];
+        let bytes = of_frames(&frames);
+        assert_eq!(read_all(&bytes).unwrap().len(), 20_000);
     }
 }

@@ -34,7 +34,7 @@ pub use keys::MemoryKeys;
 pub use layer::{ForeignLayer, LogLayer, PackLayer, Underlying};
 pub use local::LocalRemote;
 pub use locked::LockedRemote;
-pub use log::{LogDecoder, LogEncoder, LogHeader, is_superseded};
+pub use log::{LogDecoder, LogEncoder, LogHeader, PassedOver, is_superseded};
 pub use log_store::{LibraryMark, LogKind, LogObject, LogStore, MAX_WRAP_BYTES};
 pub use moving::{LogPlace, MovingRemote, is_in_old_store};
 pub use pack::{PackError, PackInput, PackTable, SealedPack, tail_of_plain};

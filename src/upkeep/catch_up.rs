@@ -7,15 +7,21 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
 use super::attach_error::{AttachError, AttachReport};
+use super::log_checks::{Unfit, can_follow, check, describe, is_near};
 use super::patient_request::PatientRequests;
 use crate::index::{Begun, Index, IndexError, LateAck, LogHead};
-use crate::model::{AttachState, Digest, Ino, LibraryClaim, LibraryId, LogRecord, Seq};
+use crate::model::{AttachState, Digest, Ino, LibraryClaim, LogRecord, Seq};
 use crate::remote::{
-    LogDecoder, LogHeader, LogKind, LogObject, Remote, RemoteError, RemoteErrorKind, is_superseded,
+    LogDecoder, LogHeader, LogKind, LogObject, PassedOver, Remote, RemoteErrorKind, is_superseded,
 };
 
 /// Records that the index takes in one go.
 const RECORDS_AT_ONCE: usize = 1024;
+/// Bytes of records that the index takes in one go.
+const BYTES_AT_ONCE: u64 = 4 * 1024 * 1024;
+/// Longest manifest, unpacked, that can be one of ours whose acknowledgement was lost. It is held in memory
+/// as a whole.
+const MAX_NOTED_BYTES: u64 = 128 * 1024 * 1024;
 /// Objects of the log that are read side by side. Each is a round trip, and about 1 MiB at most.
 const READ_AHEAD: usize = 8;
 
@@ -49,6 +55,7 @@ enum Manifest {
     Whole {
         header: LogHeader,
         bytes: Bytes,
+        passed_over: PassedOver,
     },
     /// The manifest was written by a daemon that the library was taken from.
     Superseded,
@@ -73,7 +80,7 @@ impl LogReader<'_> {
         }
         self.index.set_attach_state(AttachState::Filling);
         self.blocking(Index::begin_fill).await?;
-        let mut progress = CatchUpProgress::from(LogHead::default());
+        let mut progress = self.progress(LogHead::default());
         self.newest_snapshot(snapshots, &mut progress).await?;
         let objects = self.list(LogKind::Manifest, progress.head.number).await?;
         self.take_all(objects, RecordTreatment::Fill, &mut progress)
@@ -88,7 +95,7 @@ impl LogReader<'_> {
     pub async fn follow(&self, claim: LibraryClaim) -> Result<AttachReport, AttachError> {
         let from = self.index.log_head();
         let objects = self.list(LogKind::Manifest, from.number).await?;
-        let mut progress = CatchUpProgress::from(from);
+        let mut progress = self.progress(from);
         if claim == LibraryClaim::Continue {
             self.refuse_others(&objects, &from).await?;
             let treatment = self
@@ -112,7 +119,7 @@ impl LogReader<'_> {
     ) -> Result<AttachReport, AttachError> {
         let mut head = progress.head;
         if claim == LibraryClaim::TakeOver {
-            head.epoch += 1;
+            head.epoch = head.epoch.saturating_add(1);
         }
         let (last_seq, next_ino) = (progress.last_seq, progress.next_ino);
         let mut report = progress.report;
@@ -120,6 +127,15 @@ impl LogReader<'_> {
             .blocking(move |index| index.finish_fill(head, last_seq, next_ino))
             .await?;
         Ok(report)
+    }
+
+    fn progress(&self, head: LogHead) -> CatchUpProgress {
+        CatchUpProgress {
+            head,
+            last_seq: self.index.last_seq(),
+            next_ino: self.index.ino_bound(),
+            report: AttachReport::default(),
+        }
     }
 
     async fn list(&self, kind: LogKind, after: u64) -> Result<Vec<LogObject>, AttachError> {
@@ -182,8 +198,8 @@ impl LogReader<'_> {
             };
             // It is checked as a whole before the first record is taken, since half a snapshot is of no
             // use.
-            match check(&bytes, self.index.library_id()) {
-                Ok(()) => {}
+            match check(&bytes, object, self.index.library_id()) {
+                Ok(passed) => progress.note_passed_over("snapshot", object, &passed),
                 Err(Unfit::NoKey(error)) => return Err(error.into()),
                 Err(reason) => {
                     progress.report.notes.push(format!(
@@ -219,7 +235,7 @@ impl LogReader<'_> {
         });
         let mut reads = stream::iter(reads).buffered(READ_AHEAD);
         while let Some((object, read)) = reads.next().await {
-            match self.open(read, progress.head.epoch)? {
+            match self.open(object, read, progress)? {
                 Manifest::Superseded => progress.note(
                     object,
                     "skipped, from before the library was taken over".into(),
@@ -229,6 +245,9 @@ impl LogReader<'_> {
                         object,
                         format!("skipped, its changes are missing ({reason})"),
                     );
+                    if !is_near(object.number, progress.head.number) {
+                        continue;
+                    }
                     progress.head.number = progress.head.number.max(object.number);
                     if treatment == RecordTreatment::Note {
                         let head = progress.head;
@@ -236,8 +255,13 @@ impl LogReader<'_> {
                             .await?;
                     }
                 }
-                Manifest::Whole { header, bytes } => {
+                Manifest::Whole {
+                    header,
+                    bytes,
+                    passed_over,
+                } => {
                     progress.judge(object, &header);
+                    progress.note_passed_over("manifest", object, &passed_over);
                     let head = LogHead {
                         number: header.number,
                         digest: Digest::of(&bytes).0,
@@ -263,7 +287,12 @@ impl LogReader<'_> {
     ///
     /// # Errors
     /// Those that say nothing about the manifest itself.
-    fn open(&self, read: Result<Bytes, AttachError>, epoch: u64) -> Result<Manifest, AttachError> {
+    fn open(
+        &self,
+        object: LogObject,
+        read: Result<Bytes, AttachError>,
+        progress: &CatchUpProgress,
+    ) -> Result<Manifest, AttachError> {
         let is_gone = |kind| matches!(kind, RemoteErrorKind::NotFound | RemoteErrorKind::Corrupt);
         let bytes = match read {
             Ok(bytes) => bytes,
@@ -279,11 +308,23 @@ impl LogReader<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        if header.epoch < epoch {
+        if header.epoch < progress.head.epoch {
             return Ok(Manifest::Superseded);
         }
-        Ok(match check(&bytes, self.index.library_id()) {
-            Ok(()) => Manifest::Whole { header, bytes },
+        if !can_follow(
+            &header,
+            &progress.head,
+            progress.last_seq,
+            progress.next_ino,
+        ) {
+            return Ok(Manifest::Unreadable(Unfit::Numbers.to_string()));
+        }
+        Ok(match check(&bytes, object, self.index.library_id()) {
+            Ok(passed_over) => Manifest::Whole {
+                header,
+                bytes,
+                passed_over,
+            },
             Err(reason) => Manifest::Unreadable(reason.to_string()),
         })
     }
@@ -297,6 +338,9 @@ impl LogReader<'_> {
             let mut records: Vec<LogRecord> = Vec::new();
             while let Some(record) = decoder.next_record()? {
                 records.push(record);
+                if decoder.unpacked() > MAX_NOTED_BYTES {
+                    return Ok(false);
+                }
             }
             Ok(index.acknowledge_late(head, &records)? != LateAck::Unknown)
         });
@@ -323,11 +367,14 @@ impl LogReader<'_> {
         let taken = tokio::task::spawn_blocking(move || {
             let mut decoder = LogDecoder::new(&bytes)?;
             let mut records: Vec<LogRecord> = Vec::new();
+            let mut taken = 0;
             while let Some(record) = decoder.next_record()? {
                 records.push(record);
-                if records.len() >= RECORDS_AT_ONCE {
+                let is_much = decoder.unpacked() - taken >= BYTES_AT_ONCE;
+                if is_much || records.len() >= RECORDS_AT_ONCE {
                     index.fill(&records)?;
                     records.clear();
+                    taken = decoder.unpacked();
                 }
             }
             index.fill(&records)?;
@@ -341,13 +388,10 @@ impl LogReader<'_> {
 }
 
 impl CatchUpProgress {
-    fn from(head: LogHead) -> Self {
-        Self {
-            head,
-            last_seq: Seq(0),
-            next_ino: Ino(0),
-            report: AttachReport::default(),
-        }
+    /// Adds a note on records that were passed over, if there are any.
+    fn note_passed_over(&mut self, kind: &str, object: LogObject, passed: &PassedOver) {
+        let note = describe(passed).map(|text| format!("{kind} {}: {text}", object.number));
+        self.report.notes.extend(note);
     }
 
     /// Raises the bounds to those of an object.
@@ -364,7 +408,7 @@ impl CatchUpProgress {
 
     /// Adds a note if a manifest does not follow from the one before it.
     fn judge(&mut self, object: LogObject, header: &LogHeader) {
-        let expected = self.head.number + 1;
+        let expected = self.head.number.saturating_add(1);
         if header.number > expected {
             self.note(
                 object,
@@ -373,29 +417,5 @@ impl CatchUpProgress {
         } else if self.head.digest != [0; 32] && header.previous.0 != self.head.digest {
             self.note(object, "it does not follow from the one before it".into());
         }
-    }
-}
-
-/// Reason why an object of the log cannot be taken.
-#[derive(Debug, thiserror::Error)]
-enum Unfit {
-    #[error("it belongs to library {0}")]
-    OtherLibrary(LibraryId),
-    #[error(transparent)]
-    NoKey(RemoteError),
-    #[error(transparent)]
-    Damaged(#[from] RemoteError),
-}
-
-/// Checks that an object of the log is whole and belongs to this library.
-fn check(bytes: &Bytes, library: LibraryId) -> Result<(), Unfit> {
-    let mut decoder = match LogDecoder::new(bytes) {
-        Err(error) if error.kind == RemoteErrorKind::Denied => return Err(Unfit::NoKey(error)),
-        opened => opened?,
-    };
-    while decoder.next_record()?.is_some() {}
-    match decoder.header().library {
-        found if found == library => Ok(()),
-        found => Err(Unfit::OtherLibrary(found)),
     }
 }

@@ -5,6 +5,7 @@ pub mod attach_error;
 mod catch_up;
 pub mod cleanup;
 pub mod fill;
+mod log_checks;
 pub mod moving;
 pub mod orphans;
 mod patient_request;

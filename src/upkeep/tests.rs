@@ -3,6 +3,7 @@
 mod catch_up;
 mod damage;
 mod encryption;
+mod hostile;
 mod library;
 mod moving;
 mod recovery;

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use super::error::PublishError;
 use crate::index::{Index, IndexError, LogHead, Rows};
 use crate::model::{Digest, LogRecord, WriterId};
-use crate::remote::{LogDecoder, LogEncoder, LogHeader, LogKind, LogObject, RemoteError};
+use crate::remote::{
+    LogDecoder, LogEncoder, LogHeader, LogKind, LogObject, RemoteError, RemoteErrorKind,
+};
 
 /// Bytes of the log since the last snapshot from which a new one can be due.
 const SNAPSHOT_LOG_BYTES: u64 = 1024 * 1024;
@@ -124,7 +126,14 @@ pub fn header(
 pub fn decode_all(bytes: &Bytes) -> Result<(), RemoteError> {
     let mut decoder = LogDecoder::new(bytes)?;
     while decoder.next_record()?.is_some() {}
-    Ok(())
+    match decoder.passed_over().examples.first() {
+        None => Ok(()),
+        Some(example) => Err(RemoteError::new(
+            RemoteErrorKind::Corrupt,
+            "read the snapshot back",
+            format!("a recovery would pass over {example}"),
+        )),
+    }
 }
 
 #[cfg(test)]

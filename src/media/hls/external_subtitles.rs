@@ -172,10 +172,10 @@ fn segment(views: &Views, one: &ExternalSubtitle) -> Option<ViewFile> {
     let mut texts = one.subtitle.texts.iter();
     let (_, whole) = texts.find(|(format, _)| *format == SubtitleFormat::Vtt)?;
     let skip = (webvtt::HEAD.len() as u64).min(whole.len);
-    let cues = ByteRange::new(whole.offset + skip, whole.len - skip);
+    let cues = ByteRange::new(whole.offset.saturating_add(skip), whole.len - skip);
     let head = webvtt::segment_head(views.clock_at_zero());
     Some(ViewFile {
-        size: head.len() as u64 + cues.len,
+        size: cues.len.saturating_add(head.len() as u64),
         body: ViewBody::Pieces(vec![
             Piece::Literal(Bytes::from(head)),
             Piece::Derived(cues),

@@ -155,7 +155,7 @@ impl StreamVariant<'_> {
         if is_video(track) {
             let rates = others.iter().map(|&index| format.rates(views, index));
             let most = rates.fold((0, 0), |most, one| (most.0.max(one.0), most.1.max(one.1)));
-            (peak, average) = (peak + most.0, average + most.1);
+            (peak, average) = (peak.saturating_add(most.0), average.saturating_add(most.1));
         }
         let mut codecs = vec![track.codec.as_str()];
         for &index in others {

@@ -152,7 +152,10 @@ impl InPlaceVariant<'_> {
             }
         }
         let (peak, average) = self.audio_rates;
-        let rates = (track.peak_bits + peak, track.average_bits + average);
+        let rates = (
+            track.peak_bits.saturating_add(peak),
+            track.average_bits.saturating_add(average),
+        );
         tags::stream_inf(text, track, rates, &codecs.join(","));
         if let Some(group) = self.group {
             let _infallible = write!(text, ",AUDIO=\"{group}\"");

@@ -4,11 +4,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    Attributes, Change, Entry, EntryId, EntryKind, FileContent, FileState, Ino, LogRecord, Name,
-    Seq, Timestamp, XattrMap,
+    Attributes, Change, Entry, EntryId, EntryKind, FileContent, FileState, Ino, LogRecord,
+    MAX_NAME_BYTES, Name, Seq, Timestamp, XattrMap,
 };
 use super::blob::{BlobV1, ExtentV1, PackRefV1};
 use super::form::{StoredForm, stored_struct};
+use super::text;
 use super::views::ViewsStateV1;
 use super::{ENTRY_SCHEMA, OLDEST_ENTRY_SCHEMA};
 
@@ -48,19 +49,55 @@ impl EntryForm for EntryV1 {
     }
 }
 
-stored_struct!(
-    /// [`Attributes`]. Frozen.
-    AttributesV1 of Attributes {
-        mode: u32,
-        uid: u32,
-        gid: u32,
-        atime: Timestamp,
-        mtime: Timestamp,
-        ctime: Timestamp,
-        created: Timestamp,
-        xattrs: XattrMap,
+/// [`Attributes`]. Frozen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttributesV1 {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    atime: Timestamp,
+    mtime: Timestamp,
+    ctime: Timestamp,
+    created: Timestamp,
+    xattrs: XattrMap,
+}
+
+impl StoredForm<Attributes> for AttributesV1 {
+    fn of(value: &Attributes) -> Self {
+        Self {
+            mode: value.mode,
+            uid: value.uid,
+            gid: value.gid,
+            atime: value.atime,
+            mtime: value.mtime,
+            ctime: value.ctime,
+            created: value.created,
+            xattrs: value.xattrs.clone(),
+        }
     }
-);
+    fn restore(self) -> Attributes {
+        let mut xattrs = self.xattrs;
+        xattrs.retain(|name, _| is_attribute_name(name));
+        Attributes {
+            mode: self.mode & PERMISSIONS,
+            uid: self.uid,
+            gid: self.gid,
+            atime: self.atime.bounded(),
+            mtime: self.mtime.bounded(),
+            ctime: self.ctime.bounded(),
+            created: self.created.bounded(),
+            xattrs,
+        }
+    }
+}
+
+/// The bits of a mode that are not the kind of a file.
+const PERMISSIONS: u32 = 0o7777;
+
+/// Returns whether the kernel lists these bytes as the name of an extended attribute.
+fn is_attribute_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.contains(&0)
+}
 
 /// An [`EntryKind`]. Append-only: records hold the number of the variant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +167,7 @@ impl StoredForm<FileState> for FileStateV1 {
         match self {
             Self::Spooled => FileState::Spooled,
             Self::Stored => FileState::Stored,
-            Self::Failed(reason) => FileState::Failed(reason),
+            Self::Failed(reason) => FileState::Failed(text::line(reason)),
         }
     }
 }

@@ -5,6 +5,7 @@
 mod blob;
 mod entry;
 mod form;
+mod text;
 mod views;
 
 pub use blob::{

@@ -9,8 +9,11 @@ use super::super::{
 };
 use super::blob::BlobV1;
 use super::form::{StoredForm, stored_enum, stored_struct};
+use super::text::{self, ComponentText, LineText, PathText, QuotedText, TokenText};
 use super::{ENTRY_SCHEMA, OLDEST_ENTRY_SCHEMA};
 
+/// Reason of views whose numbers no tgfs can have written.
+const UNSOUND: &str = "what is stored of its views is damaged; `tgfs retry` makes them again";
 /// Schema number of records with [`ViewsV2`].
 const DERIVED_FILES_SCHEMA: u16 = 2;
 
@@ -65,15 +68,24 @@ impl StoredForm<ViewsState> for ViewsStateV1 {
     }
 
     fn restore(self) -> ViewsState {
-        let ready = |views: Views| ViewsState::Ready(Box::new(views));
+        let ready = |views: Views| match views.is_sound() {
+            true => ViewsState::Ready(Box::new(views)),
+            false => ViewsState::Unreadable(UNSOUND.to_owned()),
+        };
         match self {
             Self::Pending => ViewsState::Pending,
             Self::NotMedia => ViewsState::NotMedia,
             Self::Ready(views) => ready(views.restore()),
-            Self::Unsupported(reason) => ViewsState::Unsupported(reason),
-            Self::Unreadable(reason) => ViewsState::Unreadable(reason),
+            Self::Unsupported(reason) => ViewsState::Unsupported(text::line(reason)),
+            Self::Unreadable(reason) => ViewsState::Unreadable(text::line(reason)),
             Self::ReadyV2(views) => ready(views.restore()),
-            Self::Subtitles(texts) => ViewsState::Subtitles(texts.restore()),
+            Self::Subtitles(texts) => {
+                let texts: Box<SubtitleTexts> = texts.restore();
+                match texts.is_sound() {
+                    true => ViewsState::Subtitles(texts),
+                    false => ViewsState::Unreadable(UNSOUND.to_owned()),
+                }
+            }
             Self::InPlace(views) => ready(Views {
                 in_place: Some(views.in_place.restore()),
                 ..views.second.restore()
@@ -147,7 +159,7 @@ impl ViewsV1 {
             independent_segments: self.independent_segments,
             tracks: self.tracks.into_iter().map(TrackV1::restore).collect(),
             subtitles: self.subtitles.restore(),
-            note: self.note,
+            note: self.note.map(text::line),
             files: Vec::new(),
             in_place: None,
         }
@@ -218,11 +230,11 @@ impl TrackV1 {
     fn restore(self) -> Track {
         Track {
             kind: self.kind.restore(),
-            codec: self.codec,
+            codec: text::token(self.codec),
             timescale: self.timescale,
             init: self.init,
-            language: self.language,
-            title: self.title,
+            language: text::token(self.language),
+            title: text::quoted(self.title),
             default: self.default,
             peak_bits: self.peak_bits,
             average_bits: self.average_bits,
@@ -314,7 +326,10 @@ impl StoredForm<TrackKind> for TrackKindV1 {
                 width,
                 height,
                 millihertz,
-                range,
+                range: match range.as_str() {
+                    "SDR" | "PQ" | "HLG" => range,
+                    _ => "SDR".to_owned(),
+                },
             },
             Self::Audio {
                 channels,
@@ -338,9 +353,9 @@ stored_struct!(
 stored_struct!(
     /// A [`Subtitle`]. Frozen.
     SubtitleV1 of Subtitle {
-        key: String,
-        language: String,
-        title: String,
+        key: ComponentText,
+        language: TokenText,
+        title: QuotedText,
         default: bool,
         forced: bool,
         hearing_impaired: bool,
@@ -357,7 +372,7 @@ stored_enum!(
 stored_struct!(
     /// A [`DerivedFile`]. Frozen.
     DerivedFileV2 of DerivedFile {
-        path: String,
+        path: PathText,
         purpose: FilePurposeV2,
         range: ByteRange,
     }
@@ -386,8 +401,8 @@ stored_struct!(
     SubtitleTextsV3 of SubtitleTexts {
         derived: BlobV1,
         texts: Vec<(SubtitleFormatV1, ByteRange)>,
-        encoding: String,
+        encoding: TokenText,
         cues: u32,
-        note: Option<String>,
+        note: Option<LineText>,
     }
 );

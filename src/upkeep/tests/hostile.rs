@@ -1,0 +1,207 @@
+//! What somebody can do to the tree who may write to a store without a passphrase.
+
+use super::*;
+use crate::model::MAX_STORED;
+
+/// Appends a manifest with these records, whose header allows numbers up to `highest`.
+async fn forge(library: &Library, number: u64, highest: u64, records: &[LogRecord]) {
+    let header = LogHeader {
+        library: library.index.library_id(),
+        writer: WriterId::random(),
+        epoch: 0,
+        number,
+        previous: Digest([1; 32]),
+        first: Seq(1),
+        last: Seq(highest),
+        next_ino: Ino(highest),
+        last_seq: Seq(highest),
+    };
+    let mut encoder = LogEncoder::new(&header).unwrap();
+    for record in records {
+        encoder.push(record).unwrap();
+    }
+    let bytes = encoder.finish().unwrap();
+    let object = LogObject {
+        kind: LogKind::Manifest,
+        number,
+        writer: header.writer,
+    };
+    library.remote.append_log(object, bytes).await.unwrap();
+}
+
+fn record(seq: u64, change: Change) -> LogRecord {
+    LogRecord {
+        seq: Seq(seq),
+        change,
+    }
+}
+
+/// Reads the library into a new state.
+async fn read_anew(library: &Library) -> (tempfile::TempDir, Arc<Index>, AttachReport) {
+    let state = tempfile::tempdir().unwrap();
+    let (index, _) = open_index(state.path());
+    let report = attach_to(&index, &library.remote).await.unwrap();
+    (state, index, report)
+}
+
+async fn with_one_file() -> (Library, Entry) {
+    let library = Library::new().await;
+    let film = library.stored_file(EntryId::ROOT, "film", b"x").await;
+    library.publish().await;
+    (library, film)
+}
+
+#[tokio::test]
+async fn forged_numbers_do_not_use_up_the_numbers_of_later_changes() {
+    let (library, film) = with_one_file().await;
+    let next = library.index.log_head().number + 1;
+    let mut raised = film.clone();
+    raised.name = Name::new("raised").unwrap();
+    let mut far = film.clone();
+    (far.id, far.ino) = (EntryId::random(), Ino(u64::MAX));
+    // Numbers above those of the header, and headers with the highest numbers.
+    let records = [record(u64::MAX, put(&raised)), record(900, put(&far))];
+    forge(&library, next, 1000, &records).await;
+    for (step, highest) in [u64::MAX, MAX_STORED, 1 << 50].into_iter().enumerate() {
+        let number = next + 1 + step as u64;
+        forge(&library, number, highest, &[record(highest, put(&raised))]).await;
+    }
+    for number in [u64::MAX, 1 << 50] {
+        forge(&library, number, 1000, &[]).await;
+    }
+    let (_state, index, report) = read_anew(&library).await;
+    assert_eq!(paths(&index), ["", "/film"]);
+    assert!(index.last_seq() <= Seq(1000), "{:?}", index.last_seq());
+    assert!(index.ino_bound() <= Ino(1000), "{:?}", index.ino_bound());
+    assert!(index.log_head().number < 100, "{:?}", index.log_head());
+    let told = report.notes.join("\n");
+    assert!(told.contains("2 of its records are passed over"), "{told}");
+    assert!(
+        told.contains("raised") && told.contains("impossible"),
+        "{told}"
+    );
+    // A removal wins over what was there before, also after another recovery.
+    let before = index.last_seq();
+    let seq = index.commit(&[remove(&film)]).unwrap();
+    assert_eq!(seq, Seq(before.0 + 1));
+    assert_eq!(paths(&index), [""]);
+}
+
+#[tokio::test]
+async fn the_root_stays_a_directory_and_the_rest_loads() {
+    let (library, film) = with_one_file().await;
+    let next = library.index.log_head().number + 1;
+    let root = library.index.entry(EntryId::ROOT).unwrap().unwrap();
+    let file = Entry {
+        kind: film.kind.clone(),
+        ..root.clone()
+    };
+    let moved = Entry {
+        parent: film.id,
+        ..root.clone()
+    };
+    let other = library.entry(EntryId::ROOT, "other", EntryKind::Directory);
+    let records = [
+        record(500, put(&file)),
+        record(501, put(&moved)),
+        record(502, remove(&root)),
+        record(503, put(&other)),
+    ];
+    forge(&library, next, 1000, &records).await;
+    let (_state, index, report) = read_anew(&library).await;
+    assert_eq!(paths(&index), ["", "/film", "/other"]);
+    let told = report.notes.join("\n");
+    assert!(
+        told.contains("3 of its records") && told.contains("root"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn rings_doubles_and_entries_without_a_parent_are_named_and_found() {
+    let (library, film) = with_one_file().await;
+    let next = library.index.log_head().number + 1;
+    let mut one = library.entry(EntryId::ROOT, "one", EntryKind::Directory);
+    let two = library.entry(one.id, "two", EntryKind::Directory);
+    one.parent = two.id;
+    let mut own = library.entry(EntryId::ROOT, "own", EntryKind::Directory);
+    own.parent = own.id;
+    let mut double = library.entry(EntryId::ROOT, "film", EntryKind::Directory);
+    double.ino = film.ino;
+    let orphan = library.entry(EntryId::random(), "orphan", EntryKind::Directory);
+    let below = library.entry(film.id, "below a file", EntryKind::Directory);
+    let fine = library.entry(EntryId::ROOT, "fine", EntryKind::Directory);
+    let forged = [&one, &two, &own, &double, &orphan, &below, &fine];
+    let records: Vec<LogRecord> = (500..)
+        .zip(forged)
+        .map(|(seq, entry)| record(seq, put(entry)))
+        .collect();
+    forge(&library, next, 1000, &records).await;
+    let (_state, index, report) = read_anew(&library).await;
+    let paths = paths(&index);
+    for path in [
+        "/film",
+        "/fine",
+        "/lost+found/orphan",
+        "/lost+found/below a file",
+    ] {
+        assert!(paths.iter().any(|known| known == path), "{path}: {paths:?}");
+    }
+    // Every entry has exactly one place.
+    assert_eq!(paths.len(), 3 + forged.len(), "{paths:?}");
+    let lost = &report.fill.lost_and_found;
+    assert!(
+        lost.iter().any(|name| name.as_bytes() == b"orphan"),
+        "{lost:?}"
+    );
+}
+
+#[tokio::test]
+async fn impossible_sizes_are_passed_over() {
+    let (library, film) = with_one_file().await;
+    let next = library.index.log_head().number + 1;
+    let content = || match film.kind.clone() {
+        EntryKind::File(content) => content,
+        EntryKind::Directory => panic!("a file"),
+    };
+    let named = |name: &str, content: Box<FileContent>| Entry {
+        name: Name::new(name).unwrap(),
+        ..library.entry(EntryId::ROOT, name, EntryKind::File(content))
+    };
+    let mut size = content();
+    size.size = u64::MAX;
+    let mut sum = content();
+    sum.extents = vec![
+        Extent {
+            source: ExtentSource::Zeros,
+            offset: 0,
+            len: MAX_STORED,
+        };
+        5
+    ];
+    let mut end = content();
+    end.extents[0].offset = u64::MAX;
+    let mut slice = content();
+    slice.blobs[0].slices[0].pack_offset = u64::MAX;
+    let mut pack = content();
+    pack.blobs[0].slices[0].pack.data_len = u64::MAX;
+    let mut version = content();
+    version.version = u64::MAX;
+    let forged = [
+        named("size", size),
+        named("sum", sum),
+        named("end", end),
+        named("slice", slice),
+        named("pack", pack),
+        named("version", version),
+        named("fine", content()),
+    ];
+    let records: Vec<LogRecord> = (500..)
+        .zip(&forged)
+        .map(|(seq, entry)| record(seq, put(entry)))
+        .collect();
+    forge(&library, next, 1000, &records).await;
+    let (_state, index, report) = read_anew(&library).await;
+    assert_eq!(paths(&index), ["", "/film", "/fine"]);
+    assert!(report.notes.join("\n").contains("6 of its records"));
+}
