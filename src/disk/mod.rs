@@ -6,8 +6,43 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
 /// Suffix of the name of a file that is being written and is not yet in place.
 pub const TEMPORARY_SUFFIX: &str = ".temporary";
+
+/// Opens a file for reading if it is a regular one. A FIFO would hold the reader up, and a link could lead
+/// to a device.
+///
+/// # Errors
+/// Those of opening; `InvalidData` for anything but a regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(regular_only())
+        .open(path)
+        .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ELOOP | Errno::ENXIO) => no_regular_file(path),
+            _ => error,
+        })?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(no_regular_file(path)),
+    }
+}
+
+/// Flags with which opening neither waits nor follows a link.
+fn regular_only() -> i32 {
+    (OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW).bits()
+}
+
+fn no_regular_file(path: &Path) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("{} is no regular file", path.display()),
+    )
+}
 
 /// Makes the names in a directory durable.
 ///
@@ -68,6 +103,7 @@ pub fn write_durably(
         .create(true)
         .truncate(true)
         .mode(0o600)
+        .custom_flags(regular_only())
         .open(&temporary)
         .and_then(|mut file| {
             fill(&mut file)?;
@@ -158,6 +194,28 @@ mod tests {
                 refused.to_string().contains("belongs to user 12345"),
                 "{refused}"
             );
+        }
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        fs::write(path("file"), b"x").unwrap();
+        assert!(open_regular(&path("file")).is_ok());
+        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("link")).unwrap();
+        fs::create_dir(path("directory")).unwrap();
+        for name in ["fifo", "link", "directory"] {
+            let error = open_regular(&path(name)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{name}: {error}");
+        }
+        let absent = open_regular(&path("absent")).unwrap_err();
+        assert_eq!(absent.kind(), io::ErrorKind::NotFound);
+        // What lies in the place of a temporary file is neither followed nor waited for.
+        for (name, target) in [("a", "fifo"), ("b", "link")] {
+            fs::rename(path(target), path(&format!("{name}{TEMPORARY_SUFFIX}"))).unwrap();
+            write_durably(&path(name), |file| file.write_all(b"x")).unwrap_err();
         }
     }
 

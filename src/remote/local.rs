@@ -1,8 +1,8 @@
 //! A directory as the remote: `DIR/packs/<2 hex>/<id>`, `DIR/log/<20 digits>-<writer>`,
 //! `DIR/snapshots/<20 digits>-<writer>`, `DIR/library`.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::fs;
+use std::io::{self, ErrorKind, Read as _, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ const LINGER: Duration = Duration::from_millis(300);
 /// Time that gathers the changes of a copy of many small files.
 const MANIFEST_INTERVAL: Duration = Duration::from_secs(1);
 const LIBRARY_FILE: &str = "library";
+/// Most bytes of the file `library` that are read.
+const MAX_MARK_BYTES: u64 = 64 * 1024;
 /// Largest object of the log that is read, in bytes: a snapshot of some millions of entries.
 const MAX_LOG_OBJECT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
@@ -177,6 +179,15 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Reads a file that is small when it is ours.
+fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    disk::open_regular(path)?
+        .take(MAX_MARK_BYTES)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn parse_log_name(kind: LogKind, name: &str) -> Option<LogObject> {
     let (number, writer) = name.split_once('-')?;
     Some(LogObject {
@@ -231,7 +242,7 @@ impl PackStore for LocalRemote {
         let id = pack.id;
         self.blocking(format!("read pack {id}"), move |this| {
             let len = usize::try_from(range.len).map_err(io::Error::other)?;
-            let file = File::open(this.pack_path(id))?;
+            let file = disk::open_regular(&this.pack_path(id))?;
             if range.end() > file.metadata()?.len() {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
@@ -245,7 +256,7 @@ impl PackStore for LocalRemote {
     async fn size(&self, pack: &PackRef) -> Result<u64, RemoteError> {
         let id = pack.id;
         self.blocking(format!("look for pack {id}"), move |this| {
-            Ok(fs::metadata(this.pack_path(id))?.len())
+            Ok(disk::open_regular(&this.pack_path(id))?.metadata()?.len())
         })
         .await
     }
@@ -275,7 +286,7 @@ impl LogStore for LocalRemote {
     async fn library(&self) -> Result<Option<LibraryMark>, RemoteError> {
         let op = format!("read which library {} holds", self.describe());
         self.blocking(op, |this| {
-            let bytes = match fs::read(this.root.join(LIBRARY_FILE)) {
+            let bytes = match read_small(&this.root.join(LIBRARY_FILE)) {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     return this.surely_empty().map(|()| None);
@@ -338,11 +349,14 @@ impl LogStore for LocalRemote {
             object.kind, object.number
         );
         self.blocking(op, move |this| {
-            let path = this.log_path(object);
-            if fs::metadata(&path)?.len() > MAX_LOG_OBJECT_BYTES {
+            let mut file = disk::open_regular(&this.log_path(object))?;
+            let len = file.metadata()?.len();
+            if len > MAX_LOG_OBJECT_BYTES {
                 return Err(ErrorKind::InvalidData.into());
             }
-            Ok(fs::read(path)?.into())
+            let mut bytes = Vec::with_capacity(usize::try_from(len).map_err(io::Error::other)?);
+            file.read_to_end(&mut bytes)?;
+            Ok(bytes.into())
         })
         .await
     }
@@ -387,5 +401,54 @@ impl LocalRemote {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Digest, PackAddress};
+
+    /// A FIFO would hold a read up for ever, and a link to a device would never end.
+    #[tokio::test]
+    async fn what_is_no_regular_file_is_damaged() {
+        let place = tempfile::tempdir().unwrap();
+        let remote = LocalRemote::open(place.path()).unwrap();
+        let object = LogObject {
+            kind: LogKind::Manifest,
+            number: 1,
+            writer: WriterId::from_bytes([4; 16]),
+        };
+        let pack = PackRef {
+            id: PackId::from_bytes([7; 16]),
+            address: PackAddress::Local,
+            data_len: 10,
+            len: 20,
+            table_digest: Digest([0; 32]),
+        };
+        let paths = [
+            remote.pack_path(pack.id),
+            remote.log_path(object),
+            place.path().join(LIBRARY_FILE),
+        ];
+        fs::create_dir_all(paths[0].parent().unwrap()).unwrap();
+        for target in ["fifo", "/dev/zero"] {
+            for path in &paths {
+                let _ = fs::remove_file(path);
+                match target {
+                    "fifo" => nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+                    device => std::os::unix::fs::symlink(device, path).unwrap(),
+                }
+            }
+            let range = ByteRange::new(0, 10);
+            let kinds = [
+                remote.get(&pack, range, Urgency::Waited).await.unwrap_err(),
+                remote.size(&pack).await.unwrap_err(),
+                remote.read_log(object).await.unwrap_err(),
+                remote.library().await.unwrap_err(),
+            ]
+            .map(|error| error.kind);
+            assert_eq!(kinds, [RemoteErrorKind::Corrupt; 4], "{target}");
+        }
     }
 }

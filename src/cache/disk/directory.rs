@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use crate::disk::TEMPORARY_SUFFIX;
+use crate::disk::{self, TEMPORARY_SUFFIX};
 use crate::model::{BlockIndex, PackId};
 
 /// Suffix of a file that holds a pack's table.
@@ -106,7 +106,7 @@ impl CacheDirectory {
     /// # Errors
     /// The error that the file system reports.
     pub fn read(&self, item: CachedFile) -> io::Result<Option<Bytes>> {
-        let file = match File::open(self.path(item)) {
+        let file = match disk::open_regular(&self.path(item)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -160,7 +160,7 @@ impl CacheDirectory {
     /// # Errors
     /// The error that the file system reports.
     pub fn touch(&self, item: CachedFile, used: Millis) -> io::Result<()> {
-        let file = File::open(self.path(item))?;
+        let file = disk::open_regular(&self.path(item))?;
         file.set_modified(UNIX_EPOCH + Duration::from_millis(used))
     }
 

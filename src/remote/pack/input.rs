@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use crate::disk;
 use crate::model::ByteRange;
 
 /// A run of bytes of a file that goes into a pack.
@@ -17,7 +18,7 @@ pub struct PackInput {
 
 impl PackInput {
     fn open(&self) -> io::Result<File> {
-        File::open(&self.path).map_err(|error| {
+        disk::open_regular(&self.path).map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
         })
     }
