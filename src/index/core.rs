@@ -313,7 +313,7 @@ impl IndexCore {
         let (writes, meta) = {
             let guard = self.store();
             let store = guard.as_ref().ok_or_else(closed)?;
-            let mut draft = RowDraft::new(store);
+            let mut draft = RowDraft::remembering(store);
             let mut meta = writer.meta.clone();
             change(&mut draft, &mut meta)?;
             draft.finish(meta)?

@@ -1,6 +1,8 @@
 //! A draft of row changes. Reads see the rows drafted so far. At the end, all of them go into the store in
 //! one batch, with the new sum over all rows.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use super::error::IndexError;
@@ -36,7 +38,12 @@ pub(super) fn row_sum(key: &[u8], value: &[u8]) -> u64 {
 pub(super) struct RowDraft<'a> {
     store: &'a RowStore,
     writes: Writes,
+    /// Rows that were read; `None` when they are not remembered.
+    read: Option<RefCell<ReadRows>>,
 }
+
+/// Stored rows by key, `None` when there is none.
+type ReadRows = HashMap<Vec<u8>, Option<Vec<u8>>>;
 
 impl<'a> RowDraft<'a> {
     /// Starts a draft over the rows of `store`.
@@ -44,14 +51,36 @@ impl<'a> RowDraft<'a> {
         Self {
             store,
             writes: Writes::new(),
+            read: None,
+        }
+    }
+
+    /// Starts a draft that reads each row once. It takes the memory of the rows.
+    pub fn remembering(store: &'a RowStore) -> Self {
+        Self {
+            store,
+            writes: Writes::new(),
+            read: Some(RefCell::default()),
         }
     }
 
     fn bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
         match self.writes.get(key) {
             Some(drafted) => Ok(drafted.clone()),
-            None => Ok(self.store.get(KeySpace::Records, key)?),
+            None => self.stored(key),
         }
+    }
+    /// Returns the row at `key` as stored.
+    fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        let Some(read) = &self.read else {
+            return Ok(self.store.get(KeySpace::Records, key)?);
+        };
+        if let Some(known) = read.borrow().get(key) {
+            return Ok(known.clone());
+        }
+        let found = self.store.get(KeySpace::Records, key)?;
+        read.borrow_mut().insert(key.to_vec(), found.clone());
+        Ok(found)
     }
     /// Returns the row at `key`, as drafted or as stored.
     pub fn get<R: Stored>(&self, key: &[u8]) -> Result<Option<R>, IndexError> {
@@ -184,13 +213,21 @@ impl<'a> RowDraft<'a> {
 
     /// Returns the batch to apply, and the meta row in it.
     pub fn finish(mut self, mut meta: MetaV1) -> Result<(Writes, MetaV1), IndexError> {
+        let mut absent = Vec::new();
         for (key, value) in &self.writes {
-            if let Some(old) = self.store.get(KeySpace::Records, key)? {
-                meta.sum = meta.sum.wrapping_sub(row_sum(key, &old));
+            let old = self.stored(key)?;
+            match (&old, value) {
+                (None, None) => absent.push(key.clone()),
+                (Some(old), _) => meta.sum = meta.sum.wrapping_sub(row_sum(key, old)),
+                (None, Some(_)) => {}
             }
             if let Some(new) = value {
                 meta.sum = meta.sum.wrapping_add(row_sum(key, new));
             }
+        }
+        // The database would look for each of them.
+        for key in absent {
+            self.writes.remove(&key);
         }
         let bytes = encode(&meta).map_err(IndexError::Codec)?;
         self.writes.insert(key::META.to_vec(), Some(bytes));

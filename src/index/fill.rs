@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::core::{Index, IndexCore, IndexWriter, closed};
 use super::error::IndexError;
 use super::key;
-use super::lost_and_found::{BATCH, FillReport};
+use super::lost_and_found::FillReport;
 use super::record::{FillV1, LogHeadV1, NodeV1};
 use super::replay::{Orphans, RecordSource, rebuild, replay_one};
 use super::scan::visit_rows;
@@ -41,15 +41,14 @@ impl Index {
         })
     }
 
-    /// Applies the records of the log that are newer than the rows.
+    /// Applies the records of the log that are newer than the rows, in one batch. It is fastest for many
+    /// records in the order of their entries.
     ///
     /// # Errors
     /// When the database fails.
     pub fn fill(&self, records: &[LogRecord]) -> Result<(), IndexError> {
         let mut writer = self.core.writer();
-        records
-            .chunks(BATCH)
-            .try_for_each(|records| self.core.fill_step(&mut writer, records))
+        self.core.fill_step(&mut writer, records)
     }
 
     /// Derives names and references from the filled rows, and allows commits.

@@ -3,13 +3,15 @@
 use super::draft::RowDraft;
 use super::error::IndexError;
 use super::key;
-use super::record::{ChildKindV1, ChildV1, DirtyV1, InodeV1, MetaV1, NodeKindV1, NodeV1};
+use super::places::Directories;
+use super::record::{ChildKindV1, ChildV1, DirtyV1, InodeV1, MetaV1};
 use super::root::interim_root;
 use super::store::{KeySpace, RowStore};
 use crate::model::{Entry, EntryId, Ino, Name, Timestamp};
 
-/// Most entries that one batch changes.
-pub(super) const BATCH: usize = 256;
+/// Most entries that one batch changes. Their rows are applied in order, so many entries share each page
+/// of the database that is read and written.
+pub(super) const BATCH: usize = 4096;
 
 /// Result of filling.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,44 +23,39 @@ pub struct FillReport {
 
 /// Returns whether the entry can have the place that its record names. The parent must be a directory with
 /// a path to the root, and name and inode number must be free.
-pub(super) fn has_place(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError> {
+pub(super) fn has_place(
+    draft: &RowDraft<'_>,
+    directories: &Directories,
+    entry: &Entry,
+) -> Result<bool, IndexError> {
     if entry.id == EntryId::ROOT {
         return Ok(true);
     }
-    let mut at = entry.parent;
-    // The bound ends the search in a ring of directories.
-    for _ in 0..MAX_DEPTH {
-        if at == EntryId::ROOT {
-            let name = key::name(entry.parent, &entry.name);
-            return Ok(draft.get::<ChildV1>(&name)?.is_none()
-                && draft.get::<InodeV1>(&key::inode(entry.ino))?.is_none());
-        }
-        match draft.get::<NodeV1>(&key::node(at))? {
-            Some(node) if node.kind == NodeKindV1::Directory && at != entry.id => {
-                at = node.parent;
-            }
-            _ => return Ok(false),
-        }
-    }
-    Ok(false)
+    Ok(directories.is_rooted(entry.parent)
+        && !directories.is_cut(entry.id)
+        && draft
+            .get::<ChildV1>(&key::name(entry.parent, &entry.name))?
+            .is_none()
+        && draft.get::<InodeV1>(&key::inode(entry.ino))?.is_none())
 }
-
-/// Deepest directory (`PATH_MAX` of Linux is 4096 bytes).
-const MAX_DEPTH: usize = 2048;
 
 /// Moves entries without a place into `/lost+found`, as changes of their own. Entries below a moved
 /// directory stay in it.
 pub(super) fn adopt(
     store: &RowStore,
     meta: &mut MetaV1,
+    directories: &Directories,
     lost: &[EntryId],
     report: &mut FillReport,
 ) -> Result<(), IndexError> {
-    // Two machines may have used one inode number. Another number is enough then.
     let mut misplaced = Vec::new();
     for ids in lost.chunks(BATCH) {
         place(store, meta, ids, |draft, entry| {
-            if has_place_but_ino(draft, entry)? {
+            // Two machines may have used one inode number. Another number is enough then.
+            if directories.has(entry.parent)
+                && !directories.is_cut(entry.id)
+                && !name_is_taken(draft, entry)?
+            {
                 return Ok(Placing::Now);
             }
             misplaced.push(entry.id);
@@ -69,25 +66,10 @@ pub(super) fn adopt(
         return Ok(());
     }
     let directory = lost_and_found(store, meta)?;
-    let mut below = Vec::new();
     for ids in misplaced.chunks(BATCH) {
         place(store, meta, ids, |draft, entry| {
-            if parent_is_known(draft, entry)? && !name_is_taken(draft, entry)? {
-                below.push(entry.id);
-                return Ok(Placing::Later);
-            }
             report.lost_and_found.push(entry.name.clone());
             move_to(draft, entry, directory)?;
-            Ok(Placing::Now)
-        })?;
-    }
-    for ids in below.chunks(BATCH) {
-        place(store, meta, ids, |draft, entry| {
-            // The entry has no place even now, so it is in a ring of directories.
-            if !has_place_but_ino(draft, entry)? {
-                report.lost_and_found.push(entry.name.clone());
-                move_to(draft, entry, directory)?;
-            }
             Ok(Placing::Now)
         })?;
     }
@@ -107,7 +89,7 @@ fn place(
     ids: &[EntryId],
     mut decide: impl FnMut(&mut RowDraft<'_>, &mut Entry) -> Result<Placing, IndexError>,
 ) -> Result<(), IndexError> {
-    let mut draft = RowDraft::new(store);
+    let mut draft = RowDraft::remembering(store);
     meta.last_seq = meta.next_seq()?;
     for &id in ids {
         let Some((_, mut entry)) = draft.entry(id)? else {
@@ -142,11 +124,6 @@ fn move_to(draft: &RowDraft<'_>, entry: &mut Entry, directory: EntryId) -> Resul
     Ok(())
 }
 
-fn parent_is_known(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError> {
-    let parent = draft.get::<NodeV1>(&key::node(entry.parent))?;
-    Ok(parent.is_some_and(|parent| parent.kind == NodeKindV1::Directory))
-}
-
 fn name_is_taken(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError> {
     let row = draft.get::<ChildV1>(&key::name(entry.parent, &entry.name))?;
     Ok(row.is_some_and(|row| row.id != entry.id))
@@ -155,15 +132,6 @@ fn name_is_taken(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError
 pub(super) fn ino_owner(draft: &RowDraft<'_>, ino: Ino) -> Result<Option<EntryId>, IndexError> {
     let row = draft.get::<InodeV1>(&key::inode(ino))?;
     Ok(row.map(|row| row.0))
-}
-
-fn has_place_but_ino(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError> {
-    let free = Entry {
-        // No row can have this number, so only parent and name decide.
-        ino: Ino(u64::MAX),
-        ..entry.clone()
-    };
-    has_place(draft, &free)
 }
 
 fn unique_name(entry: &Entry) -> Name {

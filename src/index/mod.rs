@@ -22,6 +22,7 @@ mod node;
 mod open;
 mod open_rows;
 mod outbox;
+mod places;
 mod query;
 mod record;
 mod replay;

@@ -8,6 +8,7 @@ use super::draft::RowDraft;
 use super::error::IndexError;
 use super::key;
 use super::lost_and_found::{BATCH, FillReport, adopt, has_place, ino_owner};
+use super::places::Directories;
 use super::record::{
     DirtyV1, DyingV1, InodeV1, JournalRecord, MetaV1, NodeV1, ReferenceV1, TombstoneV1,
 };
@@ -178,6 +179,8 @@ pub(super) fn rebuild(
     for table in [key::NAMES, key::CHILDREN, key::INODES, key::REFERENCES] {
         clear(store, meta, table)?;
     }
+    let directories = Directories::read(store)?;
+    let has_dying = RowDraft::new(store).any(&[key::DYING])?;
     let mut report = FillReport::default();
     let mut lost = Vec::new();
     let mut after = vec![key::NODES];
@@ -185,19 +188,23 @@ pub(super) fn rebuild(
         let ids = some_ids(store, &after)?;
         let Some(last) = ids.last() else { break };
         after = [key::node(*last).as_slice(), &[0]].concat();
-        let mut draft = RowDraft::new(store);
+        // Entries are read once each. They are not remembered, since they may be long.
+        let entries = RowDraft::new(store);
+        let mut draft = RowDraft::remembering(store);
         for id in ids {
-            let Some((seq, entry)) = draft.entry(id)? else {
+            let Some((seq, entry)) = entries.entry(id)? else {
                 continue;
             };
             meta.next_ino = meta.next_ino.max(Ino(entry.ino.0.saturating_add(1)));
             meta.last_seq = meta.last_seq.max(seq);
             report.entries += 1;
             for pack in packs(&entry) {
-                draft.remove(key::dying(pack.id));
+                if has_dying {
+                    draft.remove(key::dying(pack.id));
+                }
                 draft.put(key::reference(pack.id, id), &ReferenceV1)?;
             }
-            if has_place(&draft, &entry)? {
+            if has_place(&draft, &directories, &entry)? {
                 draft.link(&entry)?;
             } else {
                 // The entry can be found by number, unless another entry has the number.
@@ -212,7 +219,7 @@ pub(super) fn rebuild(
         *meta = next;
     }
     if orphans == Orphans::Adopt && !lost.is_empty() {
-        adopt(store, meta, &lost, &mut report)?;
+        adopt(store, meta, &directories, &lost, &mut report)?;
     }
     Ok(report)
 }

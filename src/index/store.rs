@@ -11,6 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::disk;
+
 /// Bytes of sled's page cache; the process uses about four times as much memory.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Milliseconds between sled's own flushes. The journal provides durability, so this only bounds the
@@ -52,11 +54,16 @@ pub(super) struct RowStore {
     // The last field, so the trees release the database first.
     db: sled::Db,
     directory: PathBuf,
+    /// Number of rows that were asked for.
+    #[cfg(test)]
+    pub reads: std::sync::atomic::AtomicU64,
 }
 
 impl RowStore {
     /// Opens the database in `directory`, and makes it when it is not there.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        // sled makes it as the umask says.
+        disk::make_private_directory(directory).map_err(StoreError::Io)?;
         let started = Instant::now();
         let db = loop {
             let opened = guarded(|| {
@@ -85,6 +92,8 @@ impl RowStore {
             rows,
             db,
             directory: directory.to_owned(),
+            #[cfg(test)]
+            reads: std::sync::atomic::AtomicU64::default(),
         })
     }
 
@@ -97,6 +106,9 @@ impl RowStore {
 
     /// Returns the value at `key`.
     pub fn get(&self, space: KeySpace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        #[cfg(test)]
+        self.reads
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         guarded(|| self.tree(space).get(key)).map(|found| found.map(|value| value.to_vec()))
     }
 

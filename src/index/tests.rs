@@ -2,6 +2,7 @@ mod clean;
 mod damage;
 mod full_disk;
 mod golden;
+mod load;
 mod outbox;
 
 use std::path::Path;
@@ -321,4 +322,17 @@ fn a_failed_commit_does_not_come_back() {
     let copy = crash_copy(state.path());
     let (reopened, _) = open(copy.path());
     assert_eq!(tree(&reopened), tree(&index));
+}
+
+/// The umask says what the database makes; what it holds is for our user only.
+#[test]
+fn the_database_is_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let state = tempfile::tempdir().unwrap();
+    let directory = state.path().join("index");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let (_index, _) = open(state.path());
+    let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
 }
