@@ -383,9 +383,8 @@ fn tell(report: &AttachReport) {
         .notes
         .iter()
         .for_each(|note| tracing::warn!("{note}"));
-    let lost = report.fill.lost_and_found.len();
-    if lost > 0 {
-        tracing::warn!("{lost} entries without a place were put into /lost+found");
+    if let Some(text) = report.lost_and_found() {
+        tracing::warn!("{text}");
     }
 }
 

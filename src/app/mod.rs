@@ -125,8 +125,9 @@ pub async fn recover(config: &Config, claim: LibraryClaim) -> anyhow::Result<Rec
         .await?;
     remote.settle(Deadline::after(RECOVER_PATIENCE)).await?;
     drop((remote, shared));
+    let lost = report.attach.lost_and_found();
     let mut recovered = Recovered {
-        remarks: report.attach.notes,
+        remarks: report.attach.notes.into_iter().chain(lost).collect(),
         old_index: report.old_index,
         ..Recovered::default()
     };

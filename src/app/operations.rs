@@ -281,13 +281,17 @@ impl Operations for AppOperations {
             // The client may have gone. Nobody reads the count at the end then either.
             let _ = out.send(Response::Finding { text }).await;
         }
+        for text in &report.log {
+            let text = text.clone();
+            let _ = out.send(Response::Finding { text }).await;
+        }
         let left = cleanup::left_behind(&self.index).map_err(|error| error.to_string())?;
         Ok(Verified {
             packs_left: left.packs,
             packs_fading: report.fading,
             packs: report.packs,
             bytes_read: report.bytes,
-            findings: report.problems.len() as u64,
+            findings: (report.problems.len() + report.log.len()) as u64,
         })
     }
 

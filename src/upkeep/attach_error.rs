@@ -18,6 +18,30 @@ pub struct AttachReport {
     pub notes: Vec<String>,
 }
 
+impl AttachReport {
+    /// Returns a sentence on the entries that moved to `/lost+found`, with the first of them; `None` when
+    /// none did.
+    #[must_use]
+    pub fn lost_and_found(&self) -> Option<String> {
+        /// Entries that are named.
+        const NAMED: usize = 5;
+        let lost = &self.fill.lost_and_found;
+        let named: Vec<String> = lost
+            .iter()
+            .take(NAMED)
+            .map(|name| format!("{name:?}"))
+            .collect();
+        (!lost.is_empty()).then(|| {
+            format!(
+                "{} entries without a place were put into /lost+found: {}{}",
+                lost.len(),
+                named.join(", "),
+                if lost.len() > NAMED { ", …" } else { "" }
+            )
+        })
+    }
+}
+
 /// Reason why a state could not be tied to its store.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {

@@ -7,18 +7,20 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
 use super::attach_error::{AttachError, AttachReport};
+use super::known_log::MissingManifests;
 use super::log_checks::{Unfit, can_follow, check, describe, is_near};
 use super::patient_request::PatientRequests;
 use crate::index::{Begun, Index, IndexError, LateAck, LogHead};
+use crate::ingest::publish::log_objects::LogSizes;
 use crate::model::{AttachState, Digest, Ino, LibraryClaim, LogRecord, Seq};
 use crate::remote::{
     LogDecoder, LogHeader, LogKind, LogObject, PassedOver, Remote, RemoteErrorKind, is_superseded,
 };
 
 /// Records that the index takes in one go.
-const RECORDS_AT_ONCE: usize = 1024;
+const RECORDS_AT_ONCE: usize = 16 * 1024;
 /// Bytes of records that the index takes in one go.
-const BYTES_AT_ONCE: u64 = 4 * 1024 * 1024;
+const BYTES_AT_ONCE: u64 = 8 * 1024 * 1024;
 /// Longest manifest, unpacked, that can be one of ours whose acknowledgement was lost. It is held in memory
 /// as a whole.
 const MAX_NOTED_BYTES: u64 = 128 * 1024 * 1024;
@@ -94,8 +96,15 @@ impl LogReader<'_> {
     /// See [`AttachError`].
     pub async fn follow(&self, claim: LibraryClaim) -> Result<AttachReport, AttachError> {
         let from = self.index.log_head();
-        let objects = self.list(LogKind::Manifest, from.number).await?;
+        let mut objects = self
+            .list(LogKind::Manifest, from.number.saturating_sub(1))
+            .await?;
         let mut progress = self.progress(from);
+        if from.number > 0 && !objects.iter().any(|object| object.number == from.number) {
+            let lost = self.lost_manifests(&from).await?;
+            progress.report.notes.extend(lost);
+        }
+        objects.retain(|object| object.number > from.number);
         if claim == LibraryClaim::Continue {
             self.refuse_others(&objects, &from).await?;
             let treatment = self
@@ -110,6 +119,32 @@ impl LogReader<'_> {
                 .await?;
         }
         self.finish(progress, claim).await
+    }
+
+    /// Describes the manifests up to `head` that the store has lost, and has a snapshot made that
+    /// restates them.
+    async fn lost_manifests(&self, head: &LogHead) -> Result<Option<String>, AttachError> {
+        let mut covered = 0;
+        for object in self.list(LogKind::Snapshot, 0).await?.into_iter().rev() {
+            let read = self.requests.send(|| self.remote.read_log(object)).await;
+            let bytes = match read {
+                Ok(bytes) => bytes,
+                Err(AttachError::Remote(error)) if !error.is_retryable() => continue,
+                Err(error) => return Err(error),
+            };
+            if check(&bytes, object, self.index.library_id()).is_ok() {
+                covered = object.number;
+                break;
+            }
+        }
+        let manifests = self.list(LogKind::Manifest, covered).await?;
+        let missing = MissingManifests::find(head, covered, &manifests);
+        let described = missing.describe(&self.remote.describe());
+        if described.is_some() {
+            self.blocking(|index| LogSizes::open(index)?.make_snapshot_due())
+                .await?;
+        }
+        Ok(described.map(|text| format!("{text}; a snapshot with all of it is written")))
     }
 
     async fn finish(
@@ -372,12 +407,11 @@ impl LogReader<'_> {
                 records.push(record);
                 let is_much = decoder.unpacked() - taken >= BYTES_AT_ONCE;
                 if is_much || records.len() >= RECORDS_AT_ONCE {
-                    index.fill(&records)?;
-                    records.clear();
+                    fill_sorted(&index, &mut records)?;
                     taken = decoder.unpacked();
                 }
             }
-            index.fill(&records)?;
+            fill_sorted(&index, &mut records)?;
             Ok(decoder.header().clone())
         });
         match taken.await {
@@ -418,4 +452,13 @@ impl CatchUpProgress {
             self.note(object, "it does not follow from the one before it".into());
         }
     }
+}
+
+/// Takes records into the index and empties the list. Rows lie in the order of their entries, so records
+/// in that order share pages of the database.
+fn fill_sorted(index: &Index, records: &mut Vec<LogRecord>) -> Result<(), IndexError> {
+    records.sort_by_key(|record| record.change.entry_id());
+    index.fill(records)?;
+    records.clear();
+    Ok(())
 }

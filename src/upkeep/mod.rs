@@ -5,6 +5,7 @@ pub mod attach_error;
 mod catch_up;
 pub mod cleanup;
 pub mod fill;
+mod known_log;
 mod log_checks;
 pub mod moving;
 pub mod orphans;

@@ -100,7 +100,15 @@ impl Recovery {
         copy_journal(state, &workshop).map_err(swap)?;
         let (new, _) = Index::open_from_journal(&workshop, self.owner)?;
         let new = Arc::new(new);
-        let attach = attach(&new, remote, claim, patience).await?;
+        let known = self.old.log_head().number;
+        let mut attach = attach(&new, remote, claim, patience).await?;
+        let found = new.log_head().number;
+        if found < known {
+            attach.notes.push(format!(
+                "the store's log ends at manifest {found}, and this state knew it up to {known}: what only the \
+                 manifests in between said is not in the new index; it is in the old one, which is kept"
+            ));
+        }
         new.take_keys_of(&self.old)?;
         new.shutdown()?;
         drop(new);

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
+use super::known_log::MissingManifests;
 use crate::index::{Index, IndexError, Rows};
-use crate::model::{BlockIndex, EntryId, EntryKind, Name, PackRef, VerifyDepth};
+use crate::model::{BlockIndex, Digest, EntryId, EntryKind, Name, PackRef, VerifyDepth};
 use crate::remote::retry::{Deadline, retry};
 use crate::remote::{
-    Outlook, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency, fetch_stored, fetch_table,
-    open_block,
+    LogKind, Outlook, PackTable, Remote, RemoteError, RemoteErrorKind, Urgency, fetch_stored,
+    fetch_table, open_block,
 };
 
 /// Entries read from the index in one go.
@@ -42,6 +43,9 @@ pub struct VerifyReport {
     pub fading: u64,
     /// Packs that are missing or damaged.
     pub problems: Vec<Problem>,
+    /// What the store's log has lost.
+    #[serde(default)]
+    pub log: Vec<String>,
 }
 
 /// Pack that is missing or damaged, with the first file that needs it.
@@ -92,6 +96,7 @@ pub async fn verify(
         VerifyDepth::Packs => Round::default(),
         VerifyDepth::Blocks => Round::read(&rows)?,
     };
+    round.report.log = verify_log(index, remote).await?;
     let mut seen = BTreeSet::new();
     let mut after = round.after;
     let mut reading = None;
@@ -137,6 +142,41 @@ pub async fn verify(
             progress(&round.report);
         }
     }
+}
+
+/// Compares the log that the index knows with the store's.
+async fn verify_log(
+    index: &Arc<Index>,
+    remote: &Arc<dyn Remote>,
+) -> Result<Vec<String>, VerifyError> {
+    let head = index.log_head();
+    let snapshots = retry(deadline(), || remote.list_log(LogKind::Snapshot, 0)).await?;
+    // A snapshot with a higher number than we know is not ours.
+    let numbers = snapshots.iter().map(|object| object.number);
+    let covered = numbers.filter(|number| *number <= head.number).max();
+    let covered = covered.unwrap_or(0);
+    let manifests = retry(deadline(), || remote.list_log(LogKind::Manifest, covered)).await?;
+    let missing = MissingManifests::find(&head, covered, &manifests);
+    let mut found: Vec<String> = missing.describe(&remote.describe()).into_iter().collect();
+    let newest = manifests
+        .iter()
+        .filter(|object| object.number == head.number);
+    let mut is_ours = None;
+    for object in newest {
+        match retry(deadline(), || remote.read_log(*object)).await {
+            Ok(bytes) if Digest::of(&bytes).0 == head.digest => is_ours = Some(true),
+            Ok(_) => is_ours = is_ours.or(Some(false)),
+            Err(error) if error.is_retryable() => return Err(error.into()),
+            Err(error) => found.push(format!("manifest {}: {error}", object.number)),
+        }
+    }
+    if is_ours == Some(false) && head.digest != [0; 32] {
+        found.push(format!(
+            "manifest {} is not the one that this state wrote",
+            head.number
+        ));
+    }
+    Ok(found)
 }
 
 /// Position of a round over all blocks, and the report so far. It is stored as JSON, so its names are

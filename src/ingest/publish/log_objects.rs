@@ -36,7 +36,7 @@ impl LogSizes {
     /// # Errors
     /// When the database fails.
     pub fn add_log(&self, sent: u64) -> Result<(), IndexError> {
-        let sum = self.read(LOG_BYTES_ROW)? + sent;
+        let sum = self.read(LOG_BYTES_ROW)?.saturating_add(sent);
         self.0.put(LOG_BYTES_ROW, &sum.to_le_bytes())
     }
 
@@ -47,6 +47,14 @@ impl LogSizes {
     pub fn begin_log(&self, snapshot: u64) -> Result<(), IndexError> {
         self.0.put(SNAPSHOT_BYTES_ROW, &snapshot.to_le_bytes())?;
         self.0.put(LOG_BYTES_ROW, &0_u64.to_le_bytes())
+    }
+
+    /// Makes a snapshot due: the log has lost manifests that the index knows.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn make_snapshot_due(&self) -> Result<(), IndexError> {
+        self.0.put(LOG_BYTES_ROW, &u64::MAX.to_le_bytes())
     }
 
     /// Returns true if the log is so large that recovery should find a new snapshot.

@@ -70,6 +70,10 @@ impl PublishTask {
         // The index and the sender outlive this task.
         let _ = standing.wait_for(StoreStatus::is_attached).await;
         drop(standing);
+        // The start may have found that the log has lost manifests.
+        if let Err(error) = self.snapshot_if_due().await {
+            tracing::warn!(%error, "a snapshot that is due cannot be written now");
+        }
         let mut activity = self.index.activity();
         let mut pace = ManifestPace::new(self.remote.write_hints().manifest_interval);
         let mut due = DueRound {
@@ -297,8 +301,10 @@ impl PublishTask {
         .await?;
         let deadline = Deadline::after(SEND_DEADLINE);
         let mut snapshots = retry(deadline, || self.remote.list_log(LogKind::Snapshot, 0)).await?;
-        // The last two stay, because recovery falls back to the older one.
-        snapshots.truncate(snapshots.len().saturating_sub(2));
+        // This one and the one before it stay, because recovery falls back to the older one. One with a
+        // higher number is not ours; it must not push ours out.
+        snapshots.retain(|old| old.number < object.number);
+        snapshots.pop();
         for old in snapshots {
             retry(deadline, || self.remote.delete_log(old)).await?;
         }

@@ -1,6 +1,7 @@
 //! What somebody can do to the tree who may write to a store without a passphrase.
 
 use super::*;
+use crate::ingest::publish::log_objects::LogSizes;
 use crate::model::MAX_STORED;
 
 /// Appends a manifest with these records, whose header allows numbers up to `highest`.
@@ -204,4 +205,113 @@ async fn impossible_sizes_are_passed_over() {
     let (_state, index, report) = read_anew(&library).await;
     assert_eq!(paths(&index), ["", "/film", "/fine"]);
     assert!(report.notes.join("\n").contains("6 of its records"));
+}
+
+/// Makes a library with a manifest for each of this many directories.
+async fn with_manifests(count: usize) -> (Library, Vec<LogObject>) {
+    let library = Library::new().await;
+    for number in 0..count {
+        library.directory(EntryId::ROOT, &format!("directory {number}"));
+        library.publish().await;
+    }
+    let manifests = library.remote.list_log(LogKind::Manifest, 0).await.unwrap();
+    assert!(manifests.len() >= count);
+    (library, manifests)
+}
+
+async fn lost_log(index: &Arc<Index>, remote: &Arc<dyn Remote>) -> String {
+    let report = verify(index, remote, VerifyDepth::Packs, &mut |_| ()).await;
+    report.unwrap().log.join("\n")
+}
+
+#[tokio::test]
+async fn newest_manifests_that_were_deleted_are_told_and_stored_again() {
+    let (library, manifests) = with_manifests(8).await;
+    assert_eq!(lost_log(&library.index, &library.remote).await, "");
+    let gone = &manifests[3..];
+    for object in gone {
+        library.remote.delete_log(*object).await.unwrap();
+    }
+    let range = format!("{} to {}", gone[0].number, gone[gone.len() - 1].number);
+    let told = lost_log(&library.index, &library.remote).await;
+    assert!(told.contains(&range), "{told}");
+
+    let expected = tree(&library.index);
+    let remote = Arc::clone(&library.remote);
+    let (state, _store) = library.crashed(&[]);
+    let (index, _) = open_index(state.path());
+    let report = attach_to(&index, &remote).await.unwrap();
+    let told = report.notes.join("\n");
+    assert!(told.contains(&range) && told.contains("snapshot"), "{told}");
+    let publisher = Publisher::start(Arc::clone(&index), Arc::clone(&remote));
+    publisher.drained().await.unwrap();
+    publisher.stop().await;
+    assert_eq!(lost_log(&index, &remote).await, "");
+    let report = attach_to(&index, &remote).await.unwrap();
+    assert_eq!(report.notes, Vec::<String>::new());
+    // Another state finds everything.
+    let other = tempfile::tempdir().unwrap();
+    let (other, _) = open_index(other.path());
+    attach_to(&other, &remote).await.unwrap();
+    assert_eq!(tree(&other), expected);
+}
+
+#[tokio::test]
+async fn a_gap_within_the_log_is_found_and_a_recovery_says_what_it_did_not_find() {
+    let (library, manifests) = with_manifests(6).await;
+    library.remote.delete_log(manifests[2]).await.unwrap();
+    let told = lost_log(&library.index, &library.remote).await;
+    assert!(
+        told.contains(&format!(": {}.", manifests[2].number)),
+        "{told}"
+    );
+    for object in &manifests[4..] {
+        library.remote.delete_log(*object).await.unwrap();
+    }
+    let remote = Arc::clone(&library.remote);
+    let (state, _store) = library.crashed(&[]);
+    let report = recover(state.path(), &remote, LibraryClaim::Continue)
+        .await
+        .unwrap();
+    let told = report.attach.notes.join("\n");
+    assert!(told.contains("are missing"), "{told}");
+    let known = manifests[manifests.len() - 1].number;
+    assert!(told.contains(&format!("up to {known}")), "{told}");
+}
+
+#[tokio::test]
+async fn a_manifest_in_the_place_of_ours_is_found() {
+    let (library, manifests) = with_manifests(3).await;
+    let newest = manifests[manifests.len() - 1];
+    library.remote.delete_log(newest).await.unwrap();
+    forge(&library, newest.number, 1000, &[]).await;
+    let told = lost_log(&library.index, &library.remote).await;
+    assert!(told.contains("not the one that this state wrote"), "{told}");
+}
+
+#[tokio::test]
+async fn a_snapshot_with_a_higher_number_does_not_push_ours_out() {
+    let (library, _) = with_manifests(2).await;
+    let forged = [7, 8, u64::MAX].map(|number| LogObject {
+        kind: LogKind::Snapshot,
+        number: number + u64::from(number < 9) * 1000,
+        writer: WriterId::random(),
+    });
+    for object in forged {
+        let bytes = bytes::Bytes::from_static(b"not ours");
+        library.remote.append_log(object, bytes).await.unwrap();
+    }
+    LogSizes::open(&library.index)
+        .unwrap()
+        .make_snapshot_due()
+        .unwrap();
+    library.publish().await;
+    let snapshots = library.remote.list_log(LogKind::Snapshot, 0).await.unwrap();
+    let head = library.index.log_head().number;
+    assert!(
+        snapshots.iter().any(|object| object.number == head),
+        "{snapshots:?}"
+    );
+    let (_state, index, _) = read_anew(&library).await;
+    assert_eq!(tree(&index), tree(&library.index));
 }
