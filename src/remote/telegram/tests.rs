@@ -2,6 +2,7 @@
 
 mod centers;
 mod faults;
+mod hostile;
 
 use std::sync::Arc;
 

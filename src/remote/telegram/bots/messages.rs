@@ -338,11 +338,14 @@ pub async fn delete(
 }
 
 impl ChannelMessage {
-    /// Returns `None` for an empty message and for a note of the service.
+    /// Returns `None` for an empty message, for a note of the service, and for a number that no message has.
     fn from_message(message: enums::Message) -> Option<Self> {
         let enums::Message::Message(message) = message else {
             return None;
         };
+        if message.id <= 0 {
+            return None;
+        }
         let document = match message.media {
             Some(enums::MessageMedia::Document(media)) => {
                 media.document.and_then(Document::from_tl)

@@ -174,13 +174,15 @@ impl ChannelHistory {
         channel: ChannelId,
         range: Range<MessageId>,
     ) -> Result<Vec<ChannelMessage>, RemoteError> {
-        let batches: Vec<Vec<MessageId>> = batches(&range).collect();
-        let found: Vec<Vec<Option<ChannelMessage>>> = stream::iter(batches)
+        // Made one by one: a service that names an absurd number must not fill the memory with numbers.
+        let mut batches = stream::iter(batches(&range))
             .map(|ids| async move { self.messages_at(channel, &ids).await })
-            .buffered(BATCHES)
-            .try_collect()
-            .await?;
-        Ok(found.into_iter().flatten().flatten().collect())
+            .buffered(BATCHES);
+        let mut found = Vec::new();
+        while let Some(messages) = batches.try_next().await? {
+            found.extend(messages.into_iter().flatten());
+        }
+        Ok(found)
     }
 
     /// Reads the messages of `library` in `range`, ascending.
@@ -213,8 +215,7 @@ impl ChannelHistory {
         range: Range<MessageId>,
         passed: &BTreeSet<LibraryId>,
     ) -> Result<Option<Caption>, RemoteError> {
-        let batches: Vec<Vec<MessageId>> = batches(&range).collect();
-        let mut found = stream::iter(batches.into_iter().rev())
+        let mut found = stream::iter(batches(&range).rev())
             .map(|ids| async move { self.messages_at(channel, &ids).await })
             .buffered(BATCHES);
         while let Some(messages) = found.next().await {
@@ -261,7 +262,7 @@ impl ChannelHistory {
     }
 }
 
-fn batches(range: &Range<MessageId>) -> impl Iterator<Item = Vec<MessageId>> + use<> {
+fn batches(range: &Range<MessageId>) -> impl DoubleEndedIterator<Item = Vec<MessageId>> + use<> {
     let (start, end) = (range.start.get(), range.end.get());
     (start..end).step_by(IDS_AT_ONCE).map(move |first| {
         let batch = (first..end).take(IDS_AT_ONCE);

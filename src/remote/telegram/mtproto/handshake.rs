@@ -18,6 +18,7 @@ use sha1::{Digest, Sha1};
 
 use super::call_error::CallError;
 use super::connection::{Wire, connect};
+use super::product;
 use crate::remote::telegram::server::{ServerKey, TelegramServer};
 
 /// Time limit of all steps together.
@@ -39,17 +40,30 @@ pub async fn agree(
     server: &TelegramServer,
     address: SocketAddr,
 ) -> Result<AuthKeyBytes, CallError> {
-    let work = async {
+    let server = server.clone();
+    let work = async move {
         let stream = connect(address).await?;
         let mut wire = Wire::new(stream, mtp::Plain::new());
-        match server {
+        match &server {
             TelegramServer::Telegram => agree_with_service(&mut wire).await,
             TelegramServer::Own { key, .. } => agree_with_own(&mut wire, key).await,
         }
     };
-    tokio::time::timeout(HANDSHAKE_LIMIT, work)
-        .await
-        .unwrap_or(Err(CallError::TimedOut(HANDSHAKE_LIMIT)))
+    // The protocol may panic over odd bytes. In a task of its own that ends the exchange, and not its caller.
+    let mut task = AbortOnDrop(tokio::spawn(work));
+    match tokio::time::timeout(HANDSHAKE_LIMIT, &mut task.0).await {
+        Ok(ended) => ended.unwrap_or_else(|error| Err(unexpected(error))),
+        Err(_) => Err(CallError::TimedOut(HANDSHAKE_LIMIT)),
+    }
+}
+
+/// A task that ends with its handle.
+struct AbortOnDrop(tokio::task::JoinHandle<Result<AuthKeyBytes, CallError>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn call<R: RemoteCall>(
@@ -67,6 +81,8 @@ fn unexpected(error: impl std::fmt::Display) -> CallError {
 async fn agree_with_service(wire: &mut Wire<mtp::Plain>) -> Result<AuthKeyBytes, CallError> {
     let (request, state) = authentication::step1().map_err(unexpected)?;
     let answer = call(wire, &request).await?;
+    let enums::ResPq::Pq(offer) = &answer;
+    product::check(&offer.pq)?;
     let (request, state) = authentication::step2(state, answer).map_err(unexpected)?;
     let answer = call(wire, &request).await?;
     let (request, state) = authentication::step3(state, answer).map_err(unexpected)?;
@@ -94,8 +110,7 @@ async fn agree_with_own(
                 .into(),
         ));
     }
-    let product: [u8; 8] = offer.pq[..].try_into().map_err(unexpected)?;
-    let (p, q) = factorize(u64::from_be_bytes(product));
+    let (p, q) = factorize(product::check(&offer.pq)?);
     let new_nonce = random::<32>()?;
     let inner = enums::PQInnerData::Data(types::PQInnerData {
         pq: offer.pq.clone(),
@@ -156,16 +171,16 @@ async fn finish(
     let prime = BigUint::from_bytes_be(&parameters.dh_prime);
     let theirs = BigUint::from_bytes_be(&parameters.g_a);
     let base = u32::try_from(parameters.g).map_err(unexpected)?;
+    // Before any arithmetic with it: a prime of zero ends in a panic.
+    if prime.bits() != PRIME_BITS || !check_p_and_g(&parameters.dh_prime, &parameters.g) {
+        return Err(unsafe_numbers());
+    }
     let secret = BigUint::from_bytes_be(&random::<256>()?);
     let ours = BigUint::from(base).modpow(&secret, &prime);
     let low = BigUint::from(2_u8).pow(SAFETY_BITS);
     let in_range = |number: &BigUint| *number > low && *number < &prime - &low;
-    let good_prime =
-        prime.bits() == PRIME_BITS && check_p_and_g(&parameters.dh_prime, &parameters.g);
-    if !good_prime || !in_range(&theirs) || !in_range(&ours) {
-        return Err(CallError::Unexpected(
-            "unsafe numbers in the key exchange".into(),
-        ));
+    if !in_range(&theirs) || !in_range(&ours) {
+        return Err(unsafe_numbers());
     }
     let key = padded(&theirs.modpow(&secret, &prime))?;
     let inner = enums::ClientDhInnerData::Data(types::ClientDhInnerData {
@@ -197,6 +212,10 @@ async fn finish(
     }
 }
 
+fn unsafe_numbers() -> CallError {
+    CallError::Unexpected("unsafe numbers in the key exchange".into())
+}
+
 const SHA1_BYTES: usize = 20;
 
 fn sha1(bytes: &[u8]) -> [u8; SHA1_BYTES] {
@@ -204,7 +223,10 @@ fn sha1(bytes: &[u8]) -> [u8; SHA1_BYTES] {
 }
 
 /// Returns the low 64 bits of the SHA-1 of the key's bare TL form.
-fn fingerprint(key: &ServerKey) -> Result<i64, CallError> {
+///
+/// # Errors
+/// When the key is no number.
+pub fn fingerprint(key: &ServerKey) -> Result<i64, CallError> {
     let number = |text: &str| {
         BigUint::parse_bytes(text.as_bytes(), 10)
             .ok_or_else(|| CallError::Unexpected("the server's key is no number".into()))

@@ -5,6 +5,7 @@ pub mod connection;
 pub mod connection_pool;
 pub mod data_centres;
 pub mod handshake;
+mod product;
 pub mod reconnecting;
 pub mod rpc_error;
 pub mod sign_in;

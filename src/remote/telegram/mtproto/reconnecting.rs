@@ -50,6 +50,8 @@ struct ConnectionState {
     connection: Option<Arc<MtprotoConnection>>,
     failures: u32,
     not_before: Option<Instant>,
+    /// Answer of the service that it does not know the key, which no further try changes.
+    signed_out: Option<CallError>,
 }
 
 impl ReconnectingConnection {
@@ -112,9 +114,9 @@ impl ReconnectingConnection {
         if let Some(not_before) = slot.not_before
             && Instant::now() < not_before
         {
-            return Err(CallError::Disconnected(
-                "the last try to connect failed; the next one waits".into(),
-            ));
+            return Err(slot.signed_out.clone().unwrap_or_else(|| {
+                CallError::Disconnected("the last try to connect failed; the next one waits".into())
+            }));
         }
         match self.connect().await {
             Ok(connection) => {
@@ -123,12 +125,14 @@ impl ReconnectingConnection {
                     connection: Some(Arc::clone(&connection)),
                     failures: 0,
                     not_before: None,
+                    signed_out: None,
                 };
                 Ok(connection)
             }
             Err(error) => {
                 let pause = FIRST_PAUSE * 2_u32.saturating_pow(slot.failures.min(10));
-                slot.failures += 1;
+                slot.failures = slot.failures.saturating_add(1);
+                slot.signed_out = error.is_signed_out().then(|| error.clone());
                 slot.not_before = Some(Instant::now() + pause.min(LONGEST_PAUSE));
                 Err(error)
             }

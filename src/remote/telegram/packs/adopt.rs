@@ -78,7 +78,7 @@ impl AdoptedDocuments {
         let (mut from, mut last) = (MessageId::FIRST, MessageId::ZERO);
         let is_done = |from: MessageId, last: MessageId| match end {
             Some(end) => from >= end,
-            None => from.get() - last.get() > GAP,
+            None => from.get().saturating_sub(last.get()) > GAP || from.get() == i32::MAX,
         };
         while !is_done(from, last) {
             let to = MessageId::new(from.get().saturating_add(STEP));
@@ -201,12 +201,16 @@ impl AdoptedDocuments {
         );
         let parts = [
             (adopted.document, 0, pack.data_len),
-            (adopted.table, pack.data_len, pack.len - pack.data_len),
+            (
+                adopted.table,
+                pack.data_len,
+                pack.len.saturating_sub(pack.data_len),
+            ),
         ];
         let mut whole = BytesMut::new();
         for (address, begin, len) in parts {
             let from = range.offset.max(begin);
-            let to = range.end().min(begin + len);
+            let to = range.end().min(begin.saturating_add(len));
             if from < to {
                 let stored = StoredDocument { address, len };
                 let part = ByteRange::new(from - begin, to - from);
@@ -245,7 +249,7 @@ impl AdoptedDocuments {
         let table = size_at(&self.history, adopted.table).await?;
         let table =
             table.ok_or_else(|| gone("the post with its table is gone from the channel"))?;
-        Ok(document + table)
+        Ok(document.saturating_add(table))
     }
 }
 

@@ -44,6 +44,9 @@ const WRITER_COST: Duration = Duration::from_secs(1);
 /// Cost added for a bot that is not in the channel.
 const OUTSIDE_COST: Duration = Duration::from_secs(3600);
 
+/// Times that one call follows the service to another data centre.
+const MOST_MOVES: u32 = 2;
+
 /// Document in a channel.
 #[derive(Debug, Clone, Copy)]
 pub struct StoredDocument {
@@ -202,6 +205,7 @@ impl DocumentReader {
         } = wanted.address;
         let mut dc = wanted.address.dc;
         let mut renewed = false;
+        let mut moves = 0;
         loop {
             let found = self
                 .locations
@@ -220,7 +224,11 @@ impl DocumentReader {
                     self.locations.forget(bot.id, channel, message);
                 }
                 Err(error) => match error.migrate() {
-                    Some(other) if other != dc => dc = other,
+                    // Two data centres that name each other must not make a loop.
+                    Some(other) if other != dc && moves < MOST_MOVES => {
+                        moves += 1;
+                        dc = other;
+                    }
                     _ => return Err(error),
                 },
             }
