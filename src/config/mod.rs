@@ -5,7 +5,7 @@
 mod bots;
 mod cache;
 mod configuration;
-mod dotenv;
+pub mod dotenv;
 mod handle;
 mod http;
 mod layers;

@@ -20,5 +20,5 @@ pub mod subtitles;
 pub mod tool;
 pub mod transport;
 
-mod map;
-mod mp4;
+pub mod map;
+pub mod mp4;

@@ -229,20 +229,25 @@ fn decode(
     Ok((with_plain_lines(text), encoding))
 }
 
-/// Ends each line with `\n`, and removes zero bytes. Texts that need neither are not copied.
+/// Ends each line with `\n`, and removes control characters, which players show as boxes or take for
+/// ends of lines. Texts that need neither are not copied.
 fn with_plain_lines(text: String) -> String {
-    if !text.contains(['\r', '\0']) {
+    let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(is_odd) {
         return text;
     }
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.as_str();
-    while let Some(at) = rest.find(['\r', '\0']) {
+    while let Some(at) = rest.find(is_odd) {
         plain.push_str(&rest[..at]);
-        let is_end = rest[at..].starts_with('\r');
-        rest = &rest[at + 1..];
-        if is_end {
+        rest = &rest[at..];
+        if let Some(behind) = rest.strip_prefix('\r') {
             plain.push('\n');
-            rest = rest.strip_prefix('\n').unwrap_or(rest);
+            rest = behind.strip_prefix('\n').unwrap_or(behind);
+        } else {
+            rest = rest
+                .get(rest.chars().next().map_or(1, char::len_utf8)..)
+                .unwrap_or_default();
         }
     }
     plain.push_str(rest);

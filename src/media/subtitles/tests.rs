@@ -404,6 +404,7 @@ fn line_ends_of_all_kinds_become_one() {
     for (text, plain) in [
         ("a\r\nb\rc\nd", "a\nb\nc\nd"),
         ("\r\r\n\0x\r", "\n\nx\n"),
+        ("a\u{7}b\u{85}c\td\u{c}", "abc\td"),
         ("plain", "plain"),
     ] {
         assert_eq!(with_plain_lines(text.to_owned()), plain);
