@@ -274,6 +274,17 @@ impl Ingest {
         self.changed();
     }
 
+    /// Notes that a file will be submitted, so that the next start does it when this run does not come to
+    /// that. A manifest may take up the file before it is submitted.
+    pub fn expect(&self, id: EntryId) {
+        self.0.parts.notes.note_job(id);
+    }
+
+    /// Forgets that a file was to be submitted, because it stays on this machine.
+    pub fn expect_no_more(&self, id: EntryId) {
+        self.0.parts.notes.forget_job(id);
+    }
+
     /// Sends no bytes of a file until it is submitted again. It is being written, so its bytes can still
     /// change in place.
     pub fn hold(&self, id: EntryId) {

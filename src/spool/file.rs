@@ -7,7 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::model::BlobId;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::unistd::{Whence, lseek};
+
+use crate::model::{BlobId, ByteRange};
 
 /// A blob in the spool. The file stays readable through this after it was discarded.
 #[derive(Debug)]
@@ -38,6 +42,75 @@ impl SpoolFile {
     /// When the disk is full or fails.
     pub fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(data, offset)
+    }
+
+    /// Cuts or extends the file. Bytes that come in between are holes.
+    ///
+    /// # Errors
+    /// When the disk fails, or cannot hold a file of this size.
+    pub fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    /// Returns the length of the file.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Turns a range into zeros, and gives its space back where the disk can do that. The length stays.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn punch(&self, range: ByteRange) -> io::Result<()> {
+        let end = range.end().min(self.len()?);
+        if range.offset >= end {
+            return Ok(());
+        }
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let (Ok(from), Ok(len)) = (range.offset.try_into(), (end - range.offset).try_into()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        match fallocate(&self.file, flags, from, len) {
+            Err(Errno::EOPNOTSUPP) => self.write_zeros(range.offset, end),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    fn write_zeros(&self, from: u64, end: u64) -> io::Result<()> {
+        let zeros = vec![0; 1 << 20];
+        let mut at = from;
+        while at < end {
+            let piece = zeros
+                .len()
+                .min(usize::try_from(end - at).unwrap_or(usize::MAX));
+            self.write_all_at(&zeros[..piece], at)?;
+            at += piece as u64;
+        }
+        Ok(())
+    }
+
+    /// Returns the runs of data, in order. What lies between them and behind them is zeros.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn data_runs(&self) -> io::Result<Vec<ByteRange>> {
+        let mut runs = Vec::new();
+        let mut at = 0;
+        loop {
+            let from = match lseek(&self.file, at, Whence::SeekData) {
+                // No data follows.
+                Err(Errno::ENXIO) => return Ok(runs),
+                from => from?,
+            };
+            at = lseek(&self.file, from, Whence::SeekHole)?;
+            let (Ok(start), Ok(end)) = (u64::try_from(from), u64::try_from(at)) else {
+                return Err(io::ErrorKind::InvalidData.into());
+            };
+            runs.push(ByteRange::new(start, end - start));
+        }
     }
 
     /// Returns the number of bytes on the disk.

@@ -3,6 +3,7 @@
 //! when every entry that named the blob is acknowledged in the remote, or gone.
 
 mod file;
+mod writing_note;
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -21,11 +22,14 @@ use crate::model::{BlobId, EntryId};
 use crate::sync::MutexExt as _;
 use file::Recount;
 pub use file::SpoolFile;
+pub use writing_note::{NotedStep, NotedWriting, WritingNote};
 
 /// Extension of the record beside each spool file.
 const RECORD_EXTENSION: &str = "entry";
 /// Extension of the note that says that the user removed the file of a blob.
 const REMOVED_EXTENSION: &str = "removed";
+/// Extension of the note about a file that is being written, which the file's id names.
+const WRITING_EXTENSION: &str = "writing";
 /// Mode of spool files. They are readable for all, inside a directory that only we can enter. A
 /// media tool that runs as another user opens its one input through a descriptor that it is given.
 const FILE_MODE: u32 = 0o644;
@@ -188,6 +192,54 @@ impl Spool {
         Ok(())
     }
 
+    /// Begins the note of a file that is being written, in place of an older one.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn begin_note(
+        &self,
+        of: EntryId,
+        version: u64,
+        steps: &[NotedStep],
+    ) -> io::Result<WritingNote> {
+        WritingNote::begin(self.note_path(of), version, steps)
+    }
+
+    /// Returns the notes of the files that were being written when the last run ended.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn notes(&self) -> io::Result<Vec<(EntryId, NotedWriting)>> {
+        let mut notes = Vec::new();
+        for item in std::fs::read_dir(&self.config.directory)? {
+            let name = item?.file_name();
+            let id = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(WRITING_EXTENSION)?.strip_suffix('.'));
+            let Some(id) = id.and_then(|id| id.parse().ok()) else {
+                continue;
+            };
+            // A note that a power cut has emptied was never promised to survive one.
+            let bytes = std::fs::read(self.note_path(id))?;
+            notes.extend(NotedWriting::decode(&bytes).map(|note| (id, note)));
+        }
+        Ok(notes)
+    }
+
+    /// Removes the note of a file. Does nothing when there is none.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn forget_note(&self, of: EntryId) -> io::Result<()> {
+        remove_if_there(&self.note_path(of))
+    }
+
+    fn note_path(&self, of: EntryId) -> PathBuf {
+        self.config
+            .directory
+            .join(format!("{of}.{WRITING_EXTENSION}"))
+    }
+
     /// Makes names in the spool directory durable.
     ///
     /// # Errors
@@ -234,19 +286,36 @@ impl Spool {
     /// # Errors
     /// When the disk is full or fails.
     pub fn write_record(&self, id: BlobId, record: &[u8]) -> io::Result<()> {
-        let temporary = self
-            .config
-            .directory
-            .join(format!("{id}.{RECORD_EXTENSION}.new"));
+        self.new_record(id, record)?.sync_data()?;
+        self.place_record(id)
+    }
+
+    /// Replaces the record beside a blob. The old or the new one survives the end of this process.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn replace_record(&self, id: BlobId, record: &[u8]) -> io::Result<()> {
+        self.new_record(id, record)?;
+        self.place_record(id)
+    }
+
+    fn new_record(&self, id: BlobId, record: &[u8]) -> io::Result<File> {
         let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
-            .open(&temporary)?;
+            .open(self.new_record_path(id))?;
         file.write_all_at(record, 0)?;
-        file.sync_data()?;
-        std::fs::rename(&temporary, self.record_path(id))
+        Ok(file)
+    }
+
+    fn place_record(&self, id: BlobId) -> io::Result<()> {
+        std::fs::rename(self.new_record_path(id), self.record_path(id))
+    }
+
+    fn new_record_path(&self, id: BlobId) -> PathBuf {
+        self.beside(id, &format!("{RECORD_EXTENSION}.new"))
     }
 
     /// Returns the record beside a blob.

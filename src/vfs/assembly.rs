@@ -7,6 +7,7 @@ use super::availability::Availability;
 use super::closing::HandleCloser;
 use super::describe::{FileReports, ReportParts};
 use super::drafts::{DraftParts, Drafts};
+use super::interrupted::InterruptedFiles;
 use super::inventory::Inventory;
 use super::leftovers::{LeftoverFiles, LeftoverParts};
 use super::listing::{Listing, ListingParts};
@@ -27,7 +28,7 @@ use super::takeover::{SidecarTakeover, TakeoverParts};
 use super::unfinished::UnfinishedFiles;
 use super::views::FilmViews;
 use super::writes::HandleWriter;
-use super::writing_marks::WritingMarks;
+use super::writing_notes::WritingNotes;
 use crate::cache::BlockCache;
 use crate::index::{Index, Rows};
 use crate::ingest::Ingest;
@@ -139,7 +140,7 @@ struct Foundation {
     settings: SharedSettings,
     open: Arc<OpenTable>,
     timers: Arc<SettleTimers>,
-    marks: Arc<WritingMarks>,
+    notes: Arc<WritingNotes>,
     records: Arc<SpoolRecords>,
     availability: Arc<Availability>,
     views: Arc<FilmViews>,
@@ -153,8 +154,11 @@ impl Foundation {
     fn new(parts: &VfsParts, settings: SharedSettings) -> FsResult<Self> {
         let (tree, spool, ingest) = (&parts.tree, &parts.spool, &parts.ingest);
         let open = Arc::new(OpenTable::default());
-        let timers = Arc::new(SettleTimers::new(settings.get().settle));
-        let marks = Arc::new(WritingMarks::new(rows(&parts.index, "writing")?));
+        let work = ingest.clone();
+        let note = move |id| work.expect(id);
+        let timers = Arc::new(SettleTimers::new(settings.get().settle, note));
+        let marks = rows(&parts.index, "writing")?;
+        let notes = Arc::new(WritingNotes::new(Arc::clone(&parts.spool), marks));
         let records = Arc::new(SpoolRecords::new(Arc::clone(spool), ingest.clone()));
         let availability = Arc::new(Availability::new(parts.index.store_status()));
         let views = Arc::new(FilmViews::new(Arc::clone(tree)));
@@ -166,7 +170,7 @@ impl Foundation {
                 spool: Arc::clone(spool),
                 ingest: ingest.clone(),
                 open: Arc::clone(&open),
-                marks: Arc::clone(&marks),
+                notes: Arc::clone(&notes),
                 records: Arc::clone(&records),
             })),
             room: Arc::new(Room::new(RoomParts {
@@ -189,7 +193,7 @@ impl Foundation {
             settings,
             open,
             timers,
-            marks,
+            notes,
             records,
             availability,
             views,
@@ -273,6 +277,7 @@ impl Foundation {
             availability: Arc::clone(&self.availability),
             reports: Arc::clone(reports),
             settings: self.settings.clone(),
+            drafts: Arc::clone(&self.drafts),
         })
     }
 
@@ -294,7 +299,12 @@ impl Foundation {
             tree: Arc::clone(&self.tree),
             spool: Arc::clone(&self.spool),
             ingest: self.ingest.clone(),
-            marks: Arc::clone(&self.marks),
+            interrupted: InterruptedFiles::new(
+                Arc::clone(&self.tree),
+                Arc::clone(&self.spool),
+                Arc::clone(&self.notes),
+                Arc::clone(&self.records),
+            ),
             records: Arc::clone(&self.records),
             sealer: Arc::clone(sealer),
         })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::attr::without_set_id;
 use super::availability::Availability;
 use super::describe::FileReports;
+use super::drafts::Drafts;
 use super::namespace::{Namespace, ResolvedNode};
 use super::settings::SharedSettings;
 use super::types::{SetAttr, SetIdBits, XattrMode};
@@ -28,6 +29,7 @@ pub struct AttributeStore {
     availability: Arc<Availability>,
     reports: Arc<FileReports>,
     settings: SharedSettings,
+    drafts: Arc<Drafts>,
 }
 
 /// The parts that attributes come from.
@@ -38,6 +40,7 @@ pub struct AttributeParts {
     pub availability: Arc<Availability>,
     pub reports: Arc<FileReports>,
     pub settings: SharedSettings,
+    pub drafts: Arc<Drafts>,
 }
 
 impl AttributeStore {
@@ -49,6 +52,7 @@ impl AttributeStore {
             availability: parts.availability,
             reports: parts.reports,
             settings: parts.settings,
+            drafts: parts.drafts,
         }
     }
 
@@ -60,11 +64,12 @@ impl AttributeStore {
     ) -> FsResult<()> {
         match node {
             ResolvedNode::Real(node) => {
-                self.tree.update(node.id, |entry| {
+                let (entry, ()) = self.tree.update(node.id, |entry| {
                     change(&mut entry.attributes)?;
                     entry.attributes.ctime = Timestamp::now();
                     Ok(())
                 })?;
+                self.drafts.follow(&entry);
                 Ok(())
             }
             ResolvedNode::Unlinked(file) => match file.state().unlinked.as_deref_mut() {

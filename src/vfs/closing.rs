@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::blocking::blocking;
 use super::drafts::Drafts;
-use super::open::{Marked, OpenFile, OpenKind, OpenTable};
+use super::open::{OpenFile, OpenKind, OpenTable};
 use super::settle::SettleTimers;
 use super::signals;
 use super::types::{AccessMode, Caller, HandleId};
@@ -54,30 +54,40 @@ impl HandleCloser {
             }
             _ => None,
         };
+        let newest = self.open.newest();
         blocking(move || {
             let OpenKind::File(open) = &*open else {
                 return Ok(());
             };
-            if open.access == AccessMode::Read || !open.wrote.load(Ordering::Relaxed) {
+            if open.access == AccessMode::Read {
                 return Ok(());
             }
             let mut state = open.file.state();
-            if let Some(reason) = cut_short {
-                state.quarantine.get_or_insert(reason);
+            if !open.wrote.load(Ordering::Relaxed) {
+                // A file that was created and closed is whole without a byte.
+                return match state.writing.remove(&open.id) {
+                    true => drafts.commit(&open.file, &mut state),
+                    false => Ok(()),
+                };
             }
             let failed = open.failed.load(Ordering::Relaxed);
             if failed {
-                state.quarantine.get_or_insert_with(|| {
-                    "a write failed, so the file is not whole; copy it again".to_owned()
-                });
+                let reason =
+                    || "a write failed, so the file is not whole; copy it again".to_owned();
+                state.set_apart(reason, newest);
+            }
+            match cut_short {
+                Some(reason) => state.set_apart(|| reason, newest),
+                None if !failed => state.made_whole_by(open.id),
+                None => {}
             }
             if state.quarantine.is_some() {
                 // The write may have taken no byte at all, but its failure is recorded all the same.
                 drafts.start(&open.file, &mut state)?;
             }
+            state.writing.remove(&open.id);
             drafts.commit(&open.file, &mut state)?;
             open.wrote.store(false, Ordering::Relaxed);
-            drafts.unmark(&open.file, &mut state)?;
             if failed {
                 return Err(FsError::new(
                     ErrorKind::Io,
@@ -99,11 +109,15 @@ impl HandleCloser {
         blocking(move || match &*open {
             OpenKind::File(open) => {
                 let mut state = open.file.state();
-                drafts.commit(&open.file, &mut state)?;
-                if state.marked == Marked::Yes {
-                    state.marked = Marked::Before;
+                if !state.writing.is_empty()
+                    && let Some(note) = &mut state.note
+                {
+                    // The bytes will survive a power cut, and so must the fact that more were to come.
+                    note.hold_until_closed()?;
                 }
-                Ok(())
+                drafts.commit(&open.file, &mut state)?;
+                // Attributes, and a file without a byte, have no draft.
+                drafts.sync_names()
             }
             OpenKind::Snapshot { .. } | OpenKind::View(_) | OpenKind::Fixed(_) => Ok(()),
         })
@@ -120,6 +134,7 @@ impl HandleCloser {
         match &*closed.handle {
             OpenKind::File(open) => {
                 let id = open.file.id;
+                open.file.state().writing.remove(&open.id);
                 if open.access != AccessMode::Read && closed.remaining_writers == 0 {
                     self.timers.touch(id);
                 }

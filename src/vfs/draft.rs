@@ -6,8 +6,17 @@ use std::io;
 use std::sync::Arc;
 
 use crate::ingest::extents::ExtentList;
-use crate::model::{Blob, BlobId, Extent, ExtentSource, FileContent, Timestamp};
-use crate::spool::{Spool, SpoolFile};
+use crate::model::{Blob, BlobId, ByteRange, Extent, ExtentSource, FileContent, Timestamp};
+use crate::spool::{NotedStep, Spool, SpoolFile};
+
+/// Part of a file that the draft's own blob has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OwnPart {
+    /// Everything: bytes, holes and length are those of the file. A start needs nothing but the blob.
+    All,
+    /// Some ranges. The base has the others, and the note of the writing tells them apart.
+    Ranges,
+}
 
 /// Uncommitted changes of one file.
 #[derive(Debug)]
@@ -16,6 +25,10 @@ pub struct FileDraft {
     /// Blobs of the base and, after the first write, the draft's own blob.
     blobs: Vec<Blob>,
     own: Option<Arc<SpoolFile>>,
+    own_part: OwnPart,
+    /// End of the bytes of the own blob that the newest version names. A change before it changes a
+    /// version that may have been closed.
+    committed_end: u64,
     /// Time of the last uncommitted change of content.
     pub modified: Option<Timestamp>,
 }
@@ -25,6 +38,7 @@ pub struct FileDraft {
 pub struct DraftLayout {
     extents: ExtentList,
     blobs: Vec<Blob>,
+    own_part: OwnPart,
     modified: Option<Timestamp>,
 }
 
@@ -36,8 +50,40 @@ impl FileDraft {
             extents: ExtentList::new(content.extents.clone()),
             blobs: content.blobs.clone(),
             own: None,
+            own_part: match content.size {
+                0 => OwnPart::All,
+                _ => OwnPart::Ranges,
+            },
+            committed_end: 0,
             modified: None,
         }
+    }
+
+    /// Returns the steps from the newest version to this draft, if the draft has no change yet.
+    #[must_use]
+    pub fn noted_steps(&self) -> Vec<NotedStep> {
+        let mut steps: Vec<NotedStep> = self.own_id().map(NotedStep::Blob).into_iter().collect();
+        if self.own_part == OwnPart::All {
+            steps.extend([NotedStep::Mirror, NotedStep::Resize(self.size())]);
+        }
+        steps
+    }
+
+    /// Returns whether a change at or behind `offset` changes bytes of the newest version in place.
+    #[must_use]
+    pub fn changes_committed(&self, offset: u64) -> bool {
+        offset < self.committed_end
+    }
+
+    /// Notes that the extents are the newest version now.
+    pub fn was_committed(&mut self) {
+        let own = self.own_id().map(ExtentSource::Blob);
+        let extents = self.extents.as_slice().iter();
+        let ends = extents
+            .filter(|extent| Some(extent.source) == own)
+            .map(|extent| extent.offset + extent.len);
+        self.committed_end = ends.max().unwrap_or(0);
+        self.modified = None;
     }
 
     /// Returns the size of the file in bytes.
@@ -64,6 +110,13 @@ impl FileDraft {
             return Ok(Arc::clone(file));
         }
         let file = spool.create()?;
+        if self.own_part == OwnPart::All
+            && let Err(error) = file.set_len(self.size())
+        {
+            // The file may be larger than the disk can hold in one piece.
+            spool.discard(file.id)?;
+            return Err(error);
+        }
         self.blobs.push(Blob {
             id: file.id,
             len: 0,
@@ -74,8 +127,14 @@ impl FileDraft {
         Ok(file)
     }
 
-    /// Writes into the own blob and lays the range over the file.
-    pub fn write(&mut self, spool: &Spool, offset: u64, data: &[u8]) -> io::Result<()> {
+    /// Writes into the own blob and lays the range over the file. Returns the step to note, if the blob
+    /// does not show it.
+    pub fn write(
+        &mut self,
+        spool: &Spool,
+        offset: u64,
+        data: &[u8],
+    ) -> io::Result<Option<NotedStep>> {
         let own = self.own_blob(spool)?;
         let len = data.len() as u64;
         let source = ExtentSource::Blob(own.id);
@@ -93,7 +152,8 @@ impl FileDraft {
             blob.len = blob.len.max(offset + len);
         }
         self.modified = Some(Timestamp::now());
-        Ok(())
+        let step = NotedStep::Write(ByteRange::new(offset, len));
+        Ok((self.own_part == OwnPart::Ranges).then_some(step))
     }
 
     /// Returns the layout that [`Self::restore`] goes back to.
@@ -102,13 +162,15 @@ impl FileDraft {
         DraftLayout {
             extents: self.extents.clone(),
             blobs: self.blobs.clone(),
+            own_part: self.own_part,
             modified: self.modified,
         }
     }
 
     /// Restores an earlier layout.
     pub fn restore(&mut self, layout: DraftLayout) {
-        (self.extents, self.blobs, self.modified) = (layout.extents, layout.blobs, layout.modified);
+        (self.extents, self.blobs) = (layout.extents, layout.blobs);
+        (self.own_part, self.modified) = (layout.own_part, layout.modified);
     }
 
     /// Lays shared bytes of another file over this one. No byte is moved.
@@ -123,22 +185,45 @@ impl FileDraft {
             self.blobs
                 .extend(blobs.iter().find(|blob| blob.id == id).cloned());
         }
+        self.own_part = OwnPart::Ranges;
         self.extents.splice(offset, extents);
         self.modified = Some(Timestamp::now());
     }
 
-    /// Truncates the file, or extends it with zeros.
-    pub fn truncate(&mut self, size: u64) {
-        if size != self.size() {
-            self.extents.truncate(size);
-            self.modified = Some(Timestamp::now());
+    /// Truncates the file, or extends it with zeros. The own blob loses what is cut off, so that nothing
+    /// brings it back.
+    pub fn truncate(&mut self, spool: &Spool, size: u64) -> io::Result<()> {
+        if size == self.size() {
+            return Ok(());
         }
+        if let Some(own) = self.own.clone() {
+            if self.own_part == OwnPart::All || size < own.len()? {
+                own.set_len(size)?;
+                spool.count(&own)?;
+            }
+            if let Some(blob) = self.blobs.iter_mut().find(|blob| blob.id == own.id) {
+                blob.len = blob.len.min(size);
+            }
+        }
+        if size == 0 {
+            self.own_part = OwnPart::All;
+        }
+        self.extents.truncate(size);
+        self.modified = Some(Timestamp::now());
+        Ok(())
     }
 
-    /// Makes a hole of `len` bytes.
-    pub fn punch(&mut self, offset: u64, len: u64) {
-        self.extents.punch(offset, len);
+    /// Makes a hole.
+    pub fn punch(&mut self, spool: &Spool, range: ByteRange) -> io::Result<()> {
+        if let Some(own) = self.own.clone()
+            && self.own_part == OwnPart::All
+        {
+            own.punch(range)?;
+            spool.count(&own)?;
+        }
+        self.extents.punch(range.offset, range.len);
         self.modified = Some(Timestamp::now());
+        Ok(())
     }
 
     /// Makes the written bytes durable. Blocks.
@@ -172,6 +257,7 @@ impl FileDraft {
             return None;
         }
         self.own = None;
+        self.committed_end = 0;
         self.blobs.retain(|blob| blob.id != own);
         Some(own)
     }

@@ -5,18 +5,18 @@ use std::sync::atomic::Ordering;
 
 use super::attr::without_set_id;
 use super::draft::{FileDraft, take_over_slices};
-use super::open::{FileHandle, Marked, OpenFile, OpenFileState, OpenTable};
+use super::open::{FileHandle, OpenFile, OpenFileState, OpenTable};
 use super::spool_records::SpoolRecords;
-use super::types::Mutability;
-use super::writing_marks::WritingMarks;
+use super::types::{HandleId, Mutability};
+use super::writing_notes::WritingNotes;
 use crate::failpoint;
 use crate::ingest::Ingest;
 use crate::ingest::extents::needed;
 use crate::model::{
-    Blob, Entry, EntryId, EntryKind, ErrorKind, Extent, FileContent, FileState, FsResult,
-    Timestamp, ViewsState,
+    Blob, ByteRange, Entry, EntryId, EntryKind, ErrorKind, Extent, FileContent, FileState,
+    FsResult, Timestamp, ViewsState,
 };
-use crate::spool::Spool;
+use crate::spool::{NotedStep, Spool};
 use crate::tree::Tree;
 
 /// Written bytes are flushed to the disk each time this many have accumulated, so that the wait at
@@ -43,7 +43,7 @@ pub struct Drafts {
     spool: Arc<Spool>,
     ingest: Ingest,
     open: Arc<OpenTable>,
-    marks: Arc<WritingMarks>,
+    notes: Arc<WritingNotes>,
     records: Arc<SpoolRecords>,
 }
 
@@ -54,7 +54,7 @@ pub struct DraftParts {
     pub spool: Arc<Spool>,
     pub ingest: Ingest,
     pub open: Arc<OpenTable>,
-    pub marks: Arc<WritingMarks>,
+    pub notes: Arc<WritingNotes>,
     pub records: Arc<SpoolRecords>,
 }
 
@@ -65,7 +65,7 @@ impl Drafts {
             spool: parts.spool,
             ingest: parts.ingest,
             open: parts.open,
-            marks: parts.marks,
+            notes: parts.notes,
             records: parts.records,
         }
     }
@@ -101,29 +101,36 @@ impl Drafts {
         state.draft.as_mut().ok_or_else(|| ErrorKind::Io.into())
     }
 
-    /// Marks in the index that a file is being written. If the mark is found at the next start, the
-    /// file may be incomplete.
+    /// Begins a change through `handle`, or by name: the file has a draft, and a note in the spool says
+    /// that it is being written.
     ///
     /// # Errors
-    /// `Io` when the index cannot be read or written.
-    pub fn mark(&self, file: &OpenFile, state: &mut OpenFileState) -> FsResult<()> {
-        if state.marked != Marked::Yes && state.unlinked.is_none() {
+    /// Those of [`Self::committed`], or `NoSpace`.
+    pub fn begin_change(
+        &self,
+        file: &OpenFile,
+        state: &mut OpenFileState,
+        handle: Option<HandleId>,
+    ) -> FsResult<()> {
+        let steps = self.start(file, state)?.noted_steps();
+        if state.note.is_none() && state.unlinked.is_none() {
             let version = self.committed(file, state)?.version;
-            self.marks.put(file.id, version)?;
-            state.marked = Marked::Yes;
+            state.note = Some(self.notes.begin(file.id, version, &steps)?);
         }
+        state.writing.extend(handle);
         Ok(())
     }
 
-    /// Removes the mark, because the file is complete.
+    /// Notes that a file was just created through `handle`. It has no byte yet, and may get some.
     ///
     /// # Errors
-    /// `Io` when the index cannot be written.
-    pub fn unmark(&self, file: &OpenFile, state: &mut OpenFileState) -> FsResult<()> {
-        if state.marked != Marked::No {
-            self.marks.remove(file.id)?;
-            state.marked = Marked::No;
+    /// `NoSpace` or `Io`.
+    pub fn was_created(&self, file: &OpenFile, handle: HandleId) -> FsResult<()> {
+        let mut state = file.state();
+        if state.note.is_none() && state.unlinked.is_none() {
+            state.note = Some(self.notes.begin(file.id, 0, &[NotedStep::Mirror])?);
         }
+        state.writing.insert(handle);
         Ok(())
     }
 
@@ -134,7 +141,8 @@ impl Drafts {
     pub fn write(&self, open: &FileHandle, offset: u64, data: &[u8]) -> FsResult<()> {
         let file = &open.file;
         let mut state = file.state();
-        self.mark(file, &mut state)?;
+        self.begin_change(file, &mut state, Some(open.id))?;
+        state.protect_committed(offset)?;
         let draft = self.start(file, &mut state)?;
         if draft.own_id().is_none() {
             let blob = draft.own_blob(&self.spool)?.id;
@@ -144,9 +152,12 @@ impl Drafts {
                     .records
                     .begin(blob, &*self.tree.recent_entry(file.id)?)?,
             }
+            state.add_step(NotedStep::Blob(blob))?;
         }
         let draft = self.start(file, &mut state)?;
-        draft.write(&self.spool, offset, data)?;
+        if let Some(step) = draft.write(&self.spool, offset, data)? {
+            state.add_step(step)?;
+        }
         open.wrote.store(true, Ordering::Relaxed);
         state.unsynced += data.len() as u64;
         if state.unsynced >= WRITE_BACK_BYTES
@@ -158,12 +169,40 @@ impl Drafts {
         Ok(())
     }
 
-    /// Truncates or extends a draft.
-    pub fn set_size(&self, draft: &mut FileDraft, size: u64) {
-        draft.truncate(size);
+    /// Truncates or extends a file. [`Self::begin_change`] comes first.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub fn set_size(&self, file: &OpenFile, state: &mut OpenFileState, size: u64) -> FsResult<()> {
+        if self.start(file, state)?.size() == size {
+            return Ok(());
+        }
+        state.protect_committed(size)?;
+        state.add_step(match size {
+            0 => NotedStep::Mirror,
+            _ => NotedStep::Resize(size),
+        })?;
+        let draft = self.start(file, state)?;
+        draft.truncate(&self.spool, size)?;
         if let Some(blob) = draft.drop_damaged_blob() {
             self.ingest.disown_blob(blob);
         }
+        Ok(())
+    }
+
+    /// Makes a hole in a file. [`Self::begin_change`] comes first.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub fn punch(
+        &self,
+        file: &OpenFile,
+        state: &mut OpenFileState,
+        range: ByteRange,
+    ) -> FsResult<()> {
+        state.protect_committed(range.offset)?;
+        state.add_step(NotedStep::Punch(range))?;
+        Ok(self.start(file, state)?.punch(&self.spool, range)?)
     }
 
     /// Returns the extents and blobs of a range of an open file, with the draft's changes.
@@ -228,6 +267,13 @@ impl Drafts {
         }
     }
 
+    /// Brings the records beside a file's spooled bytes up to its new name or attributes.
+    pub fn follow(&self, entry: &Entry) {
+        let file = self.open.file(entry.id);
+        let draft = file.and_then(|file| file.state().draft.as_ref().and_then(FileDraft::own_id));
+        self.records.follow(entry, draft);
+    }
+
     /// Clears set-user-id and set-group-id of a file that is written to.
     ///
     /// # Errors
@@ -238,30 +284,36 @@ impl Drafts {
         }
         let node = self.tree.node(file.id)?;
         if without_set_id(node.attributes.mode) != node.attributes.mode {
-            self.tree.update(file.id, |entry| {
+            let (entry, ()) = self.tree.update(file.id, |entry| {
                 entry.attributes.mode = without_set_id(entry.attributes.mode);
                 Ok(())
             })?;
+            self.follow(&entry);
         }
         Ok(())
     }
 
     /// Commits the draft of a file. Its extents become those of the entry and are durable when this
-    /// returns.
+    /// returns. The note that it is being written goes, unless a handle still writes.
     ///
     /// # Errors
     /// `NoSpace` or `Io`, when the bytes are not durable.
     pub fn commit(&self, file: &OpenFile, state: &mut OpenFileState) -> FsResult<()> {
-        if state.draft.is_none() {
-            return Ok(());
+        if state.draft.is_some() {
+            let placed = self.place(file, state);
+            self.tree.sync()?;
+            placed?;
         }
-        let placed = self.place(file, state);
-        self.tree.sync()?;
-        placed
+        if state.writing.is_empty()
+            && let Some(note) = state.note.take()
+        {
+            self.notes.end(file.id, note);
+        }
+        Ok(())
     }
 
     /// Does the same as [`Self::commit`], but the change becomes durable only with the next sync of
-    /// the journal.
+    /// the journal, and the note stays.
     ///
     /// # Errors
     /// `NoSpace` or `Io`.
@@ -272,11 +324,17 @@ impl Drafts {
         let synced = draft.sync();
         failpoint::pass(failpoint::Step::SpoolWritten);
         if let Err(error) = &synced {
-            state.quarantine.get_or_insert_with(|| {
-                format!("the disk of the spool failed ({error}), so the file is not whole; copy it again")
-            });
+            let reason = || {
+                format!(
+                    "the disk of the spool failed ({error}), so the file is not whole; copy it again"
+                )
+            };
+            state.set_apart(reason, self.open.newest());
         }
-        let quarantine = state.quarantine.clone();
+        let quarantine = state.quarantine.as_ref().map(|found| found.reason.clone());
+        let Some(draft) = state.draft.as_mut() else {
+            return Ok(synced?);
+        };
         if !draft.is_changed() && quarantine.is_none() {
             return Ok(synced?);
         }
@@ -291,17 +349,34 @@ impl Drafts {
         }
         let blobs = draft.named_blobs();
         let dropped = draft.drop_unnamed_blob();
+        if !state.writing.is_empty()
+            && let Some(note) = &mut state.note
+            && let Ok(content) = self.tree.content(file.id)
+        {
+            note.allow(content.version + 1)?;
+        }
         let entry = match self.store_version(file.id, draft, blobs, quarantine) {
             // The file was removed at this very moment, so the bytes have no name left to be durable under.
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
             stored => stored?,
         };
-        draft.modified = None;
+        draft.was_committed();
+        if let Some(note) = &mut state.note {
+            note.shorten(&draft.noted_steps())?;
+        }
         self.records.own(&entry)?;
         if let Some(blob) = dropped {
             self.ingest.disown_blob(blob);
         }
         Ok(synced?)
+    }
+
+    /// Makes the names and attributes of all files durable.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub fn sync_names(&self) -> FsResult<()> {
+        self.tree.sync()
     }
 
     /// Makes the draft the newest version of its entry; `blobs` are those that the draft names.
@@ -360,7 +435,10 @@ impl Drafts {
             }
             state.draft = None;
             state.quarantine = None;
-            self.unmark(&file, &mut state)?;
+            state.writing.clear();
+            if let Some(note) = state.note.take() {
+                self.notes.end(id, note);
+            }
         }
         self.open.forget_idle(id);
         Ok(DraftEnd::Yes)
@@ -372,7 +450,12 @@ impl Drafts {
         let held = self.open.hold(entry.id, entry.ino);
         let draft = held.file.state().draft.as_ref().and_then(FileDraft::own_id);
         self.records.note_removed(&entry, draft);
-        held.file.state().unlinked = Some(Box::new(entry));
+        {
+            let mut state = held.file.state();
+            state.note = None;
+            self.notes.forget(entry.id);
+            state.unlinked = Some(Box::new(entry));
+        }
         let file = Arc::clone(&held.file);
         drop(held);
         self.forget_if_unused(&file);
@@ -392,7 +475,6 @@ impl Drafts {
                 self.ingest.disown_blob(blob);
             }
             self.ingest.disown(id);
-            let _ = self.marks.remove(id);
         }
         self.open.forget_idle(id);
     }

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::draft::take_over_slices;
+use super::interrupted::{INTERRUPTED, InterruptedFiles};
 use super::sealing::Sealer;
 use super::spool_records::SpoolRecords;
-use super::writing_marks::WritingMarks;
 use crate::index::ChildKind;
 use crate::ingest::{self, Ingest};
 use crate::model::{
@@ -19,9 +19,6 @@ use crate::tree::{NewEntry, Tree};
 
 /// Directory for entries whose own directory is unknown.
 const LOST_AND_FOUND: &str = "lost+found";
-/// Reason why an interrupted file is kept and not ingested.
-const INTERRUPTED: &str =
-    "tgfs ended while it was being written; copy it again, or `tgfs retry` it as it is";
 /// Message on a file that was recovered from its spool file alone. It may have been only half written.
 const FOUND: &str = "found in the spool without a record in the index; `tgfs retry` ingests it";
 
@@ -42,7 +39,7 @@ pub struct LeftoverFiles {
     tree: Arc<Tree>,
     spool: Arc<Spool>,
     ingest: Ingest,
-    marks: Arc<WritingMarks>,
+    interrupted: InterruptedFiles,
     records: Arc<SpoolRecords>,
     sealer: Arc<Sealer>,
 }
@@ -53,7 +50,7 @@ pub struct LeftoverParts {
     pub tree: Arc<Tree>,
     pub spool: Arc<Spool>,
     pub ingest: Ingest,
-    pub marks: Arc<WritingMarks>,
+    pub interrupted: InterruptedFiles,
     pub records: Arc<SpoolRecords>,
     pub sealer: Arc<Sealer>,
 }
@@ -65,7 +62,7 @@ impl LeftoverFiles {
             tree: parts.tree,
             spool: parts.spool,
             ingest: parts.ingest,
-            marks: parts.marks,
+            interrupted: parts.interrupted,
             records: parts.records,
             sealer: parts.sealer,
         }
@@ -76,11 +73,10 @@ impl LeftoverFiles {
     /// # Errors
     /// `Io` when index or spool cannot be read.
     pub fn take_up(&self) -> FsResult<Resumed> {
-        let mut resumed = Resumed::default();
-        for (id, version) in self.marks.all()? {
-            resumed.interrupted += u64::from(self.keep_interrupted(id, version)?);
-            self.marks.remove(id)?;
-        }
+        let mut resumed = Resumed {
+            interrupted: self.interrupted.keep_all()?,
+            ..Resumed::default()
+        };
         let unfinished = self.ingest.unfinished()?;
         let mut known = HashSet::new();
         for id in unfinished {
@@ -101,52 +97,6 @@ impl LeftoverFiles {
             }
         }
         Ok(resumed)
-    }
-
-    /// Keeps a file that was being written when the daemon ended, with the bytes that reached the spool.
-    /// Leaves alone a file that a later commit completed, and a stored version that was to be replaced.
-    fn keep_interrupted(&self, id: EntryId, version: u64) -> FsResult<bool> {
-        let kept = self.tree.update(id, |entry| {
-            let EntryKind::File(content) = &mut entry.kind else {
-                return Ok(false);
-            };
-            if content.version != version || content.state == FileState::Stored && content.size > 0
-            {
-                return Ok(false);
-            }
-            self.extend_to_spooled(content)?;
-            content.state = FileState::Failed(INTERRUPTED.to_owned());
-            Ok(true)
-        });
-        match kept {
-            Ok((_, kept)) => Ok(kept),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Extends a file by the bytes in the spool that were appended after the last `fsync`.
-    fn extend_to_spooled(&self, content: &mut FileContent) -> FsResult<()> {
-        let [extent] = content.extents.as_mut_slice() else {
-            return Ok(());
-        };
-        let ExtentSource::Blob(id) = extent.source else {
-            return Ok(());
-        };
-        let Some(file) = self.spool.get(id).filter(|_| extent.offset == 0) else {
-            return Ok(());
-        };
-        let len = std::fs::metadata(&file.path)?.len();
-        if len > extent.len {
-            extent.len = len;
-            content.size = len;
-            content.version += 1;
-            content.views = ViewsState::Pending;
-            for blob in content.blobs.iter_mut().filter(|blob| blob.id == id) {
-                blob.len = len;
-            }
-        }
-        Ok(())
     }
 
     /// Gives the bytes written for it to a file whose writing was cut off before its first commit.

@@ -6,7 +6,8 @@
 //!   `attributes` list and change them. `availability` tells whether they may.
 //! - `opening`, `reads`, `writes`, `sizes`, `closing` cover the life of a handle, over the table in `open`.
 //! - `drafts` holds the files that are being written, one `draft` each. `settle` and `sealing` hand them
-//!   to ingest, `room` checks their space, `leftovers` finds them again after a restart.
+//!   to ingest, `room` checks their space, `leftovers` and `interrupted` find
+//!   them again after a restart, by the `writing_notes`.
 //! - `views`, `external_subtitles`, `sidecars` hold what is computed; `open_view` reads it.
 //! - `requests` and `library` are the operations by inode number and by path. `assembly` builds all parts.
 //! - `describe`, `slugs`, `inventory` answer the questions of commands and HTTP.
@@ -21,6 +22,7 @@ mod describe;
 mod draft;
 mod drafts;
 mod external_subtitles;
+mod interrupted;
 mod inventory;
 mod leftovers;
 mod library;
@@ -48,7 +50,7 @@ mod viewed_file;
 mod views;
 mod virtual_tree;
 mod writes;
-mod writing_marks;
+mod writing_notes;
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use crate::media::inspect::name::media_kind;
 use crate::media::subtitles::is_subtitle_name;
 use crate::model::{
     Entry, EntryId, EntryKind, ErrorKind, Extent, ExtentSource, FileContent, FileState, FsResult,
-    Ino, Name, PackRef, Timestamp,
+    Ino, Name, PackRef, Timestamp, ViewsState,
 };
 use crate::read::{Follower, Leaving};
 use crate::tree::{NewEntry, Replace, Tree};
@@ -195,6 +195,12 @@ impl NameChanges {
         self.sidecars.was_replaced(sidecar, name);
         let follower = Follower::new(Leaving::Ends);
         let handle = self.open.open_file(entry.id, entry.ino, access, follower);
+        if access != AccessMode::Read
+            && let Some(file) = self.open.file(entry.id)
+            && let Err(error) = self.drafts.was_created(&file, handle)
+        {
+            tracing::warn!(file = %entry.id, %error, "a kill could leave it incomplete without a sign");
+        }
         // The file is committed at release even if nothing is written, because an empty file is a file.
         self.timers.touch(entry.id);
         let opened = Opened {
@@ -277,15 +283,19 @@ impl NameChanges {
         let EntryKind::File(content) = &entry.kind else {
             return;
         };
+        self.drafts.follow(entry);
         if let Err(error) = self.sidecars.film_was_renamed(entry, old_name) {
             tracing::warn!(file = %entry.id, %error, "a removed subtitle may show again");
         }
         let became_final = became_final(old_name, &entry.name);
         let kind = |name: &Name| (media_kind(name).is_media(), is_subtitle_name(name));
         let media_changed = kind(old_name) != kind(&entry.name);
+        // A file that shares its bytes, or has none, may be stored before it has its final name.
+        let is_unfinished =
+            content.state == FileState::Spooled || content.views == ViewsState::Pending;
         // A download that was marked as unfinished may have left its marker behind.
-        let was_waiting = content.state == FileState::Spooled
-            && (became_final || self.ingest.progress(entry.id).is_none());
+        let was_waiting =
+            is_unfinished && (became_final || self.ingest.progress(entry.id).is_none());
         if was_waiting || media_changed {
             self.timers.touch(entry.id);
         } else {

@@ -11,6 +11,7 @@ use super::open_view::OpenView;
 use super::types::{AccessMode, Attr, HandleId};
 use crate::model::{Entry, EntryId, EntryKind, ErrorKind, FileContent, FsResult, Ino, PackId};
 use crate::read::Follower;
+use crate::spool::{NotedStep, WritingNote};
 use crate::sync::MutexExt as _;
 
 /// One file that is open, or that was written a moment ago and is not sealed yet. All handles of an
@@ -28,25 +29,78 @@ pub struct OpenFileState {
     pub draft: Option<FileDraft>,
     /// Entry of a file whose name is gone and that only handles keep.
     pub unlinked: Option<Box<Entry>>,
-    /// Reason for keeping the file without ingesting it.
-    pub quarantine: Option<String>,
+    pub quarantine: Option<Quarantine>,
     /// Number of bytes written since the last write-back was started.
     pub unsynced: u64,
-    pub marked: Marked,
+    /// Note in the spool that the file is being written.
+    pub note: Option<WritingNote>,
+    /// Handles that changed the file, or created it, and were not flushed since.
+    pub writing: HashSet<HandleId>,
 }
 
-/// State of the mark in the index that tells that the file is being written.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub enum Marked {
-    #[default]
-    No,
-    /// Marked since the newest version.
-    Yes,
-    /// Marked before the newest version, so later writes have to mark the file again.
-    Before,
+/// Reason for keeping a file without ingesting it.
+#[derive(Debug, Clone)]
+pub struct Quarantine {
+    pub reason: String,
+    /// Newest handle when the cause was last seen. A program that opens the file later and closes it
+    /// in order has made it whole, as it would if the file had been sealed in between.
+    pub newest: HandleId,
 }
 
 impl OpenFileState {
+    /// Keeps the file without ingesting it. The first reason stays.
+    pub fn set_apart(&mut self, reason: impl FnOnce() -> String, newest: HandleId) {
+        match &mut self.quarantine {
+            Some(quarantine) => quarantine.newest = newest,
+            None => {
+                let reason = reason();
+                self.quarantine = Some(Quarantine { reason, newest });
+            }
+        }
+    }
+
+    /// Takes the file for whole again, if this handle was opened after all that went wrong with it.
+    pub fn made_whole_by(&mut self, handle: HandleId) {
+        self.quarantine.take_if(|found| handle > found.newest);
+    }
+
+    /// Adds a step to the note that the file is being written.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub fn add_step(&mut self, step: NotedStep) -> FsResult<()> {
+        match &mut self.note {
+            Some(note) => Ok(note.add(step)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins the steps of the note again, after a commit that they do not lead to.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub fn restate_note(&mut self) -> FsResult<()> {
+        if let (Some(note), Some(draft)) = (&mut self.note, &self.draft) {
+            note.restate(&draft.noted_steps())?;
+        }
+        Ok(())
+    }
+
+    /// Makes the note durable before bytes at or behind `offset` change that a close has promised. After a
+    /// power cut, a mixture of old and new bytes must not pass for the closed version.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn protect_committed(&mut self, offset: u64) -> FsResult<()> {
+        let draft = self.draft.as_ref();
+        if draft.is_some_and(|draft| draft.changes_committed(offset))
+            && let Some(note) = &mut self.note
+        {
+            note.secure()?;
+        }
+        Ok(())
+    }
+
     /// Returns whether everything is committed and the file is marked as not whole.
     pub fn is_kept_as_failed(&self) -> bool {
         let is_changed = self.draft.as_ref().is_some_and(FileDraft::is_changed);
@@ -97,6 +151,7 @@ pub enum OpenKind {
 /// A handle on a stored file.
 #[derive(Debug)]
 pub struct FileHandle {
+    pub id: HandleId,
     pub file: Arc<OpenFile>,
     pub access: AccessMode,
     /// Set when a write through this handle failed, so the file does not hold the intended bytes.
@@ -150,10 +205,13 @@ impl OpenTable {
         self.handles.acquire()
     }
 
-    fn register(&self, kind: OpenKind) -> HandleId {
-        let id = HandleId(self.last.fetch_add(1, Ordering::Relaxed) + 1);
-        self.handles().insert(id, Arc::new(kind));
-        id
+    fn next_id(&self) -> HandleId {
+        HandleId(self.last.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Returns the newest handle of all files.
+    pub fn newest(&self) -> HandleId {
+        HandleId(self.last.load(Ordering::Relaxed))
     }
 
     /// Opens a stored file.
@@ -178,18 +236,24 @@ impl OpenTable {
             Arc::clone(&slot.file)
         };
         let (failed, wrote) = (AtomicBool::new(false), AtomicBool::new(false));
-        self.register(OpenKind::File(FileHandle {
+        let id = self.next_id();
+        let handle = OpenKind::File(FileHandle {
+            id,
             file,
             access,
             failed,
             wrote,
             follower,
-        }))
+        });
+        self.handles().insert(id, Arc::new(handle));
+        id
     }
 
     /// Opens a version, a view or a generated file.
     pub fn open_other(&self, kind: OpenKind) -> HandleId {
-        self.register(kind)
+        let id = self.next_id();
+        self.handles().insert(id, Arc::new(kind));
+        id
     }
 
     /// Returns the object that a handle is open on.

@@ -10,7 +10,7 @@ use super::drafts::{DraftEnd, Drafts};
 use super::settle::SettleTimers;
 use super::unfinished::UnfinishedFiles;
 use crate::ingest::Ingest;
-use crate::ingest::policy::NamePolicy;
+use crate::ingest::policy::{NamePolicy, name_policy};
 use crate::media::inspect::name::media_kind;
 use crate::media::subtitles::is_subtitle_name;
 use crate::model::{EntryId, EntryKind, ErrorKind, FileState, FsResult, Name, ViewsState};
@@ -99,6 +99,9 @@ impl Sealer {
         let EntryKind::File(content) = &entry.kind else {
             return Ok(());
         };
+        if name_policy(&entry.name) == NamePolicy::Local {
+            self.ingest.expect_no_more(id);
+        }
         if matches!(content.state, FileState::Failed(_))
             || self.unfinished.policy(&entry)? != NamePolicy::Ingest
         {

@@ -15,19 +15,31 @@ use crate::sync::MutexExt as _;
 /// Sleep of the settling task when nothing waits.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// Files that wait for their settle time to pass.
+/// Function that is told which file begins to wait.
+struct Begun(Box<dyn Fn(EntryId) + Send + Sync>);
+
+impl std::fmt::Debug for Begun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Begun")
+    }
+}
+
+/// Files that wait for their settle time to pass. A timer does not survive this process, so `begun` has to
+/// note the work that follows it.
 #[derive(Debug)]
 pub struct SettleTimers {
     waiting: Mutex<HashMap<EntryId, Instant>>,
     changed: Notify,
     /// Settle time in milliseconds.
     time: AtomicU64,
+    begun: Begun,
 }
 
 impl SettleTimers {
     #[must_use]
-    pub fn new(time: Duration) -> Self {
+    pub fn new(time: Duration, begun: impl Fn(EntryId) + Send + Sync + 'static) -> Self {
         let timers = Self {
+            begun: Begun(Box::new(begun)),
             waiting: Mutex::default(),
             changed: Notify::new(),
             time: AtomicU64::new(0),
@@ -49,6 +61,9 @@ impl SettleTimers {
     /// Starts or restarts the time of a file.
     pub fn touch(&self, id: EntryId) {
         let time = Duration::from_millis(self.time.load(Ordering::Relaxed));
+        if !self.is_waiting(id) {
+            (self.begun.0)(id);
+        }
         self.waiting().insert(id, Instant::now() + time);
         self.changed.notify_one();
     }
@@ -112,7 +127,7 @@ mod tests {
 
     #[test]
     fn only_files_whose_time_has_passed_are_due() {
-        let timers = SettleTimers::new(Duration::ZERO);
+        let timers = SettleTimers::new(Duration::ZERO, |_| ());
         timers.touch(id(1));
         timers.set_time(Duration::from_secs(60));
         timers.touch(id(2));
@@ -127,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_change_restarts_only_the_time_that_runs() {
-        let timers = SettleTimers::new(Duration::from_secs(60));
+        let timers = SettleTimers::new(Duration::from_secs(60), |_| ());
         timers.touch_if_waiting(id(1));
         assert!(!timers.is_waiting(id(1)));
         timers.touch(id(1));

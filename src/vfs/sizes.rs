@@ -12,7 +12,7 @@ use super::room::Room;
 use super::settle::SettleTimers;
 use super::types::{AllocateMode, HandleId, SeekTarget};
 use crate::index::NodeKind;
-use crate::model::{ErrorKind, Extent, ExtentSource, FsResult};
+use crate::model::{ByteRange, ErrorKind, Extent, ExtentSource, FsResult};
 
 /// Part that changes the sizes of files and finds their holes.
 #[derive(Debug)]
@@ -72,18 +72,17 @@ impl FileSizes {
                 }
                 AllocateMode::PunchHole | AllocateMode::ZeroRangeKeepSize => {}
             }
-            drafts.mark(&open.file, &mut state)?;
-            let draft = drafts.start(&open.file, &mut state)?;
-            match mode {
-                AllocateMode::KeepSize => {}
-                AllocateMode::Extend => draft.truncate(draft.size().max(end)),
-                AllocateMode::PunchHole | AllocateMode::ZeroRangeKeepSize => {
-                    draft.punch(offset, len);
-                }
-                AllocateMode::ZeroRange => {
-                    draft.truncate(draft.size().max(end));
-                    draft.punch(offset, len);
-                }
+            if mode == AllocateMode::KeepSize {
+                return Ok(());
+            }
+            let file = &open.file;
+            drafts.begin_change(file, &mut state, Some(open.id))?;
+            if matches!(mode, AllocateMode::Extend | AllocateMode::ZeroRange) {
+                let size = current_size(&drafts, file, &state)?.max(end);
+                drafts.set_size(file, &mut state, size)?;
+            }
+            if mode != AllocateMode::Extend {
+                drafts.punch(file, &mut state, ByteRange::new(offset, len))?;
             }
             open.wrote.store(true, Ordering::Relaxed);
             Ok(())
@@ -143,21 +142,24 @@ impl FileSizes {
             let file = &held.file;
             let mut state = file.state();
             room.check_growth(size, || current_size(&drafts, file, &state))?;
-            if size == 0 {
-                // A writer from here on starts over.
+            let open = match handle.as_deref() {
+                Some(OpenKind::File(open)) => Some(open),
+                _ => None,
+            };
+            if size == 0 || open.is_none() {
+                // A writer from here on starts over, and a change by name is complete in itself.
                 state.quarantine = None;
             }
-            let draft = drafts.start(file, &mut state)?;
-            let changes = draft.size() != size;
-            drafts.set_size(draft, size);
-            match handle.as_deref() {
-                Some(OpenKind::File(open)) => {
-                    if changes {
-                        open.wrote.store(true, Ordering::Relaxed);
-                    }
-                }
+            let changes = current_size(&drafts, file, &state)? != size;
+            if changes {
+                drafts.begin_change(file, &mut state, open.map(|open| open.id))?;
+                drafts.set_size(file, &mut state, size)?;
+            }
+            match open {
+                Some(open) if changes => open.wrote.store(true, Ordering::Relaxed),
+                Some(_) => {}
                 // A truncation by name has no close to wait for, so it is committed at once.
-                _ => {
+                None => {
                     drafts.commit(file, &mut state)?;
                     drop(state);
                     timers.touch(file.id);
@@ -182,12 +184,10 @@ impl FileSizes {
             let mut state = open.file.state();
             // The copy that is being replaced may have been cut short, but the new one has not been.
             state.quarantine = None;
-            let draft = drafts.start(&open.file, &mut state)?;
-            let changes = draft.size() > 0;
-            drafts.set_size(draft, 0);
-            if changes {
+            if current_size(&drafts, &open.file, &state)? > 0 {
+                drafts.begin_change(&open.file, &mut state, Some(open.id))?;
+                drafts.set_size(&open.file, &mut state, 0)?;
                 open.wrote.store(true, Ordering::Relaxed);
-                drafts.mark(&open.file, &mut state)?;
             }
             Ok(())
         })

@@ -54,6 +54,28 @@ impl SpoolRecords {
         }
     }
 
+    /// Writes the records of a file again, because its name or attributes changed. `draft` is the blob that
+    /// an open handle writes. The records survive the end of this process; the journal survives a power cut.
+    pub fn follow(&self, entry: &Entry, draft: Option<BlobId>) {
+        let EntryKind::File(content) = &entry.kind else {
+            return;
+        };
+        let mut blobs = ingest::spooled_blobs(content);
+        blobs.extend(draft);
+        blobs.retain(|blob| self.spool.get(*blob).is_some());
+        blobs.dedup();
+        if blobs.is_empty() {
+            return;
+        }
+        let written = ingest::spool_record(entry).and_then(|record| {
+            let mut blobs = blobs.iter();
+            Ok(blobs.try_for_each(|blob| self.spool.replace_record(*blob, &record))?)
+        });
+        if let Err(error) = written {
+            tracing::warn!(file = %entry.id, %error, "the spool keeps an older name of a file");
+        }
+    }
+
     /// Makes `entry` the owner of its spooled blobs, and writes their records. A start without
     /// index and journal finds the name of the bytes in these records.
     ///

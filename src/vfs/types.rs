@@ -70,8 +70,8 @@ pub enum SetIdBits {
     Clear,
 }
 
-/// A handle of an open file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A handle of an open file. A handle that was opened later is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HandleId(pub u64);
 
 /// Access that a handle was opened with.

@@ -61,9 +61,9 @@ impl HandleWriter {
         if let Err(error) = &result {
             open.failed.store(true, Ordering::Relaxed);
             open.wrote.store(true, Ordering::Relaxed);
-            open.file.state().quarantine.get_or_insert_with(|| {
-                format!("a write failed ({error}), so the file is not whole; copy it again")
-            });
+            let reason =
+                || format!("a write failed ({error}), so the file is not whole; copy it again");
+            open.file.state().set_apart(reason, self.open.newest());
         }
         result
     }
@@ -119,7 +119,7 @@ impl HandleWriter {
             }
             room.check_size(range.to_offset.saturating_add(copied))?;
             let mut state = to.file.state();
-            drafts.mark(&to.file, &mut state)?;
+            drafts.begin_change(&to.file, &mut state, Some(to.id))?;
             let draft = drafts.start(&to.file, &mut state)?;
             let before = draft.layout();
             draft.share(range.to_offset, &extents, &blobs);
@@ -132,6 +132,7 @@ impl HandleWriter {
                 }
                 return Err(ErrorKind::NotSupported.into());
             }
+            state.restate_note()?;
             to.wrote.store(true, Ordering::Relaxed);
             Ok(copied)
         })

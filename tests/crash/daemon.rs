@@ -1,7 +1,9 @@
 //! A library on a local store, and the daemons that serve it one after the other.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tgfs::failpoint::Step;
@@ -13,6 +15,12 @@ pub use crate::child::Daemon;
 pub struct Site {
     directory: TempDir,
     mountpoint: PathBuf,
+    settle: Duration,
+}
+
+/// Returns the program under test: the one that cargo built, or that of `TGFS_PROGRAM`.
+fn program() -> OsString {
+    std::env::var_os("TGFS_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_tgfs").into())
 }
 
 impl Site {
@@ -26,7 +34,70 @@ impl Site {
         Self {
             directory,
             mountpoint,
+            settle: Duration::ZERO,
         }
+    }
+
+    /// Lets a closed file wait for so long before the daemons that start from now on take it in.
+    pub fn settle_for(&mut self, time: Duration) {
+        self.settle = time;
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.mountpoint.join(name)
+    }
+
+    /// Runs a command beside the daemon. Fails if it does not end.
+    pub fn run(&self, words: &[&str]) -> Output {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let mut command = self.program();
+        let mut child = command
+            .args(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if start.elapsed() > PATIENCE {
+                child.kill().unwrap();
+                let jobs = self.program().arg("status").output().unwrap();
+                panic!("{words:?} does not end:\n{}", crate::material::said(&jobs));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child.wait_with_output().unwrap()
+    }
+
+    /// Returns state and reason of a file, as `tgfs list` names them; `None` when it is not listed.
+    pub fn state_of(&self, name: &str) -> Option<(String, String)> {
+        let path = format!("/{name}");
+        let mut found = self.files().into_iter().filter(|(at, _, _)| *at == path);
+        found.next().map(|(_, state, error)| (state, error))
+    }
+
+    /// Returns path, state and reason of all files.
+    pub fn files(&self) -> Vec<(String, String, String)> {
+        let output = self.run(&["list", "--json"]);
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", crate::material::said(&output)));
+        let files = json.as_array().or_else(|| json["files"].as_array());
+        files
+            .unwrap()
+            .iter()
+            .map(|file| {
+                (
+                    text(&file["path"]),
+                    text(&file["state"]),
+                    text(&file["error"]),
+                )
+            })
+            .collect()
     }
 
     pub fn mountpoint(&self) -> &Path {
@@ -48,23 +119,27 @@ impl Site {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tgfs"));
+        let mut command = self.program();
         command
-            .arg("--state")
-            .arg(self.directory.path().join("state"))
-            .arg("--store")
-            .arg(format!(
-                "local:{}",
-                self.directory.path().join("store").display()
-            ))
             .args(["mount", "--http", "off"])
             .arg(&self.mountpoint)
+            .env("TGFS_SETTLE", format!("{}ms", self.settle.as_millis()))
+            .env("TGFS_PACK_SIZE", "1MiB");
+        command
+    }
+
+    fn program(&self) -> Command {
+        let store = self.directory.path().join("store");
+        let mut command = Command::new(program());
+        command
+            .arg("--state")
+            .arg(self.state())
+            .arg("--store")
+            .arg(format!("local:{}", store.display()))
             // The machine's own configuration must not matter.
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.directory.path())
-            .env("TGFS_SETTLE", "0")
-            .env("TGFS_PACK_SIZE", "1MiB")
             .current_dir(self.directory.path());
         command
     }

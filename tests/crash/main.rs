@@ -6,6 +6,9 @@ mod child;
 mod daemon;
 #[path = "../mount/material.rs"]
 mod material;
+mod model;
+mod promises;
+mod sessions;
 mod workload;
 
 use std::fs;
