@@ -56,7 +56,7 @@ impl SpoolFile {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn len(&self) -> io::Result<u64> {
+    pub fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
@@ -65,7 +65,7 @@ impl SpoolFile {
     /// # Errors
     /// When the disk is full or fails.
     pub fn punch(&self, range: ByteRange) -> io::Result<()> {
-        let end = range.end().min(self.len()?);
+        let end = range.end().min(self.length()?);
         if range.offset >= end {
             return Ok(());
         }

@@ -197,7 +197,7 @@ impl FileDraft {
             return Ok(());
         }
         if let Some(own) = self.own.clone() {
-            if self.own_part == OwnPart::All || size < own.len()? {
+            if self.own_part == OwnPart::All || size < own.length()? {
                 own.set_len(size)?;
                 spool.count(&own)?;
             }

@@ -158,7 +158,7 @@ fn lay_into(content: &mut FileContent, written: Written, own: &SpoolFile) -> FsR
     let end = named.map(|extent| extent.offset + extent.len).max();
     let end = end.unwrap_or(0);
     // A power cut can take bytes at the end that were not synced. The extents must have something to name.
-    if own.len()? < end {
+    if own.length()? < end {
         own.set_len(end)?;
     }
     content.blobs.retain(|blob| blob.id != own.id);
@@ -187,7 +187,7 @@ fn lay_out(content: &mut FileContent, extents: ExtentList) {
 
 /// Returns the extents of a file that is exactly its spool file.
 fn mirrored(own: &SpoolFile) -> FsResult<ExtentList> {
-    let len = own.len()?;
+    let len = own.length()?;
     let source = ExtentSource::Blob(own.id);
     let mut extents = ExtentList::new(Vec::new());
     for run in own.data_runs()? {
