@@ -137,7 +137,7 @@ impl Writer {
             0 if !names.is_empty() => self.rename(root, &names),
             1 if !names.is_empty() => self.remove(root, &names),
             2 if !names.is_empty() => self.cut_by_name(root, &names),
-            3 | 4 | 5 | 6 if !names.is_empty() => {
+            3..=6 if !names.is_empty() => {
                 let name = self.random.pick(&names).clone();
                 self.change(root, &name)
             }
