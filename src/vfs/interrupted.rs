@@ -74,7 +74,7 @@ impl InterruptedFiles {
             if !note.holds_for(content.version) {
                 return Ok(false);
             }
-            let written = Written::by(&note.steps, content);
+            let written = WrittenFile::by(&note.steps, content);
             let is_in_place = written.own.is_some_and(|own| content.blob(own).is_some());
             if content.size > 0 && !is_in_place {
                 return Ok(false);
@@ -98,7 +98,7 @@ impl InterruptedFiles {
 
 /// State of a file after the steps of its note.
 #[derive(Debug)]
-struct Written {
+struct WrittenFile {
     extents: ExtentList,
     /// Blob that was written to.
     own: Option<BlobId>,
@@ -112,7 +112,7 @@ enum Mirror {
     No,
 }
 
-impl Written {
+impl WrittenFile {
     /// Follows the steps of a note over the content that it is about.
     fn by(steps: &[NotedStep], content: &FileContent) -> Self {
         let mut written = Self {
@@ -148,7 +148,7 @@ impl Written {
 }
 
 /// Gives a file the content that was written for it.
-fn lay_into(content: &mut FileContent, written: Written, own: &SpoolFile) -> FsResult<()> {
+fn lay_into(content: &mut FileContent, written: WrittenFile, own: &SpoolFile) -> FsResult<()> {
     let extents = match written.mirror {
         Mirror::Yes => mirrored(own)?,
         Mirror::No => written.extents,
@@ -228,7 +228,7 @@ mod tests {
             NotedStep::Resize(100),
             NotedStep::Write(ByteRange::new(90, 20)),
         ];
-        let once = Written::by(&steps, &base);
+        let once = WrittenFile::by(&steps, &base);
         let after = FileContent {
             size: once.extents.size(),
             extents: once.extents.as_slice().to_vec(),
@@ -237,7 +237,7 @@ mod tests {
         for from in 0..steps.len() {
             let mut rest = vec![NotedStep::Blob(blob)];
             rest.extend_from_slice(&steps[from..]);
-            let twice = Written::by(&rest, &after);
+            let twice = WrittenFile::by(&rest, &after);
             assert_eq!(twice.extents.as_slice(), once.extents.as_slice(), "{from}");
         }
     }

@@ -16,11 +16,11 @@ use crate::sync::MutexExt as _;
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// Function that is told which file begins to wait.
-struct Begun(Box<dyn Fn(EntryId) + Send + Sync>);
+struct SettleBegun(Box<dyn Fn(EntryId) + Send + Sync>);
 
-impl std::fmt::Debug for Begun {
+impl std::fmt::Debug for SettleBegun {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Begun")
+        f.write_str("SettleBegun")
     }
 }
 
@@ -32,14 +32,14 @@ pub struct SettleTimers {
     changed: Notify,
     /// Settle time in milliseconds.
     time: AtomicU64,
-    begun: Begun,
+    begun: SettleBegun,
 }
 
 impl SettleTimers {
     #[must_use]
     pub fn new(time: Duration, begun: impl Fn(EntryId) + Send + Sync + 'static) -> Self {
         let timers = Self {
-            begun: Begun(Box::new(begun)),
+            begun: SettleBegun(Box::new(begun)),
             waiting: Mutex::default(),
             changed: Notify::new(),
             time: AtomicU64::new(0),
