@@ -13,7 +13,8 @@ from .site import Failed, Site, expect
 
 ROUNDS = 300
 SIMULATED_ROUNDS = 40
-FAULTS = "flood=5%:1,drop=3%,expire=5%,stall=1%,premium,slowmode,lostreply,missing,toomany,internal,timeout"
+FAULTS = ("flood=5%:1,premium=2%:1,slowmode=3%:1,drop=3%,lostreply=3%,expire=5%,stall=1%,missing=2%,toomany=2%,internal=3%,"
+          "timeout=3%")
 
 
 def kills(run):
@@ -31,8 +32,13 @@ class Writer(threading.Thread):
 
     def __init__(self, site, seed, closed):
         super().__init__(daemon=True)
-        self.site, self.dice, self.seed, self.closed = site, random.Random(seed), seed, closed
+        self.dice, self.seed, self.closed = random.Random(seed), seed, closed
+        # Below this descriptor lies the mount, also when its directory is a plain one again.
+        self.mount = os.open(site.mnt(), os.O_RDONLY | os.O_DIRECTORY)
         self.start()
+
+    def opener(self, name, flags):
+        return os.open(name, flags, 0o644, dir_fd=self.mount)
 
     def run(self):
         number = 0
@@ -41,12 +47,13 @@ class Writer(threading.Thread):
             data = self.dice.randbytes(self.dice.choice((0, 1, 4000, 300_000, 3_000_000)))
             number += 1
             try:
-                with open(self.site.mnt(name), "wb", buffering=0) as file:
+                with open(name, "wb", buffering=0, opener=self.opener) as file:
                     file.write(data)
                 if self.dice.random() < 0.2:
-                    os.rename(self.site.mnt(name), self.site.mnt("renamed-" + name))
+                    os.rename(name, "renamed-" + name, src_dir_fd=self.mount, dst_dir_fd=self.mount)
                     name = "renamed-" + name
             except OSError:
+                os.close(self.mount)
                 return
             self.closed[name] = hashlib.sha256(data).hexdigest()
             time.sleep(self.dice.random() * 0.3)
@@ -92,7 +99,7 @@ def simulated(run):
             other(site, closed)
         finally:
             service.stop()
-    return f"{rounds} kills over a service with {FAULTS.count(',') + 1} kinds of faults, {len(closed)} closed files equal, also on a second machine; jobs ended with {done.returncode}"
+    return f"{rounds} kills over a service with {FAULTS.count('=')} kinds of faults, {len(closed)} closed files equal, also on a second machine; jobs ended with {done.returncode}"
 
 
 def other(site, closed):

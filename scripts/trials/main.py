@@ -49,7 +49,7 @@ def attempt(trial, run):
         said, result = trial(run), "held"
     except Failed as failure:
         said, result = str(failure), "BROKEN"
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError, IndexError):
+    except (SystemExit, OSError, subprocess.SubprocessError, ValueError, KeyError, IndexError):
         said, result = "the trial itself failed: " + traceback.format_exc(limit=3), "BROKEN"
     return {"result": result, "what happened": " ".join(said.split()), "minutes": round((time.monotonic() - begun) / 60, 1)}
 
