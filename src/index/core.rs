@@ -160,23 +160,33 @@ impl IndexCore {
     }
 
     /// Runs `query` while no batch is applied, so that its reads see the rows of one moment. After a
-    /// disk error (the database's own flush can meet a full disk) the store is closed, and the next
-    /// use opens it again.
+    /// disk error (the database's own flush can meet a full disk) it opens the store again and asks
+    /// once more.
     pub(super) fn read<T, E: Into<IndexError>>(
         &self,
-        query: impl FnOnce(&RowStore) -> Result<T, E>,
+        query: impl Fn(&RowStore) -> Result<T, E>,
+    ) -> Result<T, IndexError> {
+        let outcome = self.read_once(&query);
+        match outcome {
+            Err(error) if error.is_of_the_disk() => {
+                *self.store_mut() = None;
+                self.read_once(&query)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn read_once<T, E: Into<IndexError>>(
+        &self,
+        query: impl Fn(&RowStore) -> Result<T, E>,
     ) -> Result<T, IndexError> {
         if self.store().is_none() {
             self.reopen(&mut self.writer())?;
         }
-        let outcome = match self.store().as_ref() {
+        match self.store().as_ref() {
             Some(store) => query(store).map_err(Into::into),
             None => Err(closed()),
-        };
-        if outcome.as_ref().is_err_and(IndexError::is_of_the_disk) {
-            *self.store_mut() = None;
         }
-        outcome
     }
 
     pub(super) fn commit(

@@ -108,8 +108,8 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub fn is_empty(&self) -> Result<bool, IndexError> {
-        let mut count = 0;
         self.core.read(|store| {
+            let mut count = 0;
             let prefix = [key::NODES];
             visit_rows::<NodeV1>(store, &prefix, &prefix, &mut |_, _| {
                 count += 1;
@@ -118,8 +118,8 @@ impl Index {
                 } else {
                     ControlFlow::Continue(())
                 }
-            })
-        })?;
-        Ok(count <= 1)
+            })?;
+            Ok::<_, IndexError>(count <= 1)
+        })
     }
 }

@@ -96,16 +96,16 @@ impl Index {
         after: Ino,
         limit: usize,
     ) -> Result<Vec<Child>, IndexError> {
-        let mut children = Vec::new();
         let Some(from) = after.0.checked_add(1) else {
-            return Ok(children);
+            return Ok(Vec::new());
         };
         if limit == 0 {
-            return Ok(children);
+            return Ok(Vec::new());
         }
         let prefix = key::children(parent);
         let from = key::child(parent, Ino(from));
         self.core.read(|store| {
+            let mut children = Vec::new();
             visit_rows::<ChildV1>(store, &prefix, &from, &mut |_, row| {
                 children.push(row.into());
                 if children.len() < limit {
@@ -113,9 +113,9 @@ impl Index {
                 } else {
                     ControlFlow::Break(())
                 }
-            })
-        })?;
-        Ok(children)
+            })?;
+            Ok::<_, IndexError>(children)
+        })
     }
 
     /// Returns at most `limit` children whose names start with `prefix`, by name.
@@ -128,18 +128,18 @@ impl Index {
         prefix: &[u8],
         limit: usize,
     ) -> Result<Vec<Child>, IndexError> {
-        let mut children = Vec::new();
         let from = key::names(parent, prefix);
         self.core.read(|store| {
+            let mut children = Vec::new();
             visit_rows::<ChildV1>(store, &from, &from, &mut |_, row| {
                 if children.len() == limit {
                     return ControlFlow::Break(());
                 }
                 children.push(row.into());
                 ControlFlow::Continue(())
-            })
-        })?;
-        Ok(children)
+            })?;
+            Ok::<_, IndexError>(children)
+        })
     }
 
     /// Returns entries with an id above `after`, ascending by it, for walks over the whole library in

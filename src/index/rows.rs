@@ -95,15 +95,15 @@ impl Rows {
     pub fn scan(&self, prefix: &[u8]) -> Result<Vec<KeyValue>, IndexError> {
         let from = self.key(prefix);
         let skip = self.table.len() + 1;
-        let mut found = Vec::new();
         self.core.read(|store| {
+            let mut found = Vec::new();
             store.visit(KeySpace::Rows, &from, &from, &mut |key, value| {
                 if let Ok(row) = decode::<RowV1>(value) {
                     found.push((key[skip..].to_vec(), row.0));
                 }
                 ControlFlow::Continue(())
-            })
-        })?;
-        Ok(found)
+            })?;
+            Ok::<_, StoreError>(found)
+        })
     }
 }

@@ -60,10 +60,7 @@ fn films_of_others_are_read_where_they_are_and_stay_there() {
     let here = bench.sim.chat_id(HERE).to_string();
     let import = ["import", "--channel", &here, "--to", "/Films"];
     let told = bench.run(&[], &import).ok();
-    assert!(
-        told.contains("/Films/Heat%20(1995).mkv") || told.contains("Heat"),
-        "{told}"
-    );
+    assert!(told.contains("/playlist/local/"), "{told}");
     let again = bench.run(&[], &import).ok();
     assert!(again.contains("nothing new"), "{again}");
     let hasty = bench.run(&[], &[&import[..], &["--no-wait"]].concat()).ok();
