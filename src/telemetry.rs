@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
+use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::config::{LogLevel, LogSettings};
+use crate::model::shown::printable;
 
 /// Number of log files that are kept. This is a week, because a new file begins each day.
 const KEPT_LOG_FILES: usize = 7;
@@ -47,16 +50,14 @@ pub struct Telemetry {
 /// When LOG_FILE cannot be written.
 pub fn start(config: &LogSettings) -> Result<Telemetry, TelemetryError> {
     let (filter, level) = reload::Layer::new(targets(config.level));
-    let stderr = fmt::layer()
+    let stderr = log_layer(io::stderr)
         .with_target(false)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(Redacting(io::stderr));
+        .with_ansi(io::stderr().is_terminal());
     let (file, guard) = match &config.file {
         None => (None, None),
         Some(path) => {
             let (writer, guard) = open_log_file(path)?;
-            let layer = fmt::layer().with_ansi(false).with_writer(Redacting(writer));
-            (Some(layer), Some(guard))
+            (Some(log_layer(writer).with_ansi(false)), Some(guard))
         }
     };
     let registry = tracing_subscriber::registry()
@@ -145,6 +146,33 @@ fn close_to_others(dir: &Path, name: &str) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes a log to `writer`, in which texts are escaped and secrets masked.
+fn log_layer<S, W>(writer: W) -> fmt::Layer<S, Escaped, fmt::format::Format, Redacting<W>>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    fmt::layer()
+        .fmt_fields(Escaped(DefaultFields::new()))
+        .with_writer(Redacting(writer))
+}
+
+/// Formatter of messages and fields that escapes control characters. Names of files, titles, headers and
+/// texts of other programs reach the log, and must neither forge a line of it nor control a terminal.
+struct Escaped(DefaultFields);
+
+impl<'writer> FormatFields<'writer> for Escaped {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'writer>,
+        fields: R,
+    ) -> std::fmt::Result {
+        let mut text = String::new();
+        self.0.format_fields(Writer::new(&mut text), fields)?;
+        writer.write_str(&printable(&text))
+    }
 }
 
 /// Writer that masks what looks like a secret in each line, whatever wrote it. It is a safety net,
@@ -250,6 +278,38 @@ mod tests {
         let count = RedactingWriter(&mut written).write(line).unwrap();
         assert_eq!(count, line.len());
         assert_eq!(written, b"********\n");
+    }
+
+    /// A writer whose bytes a test can see.
+    #[derive(Clone, Default)]
+    struct Seen(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Write for Seen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_name_forges_a_line_or_controls_a_terminal() {
+        let seen = Seen::default();
+        let writer = seen.clone();
+        let layer = log_layer(move || writer.clone());
+        let evil = "x\n2026-01-01T00:00:00Z ERROR forged \u{1b}]0;owned\u{7}\r\u{9b}31m.mkv";
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let span = tracing::info_span!("job", name = %evil);
+            let _in = span.enter();
+            tracing::info!(file = %evil, debug = ?evil, text = evil, "a message about {evil}");
+        });
+        let bytes = seen.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        let (line, rest) = text.split_once('\n').unwrap();
+        assert_eq!(rest, "", "one event is one line: {text:?}");
+        assert!(!line.contains(char::is_control), "{line:?}");
+        assert!(line.contains("forged \\x1b]0;owned"), "{line:?}");
     }
 
     #[test]

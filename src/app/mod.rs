@@ -195,6 +195,12 @@ pub fn detach(mountpoint: &std::path::Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Returns whether a process uses the state, so that another would be refused.
+#[must_use]
+pub fn is_state_held(config: &Config) -> bool {
+    crate::disk::is_held(&config.state_dir)
+}
+
 /// Runs the hidden command `confine`, which restricts itself and then becomes the media tool.
 #[must_use]
 pub fn confine(arguments: &[std::ffi::OsString]) -> std::process::ExitCode {

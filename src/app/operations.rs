@@ -1,5 +1,6 @@
 //! Operations of the control socket that only the composition root can do.
 
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,7 +19,9 @@ use crate::control::{
     Verified,
 };
 use crate::index::Index;
-use crate::model::{AttachState, CacheStats, ConfinementInfo, EntryId, TreePath, VerifyDepth};
+use crate::model::{
+    AttachState, CacheStats, ConfinementInfo, EntryId, TreePath, VerifyDepth, shown,
+};
 use crate::remote::Remote;
 use crate::spool::Spool;
 use crate::sync::MutexExt as _;
@@ -160,14 +163,18 @@ impl Operations for AppOperations {
     fn daemon(&self) -> DaemonInfo {
         let config = self.config.get();
         let faces = self.faces();
+        let mountpoint = faces
+            .mountpoint
+            .map(|path| path.into_os_string().into_vec());
         DaemonInfo {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            mountpoint: faces.mountpoint,
+            mountpoint: mountpoint.as_deref().map(shown::readable),
+            mountpoint_bytes: mountpoint.as_deref().and_then(shown::inexact_bytes),
             http: faces.http,
             public: self.public_url(),
             store: self.remote.describe(),
-            state_dir: config.state_dir.clone(),
+            state_dir: shown::readable(config.state_dir.as_os_str().as_bytes()),
             library: match self.vfs.is_loading() {
                 true => LibraryReadiness::Loading,
                 false => LibraryReadiness::Usable,

@@ -1,5 +1,6 @@
 //! `tgfs plan FILE`: plans a film as ingest would, and stores nothing.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::control::{
 use crate::media::build::report::{self, TrackReport};
 use crate::media::tool::MediaTool;
 use crate::media::tool::ffmpeg::Ffmpeg;
-use crate::model::Compat;
+use crate::model::{Compat, shown};
 use crate::process::Launcher;
 
 /// Plans a film.
@@ -46,7 +47,8 @@ pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
         );
     }
     Ok(PlanReport {
-        file: file.to_path_buf(),
+        file: shown::readable(file.as_os_str().as_bytes()),
+        file_bytes: shown::inexact_bytes(file.as_os_str().as_bytes()),
         size: found.file_size,
         outcome: found.outcome.to_owned(),
         duration: (found.duration > 0.0).then_some(found.duration),

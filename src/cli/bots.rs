@@ -24,7 +24,7 @@ pub(super) async fn test(measure: Option<&Option<PathBuf>>, context: &Context) -
     match (context.format, &report.limits, measure) {
         (Format::Json, ..) => output::json(&report)?,
         (Format::Text, Some(limits), Some(None)) => {
-            eprint!("{}", text(&report));
+            output::note_text(&text(&report));
             output::json(limits)?;
         }
         (Format::Text, ..) => output::write(&text(&report))?,

@@ -1,26 +1,33 @@
-//! `mount`, `serve`, `umount`.
+//! `mount`, `serve`, `umount`, `stop`.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use serde::Serialize;
 
-use super::args::{MountArgs, UmountArgs};
+use super::args::{MountArgs, StopArgs, UmountArgs};
 use super::context::Context;
 use super::files::pending_text;
+use super::holders::{Holder, holders_of, names};
 use super::outcome::Outcome;
-use super::output::{self, Format};
-use super::paths;
+use super::output::{self, Format, printable};
+use super::paths::{self, TgfsMount};
 use super::session::{Session, StateNeed, check_state};
 use crate::app::{self, DaemonOptions, MountOptions};
 use crate::config::{Config, StoreConfig, StoreOrigin};
 use crate::control::{DaemonInfo, LibraryReadiness, Request, Response, UploadsAtStop};
+use crate::model::shown::readable;
 use crate::model::{MountAudience, PendingInfo, WriteMode};
 
-/// Time that a daemon may take to stop before its mount is detached. The daemon promises 30 s.
+/// Time that a daemon may take to stop. The daemon promises 30 s.
 const STOP_PATIENCE: Duration = Duration::from_secs(40);
 
-/// Pause between two checks whether the mount is gone.
+/// Time after which the programs that have files open are named. Most stops take less.
+const HOLDERS_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Pause between two checks whether the state is free.
 const STOP_LOOK: Duration = Duration::from_millis(50);
 
 pub(super) async fn mount(arguments: &MountArgs, context: &Context) -> Outcome {
@@ -50,7 +57,7 @@ async fn run(mount: Option<MountOptions>, context: &Context) -> Outcome {
     check_state(&config.state_dir, StateNeed::MayBeMade)?;
     if let Some(session) = Session::daemon_of(&config).await? {
         bail!(
-            "a daemon (pid {}) is already using the state {}; stop it with `tgfs umount`, or choose \
+            "a daemon (pid {}) is already using the state {}; stop it with `tgfs stop`, or choose \
              another with --state",
             session.info().pid,
             config.state_dir.display()
@@ -61,10 +68,10 @@ async fn run(mount: Option<MountOptions>, context: &Context) -> Outcome {
         origin: StoreOrigin::Default,
     } = &config.store
     {
-        eprintln!(
-            "tgfs: no bot is configured: files are kept on this machine, in {}",
+        output::note(&format!(
+            "no bot is configured: files are kept on this machine, in {}",
             dir.display()
-        );
+        ));
     }
     let options = DaemonOptions {
         mount,
@@ -89,9 +96,10 @@ async fn run(mount: Option<MountOptions>, context: &Context) -> Outcome {
 /// Returns the line `ready mount=… http=… store=… env=… login=…`, with `library=loading` behind it while the
 /// tree cannot be used.
 pub(super) fn ready_line(daemon: &DaemonInfo, config: &Config) -> String {
-    let shown = |path: Option<&Path>| {
-        path.map_or_else(|| "none".to_owned(), |path| path.display().to_string())
-    };
+    let none = || "none".to_owned();
+    let shown = |text: Option<&str>| text.map_or_else(none, |text| printable(text).into_owned());
+    let env_file = config.env_file.as_ref().map(|path| path.as_os_str());
+    let env_file = env_file.map(|path| readable(path.as_bytes()));
     let login = match &daemon.login {
         Some(link) => format!(" login={link}"),
         None => String::new(),
@@ -104,86 +112,188 @@ pub(super) fn ready_line(daemon: &DaemonInfo, config: &Config) -> String {
         "ready mount={} http={} store={} env={}{login}{library}\n",
         shown(daemon.mountpoint.as_deref()),
         daemon.http.as_deref().unwrap_or("off"),
-        daemon.store,
-        shown(config.env_file.as_deref())
+        printable(&daemon.store),
+        shown(env_file.as_deref())
     )
 }
 
 pub(super) async fn umount(arguments: &UmountArgs, context: &Context) -> Outcome {
-    let mountpoint = paths::absolute(&arguments.mountpoint);
+    let mounts = paths::tgfs_mounts();
+    let mountpoint = paths::mountpoint(&arguments.mountpoint, &mounts);
     let config = context.config.get();
     let daemon = Session::daemon_of(&config).await?;
-    let ours = daemon.filter(|session| session.info().mountpoint.as_deref() == Some(&mountpoint));
+    let ours = daemon.filter(|session| session.info().mountpoint().as_ref() == Some(&mountpoint));
     let Some(session) = ours else {
         return detach_without_daemon(&mountpoint, &config);
     };
-    let uploads = match arguments.wait_uploads {
+    let end = Ending {
+        uploads: uploads_at_stop(arguments.wait_uploads),
+        mount: mounts.into_iter().rfind(|mount| mount.path == mountpoint),
+    };
+    let stopped = end.run(&session, &config).await?;
+    stopped.report(
+        &format!("unmounted {}", mountpoint.display()),
+        context.format,
+    )
+}
+
+pub(super) async fn stop(arguments: &StopArgs, context: &Context) -> Outcome {
+    let config = context.config.get();
+    let Some(session) = Session::daemon_of(&config).await? else {
+        bail!(
+            "no daemon runs on the state {}; choose another with --state",
+            config.state_dir.display()
+        );
+    };
+    let mountpoint = session.info().mountpoint();
+    let mounts = paths::tgfs_mounts().into_iter();
+    let end = Ending {
+        uploads: uploads_at_stop(arguments.wait_uploads),
+        mount: mountpoint.and_then(|path| mounts.rev().find(|mount| mount.path == path)),
+    };
+    let stopped = end.run(&session, &config).await?;
+    let told = format!("stopped the daemon (pid {})", session.info().pid);
+    stopped.report(&told, context.format)
+}
+
+const fn uploads_at_stop(wait: bool) -> UploadsAtStop {
+    match wait {
         true => UploadsAtStop::Finish,
         false => UploadsAtStop::Leave,
-    };
-    let mut pending = PendingInfo::default();
-    let mut heard = |response| {
-        if let Response::Pending(now) = response {
-            if uploads == UploadsAtStop::Finish && now.files > 0 {
-                eprint!("{}", pending_text(&now));
+    }
+}
+
+/// How a daemon is to end.
+struct Ending {
+    uploads: UploadsAtStop,
+    mount: Option<TgfsMount>,
+}
+
+/// What is left behind by a daemon that ended.
+#[derive(Debug, Serialize)]
+struct Stopped {
+    #[serde(flatten)]
+    pending: PendingInfo,
+    /// Programs that had files open, which they cannot read any more.
+    held_by: Vec<Holder>,
+}
+
+impl Ending {
+    /// Stops the daemon, and returns when the next one can start.
+    async fn run(&self, session: &Session, config: &Config) -> anyhow::Result<Stopped> {
+        let uploads = self.uploads;
+        let mut pending = PendingInfo::default();
+        let mut heard = |response| {
+            if let Response::Pending(now) = response {
+                if uploads == UploadsAtStop::Finish && now.files > 0 {
+                    output::note_text(&pending_text(&now));
+                }
+                pending = now;
             }
-            pending = now;
+            Ok(())
+        };
+        // A detached mount shows working directories no more.
+        let before = self.mount.as_ref().map(holders_of).unwrap_or_default();
+        session
+            .ask(Request::Stop { uploads }, None, &mut heard)
+            .await?;
+        let held_by = self.wait_until_free(config, before).await?;
+        Ok(Stopped { pending, held_by })
+    }
+
+    /// Waits until the daemon has let go of the state. Names the programs that it waits for. Returns those
+    /// that still run at the end.
+    async fn wait_until_free(
+        &self,
+        config: &Config,
+        before: Vec<Holder>,
+    ) -> anyhow::Result<Vec<Holder>> {
+        let begun = Instant::now();
+        let mut holders = Vec::new();
+        let mut is_told = false;
+        while app::is_state_held(config) {
+            if begun.elapsed() > HOLDERS_PATIENCE && !is_told {
+                is_told = true;
+                holders = self.holders(&before);
+                if !holders.is_empty() {
+                    output::note(&format!(
+                        "files in the mount are still in use by {}; they are cut off soon",
+                        names(&holders)
+                    ));
+                }
+            }
+            if begun.elapsed() > STOP_PATIENCE {
+                self.detach_if_there()?;
+                bail!(
+                    "the daemon has not stopped after {} s; nothing is mounted any more, but it still \
+                     holds the state {}: see its log",
+                    STOP_PATIENCE.as_secs(),
+                    config.state_dir.display()
+                );
+            }
+            tokio::time::sleep(STOP_LOOK).await;
+        }
+        holders.retain(Holder::is_alive);
+        self.detach_if_there()?;
+        Ok(holders)
+    }
+
+    /// Returns the programs that use the mount now.
+    fn holders(&self, before: &[Holder]) -> Vec<Holder> {
+        let mut all = self.mount.as_ref().map(holders_of).unwrap_or_default();
+        let rest = before.iter().filter(|one| one.is_alive()).cloned();
+        let rest: Vec<_> = rest.filter(|one| !all.contains(one)).collect();
+        all.extend(rest);
+        all
+    }
+
+    /// Detaches a mount that the daemon left behind.
+    fn detach_if_there(&self) -> anyhow::Result<()> {
+        match &self.mount {
+            Some(mount) if paths::tgfs_mounts().contains(mount) => app::detach(&mount.path),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Stopped {
+    fn report(&self, told: &str, format: Format) -> Outcome {
+        if format == Format::Json {
+            return output::json(self);
+        }
+        let rest = match self.pending.files {
+            0 => "",
+            _ => "their upload goes on at the next start\n",
+        };
+        let told = printable(told);
+        output::write(&format!("{told}\n{}{rest}", pending_text(&self.pending)))?;
+        if !self.held_by.is_empty() {
+            output::note(&format!(
+                "warning: {} had files open, which can no longer be read",
+                names(&self.held_by)
+            ));
         }
         Ok(())
-    };
-    session
-        .ask(Request::Stop { uploads }, None, &mut heard)
-        .await?;
-    wait_until_gone(&mountpoint, &config).await?;
-    match context.format {
-        Format::Json => output::json(&pending),
-        Format::Text => {
-            let rest = match pending.files {
-                0 => String::new(),
-                _ => "their upload goes on at the next start\n".to_owned(),
-            };
-            let shown = mountpoint.display();
-            let text = format!("unmounted {shown}\n{}{rest}", pending_text(&pending));
-            Ok(output::write(&text)?)
-        }
     }
 }
 
 /// Detaches the mount of a dead daemon, or of the daemon of another state.
 fn detach_without_daemon(mountpoint: &Path, config: &Config) -> Outcome {
     let shown = mountpoint.display();
-    if !paths::tgfs_mounts().iter().any(|mount| mount == mountpoint) {
+    let mounts = paths::tgfs_mounts().into_iter();
+    let Some(mount) = mounts.rev().find(|mount| mount.path == mountpoint) else {
         bail!("{shown} is not a tgfs mount; list them with `findmnt -S tgfs`");
-    }
+    };
+    let holders = holders_of(&mount);
     app::detach(mountpoint)?;
-    eprintln!(
-        "tgfs: no daemon of the state {} answers for {shown}: the mount was detached; if a daemon of \
-         another state serves it, that one runs on until its files are closed",
+    let used = match holders.is_empty() {
+        true => String::new(),
+        false => format!(" Files in it are in use by {}.", names(&holders)),
+    };
+    output::note(&format!(
+        "no daemon of the state {} answers for {shown}: the mount was detached. If a daemon of another \
+         state serves it, that one runs on until its files are closed.{used}",
         config.state_dir.display()
-    );
+    ));
     Ok(())
-}
-
-/// Waits until the mount is gone and the daemon no longer answers. After [`STOP_PATIENCE`], detaches the
-/// mount.
-async fn wait_until_gone(mountpoint: &Path, config: &Config) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    loop {
-        let is_mounted = paths::tgfs_mounts().iter().any(|mount| mount == mountpoint);
-        let is_alive = is_mounted
-            || Session::daemon_of(config)
-                .await
-                .is_ok_and(|found| found.is_some());
-        if !is_alive {
-            return Ok(());
-        }
-        if begun.elapsed() > STOP_PATIENCE {
-            if is_mounted {
-                app::detach(mountpoint)?;
-            }
-            eprintln!("tgfs: the daemon does not stop; its mount was detached");
-            return Ok(());
-        }
-        tokio::time::sleep(STOP_LOOK).await;
-    }
 }

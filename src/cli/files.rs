@@ -1,6 +1,7 @@
 //! `list`, `status`, `url`, `login-link`, `delete`, `retry`.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use serde::Serialize;
 
@@ -9,7 +10,7 @@ use super::context::Context;
 use super::outcome::{Outcome, Unhappy};
 use super::output::{self, Align, Format, age, bit_rate, count, date, play_time, printable, size};
 use super::progress::ProgressDisplay;
-use super::session::{Session, StateNeed, answers_of};
+use super::session::{Heard, Session, StateNeed, all_heard, answers_of};
 use crate::app::{self, OpenPurpose};
 use crate::control::{Request, Response, UrlInfo, Wait};
 use crate::model::{
@@ -71,7 +72,7 @@ pub(super) fn describe(file: &FileInfo, urls: Option<&UrlInfo>) -> String {
     );
     facts.extend(file.bitrate.map(bit_rate));
     if !file.codecs.is_empty() {
-        facts.push(file.codecs.join(", "));
+        facts.push(printable(&file.codecs.join(", ")).into_owned());
     }
     if file.segments > 0 {
         facts.push(count(u64::from(file.segments), "segment"));
@@ -83,7 +84,7 @@ pub(super) fn describe(file: &FileInfo, urls: Option<&UrlInfo>) -> String {
         let keys: Vec<_> = file
             .subtitles
             .iter()
-            .map(|one| printable(&one.key))
+            .map(|one| printable(&one.key).into_owned())
             .collect();
         facts.push(format!("subtitles {}", keys.join(", ")));
     }
@@ -297,11 +298,12 @@ pub(super) async fn url(path: &OsStr, kind: UrlKind, context: &Context) -> Outco
         (Format::Json, _) => output::json(&urls),
         (Format::Text, UrlKind::Playable) => {
             if urls.local.is_none() && urls.public.is_none() && urls.file.is_some() {
-                eprintln!(
-                    "tgfs: this URL needs a login; `tgfs url --file` prints one with the token"
-                );
+                output::note("this URL needs a login; `tgfs url --file` prints one with the token");
             }
-            Ok(output::write(&url_text(&urls))?)
+            match output::columns() {
+                Some(_) => Ok(output::write(&url_text(&urls))?),
+                None => Ok(output::write_bytes(&url_bytes(&urls))?),
+            }
         }
         (Format::Text, UrlKind::FileWithToken) => match &urls.file {
             Some(url) => Ok(output::write(&format!("{url}\n"))?),
@@ -315,15 +317,8 @@ pub(super) async fn url(path: &OsStr, kind: UrlKind, context: &Context) -> Outco
 /// Returns one URL a line, the most useful first. This lets a user pass `$(tgfs url X | head -1)` to a
 /// player. URLs that need a login are left out where others exist.
 pub(super) fn url_text(urls: &UrlInfo) -> String {
-    let mut lines: Vec<_> = [&urls.local, &urls.public]
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
-    if lines.is_empty() {
-        lines.extend(urls.file.clone());
-    }
-    lines.extend(urls.mount.iter().map(|path| path.display().to_string()));
+    let mut lines = url_lines(urls);
+    lines.extend(urls.mount.iter().map(|path| printable(path).into_owned()));
     match lines.is_empty() {
         true => "no URL: HTTP is off and nothing is mounted\n".to_owned(),
         false => lines.join("\n") + "\n",
@@ -352,8 +347,32 @@ pub(super) async fn login_link(context: &Context) -> Outcome {
     }
 }
 
+fn url_lines(urls: &UrlInfo) -> Vec<String> {
+    let mut lines: Vec<_> = [&urls.local, &urls.public]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    if lines.is_empty() {
+        lines.extend(urls.file.clone());
+    }
+    lines
+}
+
+/// Returns the lines of [`url_text`] for a program, which needs the exact bytes of the path in the mount.
+fn url_bytes(urls: &UrlInfo) -> Vec<u8> {
+    let Some(mount) = urls.mount() else {
+        return url_text(urls).into_bytes();
+    };
+    let lines = url_lines(urls).into_iter().map(|line| line + "\n");
+    let mut bytes = lines.collect::<String>().into_bytes();
+    bytes.extend_from_slice(mount.as_os_str().as_bytes());
+    bytes.push(b'\n');
+    bytes
+}
+
 pub(super) async fn delete(arguments: &DeleteArgs, context: &Context) -> Outcome {
-    let answers = answers_of(&context.config, |session| {
+    let heard = all_heard(&context.config, |session| {
         let typed = arguments.video_id.iter().chain(&arguments.targets);
         let targets = typed
             .map(|target| session.tree_path(target))
@@ -362,18 +381,18 @@ pub(super) async fn delete(arguments: &DeleteArgs, context: &Context) -> Outcome
     })
     .await?;
     let text_of = |answer: &Response| match answer {
-        Response::Removed { path, files } => Some(format!(
+        Response::Removed { path, files, .. } => Some(format!(
             "removed {} ({})\n",
             printable(path),
             count(*files, "file")
         )),
         _ => None,
     };
-    told(&answers, text_of, context.format)
+    told_partly(heard, text_of, context.format)
 }
 
 pub(super) async fn retry(paths: &[OsString], context: &Context) -> Outcome {
-    let answers = answers_of(&context.config, |session| {
+    let heard = all_heard(&context.config, |session| {
         let paths = paths
             .iter()
             .map(|path| session.tree_path(path))
@@ -382,10 +401,36 @@ pub(super) async fn retry(paths: &[OsString], context: &Context) -> Outcome {
     })
     .await?;
     let text_of = |answer: &Response| match answer {
-        Response::Retried { path } => Some(format!("queued {}\n", printable(path))),
+        Response::Retried { path, .. } => Some(format!("queued {}\n", printable(path))),
         _ => None,
     };
-    told(&answers, text_of, context.format)
+    told_partly(heard, text_of, context.format)
+}
+
+/// Prints what was done, and each file that failed as a line on stderr.
+fn told_partly(
+    heard: Heard,
+    text_of: impl Fn(&Response) -> Option<String>,
+    format: Format,
+) -> Outcome {
+    let is_any_done = heard.answers.iter().any(|one| text_of(one).is_some());
+    if is_any_done || heard.whole.is_ok() {
+        told(&heard.answers, text_of, format)?;
+    }
+    for answer in &heard.answers {
+        match answer {
+            Response::Finding { text } => output::note(text),
+            Response::Retried {
+                path,
+                incomplete: Some(reason),
+                ..
+            } => output::note(&format!(
+                "warning: {path} is stored as it is, and may be incomplete: {reason}"
+            )),
+            _ => {}
+        }
+    }
+    heard.whole
 }
 
 /// Prints the answers that have a text, as lines or as one JSON array.

@@ -1,12 +1,14 @@
 //! Commands: parses arguments, runs a command, prints tables or JSON.
 //!
 //! Exit status: 0 done; 1 failed, with one line on stderr for each problem; 2 wrong usage.
+#![warn(clippy::print_stderr, clippy::print_stdout)] // `output` escapes what it prints
 
 mod args;
 mod bots;
 mod context;
 mod daemon;
 mod files;
+mod holders;
 mod outcome;
 mod output;
 mod paths;
@@ -60,6 +62,13 @@ pub fn run(arguments: &[OsString]) -> ExitCode {
 }
 
 fn execute(arguments: &Arguments) -> Outcome {
+    if matches!(arguments.command, Command::Version) {
+        return Ok(output::write(concat!(
+            "tgfs ",
+            env!("CARGO_PKG_VERSION"),
+            "\n"
+        ))?);
+    }
     if matches!(arguments.command, Command::Mount(_) | Command::Serve(_)) {
         arenas::become_one_with_few();
     }
@@ -76,7 +85,7 @@ fn execute(arguments: &Arguments) -> Outcome {
         return settings::show(&loaded, settings::ConfigScope::of(check), format);
     }
     for warning in &loaded.warnings {
-        eprintln!("tgfs: warning: {warning}");
+        output::note(&format!("warning: {warning}"));
     }
     let config = match loaded.config {
         Ok(config) => config,
@@ -116,6 +125,7 @@ async fn dispatch(command: &Command, context: &Context) -> Outcome {
         Command::Mount(mount) => daemon::mount(mount, context).await,
         Command::Serve(_) => daemon::serve(context).await,
         Command::Umount(umount) => daemon::umount(umount, context).await,
+        Command::Stop(stop) => daemon::stop(stop, context).await,
         Command::Upload(upload) => upload::run(upload, context).await,
         Command::Import(import) => upload::import(import, context).await,
         Command::List { directory } => files::list(directory, context).await,
@@ -139,7 +149,9 @@ async fn dispatch(command: &Command, context: &Context) -> Outcome {
         Command::CacheClear { path } => upkeep::clear_cache(path.as_deref(), context).await,
         Command::Verify { deep } => upkeep::verify(upkeep::depth(*deep), context).await,
         Command::Recover { take_over } => upkeep::recover(upkeep::claim(*take_over), context).await,
-        // This command was handled before settings were read.
-        Command::Config { .. } => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+        // These commands were handled before.
+        Command::Config { .. } | Command::Version => {
+            Err(io::Error::from(io::ErrorKind::Unsupported).into())
+        }
     }
 }

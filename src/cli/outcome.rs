@@ -4,16 +4,18 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use super::output::note;
+
 /// Result of a command. [`Unhappy`] is a failure that the output has told already.
 pub(super) type Outcome = anyhow::Result<()>;
 
-/// Everything that is wrong with the settings, one line each.
+/// Everything that is wrong with the settings or with some of many files, one line each.
 #[derive(Debug)]
 pub(super) struct Problems(pub(super) Vec<String>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
+        f.write_str(&self.0.join("; "))
     }
 }
 
@@ -33,7 +35,7 @@ impl std::error::Error for Unhappy {}
 
 /// Joins an error and its causes, `what: why`. A cause that the text before it ends with is not
 /// repeated: many errors print their cause themselves.
-fn one_line(error: &anyhow::Error) -> String {
+pub(super) fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {
@@ -59,12 +61,9 @@ pub(super) fn report(outcome: Outcome) -> ExitCode {
     if is_closed_pipe {
         return ExitCode::SUCCESS;
     }
-    let text = match error.downcast_ref::<Problems>() {
-        Some(problems) => problems.to_string(),
-        None => one_line(&error),
-    };
-    for line in text.lines() {
-        eprintln!("tgfs: {line}");
+    match error.downcast_ref::<Problems>() {
+        Some(problems) => problems.0.iter().for_each(|line| note(line)),
+        None => note(&one_line(&error)),
     }
     ExitCode::FAILURE
 }

@@ -1,10 +1,16 @@
 //! Prints results: tables, sizes, ages, dates; or JSON.
 
-use std::io::{self, Write};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+
+use crate::model::shown;
+
+/// Columns of a terminal that does not say how many it has.
+const USUAL_COLUMNS: usize = 80;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -27,6 +33,46 @@ pub(super) fn write(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Prints bytes to stdout, for programs that read paths.
+pub(super) fn write_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Prints one line for people to stderr, with the name of the program.
+pub(super) fn note(line: &str) {
+    // Nobody reads if it fails.
+    let _ = writeln!(io::stderr().lock(), "tgfs: {}", printable(line));
+}
+
+/// Prints text of several lines to stderr, whose names are escaped already.
+pub(super) fn note_text(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Returns the number of columns of the terminal that stdout is; `None` if it is none.
+pub(super) fn columns() -> Option<usize> {
+    io::stdout().is_terminal().then(|| {
+        terminal_size::terminal_size().map_or(USUAL_COLUMNS, |(width, _)| usize::from(width.0))
+    })
+}
+
+/// Breaks text at blanks into lines of at most `width` columns. A longer word keeps a line of its own.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
@@ -36,6 +82,12 @@ pub(super) enum Align {
 
 /// Formats rows under a head, with two blanks between columns and none at line ends.
 pub(super) fn table(head: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let escaped = |row: &Vec<String>| -> Vec<String> {
+        row.iter()
+            .map(|cell| printable(cell).into_owned())
+            .collect()
+    };
+    let rows: Vec<Vec<String>> = rows.iter().map(escaped).collect();
     let width_of = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or(0).max(head[column].0.chars().count())
@@ -43,10 +95,9 @@ pub(super) fn table(head: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let widths: Vec<_> = (0..head.len()).map(width_of).collect();
     let mut text = String::new();
     let titles: Vec<_> = head.iter().map(|(title, _)| (*title).to_owned()).collect();
-    for row in std::iter::once(&titles).chain(rows) {
+    for row in std::iter::once(&titles).chain(&rows) {
         let mut line = String::new();
         for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(head) {
-            let cell = printable(cell);
             match align {
                 Align::Left => line.push_str(&format!("{cell:<width$}  ")),
                 Align::Right => line.push_str(&format!("{cell:>width$}  ")),
@@ -58,10 +109,9 @@ pub(super) fn table(head: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Replaces control characters: a name must not control the terminal.
-pub(super) fn printable(text: &str) -> String {
-    let safe = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(safe).collect()
+/// Escapes control characters: a name must not control the terminal, nor look like two lines.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    shown::printable(text)
 }
 
 /// Formats bytes as `1.4 GiB` or `512 B`.

@@ -11,22 +11,36 @@ use crate::control::WirePath;
 /// on who mounted.
 const MOUNT_SOURCE: &[u8] = b"tgfs";
 
+/// A mount of tgfs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TgfsMount {
+    pub(super) path: PathBuf,
+    /// Id of the mount among those of this machine.
+    pub(super) id: String,
+    /// Device of its files, as `major:minor`.
+    pub(super) device: String,
+}
+
 /// Lists the mounts of tgfs from the kernel's table. Touches none of them, so a dead mount cannot hang it.
-pub(super) fn tgfs_mounts() -> Vec<PathBuf> {
+pub(super) fn tgfs_mounts() -> Vec<TgfsMount> {
     let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     mounts_in(&table)
 }
 
-/// Reads proc_pid_mountinfo(5): the fifth field is the mount point; type and source follow after `-`.
-fn mounts_in(table: &[u8]) -> Vec<PathBuf> {
+/// Reads proc_pid_mountinfo(5): the first field is the id, the third the device, the fifth the mount point;
+/// type and source follow after `-`.
+fn mounts_in(table: &[u8]) -> Vec<TgfsMount> {
     let lines = table.split(|byte| *byte == b'\n');
     let mount_point = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == b' ');
-        let place = fields.nth(4)?.to_vec();
+        let id = String::from_utf8(fields.next()?.to_vec()).ok()?;
+        let device = String::from_utf8(fields.nth(1)?.to_vec()).ok()?;
+        let place = fields.nth(1)?.to_vec();
         let mut behind = fields.skip_while(|field| *field != b"-").skip(1);
         let (kind, source) = (behind.next()?, behind.next()?);
         let is_ours = kind.starts_with(b"fuse") && source == MOUNT_SOURCE;
-        is_ours.then(|| PathBuf::from(unescape(&place)))
+        let path = PathBuf::from(unescape(&place));
+        is_ours.then_some(TgfsMount { path, id, device })
     };
     lines.filter_map(mount_point).collect()
 }
@@ -74,6 +88,27 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     }
 }
 
+/// Makes a path absolute and follows links, also in its last component, up to a mount of tgfs. Does not
+/// touch the mount.
+pub(super) fn mountpoint(path: &Path, mounts: &[TgfsMount]) -> PathBuf {
+    /// Longest chain of links, as in the kernel.
+    const MAX_LINKS: usize = 40;
+    let mut path = absolute(path);
+    for _ in 0..MAX_LINKS {
+        if mounts.iter().any(|mount| mount.path == path) {
+            break;
+        }
+        let Ok(target) = std::fs::read_link(&path) else {
+            break;
+        };
+        path = match path.parent() {
+            Some(parent) => absolute(&parent.join(target)),
+            None => break,
+        };
+    }
+    path
+}
+
 /// Returns the path in the tree that `typed` means, with the daemon's mount at `mountpoint`.
 ///
 /// # Errors
@@ -85,19 +120,26 @@ pub(super) fn to_tree(typed: &OsStr, mountpoint: Option<&Path>) -> anyhow::Resul
 fn resolve(
     typed: &OsStr,
     mountpoint: Option<&Path>,
-    mounts: &[PathBuf],
+    mounts: &[TgfsMount],
 ) -> anyhow::Result<WirePath> {
-    let plain = absolute(Path::new(typed));
+    let mut plain = absolute(Path::new(typed));
+    if mountpoint.is_some_and(|root| !plain.starts_with(root)) {
+        // A link to the mount. Other links are no concern of ours: the path may be one in the tree.
+        let followed = self::mountpoint(&plain, mounts);
+        if mountpoint.is_some_and(|root| followed.starts_with(root)) {
+            plain = followed;
+        }
+    }
     if let Some(inside) = mountpoint.and_then(|root| plain.strip_prefix(root).ok()) {
         let mut bytes = b"/".to_vec();
         bytes.extend_from_slice(inside.as_os_str().as_bytes());
         return Ok(WirePath::new(&bytes));
     }
-    if let Some(other) = mounts.iter().find(|other| plain.starts_with(other)) {
+    if let Some(other) = mounts.iter().find(|other| plain.starts_with(&other.path)) {
         anyhow::bail!(
             "{} lies in the mount {} of another daemon; give its state directory with --state",
             plain.display(),
-            other.display()
+            other.path.display()
         );
     }
     Ok(WirePath::new(typed.as_bytes()))
@@ -114,9 +156,17 @@ mod tests {
             38 35 0:33 / /mnt/y rw - fuse tgfs rw\n\
             39 35 0:34 / /mnt/z rw - ext4 tgfs rw\nbroken\n";
         let found = mounts_in(table);
+        let of = |path: &str, id: &str, device: &str| TgfsMount {
+            path: PathBuf::from(path),
+            id: id.to_owned(),
+            device: device.to_owned(),
+        };
         assert_eq!(
             found,
-            [PathBuf::from("/mnt/my films"), PathBuf::from("/mnt/y")]
+            [
+                of("/mnt/my films", "36", "0:31"),
+                of("/mnt/y", "38", "0:33")
+            ]
         );
     }
 
@@ -134,7 +184,11 @@ mod tests {
 
     #[test]
     fn a_path_in_another_daemons_mount_is_refused() {
-        let mounts = [PathBuf::from("/mnt/other")];
+        let mounts = [TgfsMount {
+            path: PathBuf::from("/mnt/other"),
+            id: "1".to_owned(),
+            device: "0:1".to_owned(),
+        }];
         let error = resolve(OsStr::new("/mnt/other/x"), None, &mounts).unwrap_err();
         assert!(error.to_string().contains("--state"), "{error}");
     }
@@ -145,5 +199,10 @@ mod tests {
         let real = dir.path().canonicalize().unwrap();
         std::os::unix::fs::symlink(&real, real.join("link")).unwrap();
         assert_eq!(absolute(&real.join("link/x")), real.join("x"));
+        assert_eq!(absolute(&real.join("link")), real.join("link"));
+        std::os::unix::fs::symlink("link", real.join("further")).unwrap();
+        assert_eq!(mountpoint(&real.join("further"), &[]), real);
+        std::os::unix::fs::symlink("ring", real.join("ring")).unwrap();
+        assert_eq!(mountpoint(&real.join("ring"), &[]), real.join("ring"));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{Format, size};
+use super::output::{Format, note_text, printable, size};
 use crate::control::Response;
 
 /// Per cent between two plain lines, so that a file has ten lines.
@@ -87,7 +87,8 @@ impl ProgressDisplay {
                 let step_now = per_cent / PLAIN_STEP;
                 if current.told != step_now {
                     current.told = step_now;
-                    eprintln!("{path}: {step} {per_cent} %");
+                    let (path, step) = (printable(path), printable(step));
+                    note_text(&format!("{path}: {step} {per_cent} %\n"));
                 }
             }
         }
@@ -117,7 +118,8 @@ fn bar(path: &str, step: &str, total: u64) -> ProgressBar {
         .map(|style| style.progress_chars("=> "))
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(total).with_style(style);
-    let shown = path.rsplit('/').next().unwrap_or(path);
+    let shown = printable(path.rsplit('/').next().unwrap_or(path));
+    let step = printable(step);
     bar.set_message(match is_per_cent {
         true => format!("{shown} {step}"),
         false => format!("{shown} {step} ({})", size(total)),

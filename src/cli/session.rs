@@ -88,12 +88,8 @@ impl Session {
 
     /// Returns the path in the tree that a typed path means.
     pub(super) fn tree_path(&self, typed: &OsStr) -> anyhow::Result<WirePath> {
-        let mountpoint = self
-            .daemon
-            .mountpoint
-            .as_deref()
-            .filter(|_| self.is_daemon());
-        paths::to_tree(typed, mountpoint)
+        let mountpoint = self.daemon.mountpoint().filter(|_| self.is_daemon());
+        paths::to_tree(typed, mountpoint.as_deref())
     }
 
     /// Sends a request and passes each answer but the last to `heard`.
@@ -137,15 +133,36 @@ pub(super) async fn answers_of(
     config: &ConfigHandle,
     make: impl FnOnce(&Session) -> anyhow::Result<Request>,
 ) -> anyhow::Result<Vec<Response>> {
+    let heard = all_heard(config, make).await?;
+    heard.whole?;
+    Ok(heard.answers)
+}
+
+/// Answers to a request about several files, of which some may have failed.
+pub(super) struct Heard {
+    pub(super) answers: Vec<Response>,
+    /// Error if the request did not succeed as a whole.
+    pub(super) whole: anyhow::Result<()>,
+}
+
+/// Does the same as [`answers_of`], but keeps what was answered before an error.
+pub(super) async fn all_heard(
+    config: &ConfigHandle,
+    make: impl FnOnce(&Session) -> anyhow::Result<Request>,
+) -> anyhow::Result<Heard> {
     let session = Session::open(config, OpenPurpose::Look, StateNeed::MustExist).await?;
-    let answers = match make(&session) {
-        Ok(request) => session.answers(request).await,
+    let mut answers = Vec::new();
+    let mut keep = |response| {
+        answers.push(response);
+        Ok(())
+    };
+    let asked = match make(&session) {
+        Ok(request) => session.ask(request, None, &mut keep).await,
         Err(error) => Err(error),
     };
     let closed = session.close().await;
-    let answers = answers?;
-    closed?;
-    Ok(answers)
+    let whole = asked.and(closed);
+    Ok(Heard { answers, whole })
 }
 
 pub(super) fn socket_of(config: &Config) -> anyhow::Result<PathBuf> {

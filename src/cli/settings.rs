@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::outcome::{Outcome, Problems, Unhappy};
-use super::output::{self, Align, Format};
+use super::output::{self, Align, Format, printable};
 use super::session::Session;
 use crate::app;
 use crate::config::{ConfigRow, Loaded, Reloaded};
@@ -33,6 +33,7 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     settings: Option<&'a [ConfigRow]>,
     warnings: &'a [String],
+    without_effect: &'a [String],
     problems: &'a [String],
 }
 
@@ -50,6 +51,7 @@ pub(super) fn show(loaded: &Loaded, extent: ConfigScope, format: Format) -> Outc
             env_file,
             settings: (extent == ConfigScope::Everything).then_some(&loaded.rows),
             warnings: &loaded.warnings,
+            without_effect: &loaded.without_effect,
             problems,
         })?;
         return match problems.is_empty() {
@@ -58,6 +60,7 @@ pub(super) fn show(loaded: &Loaded, extent: ConfigScope, format: Format) -> Outc
         };
     }
     let file = env_file.unwrap_or_else(|| "none".to_owned());
+    let file = printable(&file);
     match extent {
         ConfigScope::Everything => {
             output::write(&format!(".env: {file}\n\n{}", text(&loaded.rows)))?
@@ -67,8 +70,8 @@ pub(super) fn show(loaded: &Loaded, extent: ConfigScope, format: Format) -> Outc
         }
         ConfigScope::Problems => {}
     }
-    for warning in &loaded.warnings {
-        eprintln!("tgfs: warning: {warning}");
+    for warning in loaded.warnings.iter().chain(&loaded.without_effect) {
+        output::note(&format!("warning: {warning}"));
     }
     match problems.is_empty() {
         true => Ok(()),
@@ -76,7 +79,39 @@ pub(super) fn show(loaded: &Loaded, extent: ConfigScope, format: Format) -> Outc
     }
 }
 
+/// Returns the settings as a table, or fitted to a terminal: each effect below its setting.
 fn text(rows: &[ConfigRow]) -> String {
+    match output::columns() {
+        None => wide_text(rows),
+        Some(columns) => narrow_text(rows, columns),
+    }
+}
+
+/// Blanks before the effect of a setting.
+const INDENT: &str = "    ";
+
+pub(super) fn narrow_text(rows: &[ConfigRow], columns: usize) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let value = match row.value.is_empty() {
+            true => "-",
+            false => &row.value,
+        };
+        let (name, value, source) = (&row.name, printable(value), printable(&row.source));
+        let head = format!("{name} = {value}");
+        let place = format!("({source})");
+        match head.chars().count() + 2 + place.chars().count() <= columns {
+            true => text.push_str(&format!("{head}  {place}\n")),
+            false => text.push_str(&format!("{head}\n{INDENT}{place}\n")),
+        }
+        for line in output::wrapped(&row.effect, columns.saturating_sub(INDENT.len())) {
+            text.push_str(&format!("{INDENT}{line}\n"));
+        }
+    }
+    text
+}
+
+fn wide_text(rows: &[ConfigRow]) -> String {
     let head = [
         ("SETTING", Align::Left),
         ("VALUE", Align::Left),
@@ -127,6 +162,10 @@ fn reloaded_text(reloaded: &Reloaded) -> String {
         text.push_str(&format!(
             "changed, in force after the next start: {waiting}\n"
         ));
+    }
+    if !reloaded.without_effect.is_empty() {
+        let names = reloaded.without_effect.join(", ");
+        text.push_str(&format!("changed, without effect: {names}\n"));
     }
     match text.is_empty() {
         true => "nothing changed\n".to_owned(),

@@ -2,22 +2,26 @@
 //! URLs (Jellyfin, Emby, Kodi).
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde::Serialize;
 
 use super::args::StrmArgs;
 use super::context::Context;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Problems};
 use super::output::{self, Format, count};
 use super::session::answers_of;
 use crate::control::{Request, Response, WirePath};
-use crate::model::FileInfo;
+use crate::model::{FileInfo, MAX_NAME_BYTES, shown};
 
 const EXTENSION: &str = "strm";
+/// Characters of a film's id in a name that was cut.
+const ID_CHARS: usize = 8;
 /// Longest content that is read, in bytes: our URLs are far shorter.
 const MAX_CONTENT_BYTES: u64 = 4096;
 
@@ -32,7 +36,7 @@ struct Written {
 }
 
 pub(super) async fn run(arguments: &StrmArgs, context: &Context) -> Outcome {
-    let base = base_url(&arguments.base_url)?;
+    let base = &arguments.base_url;
     let answers = answers_of(&context.config, |_| {
         let directory = WirePath::new(b"/");
         Ok(Request::List { directory })
@@ -42,23 +46,28 @@ pub(super) async fn run(arguments: &StrmArgs, context: &Context) -> Outcome {
         Response::File(file) if file.has_views => Some(file),
         _ => None,
     });
-    let wanted = contents(films.collect(), &base);
-    let written = write_all(&arguments.directory, &wanted, &base)
+    let wanted = contents(films.collect(), base);
+    let mut problems = Vec::new();
+    let written = write_all(&arguments.directory, &wanted, base, &mut problems)
         .with_context(|| arguments.directory.display().to_string())?;
     match context.format {
-        Format::Json => output::json(&written),
-        Format::Text => Ok(output::write(&format!(
+        Format::Json => output::json(&written)?,
+        Format::Text => output::write(&format!(
             "{}: {} written, {} kept, {} removed\n",
             count(written.films, "film"),
             written.written,
             written.kept,
             written.removed
-        ))?),
+        ))?,
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Problems(problems).into()),
     }
 }
 
 /// Checks the base URL, and cuts a slash at its end.
-fn base_url(typed: &str) -> anyhow::Result<String> {
+pub(super) fn base_url(typed: &str) -> Result<String, String> {
     let base = typed.trim_end_matches('/');
     let host = base
         .strip_prefix("http://")
@@ -67,8 +76,9 @@ fn base_url(typed: &str) -> anyhow::Result<String> {
         Some(host) if !host.is_empty() && !base.contains(char::is_whitespace) => {
             Ok(base.to_owned())
         }
-        _ => bail!(
-            "--base-url {typed}: give the address at which players reach this machine, e.g. http://192.168.1.5:8080"
+        _ => Err(
+            "give the address at which players reach this machine, e.g. http://192.168.1.5:8080"
+                .to_owned(),
         ),
     }
 }
@@ -83,9 +93,8 @@ fn contents(films: Vec<FileInfo>, base: &str) -> BTreeMap<PathBuf, String> {
     };
     let mut by_stem: BTreeMap<PathBuf, Vec<FileInfo>> = BTreeMap::new();
     for film in films {
-        let path = PathBuf::from(film.path.trim_start_matches('/'));
         by_stem
-            .entry(path.with_extension(""))
+            .entry(relative(&film).with_extension(""))
             .or_default()
             .push(film);
     }
@@ -94,21 +103,51 @@ fn contents(films: Vec<FileInfo>, base: &str) -> BTreeMap<PathBuf, String> {
         // Two files whose names differ only in the suffix keep it, so that both exist.
         let is_alone = films.len() == 1;
         for film in films {
-            let mut name = match is_alone {
+            let path = match is_alone {
                 true => stem.clone(),
-                false => PathBuf::from(film.path.trim_start_matches('/')),
-            }
-            .into_os_string();
-            name.push(".");
-            name.push(EXTENSION);
+                false => relative(&film),
+            };
             let url = format!("{base}/playlist/{side}/{}.m3u8\n", film.id);
-            wanted.insert(PathBuf::from(name), url);
+            wanted.insert(with_strm(path, &film.id), url);
         }
     }
     wanted
 }
 
-fn write_all(root: &Path, wanted: &BTreeMap<PathBuf, String>, base: &str) -> io::Result<Written> {
+/// Returns the film's path below the root, in its exact bytes.
+fn relative(film: &FileInfo) -> PathBuf {
+    let bytes = shown::bytes_of(&film.path, film.path_bytes.as_deref());
+    let inside = bytes.strip_prefix(b"/").unwrap_or(&bytes);
+    PathBuf::from(OsStr::from_bytes(inside))
+}
+
+/// Adds the extension. A name that would be too long for a file system is cut, and told from others by the
+/// film's id.
+fn with_strm(path: PathBuf, id: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    if name.len() + 1 + EXTENSION.len() <= MAX_NAME_BYTES {
+        let mut whole = path.into_os_string();
+        whole.push(".");
+        whole.push(EXTENSION);
+        return PathBuf::from(whole);
+    }
+    let end = format!("~{}.{EXTENSION}", id.get(..ID_CHARS).unwrap_or(id));
+    let mut cut = MAX_NAME_BYTES - end.len();
+    // No character is cut in two.
+    while cut > 0 && name[cut] & 0xc0 == 0x80 {
+        cut -= 1;
+    }
+    let short = [&name[..cut], end.as_bytes()].concat();
+    path.with_file_name(OsStr::from_bytes(&short))
+}
+
+/// Writes all files. One that cannot be written is added to `problems`, and the others are written.
+fn write_all(
+    root: &Path,
+    wanted: &BTreeMap<PathBuf, String>,
+    base: &str,
+    problems: &mut Vec<String>,
+) -> io::Result<Written> {
     let mut written = Written {
         films: wanted.len() as u64,
         ..Written::default()
@@ -120,43 +159,78 @@ fn write_all(root: &Path, wanted: &BTreeMap<PathBuf, String>, base: &str) -> io:
         if fs::read(&path).is_ok_and(|there| there == content.as_bytes()) {
             written.kept += 1;
         } else {
-            if let Some(directory) = path.parent() {
-                fs::create_dir_all(directory)?;
+            match write_one(&path, content) {
+                Ok(()) => written.written += 1,
+                Err(error) => problems.push(format!("{}: {error}", path.display())),
             }
-            fs::write(&path, content)?;
-            written.written += 1;
         }
         ours.insert(path);
     }
     let stale = format!("{base}/playlist/");
-    remove_stale(root, &ours, &stale, &mut written.removed)?;
+    let mut stale = StaleFiles {
+        ours: &ours,
+        prefix: &stale,
+        removed: 0,
+        problems,
+    };
+    stale.remove_below(root);
+    written.removed = stale.removed;
     Ok(written)
 }
 
-/// Removes files that an earlier run wrote and this one did not, known by their content, and directories
-/// that are empty then. Files of others stay. Links are not followed.
-fn remove_stale(
-    directory: &Path,
-    ours: &HashSet<PathBuf>,
-    prefix: &str,
-    removed: &mut u64,
-) -> io::Result<()> {
-    for item in fs::read_dir(directory)? {
-        let item = item?;
-        let (path, kind) = (item.path(), item.file_type()?);
-        if kind.is_dir() {
-            let before = *removed;
-            remove_stale(&path, ours, prefix, removed)?;
-            if *removed > before {
-                // A directory that is not empty stays.
-                let _ = fs::remove_dir(&path);
+fn write_one(path: &Path, content: &str) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    fs::write(path, content)
+}
+
+/// Files that an earlier run wrote and this one did not, known by their content.
+struct StaleFiles<'a> {
+    ours: &'a HashSet<PathBuf>,
+    /// Begin of the content of our files.
+    prefix: &'a str,
+    removed: u64,
+    problems: &'a mut Vec<String>,
+}
+
+impl StaleFiles<'_> {
+    /// Removes them, and directories that are empty then. Files of others stay. Links are not followed.
+    fn remove_below(&mut self, directory: &Path) {
+        let items = match fs::read_dir(directory) {
+            Ok(items) => items,
+            Err(error) => return self.note(directory, &error),
+        };
+        for item in items {
+            match item.and_then(|item| Ok((item.path(), item.file_type()?))) {
+                Ok((path, kind)) if kind.is_dir() => {
+                    let before = self.removed;
+                    self.remove_below(&path);
+                    if self.removed > before {
+                        // A directory that is not empty stays.
+                        let _ = fs::remove_dir(&path);
+                    }
+                }
+                Ok((path, kind)) if kind.is_file() => self.remove_file(&path),
+                Ok(_) => {}
+                Err(error) => self.note(directory, &error),
             }
-        } else if kind.is_file() && !ours.contains(&path) && is_stale(&path, prefix) {
-            fs::remove_file(&path)?;
-            *removed += 1;
         }
     }
-    Ok(())
+
+    fn remove_file(&mut self, path: &Path) {
+        if self.ours.contains(path) || !is_stale(path, self.prefix) {
+            return;
+        }
+        match fs::remove_file(path) {
+            Ok(()) => self.removed += 1,
+            Err(error) => self.note(path, &error),
+        }
+    }
+
+    fn note(&mut self, path: &Path, error: &io::Error) {
+        self.problems.push(format!("{}: {error}", path.display()));
+    }
 }
 
 fn is_stale(path: &Path, prefix: &str) -> bool {
@@ -174,11 +248,23 @@ mod tests {
     fn a_base_is_a_url_of_this_machine() {
         assert_eq!(base_url("http://nas:8080/").unwrap(), "http://nas:8080");
         for typed in ["nas:8080", "http://", "ftp://nas", "http://a b"] {
+            assert!(base_url(typed).unwrap_err().contains("http://192"));
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        let named = |name: &str| with_strm(PathBuf::from(format!("a/{name}")), "0123456789");
+        assert_eq!(
+            named(&"x".repeat(250)),
+            Path::new("a").join("x".repeat(250) + ".strm")
+        );
+        for name in ["x".repeat(251), "あ".repeat(84), "あ".repeat(83) + "x"] {
+            let cut = named(&name);
+            let cut = cut.file_name().unwrap().to_str().unwrap();
             assert!(
-                base_url(typed)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("http://192")
+                cut.len() <= MAX_NAME_BYTES && cut.ends_with("~01234567.strm"),
+                "{cut}"
             );
         }
     }

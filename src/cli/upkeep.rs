@@ -1,7 +1,8 @@
 //! `plan`, `db-stats`, `cleanup`, `cache-clear`, `verify`, `recover`.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ use crate::control::{
     Cleaned, PlanCuts, PlanReport, PlanSegments, PlanTrack, Request, Response, Stat, StatUnit,
     Verified,
 };
+use crate::model::shown::readable;
 use crate::model::{LibraryClaim, VerifyDepth};
 
 pub(super) const fn depth(deep: bool) -> VerifyDepth {
@@ -43,7 +45,7 @@ pub(super) fn plan_text(plan: &PlanReport) -> String {
     let mut facts = vec![size(plan.size)];
     facts.push(plan.outcome.clone());
     facts.extend(plan.duration.map(play_time));
-    let mut text = format!("{}\n    {}\n", plan.file.display(), facts.join("  "));
+    let mut text = format!("{}\n    {}\n", printable(&plan.file), facts.join("  "));
     if !plan.tracks.is_empty() {
         let head = [
             ("TRACK", Align::Left),
@@ -249,12 +251,17 @@ fn verified_text(verified: &Verified) -> String {
     text
 }
 
+fn shown(path: &Path) -> String {
+    readable(path.as_os_str().as_bytes())
+}
+
 #[derive(Debug, Serialize)]
 struct RecoveredReport {
     files: u64,
     directories: u64,
     remarks: Vec<String>,
-    old_index: Option<PathBuf>,
+    /// A byte that is not UTF-8 is shown as `\xE9`.
+    old_index: Option<String>,
 }
 
 pub(super) async fn recover(claim: LibraryClaim, context: &Context) -> Outcome {
@@ -262,7 +269,7 @@ pub(super) async fn recover(claim: LibraryClaim, context: &Context) -> Outcome {
     check_state(&config.state_dir, StateNeed::MayBeMade)?;
     if let Some(session) = Session::daemon_of(&config).await? {
         anyhow::bail!(
-            "the daemon (pid {}) is using this state; stop it with `tgfs umount` first",
+            "the daemon (pid {}) is using this state; stop it with `tgfs stop` first",
             session.info().pid
         );
     }
@@ -272,7 +279,7 @@ pub(super) async fn recover(claim: LibraryClaim, context: &Context) -> Outcome {
             files: found.files,
             directories: found.directories,
             remarks: found.remarks,
-            old_index: found.old_index,
+            old_index: found.old_index.as_deref().map(shown),
         });
     }
     let mut text = String::new();
@@ -294,9 +301,12 @@ pub(super) async fn recover(claim: LibraryClaim, context: &Context) -> Outcome {
     match &found.old_index {
         Some(old) if is_empty => text.push_str(&format!(
             "the index is empty now; the one before it is in {}\n",
-            old.display()
+            printable(&shown(old))
         )),
-        Some(old) => text.push_str(&format!("the old index was kept as {}\n", old.display())),
+        Some(old) => text.push_str(&format!(
+            "the old index was kept as {}\n",
+            printable(&shown(old))
+        )),
         None => {}
     }
     Ok(output::write(&text)?)

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::args::{ImportArgs, UploadArgs};
 use super::context::Context;
 use super::files::{describe, url_text};
-use super::outcome::{Outcome, Unhappy};
-use super::output::{self, Format, printable};
+use super::outcome::{Outcome, Problems, Unhappy, one_line};
+use super::output::{self, Format};
 use super::progress::ProgressDisplay;
 use super::session::{Session, StateNeed, UploadBody};
 use crate::app::OpenPurpose;
@@ -32,9 +32,22 @@ pub(super) async fn run(arguments: &UploadArgs, context: &Context) -> Outcome {
     let session = Session::open(&context.config, purpose, StateNeed::MayBeMade).await?;
     let sent = send_all(arguments, &session, context.format).await;
     let closed = session.close().await;
-    let uploaded = sent?;
+    let Sent { uploaded, problems } = sent?;
     closed?;
-    report(&uploaded, context.format)
+    if problems.is_empty() {
+        return report(&uploaded, context.format);
+    }
+    if !uploaded.is_empty() {
+        // A failed file among them is told by its state, and the exit status is the same.
+        let _ = report(&uploaded, context.format);
+    }
+    Err(Problems(problems).into())
+}
+
+/// Files that were uploaded, and a line for each that was not.
+struct Sent {
+    uploaded: Vec<Uploaded>,
+    problems: Vec<String>,
 }
 
 /// Adds the films of a channel, then waits for them as `upload` does.
@@ -51,7 +64,7 @@ pub(super) async fn import(arguments: &ImportArgs, context: &Context) -> Outcome
     } = taken?;
     closed?;
     for finding in &findings {
-        eprintln!("tgfs: {}", printable(finding));
+        output::note(finding);
     }
     if taken.is_empty() && whole.is_ok() && context.format == Format::Text {
         output::write("nothing new to import\n")?;
@@ -127,20 +140,24 @@ async fn send_all(
     arguments: &UploadArgs,
     session: &Session,
     format: Format,
-) -> anyhow::Result<Vec<Uploaded>> {
+) -> anyhow::Result<Sent> {
     let directory = session.tree_path(&arguments.to)?;
     let mut progress = ProgressDisplay::new(format);
-    let mut uploaded = Vec::new();
+    let (mut uploaded, mut problems) = (Vec::new(), Vec::new());
     for path in arguments.video.iter().chain(&arguments.files) {
-        let one = send(path, &directory, session, &mut progress).await;
-        uploaded.push(one.with_context(|| path.display().to_string())?);
+        match send(path, &directory, session, &mut progress).await {
+            Ok(one) => uploaded.push(one),
+            Err(error) => problems.push(one_line(&error.context(path.display().to_string()))),
+        }
     }
     if !arguments.no_wait {
         for one in &mut uploaded {
-            wait_for(one, session, &mut progress).await?;
+            if let Err(error) = wait_for(one, session, &mut progress).await {
+                problems.push(one_line(&error.context(one.file.path.clone())));
+            }
         }
     }
-    Ok(uploaded)
+    Ok(Sent { uploaded, problems })
 }
 
 async fn send(

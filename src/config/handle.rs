@@ -19,6 +19,8 @@ pub struct Loaded {
     pub env_file: Option<PathBuf>,
     /// Warnings, such as about unknown keys or about a `.env` with secrets that others can read.
     pub warnings: Vec<String>,
+    /// Settings that are set and have no effect, for `tgfs config`; at each command they would be noise.
+    pub without_effect: Vec<String>,
     /// The configuration, or everything that is wrong with it.
     pub config: Result<Config, Vec<String>>,
 }
@@ -36,6 +38,7 @@ pub fn load(inputs: &ConfigInputs) -> Loaded {
         rows: report::rows(&config),
         env_file: config.env_file.clone(),
         warnings,
+        without_effect: report::without_effect(&config),
         config: match problems.is_empty() {
             true => Ok(config),
             false => Err(problems),

@@ -26,18 +26,31 @@ pub struct LogSettings {
     pub file: Option<PathBuf>,
 }
 
+/// Words for levels.
+const LEVELS: [(&str, LogLevel); 5] = [
+    ("DEBUG", LogLevel::Debug),
+    ("INFO", LogLevel::Info),
+    ("WARNING", LogLevel::Warning),
+    ("WARN", LogLevel::Warning),
+    ("ERROR", LogLevel::Error),
+];
+
+impl LogLevel {
+    /// Parses a level, in upper or lower case.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let named = LEVELS
+            .iter()
+            .find(|(word, _)| word.eq_ignore_ascii_case(text));
+        named.map(|(_, level)| *level)
+    }
+}
+
 impl LogSettings {
     pub(super) fn read(reader: &mut SettingReader<'_>) -> Self {
-        let levels = [
-            ("DEBUG", LogLevel::Debug),
-            ("INFO", LogLevel::Info),
-            ("WARNING", LogLevel::Warning),
-            ("WARN", LogLevel::Warning),
-            ("ERROR", LogLevel::Error),
-        ];
         Self {
             level: reader
-                .choice("LOG_LEVEL", &levels)
+                .choice("LOG_LEVEL", &LEVELS)
                 .unwrap_or(LogLevel::Info),
             file: reader.path("LOG_FILE"),
         }

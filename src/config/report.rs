@@ -48,6 +48,20 @@ pub(super) fn rows(config: &Config) -> Vec<ConfigRow> {
     .collect()
 }
 
+/// Names the settings of `config` that are set and have no effect, each with the place where it is set.
+pub(super) fn without_effect(config: &Config) -> Vec<String> {
+    let settings = &config.settings;
+    let rows = settings.names(settings).into_iter();
+    rows.filter(|(setting, name)| {
+        setting.takes == Takes::NotYet && settings.explicit(name).is_some()
+    })
+    .map(|(setting, name)| {
+        let origin = settings.origin(&name);
+        format!("{name} ({origin}) has no effect (yet): {}", setting.effect)
+    })
+    .collect()
+}
+
 /// Returns the value of a default that depends on the machine.
 fn computed(name: &str, config: &Config) -> Option<SettingValue> {
     match name {
@@ -67,6 +81,9 @@ pub struct Reloaded {
     pub applied: Vec<String>,
     /// Settings whose new value waits for the next start.
     pub at_next_start: Vec<String>,
+    /// Settings that changed and have no effect.
+    #[serde(default)]
+    pub without_effect: Vec<String>,
 }
 
 impl Reloaded {
@@ -84,7 +101,7 @@ impl Reloaded {
             match setting.takes {
                 Takes::Live => reloaded.applied.push(name),
                 Takes::AtStart => reloaded.at_next_start.push(name),
-                Takes::NotYet => {}
+                Takes::NotYet => reloaded.without_effect.push(name),
             }
         }
         reloaded

@@ -1,9 +1,11 @@
 //! Executes requests, with the file system and with the operations of the composition root.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc::Sender;
 
@@ -13,6 +15,7 @@ use super::wire::{
     Wait, WirePath,
 };
 use crate::config::Reloaded;
+use crate::model::shown;
 use crate::model::{
     AttachState, ConfinementInfo, EntryId, ErrorKind, FileInfo, FsError, PendingInfo, PublicState,
     TreePath, VerifyDepth,
@@ -21,14 +24,6 @@ use crate::vfs::{FileKind, TreeUse, Vfs};
 
 /// Longest time between two checks of an awaited state, in case a change was not announced.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// Bytes of a path that stay as they are in a URL.
-const PATH_BYTES: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
 
 /// Operations that only the composition root can do. Errors are texts for people.
 #[async_trait::async_trait]
@@ -344,30 +339,54 @@ impl Service {
             .iter()
             .map(|target| self.find(target))
             .collect::<Result<Vec<_>, _>>()?;
-        for path in paths {
-            if path == TreePath::root() {
-                return Err(Stop::Failed(
-                    "the root cannot be removed; name the files or directories in it".to_owned(),
-                ));
-            }
-            let (vfs, shown) = (self.vfs.clone(), path.display());
-            let name = shown.clone();
-            let removing = move || vfs.remove(&path).map_err(|error| named(error, &name));
-            let files = blocking(removing).await?;
-            tell(out, Response::Removed { path: shown, files }).await?;
+        if paths.contains(&TreePath::root()) {
+            return Err(Stop::Failed(
+                "the root cannot be removed; name the files or directories in it".to_owned(),
+            ));
         }
-        Ok(())
+        let mut failed = FailedItems::of(paths.len());
+        for path in paths {
+            let (vfs, text, path_bytes) = (self.vfs.clone(), path.display(), path.inexact_bytes());
+            let name = text.clone();
+            let removing = move || vfs.remove(&path).map_err(|error| named(error, &name));
+            match blocking(removing).await {
+                Ok(files) => {
+                    let removed = Response::Removed {
+                        files,
+                        path: text,
+                        path_bytes,
+                    };
+                    tell(out, removed).await?;
+                }
+                Err(stop) => failed.note(stop, out).await?,
+            }
+        }
+        failed.finish("removed")
     }
 
     async fn retry(&self, paths: &[WirePath], out: &Sender<Response>) -> Result<(), Stop> {
+        let mut failed = FailedItems::of(paths.len());
         for path in paths {
-            let path = self.find(path)?;
-            let result = self.vfs.retry(&path);
-            let path = path.display();
-            result.map_err(|error| named(error, &path))?;
-            tell(out, Response::Retried { path }).await?;
+            match self.retry_one(path) {
+                Ok(retried) => tell(out, retried).await?,
+                Err(error) => failed.note(error.into(), out).await?,
+            }
         }
-        Ok(())
+        failed.finish("queued")
+    }
+
+    fn retry_one(&self, path: &WirePath) -> Result<Response, FsError> {
+        let path = self.find(path)?;
+        let (text, path_bytes) = (path.display(), path.inexact_bytes());
+        let before = file_id(&self.vfs, &path).and_then(|id| self.vfs.info(id));
+        // Only a file whose writing was interrupted has this state.
+        let torn = before.ok().filter(|info| info.state == PublicState::Failed);
+        self.vfs.retry(&path).map_err(|error| named(error, &text))?;
+        Ok(Response::Retried {
+            path: text,
+            path_bytes,
+            incomplete: torn.and_then(|info| info.error),
+        })
     }
 
     async fn stop(&self, uploads: UploadsAtStop, out: &Sender<Response>) -> Result<(), Stop> {
@@ -413,7 +432,11 @@ impl Service {
     fn urls(&self, info: &FileInfo, id: EntryId) -> UrlInfo {
         let daemon = self.daemon();
         let path = self.vfs.path_of(id).unwrap_or_default();
-        let inner = percent_encode(&path.to_bytes(), PATH_BYTES).to_string();
+        let inner = shown::percent_encoded(&path.to_bytes());
+        let mount = daemon
+            .mountpoint()
+            .filter(|_| info.has_views)
+            .map(|root| view_in_mount(&root, &path).into_os_string().into_vec());
         let local = |name: &str| {
             let base = daemon.http.as_ref()?;
             info.has_views
@@ -423,20 +446,63 @@ impl Service {
         UrlInfo {
             id: info.id.clone(),
             path: info.path.clone(),
+            path_bytes: info.path_bytes.clone(),
             local: local(&info.id),
             by_name: info.slug.as_deref().and_then(local),
             public: public.map(|base| format!("{base}/playlist/public/{}.m3u8", info.id)),
             file: daemon.http.as_ref().map(|base| format!("{base}/fs{inner}")),
-            mount: daemon.mountpoint.filter(|_| info.has_views).map(|root| {
-                use std::os::unix::ffi::OsStrExt;
-                let bytes = path.to_bytes();
-                let relative = bytes.strip_prefix(b"/").unwrap_or(&bytes);
-                let file = std::ffi::OsStr::from_bytes(relative);
-                root.join(".hls").join(file).join("master.m3u8")
-            }),
+            mount: mount.as_deref().map(shown::readable),
+            mount_bytes: mount.as_deref().and_then(shown::inexact_bytes),
             has_views: info.has_views,
         }
     }
+}
+
+/// Items of one request that failed. One of them does not keep the others from being done.
+struct FailedItems {
+    all: usize,
+    failed: usize,
+    /// Error of the only item, which needs no summary.
+    only: Option<String>,
+}
+
+impl FailedItems {
+    fn of(all: usize) -> Self {
+        let (failed, only) = (0, None);
+        Self { all, failed, only }
+    }
+
+    async fn note(&mut self, stop: Stop, out: &Sender<Response>) -> Result<(), Stop> {
+        let text = match stop {
+            Stop::Failed(text) => text,
+            Stop::Gone => return Err(Stop::Gone),
+        };
+        self.failed += 1;
+        if self.all == 1 {
+            self.only = Some(text);
+            return Ok(());
+        }
+        tell(out, Response::Finding { text }).await
+    }
+
+    fn finish(self, done: &str) -> Result<(), Stop> {
+        match (self.failed, self.only) {
+            (0, _) => Ok(()),
+            (_, Some(text)) => Err(Stop::Failed(text)),
+            (failed, None) => Err(Stop::Failed(format!(
+                "{failed} of {} could not be {done}; the others were",
+                self.all
+            ))),
+        }
+    }
+}
+
+/// Returns the path of a film's `master.m3u8` below the mountpoint.
+fn view_in_mount(root: &Path, film: &TreePath) -> PathBuf {
+    let bytes = film.to_bytes();
+    let relative = bytes.strip_prefix(b"/").unwrap_or(&bytes);
+    let film = OsStr::from_bytes(relative);
+    root.join(".hls").join(film).join("master.m3u8")
 }
 
 /// Adds the path to an error of one word. Other errors name it themselves.
@@ -451,7 +517,7 @@ fn named(error: FsError, path: &str) -> FsError {
             "cannot be changed: views and a read-only library are fixed".to_owned()
         }
         ErrorKind::NoSpace => "the spool is full; wait for uploads, or free disk space".to_owned(),
-        kind => format!("{kind:?}"),
+        kind => kind.describe().to_owned(),
     };
     FsError::new(error.kind, format!("{path}: {text}"))
 }

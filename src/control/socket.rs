@@ -181,7 +181,14 @@ async fn read_request(read: &mut BufReader<OwnedReadHalf>) -> Result<Request, St
 }
 
 async fn send(write: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
-    let mut line = serde_json::to_vec(response)?;
+    let mut line = match serde_json::to_vec(response) {
+        Ok(line) => line,
+        // An answer that is no text must not look like a daemon that died.
+        Err(error) => {
+            let message = format!("an answer cannot be written as JSON: {error}");
+            serde_json::to_vec(&Response::Failed { message })?
+        }
+    };
     line.push(b'\n');
     write.write_all(&line).await
 }

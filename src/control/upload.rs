@@ -41,6 +41,7 @@ where
     let name = Name::new(incoming.name.as_bytes())?;
     let directory = incoming.directory.to_tree_path()?;
     let target = directory.join(name.clone());
+    refuse_file(vfs, &directory)?;
     refuse_directory(vfs, &target)?;
     let caller = own_caller();
     let parent = vfs
@@ -82,6 +83,17 @@ fn name_directory(error: FsError, directory: &TreePath) -> FsError {
             ),
         ),
         _ => error,
+    }
+}
+
+/// Refuses a file in the place of the directory.
+fn refuse_file(vfs: &Vfs, directory: &TreePath) -> FsResult<()> {
+    match vfs.resolve(directory) {
+        Ok(attr) if attr.kind == FileKind::File => {
+            Err(name_directory(ErrorKind::NotDirectory.into(), directory))
+        }
+        // A directory that is missing is made.
+        _ => Ok(()),
     }
 }
 

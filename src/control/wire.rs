@@ -1,11 +1,14 @@
 //! Messages on the socket: one request as a JSON line, then answers as JSON lines up to `done` or
 //! `failed`. For an upload the file's bytes follow once the daemon said [`Response::Go`].
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Reloaded;
+use crate::model::shown;
 use crate::model::{
     ConfinementInfo, FileInfo, FsResult, JobInfo, PendingInfo, StoreStatus, TreePath, VerifyDepth,
 };
@@ -122,20 +125,37 @@ pub enum Request {
 pub struct DaemonInfo {
     pub pid: u32,
     pub version: String,
-    pub mountpoint: Option<PathBuf>,
+    /// `None` without a mount; a byte that is not UTF-8 is shown as `\xE9`.
+    pub mountpoint: Option<String>,
+    /// The same path, percent-encoded; only if `mountpoint` is not exact.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mountpoint_bytes: Option<String>,
     /// `http://127.0.0.1:8080`; without a daemon, the address in the settings.
     pub http: Option<String>,
     /// Base of the public URLs.
     pub public: Option<String>,
     /// `local:DIR`
     pub store: String,
-    pub state_dir: PathBuf,
+    pub state_dir: String,
     /// Whether the tree can be used already.
     #[serde(default)]
     pub library: LibraryReadiness,
     /// Link that signs in once; only in what a daemon tells at its start.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub login: Option<String>,
+}
+
+impl DaemonInfo {
+    /// Returns the exact path of the mount.
+    #[must_use]
+    pub fn mountpoint(&self) -> Option<PathBuf> {
+        let text = self.mountpoint.as_deref()?;
+        Some(exact_path(text, self.mountpoint_bytes.as_deref()))
+    }
+}
+
+fn exact_path(text: &str, encoded: Option<&str>) -> PathBuf {
+    PathBuf::from(OsString::from_vec(shown::bytes_of(text, encoded)))
 }
 
 /// Whether the tree of a daemon's library can be used.
@@ -163,7 +183,11 @@ pub struct LoginLink {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UrlInfo {
     pub id: String,
+    /// Path in the tree; a byte that is not UTF-8 is shown as `\xE9`.
     pub path: String,
+    /// The same path, percent-encoded; only if `path` is not exact.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path_bytes: Option<String>,
     /// By the stable id.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub local: Option<String>,
@@ -177,9 +201,21 @@ pub struct UrlInfo {
     pub file: Option<String>,
     /// `master.m3u8` in the mount.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub mount: Option<PathBuf>,
+    pub mount: Option<String>,
+    /// The same path, percent-encoded; only if `mount` is not exact.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mount_bytes: Option<String>,
     /// True if playlists exist already; without them only `file` works.
     pub has_views: bool,
+}
+
+impl UrlInfo {
+    /// Returns the exact path of `master.m3u8` in the mount.
+    #[must_use]
+    pub fn mount(&self) -> Option<PathBuf> {
+        let text = self.mount.as_deref()?;
+        Some(exact_path(text, self.mount_bytes.as_deref()))
+    }
 }
 
 /// Unit of a figure.
@@ -231,7 +267,10 @@ pub struct Verified {
 /// The plan for a film, which stores nothing (`tgfs plan`).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanReport {
-    pub file: PathBuf,
+    pub file: String,
+    /// The same path, percent-encoded; only if `file` is not exact.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub file_bytes: Option<String>,
     pub size: u64,
     /// `ready`, `unsupported`, `unreadable` or `not media`.
     pub outcome: String,
@@ -349,13 +388,23 @@ pub enum Response {
     },
     Removed {
         path: String,
+        /// The same path, percent-encoded; only if `path` is not exact.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        path_bytes: Option<String>,
         files: u64,
     },
     Retried {
         path: String,
+        /// The same path, percent-encoded; only if `path` is not exact.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        path_bytes: Option<String>,
+        /// Reason why the file may be incomplete, which is stored as it is all the same.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        incomplete: Option<String>,
     },
     Stat(Stat),
     Cleaned(Cleaned),
+    /// A difference that `verify` found, or one of several files that a command could not do.
     Finding {
         text: String,
     },

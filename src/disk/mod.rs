@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -139,6 +140,19 @@ pub struct DirectoryLock {
     _file: File,
 }
 
+/// Returns whether a process holds `directory`. One that cannot be asked counts as free.
+#[must_use]
+pub fn is_held(directory: &Path) -> bool {
+    let Ok(file) = File::open(directory.join("lock")) else {
+        return false;
+    };
+    // The lock that a success gives ends with the file, at once.
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Time for which somebody who only asks may hold a lock; see [`is_held`].
+const ASKING_TIME: Duration = Duration::from_millis(20);
+
 impl DirectoryLock {
     /// Takes `directory/lock` and writes our process id into it.
     ///
@@ -152,7 +166,12 @@ impl DirectoryLock {
             .truncate(false)
             .mode(0o600)
             .open(directory.join("lock"))?;
-        match file.try_lock() {
+        let mut taken = file.try_lock();
+        if matches!(taken, Err(TryLockError::WouldBlock)) {
+            std::thread::sleep(ASKING_TIME);
+            taken = file.try_lock();
+        }
+        match taken {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();

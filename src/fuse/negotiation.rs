@@ -13,7 +13,7 @@ const MAX_BACKGROUND_REQUESTS: u16 = 64;
 
 /// Capabilities requested from the kernel beyond those that fuser requests (`ASYNC_READ`, `MAX_PAGES`).
 /// `WRITEBACK_CACHE` is left out, because errors of a write would show only after its `close`.
-const CAPABILITIES: [InitFlags; 6] = [
+const CAPABILITIES: [InitFlags; 7] = [
     // Without this flag each WRITE is preceded by a GETXATTR of security.capability (1.75 to 3.1
     // times slower).
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
@@ -21,6 +21,9 @@ const CAPABILITIES: [InitFlags; 6] = [
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
     InitFlags::FUSE_ATOMIC_O_TRUNC,
+    // The kernel then asks for an inode that it has forgotten by `.`, and for the parent of a directory by
+    // `..`. Without that, a server of NFS answers ESTALE as soon as memory gets short.
+    InitFlags::FUSE_EXPORT_SUPPORT,
     // Bytes that changed without the kernel's doing (an upload over the socket) have another mtime
     // or size. The kernel drops its cached pages when it sees that.
     InitFlags::FUSE_AUTO_INVAL_DATA,

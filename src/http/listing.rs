@@ -21,7 +21,7 @@ const PAGE_ENTRIES: usize = 5_000;
 /// One name in a directory.
 #[derive(Debug, Serialize)]
 struct ListingEntry {
-    /// Name with U+FFFD in place of bytes that are not UTF-8; `href` has the exact bytes.
+    /// Name, in which a byte that is not UTF-8 is shown as `\xE9`; `href` has the exact bytes.
     name: String,
     /// Percent-encoded and relative to the directory.
     href: String,

@@ -42,6 +42,35 @@ pub enum ErrorKind {
     Io,
 }
 
+impl ErrorKind {
+    /// Returns the kind in words, for errors that have no text of their own.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::NotFound => "no such file or directory",
+            Self::Exists => "the name is taken",
+            Self::NotDirectory => "is a file, not a directory",
+            Self::IsDirectory => "is a directory, not a file",
+            Self::NotEmpty => "the directory is not empty",
+            Self::ReadOnly => "cannot be changed: views and a read-only library are fixed",
+            Self::NotPermitted => "is not permitted in a library",
+            Self::InvalidArgument => "is not valid here",
+            Self::NameTooLong => "the name is too long: a name has at most 255 bytes",
+            Self::NoSpace => "there is no space left",
+            Self::TooLarge => "the file is too large",
+            Self::NoAttribute => "there is no such attribute",
+            Self::AttributeTooLarge => "the attribute is too large",
+            Self::BadHandle => "the file is not open",
+            Self::NotSupported => "is not supported here",
+            Self::NoSuchPosition => "there is no such position in the file",
+            Self::RemoteUnavailable => "the store does not answer; try again later",
+            Self::Corrupt => "the stored bytes are damaged",
+            Self::CannotMove => "a generated file can be copied, not moved",
+            Self::Io => "the disk failed; see the log",
+        }
+    }
+}
+
 /// Error of a file operation: its kind, a text for the user, and the error below that caused it.
 #[derive(Debug, Clone)]
 pub struct FsError {
@@ -100,7 +129,7 @@ impl Eq for FsError {}
 impl fmt::Display for FsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.message.is_empty() {
-            write!(f, "{:?}", self.kind)
+            f.write_str(self.kind.describe())
         } else {
             f.write_str(&self.message)
         }

@@ -39,8 +39,11 @@ impl PublicState {
 pub struct FileInfo {
     /// 32 hexadecimal digits.
     pub id: String,
-    /// Path in the tree; bytes that are not UTF-8 are shown as U+FFFD.
+    /// Path in the tree; a byte that is not UTF-8 is shown as `\xE9`.
     pub path: String,
+    /// The same path, percent-encoded; only if `path` is not exact.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path_bytes: Option<String>,
     pub size: u64,
     pub state: PublicState,
     /// Per cent, 0 to 100.
@@ -103,6 +106,9 @@ pub struct SubtitleInfo {
 pub struct JobInfo {
     pub id: String,
     pub path: String,
+    /// The same path, percent-encoded; only if `path` is not exact.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path_bytes: Option<String>,
     pub state: PublicState,
     /// Current step, e.g. `upload` or `map`.
     pub step: String,

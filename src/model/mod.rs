@@ -13,6 +13,7 @@ mod keys;
 mod name;
 mod pieces;
 mod policy;
+pub mod shown;
 mod sound;
 pub mod stored;
 mod subtitle_texts;

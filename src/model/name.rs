@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::shown::{self, readable};
+
 /// Longest name in bytes (`NAME_MAX` of Linux).
 pub const MAX_NAME_BYTES: usize = 255;
 
@@ -40,10 +42,10 @@ impl Name {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
-    /// Returns the text for logs and answers; bytes that are not UTF-8 become U+FFFD.
+    /// Returns the text for people; a byte that is not UTF-8 becomes `\xE9`.
     #[must_use]
     pub fn display(&self) -> String {
-        String::from_utf8_lossy(&self.0).into_owned()
+        readable(&self.0)
     }
     /// Splits the name at its last dot into stem and extension, which is empty when there is no dot. A
     /// leading dot starts a hidden name, not an extension.
@@ -133,10 +135,15 @@ impl TreePath {
         }
         bytes
     }
-    /// Returns the text for logs and answers; bytes that are not UTF-8 become U+FFFD.
+    /// Returns the text for people; a byte that is not UTF-8 becomes `\xE9`.
     #[must_use]
     pub fn display(&self) -> String {
-        String::from_utf8_lossy(&self.to_bytes()).into_owned()
+        readable(&self.to_bytes())
+    }
+    /// Returns the percent-encoded bytes if [`Self::display`] is not exact.
+    #[must_use]
+    pub fn inexact_bytes(&self) -> Option<String> {
+        shown::inexact_bytes(&self.to_bytes())
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Problem {
     pub pack: String,
     /// Id of the file: 32 hexadecimal digits.
     pub file: String,
-    /// Name of the file; bytes that are not UTF-8 are shown as U+FFFD.
+    /// Name of the file; a byte that is not UTF-8 is shown as `\xE9`.
     pub name: String,
     /// Error of the check.
     pub reason: String,

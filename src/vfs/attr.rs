@@ -4,6 +4,11 @@ use super::types::{Attr, FileKind};
 use crate::index::{Node, NodeKind};
 use crate::model::{Attributes, BlobId, Entry, EntryKind, Ino};
 
+/// Number of links of whatever has a name. For a directory it means "not counted", as on btrfs: programs
+/// such as `find` and Perl's File::Find take a larger number for two more than it has subdirectories, and
+/// look for no others.
+const NAMES: u32 = 1;
+
 fn base(node: &Node, ino: Ino, kind: FileKind, size: u64, mode: u32) -> Attr {
     let attributes = &node.attributes;
     Attr {
@@ -13,7 +18,7 @@ fn base(node: &Node, ino: Ino, kind: FileKind, size: u64, mode: u32) -> Attr {
         size,
         blocks: 0,
         mode,
-        nlink: if kind == FileKind::Directory { 2 } else { 1 },
+        nlink: NAMES,
         uid: attributes.uid,
         gid: attributes.gid,
         atime: attributes.mtime,
@@ -92,7 +97,7 @@ fn of_attributes(attributes: &Attributes, ino: Ino, kind: FileKind, size: u64) -
         size,
         blocks: size.div_ceil(512),
         mode: attributes.mode,
-        nlink: if kind == FileKind::Directory { 2 } else { 1 },
+        nlink: NAMES,
         uid: attributes.uid,
         gid: attributes.gid,
         atime: attributes.atime,

@@ -109,6 +109,7 @@ impl FileReports {
         let mut info = FileInfo {
             id: entry.id.to_string(),
             path: path.display(),
+            path_bytes: path.inexact_bytes(),
             size: content.size,
             state,
             progress: if state.is_final() {
@@ -136,8 +137,15 @@ impl FileReports {
         };
         if let ViewsState::Ready(views) = &content.views {
             describe_views(&mut info, views, content.size);
-            info.subtitles.extend(self.views.external_subtitles(entry)?);
-            info.slug = Some(self.slugs.of(entry)?);
+            // Facts that cannot be read are told with the file. They must not hide all other files.
+            match self.views.external_subtitles(entry) {
+                Ok(subtitles) => info.subtitles.extend(subtitles),
+                Err(error) => info.error = Some(format!("its subtitle files: {error}")),
+            }
+            match self.slugs.of(entry) {
+                Ok(slug) => info.slug = Some(slug),
+                Err(error) => info.error = Some(format!("its short name: {error}")),
+            }
         }
         Ok(info)
     }
@@ -180,6 +188,7 @@ impl FileReports {
                     ChildKind::Directory => todo.push((child.id, path)),
                     ChildKind::File => match self.tree.entry(child.id) {
                         Ok(entry) => found.push(self.describe(&entry, &path)?),
+                        // It was removed meanwhile.
                         Err(error) if error.kind == ErrorKind::NotFound => {}
                         Err(error) => return Err(error),
                     },
@@ -202,7 +211,12 @@ impl FileReports {
             if self.unfinished.waits(&entry, &content)? != NamePolicy::Ingest {
                 continue;
             }
-            let info = self.describe(&entry, &self.tree.path_of(entry.id)?)?;
+            let info = match self.tree.path_of(entry.id) {
+                Ok(path) => self.describe(&entry, &path)?,
+                // It was removed meanwhile.
+                Err(error) if error.kind == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             let progress = self.ingest.progress(entry.id);
             let step = match &progress {
                 Some(progress) => progress.step.to_owned(),
@@ -212,6 +226,7 @@ impl FileReports {
             jobs.push(JobInfo {
                 id: info.id,
                 path: info.path,
+                path_bytes: info.path_bytes,
                 state: info.state,
                 step,
                 progress: info.progress,
@@ -256,17 +271,21 @@ impl FileReports {
 
     /// Describes a file whose views are being made again, unless the file is listed already.
     fn remake_job(&self, id: EntryId, listed: &[JobInfo]) -> FsResult<Option<JobInfo>> {
-        let (Some((_, progress)), Ok(entry)) = (self.ingest.remaking(id), self.tree.entry(id))
-        else {
+        let (Some((_, progress)), Ok(entry), Ok(path)) = (
+            self.ingest.remaking(id),
+            self.tree.entry(id),
+            self.tree.path_of(id),
+        ) else {
             return Ok(None);
         };
-        let info = self.describe(&entry, &self.tree.path_of(id)?)?;
+        let info = self.describe(&entry, &path)?;
         if listed.iter().any(|job| job.id == info.id) {
             return Ok(None);
         }
         Ok(Some(JobInfo {
             id: info.id,
             path: info.path,
+            path_bytes: info.path_bytes,
             state: info.state,
             step: progress.step.to_owned(),
             progress: progress.percent,

@@ -198,6 +198,18 @@ impl Namespace {
         }
     }
 
+    /// Returns the directory that holds a node. The root holds itself.
+    ///
+    /// # Errors
+    /// `NotFound` or `Io`.
+    pub fn parent(&self, node: &ResolvedNode) -> FsResult<ResolvedNode> {
+        match node {
+            ResolvedNode::Real(node) => Ok(ResolvedNode::Real(self.tree.node(node.parent)?)),
+            ResolvedNode::Virtual(node) => self.by_ino(self.virtual_parent(node)),
+            ResolvedNode::Unlinked(_) => Err(not_found()),
+        }
+    }
+
     /// Returns a stored directory that may be changed.
     ///
     /// # Errors

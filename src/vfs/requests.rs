@@ -26,7 +26,13 @@ impl Vfs {
     /// `NotFound`, `NotDirectory`, `NameTooLong`, or `Io`.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> FsResult<Attr> {
         let namespace = &self.0.namespace;
-        let node = namespace.child(&namespace.by_ino(parent)?, name)?;
+        let parent = namespace.by_ino(parent)?;
+        let node = match name {
+            // A server of NFS asks so for the inodes of handles that the kernel has forgotten.
+            b"." => parent,
+            b".." => namespace.parent(&parent)?,
+            _ => namespace.child(&parent, name)?,
+        };
         let attr = namespace.attr(&node)?;
         namespace.remember(&node);
         Ok(attr)

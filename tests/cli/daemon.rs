@@ -37,6 +37,11 @@ impl Serving {
         rest.split(' ').next().unwrap()
     }
 
+    /// Returns the exit status, once something else stopped it.
+    pub fn wait(&mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+
     pub fn stop(mut self) -> i32 {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         kill(pid, Signal::SIGTERM).unwrap();

@@ -1,6 +1,8 @@
 //! Tests of `mount` and `umount`, and of paths below the mountpoint.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
@@ -13,20 +15,21 @@ pub struct Mount {
 
 impl Mount {
     pub fn start(scratch: &Scratch, arguments: &[&str]) -> Self {
-        let mountpoint = scratch.path().canonicalize().unwrap().join("my films");
+        Self::at(scratch, arguments, OsStr::new("my films"))
+    }
+
+    pub fn at(scratch: &Scratch, arguments: &[&str], place: &OsStr) -> Self {
+        let mountpoint = scratch.path().canonicalize().unwrap().join(place);
         let mut all = vec!["mount", "--http", "off"];
         all.extend(arguments);
-        all.push("my films");
-        let mut child = scratch
-            .command(&all)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = scratch.command(&all);
+        let mut child = command.arg(place).stdout(Stdio::piped()).spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut ready)
             .unwrap();
-        let expected = format!("ready mount={} http=off store=", mountpoint.display());
+        let shown = tgfs::model::shown::readable(mountpoint.as_os_str().as_bytes());
+        let expected = format!("ready mount={shown} http=off store=");
         assert!(ready.starts_with(&expected), "{ready:?}");
         Self { child, mountpoint }
     }
@@ -68,6 +71,44 @@ fn a_path_under_the_mountpoint_is_as_good_as_one_in_the_tree() {
     assert_eq!(std::fs::read_dir(&mount.mountpoint).unwrap().count(), 0);
     let error = scratch.run(&["umount", "my films"]).failed();
     assert!(error.contains("is not a tgfs mount"), "{error}");
+}
+
+/// `umount` returns when the state is free, so that the next command can open it.
+#[test]
+fn after_umount_the_state_is_free() {
+    let scratch = Scratch::new();
+    std::os::unix::fs::symlink("my films", scratch.path().join("link")).unwrap();
+    for _ in 0..4 {
+        let mut mount = Mount::start(&scratch, &[]);
+        std::fs::write(mount.mountpoint.join("x"), vec![1; 100_000]).unwrap();
+        assert!(scratch.run(&["list", "link"]).ok().starts_with("/x\n"));
+        scratch.run(&["umount", "link"]).ok();
+        scratch.run(&["list"]).ok();
+        assert!(mount.child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn umount_names_the_programs_that_hold_files() {
+    let scratch = Scratch::new();
+    let mut mount = Mount::start(&scratch, &[]);
+    let path = mount.mountpoint.join("x");
+    std::fs::write(&path, vec![1; 100_000]).unwrap();
+    let mut holder = std::process::Command::new("sleep")
+        .arg("60")
+        .stdin(std::fs::File::open(&path).unwrap())
+        .spawn()
+        .unwrap();
+    let ended = scratch.run(&["umount", "--json", "my films"]);
+    let name = format!("sleep (pid {})", holder.id());
+    assert!(ended.stderr.contains(&name), "{ended:?}");
+    let json = ended.json();
+    assert_eq!(json["held_by"][0]["pid"], holder.id());
+    assert_eq!(json["held_by"][0]["program"], "sleep");
+    assert!(mount.child.wait().unwrap().success());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    scratch.run(&["list"]).ok();
 }
 
 #[test]

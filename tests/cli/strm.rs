@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::daemon::Serving;
 use crate::scratch::Scratch;
 
-fn film(path: &Path) {
+pub fn film(path: &Path) {
     let mut command = Command::new("ffmpeg");
     command.args([
         "-y",

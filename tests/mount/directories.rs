@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use crate::harness::TestMount;
-use crate::material::noise;
+use crate::material::{need, noise};
 
 /// Number of files: several times as many as one reply in the kernel's listing buffer holds.
 const MANY: usize = 3000;
@@ -54,6 +54,72 @@ fn each_name_that_stays_is_listed_once_while_others_come_and_go() {
     assert_eq!(unique.len(), 1000, "names were skipped");
     assert_eq!(seen.len(), 1000, "names came twice");
 }
+
+/// Programs that take a directory's links for two more than its subdirectories find all of them.
+#[test]
+fn walkers_that_count_links_find_everything() {
+    need("perl", "perl");
+    let test = TestMount::new();
+    test.run("mkdir -p a/b/c; touch a/b/c/film; mkdir d");
+    assert_eq!(
+        test.run("stat -c %h . a a/b a/b/c/film .hls"),
+        "1\n1\n1\n1\n1"
+    );
+    let found = test
+        .run("perl -MFile::Find -e 'find(sub { print \"$File::Find::name\\n\" if -f }, \".\")'");
+    assert!(found.lines().any(|line| line == "./a/b/c/film"), "{found}");
+}
+
+/// A server of NFS keeps handles for longer than the kernel keeps inodes, and over restarts.
+#[test]
+fn handles_outlive_the_kernels_inodes() {
+    need("python3", "python3");
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    if !is_root {
+        return; // only root may open by handle
+    }
+    let mut test = TestMount::new();
+    test.run("mkdir -p a/b; echo film > a/b/film");
+    let script = test.outside.join("handle.py");
+    fs::write(&script, HANDLES).unwrap();
+    let python = |test: &TestMount, what: &str| {
+        test.run(&format!(
+            "python3 {} {what} a a/b a/b/film",
+            script.display()
+        ))
+    };
+    let kept = test.outside.join("handles");
+    python(&test, &format!("keep {}", kept.display()));
+    test.restart();
+    let opened = python(&test, &format!("open {}", kept.display()));
+    assert_eq!(opened, "a: b\na/b: film\na/b/film: film");
+}
+
+/// Keeps handles in a file, or opens those that it holds, with their parents.
+const HANDLES: &str = r"
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+class Handle(ctypes.Structure):
+    _fields_ = [('n', ctypes.c_uint), ('t', ctypes.c_int), ('b', ctypes.c_ubyte * 128)]
+what, kept, paths = sys.argv[1], sys.argv[2], sys.argv[3:]
+if what == 'keep':
+    with open(kept, 'wb') as out:
+        for path in paths:
+            handle, mount = Handle(n=128), ctypes.c_int()
+            if libc.name_to_handle_at(-100, path.encode(), ctypes.byref(handle), ctypes.byref(mount), 0):
+                sys.exit(os.strerror(ctypes.get_errno()))
+            out.write(bytes(handle))
+else:
+    mount = os.open('.', os.O_RDONLY)
+    with open(kept, 'rb') as into:
+        for path in paths:
+            handle = Handle.from_buffer_copy(into.read(ctypes.sizeof(Handle)))
+            fd = libc.open_by_handle_at(mount, ctypes.byref(handle), os.O_RDONLY)
+            if fd < 0:
+                sys.exit(path + ': ' + os.strerror(ctypes.get_errno()))
+            shown = ' '.join(os.listdir(fd)) if os.path.isdir(path) else os.read(fd, 9).decode().strip()
+            print(path + ': ' + shown)
+";
 
 #[test]
 fn a_file_can_be_renamed_while_it_is_written() {

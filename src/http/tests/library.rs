@@ -112,6 +112,7 @@ impl Scripted {
         FileInfo {
             id: film_id().to_string(),
             path: FILM.to_owned(),
+            path_bytes: None,
             size: 1000,
             state: PublicState::Stored,
             progress: 100,
