@@ -297,7 +297,7 @@ mod tests {
     fn no_name_forges_a_line_or_controls_a_terminal() {
         let seen = Seen::default();
         let writer = seen.clone();
-        let layer = log_layer(move || writer.clone());
+        let layer = log_layer(move || writer.clone()).with_ansi(false);
         let evil = "x\n2026-01-01T00:00:00Z ERROR forged \u{1b}]0;owned\u{7}\r\u{9b}31m.mkv";
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let span = tracing::info_span!("job", name = %evil);

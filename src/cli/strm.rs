@@ -259,7 +259,7 @@ mod tests {
             named(&"x".repeat(250)),
             Path::new("a").join("x".repeat(250) + ".strm")
         );
-        for name in ["x".repeat(251), "あ".repeat(84), "あ".repeat(83) + "x"] {
+        for name in ["x".repeat(251), "あ".repeat(84), "あ".repeat(83) + "xx"] {
             let cut = named(&name);
             let cut = cut.file_name().unwrap().to_str().unwrap();
             assert!(
