@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::strm;
-use crate::config::{FlagValue, HttpBind, LogLevel};
+use super::flags;
+use crate::config::FlagValue;
 
 /// A personal video library in Telegram channels: a mount, HLS views and an HTTP gateway over one
 /// stored copy.
@@ -28,10 +28,10 @@ pub(super) struct Global {
     #[arg(long, value_name = "FILE", global = true, help_heading = "Everywhere")]
     pub(super) env_file: Option<PathBuf>,
     /// Store to keep the films in: local:DIR or telegram
-    #[arg(long, value_name = "STORE", value_parser = store, global = true, help_heading = "Everywhere")]
+    #[arg(long, value_name = "STORE", value_parser = flags::store, global = true, help_heading = "Everywhere")]
     pub(super) store: Option<String>,
     /// Least important messages to log: debug, info, warning or error
-    #[arg(long, value_name = "LEVEL", value_parser = level, global = true, help_heading = "Everywhere")]
+    #[arg(long, value_name = "LEVEL", value_parser = flags::level, global = true, help_heading = "Everywhere")]
     pub(super) log: Option<String>,
     /// Print JSON instead of text
     #[arg(long, global = true, help_heading = "Everywhere")]
@@ -145,7 +145,7 @@ pub(super) struct MountArgs {
     #[arg(long)]
     pub(super) allow_other: bool,
     /// Address of the gateway, or off [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR|off", value_parser = address)]
+    #[arg(long, value_name = "ADDR|off", value_parser = flags::address)]
     pub(super) http: Option<String>,
     /// Empty directory; created if it is missing
     pub(super) mountpoint: PathBuf,
@@ -154,7 +154,7 @@ pub(super) struct MountArgs {
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// Address of the gateway [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR", value_parser = serving_address)]
+    #[arg(long, value_name = "ADDR", value_parser = flags::serving_address)]
     pub(super) http: Option<String>,
 }
 
@@ -216,42 +216,11 @@ pub(super) struct DeleteArgs {
 #[derive(Debug, Args)]
 pub(super) struct StrmArgs {
     /// Address at which players reach the gateway, e.g. http://192.168.1.5:8080
-    #[arg(long, value_name = "URL", value_parser = strm::base_url)]
+    #[arg(long, value_name = "URL", value_parser = flags::base_url)]
     pub(super) base_url: String,
     /// Created if it is missing; .strm files of films that no longer exist are removed
     #[arg(value_name = "DIR")]
     pub(super) directory: PathBuf,
-}
-
-/// Port of an address without one, for the check alone.
-const ANY_PORT: u16 = 1;
-
-fn address(typed: &str) -> Result<String, String> {
-    HttpBind::parse(typed, ANY_PORT).map(|_| typed.to_owned())
-}
-
-fn serving_address(typed: &str) -> Result<String, String> {
-    match HttpBind::parse(typed, ANY_PORT)? {
-        HttpBind::Off => Err("`serve` does nothing without HTTP; give an address".to_owned()),
-        HttpBind::At { .. } => Ok(typed.to_owned()),
-    }
-}
-
-fn level(typed: &str) -> Result<String, String> {
-    match LogLevel::parse(typed) {
-        Some(_) => Ok(typed.to_owned()),
-        None => Err("choose debug, info, warning or error".to_owned()),
-    }
-}
-
-fn store(typed: &str) -> Result<String, String> {
-    let is_directory = typed
-        .strip_prefix("local:")
-        .is_some_and(|dir| !dir.is_empty());
-    match is_directory || typed.eq_ignore_ascii_case("telegram") {
-        true => Ok(typed.to_owned()),
-        false => Err("write local:DIR or telegram".to_owned()),
-    }
 }
 
 impl Arguments {

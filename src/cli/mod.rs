@@ -8,6 +8,7 @@ mod bots;
 mod context;
 mod daemon;
 mod files;
+mod flags;
 mod holders;
 mod outcome;
 mod output;

@@ -66,23 +66,6 @@ pub(super) async fn run(arguments: &StrmArgs, context: &Context) -> Outcome {
     }
 }
 
-/// Checks the base URL, and cuts a slash at its end.
-pub(super) fn base_url(typed: &str) -> Result<String, String> {
-    let base = typed.trim_end_matches('/');
-    let host = base
-        .strip_prefix("http://")
-        .or_else(|| base.strip_prefix("https://"));
-    match host {
-        Some(host) if !host.is_empty() && !base.contains(char::is_whitespace) => {
-            Ok(base.to_owned())
-        }
-        _ => Err(
-            "give the address at which players reach this machine, e.g. http://192.168.1.5:8080"
-                .to_owned(),
-        ),
-    }
-}
-
 /// Returns the content of each file, by its path below the directory. The ids in the URLs survive
 /// renames.
 fn contents(films: Vec<FileInfo>, base: &str) -> BTreeMap<PathBuf, String> {
@@ -243,14 +226,6 @@ fn is_stale(path: &Path, prefix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_base_is_a_url_of_this_machine() {
-        assert_eq!(base_url("http://nas:8080/").unwrap(), "http://nas:8080");
-        for typed in ["nas:8080", "http://", "ftp://nas", "http://a b"] {
-            assert!(base_url(typed).unwrap_err().contains("http://192"));
-        }
-    }
 
     #[test]
     fn a_long_name_is_cut_between_characters() {

@@ -32,7 +32,7 @@ pub(super) async fn run(arguments: &UploadArgs, context: &Context) -> Outcome {
     let session = Session::open(&context.config, purpose, StateNeed::MayBeMade).await?;
     let sent = send_all(arguments, &session, context.format).await;
     let closed = session.close().await;
-    let Sent { uploaded, problems } = sent?;
+    let UploadRun { uploaded, problems } = sent?;
     closed?;
     if problems.is_empty() {
         return report(&uploaded, context.format);
@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: &UploadArgs, context: &Context) -> Outcome {
 }
 
 /// Files that were uploaded, and a line for each that was not.
-struct Sent {
+struct UploadRun {
     uploaded: Vec<Uploaded>,
     problems: Vec<String>,
 }
@@ -140,7 +140,7 @@ async fn send_all(
     arguments: &UploadArgs,
     session: &Session,
     format: Format,
-) -> anyhow::Result<Sent> {
+) -> anyhow::Result<UploadRun> {
     let directory = session.tree_path(&arguments.to)?;
     let mut progress = ProgressDisplay::new(format);
     let (mut uploaded, mut problems) = (Vec::new(), Vec::new());
@@ -157,7 +157,7 @@ async fn send_all(
             }
         }
     }
-    Ok(Sent { uploaded, problems })
+    Ok(UploadRun { uploaded, problems })
 }
 
 async fn send(

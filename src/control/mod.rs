@@ -4,10 +4,13 @@
 
 mod client;
 mod service;
+mod several;
 mod socket;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod urls;
 mod wire;
 
 pub use client::{ControlConnection, connect};

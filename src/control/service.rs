@@ -1,26 +1,25 @@
 //! Executes requests, with the file system and with the operations of the composition root.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc::Sender;
 
+use super::several;
+use super::targets::{Stop, blocking, find_file, named, tell};
 use super::upload::{self, Incoming};
+use super::urls;
 use super::wire::{
     Cleaned, DaemonInfo, LoginLink, Request, Response, Stat, UploadsAtStop, UrlInfo, Verified,
     Wait, WirePath,
 };
 use crate::config::Reloaded;
-use crate::model::shown;
 use crate::model::{
-    AttachState, ConfinementInfo, EntryId, ErrorKind, FileInfo, FsError, PendingInfo, PublicState,
-    TreePath, VerifyDepth,
+    AttachState, ConfinementInfo, EntryId, FileInfo, PendingInfo, PublicState, TreePath,
+    VerifyDepth,
 };
-use crate::vfs::{FileKind, TreeUse, Vfs};
+use crate::vfs::{TreeUse, Vfs};
 
 /// Longest time between two checks of an awaited state, in case a change was not announced.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -64,26 +63,6 @@ pub trait Operations: std::fmt::Debug + Send + Sync + 'static {
 pub struct Service {
     vfs: Vfs,
     operations: Arc<dyn Operations>,
-}
-
-/// Reason why an execution ended early.
-enum Stop {
-    /// An error for the client.
-    Failed(String),
-    /// The client has gone.
-    Gone,
-}
-
-impl From<FsError> for Stop {
-    fn from(error: FsError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<String> for Stop {
-    fn from(message: String) -> Self {
-        Self::Failed(message)
-    }
 }
 
 /// Returns what a request does with the tree, for which it waits while the library is being loaded.
@@ -165,11 +144,11 @@ impl Service {
                 wait,
             } => self.status(&path, wait, out).await,
             Request::Url { path } => {
-                let id = self.find_file(&path)?;
+                let id = find_file(&self.vfs, &path)?;
                 tell(out, Response::Urls(self.urls(&self.vfs.info(id)?, id))).await
             }
-            Request::Delete { targets } => self.delete(&targets, out).await,
-            Request::Retry { paths } => self.retry(&paths, out).await,
+            Request::Delete { targets } => several::delete(&self.vfs, &targets, out).await,
+            Request::Retry { paths } => several::retry(&self.vfs, &paths, out).await,
             Request::Upload {
                 directory,
                 name,
@@ -201,7 +180,7 @@ impl Service {
                 tell(out, Response::Cleaned(cleaned)).await
             }
             Request::CacheClear { path } => {
-                let file = path.map(|path| self.find_file(&path)).transpose()?;
+                let file = path.map(|path| find_file(&self.vfs, &path)).transpose()?;
                 let cleaned = self.operations.clear_cache(file).await?;
                 tell(out, Response::Cleaned(cleaned)).await
             }
@@ -262,7 +241,7 @@ impl Service {
         wait: Wait,
         out: &Sender<Response>,
     ) -> Result<(), Stop> {
-        let id = self.find_file(path)?;
+        let id = find_file(&self.vfs, path)?;
         let info = match wait {
             Wait::UntilFinal => self.wait_until_final(id, out).await?,
             Wait::No => self.vfs.info(id)?,
@@ -333,62 +312,6 @@ impl Service {
         }
     }
 
-    async fn delete(&self, targets: &[WirePath], out: &Sender<Response>) -> Result<(), Stop> {
-        // All names are checked before the first file is removed, so a typing error removes nothing.
-        let paths = targets
-            .iter()
-            .map(|target| self.find(target))
-            .collect::<Result<Vec<_>, _>>()?;
-        if paths.contains(&TreePath::root()) {
-            return Err(Stop::Failed(
-                "the root cannot be removed; name the files or directories in it".to_owned(),
-            ));
-        }
-        let mut failed = FailedItems::of(paths.len());
-        for path in paths {
-            let (vfs, text, path_bytes) = (self.vfs.clone(), path.display(), path.inexact_bytes());
-            let name = text.clone();
-            let removing = move || vfs.remove(&path).map_err(|error| named(error, &name));
-            match blocking(removing).await {
-                Ok(files) => {
-                    let removed = Response::Removed {
-                        files,
-                        path: text,
-                        path_bytes,
-                    };
-                    tell(out, removed).await?;
-                }
-                Err(stop) => failed.note(stop, out).await?,
-            }
-        }
-        failed.finish("removed")
-    }
-
-    async fn retry(&self, paths: &[WirePath], out: &Sender<Response>) -> Result<(), Stop> {
-        let mut failed = FailedItems::of(paths.len());
-        for path in paths {
-            match self.retry_one(path) {
-                Ok(retried) => tell(out, retried).await?,
-                Err(error) => failed.note(error.into(), out).await?,
-            }
-        }
-        failed.finish("queued")
-    }
-
-    fn retry_one(&self, path: &WirePath) -> Result<Response, FsError> {
-        let path = self.find(path)?;
-        let (text, path_bytes) = (path.display(), path.inexact_bytes());
-        let before = file_id(&self.vfs, &path).and_then(|id| self.vfs.info(id));
-        // Only a file whose writing was interrupted has this state.
-        let torn = before.ok().filter(|info| info.state == PublicState::Failed);
-        self.vfs.retry(&path).map_err(|error| named(error, &text))?;
-        Ok(Response::Retried {
-            path: text,
-            path_bytes,
-            incomplete: torn.and_then(|info| info.error),
-        })
-    }
-
     async fn stop(&self, uploads: UploadsAtStop, out: &Sender<Response>) -> Result<(), Stop> {
         let pending = match uploads {
             UploadsAtStop::Finish => self.wait_for_all(out).await?,
@@ -399,148 +322,10 @@ impl Service {
         Ok(())
     }
 
-    /// Finds a file by its path, or else by its id or slug.
-    fn find(&self, target: &WirePath) -> Result<TreePath, FsError> {
-        let missing = match target.to_tree_path() {
-            Ok(path) => match self.vfs.resolve(&path) {
-                Ok(_) => return Ok(path),
-                Err(error) if error.kind == ErrorKind::NotFound => FsError::new(
-                    ErrorKind::NotFound,
-                    format!("{}: no such file", path.display()),
-                ),
-                Err(error) => return Err(error),
-            },
-            Err(error) => error,
-        };
-        let Ok(text) = std::str::from_utf8(target.as_bytes()) else {
-            return Err(missing);
-        };
-        let by_id = text
-            .parse::<EntryId>()
-            .ok()
-            .and_then(|id| self.vfs.path_of(id).ok());
-        by_id
-            .or_else(|| self.vfs.path_of(self.vfs.by_slug(text).ok()?).ok())
-            .ok_or(missing)
-    }
-
-    fn find_file(&self, target: &WirePath) -> Result<EntryId, FsError> {
-        let path = self.find(target)?;
-        file_id(&self.vfs, &path)
-    }
-
     fn urls(&self, info: &FileInfo, id: EntryId) -> UrlInfo {
-        let daemon = self.daemon();
         let path = self.vfs.path_of(id).unwrap_or_default();
-        let inner = shown::percent_encoded(&path.to_bytes());
-        let mount = daemon
-            .mountpoint()
-            .filter(|_| info.has_views)
-            .map(|root| view_in_mount(&root, &path).into_os_string().into_vec());
-        let local = |name: &str| {
-            let base = daemon.http.as_ref()?;
-            info.has_views
-                .then(|| format!("{base}/playlist/local/{name}.m3u8"))
-        };
-        let public = daemon.public.as_ref().filter(|_| info.has_views);
-        UrlInfo {
-            id: info.id.clone(),
-            path: info.path.clone(),
-            path_bytes: info.path_bytes.clone(),
-            local: local(&info.id),
-            by_name: info.slug.as_deref().and_then(local),
-            public: public.map(|base| format!("{base}/playlist/public/{}.m3u8", info.id)),
-            file: daemon.http.as_ref().map(|base| format!("{base}/fs{inner}")),
-            mount: mount.as_deref().map(shown::readable),
-            mount_bytes: mount.as_deref().and_then(shown::inexact_bytes),
-            has_views: info.has_views,
-        }
+        urls::urls(&self.daemon(), info, &path)
     }
-}
-
-/// Items of one request that failed. One of them does not keep the others from being done.
-struct FailedItems {
-    all: usize,
-    failed: usize,
-    /// Error of the only item, which needs no summary.
-    only: Option<String>,
-}
-
-impl FailedItems {
-    fn of(all: usize) -> Self {
-        let (failed, only) = (0, None);
-        Self { all, failed, only }
-    }
-
-    async fn note(&mut self, stop: Stop, out: &Sender<Response>) -> Result<(), Stop> {
-        let text = match stop {
-            Stop::Failed(text) => text,
-            Stop::Gone => return Err(Stop::Gone),
-        };
-        self.failed += 1;
-        if self.all == 1 {
-            self.only = Some(text);
-            return Ok(());
-        }
-        tell(out, Response::Finding { text }).await
-    }
-
-    fn finish(self, done: &str) -> Result<(), Stop> {
-        match (self.failed, self.only) {
-            (0, _) => Ok(()),
-            (_, Some(text)) => Err(Stop::Failed(text)),
-            (failed, None) => Err(Stop::Failed(format!(
-                "{failed} of {} could not be {done}; the others were",
-                self.all
-            ))),
-        }
-    }
-}
-
-/// Returns the path of a film's `master.m3u8` below the mountpoint.
-fn view_in_mount(root: &Path, film: &TreePath) -> PathBuf {
-    let bytes = film.to_bytes();
-    let relative = bytes.strip_prefix(b"/").unwrap_or(&bytes);
-    let film = OsStr::from_bytes(relative);
-    root.join(".hls").join(film).join("master.m3u8")
-}
-
-/// Adds the path to an error of one word. Other errors name it themselves.
-fn named(error: FsError, path: &str) -> FsError {
-    if !error.message.is_empty() {
-        return error;
-    }
-    let text = match error.kind {
-        ErrorKind::NotFound => "no such file".to_owned(),
-        ErrorKind::IsDirectory => "is a directory; name a file in it".to_owned(),
-        ErrorKind::ReadOnly => {
-            "cannot be changed: views and a read-only library are fixed".to_owned()
-        }
-        ErrorKind::NoSpace => "the spool is full; wait for uploads, or free disk space".to_owned(),
-        kind => kind.describe().to_owned(),
-    };
-    FsError::new(error.kind, format!("{path}: {text}"))
-}
-
-/// Returns the file at a path. Views belong to a file, but are none.
-fn file_id(vfs: &Vfs, path: &TreePath) -> Result<EntryId, FsError> {
-    let attr = vfs.resolve(path)?;
-    let shown = path.display();
-    match (attr.kind, attr.id) {
-        (FileKind::Directory, _) => Err(FsError::new(
-            ErrorKind::IsDirectory,
-            format!("{shown}: is a directory; name a file in it"),
-        )),
-        (FileKind::File, Some(id)) => Ok(id),
-        (FileKind::File, None) => Err(FsError::new(
-            ErrorKind::NotFound,
-            format!("{shown}: belongs to no stored file"),
-        )),
-    }
-}
-
-async fn tell(out: &Sender<Response>, response: Response) -> Result<(), Stop> {
-    out.send(response).await.map_err(|_| Stop::Gone)
 }
 
 /// Waits until something may have changed. A wait that is dropped loses nothing, since states are looked
@@ -548,16 +333,4 @@ async fn tell(out: &Sender<Response>, response: Response) -> Result<(), Stop> {
 async fn next_change(changes: &mut tokio::sync::watch::Receiver<u64>) {
     // An error means that the file system has stopped. The next look-up reports it.
     let _ = tokio::time::timeout(LOOK_AGAIN, changes.changed()).await;
-}
-
-/// Runs index work that may take long away from the tasks of other connections.
-async fn blocking<T, F>(work: F) -> Result<T, Stop>
-where
-    T: Send + 'static,
-    F: FnOnce() -> Result<T, FsError> + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => Ok(result?),
-        Err(error) => Err(Stop::Failed(format!("the work ended early: {error}"))),
-    }
 }
