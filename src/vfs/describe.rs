@@ -257,6 +257,7 @@ impl FileReports {
             waiting.push(JobInfo {
                 id: info.id,
                 path: info.path,
+                path_bytes: info.path_bytes,
                 state: info.state,
                 step: AWAITS_RENAME.to_owned(),
                 progress: 0,
