@@ -120,10 +120,9 @@ pub async fn recover(config: &Config, claim: LibraryClaim) -> anyhow::Result<Rec
     let own = recovery.store_description();
     let remote = store::open_unmoved(config, &own, recovery.key_store())?;
     let shared: Arc<dyn Remote> = Arc::<LockedRemote>::clone(&remote);
-    let report = recovery
-        .run(&shared, claim, Patience::Limited(RECOVER_PATIENCE))
-        .await?;
-    remote.settle(Deadline::after(RECOVER_PATIENCE)).await?;
+    let settled = async { remote.settle(Deadline::after(RECOVER_PATIENCE)).await };
+    let patience = Patience::Limited(RECOVER_PATIENCE);
+    let report = recovery.run(&shared, claim, patience, settled).await?;
     drop((remote, shared));
     let lost = report.attach.lost_and_found();
     let mut recovered = Recovered {

@@ -9,7 +9,7 @@ use super::fill::{Patience, attach};
 use crate::disk;
 use crate::index::{Index, IndexError, Owner};
 use crate::model::{KeyStore, LibraryClaim};
-use crate::remote::Remote;
+use crate::remote::{Remote, RemoteError};
 
 /// Directory in the state directory where the new index is built.
 const WORKSHOP: &str = "recovering";
@@ -82,6 +82,9 @@ impl Recovery {
     /// Builds a new index from the remote's log and the newer changes of the journal. Swaps it for the old
     /// one, which is kept. Never touches the spool. An error leaves the old index in place.
     ///
+    /// `settled` is awaited while the keys of the old index can still be written, and before the new index
+    /// takes them.
+    ///
     /// # Errors
     /// See [`RecoverError`].
     pub async fn run(
@@ -89,6 +92,7 @@ impl Recovery {
         remote: &Arc<dyn Remote>,
         claim: LibraryClaim,
         patience: Patience,
+        settled: impl Future<Output = Result<(), RemoteError>>,
     ) -> Result<RecoverReport, RecoverError> {
         let state = self.state.as_path();
         let swap = |source| RecoverError::Swap {
@@ -109,6 +113,7 @@ impl Recovery {
                  manifests in between said is not in the new index; it is in the old one, which is kept"
             ));
         }
+        settled.await.map_err(AttachError::from)?;
         new.take_keys_of(&self.old)?;
         new.shutdown()?;
         drop(new);

@@ -64,7 +64,8 @@ async fn recover(
     claim: LibraryClaim,
 ) -> Result<RecoverReport, RecoverError> {
     let recovery = Recovery::begin(state, OWNER)?;
-    recovery.run(remote, claim, soon()).await
+    let settled = std::future::ready(Ok(()));
+    recovery.run(remote, claim, soon(), settled).await
 }
 
 impl Library {
