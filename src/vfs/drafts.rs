@@ -423,7 +423,8 @@ impl Drafts {
         }
         if let Some(file) = self.open.file(id) {
             let mut state = file.state();
-            if state.unlinked.is_some() {
+            // A program may have opened the file and written since the number of writers was asked for.
+            if state.unlinked.is_some() || !state.writing.is_empty() {
                 return Ok(DraftEnd::No);
             }
             let committed = self.commit(&file, &mut state);
@@ -435,7 +436,6 @@ impl Drafts {
             }
             state.draft = None;
             state.quarantine = None;
-            state.writing.clear();
             if let Some(note) = state.note.take() {
                 self.notes.end(id, note);
             }
