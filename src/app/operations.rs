@@ -277,9 +277,22 @@ impl Operations for AppOperations {
         if status.state == AttachState::Filling {
             return Err(status.explain().unwrap_or_default());
         }
-        let report = verify::verify(&self.index, &self.remote, depth, &mut |_| {})
-            .await
-            .map_err(|error| error.to_string())?;
+        let report = verify::verify(&self.index, &self.remote, depth, &mut |report| {
+            let (step, done) = match depth {
+                VerifyDepth::Packs => ("compared", report.bytes),
+                VerifyDepth::Blocks => ("read", report.read),
+            };
+            let progress = Response::Progress {
+                path: "verify".to_owned(),
+                step: step.to_owned(),
+                done: done.min(report.total),
+                total: report.total,
+            };
+            // A client that does not keep up hears the next one.
+            let _ = out.try_send(progress);
+        })
+        .await
+        .map_err(|error| error.to_string())?;
         for problem in &report.problems {
             let text = format!(
                 "{}: pack {}: {}",
@@ -297,7 +310,8 @@ impl Operations for AppOperations {
             packs_left: left.packs,
             packs_fading: report.fading,
             packs: report.packs,
-            bytes_read: report.bytes,
+            bytes: report.bytes,
+            bytes_read: report.read,
             findings: (report.problems.len() + report.log.len()) as u64,
         })
     }

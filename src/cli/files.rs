@@ -15,6 +15,7 @@ use crate::app::{self, OpenPurpose};
 use crate::control::{Request, Response, UrlInfo, Wait};
 use crate::model::{
     AttachState, ConfinementInfo, FileInfo, JobInfo, PendingInfo, PublicState, StoreStatus,
+    UploadInfo,
 };
 
 /// A file with its URLs, as `list --json` prints it.
@@ -64,7 +65,16 @@ pub(super) fn describe(file: &FileInfo, urls: Option<&UrlInfo>) -> String {
         true => file.state.as_str().to_owned(),
         false => format!("{} {} %", file.state.as_str(), file.progress),
     };
-    let mut facts = vec![state, size(file.size)];
+    let mut facts = vec![state];
+    if let Some(upload) = &file.upload {
+        let rate = rate(upload);
+        facts.extend(
+            [rate, left(upload)]
+                .into_iter()
+                .filter(|text| !text.is_empty()),
+        );
+    }
+    facts.push(size(file.size));
     facts.extend(file.duration.map(play_time));
     facts.extend(
         file.resolution
@@ -185,6 +195,8 @@ fn status_text(status: &Status) -> String {
             ("STATE", Align::Left),
             ("STEP", Align::Left),
             ("DONE", Align::Right),
+            ("RATE", Align::Right),
+            ("LEFT", Align::Right),
             ("IN SPOOL", Align::Right),
             ("AGE", Align::Right),
             ("FILE", Align::Left),
@@ -196,8 +208,13 @@ fn status_text(status: &Status) -> String {
             };
             vec![
                 job.state.as_str().to_owned(),
-                job.step.clone(),
+                match job.step_progress {
+                    Some(percent) if percent > 0 => format!("{} {percent} %", job.step),
+                    _ => job.step.clone(),
+                },
                 format!("{} %", job.progress),
+                job.upload.as_ref().map(rate).unwrap_or_default(),
+                job.upload.as_ref().map(left).unwrap_or_default(),
                 size(job.spool_bytes),
                 age(job.age_seconds),
                 shown,
@@ -222,6 +239,18 @@ fn status_text(status: &Status) -> String {
         text.push_str(&format!("{}\n", printable(&found.explain())));
     }
     text
+}
+
+/// Returns the rate of an upload; empty if it is not known yet.
+fn rate(upload: &UploadInfo) -> String {
+    let rate = upload.bytes_per_second.map(size);
+    rate.map(|rate| format!("{rate}/s")).unwrap_or_default()
+}
+
+/// Returns the time that an upload still takes; empty if it is not known.
+fn left(upload: &UploadInfo) -> String {
+    let left = upload.seconds_left.map(age);
+    left.map(|left| format!("{left} left")).unwrap_or_default()
 }
 
 /// Returns a text that names the files that would be lost with this disk, and other unfinished work.

@@ -14,7 +14,10 @@ use crate::control::{
     self, ControlConnection, DaemonInfo, REPLY_QUEUE, Request, Response, Service, WirePath,
 };
 
+use super::context::Context;
+use super::output::Format;
 use super::paths;
+use super::progress::{self, ProgressDisplay};
 
 /// Need for an existing state directory; a command may otherwise create it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +56,9 @@ impl Session {
         if let Some(session) = Self::daemon_of(&config.get()).await? {
             return Ok(session);
         }
-        let app = App::open(config, purpose).await?;
+        // Reading the index of a large library takes long after a crash.
+        let opening = App::open(config, purpose);
+        let app = progress::during("opening the library", Format::Text, opening).await?;
         let service = app.service()?;
         let daemon = service.daemon();
         let kind = SessionKind::Own { app, service };
@@ -163,6 +168,29 @@ pub(super) async fn all_heard(
     let closed = session.close().await;
     let whole = asked.and(closed);
     Ok(Heard { answers, whole })
+}
+
+/// Does the same as [`answers_of`], and shows the progress of a command that may take long.
+pub(super) async fn answers_shown(
+    context: &Context,
+    make: impl FnOnce(&Session) -> anyhow::Result<Request>,
+) -> anyhow::Result<Vec<Response>> {
+    let session = Session::open(&context.config, OpenPurpose::Look, StateNeed::MustExist).await?;
+    let mut all = Vec::new();
+    let mut display = ProgressDisplay::new(context.format);
+    let mut keep = |response| {
+        all.extend(display.take(response));
+        Ok(())
+    };
+    let asked = match make(&session) {
+        Ok(request) => session.ask(request, None, &mut keep).await,
+        Err(error) => Err(error),
+    };
+    drop(display);
+    let closed = session.close().await;
+    asked?;
+    closed?;
+    Ok(all)
 }
 
 pub(super) fn socket_of(config: &Config) -> anyhow::Result<PathBuf> {

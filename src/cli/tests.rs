@@ -5,8 +5,8 @@ use clap::CommandFactory;
 use super::args::{Arguments, Command};
 use super::output::{self, Align};
 use super::*;
-use crate::control::{DaemonInfo, LibraryReadiness, UrlInfo};
-use crate::model::{FileInfo, PendingInfo, PublicState};
+use crate::control::{DaemonInfo, LibraryReadiness, UrlInfo, Verified};
+use crate::model::{FileInfo, PendingInfo, PublicState, UploadInfo, VerifyDepth};
 
 fn parse(line: &str) -> Result<Arguments, clap::Error> {
     Arguments::try_parse_from(line.split_whitespace())
@@ -136,6 +136,7 @@ fn film() -> FileInfo {
         size: 3 << 29,
         state: PublicState::Ingesting,
         progress: 40,
+        upload: None,
         error: None,
         duration: Some(10_212.0),
         resolution: Some((1920, 1080)),
@@ -165,6 +166,42 @@ fn a_file_is_described_with_its_facts() {
     ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
+}
+
+#[test]
+fn a_verification_says_what_it_read() {
+    let verified = Verified {
+        packs: 2,
+        bytes: 3 << 30,
+        bytes_read: 4096,
+        ..Verified::default()
+    };
+    let text = upkeep::verified_text(&verified, VerifyDepth::Packs);
+    assert_eq!(
+        text,
+        "2 packs verified (3.0 GiB): sizes and tables, 4.0 KiB read; their data was not read \
+         (`tgfs verify --deep` reads it); 0 findings\n"
+    );
+    let text = upkeep::verified_text(&verified, VerifyDepth::Blocks);
+    assert!(text.contains("4.0 KiB read and compared"), "{text}");
+}
+
+#[test]
+fn an_upload_has_a_rate_and_a_time_left() {
+    let mut film = film();
+    film.state = PublicState::Uploading;
+    film.progress = 44;
+    film.upload = Some(UploadInfo {
+        sent: 45 << 20,
+        total: 100 << 20,
+        bytes_per_second: Some(5 << 20),
+        seconds_left: Some(11),
+    });
+    let text = files::describe(&film, None);
+    assert!(
+        text.contains("uploading 44 %  5.0 MiB/s  11 s left"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -10,7 +10,8 @@ use super::context::Context;
 use super::files::told;
 use super::outcome::{Outcome, Unhappy};
 use super::output::{self, Align, Format, age, count, play_time, printable, size};
-use super::session::{Session, StateNeed, answers_of, check_state};
+use super::progress;
+use super::session::{Session, StateNeed, answers_of, answers_shown, check_state};
 use crate::app;
 use crate::control::{
     Cleaned, PlanCuts, PlanReport, PlanSegments, PlanTrack, Request, Response, Stat, StatUnit,
@@ -160,12 +161,12 @@ pub(super) async fn stats(context: &Context) -> Outcome {
 }
 
 pub(super) async fn cleanup(hours: u64, context: &Context) -> Outcome {
-    let answers = answers_of(&context.config, |_| Ok(Request::Cleanup { hours })).await?;
+    let answers = answers_shown(context, |_| Ok(Request::Cleanup { hours })).await?;
     told(&answers, cleaned_text, context.format)
 }
 
 pub(super) async fn clear_cache(path: Option<&OsStr>, context: &Context) -> Outcome {
-    let answers = answers_of(&context.config, |session| {
+    let answers = answers_shown(context, |session| {
         let path = path.map(|path| session.tree_path(path)).transpose()?;
         Ok(Request::CacheClear { path })
     })
@@ -215,10 +216,10 @@ fn cleaned_text(answer: &Response) -> Option<String> {
 }
 
 pub(super) async fn verify(depth: VerifyDepth, context: &Context) -> Outcome {
-    let answers = answers_of(&context.config, |_| Ok(Request::Verify { depth })).await?;
+    let answers = answers_shown(context, |_| Ok(Request::Verify { depth })).await?;
     let text_of = |answer: &Response| match answer {
         Response::Finding { text } => Some(format!("{}\n", printable(text))),
-        Response::Verified(verified) => Some(verified_text(verified)),
+        Response::Verified(verified) => Some(verified_text(verified, depth)),
         _ => None,
     };
     told(&answers, text_of, context.format)?;
@@ -229,13 +230,19 @@ pub(super) async fn verify(depth: VerifyDepth, context: &Context) -> Outcome {
     }
 }
 
-fn verified_text(verified: &Verified) -> String {
-    let mut text = format!(
-        "{} verified, {} read, {}\n",
-        count(verified.packs, "pack"),
-        size(verified.bytes_read),
-        count(verified.findings, "finding")
-    );
+/// Returns a text that says what was compared, and what was not.
+pub(super) fn verified_text(verified: &Verified, depth: VerifyDepth) -> String {
+    let packs = count(verified.packs, "pack");
+    let (bytes, read) = (size(verified.bytes), size(verified.bytes_read));
+    let findings = count(verified.findings, "finding");
+    let mut text = match depth {
+        VerifyDepth::Packs => format!(
+            "{packs} verified ({bytes}): sizes and tables, {read} read; their data was not read (`tgfs verify --deep` reads it); {findings}\n"
+        ),
+        VerifyDepth::Blocks => {
+            format!("{packs} verified ({bytes}): {read} read and compared; {findings}\n")
+        }
+    };
     if verified.packs_left > 0 {
         let packs = count(verified.packs_left, "pack");
         text.push_str(&format!(
@@ -273,7 +280,8 @@ pub(super) async fn recover(claim: LibraryClaim, context: &Context) -> Outcome {
             session.info().pid
         );
     }
-    let found = app::recover(&config, claim).await?;
+    let recovering = app::recover(&config, claim);
+    let found = progress::during("recovering the index", context.format, recovering).await?;
     if context.format == Format::Json {
         return output::json(&RecoveredReport {
             files: found.files,

@@ -3,6 +3,7 @@
 //! uses it too, so both ways give the same answers.
 
 mod client;
+mod progress;
 mod service;
 mod several;
 mod socket;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc::Sender;
 
+use super::progress::{bytes_left, progress_of, progress_of_all, under_way};
 use super::several;
 use super::targets::{Stop, blocking, find_file, named, tell};
 use super::upload::{self, Incoming};
@@ -16,7 +17,7 @@ use super::wire::{
 };
 use crate::config::Reloaded;
 use crate::model::{
-    AttachState, ConfinementInfo, EntryId, FileInfo, PendingInfo, PublicState, TreePath,
+    AttachState, ConfinementInfo, EntryId, FileInfo, PendingInfo, TreePath,
     VerifyDepth,
 };
 use crate::vfs::{TreeUse, Vfs};
@@ -176,12 +177,14 @@ impl Service {
             }
             Request::Cleanup { hours } => {
                 let unused_for = Duration::from_secs(hours.saturating_mul(3600));
-                let cleaned = self.operations.cleanup(unused_for).await?;
+                let cleaning = self.operations.cleanup(unused_for);
+                let cleaned = under_way("cleanup", cleaning, out).await?;
                 tell(out, Response::Cleaned(cleaned)).await
             }
             Request::CacheClear { path } => {
                 let file = path.map(|path| find_file(&self.vfs, &path)).transpose()?;
-                let cleaned = self.operations.clear_cache(file).await?;
+                let clearing = self.operations.clear_cache(file);
+                let cleaned = under_way("cache-clear", clearing, out).await?;
                 tell(out, Response::Cleaned(cleaned)).await
             }
             Request::Verify { depth } => {
@@ -254,14 +257,13 @@ impl Service {
         tell(out, Response::File(info)).await
     }
 
-    /// Sends each new step or per cent until the file has a final state.
+    /// Sends the progress at each change and at least each second, until the file has a final state.
     async fn wait_until_final(
         &self,
         id: EntryId,
         out: &Sender<Response>,
     ) -> Result<FileInfo, Stop> {
         let mut changes = self.vfs.changes();
-        let mut told = (PublicState::Stored, 0);
         loop {
             changes.mark_unchanged();
             let info = self.vfs.info(id)?;
@@ -269,16 +271,7 @@ impl Service {
                 return Ok(info);
             }
             self.require_hope()?;
-            if told != (info.state, info.progress) {
-                told = (info.state, info.progress);
-                let progress = Response::Progress {
-                    path: info.path,
-                    step: info.state.as_str().to_owned(),
-                    done: u64::from(info.progress),
-                    total: 100,
-                };
-                tell(out, progress).await?;
-            }
+            tell(out, progress_of(info)).await?;
             next_change(&mut changes).await;
         }
     }
@@ -295,15 +288,20 @@ impl Service {
     async fn wait_for_all(&self, out: &Sender<Response>) -> Result<PendingInfo, Stop> {
         let mut changes = self.vfs.changes();
         let mut told = None;
+        let mut most = 0;
         loop {
             changes.mark_unchanged();
-            let jobs = self.vfs.jobs()?;
-            let open = jobs.iter().filter(|job| !job.state.is_final()).count();
+            let mut jobs = self.vfs.jobs()?;
+            jobs.retain(|job| !job.state.is_final());
+            let open = jobs.len();
             let pending = self.vfs.pending()?;
             if open == 0 {
                 return Ok(pending);
             }
             self.require_hope()?;
+            let left = jobs.iter().map(bytes_left).sum();
+            most = u64::max(most, left);
+            tell(out, progress_of_all(&jobs, most, most - left)).await?;
             if told != Some((open, pending.bytes)) {
                 told = Some((open, pending.bytes));
                 tell(out, Response::Pending(pending)).await?;

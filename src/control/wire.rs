@@ -260,6 +260,10 @@ pub struct Verified {
     pub packs_left: u64,
     /// Packs that the store will soon not show any more.
     pub packs_fading: u64,
+    /// Bytes of the packs.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Bytes that were read of them: tables, and with `--deep` every block.
     pub bytes_read: u64,
     pub findings: u64,
 }
@@ -379,7 +383,7 @@ pub enum Response {
     Pending(PendingInfo),
     Confinement(ConfinementInfo),
     Urls(UrlInfo),
-    /// `done` of `total`: bytes received, or per cent of an ingest step.
+    /// `done` of `total`: bytes, or per cent if `total` is 100. A `total` of 0 says only that work goes on.
     Progress {
         path: String,
         step: String,

@@ -8,17 +8,18 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::blob_locks::BlobLocks;
 use super::changes::ChangeSignal;
-use super::jobs::{FileStage, Jobs, percent};
+use super::jobs::{FileStage, Jobs};
 use super::notes::Notes;
 use super::openings::OpeningOf;
-use super::outgoing::{Outgoing, SentPack, remote_error, split, total};
+use super::outgoing::{Outgoing, PackFollower, SentPack, remote_error, split, total};
 use super::packer::{Packer, SHARED_BELOW_BYTES};
 use super::parts::CommonParts;
 use super::settings::LiveSettings;
 use super::slices::{merge_slices, slice, subtract};
 use super::steps::RunningSteps;
+use super::upload_progress::{MeteredBytes, PackEnd};
 use crate::model::{Blob, BlobId, ByteRange, ErrorKind, FsError, FsResult, PackSlice};
-use crate::remote::{PackInput, RemoteError};
+use crate::remote::{PackInput, RemoteError, SendMeter};
 use crate::spool::{Spool, SpoolFile};
 
 /// Order to send ranges of a blob.
@@ -109,6 +110,10 @@ impl BlobSender {
         let _lock = self.locks.lock(blob.id).await;
         let sent = merge_slices(blob.slices.clone(), &self.notes.slices(blob.id)?);
         let ranges = subtract(&order.ranges, &sent);
+        let missing = total(&ranges);
+        let stored = total(&order.ranges) - missing;
+        self.jobs
+            .update_upload(of, |upload| upload.add_stored(stored));
         if ranges.is_empty() {
             return self.notes.note_slices(blob.id, &sent);
         }
@@ -122,9 +127,7 @@ impl BlobSender {
             )
         })?;
         let _opening = self.outgoing.openings.hold(order.opening, &file).await;
-        let missing = total(&ranges);
         self.jobs.set_unsent(of.stage, of.id, missing);
-        self.jobs.set_progress(of.stage, of.id, "upload", 0);
         let upload = BlobUpload {
             of,
             blob: blob.id,
@@ -196,8 +199,6 @@ impl BlobSender {
                     }
                     self.note_sent(&mut upload)?;
                     done += total(&ranges);
-                    self.jobs
-                        .set_progress(stage, id, "upload", percent(done, all));
                     self.jobs.set_trouble(stage, id, None);
                     self.changes.raise();
                 }
@@ -245,7 +246,24 @@ impl BlobSender {
             self.jobs
                 .set_trouble(of.stage, of.id, Some(error.to_string()));
         };
-        let sent = self.outgoing.send(inputs, &slot, &tell).await;
+        let meter: Arc<SendMeter> = Arc::default();
+        let bytes = MeteredBytes {
+            meter: Arc::clone(&meter),
+            start: 0,
+            len: total(&group),
+        };
+        self.jobs.update_upload(of, |upload| upload.watch(bytes));
+        let follower = PackFollower {
+            tell: &tell,
+            meter: Arc::clone(&meter),
+        };
+        let sent = self.outgoing.send(inputs, &slot, follower).await;
+        let end = match &sent {
+            Ok(_) => PackEnd::Stored,
+            Err(_) => PackEnd::Failed,
+        };
+        self.jobs
+            .update_upload(of, |upload| upload.unwatch(&meter, end));
         Ok(SentRanges {
             ranges: group,
             sent: sent.map_err(remote_error)?,

@@ -14,7 +14,7 @@ use super::publish::publisher::Publisher;
 use super::slices::{merge_slices, named_ranges, slices_digest, subtract};
 use crate::failpoint;
 use crate::media::inspect::name::media_kind;
-use crate::model::{Entry, EntryId, EntryKind, FileContent, FileState, FsResult};
+use crate::model::{Blob, Entry, EntryId, EntryKind, FileContent, FileState, FsResult};
 use crate::tree::Tree;
 
 /// Stage that stores the bytes of files.
@@ -46,11 +46,17 @@ impl ContentStage {
         let Ok(content) = self.tree.content(id) else {
             return;
         };
-        let unsent = content.blobs.iter().map(|blob| {
+        let (mut all, mut unsent) = (0, 0);
+        for blob in &content.blobs {
             let named = named_ranges(&content.extents, blob.id);
-            total(&subtract(&named, &blob.slices))
-        });
-        self.jobs.expect(Stage::Content, id, unsent.sum());
+            // Without the notes of an earlier run, more is expected than will be sent.
+            let noted = self.notes.slices(blob.id).unwrap_or_default();
+            let known = merge_slices(blob.slices.clone(), &noted);
+            all += total(&named);
+            unsent += total(&subtract(&named, &known));
+        }
+        self.jobs.expect(Stage::Content, id, unsent);
+        self.jobs.expect_upload(of_content(id), all, all - unsent);
     }
 
     /// Sends the bytes that no pack holds yet, and notes their places. The permit bounds the number of
@@ -69,12 +75,12 @@ impl ContentStage {
         }
         if !content.is_durable() {
             let mut permit = Some(permit);
+            let named = |blob: &Blob| total(&named_ranges(&content.extents, blob.id));
+            let all = content.blobs.iter().map(named).sum();
+            self.jobs.begin_upload(of_content(id), all);
             for blob in &content.blobs {
                 let order = BlobToSend {
-                    of: FileStage {
-                        stage: Stage::Content,
-                        id,
-                    },
+                    of: of_content(id),
                     blob,
                     ranges: named_ranges(&content.extents, blob.id),
                     opening: opening_of(&entry, content),
@@ -104,6 +110,13 @@ impl ContentStage {
         })?;
         failpoint::pass(failpoint::Step::PackNamed);
         Ok(())
+    }
+}
+
+const fn of_content(id: EntryId) -> FileStage {
+    FileStage {
+        stage: Stage::Content,
+        id,
     }
 }
 

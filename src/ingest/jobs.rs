@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::model::EntryId;
+use super::upload_progress::UploadProgress;
+use crate::model::{EntryId, UploadInfo};
 use crate::sync::MutexExt as _;
 
 /// First pause after a failed step. Each further failure doubles it.
@@ -37,8 +38,12 @@ pub struct FileStage {
 pub struct JobProgress {
     /// Name of the running step.
     pub step: &'static str,
-    /// Share of the step that is done, 0 to 99.
+    /// Share of the file's bytes that the store has, 0 to 99. It never goes back while they are the same.
     pub percent: u8,
+    /// Share of the step that is done, in percent, for a step that is no upload.
+    pub step_percent: Option<u8>,
+    /// Progress of the upload, if one is the running step.
+    pub upload: Option<UploadInfo>,
     /// Reason why it makes no progress. It is still tried again.
     pub error: Option<String>,
 }
@@ -64,6 +69,8 @@ struct StageState {
     error: Option<String>,
     /// Bytes that no pack takes yet.
     unsent: u64,
+    /// Upload of the stage's bytes, once their number is known.
+    upload: Option<UploadProgress>,
 }
 
 impl Default for StageState {
@@ -75,6 +82,7 @@ impl Default for StageState {
             percent: 0,
             error: None,
             unsent: 0,
+            upload: None,
         }
     }
 }
@@ -83,6 +91,8 @@ impl Default for StageState {
 struct FileJob {
     content: StageState,
     views: StageState,
+    /// Highest share that was shown, in percent.
+    shown: u8,
 }
 
 impl FileJob {
@@ -90,6 +100,46 @@ impl FileJob {
         match stage {
             Stage::Content => &mut self.content,
             Stage::Views => &mut self.views,
+        }
+    }
+
+    /// Returns the share of the file's bytes that the store has, in percent.
+    fn share(&mut self) -> u8 {
+        let upload = self.content.upload.as_mut().map(UploadProgress::info);
+        let sent = upload.map_or(0, |upload| percent(upload.sent, upload.total));
+        self.shown
+            .max(match (self.content.status, self.views.status) {
+                (StageStatus::Done, StageStatus::Done) => 99,
+                (StageStatus::Done, _) => percent(1, 1),
+                _ => sent,
+            })
+    }
+
+    fn progress(&mut self) -> JobProgress {
+        self.shown = self.share();
+        let percent = self.shown;
+        let error = self.content.error.as_ref().or(self.views.error.as_ref());
+        let error = error.cloned();
+        let active = match (self.content.status, self.views.status) {
+            (StageStatus::Done, StageStatus::Done) => {
+                return JobProgress {
+                    step: "publish",
+                    percent,
+                    step_percent: None,
+                    upload: None,
+                    error,
+                };
+            }
+            (StageStatus::Done, _) => &mut self.views,
+            _ => &mut self.content,
+        };
+        let upload = active.upload.as_mut().map(UploadProgress::info);
+        JobProgress {
+            step: active.label,
+            percent,
+            step_percent: upload.is_none().then_some(active.percent),
+            upload,
+            error,
         }
     }
 }
@@ -191,7 +241,13 @@ impl Jobs {
 
     /// Starts no step of a file until it is submitted again.
     pub fn hold(&self, id: EntryId) {
-        self.table().held.insert(id);
+        let mut table = self.table();
+        table.held.insert(id);
+        // Its bytes will be others.
+        if let Some(job) = table.jobs.get_mut(&id) {
+            job.shown = 0;
+            job.content.upload = None;
+        }
     }
 
     /// Returns true if the file is being written.
@@ -389,28 +445,46 @@ impl Jobs {
         !self.table().jobs.is_empty()
     }
 
+    /// Begins the upload of `total` bytes, of which those that the store has are to be added.
+    pub fn begin_upload(&self, of: FileStage, total: u64) {
+        if let Some(job) = self.table().jobs.get_mut(&of.id) {
+            let state = job.stage(of.stage);
+            state.label = "upload";
+            match &mut state.upload {
+                Some(upload) => upload.restart(total),
+                None => state.upload = Some(UploadProgress::new(total)),
+            }
+        }
+    }
+
+    /// Notes the upload that a queued stage will begin.
+    pub fn expect_upload(&self, of: FileStage, total: u64, stored: u64) {
+        if let Some(job) = self.table().jobs.get_mut(&of.id) {
+            let state = job.stage(of.stage);
+            if state.status == StageStatus::Queued {
+                let upload = state
+                    .upload
+                    .get_or_insert_with(|| UploadProgress::new(total));
+                upload.restart(total);
+                upload.add_stored(stored);
+            }
+        }
+    }
+
+    /// Applies a change to the upload of a stage.
+    pub fn update_upload(&self, of: FileStage, change: impl FnOnce(&mut UploadProgress)) {
+        if let Some(job) = self.table().jobs.get_mut(&of.id)
+            && let Some(upload) = &mut job.stage(of.stage).upload
+        {
+            change(upload);
+        }
+    }
+
     /// Returns the progress of a file; `None` when it has no job.
     #[must_use]
     pub fn progress(&self, id: EntryId) -> Option<JobProgress> {
-        let table = self.table();
-        let job = table.jobs.get(&id)?;
-        let error = job.content.error.as_ref().or(job.views.error.as_ref());
-        let active = match (job.content.status, job.views.status) {
-            (StageStatus::Done, StageStatus::Done) => {
-                return Some(JobProgress {
-                    step: "publish",
-                    percent: 99,
-                    error: error.cloned(),
-                });
-            }
-            (StageStatus::Done, _) => &job.views,
-            _ => &job.content,
-        };
-        Some(JobProgress {
-            step: active.label,
-            percent: active.percent,
-            error: error.cloned(),
-        })
+        let mut table = self.table();
+        Some(table.jobs.get_mut(&id)?.progress())
     }
 }
 
@@ -422,7 +496,10 @@ pub fn percent(done: u64, total: u64) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::ingest::upload_progress::{MeteredBytes, PackEnd};
 
     #[test]
     fn a_file_that_changes_while_it_is_sent_is_sent_again() {
@@ -479,6 +556,51 @@ mod tests {
         assert_eq!(jobs.unsent(), 100);
         jobs.set_unsent(Stage::Content, a, 7);
         assert_eq!(jobs.unsent(), 100, "of no job");
+    }
+
+    #[test]
+    fn the_share_follows_the_parts_and_never_goes_back() {
+        let (jobs, id) = (Jobs::default(), EntryId::random());
+        let of = FileStage {
+            stage: Stage::Content,
+            id,
+        };
+        let shown = || jobs.progress(id).map(|job| (job.step, job.percent));
+        jobs.submit(id);
+        assert_eq!(jobs.take(Stage::Content), Some(id));
+        jobs.begin_upload(of, 1000);
+        let pack = MeteredBytes {
+            meter: Arc::default(),
+            start: 0,
+            len: 1000,
+        };
+        jobs.update_upload(of, |upload| upload.watch(pack.clone()));
+        assert_eq!(shown(), Some(("upload", 0)));
+        pack.meter.reach(500);
+        assert_eq!(shown(), Some(("upload", 49)));
+        jobs.update_upload(of, |upload| upload.unwatch(&pack.meter, PackEnd::Failed));
+        jobs.step_failed(Stage::Content, id, "refused".to_owned());
+        jobs.begin_upload(of, 1000);
+        assert_eq!(shown(), Some(("upload", 49)), "the pack is sent again");
+        jobs.update_upload(of, |upload| upload.add_stored(1000));
+        assert_eq!(shown(), Some(("upload", 98)));
+        jobs.submit(id);
+        assert_eq!(jobs.take(Stage::Views), Some(id));
+        jobs.step_done(Stage::Content, id);
+        jobs.take(Stage::Content);
+        jobs.step_done(Stage::Content, id);
+        jobs.set_progress(Stage::Views, id, "map", 3);
+        assert_eq!(
+            shown(),
+            Some(("map", 98)),
+            "a film is mapped behind its upload"
+        );
+        assert_eq!(jobs.progress(id).and_then(|job| job.step_percent), Some(3));
+        jobs.hold(id);
+        jobs.submit(id);
+        assert_eq!(jobs.take(Stage::Content), Some(id));
+        jobs.begin_upload(of, 1000);
+        assert_eq!(shown(), Some(("upload", 0)), "other bytes");
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod spool_owners;
 mod spool_record;
 mod steps;
 mod subtitle_files;
+mod upload_progress;
 mod views;
 mod worker;
 

@@ -11,7 +11,7 @@ use super::openings::Openings;
 use crate::cache::BlockCache;
 use crate::failpoint;
 use crate::model::{BLOCK_BYTES, ByteRange, ErrorKind, FsError, PackRef};
-use crate::remote::{self, PackInput, Remote, RemoteError, SealedPack, WriteHints};
+use crate::remote::{self, PackInput, Remote, RemoteError, SealedPack, SendMeter, WriteHints};
 
 /// Packs that are sealed at a time. One that reads the spool's disk and one that digests stay ahead of
 /// any remote, and leave the other cores to players.
@@ -22,6 +22,14 @@ pub const MAX_SLICES: usize = 4096;
 
 /// Callback that gets the reason when a pack makes no progress. The pack is still being tried.
 pub type Tell<'a> = &'a (dyn Fn(&RemoteError) + Sync);
+
+/// Followers of a pack on its way.
+#[derive(Clone)]
+pub struct PackFollower<'a> {
+    pub tell: Tell<'a>,
+    /// Meter of the acknowledged bytes.
+    pub meter: Arc<SendMeter>,
+}
 
 /// Pack that the remote has acknowledged.
 #[derive(Debug)]
@@ -157,11 +165,11 @@ impl Outgoing {
         &self,
         inputs: Vec<PackInput>,
         slot: &PackSlot<'_>,
-        tell: Tell<'_>,
+        follower: PackFollower<'_>,
     ) -> Result<SentPack, SendError> {
         let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
         let before = off_runtime(move || (stamps(&paths), paths)).await?;
-        let sent = self.send_unwatched(inputs, slot, tell).await;
+        let sent = self.send_unwatched(inputs, slot, follower).await;
         let changed = off_runtime(move || changes(&before.0, &stamps(&before.1))).await?;
         if changed.is_empty() {
             return sent;
@@ -179,7 +187,7 @@ impl Outgoing {
         &self,
         inputs: Vec<PackInput>,
         _slot: &PackSlot<'_>,
-        tell: Tell<'_>,
+        follower: PackFollower<'_>,
     ) -> Result<SentPack, SendError> {
         let opening = self.openings.in_pack(&inputs);
         let sealed = {
@@ -187,7 +195,8 @@ impl Outgoing {
             let cipher = self.remote.cipher().clone();
             off_runtime(move || SealedPack::seal(inputs, &cipher)).await??
         };
-        let pack = remote::store_pack_telling(&self.remote, &sealed, tell).await?;
+        let sealed = sealed.measured_by(follower.meter);
+        let pack = remote::store_pack_telling(&self.remote, &sealed, follower.tell).await?;
         failpoint::pass(failpoint::Step::PackPut);
         let offsets = sealed.slice_offsets();
         if !opening.is_empty() && self.cache.pins(&pack) {
@@ -332,7 +341,11 @@ mod tests {
         let sender = Arc::clone(&outgoing);
         let sending = tokio::spawn(async move {
             let slot = sender.slot().await;
-            sender.send(vec![input], &slot, &|_| {}).await
+            let follower = PackFollower {
+                tell: &|_| {},
+                meter: Arc::default(),
+            };
+            sender.send(vec![input], &slot, follower).await
         });
         while remote.puts() == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -10,9 +10,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::jobs::{FileStage, Jobs};
-use super::outgoing::{MAX_SLICES, Outgoing, PackSlot, SendError, remote_error};
+use super::outgoing::{MAX_SLICES, Outgoing, PackFollower, PackSlot, SendError, remote_error};
+use super::upload_progress::{MeteredBytes, PackEnd};
 use crate::model::{ErrorKind, FsError, FsResult, PackRef};
-use crate::remote::{Cipher, PackInput, SealedPack};
+use crate::remote::{Cipher, PackInput, SealedPack, SendMeter};
 
 /// Size below which blobs share packs, in bytes. A larger blob has a pack of its own, unless so many
 /// bytes wait that packs grow.
@@ -220,6 +221,21 @@ impl PackCollector {
         }
     }
 
+    /// Lets each file count its own bytes of a pack.
+    fn watch(&self, requests: &[PackRequest], meter: &Arc<SendMeter>) {
+        let mut start = 0;
+        for request in requests {
+            let bytes = MeteredBytes {
+                meter: Arc::clone(meter),
+                start,
+                len: request.bytes(),
+            };
+            start += bytes.len;
+            self.jobs
+                .update_upload(request.of, |upload| upload.watch(bytes));
+        }
+    }
+
     async fn send(
         &self,
         requests: &[PackRequest],
@@ -239,7 +255,22 @@ impl PackCollector {
                     .set_trouble(of.stage, of.id, Some(error.to_string()));
             }
         };
-        let sent = self.outgoing.send(inputs, slot, &tell).await?;
+        let follower = PackFollower {
+            tell: &tell,
+            meter: Arc::default(),
+        };
+        let meter = Arc::clone(&follower.meter);
+        self.watch(requests, &meter);
+        let sent = self.outgoing.send(inputs, slot, follower).await;
+        let end = match &sent {
+            Ok(_) => PackEnd::Stored,
+            Err(_) => PackEnd::Failed,
+        };
+        for of in &jobs {
+            self.jobs
+                .update_upload(*of, |upload| upload.unwatch(&meter, end));
+        }
+        let sent = sent?;
         Ok(sent
             .offsets
             .into_iter()

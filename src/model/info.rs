@@ -46,8 +46,10 @@ pub struct FileInfo {
     pub path_bytes: Option<String>,
     pub size: u64,
     pub state: PublicState,
-    /// Per cent, 0 to 100.
+    /// Per cent, 0 to 100. Until the bytes are stored, it is the share of them that the store has.
     pub progress: u8,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub upload: Option<UploadInfo>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
     /// Seconds.
@@ -101,6 +103,21 @@ pub struct SubtitleInfo {
     pub formats: Vec<String>,
 }
 
+/// Progress of an upload. It never goes back while the bytes stay the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadInfo {
+    /// Bytes that the store has acknowledged.
+    pub sent: u64,
+    /// All bytes.
+    pub total: u64,
+    /// Rate of the last seconds; absent at the beginning.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bytes_per_second: Option<u64>,
+    /// Time left at that rate; absent while nothing moves.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seconds_left: Option<u64>,
+}
+
 /// A job of ingest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobInfo {
@@ -113,6 +130,11 @@ pub struct JobInfo {
     /// Current step, e.g. `upload` or `map`.
     pub step: String,
     pub progress: u8,
+    /// Per cent of a step that is no upload.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub step_progress: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub upload: Option<UploadInfo>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
     /// Bytes that are only in the spool.

@@ -37,7 +37,7 @@ pub use ids::{
     BlobId, BotId, ChannelId, Digest, EntryId, Ino, LibraryId, MessageId, PackId, Seq, WriterId,
 };
 pub use in_place::{InPlace, TS_PACKET};
-pub use info::{FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo};
+pub use info::{FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo, UploadInfo};
 pub use keys::{KeyAndValue, KeyStore, KeyStoreError};
 pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};
 pub use pieces::Pieces;

@@ -53,6 +53,7 @@ async fn packs_come_back(remote: &Arc<dyn Remote>) {
         let (pack, expected) = sealed(remote, spool.path(), lens);
         assert_eq!(pack.data_len() as usize, expected.len());
         let stored = store_pack(remote, &pack).await.unwrap();
+        assert_eq!(pack.meter().bytes(), pack.len(), "put tells its progress");
         assert_eq!(stored.table_digest, pack.table_digest());
         assert_eq!(remote.size(&stored).await.unwrap(), stored.len);
         drop(spool);

@@ -37,7 +37,7 @@ pub use locked::LockedRemote;
 pub use log::{LogDecoder, LogEncoder, LogHeader, PassedOver, is_superseded};
 pub use log_store::{LibraryMark, LogKind, LogObject, LogStore, MAX_WRAP_BYTES};
 pub use moving::{LogPlace, MovingRemote, is_in_old_store};
-pub use pack::{PackError, PackInput, PackTable, SealedPack, tail_of_plain};
+pub use pack::{PackError, PackInput, PackTable, SealedPack, SendMeter, tail_of_plain};
 pub use pack_store::{IsKnown, Locality, Outlook, PackStore, Removal, Urgency, WriteHints};
 pub use transfer::{
     fetch_block, fetch_stored, fetch_table, open_block, open_table, store_pack, store_pack_telling,

@@ -33,7 +33,8 @@ pub trait PackStore: std::fmt::Debug + Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Stores a pack under its id. The pack is durable when this returns.
+    /// Stores a pack under its id, and tells its meter how much of it is there. The pack is durable when this
+    /// returns.
     ///
     /// # Errors
     /// The reason why the pack may not be there.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ const BLOCKS_AT_ONCE: usize = 4;
 /// Rows of an interrupted round over all blocks.
 const ROWS: &str = "verify";
 const ROUND_ROW: &[u8] = b"round";
+/// Time between two reports of progress.
+const TELL_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 /// Deadline of one request to the remote.
 const REQUEST_DEADLINE: std::time::Duration = std::time::Duration::from_secs(120);
 
@@ -37,6 +40,12 @@ pub struct VerifyReport {
     pub packs: u64,
     /// Bytes of these packs.
     pub bytes: u64,
+    /// Bytes of all packs of the library.
+    #[serde(default)]
+    pub total: u64,
+    /// Bytes that were read: tables, and with every block also the data.
+    #[serde(default)]
+    pub read: u64,
     /// Blocks that were read and compared.
     pub blocks: u64,
     /// Packs that the remote will soon not show any more.
@@ -80,8 +89,8 @@ struct PackToVerify {
     name: Name,
 }
 
-/// Compares index and remote, several packs side by side. `progress` gets the report so far after
-/// each pack, in the order of the index.
+/// Compares index and remote, several packs side by side. `progress` gets the report so far after each
+/// pack, in the order of the index, and each second. Its `read` then includes packs that are being read.
 ///
 /// # Errors
 /// When one of the two cannot be read. A pack that is missing or damaged is a finding, not an error.
@@ -97,6 +106,8 @@ pub async fn verify(
         VerifyDepth::Blocks => Round::read(&rows)?,
     };
     round.report.log = verify_log(index, remote).await?;
+    round.report.total = bytes_of_packs(index)?;
+    let read = AtomicU64::new(round.report.read);
     let mut seen = BTreeSet::new();
     let mut after = round.after;
     let mut reading = None;
@@ -126,12 +137,20 @@ pub async fn verify(
                     }),
             );
         }
+        let read = &read;
         let checks = wanted.into_iter().map(|wanted| async move {
-            let outcome = check_pack(remote, &wanted.pack, depth).await;
+            let outcome = check_pack(remote, &wanted.pack, depth, read).await;
             (wanted, outcome)
         });
         let mut checks = stream::iter(checks).buffered(PACKS_AT_ONCE);
-        while let Some((wanted, outcome)) = checks.next().await {
+        loop {
+            let Ok(next) = tokio::time::timeout(TELL_EVERY, checks.next()).await else {
+                progress(&round.report.at(read));
+                continue;
+            };
+            let Some((wanted, outcome)) = next else {
+                break;
+            };
             // Checks end in the order of the index, so the entries before this one are done.
             if depth == VerifyDepth::Blocks && reading.is_some_and(|file| file != wanted.file) {
                 round.after = reading;
@@ -139,7 +158,28 @@ pub async fn verify(
             }
             reading = Some(wanted.file);
             round.report.take(&wanted, outcome)?;
-            progress(&round.report);
+            progress(&round.report.at(read));
+        }
+    }
+}
+
+/// Returns the bytes of all packs of the library, each counted once.
+fn bytes_of_packs(index: &Index) -> Result<u64, IndexError> {
+    let mut seen = BTreeSet::new();
+    let mut after = None;
+    let mut bytes = 0;
+    loop {
+        let entries = index.entries(after, ENTRIES_AT_ONCE)?;
+        let Some(last) = entries.last() else {
+            return Ok(bytes);
+        };
+        after = Some(last.id);
+        for entry in &entries {
+            if let EntryKind::File(content) = &entry.kind {
+                let packs = content.packs().into_iter();
+                let new = packs.filter(|pack| seen.insert(pack.id));
+                bytes += new.map(|pack| pack.len).sum::<u64>();
+            }
         }
     }
 }
@@ -211,6 +251,14 @@ impl Round {
 }
 
 impl VerifyReport {
+    /// Returns the report with the bytes that were read up to this moment.
+    fn at(&self, read: &AtomicU64) -> Self {
+        Self {
+            read: read.load(Ordering::Relaxed),
+            ..self.clone()
+        }
+    }
+
     fn take(
         &mut self,
         wanted: &PackToVerify,
@@ -221,6 +269,7 @@ impl VerifyReport {
         match outcome {
             Ok(checked) => {
                 self.blocks += checked.blocks;
+                self.read += checked.read;
                 self.fading += u64::from(checked.outlook == Outlook::Fading);
             }
             Err(error)
@@ -247,6 +296,8 @@ impl VerifyReport {
 struct Checked {
     /// Number of blocks that were read.
     blocks: u64,
+    /// Number of bytes that were read.
+    read: u64,
     outlook: Outlook,
 }
 
@@ -254,15 +305,25 @@ async fn check_pack(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,
     depth: VerifyDepth,
+    read: &AtomicU64,
 ) -> Result<Checked, RemoteError> {
     check_size(remote, pack).await?;
     let outlook = retry(deadline(), || remote.outlook(pack)).await?;
     let table = retry(deadline(), || fetch_table(remote, pack)).await?;
-    let blocks = match depth {
-        VerifyDepth::Packs => 0,
-        VerifyDepth::Blocks => check_blocks(remote, pack, &table).await?,
+    let of_table = pack.len.saturating_sub(pack.data_len);
+    read.fetch_add(of_table, Ordering::Relaxed);
+    let (blocks, of_blocks) = match depth {
+        VerifyDepth::Packs => (0, 0),
+        VerifyDepth::Blocks => {
+            let blocks = check_blocks(remote, pack, &table, read).await?;
+            (blocks, pack.data_len)
+        }
     };
-    Ok(Checked { blocks, outlook })
+    Ok(Checked {
+        blocks,
+        read: of_table + of_blocks,
+        outlook,
+    })
 }
 
 /// Reads and checks all blocks of a pack. Returns their number.
@@ -270,16 +331,18 @@ async fn check_blocks(
     remote: &Arc<dyn Remote>,
     pack: &PackRef,
     table: &PackTable,
+    read: &AtomicU64,
 ) -> Result<u64, RemoteError> {
     let reads = (0..table.block_count()).map(|block| async move {
         let block = BlockIndex(block);
-        let read = || fetch_stored(remote, pack, block, Urgency::Ahead);
-        let stored = retry(deadline(), read).await?;
+        let fetch = || fetch_stored(remote, pack, block, Urgency::Ahead);
+        let stored = retry(deadline(), fetch).await?;
+        read.fetch_add(stored.len() as u64, Ordering::Relaxed);
         open_block(pack, table, block, stored, remote.cipher())
     });
     let reads = stream::iter(reads).buffered(BLOCKS_AT_ONCE);
     reads
-        .try_fold(0, |read, _| async move { Ok(read + 1) })
+        .try_fold(0, |blocks, _| async move { Ok(blocks + 1) })
         .await
 }
 

@@ -118,6 +118,10 @@ impl FileReports {
                 let remade = || self.ingest.remaking(entry.id).map(|(_, progress)| progress);
                 job.clone().or_else(remade).map_or(0, |job| job.percent)
             },
+            upload: match state.is_final() {
+                true => None,
+                false => job.as_ref().and_then(|job| job.upload),
+            },
             error: match error_text(content, job.as_ref()) {
                 None if !self.is_written(entry.id) => self.unfinished.reason(entry, content)?,
                 error => error,
@@ -230,6 +234,8 @@ impl FileReports {
                 state: info.state,
                 step,
                 progress: info.progress,
+                step_progress: progress.as_ref().and_then(|job| job.step_percent),
+                upload: info.upload,
                 error: info.error,
                 spool_bytes: only_in_spool(&content),
                 age_seconds: age(entry.attributes.ctime),
@@ -261,6 +267,8 @@ impl FileReports {
                 state: info.state,
                 step: AWAITS_RENAME.to_owned(),
                 progress: 0,
+                step_progress: None,
+                upload: None,
                 error: info.error,
                 spool_bytes: only_in_spool(&content),
                 age_seconds: age(entry.attributes.ctime),
@@ -290,6 +298,8 @@ impl FileReports {
             state: info.state,
             step: progress.step.to_owned(),
             progress: progress.percent,
+            step_progress: progress.step_percent,
+            upload: None,
             error: progress.error,
             spool_bytes: 0,
             age_seconds: age(entry.attributes.ctime),
@@ -421,6 +431,8 @@ mod tests {
         let job = JobProgress {
             step: "upload",
             percent: 10,
+            step_percent: None,
+            upload: None,
             error: Some("no bot answers".to_owned()),
         };
         assert_eq!(error_text(&content, None).as_deref(), Some("no video"));

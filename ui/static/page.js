@@ -134,6 +134,7 @@ function fill(card, file) {
   state.dataset.state = file.state;
   const moving = !FINAL_STATES.has(file.state);
   state.textContent = moving && file.progress > 0 ? `${file.state} ${file.progress} %` : file.state;
+  if (moving && file.upload) state.textContent += rest(file.upload);
   const progress = card.querySelector('progress');
   progress.hidden = !moving;
   progress.value = file.progress;
@@ -143,6 +144,12 @@ function fill(card, file) {
   error.hidden = !file.error;
   card.querySelector('.play').hidden = !file.has_views;
   if (card.querySelector('details').open) addresses(card);
+}
+
+/** Returns the rate of an upload and the time left. @param {any} upload */
+function rest(upload) {
+  const rate = upload.bytes_per_second ? `, ${size(upload.bytes_per_second)}/s` : '';
+  return upload.seconds_left ? `${rate}, ${time(upload.seconds_left)} left` : rate;
 }
 
 /** @param {any} file */

@@ -116,6 +116,7 @@ impl Scripted {
             size: 1000,
             state: PublicState::Stored,
             progress: 100,
+            upload: None,
             error: None,
             duration: Some(10_200.0),
             resolution: Some((1920, 800)),

@@ -182,7 +182,8 @@ impl RemakeQueue {
     /// Notes the running step of a remake, and the share of it that is done.
     pub fn set_progress(&self, id: EntryId, label: &'static str, percent: u8) {
         if let Some(remake) = self.known().get_mut(&id) {
-            (remake.label, remake.percent) = (label, percent);
+            // A second pass, or another try, takes back nothing that was shown.
+            (remake.label, remake.percent) = (label, remake.percent.max(percent));
         }
     }
 
@@ -271,6 +272,8 @@ impl RemakeQueue {
         let progress = JobProgress {
             step: remake.label,
             percent: remake.percent,
+            step_percent: Some(remake.percent),
+            upload: None,
             error: remake.error.clone(),
         };
         Some((remake.reason, progress))

@@ -6,7 +6,7 @@ use super::queue::RemakeQueue;
 use super::requests::RemakeRequests;
 use crate::ingest::blob_sender::{BlobSender, BlobToSend};
 use crate::ingest::changes::ChangeSignal;
-use crate::ingest::jobs::{FileStage, Stage};
+use crate::ingest::jobs::{FileStage, Jobs, Stage};
 use crate::ingest::notes::Notes;
 use crate::ingest::openings::OpeningOf;
 use crate::ingest::parts::CommonParts;
@@ -25,6 +25,7 @@ pub struct ViewsStore {
     notes: Arc<Notes>,
     owners: Arc<SpoolOwners>,
     publisher: Arc<Publisher>,
+    jobs: Arc<Jobs>,
     remakes: Arc<RemakeQueue>,
     changes: Arc<ChangeSignal>,
     requests: Arc<RemakeRequests>,
@@ -45,6 +46,7 @@ impl ViewsStore {
             notes: Arc::clone(&parts.notes),
             owners: Arc::clone(&parts.owners),
             publisher: Arc::clone(&parts.publisher),
+            jobs: Arc::clone(&parts.jobs),
             remakes: Arc::clone(&parts.remakes),
             changes: Arc::clone(&parts.changes),
             requests,
@@ -160,11 +162,13 @@ impl ViewsStore {
     }
 
     async fn send_blob(&self, id: EntryId, blob: &Blob, opening: OpeningOf<'_>) -> FsResult<()> {
+        let of = FileStage {
+            stage: Stage::Views,
+            id,
+        };
+        self.jobs.begin_upload(of, blob.len);
         let order = BlobToSend {
-            of: FileStage {
-                stage: Stage::Views,
-                id,
-            },
+            of,
             blob,
             ranges: vec![ByteRange::new(0, blob.len)],
             opening,

@@ -5,8 +5,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use super::meter::SendMeter;
 use crate::disk;
 use crate::model::ByteRange;
+
+/// Bytes that are copied between two looks at the progress.
+const COPY_BYTES: u64 = 16 << 20;
 
 /// A run of bytes of a file that goes into a pack.
 #[derive(Debug, Clone)]
@@ -84,16 +88,24 @@ impl PackInputs {
     ///
     /// # Errors
     /// See [`Self::read`].
-    pub fn copy_to(&self, output: &mut impl io::Write) -> io::Result<()> {
+    pub fn copy_to(&self, output: &mut impl io::Write, meter: &SendMeter) -> io::Result<()> {
+        let mut done = 0;
         for run in &self.runs {
             let mut file = run.open()?;
             io::Seek::seek(&mut file, io::SeekFrom::Start(run.offset))?;
-            let copied = io::copy(&mut file.take(run.len), output)?;
-            if copied != run.len {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    format!("{} is shorter than it was", run.path.display()),
-                ));
+            let mut left = run.len;
+            while left > 0 {
+                let part = left.min(COPY_BYTES);
+                let copied = io::copy(&mut (&mut file).take(part), output)?;
+                if copied != part {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        format!("{} is shorter than it was", run.path.display()),
+                    ));
+                }
+                left -= part;
+                done += part;
+                meter.reach(done);
             }
         }
         Ok(())

@@ -6,6 +6,7 @@
 //! In an encrypted pack the slices are encrypted by blocks, without changing a length.
 
 mod input;
+mod meter;
 mod table;
 
 use std::io;
@@ -17,6 +18,7 @@ use super::cipher::{BlockPlace, Cipher, PackCipher};
 use crate::model::{BLOCK_BYTES, BlockIndex, ByteRange, Digest, PackId};
 pub use input::PackInput;
 use input::{PackInputs, intersect, positions};
+pub use meter::SendMeter;
 use table::{Checks, block_range};
 pub use table::{PackError, PackTable};
 
@@ -31,6 +33,7 @@ pub const TRAILER_BYTES: u64 = 16;
 pub struct SealedPack {
     pub id: PackId,
     body: Arc<PackBody>,
+    meter: Arc<SendMeter>,
 }
 
 #[derive(Debug)]
@@ -84,7 +87,20 @@ impl SealedPack {
         Ok(Self {
             id,
             body: Arc::new(body),
+            meter: Arc::default(),
         })
+    }
+
+    /// Replaces the meter of the pack.
+    #[must_use]
+    pub fn measured_by(self, meter: Arc<SendMeter>) -> Self {
+        Self { meter, ..self }
+    }
+
+    /// Returns the meter, to which stores tell the bytes that they have.
+    #[must_use]
+    pub fn meter(&self) -> &SendMeter {
+        &self.meter
     }
 
     /// Returns the bytes of all slices.
@@ -172,20 +188,24 @@ impl SealedPack {
         ))
     }
 
-    /// Writes the pack's stored bytes from start to end. Blocking.
+    /// Writes the pack's stored bytes from start to end, and tells its meter. Blocking.
     ///
     /// # Errors
     /// See [`Self::read`].
     pub fn copy_to(&self, output: &mut impl io::Write) -> io::Result<()> {
         match &self.body.cipher {
-            None => self.body.inputs.copy_to(output)?,
+            None => self.body.inputs.copy_to(output, &self.meter)?,
             Some(cipher) => {
                 for block in 0..self.body.table.block_count() {
                     output.write_all(&self.encrypted_block(cipher, BlockIndex(block))?)?;
+                    let done = u64::from(block + 1) * BLOCK_BYTES;
+                    self.meter.reach(done.min(self.data_len()));
                 }
             }
         }
-        output.write_all(&self.body.tail)
+        output.write_all(&self.body.tail)?;
+        self.meter.reach(self.len());
+        Ok(())
     }
 }
 

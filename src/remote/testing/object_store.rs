@@ -118,6 +118,7 @@ impl PackStore for ObjectRemote {
             error(RemoteErrorKind::Corrupt, &key, "the spool cannot be read").with_source(source)
         })?;
         self.0.put(&key, bytes);
+        pack.meter().reach(pack.len());
         Ok(PackAddress::Local)
     }
     async fn get(

@@ -207,6 +207,11 @@ async fn verify_finds_what_is_missing_or_changed() {
     bytes[600_000] ^= 1;
     std::fs::write(&path, bytes).unwrap();
     let report = check(VerifyDepth::Packs).await;
+    assert!(
+        report.read > 0 && report.read < report.bytes / 10,
+        "tables alone"
+    );
+    assert_eq!(report.total, report.bytes);
     let names: Vec<_> = report.problems.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["missing"]);
     let report = check(VerifyDepth::Blocks).await;

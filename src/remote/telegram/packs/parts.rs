@@ -50,6 +50,8 @@ pub trait PartSource: Send + Sync {
     /// # Errors
     /// When the bytes cannot be read.
     async fn read(&self, range: ByteRange) -> Result<Bytes, RemoteError>;
+    /// Hears how many of the bytes the service has acknowledged.
+    fn acknowledged(&self, _bytes: u64) {}
 }
 
 #[async_trait::async_trait]
@@ -170,7 +172,11 @@ impl FileUpload {
         let mut stopped = None;
         while let Some((part, outcome)) = sending.next().await {
             match outcome {
-                Ok(()) => done.push(part),
+                Ok(()) => {
+                    done.push(part);
+                    let there = self.parts as usize - self.missing.len() + done.len();
+                    source.acknowledged((there as u64 * PART_BYTES).min(source.len()));
+                }
                 Err(reason) => {
                     stopped = Some(reason);
                     break;

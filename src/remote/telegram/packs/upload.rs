@@ -33,6 +33,9 @@ impl PartSource for SealedPack {
     fn len(&self) -> u64 {
         Self::len(self)
     }
+    fn acknowledged(&self, bytes: u64) {
+        self.meter().reach(bytes);
+    }
     async fn read(&self, range: ByteRange) -> Result<Bytes, RemoteError> {
         let op = format!("read pack {} from the spool", self.id);
         let pack = self.clone();
