@@ -105,7 +105,10 @@ impl ProgressDisplay {
             None if total == 0 => {
                 if current.told_at.elapsed() >= PLAIN_EVERY {
                     current.told_at = Instant::now();
-                    note_text(&format!("{path}: {step}, {}\n", age(current.begun.elapsed().as_secs())));
+                    note_text(&format!(
+                        "{path}: {step}, {}\n",
+                        age(current.begun.elapsed().as_secs())
+                    ));
                 }
             }
             None => {

@@ -17,8 +17,7 @@ use super::wire::{
 };
 use crate::config::Reloaded;
 use crate::model::{
-    AttachState, ConfinementInfo, EntryId, FileInfo, PendingInfo, TreePath,
-    VerifyDepth,
+    AttachState, ConfinementInfo, EntryId, FileInfo, PendingInfo, TreePath, VerifyDepth,
 };
 use crate::vfs::{TreeUse, Vfs};
 
@@ -177,15 +176,13 @@ impl Service {
             }
             Request::Cleanup { hours } => {
                 let unused_for = Duration::from_secs(hours.saturating_mul(3600));
-                let cleaning = self.operations.cleanup(unused_for);
-                let cleaned = under_way("cleanup", cleaning, out).await?;
-                tell(out, Response::Cleaned(cleaned)).await
+                let work = self.operations.cleanup(unused_for);
+                tell_cleaned("cleanup", work, out).await
             }
             Request::CacheClear { path } => {
                 let file = path.map(|path| find_file(&self.vfs, &path)).transpose()?;
-                let clearing = self.operations.clear_cache(file);
-                let cleaned = under_way("cache-clear", clearing, out).await?;
-                tell(out, Response::Cleaned(cleaned)).await
+                let work = self.operations.clear_cache(file);
+                tell_cleaned("cache-clear", work, out).await
             }
             Request::Verify { depth } => {
                 let verified = self.operations.verify(depth, out).await?;
@@ -324,6 +321,15 @@ impl Service {
         let path = self.vfs.path_of(id).unwrap_or_default();
         urls::urls(&self.daemon(), info, &path)
     }
+}
+
+async fn tell_cleaned(
+    what: &str,
+    work: impl Future<Output = Result<Cleaned, String>>,
+    out: &Sender<Response>,
+) -> Result<(), Stop> {
+    let cleaned = under_way(what, work, out).await?;
+    tell(out, Response::Cleaned(cleaned)).await
 }
 
 /// Waits until something may have changed. A wait that is dropped loses nothing, since states are looked
