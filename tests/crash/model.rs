@@ -13,7 +13,7 @@ pub struct Session {
     pub is_synced: bool,
     /// Content if the change that is under way has happened.
     pub under_way: Option<Vec<u8>>,
-    /// True while the close is under way.
+    /// True while the close is under way, and while nothing but the creation is.
     pub is_closing: bool,
 }
 
@@ -85,6 +85,13 @@ impl Promised {
             session.is_synced,
         ))
     }
+}
+
+/// Returns whether the change from `old` to `new` was done up to some byte: the kernel splits a large write
+/// into several requests.
+fn is_begun(old: &[u8], new: &[u8], found: &[u8]) -> bool {
+    let at = new.iter().zip(found).take_while(|(a, b)| a == b).count();
+    found == new || found.get(at..) == old.get(at..) || at == found.len() && at > old.len()
 }
 
 fn same(what: &str, expected: &[u8], found: &[u8]) -> Result<(), String> {

@@ -378,8 +378,11 @@ impl Writer {
     fn settle_names(&mut self, found: &BTreeSet<String>) {
         match self.under_way.take() {
             Some(NameChange::Create(name)) if found.contains(&name) => {
+                let mut session = Session::over(None);
+                // Nobody was told that the file exists.
+                session.is_closing = true;
                 let promised = Promised {
-                    session: Some(Session::over(None)),
+                    session: Some(session),
                     ..Promised::default()
                 };
                 self.files.insert(name, promised);
