@@ -76,7 +76,9 @@ impl InterruptedFiles {
             }
             let written = WrittenFile::by(&note.steps, content);
             let is_in_place = written.own.is_some_and(|own| content.blob(own).is_some());
-            if content.size > 0 && !is_in_place {
+            // `fsync` made a version of what was written, which may be a hole without any blob.
+            let was_committed = content.version > note.first;
+            if content.size > 0 && !is_in_place && !was_committed {
                 return Ok(false);
             }
             if let Some(own) = written.own.and_then(|own| self.spool.get(own)) {

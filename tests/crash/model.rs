@@ -39,6 +39,12 @@ impl Session {
             is_closing: false,
         }
     }
+
+    /// Returns whether these bytes are those of the session, with any part of the change that is under way.
+    pub fn may_have(&self, found: &[u8]) -> bool {
+        let under_way = self.under_way.as_deref();
+        self.bytes == found || under_way.is_some_and(|new| is_begun(&self.bytes, new, found))
+    }
 }
 
 /// State and content of a file after a start.
@@ -62,8 +68,7 @@ impl Promised {
                 )),
             };
         };
-        let is_written =
-            session.bytes == found.bytes || session.under_way.as_deref() == Some(found.bytes);
+        let is_written = session.may_have(found.bytes);
         if is_written && (found.is_failed || session.is_closing) {
             return Ok(());
         }

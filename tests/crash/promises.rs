@@ -87,6 +87,31 @@ fn what_was_cut_off_does_not_come_back() {
 }
 
 #[test]
+fn an_interrupted_file_of_nothing_but_a_hole_is_no_whole_one() {
+    let site = site(Duration::from_millis(20));
+    let daemon = site.start();
+    let names = ["grown", "emptied and grown"];
+    let open = names.map(|name| {
+        let mut file = File::create(site.path(name)).unwrap();
+        if name != names[0] {
+            file.write_all(b"gone").unwrap();
+            file.sync_all().unwrap();
+            file.set_len(0).unwrap();
+        }
+        file.set_len(1612).unwrap();
+        file.sync_all().unwrap();
+        file
+    });
+    daemon.kill();
+    drop(open);
+    let daemon = site.start();
+    for name in names {
+        is_interrupted(&site, name, &[0; 1612]);
+    }
+    daemon.stop();
+}
+
+#[test]
 fn an_interrupted_file_never_passes_for_a_whole_one() {
     let site = site(Duration::from_millis(20));
     let daemon = site.start();
