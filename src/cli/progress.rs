@@ -23,6 +23,8 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Display of the progress of one file after another.
 pub(super) struct ProgressDisplay {
     style: Style,
+    /// Time for which a plain display stays silent.
+    silence: Duration,
     current: Option<Current>,
 }
 
@@ -51,8 +53,16 @@ impl ProgressDisplay {
         };
         Self {
             style,
+            silence: Duration::ZERO,
             current: None,
         }
+    }
+
+    /// Returns a display that prints no plain line about work that is done within two seconds.
+    pub(super) fn of_upkeep(format: Format) -> Self {
+        let mut display = Self::new(format);
+        display.silence = LOOK;
+        display
     }
 
     /// Displays a [`Response::Progress`]; returns every other response.
@@ -95,6 +105,9 @@ impl ProgressDisplay {
         let Some(current) = &mut self.current else {
             return;
         };
+        if current.bar.is_none() && current.begun.elapsed() < self.silence {
+            return;
+        }
         match &current.bar {
             Some(bar) => {
                 // The whole can grow: other files may come meanwhile.

@@ -177,7 +177,7 @@ pub(super) async fn answers_shown(
 ) -> anyhow::Result<Vec<Response>> {
     let session = Session::open(&context.config, OpenPurpose::Look, StateNeed::MustExist).await?;
     let mut all = Vec::new();
-    let mut display = ProgressDisplay::new(context.format);
+    let mut display = ProgressDisplay::of_upkeep(context.format);
     let mut keep = |response| {
         all.extend(display.take(response));
         Ok(())

@@ -238,7 +238,7 @@ fn a_second_daemon_is_refused_with_the_firsts_pid() {
         .run(&["serve", "--http", "127.0.0.1:0"])
         .failed_with_hints();
     assert!(error.contains(&serving.child.id().to_string()), "{error}");
-    assert!(scratch.run(&["recover"]).failed().contains("umount"));
+    assert!(scratch.run(&["recover"]).failed().contains("tgfs stop"));
     assert_eq!(serving.stop(), 0);
 }
 
