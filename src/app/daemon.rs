@@ -253,6 +253,7 @@ fn gateway_settings(config: &Config, access: Option<Arc<Access>>) -> http::Gatew
         .trusted_proxies
         .clone_from(&config.http.trusted_proxies);
     settings.tls.clone_from(&config.http.tls);
+    settings.timers.pause = config.http.pause;
     settings
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP gateway.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::layers::ValueOrigin;
 use super::reader::SettingReader;
@@ -47,6 +48,8 @@ pub struct HttpSettings {
     pub tls: Option<TlsFiles>,
     /// Requirement of a login or the token.
     pub trust: HttpTrust,
+    /// Longest pause of a player in the middle of a file.
+    pub pause: Duration,
 }
 
 impl HttpSettings {
@@ -89,6 +92,7 @@ impl HttpSettings {
                 true => HttpTrust::Open,
                 false => HttpTrust::Token,
             },
+            pause: reader.duration("TGFS_HTTP_PAUSE"),
         }
     }
 }

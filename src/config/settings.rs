@@ -235,6 +235,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("SSL_CERT_PATH", Path, Unset, AtStart, "certificate chain, PEM; with SSL_KEY_PATH the gateway speaks TLS; read again when it changes"),
     Setting::new("SSL_KEY_PATH", Path, Unset, AtStart, "private key, PEM"),
     Setting::new("TGFS_HTTP_OPEN", Switch, Fixed("off"), AtStart, "nobody is asked for a login or the token: whoever reaches the port, other users of this machine included, may do everything"),
+    Setting::new("TGFS_HTTP_PAUSE", Unit::Duration, Fixed("30min"), AtStart, "how long a player may pause in the middle of a file before its connection is closed"),
     // Log
     Setting::new("LOG_LEVEL", Choice(&["DEBUG", "INFO", "WARNING", "ERROR"]), Fixed("INFO"), Live, "least important message that is logged; any case"),
     Setting::new("LOG_FILE", Path, Unset, AtStart, "log here too; a new file each day, the last 7 are kept"),

@@ -1,19 +1,23 @@
-//! The body of a file: bounded chunks, read a little ahead of the client. It has exactly as many bytes
-//! as Content-Length says; an error in the middle breaks the connection.
+//! Bodies of answers. That of a file is read in bounded chunks, a little ahead of the client. It has
+//! exactly as many bytes as Content-Length says; an error in the middle breaks the connection. The bytes
+//! of every body count in the budget until the connection has sent them.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
+use axum::body::Body as AnyBody;
 use bytes::Bytes;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::model::{ByteRange, ErrorKind, FsError, FsResult, Pieces};
 
+use super::budget::{AnswerSlot, BodyAccount, BodyBudget, BodyCharge};
+use super::client::HttpClient;
 use super::library::OpenHandle;
 use super::metrics::Metrics;
 
@@ -21,43 +25,51 @@ use super::metrics::Metrics;
 /// that seeks away costs little.
 const CHUNK_BYTES: u64 = 256 * 1024;
 /// Chunks read ahead of the client. With the one being read and the one being sent, a body holds at
-/// most 1 MiB. Bytes of cached blocks are shared, not copied: a block that the cache evicts stays in
-/// memory until it is sent.
+/// most 1 MiB.
 const CHUNKS_AHEAD: usize = 2;
+/// Most pieces of a chunk that are sent from the cached blocks that hold them. Each of them may keep a
+/// block of 512 KiB in memory; with more of them, a copy is smaller.
+const MAX_PIECES: usize = 4;
 
-/// Handle to close the connection of a request at once.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ConnectionCut(Arc<Notify>);
+/// Bytes that count in the budget until they are dropped.
+struct CountedBytes {
+    bytes: Bytes,
+    _charge: BodyCharge,
+}
 
-impl ConnectionCut {
-    /// Closes the connection.
-    pub(super) fn now(&self) {
-        self.0.notify_one();
-    }
-    /// Waits until the connection is to be closed.
-    pub(super) async fn wait(&self) {
-        self.0.notified().await;
+impl AsRef<[u8]> for CountedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
+impl CountedBytes {
+    fn of(bytes: Bytes, charge: BodyCharge) -> Bytes {
+        Bytes::from_owner(Self {
+            bytes,
+            _charge: charge,
+        })
+    }
+}
+
+/// Chunk of a file whose last piece carries the charge: pieces are sent in their order.
+type CountedPieces = VecDeque<Bytes>;
+
 /// Everything a body needs besides its bytes.
 pub(super) struct BodyContext {
-    /// Closed when the client takes nothing for `stall`; HTTP/2 would keep the stream for ever.
-    pub cut: ConnectionCut,
-    pub stall: Duration,
     pub metrics: Arc<Metrics>,
-    /// Slot of [`super::HttpLimits::bodies`], held until the body ends.
-    pub permit: OwnedSemaphorePermit,
+    pub account: BodyAccount,
 }
 
 /// Stream of a file's bytes.
 pub(super) struct FileBody {
-    chunks: mpsc::Receiver<FsResult<Pieces>>,
+    chunks: mpsc::Receiver<FsResult<CountedPieces>>,
     /// Rest of the chunk that is being sent.
-    pieces: VecDeque<Bytes>,
+    pieces: CountedPieces,
     /// Bytes that the connection has not taken yet.
     remaining: u64,
     reader: AbortHandle,
+    _account: BodyAccount,
 }
 
 impl FileBody {
@@ -71,14 +83,21 @@ impl FileBody {
         range: ByteRange,
         sending: BodyContext,
     ) -> FsResult<Self> {
-        let first = read_exactly(&handle, range.offset, range.len.min(CHUNK_BYTES)).await?;
+        let pump = Pump {
+            handle,
+            range,
+            account: sending.account.clone(),
+            metrics: sending.metrics,
+        };
+        let first = pump.read(range.offset).await?;
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
-        let reader = tokio::spawn(pump(handle, range, first, sender, sending)).abort_handle();
+        let reader = tokio::spawn(pump.run(first, sender)).abort_handle();
         Ok(Self {
             chunks,
             pieces: VecDeque::new(),
             remaining: range.len,
             reader,
+            _account: sending.account,
         })
     }
 }
@@ -89,51 +108,74 @@ impl Drop for FileBody {
     }
 }
 
-/// Sends the chunks of `range` until they end or fail, or the client leaves or stalls.
-async fn pump(
+/// Reader of the chunks of one body.
+struct Pump {
     handle: OpenHandle,
     range: ByteRange,
-    first: Pieces,
-    sender: mpsc::Sender<FsResult<Pieces>>,
-    sending: BodyContext,
-) {
-    let _permit = sending.permit;
-    let mut at = range.offset;
-    let mut next = Ok(first);
-    loop {
-        let sent = match &next {
-            Ok(chunk) => chunk.len(),
-            Err(_) => 0,
-        };
-        let failed = next.is_err();
-        match tokio::time::timeout(sending.stall, sender.send(next)).await {
-            Ok(Ok(())) => sending.metrics.add_body_bytes(sent),
-            Ok(Err(_client_is_gone)) => return,
-            Err(_elapsed) => {
-                tracing::debug!("a client took nothing for too long; its connection is closed");
-                sending.cut.now();
+    account: BodyAccount,
+    metrics: Arc<Metrics>,
+}
+
+/// A chunk, and its number of bytes.
+struct ReadChunk {
+    pieces: CountedPieces,
+    len: u64,
+}
+
+impl Pump {
+    /// Sends the chunks of the range until they end or fail, or the client leaves.
+    async fn run(self, first: ReadChunk, sender: mpsc::Sender<FsResult<CountedPieces>>) {
+        let mut at = self.range.offset;
+        let mut next = Ok(first);
+        loop {
+            let (chunk, len) = match next {
+                Ok(ReadChunk { pieces, len }) => (Ok(pieces), Some(len)),
+                Err(error) => (Err(error), None),
+            };
+            if sender.send(chunk).await.is_err() {
                 return;
             }
+            let Some(len) = len else { return };
+            self.metrics.add_body_bytes(len);
+            at = at.saturating_add(len);
+            if at >= self.range.end() {
+                return;
+            }
+            next = self.read(at).await;
         }
-        at += sent;
-        if failed || at >= range.end() {
-            return;
+    }
+
+    async fn read(&self, at: u64) -> FsResult<ReadChunk> {
+        let len = self.range.end().saturating_sub(at).min(CHUNK_BYTES);
+        let charge = self.account.charge(len).await;
+        let pieces = self.handle.read(at, len).await?;
+        if pieces.len() != len {
+            // The file shrank after Content-Length was sent.
+            return Err(FsError::new(
+                ErrorKind::Io,
+                format!("{} bytes came where {len} were asked for", pieces.len()),
+            ));
         }
-        next = read_exactly(&handle, at, (range.end() - at).min(CHUNK_BYTES)).await;
+        Ok(ReadChunk {
+            pieces: counted(pieces, charge, self.account.wants_copies()),
+            len,
+        })
     }
 }
 
-async fn read_exactly(handle: &OpenHandle, offset: u64, len: u64) -> FsResult<Pieces> {
-    let pieces = handle.read(offset, len).await?;
-    if pieces.len() == len {
-        Ok(pieces)
-    } else {
-        // The file shrank after Content-Length was sent.
-        Err(FsError::new(
-            ErrorKind::Io,
-            format!("{} bytes came where {len} were asked for", pieces.len()),
-        ))
+fn counted(pieces: Pieces, charge: BodyCharge, copies: bool) -> CountedPieces {
+    let mut pieces: CountedPieces = pieces.into_iter().collect();
+    if copies || pieces.len() > MAX_PIECES {
+        let mut copy = Vec::with_capacity(pieces.iter().map(Bytes::len).sum());
+        pieces
+            .iter()
+            .for_each(|piece| copy.extend_from_slice(piece));
+        pieces = VecDeque::from([Bytes::from(copy)]);
     }
+    if let Some(last) = pieces.pop_back() {
+        pieces.push_back(CountedBytes::of(last, charge));
+    }
+    pieces
 }
 
 impl Body for FileBody {
@@ -174,5 +216,87 @@ impl Body for FileBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.remaining)
+    }
+}
+
+/// Mark on an answer whose body counts its bytes itself, or holds none of its own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CountsItself;
+
+/// Body of an answer, with its slot and the charge for its text.
+struct AnswerBody {
+    inner: AnyBody,
+    charge: Option<BodyCharge>,
+    _slot: AnswerSlot,
+}
+
+/// Returns the answer with a body that holds its slot and its room in the budget until it was sent.
+pub(super) async fn in_budget(
+    budget: &Arc<BodyBudget>,
+    client: &HttpClient,
+    slot: AnswerSlot,
+    response: Response<AnyBody>,
+) -> Response<AnyBody> {
+    if response.body().is_end_stream() {
+        return response;
+    }
+    let charge = match response.extensions().get::<CountsItself>() {
+        Some(CountsItself) => None,
+        None => {
+            let bytes = response.body().size_hint().lower();
+            match budget.text(client, bytes).await {
+                Some(charge) => Some(charge),
+                None => return crowded(),
+            }
+        }
+    };
+    response.map(|inner| {
+        AnyBody::new(AnswerBody {
+            inner,
+            charge,
+            _slot: slot,
+        })
+    })
+}
+
+/// Answers that there is no room. It has no body, since a client that takes none would hold it.
+pub(super) fn crowded() -> Response<AnyBody> {
+    let mut response = Response::new(AnyBody::empty());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(
+        http::header::RETRY_AFTER,
+        http::HeaderValue::from_static("5"),
+    );
+    response
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        let charge = match &frame {
+            Some(Ok(frame)) if frame.is_data() => self.charge.take(),
+            _ => None,
+        };
+        Poll::Ready(match (frame, charge) {
+            (Some(Ok(frame)), Some(charge)) => {
+                Some(Ok(frame.map_data(|bytes| CountedBytes::of(bytes, charge))))
+            }
+            (frame, _) => frame,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }

@@ -33,12 +33,13 @@ pub enum Trust {
 /// Limits on connections and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpLimits {
-    /// Maximum of open connections; more wait in the kernel's queue.
+    /// Maximum of open connections. A newcomer gets the place of the one that is idle for longest.
     pub connections: usize,
     /// Maximum of open connections of one address (one /64 of IPv6); more are closed at once. Loopback
     /// is exempt, since a proxy there serves many clients.
     pub connections_per_address: usize,
-    /// Maximum of files being sent at a time; more requests get 503. Each holds at most 1 MiB of memory.
+    /// Maximum of files being sent at a time, half of them to one address. A newcomer gets the place of
+    /// the client that took nothing for longest; if all make progress, it gets 503.
     pub bodies: usize,
 }
 
@@ -48,7 +49,7 @@ impl Default for HttpLimits {
             // A household with a scanning media server uses fewer than 50.
             connections: 512,
             connections_per_address: 64,
-            // 256 MiB of memory at most.
+            // 64 MiB of memory, and 32 MiB for what is read ahead.
             bodies: 256,
         }
     }
@@ -60,8 +61,11 @@ pub struct Timers {
     /// Timeout for the TLS handshake, for the first request line, and for the headers of each request.
     /// It also ends idle HTTP/1 connections.
     pub first_byte: Duration,
-    /// Time after which a client that takes nothing of an answer is disconnected.
-    pub write_stall: Duration,
+    /// Time after which a client that never read much of an answer is disconnected.
+    pub unread: Duration,
+    /// Time after which a client that read, and takes nothing any more, is disconnected
+    /// (`TGFS_HTTP_PAUSE`).
+    pub pause: Duration,
     /// Time after which an HTTP/2 connection without requests is closed.
     pub idle: Duration,
     /// Time that running answers get after a stop.
@@ -75,8 +79,9 @@ impl Default for Timers {
         Self {
             // A phone takes up to 10 s to wake its radio.
             first_byte: Duration::from_secs(15),
-            // The usual value of web servers.
-            write_stall: Duration::from_secs(60),
+            // A viewer may pause in the first minute, too.
+            unread: Duration::from_secs(300),
+            pause: Duration::from_secs(1800),
             idle: Duration::from_secs(120),
             // Running requests may take this long after a stop.
             drain: Duration::from_secs(20),

@@ -1,6 +1,15 @@
 //! Content types by file name: those that players insist on, and those that browsers may show.
 
-/// Returns the type of a file or view. `path` starts at the root.
+/// Returns the type of a film's view. `path` is below the film's directory of views, where all names
+/// are ours: segments of an audio track are in `audio-N/`.
+pub(super) fn of_view(path: &str) -> &'static str {
+    match of_path(path.as_bytes()) {
+        "video/mp4" if path.starts_with("audio-") => "audio/mp4",
+        by_name => by_name,
+    }
+}
+
+/// Returns the type of a file by its name. `path` may have any directories.
 pub(super) fn of_path(path: &[u8]) -> &'static str {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
     let extension = match name.iter().rposition(|&byte| byte == b'.') {
@@ -8,8 +17,6 @@ pub(super) fn of_path(path: &[u8]) -> &'static str {
         None => Vec::new(),
     };
     match extension.as_slice() {
-        // Segments of an audio track are in `audio-N/`.
-        b"m4s" | b"mp4" if in_audio_view(path) => "audio/mp4",
         b"m4s" | b"mp4" | b"m4v" => "video/mp4",
         b"m3u8" => "application/vnd.apple.mpegurl",
         b"ts" | b"m2ts" | b"mts" => "video/mp2t",
@@ -46,14 +53,6 @@ pub(super) fn of_path(path: &[u8]) -> &'static str {
     }
 }
 
-/// Returns whether the path is `…/audio-N/<name>` or `…/audio/<name>`.
-fn in_audio_view(path: &[u8]) -> bool {
-    let mut parts = path.rsplit(|&byte| byte == b'/');
-    parts
-        .nth(1)
-        .is_some_and(|directory| directory == b"audio" || directory.starts_with(b"audio-"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,18 +60,30 @@ mod tests {
     #[test]
     fn players_get_the_types_that_they_insist_on() {
         for (path, expected) in [
-            ("/.hls/a.mkv/master.m3u8", "application/vnd.apple.mpegurl"),
-            ("/.hls/a.mkv/video/init.mp4", "video/mp4"),
-            ("/.hls/a.mkv/video/00001.m4s", "video/mp4"),
-            ("/.hls/a.mkv/audio-1/00001.m4s", "audio/mp4"),
-            ("/.hls/a.mkv/audio-1/init.mp4", "audio/mp4"),
+            ("master.m3u8", "application/vnd.apple.mpegurl"),
+            ("video/init.mp4", "video/mp4"),
+            ("video/00001.m4s", "video/mp4"),
+            ("video-2/00001.m4s", "video/mp4"),
+            ("audio-1/00001.m4s", "audio/mp4"),
+            ("audio-1/init.mp4", "audio/mp4"),
+            ("thumbnail.jpg", "image/jpeg"),
+        ] {
+            assert_eq!(of_view(path), expected, "{path}");
+        }
+        for (path, expected) in [
             ("/a.TS", "video/mp2t"),
             ("/a.vtt", "text/vtt; charset=utf-8"),
-            ("/.hls/a.mkv/thumbnail.jpg", "image/jpeg"),
             ("/README", "application/octet-stream"),
             ("/.mkv", "video/x-matroska"),
         ] {
             assert_eq!(of_path(path.as_bytes()), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_users_folder_does_not_change_the_type_of_a_film() {
+        for path in ["/audio/a.mp4", "/audio-1/a.mp4", "/.hls/audio-1/a.mp4"] {
+            assert_eq!(of_path(path.as_bytes()), "video/mp4", "{path}");
         }
     }
 }

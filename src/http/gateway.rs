@@ -6,9 +6,14 @@ use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
 
+use super::budget::BodyBudget;
 use super::config::GatewayConfig;
 use super::library::SharedLibrary;
 use super::metrics::Metrics;
+
+/// Maximum of large texts (playlists, lists of files) that are made at a time. A playlist has up to
+/// 16 MiB; making one takes milliseconds.
+const LARGE_TEXTS: usize = 2;
 
 /// The gateway behind every request.
 pub(super) struct Gateway {
@@ -19,8 +24,10 @@ pub(super) struct Gateway {
     /// Address of the listening socket.
     pub address: SocketAddr,
     pub metrics: Arc<Metrics>,
-    /// One permit per file being sent; see [`super::HttpLimits::bodies`].
-    pub bodies: Arc<Semaphore>,
+    /// Room for the bodies of all answers.
+    pub budget: Arc<BodyBudget>,
+    /// Permits to make a large text, which is in memory before its length is known.
+    pub large_texts: Semaphore,
 }
 
 pub(super) type SharedGateway = Arc<Gateway>;
@@ -32,7 +39,8 @@ impl Gateway {
             started: SystemTime::now(),
             address,
             metrics: Arc::default(),
-            bodies: Arc::new(Semaphore::new(config.limits.bodies)),
+            budget: BodyBudget::new(config.limits.bodies),
+            large_texts: Semaphore::new(LARGE_TEXTS),
             config,
         }
     }

@@ -28,6 +28,8 @@ pub(super) trait Library: Send + Sync + 'static {
     ) -> FsResult<()>;
     /// Opens a file or view for reading.
     async fn open(&self, path: &TreePath) -> FsResult<Resource>;
+    /// Opens a view of a film, in the version whose map's digest begins with `digits`.
+    fn open_view(&self, film: EntryId, digits: &str, path: &str) -> FsResult<Resource>;
     /// Reads `len` bytes at `offset`, fewer only at the end.
     async fn read_pieces(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Pieces>;
     /// Closes a handle.
@@ -75,6 +77,9 @@ impl Library for Vfs {
     }
     async fn open(&self, path: &TreePath) -> FsResult<Resource> {
         self.open_resource(path).await
+    }
+    fn open_view(&self, film: EntryId, digits: &str, path: &str) -> FsResult<Resource> {
+        Vfs::open_view(self, film, digits, path)
     }
     async fn read_pieces(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Pieces> {
         Vfs::read_pieces(self, handle, offset, len).await

@@ -5,6 +5,9 @@
 //! [`routes`], one handler, and [`resource`] (preconditions, ranges, bodies), in this order.
 
 mod body;
+mod books;
+mod budget;
+mod client;
 mod conditional;
 mod config;
 mod content_type;
@@ -20,6 +23,7 @@ mod login;
 mod metrics;
 mod operations;
 mod page;
+mod places;
 mod playlist;
 mod prometheus;
 mod range;

@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use crate::model::{FileInfo, FsResult, TreePath};
 
+use super::body::CountsItself;
+use super::client::HttpClient;
 use super::conditional::{self, Validators, Verdict};
 use super::forwarded::RequestOrigin;
 use super::gate::Visitor;
@@ -84,12 +86,14 @@ pub(super) fn asset(asset: Asset, method: &Method, headers: &HeaderMap) -> Respo
         method,
         headers,
         freshness: Freshness::Revalidate,
-        cut: super::body::ConnectionCut::default(),
+        client: HttpClient::default(),
     };
     let mut response = resource::made(&wanted, content_type, Bytes::from_static(bytes));
     response
         .headers_mut()
         .insert(CONTENT_SECURITY_POLICY, POLICY);
+    // Its bytes are those of the program.
+    response.extensions_mut().insert(CountsItself);
     response
 }
 
@@ -150,6 +154,7 @@ pub(super) async fn files(
         response
     } else {
         let shared = gateway.clone();
+        let _permit = gateway.large_texts.acquire().await;
         // The list has thousands of records, so it is not made on a thread that serves others.
         let listed = tokio::task::spawn_blocking(move || listed(&shared, local, &visitor));
         match listed.await {

@@ -4,8 +4,10 @@
 use axum::body::Body;
 use http::{HeaderMap, Method, Response, StatusCode};
 
-use crate::model::{ErrorKind, FsError, FsResult, TreePath};
+use crate::model::{ErrorKind, FsError, FsResult};
+use crate::vfs::Resource;
 
+use super::client::HttpClient;
 use super::content_type;
 use super::gate::Visitor;
 use super::gateway::Gateway;
@@ -13,14 +15,12 @@ use super::library::OpenHandle;
 use super::resource::{self, Freshness, ResourceRequest};
 use super::status;
 use super::target;
-use super::views::{self, Version};
+use super::views::Version;
 
 /// Maximum size of a playlist in bytes: a day of one-second segments has 6 MB.
 const MAX_PLAYLIST_BYTES: u64 = 16 * 1024 * 1024;
 /// Name of the multivariant playlist among the views.
 const MASTER: &str = "master.m3u8";
-/// Attempts to read a playlist whose map changes in the meantime.
-const ATTEMPTS: usize = 3;
 
 /// Returns whether a path component is one of the two under which playlists can be asked for. Both answer
 /// the same: players reach segments at the host at which they reached the playlist.
@@ -69,6 +69,11 @@ pub(super) async fn multivariant(
     asked: PlaylistRequest<'_>,
     container: StreamContainer,
 ) -> Response<Body> {
+    // Who asks for it begins to play, with the newest views.
+    let asked = PlaylistRequest {
+        query: None,
+        ..asked
+    };
     let name = format!("{}{MASTER}", container.directory());
     // Relative, so that whatever proxies put before our paths stays.
     let rewritten = rewritten(gateway, &asked, &name, |id, version, uri| {
@@ -124,16 +129,10 @@ pub(super) async fn media(
     container: StreamContainer,
     name: &str,
 ) -> Response<Body> {
-    let freshness = match target::film(gateway, &asked.visitor, asked.id)
-        .and_then(|id| views::freshness(gateway, id, asked.query))
-    {
-        Ok(freshness) => freshness,
-        Err(error) => return status::failure(&error),
-    };
-    let freshness = match name {
-        // It changes when subtitle files beside the film come and go.
-        MASTER => Freshness::Revalidate,
-        _ => freshness,
+    let freshness = match Version::asked(asked.query) {
+        // The master changes when subtitle files beside the film come and go.
+        Some(_) if name != MASTER => Freshness::Immutable,
+        _ => Freshness::Revalidate,
     };
     let directory = container.directory();
     let name = format!("{directory}{name}");
@@ -158,7 +157,7 @@ fn answer(
         method: asked.method,
         headers: asked.headers,
         freshness,
-        cut: super::body::ConnectionCut::default(),
+        client: HttpClient::default(),
     };
     match text {
         Ok(text) => resource::made(
@@ -178,27 +177,21 @@ async fn rewritten(
     address: impl Fn(&str, &str, &str) -> String,
 ) -> FsResult<String> {
     let id = target::film(gateway, &asked.visitor, asked.id)?;
-    let id_text = id.to_string();
-    for _ in 0..ATTEMPTS {
-        let path = target::view_path(gateway, id, name)?;
-        let before = Version::of(gateway, id)?;
-        let text = read_text(gateway, &path).await?;
-        // The digest must be the same before and after: otherwise the URLs of a new version could carry
-        // the digest of the old one.
-        if Version::of(gateway, id)? == before {
-            return Ok(rewrite(&text, |uri| {
-                address(&id_text, before.as_str(), uri)
-            }));
-        }
-    }
-    Err(FsError::new(
-        ErrorKind::RemoteUnavailable,
-        "the file is being replaced; ask again in a moment",
-    ))
+    let version = match Version::asked(asked.query) {
+        Some(version) => version,
+        None => Version::of(gateway, id)?,
+    };
+    let _permit = gateway.large_texts.acquire().await;
+    let text = read_text(
+        gateway,
+        gateway.library.open_view(id, version.as_str(), name)?,
+    )
+    .await?;
+    let id = id.to_string();
+    Ok(rewrite(&text, |uri| address(&id, version.as_str(), uri)))
 }
 
-async fn read_text(gateway: &Gateway, path: &TreePath) -> FsResult<String> {
-    let resource = gateway.library.open(path).await?;
+async fn read_text(gateway: &Gateway, resource: Resource) -> FsResult<String> {
     let handle = OpenHandle::new(gateway.library.clone(), resource.handle);
     if resource.attr.size > MAX_PLAYLIST_BYTES {
         return Err(FsError::new(

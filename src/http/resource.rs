@@ -12,7 +12,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use crate::model::{ByteRange, FsResult, TreePath};
 use crate::vfs::{Lasting, Resource};
 
-use super::body::{BodyContext, ConnectionCut, FileBody};
+use super::body::{self, BodyContext, CountsItself, FileBody};
+use super::client::HttpClient;
 use super::conditional::{self, ModificationTimes, Validators, Verdict};
 use super::content_type;
 use super::gateway::Gateway;
@@ -45,16 +46,21 @@ pub(super) struct ResourceRequest<'a> {
     pub method: &'a Method,
     pub headers: &'a HeaderMap,
     pub freshness: Freshness,
-    pub cut: ConnectionCut,
+    pub client: HttpClient,
 }
 
-/// Answers with the file or view at `path`.
+/// Answers with the file or view that was opened at `path`.
 pub(super) async fn serve(
     gateway: &Gateway,
+    opened: FsResult<Resource>,
     path: &TreePath,
     wanted: ResourceRequest<'_>,
 ) -> Response<Body> {
-    match answer(gateway, path, wanted).await {
+    let answered = match opened {
+        Ok(resource) => answer(gateway, resource, path, wanted).await,
+        Err(error) => Err(error),
+    };
+    match answered {
         Ok(response) => response,
         Err(error) => status::failure(&error),
     }
@@ -62,16 +68,16 @@ pub(super) async fn serve(
 
 async fn answer(
     gateway: &Gateway,
+    resource: Resource,
     path: &TreePath,
     wanted: ResourceRequest<'_>,
 ) -> FsResult<Response<Body>> {
-    let resource = gateway.library.open(path).await?;
     let handle = OpenHandle::new(gateway.library.clone(), resource.handle);
     let size = resource.attr.size;
     let etag = format!("\"{}\"", resource.etag);
     let validators = Validators {
         etag: &etag,
-        times: has_times(&resource, path).then(|| ModificationTimes {
+        times: has_times(&resource).then(|| ModificationTimes {
             modified: SystemTime::from(resource.attr.mtime),
             changed: SystemTime::from(resource.attr.ctime),
         }),
@@ -108,33 +114,25 @@ async fn answer(
     if wanted.method == Method::HEAD || part.len == 0 {
         return Ok(empty(code, headers));
     }
-    let Ok(permit) = gateway.bodies.clone().try_acquire_owned() else {
-        return Ok(status::text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many files are being sent at the moment; ask again in a few seconds",
-        ));
+    let Some(account) = gateway.budget.file(&wanted.client).await else {
+        return Ok(body::crowded());
     };
     let sending = BodyContext {
-        cut: wanted.cut,
-        stall: gateway.config.timers.write_stall,
         metrics: gateway.metrics.clone(),
-        permit,
+        account,
     };
     let body = FileBody::open(handle, part, sending).await?;
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = code;
     *response.headers_mut() = headers;
+    response.extensions_mut().insert(CountsItself);
     Ok(response)
 }
 
 /// Returns whether the resource's times tell when its bytes changed. A view that depends on files beside
 /// the film has the film's times, which do not.
-fn has_times(resource: &Resource, path: &TreePath) -> bool {
-    let is_view = path
-        .names()
-        .first()
-        .is_some_and(|name| name.as_bytes() == b".hls");
-    !(is_view && resource.lasting == Lasting::Changes)
+fn has_times(resource: &Resource) -> bool {
+    resource.view.is_none() || resource.lasting == Lasting::AsLongAsTheMap
 }
 
 fn describe(resource: &Resource, path: &TreePath, etag: &str, freshness: Freshness) -> HeaderMap {
@@ -144,10 +142,12 @@ fn describe(resource: &Resource, path: &TreePath, etag: &str, freshness: Freshne
     headers.insert(CACHE_CONTROL, freshness.header());
     headers.insert(
         CONTENT_TYPE,
-        HeaderValue::from_static(content_type::of_path(&path.to_bytes())),
+        HeaderValue::from_static(match &resource.view {
+            Some(view) => content_type::of_view(view),
+            None => content_type::of_path(&path.to_bytes()),
+        }),
     );
-    if let Some(date) = http_date(resource.attr.mtime.seconds).filter(|_| has_times(resource, path))
-    {
+    if let Some(date) = http_date(resource.attr.mtime.seconds).filter(|_| has_times(resource)) {
         insert(&mut headers, LAST_MODIFIED, &date);
     }
     headers

@@ -21,7 +21,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::model::FsResult;
 use crate::vfs::FileKind;
 
-use super::body::ConnectionCut;
+use super::client::HttpClient;
 use super::gate::{self, Visitor};
 use super::gateway::SharedGateway;
 use super::login;
@@ -227,8 +227,8 @@ fn or_failure(outcome: FsResult<Response<Body>>) -> Response<Body> {
     outcome.unwrap_or_else(|error| status::failure(&error))
 }
 
-/// Returns the handle of the request's connection; in tests without a connection, one of its own.
-fn cut(request: &Parts) -> ConnectionCut {
+/// Returns the client of the request; in tests without a connection, one of this machine.
+fn client(request: &Parts) -> HttpClient {
     request.extensions.get().cloned().unwrap_or_default()
 }
 
@@ -248,9 +248,10 @@ async fn file(State(gateway): GatewayState, request: Parts) -> Response<Body> {
             method: &request.method,
             headers: &request.headers,
             freshness: Freshness::Revalidate,
-            cut: cut(&request),
+            client: client(&request),
         };
-        Ok(resource::serve(&gateway, &path, wanted).await)
+        let opened = gateway.library.open(&path).await;
+        Ok(resource::serve(&gateway, opened, &path, wanted).await)
     };
     or_failure(outcome.await)
 }
@@ -336,7 +337,7 @@ async fn view(gateway: &SharedGateway, id: &str, view: &str, request: &Parts) ->
         method: &request.method,
         headers: &request.headers,
         query: request.uri.query(),
-        cut: cut(request),
+        client: client(request),
     };
     views::serve(gateway, asked).await
 }

@@ -1,12 +1,10 @@
 //! The accept loop: limits on connections, their timeouts, and the stop. hyper speaks HTTP on each
 //! connection; the timers and limits that it lacks are here.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,22 +14,25 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::sync::MutexExt as _;
 use crate::vfs::Vfs;
 
-use super::body::ConnectionCut;
+use super::body;
+use super::books::StallLimits;
+use super::client::HttpClient;
 use super::config::GatewayConfig;
 use super::deadline_io::DeadlineIo;
 use super::forwarded::PeerAddress;
 use super::gateway::{Gateway, SharedGateway};
 use super::library::SharedLibrary;
 use super::metrics::Metrics;
+use super::places::{ConnectionPlace, ConnectionTable};
 use super::routes;
 use super::tls::{Certificates, TlsError};
 
@@ -45,6 +46,11 @@ const MAX_H2_HEADER_BYTES: u32 = 16 * 1024;
 const MAX_H2_STREAMS: u32 = 64;
 /// Bytes that HTTP/2 buffers of one answer: one chunk.
 const H2_SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes that an HTTP/2 client may send before they are read. No request has a body that is read.
+const H2_RECEIVE_WINDOW: u32 = 64 * 1024;
+/// Unsent bytes that the kernel takes of a connection. Without the limit it takes 4 MB, which a client
+/// that never reads would hold.
+const UNSENT_BYTES: u32 = 512 * 1024;
 /// Interval of pings to a silent HTTP/2 client, and the timeout for its answer.
 const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Pause after a failed accept, e.g. without free descriptors, so that the loop does not spin.
@@ -92,13 +98,18 @@ pub(super) async fn serve_library(
     if let Some(certificates) = certificates {
         background.spawn(certificates.follow(gateway.config.timers.certificate_check));
     }
+    let timers = gateway.config.timers;
+    background.spawn(gateway.budget.clone().watch(StallLimits {
+        unread: timers.unread,
+        pause: timers.pause,
+    }));
     let (stop, stopped) = watch::channel(());
+    let limits = gateway.config.limits;
     let acceptor = Acceptor {
         router: routes::router(gateway.clone()),
         tls,
         stopped,
-        slots: Arc::new(Semaphore::new(gateway.config.limits.connections)),
-        addresses: Arc::default(),
+        places: ConnectionTable::new(limits.connections, limits.connections_per_address),
         gateway,
     };
     acceptor.run(&listener, &mut tasks, shutdown).await;
@@ -123,8 +134,7 @@ struct Acceptor {
     tls: Option<TlsAcceptor>,
     /// Its sender is dropped at the stop.
     stopped: watch::Receiver<()>,
-    slots: Arc<Semaphore>,
-    addresses: Arc<Addresses>,
+    places: Arc<ConnectionTable>,
 }
 
 impl Acceptor {
@@ -139,58 +149,67 @@ impl Acceptor {
             let next = tokio::select! {
                 () = &mut shutdown => return,
                 Some(_ended) = tasks.join_next() => continue,
-                next = self.next(listener) => next,
+                next = listener.accept() => next,
             };
-            match next {
-                Ok((stream, peer, slot)) => self.start(stream, peer, slot, tasks),
+            let (stream, peer) = match next {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let client = HttpClient::new(peer.ip());
+            let place = tokio::select! {
+                () = &mut shutdown => return,
+                place = self.places.enter(&client) => place,
+            };
+            match place {
+                Some(place) => {
+                    let entered = Entered {
+                        peer,
+                        client,
+                        place,
+                    };
+                    self.start(stream, entered, tasks);
+                }
+                None => {
+                    self.gateway.metrics.connection_refused();
+                    tracing::debug!(%peer, "too many connections from one address");
                 }
             }
         }
     }
 
-    /// Returns the next connection. It waits for a free slot first, so that clients beyond the limit wait
-    /// in the kernel's queue.
-    async fn next(
-        &self,
-        listener: &TcpListener,
-    ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        let slot = self.slots.clone().acquire_owned().await;
-        let slot = slot.map_err(io::Error::other)?;
-        let (stream, peer) = listener.accept().await?;
-        Ok((stream, peer, slot))
-    }
-
-    fn start(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        slot: OwnedSemaphorePermit,
-        tasks: &mut JoinSet<()>,
-    ) {
-        let limit = self.gateway.config.limits.connections_per_address;
-        let Some(place) = self.addresses.enter(peer.ip(), limit) else {
-            self.gateway.metrics.connection_refused();
-            tracing::debug!(%peer, "too many connections from one address");
-            return;
-        };
+    fn start(&self, stream: TcpStream, entered: Entered, tasks: &mut JoinSet<()>) {
+        let Entered {
+            peer,
+            client,
+            place,
+        } = entered;
         let open = OpenConnection::new(self.gateway.metrics.clone());
         let connection = HttpConnection {
             gateway: self.gateway.clone(),
             router: self.router.clone(),
             stopped: self.stopped.clone(),
             peer: PeerAddress(peer),
+            client,
         };
         let tls = self.tls.clone();
         tasks.spawn(async move {
             if let Err(error) = connection.run(stream, tls).await {
                 tracing::debug!(%peer, %error, "a connection ended early");
             }
-            drop((slot, place, open));
+            drop((place, open));
         });
     }
+}
+
+/// A client that has a place.
+struct Entered {
+    peer: SocketAddr,
+    client: HttpClient,
+    place: ConnectionPlace,
 }
 
 type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
@@ -201,13 +220,16 @@ struct HttpConnection {
     router: Router,
     stopped: watch::Receiver<()>,
     peer: PeerAddress,
+    client: HttpClient,
 }
 
 impl HttpConnection {
     async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>) -> Result<(), ConnectionError> {
         let timers = self.gateway.config.timers;
         stream.set_nodelay(true)?;
-        let stream = DeadlineIo::new(stream, timers.write_stall);
+        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
+        let stall = timers.unread.max(timers.pause);
+        let stream = DeadlineIo::new(stream, stall);
         match tls {
             None => {
                 self.speak(stream.with_first_bytes_within(timers.first_byte))
@@ -218,8 +240,9 @@ impl HttpConnection {
                 let stream = tokio::select! {
                     stream = tokio::time::timeout(timers.first_byte, tls.accept(stream)) => stream??,
                     _ = stopped.changed() => return Ok(()),
+                    () = self.client.cut.wait() => return Ok(()),
                 };
-                let stream = DeadlineIo::new(stream, timers.write_stall);
+                let stream = DeadlineIo::new(stream, stall);
                 self.speak(stream.with_first_bytes_within(timers.first_byte))
                     .await
             }
@@ -231,19 +254,22 @@ impl HttpConnection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let timers = self.gateway.config.timers;
-        let cut = ConnectionCut::default();
-        let requests = Arc::new(AtomicU64::new(0));
+        let client = self.client;
         let service = service_fn({
-            let (gateway, router) = (self.gateway.clone(), self.router.clone());
-            let (cut, requests, peer) = (cut.clone(), requests.clone(), self.peer);
+            let (gateway, router) = (self.gateway, self.router);
+            let (client, peer) = (client.clone(), self.peer);
             move |mut request: Request<Incoming>| {
-                requests.fetch_add(1, Ordering::Relaxed);
-                request.extensions_mut().insert(cut.clone());
+                client.pulse.request();
+                request.extensions_mut().insert(client.clone());
                 request.extensions_mut().insert(peer);
                 let (gateway, router) = (gateway.clone(), router.clone());
+                let client = client.clone();
                 async move {
+                    let Some(slot) = gateway.budget.answer(&client).await else {
+                        return Ok::<_, Infallible>(body::crowded());
+                    };
                     let answer = routes::answer(&gateway, router, request.map(Body::new)).await;
-                    Ok::<_, Infallible>(answer)
+                    Ok(body::in_budget(&gateway.budget, &client, slot, answer).await)
                 }
             }
         });
@@ -257,13 +283,13 @@ impl HttpConnection {
         loop {
             tokio::select! {
                 ended = connection.as_mut() => return ended,
-                () = cut.wait() => return Ok(()),
+                () = client.cut.wait() => return Ok(()),
                 _ = self.stopped.changed(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
                 _ = idle.tick() => {
-                    let now = requests.load(Ordering::Relaxed);
+                    let now = client.pulse.requests();
                     if now == seen {
                         // Running answers continue. HTTP/1 has its own, shorter timer.
                         connection.as_mut().graceful_shutdown();
@@ -289,59 +315,11 @@ fn builder(head_timeout: Duration) -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(MAX_H2_STREAMS)
         .max_header_list_size(MAX_H2_HEADER_BYTES)
         .max_send_buf_size(H2_SEND_BUFFER_BYTES)
+        .initial_connection_window_size(H2_RECEIVE_WINDOW)
+        .initial_stream_window_size(H2_RECEIVE_WINDOW)
         .keep_alive_interval(H2_PING_INTERVAL)
         .keep_alive_timeout(H2_PING_INTERVAL);
     builder
-}
-
-/// Number of open connections by address. An entry is removed with its last connection, so the table has
-/// no more entries than there are connections.
-#[derive(Debug, Default)]
-struct Addresses(Mutex<HashMap<IpAddr, usize>>);
-
-impl Addresses {
-    fn enter(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<AddressSlot> {
-        let address = network_of(address);
-        let mut table = self.0.acquire();
-        let count = table.entry(address).or_insert(0);
-        if *count >= limit && !address.is_loopback() {
-            return None;
-        }
-        *count += 1;
-        Some(AddressSlot {
-            table: self.clone(),
-            address,
-        })
-    }
-}
-
-/// A connection's entry in the table, removed when it is dropped.
-struct AddressSlot {
-    table: Arc<Addresses>,
-    address: IpAddr,
-}
-
-impl Drop for AddressSlot {
-    fn drop(&mut self) {
-        let mut table = self.table.0.acquire();
-        if let Some(count) = table.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                table.remove(&self.address);
-            }
-        }
-    }
-}
-
-/// Returns the key of an address in the table: the IPv4 address, or the /64 of an IPv6 address. A
-/// household has one of them.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) if !address.is_loopback() => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64))
-        }
-        address => address,
-    }
 }
 
 /// Guard that counts a connection as open until it is dropped.
@@ -357,26 +335,5 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.connection_closed();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_gets_its_share_and_gives_it_back() {
-        let addresses = Arc::new(Addresses::default());
-        let at = |text: &str| text.parse::<IpAddr>().unwrap();
-        let first = addresses.enter(at("2001:db8::1"), 2);
-        let second = addresses.enter(at("2001:db8::2"), 2);
-        assert!(first.is_some() && second.is_some());
-        assert!(addresses.enter(at("2001:db8::3"), 2).is_none());
-        assert!(addresses.enter(at("2001:db8:0:1::3"), 2).is_some());
-        drop(first);
-        assert!(addresses.enter(at("2001:db8::3"), 2).is_some());
-        assert!(addresses.enter(at("::ffff:127.0.0.1"), 0).is_some());
-        drop(second);
-        assert!(addresses.0.lock().unwrap().is_empty());
     }
 }

@@ -128,6 +128,20 @@ pub(super) fn views_of(gateway: &Gateway, id: EntryId) -> FsResult<TreePath> {
     Ok(TreePath::from_names(names))
 }
 
+/// Returns the path of a view below its film's directory of views; `raw` is percent-encoded.
+///
+/// # Errors
+/// Not found: the names of all views are UTF-8.
+pub(super) fn view_name(raw: &str) -> FsResult<String> {
+    let path = tree_path(raw)?;
+    let names = path.names().iter();
+    let names: Option<Vec<&str>> = names
+        .map(|name| std::str::from_utf8(name.as_bytes()).ok())
+        .collect();
+    let names = names.filter(|names| !names.is_empty());
+    Ok(names.ok_or(ErrorKind::NotFound)?.join("/"))
+}
+
 /// Returns the path of the view of `id` at `raw`, e.g. `video/00001.m4s`.
 ///
 /// # Errors

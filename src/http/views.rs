@@ -3,9 +3,10 @@
 use axum::body::Body;
 use http::{HeaderMap, Method, Response};
 
-use crate::model::{EntryId, ErrorKind, FsResult};
+use crate::model::{EntryId, FsResult, TreePath};
+use crate::vfs::Resource;
 
-use super::body::ConnectionCut;
+use super::client::HttpClient;
 use super::gate::Visitor;
 use super::gateway::Gateway;
 use super::resource::{self, Freshness, ResourceRequest};
@@ -29,24 +30,12 @@ impl Version {
         digits.truncate(VERSION_DIGITS);
         Ok(Self(digits))
     }
+    /// Returns the version that the query of a URL names.
+    pub(super) fn asked(query: Option<&str>) -> Option<Self> {
+        target::query_value(query, "v").map(Self)
+    }
     pub(super) fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-/// Returns how long clients may keep the views of `id`, by the `v` of the query.
-///
-/// # Errors
-/// Not found if `v` names a map that no longer exists.
-pub(super) fn freshness(
-    gateway: &Gateway,
-    id: EntryId,
-    query: Option<&str>,
-) -> FsResult<Freshness> {
-    match target::query_value(query, "v") {
-        None => Ok(Freshness::Revalidate),
-        Some(asked) if asked == Version::of(gateway, id)?.as_str() => Ok(Freshness::Immutable),
-        Some(_) => Err(ErrorKind::NotFound.into()),
     }
 }
 
@@ -60,25 +49,49 @@ pub(super) struct ViewRequest<'a> {
     pub method: &'a Method,
     pub headers: &'a HeaderMap,
     pub query: Option<&'a str>,
-    pub cut: ConnectionCut,
+    pub client: HttpClient,
 }
 
-/// Answers with a view.
+/// View that was found, and the time for which clients may keep it.
+struct FoundView {
+    opened: FsResult<Resource>,
+    path: TreePath,
+    freshness: Freshness,
+}
+
+/// Answers with a view. A version in the URL that players still use is served also when a newer one took
+/// its place.
 pub(super) async fn serve(gateway: &Gateway, asked: ViewRequest<'_>) -> Response<Body> {
-    let found = target::film(gateway, &asked.visitor, asked.id).and_then(|id| {
-        let freshness = freshness(gateway, id, asked.query)?;
-        Ok((freshness, target::view_path(gateway, id, asked.view)?))
-    });
-    match found {
-        Ok((freshness, path)) => {
+    match find(gateway, &asked).await {
+        Ok(found) => {
             let wanted = ResourceRequest {
                 method: asked.method,
                 headers: asked.headers,
-                freshness,
-                cut: asked.cut,
+                freshness: found.freshness,
+                client: asked.client,
             };
-            resource::serve(gateway, &path, wanted).await
+            resource::serve(gateway, found.opened, &found.path, wanted).await
         }
         Err(error) => status::failure(&error),
     }
+}
+
+async fn find(gateway: &Gateway, asked: &ViewRequest<'_>) -> FsResult<FoundView> {
+    let id = target::film(gateway, &asked.visitor, asked.id)?;
+    let path = target::view_path(gateway, id, asked.view)?;
+    Ok(match Version::asked(asked.query) {
+        Some(version) => {
+            let name = target::view_name(asked.view)?;
+            FoundView {
+                opened: gateway.library.open_view(id, version.as_str(), &name),
+                path,
+                freshness: Freshness::Immutable,
+            }
+        }
+        None => FoundView {
+            opened: gateway.library.open(&path).await,
+            path,
+            freshness: Freshness::Revalidate,
+        },
+    })
 }

@@ -79,12 +79,25 @@ impl Vfs {
         self.0.reports.by_slug(slug)
     }
 
+    /// Opens a view of a film, in the version whose map's digest begins with `digits`. A version that
+    /// players used in the last hour is served also when newer views took its place. The caller has to
+    /// `release` the handle in the end.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsDirectory`, or `Io`.
+    pub fn open_view(&self, film: EntryId, digits: &str, path: &str) -> FsResult<Resource> {
+        let seen = self.0.views.seen_in_version(film, digits, path);
+        self.0
+            .opener
+            .open_seen(film, path, self.0.availability.unless_incomplete(seen)?)
+    }
+
     /// Returns the digest of the map that the file's views are made from now.
     ///
     /// # Errors
     /// `NotFound` while it has none, or `Io`.
     pub fn map_digest(&self, id: EntryId) -> FsResult<Digest> {
-        Ok(self.0.views.viewed(id)?.views()?.map_digest)
+        self.0.views.version(id)
     }
 
     /// Returns the views of a file, for faces that know ids instead of paths.
@@ -112,10 +125,13 @@ impl Vfs {
         self.0.reports.list(directory)
     }
 
-    /// Returns packs that open handles still read from, though their file may be gone.
+    /// Returns packs that open handles still read from, though their file may be gone, and those of
+    /// views that players use.
     #[must_use]
     pub fn packs_in_use(&self) -> HashSet<PackId> {
-        self.0.open.packs_in_use()
+        let mut packs = self.0.open.packs_in_use();
+        packs.extend(self.0.views.packs_in_use());
+        packs
     }
 
     /// Returns the numbers of files and directories, without the root.

@@ -46,6 +46,7 @@ mod spool_records;
 mod takeover;
 mod types;
 mod unfinished;
+mod view_versions;
 mod viewed_file;
 mod views;
 mod virtual_tree;

@@ -100,9 +100,9 @@ impl OpenView {
         let content = self.file.content()?;
         let derived = self.file.derived()?;
         follow_view(reader, &self.follower, (content, derived), pieces, range);
-        let mut start = 0;
+        let mut start = 0_u64;
         for piece in pieces {
-            let piece_end = start + piece.len();
+            let piece_end = start.saturating_add(piece.len());
             if piece_end > offset && start < end {
                 let skip = offset.saturating_sub(start);
                 let take = end.min(piece_end) - start - skip;
@@ -112,7 +112,7 @@ impl OpenView {
                         whole.push(part(bytes, skip, take));
                     }
                     Piece::Content(range) => {
-                        extents.extend(source.range(range.offset + skip, take))
+                        extents.extend(source.range(range.offset.saturating_add(skip), take))
                     }
                     Piece::Derived(range) => {
                         extents.push(derived_extent(derived, *range, skip, take))
@@ -199,7 +199,7 @@ async fn flush(
 fn derived_extent(derived: &Blob, range: ByteRange, skip: u64, len: u64) -> Extent {
     Extent {
         source: ExtentSource::Blob(derived.id),
-        offset: range.offset + skip,
+        offset: range.offset.saturating_add(skip),
         len,
     }
 }
@@ -221,15 +221,17 @@ fn follow_view(
     pieces: &[Piece],
     range: ByteRange,
 ) {
-    let mut start = 0;
+    let mut start = 0_u64;
     let (mut of_content, mut of_derived) = (None, None);
     let mut reach = ReadReach::End;
     for piece in pieces {
-        let end = start + piece.len();
+        let end = start.saturating_add(piece.len());
         let from = range.offset.max(start);
         let to = range.end().min(end);
         if from < to {
-            let part = |whole: &ByteRange| ByteRange::new(whole.offset + from - start, to - from);
+            let part = |whole: &ByteRange| {
+                ByteRange::new(whole.offset.saturating_add(from - start), to - from)
+            };
             match piece {
                 Piece::Literal(_) => {}
                 Piece::Content(whole) => widen(&mut of_content, part(whole)),

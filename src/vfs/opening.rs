@@ -11,7 +11,7 @@ use super::sizes::FileSizes;
 use super::types::{
     AccessMode, Attr, Existing, FileKind, HandleId, Lasting, Mutability, Opened, Resource,
 };
-use super::views::FilmViews;
+use super::views::{FilmViews, SeenView};
 use super::virtual_tree::VirtualNode;
 use crate::index::{Node, NodeKind};
 use crate::ingest::Ingest;
@@ -135,9 +135,7 @@ impl Opener {
             return Err(ErrorKind::IsDirectory.into());
         }
         match node {
-            ResolvedNode::Virtual(VirtualNode::View { file, path }) => {
-                self.open_view(file, &path, attr)
-            }
+            ResolvedNode::Virtual(VirtualNode::View { file, path }) => self.open_view(file, &path),
             ResolvedNode::Virtual(node) => {
                 let etag = self.namespace.tag(&node)?;
                 let (kind, _) = self.namespace.open_virtual(&node)?;
@@ -146,6 +144,7 @@ impl Opener {
                     etag,
                     lasting: Lasting::AsLongAsTheMap,
                     handle: self.open.open_other(kind),
+                    view: None,
                 })
             }
             ResolvedNode::Real(node) => self.open_version(node.id).await,
@@ -155,9 +154,20 @@ impl Opener {
 
     /// Opens a view. Attributes, tag and bytes come from a single look-up, because the files beside
     /// a film come and go.
-    fn open_view(&self, film: EntryId, path: &str, attr: Attr) -> FsResult<Resource> {
-        let seen = self.views.seen(film, path)?;
-        let attr = self.views.attr(&seen, attr.ino)?;
+    fn open_view(&self, film: EntryId, path: &str) -> FsResult<Resource> {
+        self.open_seen(film, path, self.views.seen(film, path)?)
+    }
+
+    /// Opens a view that was looked up.
+    ///
+    /// # Errors
+    /// `IsDirectory`, or `Io`.
+    pub fn open_seen(&self, film: EntryId, path: &str, seen: SeenView) -> FsResult<Resource> {
+        let node = VirtualNode::View {
+            file: film,
+            path: path.to_owned(),
+        };
+        let attr = self.views.attr(&seen, node.ino())?;
         let (etag, lasting) = (seen.tag.clone(), seen.lasting);
         let handle = self.open.open_other(seen.open()?);
         Ok(Resource {
@@ -165,6 +175,7 @@ impl Opener {
             etag,
             lasting,
             handle,
+            view: Some(path.to_owned()),
         })
     }
 
@@ -194,6 +205,7 @@ impl Opener {
             etag,
             lasting: Lasting::Changes,
             handle,
+            view: None,
         })
     }
 }

@@ -170,6 +170,8 @@ pub struct Resource {
     pub etag: String,
     pub lasting: Lasting,
     pub handle: HandleId,
+    /// Path below the film's directory of views; `None` for all that is no view of a film.
+    pub view: Option<String>,
 }
 
 /// What an operation does with the tree. It decides how long the operation waits for a tree that is still

@@ -1,5 +1,6 @@
 //! The views of films as directories and files, with the external subtitles beside each film.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::attr;
@@ -7,12 +8,15 @@ use super::external_subtitles::ExternalSubtitles;
 use super::open::OpenKind;
 use super::open_view::OpenView;
 use super::types::{Attr, FileKind, Lasting};
+use super::view_versions::{ViewVersions, is_version};
 use super::viewed_file::ViewedFile;
 use super::virtual_tree::VirtualNode;
 use crate::media::hls::external_subtitles::{self, ExternalView};
 use crate::media::hls::view::{ViewEntry, ViewKind, ViewNode};
 use crate::media::hls::views;
-use crate::model::{Entry, EntryId, ErrorKind, FsResult, Ino, Subtitle, SubtitleInfo};
+use crate::model::{
+    Digest, Entry, EntryId, ErrorKind, FsResult, Ino, PackId, Subtitle, SubtitleInfo,
+};
 use crate::tree::Tree;
 
 /// First directory cookie of external subtitles. It is above all cookies of the film's own views.
@@ -56,6 +60,7 @@ impl SeenView {
 pub struct FilmViews {
     tree: Arc<Tree>,
     external: ExternalSubtitles,
+    versions: ViewVersions,
 }
 
 impl FilmViews {
@@ -63,6 +68,7 @@ impl FilmViews {
     pub fn new(tree: Arc<Tree>) -> Self {
         Self {
             external: ExternalSubtitles::new(Arc::clone(&tree)),
+            versions: ViewVersions::default(),
             tree,
         }
     }
@@ -79,12 +85,57 @@ impl FilmViews {
         Ok(file)
     }
 
+    /// Returns the digest of the map of a film's views, and keeps these views for the players that get
+    /// URLs with it.
+    ///
+    /// # Errors
+    /// `NotFound` while it has none, or `Io`.
+    pub fn version(&self, film: EntryId) -> FsResult<Digest> {
+        let file = self.viewed(film)?;
+        self.versions.note(&file)?;
+        Ok(file.views()?.map_digest)
+    }
+
+    /// Returns the view at `path` of a film, in the version whose map's digest begins with `digits`.
+    ///
+    /// # Errors
+    /// `NotFound`, also when no player used the version lately, or `Io`.
+    pub fn seen_in_version(&self, film: EntryId, digits: &str, path: &str) -> FsResult<SeenView> {
+        // The film has to exist, in whatever version.
+        self.tree.recent_entry(film)?;
+        let newest = self.viewed(film);
+        let file = match newest {
+            Ok(file) if is_version(file.views()?.map_digest, digits) => {
+                self.versions.note(&file)?;
+                file
+            }
+            _ => {
+                let known = self.versions.find(film, digits);
+                known.ok_or(ErrorKind::NotFound)?
+            }
+        };
+        self.seen_of(file, path)
+    }
+
+    /// Returns the packs of views that players use, newer ones or not.
+    pub fn packs_in_use(&self) -> HashSet<PackId> {
+        self.versions
+            .packs(|film| match self.tree.recent_entry(film) {
+                Ok(_) => true,
+                // An index that cannot be read says nothing.
+                Err(error) => error.kind != ErrorKind::NotFound,
+            })
+    }
+
     /// Returns the view at `path` of a film.
     ///
     /// # Errors
     /// `NotFound` or `Io`.
     pub fn seen(&self, film: EntryId, path: &str) -> FsResult<SeenView> {
-        let file = self.viewed(film)?;
+        self.seen_of(self.viewed(film)?, path)
+    }
+
+    fn seen_of(&self, file: ViewedFile, path: &str) -> FsResult<SeenView> {
         let views = file.views()?;
         let tag = file.tag()?;
         let is_master = path.ends_with("master.m3u8");
@@ -93,7 +144,9 @@ impl FilmViews {
             false => Lasting::AsLongAsTheMap,
         };
         if external_subtitles::concerns(path) {
-            let beside = self.external.beside(&file.entry)?;
+            // The film may have moved since the version was made.
+            let newest = self.tree.recent_entry(file.entry.id)?;
+            let beside = self.external.beside(&newest)?;
             match external_subtitles::find(views, &beside.external, path) {
                 Some(ExternalView::OfFilm(node)) => {
                     let tag = match is_master {

@@ -81,6 +81,15 @@ impl Daemon {
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
+    /// Returns the daemon's memory.
+    #[allow(dead_code)] // Each test binary uses its part of it.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() * 1024
+    }
     /// Runs another command on the same state and returns its output.
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = command(self.directory.path())

@@ -51,3 +51,20 @@ pub fn make(path: &Path) {
         .expect("ffmpeg is missing: `apt-get install ffmpeg`");
     assert!(status.success());
 }
+
+/// Makes a film of few seconds and many bytes.
+pub fn make_noise(path: &Path) {
+    let picture = "testsrc2=s=1280x720:r=25:d=12,noise=alls=40:allf=t";
+    #[rustfmt::skip]
+    let arguments = [
+        "-y", "-v", "error", "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", "sine=d=12",
+        "-c:v", "libx264", "-preset", "ultrafast", "-qp", "28", "-g", "50", "-c:a", "aac",
+    ];
+    let status = Command::new("ffmpeg")
+        .args(arguments)
+        .arg(path)
+        .stdin(Stdio::null())
+        .status()
+        .expect("ffmpeg is missing: `apt-get install ffmpeg`");
+    assert!(status.success());
+}

@@ -13,11 +13,14 @@ mod daemon;
 mod encoded;
 mod external_subtitles;
 mod film;
+mod floods;
+mod h2_frames;
 mod in_place;
 mod nginx;
 mod private;
 mod proxies;
 mod sign_in;
+mod remade;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -66,6 +66,38 @@ fn new_views_take_over_when_they_are_stored_and_not_before() {
 }
 
 #[test]
+fn who_has_a_view_open_or_knows_its_version_reads_on_when_new_views_take_over() {
+    let library = TestLibrary::new();
+    library.stored(FILM, &film());
+    library.settled();
+    let (old, segment) = (making(&library), library.read(SEGMENT).unwrap());
+    let id = library.attr(FILM).unwrap().id.unwrap();
+    let version = library.vfs().map_digest(id).unwrap().to_string();
+    let open = library.block_on(library.vfs().open_resource(&path(SEGMENT)));
+    let open = open.unwrap();
+    library.vfs().retry(&path(FILM)).unwrap();
+    library.until("the new views took over", || making(&library) != old);
+    library.settled();
+    library.until("the spool is empty", || library.spool_used() == 0);
+    library.cleanup(Duration::ZERO);
+    let read = |handle| library.block_on(library.vfs().read(handle, 0, 1 << 30));
+    assert!(read(open.handle).unwrap() == segment);
+    library.vfs().release(open.handle);
+    let again = library
+        .vfs()
+        .open_view(id, &version[..16], "video/00001.m4s");
+    let again = again.unwrap();
+    assert!(read(again.handle).unwrap() == segment);
+    library.vfs().release(again.handle);
+    assert!(
+        library
+            .vfs()
+            .open_view(id, "0123456789abcdef", "master.m3u8")
+            .is_err()
+    );
+}
+
+#[test]
 fn a_tool_that_fails_leaves_the_old_views_and_a_note() {
     let directory = tempfile::tempdir().unwrap();
     let script = directory.path().join("killed");

@@ -108,6 +108,28 @@ impl Scripted {
             created: time,
         }
     }
+    fn opened(&self, path: &TreePath) -> FsResult<Resource> {
+        let bytes = self
+            .files
+            .get(&path.to_bytes())
+            .ok_or(ErrorKind::NotFound)?;
+        let handle = self.next.fetch_add(1, Ordering::Relaxed);
+        self.handles.lock().unwrap().insert(handle, bytes.clone());
+        Ok(Resource {
+            attr: Self::attr(FileKind::File, bytes.len() as u64),
+            etag: Digest::of(bytes).to_string()[..16].to_owned(),
+            lasting: if path.to_bytes().ends_with(b"master.m3u8") {
+                crate::vfs::Lasting::Changes
+            } else {
+                crate::vfs::Lasting::AsLongAsTheMap
+            },
+            handle: HandleId(handle),
+            view: path
+                .display()
+                .strip_prefix(&format!("/.hls{FILM}/"))
+                .map(str::to_owned),
+        })
+    }
     fn film() -> FileInfo {
         FileInfo {
             id: film_id().to_string(),
@@ -187,23 +209,15 @@ impl Library for Scripted {
         }
         Ok(())
     }
+    fn open_view(&self, film: EntryId, digits: &str, path: &str) -> FsResult<Resource> {
+        if digits != &self.map_digest(film)?.to_string()[..16] {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let path = format!("/.hls{FILM}/{path}");
+        self.opened(&TreePath::parse(path.as_bytes())?)
+    }
     async fn open(&self, path: &TreePath) -> FsResult<Resource> {
-        let bytes = self
-            .files
-            .get(&path.to_bytes())
-            .ok_or(ErrorKind::NotFound)?;
-        let handle = self.next.fetch_add(1, Ordering::Relaxed);
-        self.handles.lock().unwrap().insert(handle, bytes.clone());
-        Ok(Resource {
-            attr: Self::attr(FileKind::File, bytes.len() as u64),
-            etag: Digest::of(bytes).to_string()[..16].to_owned(),
-            lasting: if path.to_bytes().ends_with(b"master.m3u8") {
-                crate::vfs::Lasting::Changes
-            } else {
-                crate::vfs::Lasting::AsLongAsTheMap
-            },
-            handle: HandleId(handle),
-        })
+        self.opened(path)
     }
     async fn read_pieces(&self, handle: HandleId, offset: u64, len: u64) -> FsResult<Pieces> {
         if self

@@ -14,7 +14,8 @@ const LARGE: usize = 64 * 1024 * 1024;
 fn short() -> Timers {
     Timers {
         first_byte: Duration::from_millis(300),
-        write_stall: Duration::from_millis(300),
+        unread: Duration::from_millis(300),
+        pause: Duration::from_millis(300),
         idle: Duration::from_millis(300),
         drain: Duration::from_millis(500),
         certificate_check: Duration::from_millis(50),
@@ -72,6 +73,48 @@ async fn a_client_that_never_reads_is_cut_and_its_handle_released() {
     let mut rest = Vec::new();
     let _ = soon("the cut", stream.read_to_end(&mut rest)).await;
     assert!(rest.len() < LARGE, "the client got all of it");
+}
+
+#[tokio::test]
+async fn a_player_that_read_may_pause() {
+    let timers = Timers {
+        pause: Duration::from_secs(60),
+        ..short()
+    };
+    let server = server(timers).await;
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET /fs/large.mkv HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer correct-horse-battery-staple\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut bytes = vec![0; 4 * 1024 * 1024];
+    stream.read_exact(&mut bytes).await.unwrap();
+    tokio::time::sleep(5 * timers.unread).await;
+    soon("the rest", stream.read_to_end(&mut bytes))
+        .await
+        .unwrap();
+    let reply = Reply::parse(&bytes, false);
+    assert!(reply.complete && reply.body.len() == LARGE);
+}
+
+#[tokio::test]
+async fn a_newcomer_gets_the_place_of_one_that_never_reads() {
+    let mut config = config();
+    config.limits.connections = 4;
+    config.limits.bodies = 4;
+    let library = Scripted::new(&[(b"/large.mkv", pattern(LARGE))]);
+    let server = Server::start(library, config).await;
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut stream = server.connect().await;
+        stream
+            .write_all(b"GET /fs/large.mkv HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer correct-horse-battery-staple\r\n\r\n")
+            .await
+            .unwrap();
+        idle.push(stream);
+    }
+    let reply = soon("an answer", server.get("/fs/large.mkv")).await;
+    assert!(reply.status == 200 && reply.body.len() == LARGE);
 }
 
 #[tokio::test]
@@ -148,7 +191,7 @@ async fn the_stop_lets_a_running_answer_end() {
 #[tokio::test]
 async fn the_stop_cuts_what_does_not_end() {
     let mut timers = short();
-    timers.write_stall = Duration::from_secs(300);
+    timers.unread = Duration::from_secs(300);
     let mut server = server(timers).await;
     let mut stream = server.connect().await;
     stream

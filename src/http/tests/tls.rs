@@ -109,7 +109,7 @@ async fn http2_is_chosen_and_serves() {
 #[tokio::test]
 async fn an_http2_stream_that_takes_nothing_is_cut() {
     let mut config = config();
-    config.timers.write_stall = Duration::from_millis(300);
+    config.timers.unread = Duration::from_millis(300);
     let library = Scripted::new(&[(b"/a.mkv", pattern(5_000_000))]);
     let server = Server::start(library, config).await;
     // This client never enlarges its window, so the answer waits for ever.

@@ -1,0 +1,217 @@
+//! Clients that want to exhaust the gateway: they open much and take nothing. The daemon's memory stays
+//! bounded, and others get their answers in the meantime.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::client::Reply;
+use crate::daemon::Daemon;
+use crate::{film, get, h2_frames as h2};
+
+/// Most memory that a flood may cost beside the cache.
+const BESIDE_CACHE: u64 = 200 * 1024 * 1024;
+const CACHE: u64 = 32 * 1024 * 1024;
+/// Time for an answer to somebody else. The gateway needs less than a second; the rest is for a debug
+/// build on a machine that does other work.
+const ANSWER_TIME: Duration = Duration::from_secs(4);
+/// Addresses that the others ask from: one of their own, and the one that the flood comes from.
+const OTHERS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::LOCALHOST];
+const FLOOD: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const FILM: &str = "/Films/Noise.mkv";
+
+/// A daemon with a film, and the addresses of things that a flood asks for.
+struct Target {
+    daemon: Daemon,
+    token: String,
+    /// Path of a long MPEG-TS segment, which is made while it is sent.
+    segment: String,
+    playlist: String,
+}
+
+impl Target {
+    fn start() -> Self {
+        let daemon = Daemon::start_with(&[("CACHE_SIZE", "32MiB"), ("TGFS_HTTP_PAUSE", "10 min")]);
+        let source = daemon.directory().join("Noise.mkv");
+        film::make_noise(&source);
+        daemon.run(&["upload", "--to", "/Films", source.to_str().unwrap()]);
+        daemon.run(&["status", "--wait", FILM]);
+        let list: serde_json::Value =
+            serde_json::from_str(&daemon.run(&["list", "--json"])).unwrap();
+        let id = list.as_array().unwrap_or_else(|| panic!("{list}"))[0]["id"].clone();
+        let id = id.as_str().unwrap();
+        Self {
+            token: daemon.token(),
+            segment: format!("/segment/{id}/ts/video/00001.ts"),
+            playlist: format!("/playlist/local/{id}.m3u8"),
+            daemon,
+        }
+    }
+
+    fn connect(&self, from: Ipv4Addr) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+        let to: SocketAddr = self.daemon.address().parse().unwrap();
+        socket.connect_timeout(&to.into(), ANSWER_TIME).unwrap();
+        socket.into()
+    }
+
+    fn head(&self, path: &str) -> String {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n",
+            self.daemon.address(),
+            self.token
+        )
+    }
+
+    /// Asks as somebody else, and fails if the answer is late.
+    fn others_are_answered(&self, flood: &str) {
+        for from in OTHERS {
+            for (path, range) in [
+                (self.playlist.as_str(), ""),
+                (&self.segment, "Range: bytes=0-99999\r\n"),
+                ("/fs/Films/Noise.mkv", "Range: bytes=0-99999\r\n"),
+                ("/healthz", ""),
+            ] {
+                let begun = Instant::now();
+                let mut stream = self.connect(from);
+                stream.set_read_timeout(Some(ANSWER_TIME)).unwrap();
+                let head = format!("{}{range}\r\n", self.head(path));
+                stream.write_all(head.as_bytes()).unwrap();
+                let mut bytes = Vec::new();
+                let read = stream.read_to_end(&mut bytes);
+                assert!(read.is_ok(), "{flood}: {path} from {from}: {read:?}");
+                let reply = Reply::parse(&bytes);
+                assert!(
+                    matches!(reply.status, 200 | 206),
+                    "{flood}: {path} from {from}: {}",
+                    reply.status
+                );
+                let took = begun.elapsed();
+                assert!(took < ANSWER_TIME, "{flood}: {path} from {from}: {took:?}");
+            }
+        }
+    }
+
+    fn memory_is_bounded(&self, flood: &str) {
+        let resident = self.daemon.resident_bytes();
+        assert!(
+            resident < CACHE + BESIDE_CACHE,
+            "{flood}: {} MiB",
+            resident >> 20
+        );
+    }
+}
+
+#[test]
+fn floods_cost_little_and_others_are_answered() {
+    let target = Target::start();
+    target.others_are_answered("no flood");
+    windows_of_zero(&target);
+    connections_that_never_read(&target);
+    connections_that_never_end_their_head(&target);
+    streams_that_are_reset_at_once(&target);
+    texts_that_nobody_takes(&target);
+    assert!(get(&target.daemon, "/healthz").status == 200);
+}
+
+fn windows_of_zero(target: &Target) {
+    let flood = "windows of zero";
+    let ask = h2::request(
+        &target.segment,
+        target.daemon.address(),
+        &[("range", "bytes=0-524287")],
+    );
+    let connections: Vec<TcpStream> = (0..32)
+        .map(|_| {
+            let mut stream = target.connect(FLOOD);
+            stream.write_all(&h2::preface_with_window(0)).unwrap();
+            for number in 0..64 {
+                let _ = stream.write_all(&h2::headers(1 + 2 * number, &ask));
+            }
+            stream
+        })
+        .collect();
+    target.others_are_answered(flood);
+    std::thread::sleep(Duration::from_secs(2));
+    target.others_are_answered(flood);
+    target.memory_is_bounded(flood);
+    drop(connections);
+}
+
+fn connections_that_never_read(target: &Target) {
+    let flood = "connections that never read";
+    let head = format!("{}\r\n", target.head("/fs/Films/Noise.mkv"));
+    let connections: Vec<TcpStream> = (0..600)
+        .map(|_| {
+            let mut stream = target.connect(FLOOD);
+            let _ = stream.write_all(head.as_bytes());
+            stream
+        })
+        .collect();
+    target.others_are_answered(flood);
+    target.memory_is_bounded(flood);
+    drop(connections);
+}
+
+fn connections_that_never_end_their_head(target: &Target) {
+    let flood = "heads that never end";
+    let connections: Vec<TcpStream> = (0..600)
+        .map(|number| {
+            let mut stream = target.connect(FLOOD);
+            let mut head = target.head("/healthz");
+            // Some send as many headers as they can.
+            if number % 100 == 0 {
+                (0..10_000).for_each(|field| head.push_str(&format!("X-{field}: y\r\n")));
+            }
+            let _ = stream.write_all(head.as_bytes());
+            stream
+        })
+        .collect();
+    target.others_are_answered(flood);
+    target.memory_is_bounded(flood);
+    drop(connections);
+}
+
+fn streams_that_are_reset_at_once(target: &Target) {
+    let flood = "streams that are reset at once";
+    let ask = h2::request(&target.segment, target.daemon.address(), &[]);
+    let connections: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut stream = target.connect(FLOOD);
+            stream.write_all(&h2::preface_with_window(65_535)).unwrap();
+            for number in 0..2_000 {
+                let mut frames = h2::headers(1 + 2 * number, &ask);
+                frames.extend(h2::reset(1 + 2 * number));
+                if stream.write_all(&frames).is_err() {
+                    // The server may hang up on such a client.
+                    break;
+                }
+            }
+            stream
+        })
+        .collect();
+    target.others_are_answered(flood);
+    target.memory_is_bounded(flood);
+    drop(connections);
+}
+
+fn texts_that_nobody_takes(target: &Target) {
+    let flood = "texts that nobody takes";
+    let ask = h2::request(&target.playlist, target.daemon.address(), &[]);
+    let connections: Vec<TcpStream> = (0..64)
+        .map(|_| {
+            let mut stream = target.connect(FLOOD);
+            stream.write_all(&h2::preface_with_window(0)).unwrap();
+            for number in 0..64 {
+                let _ = stream.write_all(&h2::headers(1 + 2 * number, &ask));
+            }
+            stream
+        })
+        .collect();
+    target.others_are_answered(flood);
+    target.memory_is_bounded(flood);
+    drop(connections);
+}
