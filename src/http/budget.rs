@@ -127,7 +127,10 @@ impl BodyBudget {
             freed.as_mut().enable();
             {
                 let mut books = self.books.acquire();
-                if books.is_next(client.network, ticket.as_ref().map(|ticket| ticket.number)) {
+                if books.is_next(
+                    client.network,
+                    ticket.as_ref().map(|ticket: &WaitTicket| ticket.number),
+                ) {
                     match wish(&mut books) {
                         Admission::Granted(granted) => {
                             // The ticket locks the books when it is dropped.

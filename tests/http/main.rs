@@ -19,8 +19,8 @@ mod in_place;
 mod nginx;
 mod private;
 mod proxies;
-mod sign_in;
 mod remade;
+mod sign_in;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
