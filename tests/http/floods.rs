@@ -17,8 +17,10 @@ const CACHE: u64 = 32 * 1024 * 1024;
 /// Time for an answer to somebody else. The gateway needs less than a second; the rest is for a debug
 /// build on a machine that does other work.
 const ANSWER_TIME: Duration = Duration::from_secs(4);
-/// Addresses that the others ask from: one of their own, and the one that the flood comes from.
-const OTHERS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::LOCALHOST];
+/// Time for an answer to somebody at the flood's own address, such as another client of the same proxy. It
+/// competes with the flood, may be refused with 503, and asks again.
+const SHARED_ADDRESS_TIME: Duration = Duration::from_secs(30);
+const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const FLOOD: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const FILM: &str = "/Films/Noise.mkv";
 
@@ -68,31 +70,39 @@ impl Target {
 
     /// Asks as somebody else, and fails if the answer is late.
     fn others_are_answered(&self, flood: &str) {
-        for from in OTHERS {
-            for (path, range) in [
-                (self.playlist.as_str(), ""),
-                (&self.segment, "Range: bytes=0-99999\r\n"),
-                ("/fs/Films/Noise.mkv", "Range: bytes=0-99999\r\n"),
-                ("/healthz", ""),
-            ] {
-                let begun = Instant::now();
-                let mut stream = self.connect(from);
-                stream.set_read_timeout(Some(ANSWER_TIME)).unwrap();
-                let head = format!("{}{range}\r\n", self.head(path));
-                stream.write_all(head.as_bytes()).unwrap();
-                let mut bytes = Vec::new();
-                let read = stream.read_to_end(&mut bytes);
-                assert!(read.is_ok(), "{flood}: {path} from {from}: {read:?}");
-                let reply = Reply::parse(&bytes);
-                assert!(
-                    matches!(reply.status, 200 | 206),
-                    "{flood}: {path} from {from}: {}",
-                    reply.status
-                );
+        for (path, range) in [
+            (self.playlist.as_str(), ""),
+            (&self.segment, "Range: bytes=0-99999\r\n"),
+            ("/fs/Films/Noise.mkv", "Range: bytes=0-99999\r\n"),
+            ("/healthz", ""),
+        ] {
+            let head = format!("{}{range}\r\n", self.head(path));
+            let begun = Instant::now();
+            let status = self.status(&head, OTHER);
+            let took = begun.elapsed();
+            assert!(
+                matches!(status, Some(200 | 206)) && took < ANSWER_TIME,
+                "{flood}: {path}: {status:?} after {took:?}"
+            );
+            let begun = Instant::now();
+            while !matches!(self.status(&head, FLOOD), Some(200 | 206)) {
                 let took = begun.elapsed();
-                assert!(took < ANSWER_TIME, "{flood}: {path} from {from}: {took:?}");
+                assert!(
+                    took < SHARED_ADDRESS_TIME,
+                    "{flood}: {path} from its address: none after {took:?}"
+                );
             }
         }
+    }
+
+    /// Sends one request and returns the status of its answer, if one came.
+    fn status(&self, head: &str, from: Ipv4Addr) -> Option<u16> {
+        let mut stream = self.connect(from);
+        stream.set_read_timeout(Some(ANSWER_TIME)).unwrap();
+        stream.write_all(head.as_bytes()).ok()?;
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).ok()?;
+        (!bytes.is_empty()).then(|| Reply::parse(&bytes).status)
     }
 
     fn memory_is_bounded(&self, flood: &str) {
