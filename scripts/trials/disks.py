@@ -34,7 +34,7 @@ def full(run):
     """Another program fills the disk of state and spool, again and again."""
     peers.need_root("disk-full")
     dice, kept, errors = random.Random(run.seed), {}, set()
-    with Site(run, env={"TGFS_SPOOL_RESERVE": "16MiB"}) as site:
+    with Site(run, env={"TGFS_SPOOL_RESERVE": "16MiB", "TGFS_WRITE_DEADLINE": "3s"}) as site:
         disk = site.path("disk")
         os.mkdir(disk)
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0700", "none", disk], check=True)
