@@ -21,7 +21,7 @@ use crate::fuse::{self, Mounted};
 use crate::http;
 use crate::index::Index;
 use crate::model::{AttachState, TreeKnowledge};
-use crate::process::Launcher;
+use crate::process::{Launcher, open_files};
 use crate::upkeep::cleanup::{self, CleanupReport};
 use crate::vfs::{TreeUse, Vfs};
 
@@ -29,6 +29,10 @@ use crate::vfs::{TreeUse, Vfs};
 const MOUNT_DRAIN: Duration = Duration::from_secs(5);
 /// Interval of the search for packs whose grace time is over.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
+/// Number of files that may be open below which a start warns.
+const FEW_OPEN_FILES: u64 = 1024;
+/// Share of them that connections of the gateway take.
+const CONNECTIONS_SHARE: u64 = 4;
 /// Delay of the first search, for daemons that do not live as long as the interval.
 const FIRST_CLEANUP: Duration = Duration::from_secs(5);
 
@@ -41,6 +45,7 @@ pub async fn run_daemon(
     ready: impl FnOnce(&DaemonInfo),
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    let open_files = raise_open_files();
     let config = options.config.get();
     // A port that is in use is found before anything is mounted or opened.
     let listener = bind_http(&config).await?;
@@ -64,7 +69,8 @@ pub async fn run_daemon(
             parts.reconfigure(&config, &url);
             faces.http = Some(url);
             faces.access = open_access(&config)?;
-            let settings = gateway_settings(&config, faces.access.clone());
+            let mut settings = gateway_settings(&config, faces.access.clone());
+            settings.limits.connections = connections_of(settings.limits.connections, open_files);
             Some(start_gateway(listener, &parts, settings, closed.clone()))
         }
         None => None,
@@ -103,6 +109,23 @@ pub async fn run_daemon(
     cleaning.abort();
     take_down(mounted, closing, [gateway, Some(socket)], parts).await?;
     ended
+}
+
+/// Lets the daemon open as many files as it may, and tells when they are few.
+fn raise_open_files() -> u64 {
+    let most = open_files::raise();
+    if most < FEW_OPEN_FILES {
+        tracing::warn!(
+            most,
+            "only so many files and connections may be open at a time: raise the limit (`ulimit -n`, or LimitNOFILE= of systemd)"
+        );
+    }
+    most
+}
+
+/// Returns how many connections the gateway takes. Others need descriptors, too: the mount, the store, the spool.
+fn connections_of(most: usize, open_files: u64) -> usize {
+    usize::try_from(open_files / CONNECTIONS_SHARE).map_or(most, |share| most.min(share.max(1)))
 }
 
 /// Waits until the tree can be used, at most for the deadline of reads. Mount and gateway are there

@@ -15,6 +15,7 @@ pub mod arenas;
 pub mod confine;
 mod error;
 mod limits;
+pub mod open_files;
 mod running;
 mod syscalls;
 mod tool_user;

@@ -1,6 +1,6 @@
 //! One blob in the spool.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Whence, lseek};
 
+use super::descriptors::LazyFile;
 use crate::model::{BlobId, ByteRange};
 
 /// A blob in the spool. The file stays readable through this after it was discarded.
@@ -18,11 +19,8 @@ use crate::model::{BlobId, ByteRange};
 pub struct SpoolFile {
     pub id: BlobId,
     pub path: PathBuf,
-    file: File,
+    file: Arc<LazyFile>,
     writing_back: AtomicBool,
-    /// Set when the disk ever failed to take the file's bytes. The kernel reports that once and
-    /// then forgets it.
-    damaged: AtomicBool,
     /// Number of bytes on the disk that the spool counts for this file.
     counted: AtomicU64,
 }
@@ -33,7 +31,7 @@ impl SpoolFile {
     /// # Errors
     /// When the file is shorter than the range, or the disk fails.
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
+        self.file.read(|file| file.read_exact_at(buffer, offset))
     }
 
     /// Writes all of `data`.
@@ -41,7 +39,7 @@ impl SpoolFile {
     /// # Errors
     /// When the disk is full or fails.
     pub fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(data, offset)
+        self.file.change(|file| file.write_all_at(data, offset))
     }
 
     /// Cuts or extends the file. Bytes that come in between are holes.
@@ -49,7 +47,7 @@ impl SpoolFile {
     /// # Errors
     /// When the disk fails, or cannot hold a file of this size.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.file.change(|file| file.set_len(len))
     }
 
     /// Returns the length of the file.
@@ -57,7 +55,7 @@ impl SpoolFile {
     /// # Errors
     /// When the disk fails.
     pub fn length(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        self.file.read(|file| Ok(file.metadata()?.len()))
     }
 
     /// Turns a range into zeros, and gives its space back where the disk can do that. The length stays.
@@ -73,7 +71,10 @@ impl SpoolFile {
         let (Ok(from), Ok(len)) = (range.offset.try_into(), (end - range.offset).try_into()) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        match fallocate(&self.file, flags, from, len) {
+        let punched = self
+            .file
+            .change(|file| Ok(fallocate(file, flags, from, len)));
+        match punched? {
             Err(Errno::EOPNOTSUPP) => self.write_zeros(range.offset, end),
             outcome => Ok(outcome?),
         }
@@ -97,20 +98,7 @@ impl SpoolFile {
     /// # Errors
     /// When the disk fails.
     pub fn data_runs(&self) -> io::Result<Vec<ByteRange>> {
-        let mut runs = Vec::new();
-        let mut at = 0;
-        loop {
-            let from = match lseek(&self.file, at, Whence::SeekData) {
-                // No data follows.
-                Err(Errno::ENXIO) => return Ok(runs),
-                from => from?,
-            };
-            at = lseek(&self.file, from, Whence::SeekHole)?;
-            let (Ok(start), Ok(end)) = (u64::try_from(from), u64::try_from(at)) else {
-                return Err(io::ErrorKind::InvalidData.into());
-            };
-            runs.push(ByteRange::new(start, end - start));
-        }
+        self.file.read(data_runs)
     }
 
     /// Returns the number of bytes on the disk.
@@ -119,13 +107,12 @@ impl SpoolFile {
         self.counted.load(Ordering::Relaxed)
     }
 
-    pub(super) fn new(id: BlobId, path: PathBuf, file: File) -> Arc<Self> {
+    pub(super) fn new(id: BlobId, path: PathBuf, file: Arc<LazyFile>) -> Arc<Self> {
         Arc::new(Self {
             id,
             path,
             file,
             writing_back: AtomicBool::new(false),
-            damaged: AtomicBool::new(false),
             counted: AtomicU64::new(0),
         })
     }
@@ -151,35 +138,37 @@ impl SpoolFile {
     /// # Errors
     /// When the disk fails, or ever failed to take bytes of this file.
     pub fn sync(&self) -> io::Result<()> {
-        let synced = self.file.sync_data();
-        if synced.is_err() {
-            self.damaged.store(true, Ordering::Relaxed);
-        }
-        if self.damaged.load(Ordering::Relaxed) {
-            return Err(synced.err().unwrap_or_else(|| {
-                io::Error::other("the disk of the spool could not take all bytes of this file")
-            }));
-        }
-        Ok(())
+        self.file.sync()
     }
 
     /// Returns whether [`Self::sync`] can never succeed any more.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
+        self.file.is_damaged()
     }
 
     /// Acts as if the disk had failed to take the file's bytes, for tests of the consequences.
     #[cfg(debug_assertions)]
     pub fn damage(&self) {
-        self.damaged.store(true, Ordering::Relaxed);
+        self.file.set_damaged();
+    }
+
+    /// Keeps the file readable for those who have it, before its name goes.
+    pub(super) fn keep_open(&self) -> io::Result<()> {
+        self.file.keep_open()
     }
 
     /// Asks the disk how many bytes the file takes. Returns that number and the one before.
     pub(super) fn recount(&self) -> io::Result<Recount> {
-        let now = self.file.metadata()?.blocks() * 512;
+        let found = self.file.read(File::metadata)?;
+        Ok(self.count_as(&found))
+    }
+
+    /// Counts the bytes that the disk says the file takes.
+    pub(super) fn count_as(&self, found: &Metadata) -> Recount {
+        let now = found.blocks() * 512;
         let before = self.counted.swap(now, Ordering::Relaxed);
-        Ok(Recount { before, now })
+        Recount { before, now }
     }
 }
 
@@ -187,4 +176,21 @@ impl SpoolFile {
 pub(super) struct Recount {
     pub before: u64,
     pub now: u64,
+}
+
+fn data_runs(file: &File) -> io::Result<Vec<ByteRange>> {
+    let mut runs = Vec::new();
+    let mut at = 0;
+    loop {
+        let from = match lseek(file, at, Whence::SeekData) {
+            // No data follows.
+            Err(Errno::ENXIO) => return Ok(runs),
+            from => from?,
+        };
+        at = lseek(file, from, Whence::SeekHole)?;
+        let (Ok(start), Ok(end)) = (u64::try_from(from), u64::try_from(at)) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        runs.push(ByteRange::new(start, end - start));
+    }
 }

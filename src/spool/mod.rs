@@ -2,6 +2,7 @@
 //! record of the blob's entry beside it. Only [`Spool::discard`] deletes a spool file. It is called
 //! when every entry that named the blob is acknowledged in the remote, or gone.
 
+mod descriptors;
 mod file;
 mod writing_note;
 
@@ -20,6 +21,7 @@ use crate::disk;
 use crate::failpoint;
 use crate::model::{BlobId, EntryId};
 use crate::sync::MutexExt as _;
+use descriptors::{DescriptorPool, LazyFile};
 use file::Recount;
 pub use file::SpoolFile;
 pub use writing_note::{NotedStep, NotedWriting, WritingNote};
@@ -82,6 +84,7 @@ pub struct Spool {
     used: AtomicU64,
     freed: Notify,
     lent: OnceLock<Lent>,
+    descriptors: Arc<DescriptorPool>,
 }
 
 impl Spool {
@@ -90,6 +93,10 @@ impl Spool {
     /// # Errors
     /// When it cannot be made or read.
     pub fn open(config: SpoolConfig) -> io::Result<Self> {
+        Self::open_with(config, DescriptorPool::of_process())
+    }
+
+    fn open_with(config: SpoolConfig, descriptors: Arc<DescriptorPool>) -> io::Result<Self> {
         disk::make_private_directory(&config.directory)?;
         let mut files = HashMap::new();
         let mut used = 0;
@@ -99,9 +106,8 @@ impl Spool {
                 continue;
             };
             let path = item.path();
-            let file = OpenOptions::new().read(true).write(true).open(&path)?;
-            let file = SpoolFile::new(id, path, file);
-            used += file.recount()?.now;
+            let file = SpoolFile::new(id, path.clone(), LazyFile::closed(path, &descriptors));
+            used += file.count_as(&item.metadata()?).now;
             files.insert(id, file);
         }
         Ok(Self {
@@ -110,6 +116,7 @@ impl Spool {
             used: used.into(),
             freed: Notify::new(),
             lent: OnceLock::new(),
+            descriptors,
         })
     }
 
@@ -137,12 +144,7 @@ impl Spool {
     pub fn create(&self) -> io::Result<Arc<SpoolFile>> {
         let id = BlobId::random();
         let path = self.config.directory.join(id.to_string());
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(FILE_MODE)
-            .open(&path)?;
+        let file = LazyFile::create(path.clone(), FILE_MODE, &self.descriptors)?;
         let file = SpoolFile::new(id, path, file);
         self.files().insert(id, Arc::clone(&file));
         Ok(file)
@@ -155,7 +157,7 @@ impl Spool {
     pub fn adopt(&self, id: BlobId, from: &Path) -> io::Result<Arc<SpoolFile>> {
         let path = self.config.directory.join(id.to_string());
         std::fs::rename(from, &path)?;
-        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let file = LazyFile::closed(path.clone(), &self.descriptors);
         let file = SpoolFile::new(id, path, file);
         self.count(&file)?;
         self.files().insert(id, Arc::clone(&file));
@@ -179,7 +181,7 @@ impl Spool {
     /// # Errors
     /// When the disk fails; the file is then found again at the next start.
     pub fn discard(&self, id: BlobId) -> io::Result<()> {
-        let Some(file) = self.files().remove(&id) else {
+        let Some(file) = self.take_out(id)? else {
             return Ok(());
         };
         let held = file.counted();
@@ -190,6 +192,17 @@ impl Spool {
         self.release(held);
         self.freed.notify_waiters();
         Ok(())
+    }
+
+    /// Takes a file out of the table. Whoever has it can read it when its name is gone.
+    fn take_out(&self, id: BlobId) -> io::Result<Option<Arc<SpoolFile>>> {
+        let mut files = self.files();
+        if let Some(file) = files.get(&id)
+            && Arc::strong_count(file) > 1
+        {
+            file.keep_open()?;
+        }
+        Ok(files.remove(&id))
     }
 
     /// Begins the note of a file that is being written, in place of an older one.

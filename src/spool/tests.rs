@@ -73,6 +73,70 @@ fn a_discarded_file_is_still_read_by_those_who_have_it() {
     assert_eq!(&bytes, b"film");
 }
 
+/// Returns how many files below a directory this process has open.
+fn opened_below(directory: &Path) -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    open.filter_map(|item| std::fs::read_link(item.unwrap().path()).ok())
+        .filter(|target| target.starts_with(directory))
+        .count()
+}
+
+#[test]
+fn more_files_than_descriptors_are_written_read_and_discarded() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = SpoolConfig {
+        directory: directory.path().join("spool"),
+        capacity: 1 << 30,
+        reserve: 0,
+    };
+    let spool = Spool::open_with(config.clone(), DescriptorPool::new(4)).unwrap();
+    let files: Vec<_> = (0..40).map(|_| spool.create().unwrap()).collect();
+    for round in 0..3_u8 {
+        for (number, file) in files.iter().enumerate() {
+            file.write_all_at(&[number as u8, round], u64::from(round) * 2)
+                .unwrap();
+        }
+        assert!(opened_below(directory.path()) <= 4);
+    }
+    let is_whole = |file: &SpoolFile, number: usize| {
+        let mut bytes = [0; 6];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        let number = number as u8;
+        bytes == [number, 0, number, 1, number, 2]
+    };
+    for (number, file) in files.iter().enumerate() {
+        assert!(is_whole(file, number));
+        file.sync().unwrap();
+    }
+    files[..20]
+        .iter()
+        .for_each(|file| spool.discard(file.id).unwrap());
+    for (number, file) in files.iter().enumerate() {
+        assert!(is_whole(file, number), "{number}");
+    }
+    drop(files);
+    assert!(opened_below(directory.path()) <= 4);
+    let again = Spool::open_with(config, DescriptorPool::new(4)).unwrap();
+    assert!(again.ids().len() == 20 && again.used() > 0);
+    assert!(opened_below(directory.path()) <= 4);
+}
+
+#[test]
+fn what_the_disk_refused_is_told_after_the_file_was_closed_for_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = SpoolConfig {
+        directory: directory.path().join("spool"),
+        capacity: 1 << 30,
+        reserve: 0,
+    };
+    let spool = Spool::open_with(config, DescriptorPool::new(1)).unwrap();
+    let file = spool.create().unwrap();
+    file.write_all_at(b"film", 0).unwrap();
+    file.damage();
+    spool.create().unwrap().write_all_at(b"other", 0).unwrap();
+    assert!(file.sync().is_err());
+}
+
 #[test]
 fn a_disk_that_failed_once_is_never_success_again() {
     let (_keep, spool) = spool(1 << 30);

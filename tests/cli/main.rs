@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
 mod daemon;
+mod descriptors;
 mod encryption;
 mod gateway;
 mod import;
