@@ -7,7 +7,7 @@ use super::closing::HandleCloser;
 use super::drafts::Drafts;
 use super::namespace::{Namespace, ResolvedNode};
 use super::open::{OpenKind, OpenTable};
-use super::sizes::FileSizes;
+use super::sizes::{Emptying, FileSizes};
 use super::types::{
     AccessMode, Attr, Existing, FileKind, HandleId, Lasting, Mutability, Opened, Resource,
 };
@@ -16,7 +16,7 @@ use super::virtual_tree::VirtualNode;
 use crate::index::{Node, NodeKind};
 use crate::ingest::Ingest;
 use crate::media::inspect::name::media_kind;
-use crate::model::{EntryId, EntryKind, ErrorKind, FsResult, TreePath};
+use crate::model::{EntryId, EntryKind, ErrorKind, FsResult, Timestamp, TreePath};
 use crate::read::{Follower, Leaving};
 use crate::tree::Tree;
 
@@ -116,12 +116,27 @@ impl Opener {
         };
         let handle = self.open.open_file(node.id, node.ino, access, follower);
         if existing == Existing::Truncate
-            && let Err(error) = self.sizes.empty(handle).await
+            && let Err(error) = self.empty(handle, node.id).await
         {
             self.closer.release(handle);
             return Err(error);
         }
         Ok(handle)
+    }
+
+    /// Empties a file that was just opened. One that was empty has a new time all the same: build tools make
+    /// their stamps with `: > stamp`.
+    async fn empty(&self, handle: HandleId, id: EntryId) -> FsResult<()> {
+        if self.sizes.empty(handle).await? == Emptying::Emptied {
+            return Ok(());
+        }
+        let (entry, ()) = self.tree.update(id, |entry| {
+            let now = Timestamp::now();
+            (entry.attributes.mtime, entry.attributes.ctime) = (now, now);
+            Ok(())
+        })?;
+        self.drafts.follow(&entry);
+        Ok(())
     }
 
     /// Opens a file or view for reading fixed bytes. The caller has to `release` the handle in the end.

@@ -14,6 +14,14 @@ use super::types::{AllocateMode, HandleId, SeekTarget};
 use crate::index::NodeKind;
 use crate::model::{ByteRange, ErrorKind, Extent, ExtentSource, FsResult};
 
+/// What emptying a file came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emptying {
+    /// It had bytes.
+    Emptied,
+    WasEmpty,
+}
+
 /// Part that changes the sizes of files and finds their holes.
 #[derive(Debug)]
 pub struct FileSizes {
@@ -174,7 +182,7 @@ impl FileSizes {
     ///
     /// # Errors
     /// `BadHandle` or `Io`.
-    pub async fn empty(&self, handle: HandleId) -> FsResult<()> {
+    pub async fn empty(&self, handle: HandleId) -> FsResult<Emptying> {
         let drafts = Arc::clone(&self.drafts);
         let open = self.open.get(handle)?;
         blocking(move || {
@@ -184,12 +192,13 @@ impl FileSizes {
             let mut state = open.file.state();
             // The copy that is being replaced may have been cut short, but the new one has not been.
             state.quarantine = None;
-            if current_size(&drafts, &open.file, &state)? > 0 {
-                drafts.begin_change(&open.file, &mut state, Some(open.id))?;
-                drafts.set_size(&open.file, &mut state, 0)?;
-                open.wrote.store(true, Ordering::Relaxed);
+            if current_size(&drafts, &open.file, &state)? == 0 {
+                return Ok(Emptying::WasEmpty);
             }
-            Ok(())
+            drafts.begin_change(&open.file, &mut state, Some(open.id))?;
+            drafts.set_size(&open.file, &mut state, 0)?;
+            open.wrote.store(true, Ordering::Relaxed);
+            Ok(Emptying::Emptied)
         })
         .await
     }

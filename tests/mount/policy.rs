@@ -262,3 +262,24 @@ fn df_tells_room() {
         .unwrap();
     assert!(free > 1024 * 1024, "file managers ask before they copy");
 }
+
+/// Build tools make their stamps with `: > stamp`.
+#[test]
+fn emptying_a_file_gives_it_a_new_time_even_if_it_was_empty() {
+    let test = TestMount::new();
+    for content in ["", "bytes"] {
+        let path = test.path.join("stamp");
+        fs::write(&path, content).unwrap();
+        let past = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000);
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(past)
+            .unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mtime(), 1_000);
+        fs::File::create(&path).unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert!(found.len() == 0 && found.mtime() > 1_000_000, "{content:?}");
+    }
+}
