@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use telegram_sim::{Bot, Faults, Options, Profile, Visibility};
+use telegram_sim::{Bot, Faults, Options, Profile, StatusForm, Visibility};
 
 /// A Telegram server on loopback, to test against.
 #[derive(Debug, Parser)]
@@ -49,9 +49,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "JSON")]
     profile: Option<PathBuf>,
     /// What goes wrong by chance: flood=5%:2,drop=3%,expire=5%,stall=1%, premium, slowmode, lostreply,
-    /// missing, toomany, internal, timeout; the word handshake lets it hit starts of connections too
+    /// missing, toomany, internal, timeout, forget (the auth key), signout; the word handshake lets it hit
+    /// starts of connections too
     #[arg(long, value_name = "FAULTS", default_value = "")]
     faults: Faults,
+    /// Transport errors come as payloads of packets, as other servers send them
+    #[arg(long)]
+    framed_status: bool,
     /// Of the dice behind the faults
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -99,6 +103,11 @@ impl Args {
                 Visibility::Private
             },
             faults: self.faults,
+            status_form: if self.framed_status {
+                StatusForm::Framed
+            } else {
+                StatusForm::Bare
+            },
             seed: self.seed,
             clock_offset: Duration::try_from_secs_f64(self.clock_offset * 3600.0)?,
             data: self.data.clone(),

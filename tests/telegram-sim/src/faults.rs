@@ -56,6 +56,10 @@ pub struct Faults {
     pub internal: Percent,
     /// Error -503, `Timeout`.
     pub timeout: Percent,
+    /// The server forgets the auth key of the call.
+    pub forget: Percent,
+    /// The key of the call is signed out.
+    pub sign_out: Percent,
     pub reach: Reach,
 }
 
@@ -257,6 +261,8 @@ impl FaultPlan {
             too_many,
             internal,
             timeout,
+            forget,
+            sign_out,
             reach: _,
         } = self.chances;
         let dice = &mut self.dice;
@@ -290,6 +296,8 @@ impl FaultPlan {
             (too_many, Fault::TooMany),
             (internal, Fault::Internal),
             (timeout, Fault::Timeout),
+            (forget, Fault::ForgetKey),
+            (sign_out, Fault::SignOut),
         ]
         .into_iter()
         .find_map(|(chance, fault)| dice.hits(chance).then_some(fault))
@@ -384,9 +392,12 @@ impl FromStr for Faults {
                 "toomany" => faults.too_many = value.parse()?,
                 "internal" => faults.internal = value.parse()?,
                 "timeout" => faults.timeout = value.parse()?,
+                "forget" => faults.forget = value.parse()?,
+                "signout" => faults.sign_out = value.parse()?,
                 _ => bail!(
                     "{name}: no such fault; there are flood, premium, slowmode, drop, lostreply, \
-                     expire, stall, missing, toomany, internal, timeout and the word handshake"
+                     expire, stall, missing, toomany, internal, timeout, forget, signout and the word \
+                     handshake"
                 ),
             }
         }
