@@ -6,7 +6,7 @@ import subprocess
 
 from benchmarks import peers, programs
 
-from .site import Site, eventually, expect
+from .site import Site, eventually, expect, need_root
 
 DISK_MIB = 160
 ROUNDS = 6
@@ -32,7 +32,7 @@ def same(site, kept, when):
 
 def full(run):
     """Another program fills the disk of state and spool, again and again."""
-    peers.need_root("disk-full")
+    need_root("a disk of its own is mounted")
     dice, kept, errors = random.Random(run.seed), {}, set()
     with Site(run, env={"TGFS_SPOOL_RESERVE": "16MiB", "TGFS_WRITE_DEADLINE": "3s"}) as site:
         disk = site.path("disk")

@@ -1,5 +1,6 @@
 """A library in a scratch directory, whose daemon can be killed, limited and started again."""
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,10 @@ class Failed(Exception):
 def expect(condition, text):
     if not condition:
         raise Failed(text)
+
+
+def need_root(why):
+    expect(os.geteuid() == 0, f"only root can try this: {why}")
 
 
 class Site:
@@ -42,6 +47,8 @@ class Site:
         self.kill()
         if kind is None:
             shutil.rmtree(self.dir, ignore_errors=True)
+        else:
+            print(f"kept for a look: {self.dir}", flush=True)
 
     def path(self, *names):
         return os.path.join(self.dir, *names)
@@ -92,8 +99,41 @@ class Site:
         except subprocess.TimeoutExpired as error:
             raise Failed(f"jobs did not end within {seconds} s: {self.tgfs('status').stdout}") from error
 
+    def states(self, *below):
+        """The state of each file, by its path."""
+        listed = self.tgfs("list", "--json", *below)
+        expect(listed.returncode == 0, f"list: {listed.stderr}")
+        return {entry["path"]: entry["state"] for entry in json.loads(listed.stdout)}
+
     def is_alive(self):
         return self.daemon is not None and self.daemon.child.poll() is None
+
+
+class Service:
+    """A simulated Telegram, whose world outlives its restarts; the site's daemon uses it."""
+
+    def __init__(self, site, run, arguments=()):
+        self.site, self.restarts, self.address = site, 0, "127.0.0.1:0"
+        self.env = site.path("env")
+        self.command = [f"{run.programs}/telegram-sim", "--bots", "3", "--messages-per-minute", "0", "--data", site.path("world"),
+                        "--write-env", self.env, *arguments]
+        site.extra = [*site.extra, "--env-file", self.env]
+        self.begin()
+
+    def begin(self):
+        self.program = programs.Program([*self.command, "--listen", self.address],
+                                        self.site.path(f"service-{self.restarts}.log"))
+        self.address = dict(word.split("=", 1) for word in self.program.ready_line().split()[1:])["listen"]
+
+    def restart(self, away):
+        """Is not there for some seconds."""
+        self.program.stop()
+        time.sleep(away)
+        self.restarts += 1
+        self.begin()
+
+    def stop(self):
+        self.program.stop()
 
 
 def eventually(condition, seconds=PATIENCE):
