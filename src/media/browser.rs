@@ -45,12 +45,16 @@ pub fn video_support(codec: &str) -> BrowserSupport {
     }
 }
 
+/// Profiles of AAC that all browsers decode, as ffprobe calls them; empty where it does not say. Others
+/// (Main, LTP, ELD, xHE-AAC) play in some or none.
+const PLAIN_AAC_PROFILES: [&str; 4] = ["", "LC", "HE-AAC", "HE-AACv2"];
+
 impl BrowserAudio {
-    /// Returns the codec by ffprobe's name for it.
+    /// Returns the codec by ffprobe's names for it and its profile.
     #[must_use]
-    pub fn from_ffprobe(name: &str) -> Option<Self> {
+    pub fn from_ffprobe(name: &str, profile: &str) -> Option<Self> {
         match name {
-            "aac" => Some(Self::Aac),
+            "aac" => PLAIN_AAC_PROFILES.contains(&profile).then_some(Self::Aac),
             "mp3" => Some(Self::Mp3),
             "opus" => Some(Self::Opus),
             "flac" => Some(Self::Flac),
@@ -67,7 +71,8 @@ impl BrowserAudio {
             "mp4a.40.33" => None,
             "opus" => Some(Self::Opus),
             "fLaC" => Some(Self::Flac),
-            _ => codec.starts_with("mp4a.40").then_some(Self::Aac),
+            "mp4a.40.2" | "mp4a.40.5" | "mp4a.40.29" => Some(Self::Aac),
+            _ => None,
         }
     }
 
@@ -124,13 +129,27 @@ mod tests {
             ("mp2", "mp4a.40.33"),
             ("dts", "dtsc"),
         ] {
-            let found = BrowserAudio::from_ffprobe(ffprobe);
+            let found = BrowserAudio::from_ffprobe(ffprobe, "");
             assert_eq!(found, BrowserAudio::from_rfc6381(rfc6381), "{ffprobe}");
         }
         assert_eq!(
             BrowserAudio::from_rfc6381("mp4a.40.5"),
             Some(BrowserAudio::Aac)
         );
+        for (profile, rfc6381, expected) in [
+            ("LC", "mp4a.40.2", Some(BrowserAudio::Aac)),
+            ("HE-AACv2", "mp4a.40.29", Some(BrowserAudio::Aac)),
+            ("Main", "mp4a.40.1", None),
+            ("ELD", "mp4a.40.39", None),
+            ("41", "mp4a.40.42", None),
+        ] {
+            assert_eq!(
+                BrowserAudio::from_ffprobe("aac", profile),
+                expected,
+                "{profile}"
+            );
+            assert_eq!(BrowserAudio::from_rfc6381(rfc6381), expected, "{rfc6381}");
+        }
         // MP3 in MP4 as ffmpeg writes it.
         assert_eq!(BrowserAudio::from_rfc6381("mp4a.6B"), None);
     }

@@ -12,6 +12,7 @@ mod external_subtitles;
 mod films;
 mod in_place;
 mod oversize;
+mod properties;
 mod sample;
 mod sprites;
 mod subtitles;

@@ -10,14 +10,19 @@ use crate::media::hls::tags;
 use crate::media::inspect::language;
 use crate::media::inspect::probe::ProbedStream;
 use crate::media::map::{self, SegmentSource};
+use crate::media::mp4::dolby_vision::DolbyVision;
 use crate::media::mp4::fragments::{self, Movie};
-use crate::media::mp4::{init, segment_header};
+use crate::media::mp4::{init, picture, segment_header};
 use crate::media::transport;
 
 /// Layout of generated headers and of the map.
 pub const LAYOUT: u16 = 1;
 /// Seconds by which a film may end before its announced end without a note.
 const MISSING_SECONDS: f64 = 2.0;
+
+/// Note of a film whose picture would be shown wrong from MPEG-TS.
+const NO_TRANSPORT: &str =
+    "it has no MPEG-TS form: only its container says how the picture is turned or stretched";
 
 /// Track of a film, with its movie header and its stream in the source.
 pub struct MadeTrack {
@@ -200,12 +205,17 @@ impl Film {
     pub fn write(
         &self,
         mut derived: DerivedWriter,
-        notes: Vec<String>,
+        mut notes: Vec<String>,
     ) -> Result<Views, MediaError> {
         let mut map = map::MAP_MAGIC.to_vec();
         let mut tracks = Vec::new();
         for (made, cuts) in &self.tracks {
-            tracks.push(describe_track(made, cuts, &mut map)?);
+            let track = describe_track(made, cuts, &mut map)?;
+            let is_carried = transport::size(&track.init, track.timescale, &[]).is_some();
+            if is_carried && !is_shown_from_transport(made, &track.init) {
+                notes.push(NO_TRANSPORT.to_owned());
+            }
+            tracks.push(track);
         }
         let target = playlist_target(&tracks);
         for track in &mut tracks {
@@ -298,7 +308,7 @@ pub fn describe_track(
             "ffmpeg wrote a movie header that cannot be read",
         )
     })?;
-    let kind = track_kind(made);
+    let kind = track_kind(made, &init);
     let timescale = collected.track.timescale;
     Ok(Track {
         transport_sizes: transport_sizes(made, cuts, &init),
@@ -317,14 +327,28 @@ pub fn describe_track(
     })
 }
 
-/// Returns the bytes of each segment as MPEG-TS, or none where MPEG-TS cannot carry the track.
+/// Returns the bytes of each segment as MPEG-TS, or none where MPEG-TS cannot carry the track as it is shown.
 fn transport_sizes(made: &MadeTrack, cuts: &[SegmentCut], init: &[u8]) -> Vec<u64> {
+    if !is_shown_from_transport(made, init) {
+        return Vec::new();
+    }
     let timescale = made.collected.track.timescale;
     let sizes = cuts.iter().map(|cut| {
         let samples = &made.collected.samples[cut.samples.clone()];
         transport::size(init, timescale, samples)
     });
     sizes.collect::<Option<_>>().unwrap_or_default()
+}
+
+/// Returns true if a player shows the pictures of the track from MPEG-TS as it shows those of the file.
+/// Pictures that bring parameter sets of their own are shown as these say.
+fn is_shown_from_transport(made: &MadeTrack, init: &[u8]) -> bool {
+    let collected = &made.collected;
+    if &collected.track.handler != b"vide" {
+        return true;
+    }
+    let is_changed = picture::with_agreeing_sets(&collected.track.trak).is_some();
+    picture::is_in_the_stream(init) && !(is_changed && collected.brings_sets)
 }
 
 /// Returns the bytes of each segment up to the end of its first picture. There are none for audio, or
@@ -350,14 +374,15 @@ pub fn range(video: &ProbedStream) -> &'static str {
     }
 }
 
-fn track_kind(made: &MadeTrack) -> TrackKind {
+fn track_kind(made: &MadeTrack, init: &[u8]) -> TrackKind {
     let description = &made.collected.description;
     if &made.collected.track.handler == b"vide" {
+        let vision = DolbyVision::of_init(init).and_then(DolbyVision::video_range);
         TrackKind::Video {
             width: description.width,
             height: description.height,
             millihertz: made.stream.millihertz(),
-            range: range(&made.stream).to_owned(),
+            range: vision.unwrap_or(range(&made.stream)).to_owned(),
         }
     } else {
         TrackKind::Audio {

@@ -226,7 +226,11 @@ fn remux(
     feedback: Feedback<'_>,
 ) -> Result<BuildOutcome, MediaError> {
     let Feedback { notes, progress } = feedback;
-    let mut tracks = match copied_tracks(context, source, &mut files, progress)? {
+    let feedback = Feedback {
+        notes: &mut *notes,
+        progress,
+    };
+    let mut tracks = match copied_tracks(context, source, &mut files, feedback)? {
         Attempt::Made(tracks) => tracks,
         Attempt::Refused(reason) => return Ok(BuildOutcome::Unreadable(reason)),
     };
@@ -267,17 +271,21 @@ fn copied_tracks(
     context: &BuildContext,
     source: &InspectedSource,
     files: &mut BuildFiles,
-    progress: &dyn Fn(u64),
+    feedback: Feedback<'_>,
 ) -> Result<Attempt<Vec<MadeTrack>, UnreadableReason>, MediaError> {
     if source.selection.streams().next().is_none() {
         return Ok(Attempt::Made(Vec::new()));
     }
     // Progress follows the encoding alone if there is a rendition.
     let copying: &dyn Fn(u64) = match context.compat {
-        Compat::Off => progress,
+        Compat::Off => feedback.progress,
         Compat::With(_) => &|_| {},
     };
-    passes::collect(context, source, files, copying)
+    let feedback = Feedback {
+        notes: feedback.notes,
+        progress: copying,
+    };
+    passes::collect(context, source, files, feedback)
 }
 
 /// Adds subtitles, fonts and pictures, and writes the map.

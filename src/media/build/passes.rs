@@ -1,15 +1,17 @@
 //! The passes of the muxer over a source: one for all tracks, and more where that one fails.
 
 use super::collect::SampleBytes;
-use super::context::{BuildContext, BuildFiles, InspectedSource, Pass, outlived};
+use super::context::{BuildContext, BuildFiles, Feedback, InspectedSource, Pass, outlived};
 use super::film::MadeTrack;
 use crate::media::attempt::Attempt;
 use crate::media::container::Container;
 use crate::media::error::MediaError;
+use crate::media::inspect::probe::ProbedStream;
 use crate::media::inspect::select::StreamSelection;
+use crate::media::mp4::aac::AacConfig;
 use crate::media::mp4::fragments::MovieTrack;
 use crate::media::reason::UnreadableReason;
-use crate::media::tool::task::{Lead, StreamConversion, Task};
+use crate::media::tool::task::{AAC_CHANNELS, Lead, StreamConversion, Task};
 
 /// Tracks of a film, or why there are none.
 type Tracks = Attempt<Vec<MadeTrack>, UnreadableReason>;
@@ -21,8 +23,9 @@ pub fn collect(
     context: &BuildContext,
     source: &InspectedSource,
     files: &mut BuildFiles,
-    progress: &dyn Fn(u64),
+    feedback: Feedback<'_>,
 ) -> Result<Tracks, MediaError> {
+    let Feedback { notes, progress } = feedback;
     let before = files.derived.len();
     let (container, selection) = (source.container, &source.selection);
     let all = collect_all(context, (container, selection), files, progress);
@@ -34,7 +37,11 @@ pub fn collect(
         Attempt::Refused(reason) => {
             files.search.restart();
             files.derived.cut_to(before)?;
-            match collect_singly(context, source, files, progress)? {
+            let feedback = Feedback {
+                notes: &mut *notes,
+                progress,
+            };
+            match collect_singly(context, source, files, feedback)? {
                 Attempt::Made(made) if made.is_empty() => return Ok(Attempt::Refused(reason)),
                 Attempt::Made(made) => made,
                 refused @ Attempt::Refused(_) => return Ok(refused),
@@ -45,7 +52,63 @@ pub fn collect(
     if made.is_empty() {
         return Ok(Attempt::Refused(UnreadableReason::NoFrames));
     }
+    replace_own_layouts(context, container, files, (&mut made, notes))?;
     Ok(Attempt::Made(made))
+}
+
+/// Replaces AAC that describes its channels itself by AAC in stereo. Browsers do not play it, and its codec
+/// has the name of AAC that they do play. It stays where it cannot be decoded.
+fn replace_own_layouts(
+    context: &BuildContext,
+    container: Container,
+    files: &mut BuildFiles,
+    (made, notes): (&mut [MadeTrack], &mut Vec<String>),
+) -> Result<(), MediaError> {
+    for track in made {
+        let config = AacConfig::of_trak(&track.collected.track.trak);
+        if config.is_none_or(|config| config.channels != 0) {
+            continue;
+        }
+        let stream = ProbedStream {
+            channels: AAC_CHANNELS,
+            profile: String::new(),
+            ..track.stream.clone()
+        };
+        if let Some(encoded) = encode_audio(context, container, stream, files)? {
+            notes.push(format!(
+                "audio stream {} is in stereo, because browsers do not play its layout of {} channels; the file has them all",
+                track.stream.index, track.stream.channels
+            ));
+            *track = encoded;
+        }
+    }
+    Ok(())
+}
+
+/// Makes one track of AAC from a stream; `None` where that cannot be decoded.
+fn encode_audio(
+    context: &BuildContext,
+    container: Container,
+    stream: ProbedStream,
+    files: &mut BuildFiles,
+) -> Result<Option<MadeTrack>, MediaError> {
+    let pass = Pass {
+        container,
+        task: &Task::EncodeAudio(stream.index),
+        bytes: &|_, _| SampleBytes::Made,
+        progress: &|_| {},
+    };
+    let Attempt::Made(movie) = outlived(context.pass(&pass, files))? else {
+        return Ok(None);
+    };
+    let track = movie.tracks.into_iter().next();
+    let track = track.filter(|track| !track.samples.is_empty());
+    Ok(track.map(|collected| MadeTrack {
+        movie: movie.movie,
+        collected,
+        stream,
+        encoded: Vec::new(),
+    }))
 }
 
 fn collect_all(
@@ -96,8 +159,9 @@ fn collect_singly(
     context: &BuildContext,
     source: &InspectedSource,
     files: &mut BuildFiles,
-    progress: &dyn Fn(u64),
+    feedback: Feedback<'_>,
 ) -> Result<Tracks, MediaError> {
+    let Feedback { notes, progress } = feedback;
     let (container, selection) = (source.container, &source.selection);
     let copied = selection.only_copied();
     let mut copied_tracks = Vec::new();
@@ -117,20 +181,12 @@ fn collect_singly(
             made.extend(copied_tracks.next());
             continue;
         }
-        let pass = Pass {
-            container,
-            task: &Task::EncodeAudio(audio.stream.index),
-            bytes: &|_, _| SampleBytes::Made,
-            progress: &|_| {},
-        };
-        if let Attempt::Made(collected) = outlived(context.pass(&pass, files))? {
-            let track = collected.tracks.into_iter().next();
-            made.extend(track.map(|track| MadeTrack {
-                movie: collected.movie,
-                collected: track,
-                stream: audio.stream.clone(),
-                encoded: Vec::new(),
-            }));
+        match encode_audio(context, container, audio.stream.clone(), files)? {
+            Some(track) => made.push(track),
+            None => notes.push(format!(
+                "audio stream {} cannot be decoded, so browsers have no sound of it",
+                audio.stream.index
+            )),
         }
     }
     Ok(Attempt::Made(made))

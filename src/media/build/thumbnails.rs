@@ -219,7 +219,9 @@ fn write_frames(
 
 fn is_hevc(video: &MadeTrack) -> bool {
     let codec = &video.collected.description.codec;
-    codec.starts_with("hvc1") || codec.starts_with("hev1")
+    ["hvc1", "hev1", "dvh1"]
+        .iter()
+        .any(|name| codec.starts_with(name))
 }
 
 /// Returns true if a key frame can be decoded behind any other. H.264's recovery points cannot: because

@@ -62,8 +62,6 @@ pub fn variant(text: &mut String, views: &Views, uris: &MasterUris) {
         "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak:.0},CODECS=\"{}\"",
         track.codec
     );
-    if let TrackKind::Video { width, height, .. } = &track.kind {
-        let _infallible = write!(text, ",RESOLUTION={width}x{height}");
-    }
+    tags::picture_attributes(text, track);
     let _infallible = writeln!(text, ",URI=\"{}\"", uris.of(NAME));
 }

@@ -169,9 +169,6 @@ impl StreamVariant<'_> {
             let _infallible = write!(text, ",AUDIO=\"{}\"", group.name);
         }
         text.push_str(self.subtitles);
-        if is_video(track) {
-            text.push_str(",CLOSED-CAPTIONS=NONE");
-        }
         let _infallible = writeln!(text, "\n{}", uris.of(&track_name(views, self.lead)));
     }
 }

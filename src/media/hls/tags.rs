@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 
 use crate::media::inspect::unique::UniqueTexts;
+use crate::media::mp4::dolby_vision::DolbyVision;
+use crate::media::mp4::picture;
 use crate::model::{EntryId, Name, SegmentInfo, Subtitle, Track, TrackKind, Views};
 
 /// Text before and after the name of each media playlist in a multivariant one.
@@ -265,14 +267,8 @@ pub(super) fn stream_inf(
         peak.max(1),
         average.max(1),
     );
-    if let TrackKind::Video {
-        width,
-        height,
-        millihertz,
-        range,
-    } = &track.kind
-    {
-        let _infallible = write!(text, ",RESOLUTION={width}x{height}");
+    if let TrackKind::Video { millihertz, .. } = &track.kind {
+        picture_attributes(text, track);
         if *millihertz > 0 {
             let _infallible = write!(
                 text,
@@ -281,8 +277,27 @@ pub(super) fn stream_inf(
                 millihertz % 1000
             );
         }
-        let _infallible = write!(text, ",VIDEO-RANGE={range}");
     }
+}
+
+/// Appends the attributes about pictures that variants and I-frame variants have. RESOLUTION is the size as
+/// shown: turned, and with square pixels. SUPPLEMENTAL-CODECS is RFC 8216bis §4.4.6.2.
+pub(super) fn picture_attributes(text: &mut String, track: &Track) {
+    let TrackKind::Video {
+        width,
+        height,
+        range,
+        ..
+    } = &track.kind
+    else {
+        return;
+    };
+    let vision = DolbyVision::of_init(&track.init).and_then(DolbyVision::supplemental_codecs);
+    if let Some(codecs) = vision {
+        let _infallible = write!(text, ",SUPPLEMENTAL-CODECS=\"{codecs}\"");
+    }
+    let (width, height) = picture::shown_size(&track.init).unwrap_or((*width, *height));
+    let _infallible = write!(text, ",RESOLUTION={width}x{height},VIDEO-RANGE={range}");
 }
 
 /// Assigns each rendition of a group its own NAME.

@@ -161,10 +161,6 @@ impl InPlaceVariant<'_> {
             let _infallible = write!(text, ",AUDIO=\"{group}\"");
         }
         text.push_str(self.subtitles);
-        let _infallible = writeln!(
-            text,
-            ",CLOSED-CAPTIONS=NONE\n{}",
-            uris.of(&track_name(views, 0))
-        );
+        let _infallible = writeln!(text, "\n{}", uris.of(&track_name(views, 0)));
     }
 }

@@ -1,4 +1,5 @@
-//! Finds the first packet that ffmpeg returns from a film. ffmpeg counts EXTINF from it when it seeks.
+//! Looks at the first packets of each stream. Of them is the packet that ffmpeg returns first, from which it
+//! counts EXTINF when it seeks; and the first header of AAC, which says where its channels belong.
 //!
 //! ffmpeg returns a PES packet when it is complete: by its announced length, or when the next one of
 //! its stream starts. It holds pictures back until the next one begins.
@@ -30,6 +31,16 @@ struct WatchedPes {
     missing: Option<usize>,
     /// Offset in the file at which the packet was complete.
     whole_at: Option<u64>,
+    /// True if it starts with AAC whose places of channels have no number.
+    has_own_layout: bool,
+}
+
+/// Returns true for an ADTS header (ISO/IEC 14496-3 §1.A.2) whose channel configuration is 0: the stream
+/// itself describes its channels, which browsers do not read.
+fn has_own_layout(audio: &[u8]) -> bool {
+    let is_adts = |head: &[u8]| head[0] == 0xff && head[1] & 0xf6 == 0xf0;
+    let head = audio.get(..4).filter(|head| is_adts(head));
+    head.is_some_and(|head| head[2] & 1 == 0 && head[3] >> 6 == 0)
 }
 
 impl FirstPacket {
@@ -58,6 +69,9 @@ impl FirstPacket {
                     time: header.decode,
                     missing: header.total,
                     whole_at: None,
+                    has_own_layout: has_own_layout(
+                        packet.payload.get(header.len..).unwrap_or_default(),
+                    ),
                 });
             }
         }
@@ -70,6 +84,13 @@ impl FirstPacket {
                 last.whole_at = Some(offset);
             }
         }
+    }
+
+    /// Returns the PIDs of streams of AAC that describe their channels themselves.
+    pub fn own_layouts(&self) -> Vec<u16> {
+        let has = |list: &[WatchedPes]| list.iter().any(|pes| pes.has_own_layout);
+        let streams = self.streams.iter().filter(|(_, list)| has(list));
+        streams.map(|(pid, _)| *pid).collect()
     }
 
     /// Returns the decoding time of the first packet of any stream of `program`.

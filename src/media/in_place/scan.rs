@@ -69,6 +69,8 @@ pub struct TransportScan {
     pub shown_until: i64,
     /// The first time stamp of the video, as it is in the file.
     pub base: u64,
+    /// PIDs of streams of AAC that describe their channels themselves.
+    pub own_layouts: Vec<u16>,
 }
 
 struct Scanner {
@@ -383,6 +385,7 @@ impl Scanner {
             keys: self.keys,
             shown_until: clock.shown + clock.step.max(1),
             base: clock.base,
+            own_layouts: self.first.own_layouts(),
         })
     }
 }

@@ -133,6 +133,12 @@ pub struct ProbedStream {
     /// Height in pixels.
     #[serde(default)]
     pub height: u32,
+    /// Ratio of a pixel's width to its height, e.g. `64:45`.
+    #[serde(default)]
+    pub sample_aspect_ratio: String,
+    /// Profile of the codec, e.g. `HE-AAC`; empty when unknown.
+    #[serde(default)]
+    pub profile: String,
     /// Sample rate in hertz.
     #[serde(default)]
     pub sample_rate: String,
@@ -225,7 +231,20 @@ impl ProbedStream {
     /// Returns whether browsers play this audio from MP4.
     #[must_use]
     pub fn plays_in_browsers(&self) -> bool {
-        BrowserAudio::from_ffprobe(&self.codec_name).is_some_and(BrowserAudio::plays_in_mp4)
+        let codec = BrowserAudio::from_ffprobe(&self.codec_name, &self.profile);
+        codec.is_some_and(BrowserAudio::plays_in_mp4)
+    }
+    /// Returns width and height as they are shown, with square pixels.
+    #[must_use]
+    pub fn shown_size(&self) -> (u32, u32) {
+        let ratio = self.sample_aspect_ratio.split_once(':');
+        let ratio = ratio.and_then(|(width, height)| {
+            let numbers = (width.parse::<u64>().ok()?, height.parse::<u64>().ok()?);
+            (numbers.0 > 0 && numbers.1 > 0).then_some(numbers)
+        });
+        let (wide, high) = ratio.unwrap_or((1, 1));
+        let width = (u64::from(self.width).saturating_mul(wide) + high / 2) / high;
+        (u32::try_from(width).unwrap_or(self.width), self.height)
     }
     /// Returns the frames per 1000 seconds, 0 when unknown.
     #[must_use]

@@ -185,6 +185,7 @@ fn take_audio(selection: &mut StreamSelection, stream: &ProbedStream) {
         selection.audio.push(SelectedAudio {
             stream: ProbedStream {
                 channels: AAC_CHANNELS,
+                profile: String::new(),
                 ..stream.clone()
             },
             conversion: StreamConversion::Encoded,

@@ -1,6 +1,7 @@
 //! Parameter sets of H.264 (ITU-T H.264 §7.3.2) and the box that holds them, `avcC` (ISO/IEC
 //! 14496-15 §5.3.3.1), as far as a second pair of sets beside the first needs it.
 
+use super::bits::{Bits, without_prevention};
 use super::boxes;
 
 /// Sequence parameter sets of one stream have numbers below this (§7.4.2.1.1).
@@ -13,6 +14,8 @@ const TO_STSD: [&[u8; 4]; 4] = [b"mdia", b"minf", b"stbl", b"stsd"];
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 const SPS: u8 = 7;
 const PPS: u8 = 8;
+/// Bytes of a sequence parameter set before its Exp-Golomb codes: NAL header, profile, constraints, level.
+pub(super) const SPS_HEAD: usize = 4;
 
 /// Parameter sets of an `avcC` box.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,29 +160,21 @@ impl Sequence {
     /// Parses a sequence parameter set with its NAL header; `None` when it is cut off.
     #[must_use]
     pub fn parse(unit: &[u8]) -> Option<Self> {
+        let bytes = without_prevention(unit.get(SPS_HEAD..)?);
+        Self::walk(unit, &mut Bits::of(&bytes))
+    }
+
+    /// Reads the fields behind the head of `unit` from `bits`, up to `frame_mbs_only_flag`.
+    pub(super) fn walk(unit: &[u8], bits: &mut Bits<'_>) -> Option<Self> {
         /// Profiles whose sets say how pixels are coded (§7.3.2.1.1).
         const WITH_CHROMA: [u8; 13] =
             [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
         let (profile, level) = (*unit.get(1)?, *unit.get(3)?);
-        let bytes = without_prevention(unit.get(4..)?);
-        let mut bits = Bits::of(&bytes);
         let id = bits.number()?;
-        let mut is_plain = true;
-        if WITH_CHROMA.contains(&profile) {
-            let chroma = bits.number()?;
-            if chroma == 3 {
-                bits.flag()?;
-            }
-            is_plain = (chroma, bits.number()?, bits.number()?) == (1, 0, 0);
-            bits.flag()?;
-            if bits.flag()? {
-                for list in 0..if chroma == 3 { 12 } else { 8 } {
-                    if bits.flag()? {
-                        bits.skip_scaling_list(if list < 6 { 16 } else { 64 })?;
-                    }
-                }
-            }
-        }
+        let is_plain = match WITH_CHROMA.contains(&profile) {
+            true => walk_chroma(bits)?,
+            false => true,
+        };
         bits.number()?;
         match bits.number()? {
             0 => {
@@ -208,6 +203,24 @@ impl Sequence {
             is_progressive: bits.flag()?,
         })
     }
+}
+
+/// Reads how pixels are coded, and returns true for 4:2:0 with 8 bits.
+fn walk_chroma(bits: &mut Bits<'_>) -> Option<bool> {
+    let chroma = bits.number()?;
+    if chroma == 3 {
+        bits.flag()?;
+    }
+    let is_plain = (chroma, bits.number()?, bits.number()?) == (1, 0, 0);
+    bits.flag()?;
+    if bits.flag()? {
+        for list in 0..if chroma == 3 { 12 } else { 8 } {
+            if bits.flag()? {
+                skip_scaling_list(bits, if list < 6 { 16 } else { 64 })?;
+            }
+        }
+    }
+    Some(is_plain)
 }
 
 /// Returns the number of a picture parameter set, and that of the sequence it belongs to.
@@ -260,70 +273,24 @@ fn split(all: &[u8]) -> impl Iterator<Item = &[u8]> {
     .filter(|unit| !unit.is_empty())
 }
 
-/// Removes emulation prevention: a 3 behind two zeros only keeps start codes out (§7.4.1.1).
-fn without_prevention(bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut zeros = 0;
-    for &byte in bytes {
-        if zeros >= 2 && byte == 3 {
-            zeros = 0;
-            continue;
+/// Skips a scaling list (§7.3.2.1.1.1).
+fn skip_scaling_list(bits: &mut Bits<'_>, size: usize) -> Option<()> {
+    let (mut last, mut next) = (8_i64, 8_i64);
+    for _ in 0..size {
+        if next != 0 {
+            let code = i64::from(bits.number()?);
+            let delta = if code % 2 == 0 {
+                -code / 2
+            } else {
+                (code + 1) / 2
+            };
+            next = (last + delta).rem_euclid(256);
         }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        plain.push(byte);
-    }
-    plain
-}
-
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Bits<'a> {
-    const fn of(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
-    }
-    fn flag(&mut self) -> Option<bool> {
-        let byte = self.bytes.get(self.at / 8)?;
-        let bit = byte >> (7 - self.at % 8) & 1;
-        self.at += 1;
-        Some(bit == 1)
-    }
-    /// Reads an Exp-Golomb code (§9.1). For a signed code only the place where it ends matters here.
-    fn number(&mut self) -> Option<u32> {
-        let mut zeros = 0;
-        while !self.flag()? {
-            zeros += 1;
-            if zeros > 31 {
-                return None;
-            }
+        if next != 0 {
+            last = next;
         }
-        let mut value: u32 = 1;
-        for _ in 0..zeros {
-            value = value << 1 | u32::from(self.flag()?);
-        }
-        value.checked_sub(1)
     }
-    /// Skips a scaling list (§7.3.2.1.1.1).
-    fn skip_scaling_list(&mut self, size: usize) -> Option<()> {
-        let (mut last, mut next) = (8_i64, 8_i64);
-        for _ in 0..size {
-            if next != 0 {
-                let code = i64::from(self.number()?);
-                let delta = if code % 2 == 0 {
-                    -code / 2
-                } else {
-                    (code + 1) / 2
-                };
-                next = (last + delta).rem_euclid(256);
-            }
-            if next != 0 {
-                last = next;
-            }
-        }
-        Some(())
-    }
+    Some(())
 }
 
 #[cfg(test)]

@@ -4,9 +4,12 @@
 //! Codec strings: RFC 6381 §3.3 (avc1), ISO/IEC 14496-15 annex E (hvc1), the AV1 and VP9 ISOBMFF
 //! bindings, ISO/IEC 14496-1 §7.2.6 (esds).
 
-use super::boxes::{self, be16, be32};
+use super::aac::AacConfig;
+use super::boxes::{self, BoxAt, be16, be32};
+use super::dolby_vision::DolbyVision;
 use super::esds;
 use super::fragments::{Movie, MovieTrack};
+use super::picture;
 use super::segment_header::TRACK_ID;
 
 /// Fields of a track's sample description.
@@ -25,12 +28,17 @@ pub struct Description {
     pub nal_length: usize,
 }
 
+/// Flags of a track that is shown, and is a part of the film (ISO/IEC 14496-12 §8.3.2).
+const SHOWN_TRACK: u8 = 0b11;
+
 /// Writes `ftyp`, and a `moov` of this one track without an edit list. Times are absolute, see
 /// `timeline`.
 #[must_use]
 pub fn write(movie: &Movie, track: &MovieTrack) -> Option<Vec<u8>> {
+    let agreeing = picture::with_agreeing_sets(&track.trak);
+    let trak = agreeing.as_deref().unwrap_or(&track.trak);
     let mut parts: Vec<Vec<u8>> = Vec::new();
-    for child in boxes::iterate(track.trak.get(8..)?).filter(|child| &child.kind != b"edts") {
+    for child in boxes::iterate(trak.get(8..)?).filter(|child| &child.kind != b"edts") {
         let mut child_bytes = child.whole.to_vec();
         match &child.kind {
             b"tkhd" => {
@@ -38,8 +46,10 @@ pub fn write(movie: &Movie, track: &MovieTrack) -> Option<Vec<u8>> {
                 child_bytes
                     .get_mut(at..at + 4)?
                     .copy_from_slice(&TRACK_ID.to_be_bytes());
+                // The muxer switches tracks off that are not the default. Here it is the only one.
+                *child_bytes.get_mut(11)? |= SHOWN_TRACK;
             }
-            b"mdia" => rename_hevc(&mut child_bytes),
+            b"mdia" => amend_entry(&mut child_bytes, track.timescale),
             _ => {}
         }
         parts.push(child_bytes);
@@ -58,26 +68,53 @@ pub fn write(movie: &Movie, track: &MovieTrack) -> Option<Vec<u8>> {
     Some(init)
 }
 
-/// Renames `hev1`, which ffmpeg writes, to `hvc1` (parameter sets in the description). Apple's players
-/// take HEVC only as `hvc1`. The entry may be renamed where the description has all three kinds of sets.
-fn rename_hevc(mdia: &mut [u8]) {
+/// Corrects what the muxer writes into a sample entry: the name of HEVC, and the rate of audio.
+fn amend_entry(mdia: &mut [u8], timescale: u32) {
     let Some(entry) = boxes::find(mdia, &[b"mdia", b"minf", b"stbl", b"stsd"])
         .and_then(|stsd| boxes::iterate(stsd.body.get(8..)?).next())
-        .filter(|entry| &entry.kind == b"hev1")
     else {
         return;
     };
-    let complete = entry
-        .body
-        .get(VISUAL_FIELDS..)
-        .and_then(|children| boxes::find(children, &[b"hvcC"]))
-        .is_some_and(|hvcc| has_parameter_sets(hvcc.body));
-    if !complete {
-        return;
-    }
     // The borrowed entry's bytes are a part of `mdia`, so its offset is the difference of addresses.
-    let at = entry.whole.as_ptr().addr() - mdia.as_ptr().addr() + 4;
-    mdia[at..at + 4].copy_from_slice(b"hvc1");
+    let at = entry.whole.as_ptr().addr() - mdia.as_ptr().addr();
+    let is_audio = boxes::find(mdia, &[b"mdia", b"minf", b"smhd"]).is_some();
+    match &entry.kind {
+        b"hev1" | b"hvc1" => {
+            if let Some(name) = hevc_entry(&entry) {
+                mdia[at + 4..at + 8].copy_from_slice(name);
+            }
+        }
+        _ if is_audio && entry.body.get(24..28) == Some(&[0; 4]) => {
+            let field = at + entry.whole.len() - entry.body.len() + 24;
+            let rate = expressible_rate(timescale) << 16;
+            mdia[field..field + 4].copy_from_slice(&rate.to_be_bytes());
+        }
+        _ => {}
+    }
+}
+
+/// Returns a rate that the 16 bits of a sample entry can hold: rates above are halved until they fit, as the
+/// mapping of FLAC to ISO media asks. The muxer writes 0 for them.
+const fn expressible_rate(mut rate: u32) -> u32 {
+    while rate > u16::MAX as u32 {
+        rate /= 2;
+    }
+    rate
+}
+
+/// Returns the name that a sample entry of HEVC should have. Apple's players take HEVC only as `hvc1`, which
+/// ffmpeg calls `hev1`; that is right where the description has all three kinds of parameter sets.
+/// What only Dolby Vision can show is `dvh1`, so that no other player shows it in wrong colours.
+fn hevc_entry(entry: &BoxAt<'_>) -> Option<&'static [u8; 4]> {
+    let children = entry.body.get(VISUAL_FIELDS..)?;
+    let hvcc = boxes::find(children, &[b"hvcC"])?;
+    let is_complete = has_parameter_sets(hvcc.body);
+    let vision = DolbyVision::of_children(children);
+    match vision.and_then(DolbyVision::own_codec) {
+        Some(_) if is_complete => Some(b"dvh1"),
+        _ if is_complete => Some(b"hvc1"),
+        _ => None,
+    }
 }
 
 fn has_parameter_sets(hvcc: &[u8]) -> bool {
@@ -116,12 +153,18 @@ pub fn describe(track: &MovieTrack) -> Option<Description> {
     let child = |kind: &[u8; 4]| boxes::find(children, &[kind]).map(|found| found.body);
     let nal_length = match &entry.kind {
         b"avc1" | b"avc3" => child(b"avcC")?.get(4)? & 3,
-        b"hev1" | b"hvc1" => child(b"hvcC")?.get(21)? & 3,
+        b"hev1" | b"hvc1" | b"dvh1" | b"dvhe" => child(b"hvcC")?.get(21)? & 3,
         _ => 0,
     };
     let codec = match &entry.kind {
         b"avc1" | b"avc3" => avc(child(b"avcC")?)?,
-        b"hev1" | b"hvc1" => hevc(&entry.kind, child(b"hvcC")?)?,
+        b"hev1" | b"hvc1" | b"dvh1" | b"dvhe" => {
+            let vision = DolbyVision::of_children(children).and_then(DolbyVision::own_codec);
+            match vision.filter(|_| hevc_entry(&entry).is_some()) {
+                Some(codec) => codec,
+                None => hevc(&entry.kind, child(b"hvcC")?)?,
+            }
+        }
         b"av01" => av1(child(b"av1C")?)?,
         b"vp09" => vp9(child(b"vpcC")?)?,
         b"mp4a" | b"mp4v" => mpeg4(&entry.kind, child(b"esds")?)?,
@@ -136,7 +179,9 @@ pub fn describe(track: &MovieTrack) -> Option<Description> {
     let (channels, sample_rate) = if video {
         (0, 0)
     } else {
-        (be16(entry.body, 16)?, be32(entry.body, 24)? >> 16)
+        let rate = be32(entry.body, 24)? >> 16;
+        let rate = if rate == 0 { track.timescale } else { rate };
+        (be16(entry.body, 16)?, rate)
     };
     Some(Description {
         codec,
@@ -156,7 +201,7 @@ fn avc(avcc: &[u8]) -> Option<String> {
 }
 
 fn hevc(entry: &[u8; 4], hvcc: &[u8]) -> Option<String> {
-    // The name must be the one that `rename_hevc` leaves.
+    // The name must be the one that `hevc_entry` gives.
     let name = match entry {
         b"hev1" if !has_parameter_sets(hvcc) => "hev1",
         _ => "hvc1",
@@ -219,10 +264,6 @@ fn mpeg4(entry: &[u8; 4], esds: &[u8]) -> Option<String> {
     let Some(config) = found.config else {
         return Some("mp4a.40.2".to_owned());
     };
-    let config = be16(config, 0)?;
-    let audio_type = match config >> 11 {
-        31 => 32 + (config >> 5 & 0x3f),
-        audio_type => audio_type,
-    };
+    let audio_type = AacConfig::parse(config)?.announced;
     Some(format!("mp4a.40.{audio_type}"))
 }

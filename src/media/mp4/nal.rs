@@ -19,7 +19,10 @@ pub fn is_independent(description: &Description, sample: &[u8]) -> bool {
         any_unit(sample, description.nal_length, |first| {
             first & 0x1f == AVC_IDR
         })
-    } else if codec.starts_with("hvc1") || codec.starts_with("hev1") {
+    } else if ["hvc1", "hev1", "dvh1"]
+        .iter()
+        .any(|name| codec.starts_with(name))
+    {
         any_unit(sample, description.nal_length, |first| {
             HEVC_INDEPENDENT.contains(&(first >> 1 & 0x3f))
         })

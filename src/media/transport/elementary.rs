@@ -2,8 +2,9 @@
 //! unit delimiters and parameter sets (ITU-T H.264 annex B; H.222.0 §2.14 requires delimiters). AAC
 //! gets ADTS headers (ISO/IEC 14496-3 §1.A.2), and other audio stays as it is.
 
+use crate::media::mp4::aac::AacConfig;
 use crate::media::mp4::avc as sets;
-use crate::media::mp4::boxes::{self, BoxAt, be16, be32};
+use crate::media::mp4::boxes::{self, BoxAt, be16};
 use crate::media::mp4::esds;
 
 /// Code before each NAL unit. It is as long as the length that MP4 has there.
@@ -92,7 +93,7 @@ impl Elementary {
         let entry = boxes::iterate(stsd.body.get(8..)?).next()?;
         match &entry.kind {
             b"avc1" | b"avc3" => avc(child(&entry, VISUAL_FIELDS, b"avcC")?),
-            b"hvc1" | b"hev1" => hevc(child(&entry, VISUAL_FIELDS, b"hvcC")?),
+            b"hvc1" | b"hev1" | b"dvh1" => hevc(child(&entry, VISUAL_FIELDS, b"hvcC")?),
             b"mp4a" => mpeg4_audio(child(&entry, AUDIO_FIELDS, b"esds")?),
             b"ac-3" => Some(Self::Ac3),
             b"ec-3" => Some(Self::EAc3),
@@ -217,21 +218,15 @@ fn units(sample: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 impl Adts {
-    /// Reads an AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1). SBR is not announced, because decoders
-    /// detect it.
+    /// Takes the fields from an AudioSpecificConfig. SBR is not announced, because decoders detect it.
     fn of(config: &[u8]) -> Option<Self> {
-        let bits = u64::from(be32(&[config, &[0; 4]].concat(), 0)?);
-        let take = |from: u32, count: u32| (bits >> (32 - from - count) & ((1 << count) - 1)) as u8;
-        let (mut object_type, frequency, channels) = (take(0, 5), take(5, 4), take(9, 4));
-        if matches!(object_type, 5 | 29) {
-            // SBR and PS come before the core's own type. 15 means that the frequency is written out.
-            object_type = (take(13, 4) != 15).then(|| take(17, 5))?;
-        }
-        let fits = (1..=4).contains(&object_type) && frequency < 13 && (1..=7).contains(&channels);
+        let config = AacConfig::parse(config)?;
+        let frequency = config.frequency.filter(|index| *index < 13)?;
+        let fits = (1..=4).contains(&config.core) && (1..=7).contains(&config.channels);
         fits.then(|| Self {
-            profile: object_type - 1,
+            profile: config.core - 1,
             frequency,
-            channels,
+            channels: config.channels,
         })
     }
 

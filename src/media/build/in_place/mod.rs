@@ -65,7 +65,7 @@ pub fn make(
         Attempt::Made(found) => found,
         Attempt::Refused(refusal) => return Ok(Attempt::Refused(refusal)),
     };
-    let audio = sound::inside(&source.probe, &found.program);
+    let audio = sound::inside(&source.probe, &found);
     let Some(shell) = shell(&found, start.pid, &audio) else {
         let refusal = InPlaceRefusal("its table of streams is too large");
         return Ok(Attempt::Refused(refusal));
@@ -221,10 +221,11 @@ fn video_track(
     cuts: &InPlaceCuts<'_>,
     shell: &SegmentShell,
 ) -> Track {
+    let (width, height) = video.shown_size();
     Track {
         kind: TrackKind::Video {
-            width: video.width,
-            height: video.height,
+            width,
+            height,
             millihertz: video.millihertz(),
             range: film::range(video).to_owned(),
         },

@@ -11,7 +11,7 @@ use crate::media::build::film::MadeTrack;
 use crate::media::build::timeline::{self, SegmentCut, TrackTimes};
 use crate::media::container::Container;
 use crate::media::error::MediaError;
-use crate::media::in_place::tables::ProgramMap;
+use crate::media::in_place::scan::TransportScan;
 use crate::media::inspect::language;
 use crate::media::inspect::probe::{MediaProbe, ProbedStream};
 use crate::media::tool::task::{AAC_CHANNELS, Lead, Pick, StreamConversion, Task};
@@ -28,20 +28,23 @@ pub struct InsideAudio {
     pub stream: ProbedStream,
     /// Its stream type in the table of the program.
     pub kind: u8,
+    /// True for AAC that describes its channels itself, which browsers do not play.
+    pub has_own_layout: bool,
 }
 
-/// Returns the audio streams of the program, in the order of its table.
-pub fn inside(probe: &MediaProbe, program: &ProgramMap) -> Vec<InsideAudio> {
+/// Returns the audio streams of the scanned program, in the order of its table.
+pub fn inside(probe: &MediaProbe, found: &TransportScan) -> Vec<InsideAudio> {
     let known = |pid| {
         let mut streams = probe.streams.iter();
         streams.find(|stream| stream.is_audio() && stream.pid() == Some(pid))
     };
-    let streams = program.streams.iter();
+    let streams = found.program.streams.iter();
     streams
         .filter_map(|entry| {
             Some(InsideAudio {
                 stream: known(entry.pid)?.clone(),
                 kind: entry.kind,
+                has_own_layout: found.own_layouts.contains(&entry.pid),
             })
         })
         .filter(|audio| audio.stream.channels > 0 && !audio.stream.codec_name.is_empty())
@@ -54,8 +57,13 @@ fn played_by_browsers(audio: &[InsideAudio]) -> Option<usize> {
     let first = audio
         .iter()
         .position(|audio| TAKEN_BY_BROWSERS.contains(&audio.kind))?;
-    BrowserAudio::from_ffprobe(&audio[first].stream.codec_name)
-        .filter(|codec| codec.plays_in_transport_stream())
+    let InsideAudio {
+        stream,
+        has_own_layout,
+        ..
+    } = &audio[first];
+    BrowserAudio::from_ffprobe(&stream.codec_name, &stream.profile)
+        .filter(|codec| codec.plays_in_transport_stream() && !has_own_layout)
         .map(|_| first)
 }
 
@@ -146,7 +154,10 @@ fn rendition(
     const AAC_WITH_ADTS: u8 = 0x0f;
     let stream = &audio.stream;
     let before = files.derived.len();
-    let is_aac = audio.kind == AAC_WITH_ADTS && stream.codec_name == "aac";
+    let is_aac = audio.kind == AAC_WITH_ADTS
+        && stream.codec_name == "aac"
+        && stream.plays_in_browsers()
+        && !audio.has_own_layout;
     let (conversion, channels) = match is_aac {
         true => (StreamConversion::CopiedFromAdts, stream.channels),
         false => (StreamConversion::Encoded, AAC_CHANNELS),
@@ -198,7 +209,7 @@ pub fn track(stream: &ProbedStream) -> Track {
             channels: stream.channels,
             sample_rate: stream.sample_rate.parse().unwrap_or(0),
         },
-        codec: codec(&stream.codec_name),
+        codec: codec(stream),
         timescale: 90_000,
         init: Vec::new(),
         language: language::bcp47(stream.tag("language")),
@@ -214,9 +225,16 @@ pub fn track(stream: &ProbedStream) -> Track {
 }
 
 /// Returns the RFC 6381 name as Apple's players and hls.js read it.
-fn codec(name: &str) -> String {
+fn codec(stream: &ProbedStream) -> String {
+    let name = stream.codec_name.as_str();
     let known = match name {
-        "aac" | "aac_latm" => "mp4a.40.2",
+        "aac" | "aac_latm" => match stream.profile.as_str() {
+            "Main" => "mp4a.40.1",
+            "LTP" => "mp4a.40.4",
+            "HE-AAC" => "mp4a.40.5",
+            "HE-AACv2" => "mp4a.40.29",
+            _ => "mp4a.40.2",
+        },
         "mp3" => "mp4a.40.34",
         "mp2" => "mp4a.40.33",
         "ac3" => "ac-3",
