@@ -67,6 +67,9 @@ const TEMPORARY_SUFFIXES: [&[u8]; 41] = [
     b".swpx",
 ];
 
+/// Names that file managers give to files of their own.
+const LOCAL_NAMES: [&[u8]; 4] = [b".DS_Store", b"Thumbs.db", b"desktop.ini", b".directory"];
+
 /// Beginnings of names, in lower case, under which files are kept that are not finished or already
 /// deleted: GIO, libfuse, MEGA.
 const TEMPORARY_PREFIXES: [&[u8]; 3] = [b".goutputstream-", b".fuse_hidden", b".getxfer."];
@@ -104,10 +107,11 @@ pub fn name_policy(name: &Name) -> NamePolicy {
 }
 
 fn is_local(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b".DS_Store" | b"Thumbs.db" | b"desktop.ini" | b".directory"
-    ) || name.starts_with(b"._")
+    // Windows and Samba write these names in any case.
+    LOCAL_NAMES
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+        || name.starts_with(b"._")
 }
 
 fn is_temporary(name: &[u8]) -> bool {
@@ -212,6 +216,8 @@ mod tests {
             (".DS_Store", NamePolicy::Local),
             ("._film.mkv", NamePolicy::Local),
             ("Thumbs.db", NamePolicy::Local),
+            ("thumbs.db", NamePolicy::Local),
+            ("Desktop.ini", NamePolicy::Local),
         ] {
             assert_eq!(name_policy(&Name::new(name).unwrap()), expected, "{name}");
         }

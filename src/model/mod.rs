@@ -6,6 +6,7 @@ mod cache_stats;
 mod confinement;
 mod entry;
 mod error;
+pub mod folded;
 mod ids;
 mod in_place;
 mod info;

@@ -3,6 +3,7 @@
 //! All changes run under one lock, so that the result of a check still holds when its change
 //! commits. Reads take no lock, because the index answers them from committed rows.
 
+mod alike;
 mod recent;
 
 use std::ops::ControlFlow;

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::index::{Child, ChildKind};
+use crate::index::ChildKind;
 use crate::media::hls::external_subtitles::{self, FileBeside};
 use crate::media::hls::tags::ExternalSubtitle;
 use crate::media::inspect::name::media_kind;
 use crate::media::subtitles::is_subtitle_name;
-use crate::model::{Digest, Entry, EntryId, EntryKind, ErrorKind, FsResult, ViewsState};
+use crate::model::folded::{behind, reads_as};
+use crate::model::{Digest, Entry, EntryId, EntryKind, ErrorKind, FsResult, Name, ViewsState};
 use crate::tree::Tree;
 
 /// Largest number of names beside a film. A film with more of them has no external subtitles.
@@ -35,8 +36,8 @@ impl ExternalSubtitles {
         Self { tree }
     }
 
-    /// Returns the subtitle files beside a film. Returns none if another film has the same stem,
-    /// because nothing tells which of the films the files belong to.
+    /// Returns the subtitle files beside a film: those whose names begin with its stem, in any case and
+    /// in either normal form of Unicode. A file that could belong to two films belongs to none.
     ///
     /// # Errors
     /// `Io`.
@@ -48,34 +49,23 @@ impl ExternalSubtitles {
             return Ok(SubtitlesBeside::default());
         };
         let (stem, _) = film.name.split_extension();
-        let prefix = [stem, b"."].concat();
         let beside = self
             .tree
-            .children_named(film.parent, &prefix, MAX_BESIDE + 1)?;
-        let is_file = |child: &&Child| child.kind == ChildKind::File;
-        let films: Vec<&Child> = beside
-            .iter()
-            .filter(is_file)
-            .filter(|child| child.id != film.id && media_kind(&child.name).is_media())
-            .collect();
-        let stem_of = |child: &Child| child.name.split_extension().0.to_vec();
-        if beside.len() > MAX_BESIDE || films.iter().any(|child| stem_of(child) == stem) {
+            .children_alike(film.parent, stem, MAX_BESIDE + 1)?;
+        if beside.len() > MAX_BESIDE {
             return Ok(SubtitlesBeside::default());
         }
-        // `Heat.Cut.eng.srt` belongs to `Heat.Cut.mkv`, not to `Heat.mkv`.
-        let longer: Vec<Vec<u8>> = films.iter().map(|child| stem_of(child)).collect();
-        let is_ours = |child: &&Child| {
-            let name = child.name.as_bytes();
-            !longer
-                .iter()
-                .any(|stem| name.starts_with(stem) && name.get(stem.len()) == Some(&b'.'))
-        };
+        let files = beside
+            .iter()
+            .filter(|child| child.kind == ChildKind::File && child.id != film.id);
+        let films: Vec<&[u8]> = files
+            .clone()
+            .filter(|child| media_kind(&child.name).is_media())
+            .map(|child| child.name.split_extension().0)
+            .collect();
         let mut entries = Vec::new();
-        let texts = beside.iter().filter(is_file);
-        for child in texts
-            .filter(|child| is_subtitle_name(&child.name))
-            .filter(is_ours)
-        {
+        let texts = files.filter(|child| is_subtitle_name(&child.name));
+        for child in texts.filter(|child| belongs_to(stem, &films, &child.name)) {
             match self.tree.recent_entry(child.id) {
                 Ok(entry) => entries.push(entry),
                 // The file was removed after the directory was read.
@@ -101,6 +91,19 @@ impl ExternalSubtitles {
     }
 }
 
+/// Returns whether a subtitle file belongs to the film with the stem `stem`, and not to one of the others,
+/// whose stems are `others`. The longest stem wins, and of two that read the same the one that is the same.
+fn belongs_to(stem: &[u8], others: &[&[u8]], file: &Name) -> bool {
+    let name = file.as_bytes();
+    let is_exact = |stem: &[u8]| name.starts_with(stem) && behind(stem, name).is_some();
+    others.iter().all(|other| match reads_as(stem, other) {
+        true => is_exact(stem) && !is_exact(other),
+        // `Heat.Cut.eng.srt` belongs to `Heat.Cut.mkv`, not to `Heat.mkv`. Stems that are shorter than
+        // this film's are not among the others.
+        false => behind(other, name).is_none(),
+    })
+}
+
 impl SubtitlesBeside {
     /// Returns the record of one of the files.
     ///
@@ -120,5 +123,25 @@ impl SubtitlesBeside {
             text.push_str(&format!("{} {:?}\n", one.name, one.subtitle));
         }
         Digest::of(text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_belongs_to_one_film_or_to_none() {
+        let belongs = |stem: &str, others: &[&str], file: &str| {
+            let others: Vec<&[u8]> = others.iter().map(|other| other.as_bytes()).collect();
+            belongs_to(stem.as_bytes(), &others, &Name::new(file).unwrap())
+        };
+        assert!(belongs("film", &[], "Film.de.srt"));
+        assert!(!belongs("film", &["Film"], "Film.de.srt"));
+        assert!(belongs("Film", &["film"], "Film.de.srt"));
+        assert!(!belongs("film", &["Film"], "FILM.de.srt"));
+        assert!(!belongs("film", &["film"], "film.de.srt"));
+        assert!(!belongs("Heat", &["heat.cut"], "Heat.Cut.eng.srt"));
+        assert!(belongs("Heat", &["heat.cut"], "Heat.eng.srt"));
     }
 }

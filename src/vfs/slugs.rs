@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::index::{IndexError, Rows};
+use crate::model::folded::joined_lower_case;
 use crate::model::{Entry, EntryId, ErrorKind, FsError, FsResult, Name};
 use crate::tree::Tree;
 
@@ -54,12 +55,16 @@ impl Slugs {
         Err(ErrorKind::Io.into())
     }
 
-    /// Returns the film that has a slug.
+    /// Returns the film that has a slug, in any case and in either normal form of Unicode.
     ///
     /// # Errors
     /// `Io`.
     pub fn owner(&self, slug: &str) -> FsResult<Option<EntryId>> {
-        let row = self.rows.get(&slug_key(slug)).map_err(io)?;
+        let get = |slug: &str| self.rows.get(&slug_key(slug)).map_err(io);
+        let row = match get(slug)? {
+            None => get(&joined_lower_case(slug))?,
+            found => found,
+        };
         let Some(id) = row.and_then(|row| Some(EntryId::from_bytes(row.try_into().ok()?))) else {
             return Ok(None);
         };
@@ -85,10 +90,8 @@ fn slug_key(slug: &str) -> Vec<u8> {
 fn slugify(name: &Name) -> String {
     let (stem, _) = name.split_extension();
     let mut slug = String::new();
-    for c in String::from_utf8_lossy(stem)
-        .chars()
-        .flat_map(char::to_lowercase)
-    {
+    let stem = String::from_utf8_lossy(stem).into_owned();
+    for c in joined_lower_case(&stem).chars() {
         if slug.len() + c.len_utf8() > MAX_SLUG_BYTES {
             break;
         }
@@ -115,6 +118,7 @@ mod tests {
         for (name, slug) in [
             ("Heat (1995).mkv", "heat-1995"),
             ("Amélie.mp4", "amélie"),
+            ("AME\u{301}LIE.mp4", "am\u{e9}lie"),
             ("...", "file"),
             ("S01E02 - The  One.mkv", "s01e02-the-one"),
         ] {

@@ -16,6 +16,7 @@ mod film;
 mod floods;
 mod h2_frames;
 mod in_place;
+mod names;
 mod nginx;
 mod private;
 mod proxies;

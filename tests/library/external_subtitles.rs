@@ -227,6 +227,34 @@ fn what_is_not_clearly_of_the_film_does_not_join() {
 }
 
 #[test]
+fn case_and_normal_form_of_names_do_not_keep_a_file_from_its_film() {
+    let library = TestLibrary::new();
+    let (joined, apart) = ("\u{dc}n\u{ef}", "u\u{308}NI\u{308}");
+    let film_at = format!("{joined}.mkv");
+    library.stored(&film_at, &film());
+    library.stored(&format!("{apart}.FR.SRT"), LATIN);
+    let lines = subtitles(&library, &film_at);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(attribute(&lines[2], "LANGUAGE"), "fr");
+    assert!(leads_to(&library, &film_at, &lines[2]).contains("Déjà"));
+    // One with the very name goes first.
+    library.stored(&format!("{joined}.fr.srt"), &cue("same name"));
+    let lines = subtitles(&library, &film_at);
+    assert!(leads_to(&library, &film_at, &lines[2]).contains("same name"));
+    let info = library.info(&film_at).subtitles.into_iter();
+    let keys: Vec<String> = info
+        .filter(|one| one.file.is_some())
+        .map(|one| one.key)
+        .collect();
+    assert_eq!(keys, ["fra", "fra.2"]);
+    // Between two films whose names read the same, only the very name decides.
+    library.copy(&film_at, &format!("{apart}.mp4")).unwrap();
+    let lines = subtitles(&library, &film_at);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(leads_to(&library, &film_at, &lines[2]).contains("same name"));
+}
+
+#[test]
 fn a_sidecar_joins_once_it_is_the_users_and_not_before() {
     let library = with_film();
     assert_eq!(subtitles(&library, "Heat/heat.mkv").len(), 2);

@@ -45,14 +45,18 @@ pub struct FileBeside<'a> {
     pub texts: &'a SubtitleTexts,
 }
 
-/// Returns the files whose names begin with the film's stem, in the order of their names.
+/// Returns the files whose names begin with the film's stem, in the order of their names. Those that begin
+/// with the very same bytes come first and so get the plain keys.
 #[must_use]
 pub fn attach(
     views: &Views,
     film_stem: &[u8],
     mut files: Vec<FileBeside<'_>>,
 ) -> Vec<ExternalSubtitle> {
-    files.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+    files.sort_by_cached_key(|file| {
+        let name = file.name.as_bytes().to_vec();
+        (!name.starts_with(film_stem), name)
+    });
     let mut list: Vec<ExternalSubtitle> = Vec::new();
     let mut keys = SubtitleKeys::default();
     for own in &views.subtitles {

@@ -4,7 +4,7 @@
 
 use crate::media::inspect::language;
 use crate::media::inspect::unique::UniqueTexts;
-use crate::model::Name;
+use crate::model::{Name, folded};
 
 /// Extensions of text subtitles, in lower case.
 const EXTENSIONS: [&[u8]; 4] = [b"srt", b"vtt", b"ass", b"ssa"];
@@ -40,17 +40,13 @@ impl SubtitleFileName {
     }
 
     /// Reads a name such as `film.eng.forced.srt` beside a film with the stem `film`. `None` if the name
-    /// does not begin with the stem.
+    /// does not begin with what reads as the stem.
     #[must_use]
     pub fn beside(film_stem: &[u8], name: &Name) -> Option<Self> {
         let (stem, _) = name.split_extension();
-        let words = stem.strip_prefix(film_stem)?;
-        let words = match words {
-            [] => words,
-            [b'.', rest @ ..] => rest,
-            _ => return None,
-        };
-        Some(Self::read(&String::from_utf8_lossy(words)))
+        let words = folded::behind(film_stem, stem)?;
+        let words = String::from_utf8_lossy(words);
+        Some(Self::read(words.strip_prefix('.').unwrap_or_default()))
     }
 
     fn read(words: &str) -> Self {
