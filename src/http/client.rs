@@ -2,11 +2,13 @@
 //! and the handle that closes its connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+use crate::sync::MutexExt as _;
 
 /// Network of a client, the unit in which shares are counted: an IPv4 address, or a /64 of IPv6. A
 /// household has one of them.
@@ -120,22 +122,57 @@ impl ConnectionPulse {
     }
 }
 
+/// Kind of the program at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PeerKind {
+    Client,
+    /// A proxy of TGFS_TRUSTED_PROXIES, which names the client of each request.
+    Proxy,
+}
+
 /// Client on one connection. It is an extension of each request.
 #[derive(Debug, Clone)]
 pub(super) struct HttpClient {
+    /// Network whose share a request uses.
     pub network: ClientNetwork,
+    pub peer: PeerKind,
     pub cut: ConnectionCut,
     pub pulse: ConnectionPulse,
+    /// Network of the connection's last request.
+    latest: Arc<Mutex<ClientNetwork>>,
 }
 
 impl HttpClient {
     /// Returns the client of a new connection.
-    pub(super) fn new(address: IpAddr) -> Self {
+    pub(super) fn new(address: IpAddr, peer: PeerKind) -> Self {
+        let network = ClientNetwork::of(address);
         Self {
-            network: ClientNetwork::of(address),
+            network,
+            peer,
             cut: ConnectionCut::default(),
             pulse: ConnectionPulse::default(),
+            latest: Arc::new(Mutex::new(network)),
         }
+    }
+
+    /// Returns the client of a request that a proxy passed on for `address`.
+    pub(super) fn on_behalf_of(&self, address: IpAddr) -> Self {
+        let network = ClientNetwork::of(address);
+        *self.latest.acquire() = network;
+        Self {
+            network,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the network that the connection serves: that of its last request.
+    pub(super) fn served(&self) -> ClientNetwork {
+        *self.latest.acquire()
+    }
+
+    /// Returns whether the connection may be one of many from its address, which serve others.
+    pub(super) fn may_have_many(&self) -> bool {
+        self.peer == PeerKind::Proxy || self.network.is_loopback()
     }
 
     /// Returns whether both are on one connection.
@@ -147,7 +184,7 @@ impl HttpClient {
 impl Default for HttpClient {
     /// Returns a client of this machine, for requests without a connection.
     fn default() -> Self {
-        Self::new(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        Self::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PeerKind::Client)
     }
 }
 

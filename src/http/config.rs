@@ -36,7 +36,7 @@ pub struct HttpLimits {
     /// Maximum of open connections. A newcomer gets the place of the one that is idle for longest.
     pub connections: usize,
     /// Maximum of open connections of one address (one /64 of IPv6); more are closed at once. Loopback
-    /// is exempt, since a proxy there serves many clients.
+    /// and trusted proxies are exempt, since they serve many clients.
     pub connections_per_address: usize,
     /// Maximum of files being sent at a time, half of them to one address. A newcomer gets the place of
     /// the client that took nothing for longest; if all make progress, it gets 503.

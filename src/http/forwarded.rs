@@ -76,16 +76,14 @@ pub(super) fn origin(
     }
 }
 
-fn is_trusted(config: &GatewayConfig, address: IpAddr) -> bool {
-    config
-        .trusted_proxies
-        .iter()
-        .any(|range| range.contains(address))
+/// Returns whether the headers of a peer are believed.
+pub(super) fn is_proxy(config: &GatewayConfig, peer: PeerAddress) -> bool {
+    is_trusted(config, peer.0.ip().to_canonical())
 }
 
-/// Returns the client's address: the last one in X-Forwarded-For that is no trusted proxy. Those before it
-/// are the client's own words.
-fn client(config: &GatewayConfig, headers: &HeaderMap) -> Option<IpAddr> {
+/// Returns the address of the client for whom a trusted proxy passed a request on; `None` if it names none.
+pub(super) fn client(config: &GatewayConfig, headers: &HeaderMap) -> Option<IpAddr> {
+    // The last one that is no trusted proxy. Those before it are the client's own words.
     let named: Vec<IpAddr> = list(headers, "x-forwarded-for")
         .map_while(|text| text.parse().ok())
         .collect();
@@ -94,6 +92,13 @@ fn client(config: &GatewayConfig, headers: &HeaderMap) -> Option<IpAddr> {
         .rev()
         .find(|address| !is_trusted(config, **address));
     foreign.or(named.first()).copied()
+}
+
+fn is_trusted(config: &GatewayConfig, address: IpAddr) -> bool {
+    config
+        .trusted_proxies
+        .iter()
+        .any(|range| range.contains(address))
 }
 
 /// Returns the items of a header that is a list.

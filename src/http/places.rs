@@ -22,7 +22,7 @@ pub(super) struct ConnectionTable {
     open: Mutex<OpenConnections>,
     freed: Notify,
     limit: usize,
-    /// Maximum for one network; this machine is exempt.
+    /// Maximum for one network; this machine and trusted proxies are exempt.
     network_limit: usize,
 }
 
@@ -87,7 +87,7 @@ impl ConnectionTable {
 
     fn search(&self, client: &HttpClient) -> PlaceSearch {
         let mut open = self.open.acquire();
-        if !client.network.is_loopback() {
+        if !client.may_have_many() {
             let same = open.places.values().filter(|place| !place.is_leaving);
             let same = same.filter(|place| place.client.network == client.network);
             if same.count() >= self.network_limit {
@@ -117,13 +117,13 @@ impl OpenConnections {
             if place.is_leaving {
                 return;
             }
-            *counts.entry(place.client.network).or_default() += 1;
+            *counts.entry(place.client.served()).or_default() += 1;
         }
         let idle = self.places.values_mut();
         let idle = idle.filter(|place| place.client.pulse.idle() >= MIN_IDLE);
         let idlest = idle.max_by_key(|place| {
             let client = &place.client;
-            (counts.get(&client.network).copied(), client.pulse.idle())
+            (counts.get(&client.served()).copied(), client.pulse.idle())
         });
         if let Some(place) = idlest {
             place.is_leaving = true;
@@ -142,9 +142,10 @@ impl Drop for ConnectionPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::client::PeerKind;
 
     fn client(address: &str) -> HttpClient {
-        HttpClient::new(address.parse().unwrap())
+        HttpClient::new(address.parse().unwrap(), PeerKind::Client)
     }
 
     #[tokio::test]
@@ -187,5 +188,34 @@ mod tests {
             let told = tokio::time::timeout(Duration::ZERO, one.cut.wait()).await;
             assert!(told.is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn connections_of_a_proxy_count_as_those_of_the_client_behind_it() {
+        let table = ConnectionTable::new(3, 1);
+        let proxy = || HttpClient::new("192.0.2.1".parse().unwrap(), PeerKind::Proxy);
+        let served = ["10.0.0.1", "10.0.0.2", "10.0.0.2"];
+        let clients = served.map(|_| proxy());
+        let mut places = Vec::new();
+        for (one, address) in clients.iter().zip(served) {
+            places.push(table.enter(one).await.unwrap());
+            one.on_behalf_of(address.parse().unwrap());
+        }
+        tokio::time::sleep(MIN_IDLE).await;
+        let newcomer = proxy();
+        let both = async {
+            tokio::join!(table.enter(&newcomer), async {
+                tokio::select! {
+                    () = clients[1].cut.wait() => {}
+                    () = clients[2].cut.wait() => {}
+                }
+                places.pop();
+            })
+        };
+        let both = tokio::time::timeout(Duration::from_secs(60), both).await;
+        let (place, ()) = both.expect("another client had to leave");
+        assert!(place.is_some());
+        let told = tokio::time::timeout(Duration::ZERO, clients[0].cut.wait()).await;
+        assert!(told.is_err());
     }
 }

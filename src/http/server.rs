@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::Request;
+use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -25,10 +25,10 @@ use crate::vfs::Vfs;
 
 use super::body;
 use super::books::StallLimits;
-use super::client::HttpClient;
+use super::client::{HttpClient, PeerKind};
 use super::config::GatewayConfig;
 use super::deadline_io::DeadlineIo;
-use super::forwarded::PeerAddress;
+use super::forwarded::{self, PeerAddress};
 use super::gateway::{Gateway, SharedGateway};
 use super::library::SharedLibrary;
 use super::metrics::Metrics;
@@ -159,7 +159,11 @@ impl Acceptor {
                     continue;
                 }
             };
-            let client = HttpClient::new(peer.ip());
+            let kind = match forwarded::is_proxy(&self.gateway.config, PeerAddress(peer)) {
+                true => PeerKind::Proxy,
+                false => PeerKind::Client,
+            };
+            let client = HttpClient::new(peer.ip(), kind);
             let place = tokio::select! {
                 () = &mut shutdown => return,
                 place = self.places.enter(&client) => place,
@@ -260,10 +264,10 @@ impl HttpConnection {
             let (client, peer) = (client.clone(), self.peer);
             move |mut request: Request<Incoming>| {
                 client.pulse.request();
+                let client = sender(&gateway, &client, request.headers());
                 request.extensions_mut().insert(client.clone());
                 request.extensions_mut().insert(peer);
                 let (gateway, router) = (gateway.clone(), router.clone());
-                let client = client.clone();
                 async move {
                     let Some(slot) = gateway.budget.answer(&client).await else {
                         return Ok::<_, Infallible>(body::crowded());
@@ -298,6 +302,19 @@ impl HttpConnection {
                 }
             }
         }
+    }
+}
+
+/// Returns the client whose share a request uses: the one behind the connection or, from a trusted proxy, the
+/// one that it names.
+fn sender(gateway: &SharedGateway, connection: &HttpClient, headers: &HeaderMap) -> HttpClient {
+    let named = match connection.peer {
+        PeerKind::Client => None,
+        PeerKind::Proxy => forwarded::client(&gateway.config, headers),
+    };
+    match named {
+        Some(address) => connection.on_behalf_of(address),
+        None => connection.clone(),
     }
 }
 

@@ -9,6 +9,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::client::Reply;
 use crate::daemon::Daemon;
+use crate::nginx::{Nginx, documented, free_ports};
+use crate::proxies::filled_in;
 use crate::{film, get, h2_frames as h2};
 
 /// Most memory that a flood may cost beside the cache.
@@ -24,9 +26,11 @@ const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const FLOOD: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const FILM: &str = "/Films/Noise.mkv";
 
-/// A daemon with a film, and the addresses of things that a flood asks for.
+/// A daemon with a film, the way to it, and the addresses of things that a flood asks for.
 struct Target {
     daemon: Daemon,
+    /// `host:port` of the daemon, or of a proxy in front of it.
+    entrance: String,
     token: String,
     /// Path of a long MPEG-TS segment, which is made while it is sent.
     segment: String,
@@ -34,8 +38,9 @@ struct Target {
 }
 
 impl Target {
-    fn start() -> Self {
-        let daemon = Daemon::start_with(&[("CACHE_SIZE", "32MiB"), ("TGFS_HTTP_PAUSE", "10 min")]);
+    fn start(settings: &[(&str, &str)]) -> Self {
+        let own = [("CACHE_SIZE", "32MiB"), ("TGFS_HTTP_PAUSE", "10 min")];
+        let daemon = Daemon::start_with(&[&own, settings].concat());
         let source = daemon.directory().join("Noise.mkv");
         film::make_noise(&source);
         daemon.run(&["upload", "--to", "/Films", source.to_str().unwrap()]);
@@ -45,6 +50,7 @@ impl Target {
         let id = list.as_array().unwrap_or_else(|| panic!("{list}"))[0]["id"].clone();
         let id = id.as_str().unwrap();
         Self {
+            entrance: daemon.address().to_owned(),
             token: daemon.token(),
             segment: format!("/segment/{id}/ts/video/00001.ts"),
             playlist: format!("/playlist/local/{id}.m3u8"),
@@ -55,7 +61,7 @@ impl Target {
     fn connect(&self, from: Ipv4Addr) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
-        let to: SocketAddr = self.daemon.address().parse().unwrap();
+        let to: SocketAddr = self.entrance.parse().unwrap();
         socket.connect_timeout(&to.into(), ANSWER_TIME).unwrap();
         socket.into()
     }
@@ -63,8 +69,7 @@ impl Target {
     fn head(&self, path: &str) -> String {
         format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n",
-            self.daemon.address(),
-            self.token
+            self.entrance, self.token
         )
     }
 
@@ -117,7 +122,7 @@ impl Target {
 
 #[test]
 fn floods_cost_little_and_others_are_answered() {
-    let target = Target::start();
+    let target = Target::start(&[]);
     target.others_are_answered("no flood");
     windows_of_zero(&target);
     connections_that_never_read(&target);
@@ -125,6 +130,28 @@ fn floods_cost_little_and_others_are_answered() {
     streams_that_are_reset_at_once(&target);
     texts_that_nobody_takes(&target);
     assert!(get(&target.daemon, "/healthz").status == 200);
+}
+
+/// All clients come from the proxy's address then.
+#[test]
+fn behind_a_proxy_a_flood_is_that_of_its_client() {
+    let mut target = Target::start(&[("TGFS_TRUSTED_PROXIES", "127.0.0.1")]);
+    let [port] = free_ports();
+    let servers = filled_in(&documented()[0], port, &target.daemon);
+    let _nginx = Nginx::start(&servers, port);
+    target.entrance = format!("127.0.0.1:{port}");
+    target.others_are_answered("no flood");
+    // Both take bytes that lie in nginx and in the kernel, and then nothing.
+    let mut viewer = target.connect(OTHER);
+    let head = format!("{}\r\n", target.head("/fs/Films/Noise.mkv"));
+    viewer.write_all(head.as_bytes()).unwrap();
+    let mut seen = vec![0; 100_000];
+    viewer.read_exact(&mut seen).unwrap();
+    connections_that_never_read(&target);
+    viewer.read_to_end(&mut seen).unwrap();
+    let reply = Reply::parse(&seen);
+    let length = reply.header("content-length").unwrap();
+    assert_eq!(reply.body.len().to_string(), length, "a viewer was cut off");
 }
 
 /// Opens `count` connections, of which `begin` makes a part of the flood, and checks that others are answered

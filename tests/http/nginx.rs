@@ -32,7 +32,7 @@ impl Nginx {
             .concat();
         let text = format!(
             "{owner} daemon off; worker_processes 1; pid {place}/pid; error_log {place}/log;\n\
-             events {{ worker_connections 256; }}\n\
+             events {{ worker_connections 2048; }}\n\
              http {{ access_log off; {temporary}\n{servers}\n}}\n"
         );
         let configuration = directory.path().join("nginx.conf");

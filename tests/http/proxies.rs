@@ -48,7 +48,7 @@ fn with_film(settings: &[(&str, &str)]) -> (Daemon, String) {
 }
 
 /// Returns a documented block with the ports of a test in it.
-fn filled_in(block: &str, port: u16, daemon: &Daemon) -> String {
+pub fn filled_in(block: &str, port: u16, daemon: &Daemon) -> String {
     assert!(block.contains("listen 80;") && block.contains("http://127.0.0.1:8080"));
     block
         .replace("listen 80;", &format!("listen 127.0.0.1:{port};"))

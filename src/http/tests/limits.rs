@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use super::library::{Scripted, pattern};
 use super::{Reply, Server, TOKEN, config};
 use crate::http::Timers;
+use crate::model::AddressRange;
 
 /// More bytes than both kernels buffer for a connection on loopback.
 const LARGE: usize = 64 * 1024 * 1024;
@@ -115,6 +118,44 @@ async fn a_newcomer_gets_the_place_of_one_that_never_reads() {
     }
     let reply = soon("an answer", server.get("/fs/large.mkv")).await;
     assert!(reply.status == 200 && reply.body.len() == LARGE);
+}
+
+/// Reads on and on, slowly enough that the file does not end during a test.
+async fn take_slowly(mut stream: TcpStream) {
+    let mut bytes = vec![0; 1024 * 1024];
+    while stream.read_exact(&mut bytes).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn clients_behind_a_trusted_proxy_have_a_share_each() {
+    let mut config = config();
+    config.limits.bodies = 4;
+    config.trusted_proxies = vec![AddressRange::parse("127.0.0.1").unwrap()];
+    let library = Scripted::new(&[
+        (b"/large.mkv", pattern(LARGE)),
+        (b"/small.mkv", pattern(100)),
+    ]);
+    let server = Server::start(library, config).await;
+    let mut readers = JoinSet::new();
+    for _ in 0..2 {
+        let mut stream = server.connect().await;
+        stream
+            .write_all(b"GET /fs/large.mkv HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.9\r\nAuthorization: Bearer correct-horse-battery-staple\r\n\r\n")
+            .await
+            .unwrap();
+        stream.read_exact(&mut [0; 1000]).await.unwrap();
+        readers.spawn(take_slowly(stream));
+    }
+    let ask = async |from: &str| {
+        let from = format!("X-Forwarded-For: {from}");
+        server.ask("GET /fs/small.mkv", &[&from]).await.status
+    };
+    assert_eq!(ask("203.0.113.9").await, 503);
+    assert_eq!(ask("198.51.100.1").await, 200);
+    // What the client itself wrote before is not believed.
+    assert_eq!(ask("198.51.100.1, 203.0.113.9").await, 503);
 }
 
 #[tokio::test]
