@@ -3,6 +3,8 @@
 //! uses it too, so both ways give the same answers.
 
 mod client;
+mod list_turns;
+mod places;
 mod progress;
 mod service;
 mod several;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc::Sender;
 
+use super::list_turns::ListTurns;
 use super::progress::{bytes_left, progress_of, progress_of_all, under_way};
 use super::several;
 use super::targets::{Stop, blocking, find_file, named, tell};
@@ -63,6 +64,7 @@ pub trait Operations: std::fmt::Debug + Send + Sync + 'static {
 pub struct Service {
     vfs: Vfs,
     operations: Arc<dyn Operations>,
+    lists: Arc<ListTurns>,
 }
 
 /// Returns what a request does with the tree, for which it waits while the library is being loaded.
@@ -92,7 +94,11 @@ impl Service {
     /// Makes a service over the file system.
     #[must_use]
     pub fn new(vfs: Vfs, operations: Arc<dyn Operations>) -> Self {
-        Self { vfs, operations }
+        Self {
+            vfs,
+            operations,
+            lists: Arc::default(),
+        }
     }
 
     /// Describes this process.
@@ -208,12 +214,13 @@ impl Service {
         let path = directory.to_tree_path()?;
         let vfs = self.vfs.clone();
         let shown = path.display();
+        let _turn = self.lists.take().await?;
         let files = blocking(move || vfs.list(&path).map_err(|error| named(error, &shown))).await?;
         for file in files {
             let urls = file.id.parse().ok().map(|id| self.urls(&file, id));
-            tell(out, Response::File(file)).await?;
+            self.lists.send(tell(out, Response::File(file))).await?;
             if let Some(urls) = urls {
-                tell(out, Response::Urls(urls)).await?;
+                self.lists.send(tell(out, Response::Urls(urls))).await?;
             }
         }
         Ok(())

@@ -5,14 +5,14 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
+use super::places::{AwaitedAct, ControlPlace, ControlPlaces};
 use super::wire::{Request, Response};
 use super::{REPLY_QUEUE, Service};
 use crate::model::Digest;
@@ -23,7 +23,8 @@ const MAX_SOCKET_PATH: usize = 107;
 /// Longest request line in bytes: a thousand long paths.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
 
-/// Most connections at a time. Commands are few, and a script in a loop must not take all memory.
+/// Most connections at a time. Commands are few, and a script in a loop must not take all memory: each may
+/// send the longest request.
 const MAX_CONNECTIONS: usize = 64;
 
 /// Longest time from connecting to the end of the request line. A client that says nothing holds no place.
@@ -87,12 +88,9 @@ pub async fn bind(path: &Path) -> Result<UnixListener, SocketError> {
 /// Answers until `shutdown` completes; requests under way then end with their connection when the
 /// runtime goes.
 pub async fn serve(listener: UnixListener, service: Service, shutdown: impl Future<Output = ()>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = ControlPlaces::new(MAX_CONNECTIONS);
     tokio::pin!(shutdown);
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
         // Both branches may be dropped: accept loses no connection, and shutdown is polled again.
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -100,12 +98,20 @@ pub async fn serve(listener: UnixListener, service: Service, shutdown: impl Futu
         };
         match accepted {
             Ok((stream, _)) => {
+                // Clients that do nothing must not hold up the stop.
+                let place = tokio::select! {
+                    place = places.enter() => place,
+                    () = &mut shutdown => return,
+                };
                 let service = service.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = answer(stream, &service).await {
+                    let ended = tokio::select! {
+                        ended = answer(stream, &service, &place) => ended,
+                        () = place.needed_by_others() => Err(io::ErrorKind::TimedOut.into()),
+                    };
+                    if let Err(error) = ended {
                         tracing::debug!("control connection: {error}");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -123,14 +129,15 @@ fn is_welcome(stream: &UnixStream) -> io::Result<bool> {
     Ok(uid == 0 || uid == nix::unistd::geteuid().as_raw())
 }
 
-async fn answer(stream: UnixStream, service: &Service) -> io::Result<()> {
+async fn answer(stream: UnixStream, service: &Service, place: &ControlPlace) -> io::Result<()> {
     if !is_welcome(&stream)? {
         tracing::warn!("control socket: a process of another user was refused");
         return Ok(());
     }
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::with_capacity(READ_BUFFER, read);
-    let request = tokio::time::timeout(REQUEST_DEADLINE, read_request(&mut read)).await;
+    let reading = tokio::time::timeout(REQUEST_DEADLINE, read_request(&mut read));
+    let request = place.awaiting(AwaitedAct::SendRequest, reading).await;
     let request = match request {
         Err(_) => return Ok(()),
         Ok(Err(message)) => return send(&mut write, &Response::Failed { message }).await,
@@ -155,7 +162,12 @@ async fn answer(stream: UnixStream, service: &Service) -> io::Result<()> {
     };
     let forward = async {
         while let Some(response) = receiver.recv().await {
-            if send(&mut write, &response).await.is_err() {
+            let sending = send(&mut write, &response);
+            if place
+                .awaiting(AwaitedAct::TakeAnswer, sending)
+                .await
+                .is_err()
+            {
                 break; // dropping the receiver ends the work
             }
         }

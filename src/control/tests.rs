@@ -53,6 +53,26 @@ fn requests_keep_their_form() {
     assert_eq!(text, r#"{"is":"go"}"#);
 }
 
+/// The work ends here only when its progress was heard.
+#[tokio::test]
+async fn work_without_figures_is_told_while_it_lasts() {
+    let (out, mut heard) = tokio::sync::mpsc::channel(1);
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let listening = async {
+        let told = heard.recv().await;
+        end.send(()).unwrap();
+        told
+    };
+    let both = async {
+        let work = super::progress::under_way("cleanup", ended, &out);
+        tokio::join!(work, listening)
+    };
+    let limit = std::time::Duration::from_secs(60);
+    let (done, told) = tokio::time::timeout(limit, both).await.unwrap();
+    done.unwrap();
+    assert!(matches!(told, Some(Response::Progress { path, .. }) if path == "cleanup"));
+}
+
 #[tokio::test]
 async fn a_dead_daemons_socket_is_replaced_and_a_living_ones_is_not() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 //! without a daemon.
 #![allow(clippy::unwrap_used)] // A failed step is a failed test.
 
+mod control_floods;
 mod daemon;
 mod descriptors;
 mod encryption;
