@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,8 @@ pub struct WebSessions {
     sessions: Mutex<Vec<WebSession>>,
     /// Held while the file is written, so that an older content never replaces a newer one.
     writing: Mutex<()>,
+    /// Set when the last write failed.
+    is_unsaved: AtomicBool,
 }
 
 impl WebSessions {
@@ -83,6 +86,7 @@ impl WebSessions {
             path: path.to_owned(),
             sessions: Mutex::new(sessions),
             writing: Mutex::default(),
+            is_unsaved: AtomicBool::new(false),
         }
     }
 
@@ -149,10 +153,17 @@ impl WebSessions {
     /// When the file cannot be written. The session has ended until the next start.
     pub fn end(&self, shown: &str) -> io::Result<()> {
         let digest = secret_digest(shown).to_hex();
-        self.sessions
-            .acquire()
-            .retain(|session| session.digest != digest.as_str());
-        self.save()
+        let is_ended = {
+            let mut sessions = self.sessions.acquire();
+            let before = sessions.len();
+            sessions.retain(|session| session.digest != digest.as_str());
+            sessions.len() < before
+        };
+        // Strangers may sign out of nothing, and each write waits for the disk.
+        match is_ended || self.is_unsaved.load(Ordering::Relaxed) {
+            true => self.save(),
+            false => Ok(()),
+        }
     }
 
     /// Writes the file.
@@ -166,7 +177,9 @@ impl WebSessions {
             sessions: self.sessions.acquire().clone(),
         };
         let text = serde_json::to_vec(&file)?;
-        disk::write_durably(&self.path, |file| file.write_all(&text))
+        let written = disk::write_durably(&self.path, |file| file.write_all(&text));
+        self.is_unsaved.store(written.is_err(), Ordering::Relaxed);
+        written
     }
 }
 
@@ -230,6 +243,9 @@ mod tests {
         assert_eq!(again.find("x", now), None);
         // The digest in the file signs nobody in.
         assert_eq!(again.find(&secret.digest().to_hex(), now), None);
+        fs::remove_file(&path).unwrap();
+        again.end("no session").unwrap();
+        assert!(!path.exists(), "nothing has changed");
         again.end(secret.reveal()).unwrap();
         assert_eq!(WebSessions::open(&path).find(secret.reveal(), now), None);
     }

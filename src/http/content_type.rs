@@ -1,12 +1,28 @@
 //! Content types by file name: those that players insist on, and those that browsers may show.
 
-/// Returns the type of a film's view. `path` is below the film's directory of views, where all names
-/// are ours: segments of an audio track are in `audio-N/`.
+/// Returns the type of a film's view. `path` is below the film's directory of views: segments of an audio
+/// track are in `audio-N/`. Fonts have the names that the film gives them, and a film may come from a
+/// stranger, so no view is a document that a browser would run.
 pub(super) fn of_view(path: &str) -> &'static str {
     match of_path(path.as_bytes()) {
         "video/mp4" if path.starts_with("audio-") => "audio/mp4",
-        by_name => by_name,
+        by_name if is_passive(by_name) => by_name,
+        _ => "application/octet-stream",
     }
+}
+
+/// Returns whether browsers only show or play a type.
+fn is_passive(content_type: &str) -> bool {
+    const TEXTS: [&str; 5] = [
+        "application/vnd.apple.mpegurl",
+        "application/x-subrip; charset=utf-8",
+        "text/plain; charset=utf-8",
+        "text/vtt; charset=utf-8",
+        "text/x-ssa; charset=utf-8",
+    ];
+    let is_picture = content_type.starts_with("image/") && content_type != "image/svg+xml";
+    let is_played = content_type.starts_with("video/") || content_type.starts_with("audio/");
+    is_picture || is_played || TEXTS.contains(&content_type)
 }
 
 /// Returns the type of a file by its name. `path` may have any directories.
@@ -78,6 +94,16 @@ mod tests {
         ] {
             assert_eq!(of_path(path.as_bytes()), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn no_view_is_a_document_that_runs() {
+        for name in ["x.html", "x.HTM", "x.svg", "x.xml", "x.pdf", "x.json", "x"] {
+            let path = format!("fonts/{name}");
+            assert_eq!(of_view(&path), "application/octet-stream", "{path}");
+        }
+        assert_eq!(of_view("eng.srt"), "application/x-subrip; charset=utf-8");
+        assert_eq!(of_view("eng.ass"), "text/x-ssa; charset=utf-8");
     }
 
     #[test]

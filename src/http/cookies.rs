@@ -13,6 +13,9 @@ pub(super) enum Security {
 /// Time for which browsers keep the cookie, in seconds: the longest that they allow. The server ends idle
 /// sessions itself.
 const MAX_AGE: u32 = 400 * 24 * 3600;
+/// Most cookies of our name that are looked at. A browser sends one, or two after a change of the address; a
+/// stranger could send thousands, each of which is compared with all sessions.
+const MAX_LOOKED_AT: usize = 4;
 
 /// Returns the cookie's name. Browsers let no other host, and no page without TLS, set a name that begins
 /// with `__Host-`.
@@ -33,6 +36,7 @@ pub(super) fn values(headers: &HeaderMap, security: Security) -> impl Iterator<I
         .filter_map(|pair| pair.trim().split_once('='))
         .filter(move |(key, _)| *key == name(security))
         .map(|(_, value)| value)
+        .take(MAX_LOOKED_AT)
 }
 
 /// Returns the Set-Cookie header that keeps a session in the browser.
@@ -75,6 +79,9 @@ mod tests {
         assert_eq!(found, ["first", "second"]);
         let found: Vec<_> = values(&headers, Security::Tls).collect();
         assert_eq!(found, ["third"]);
+        let many = HeaderValue::try_from("tgfs=x; ".repeat(5000)).unwrap();
+        headers.insert(COOKIE, many);
+        assert_eq!(values(&headers, Security::Plain).count(), MAX_LOOKED_AT);
         let plain = set("x", Security::Plain);
         assert!(plain.starts_with("tgfs=x; Path=/; ") && !plain.contains("Secure"));
         let tls = set("x", Security::Tls);

@@ -15,7 +15,7 @@ use super::library::OpenHandle;
 use super::resource::{self, Freshness, ResourceRequest};
 use super::status;
 use super::target;
-use super::views::Version;
+use super::views::{self, Version};
 
 /// Maximum size of a playlist in bytes: a day of one-second segments has 6 MB.
 const MAX_PLAYLIST_BYTES: u64 = 16 * 1024 * 1024;
@@ -131,7 +131,9 @@ pub(super) async fn media(
 ) -> Response<Body> {
     let freshness = match Version::asked(asked.query) {
         // The master changes when subtitle files beside the film come and go.
-        Some(_) if name != MASTER => Freshness::Immutable,
+        Some(_) if name != MASTER => target::film(gateway, &asked.visitor, asked.id)
+            .and_then(|id| views::lasting(gateway, &asked.visitor, id))
+            .unwrap_or(Freshness::Revalidate),
         _ => Freshness::Revalidate,
     };
     let directory = container.directory();

@@ -26,6 +26,8 @@ use super::status;
 pub(super) enum Freshness {
     /// For ever: the URL never refers to other bytes.
     Immutable,
+    /// For ever, by one person's client. Caches that several people share would give it to all.
+    ImmutableForOne,
     /// Until the next use, before which the client must revalidate it.
     Revalidate,
 }
@@ -36,6 +38,9 @@ impl Freshness {
         match self {
             // A year, the maximum that caches honour.
             Self::Immutable => HeaderValue::from_static("public, max-age=31536000, immutable"),
+            Self::ImmutableForOne => {
+                HeaderValue::from_static("private, max-age=31536000, immutable")
+            }
             Self::Revalidate => HeaderValue::from_static("no-cache"),
         }
     }

@@ -76,6 +76,23 @@ pub(super) async fn serve(gateway: &Gateway, asked: ViewRequest<'_>) -> Response
     }
 }
 
+/// Returns the time for which clients may keep one version of the views of a film that the visitor may open.
+///
+/// # Errors
+/// When the film is gone, or the index cannot be read.
+pub(super) fn lasting(gateway: &Gateway, visitor: &Visitor, id: EntryId) -> FsResult<Freshness> {
+    // Others were let in because the film is open to all.
+    if !visitor.is_admin() {
+        return Ok(Freshness::Immutable);
+    }
+    Ok(
+        match target::is_open(gateway, &gateway.library.path_of(id)?)? {
+            true => Freshness::Immutable,
+            false => Freshness::ImmutableForOne,
+        },
+    )
+}
+
 async fn find(gateway: &Gateway, asked: &ViewRequest<'_>) -> FsResult<FoundView> {
     let id = target::film(gateway, &asked.visitor, asked.id)?;
     let path = target::view_path(gateway, id, asked.view)?;
@@ -85,7 +102,7 @@ async fn find(gateway: &Gateway, asked: &ViewRequest<'_>) -> FsResult<FoundView>
             FoundView {
                 opened: gateway.library.open_view(id, version.as_str(), &name),
                 path,
-                freshness: Freshness::Immutable,
+                freshness: lasting(gateway, &asked.visitor, id)?,
             }
         }
         None => FoundView {

@@ -335,6 +335,15 @@ async fn only_the_id_of_a_file_that_is_open_to_all_plays_without_a_login() {
             assert_eq!(stranger.status, 404, "{shown} {mode:o}: {path}");
             assert_eq!(server.get(&path).await.status, 200, "{path}");
         }
+        // Caches that several people share must not keep it.
+        for path in [
+            format!("/playlist/local/{film}/video.m3u8?v={VERSION}"),
+            format!("/segment/{film}/video/00001.m4s?v={VERSION}"),
+        ] {
+            let kept = server.get(&path).await;
+            let expected = Some("private, max-age=31536000, immutable");
+            assert_eq!(kept.header("cache-control"), expected, "{path}");
+        }
     }
     server.assert_handles_are_released().await;
 }
