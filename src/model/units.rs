@@ -102,6 +102,19 @@ impl From<Timestamp> for SystemTime {
 mod tests {
     use super::*;
 
+    /// Whoever may write to a store writes any time.
+    #[test]
+    fn impossible_times_become_possible_ones() {
+        for seconds in [i64::MIN, i64::MAX] {
+            let nanos = u32::MAX;
+            let bounded = Timestamp { seconds, nanos }.bounded();
+            assert_eq!(bounded.seconds.signum(), seconds.signum());
+            assert_eq!(bounded.nanos, MAX_NANOS);
+            assert_eq!(Timestamp::from(SystemTime::from(bounded)), bounded);
+            let _ = SystemTime::from(Timestamp { seconds, nanos });
+        }
+    }
+
     #[test]
     fn times_before_1970_survive() {
         for time in [

@@ -126,6 +126,43 @@ fn sample_entry() -> Entry {
         kind: EntryKind::File(Box::new(sample_content())),
     }
 }
+
+/// Whoever may write to a store without a passphrase writes the records. Their strings stand in playlists.
+#[test]
+fn hostile_strings_and_modes_are_harmless_once_they_are_read() {
+    const HOSTILE: &str = "avc1\"\n#EXT-X-MEDIA:URI=\"http://evil/\u{202e}\u{1b}[2J";
+    let hostile = || HOSTILE.to_owned();
+    let mut views = sample_views();
+    let track = &mut views.tracks[0];
+    (track.codec, track.language, track.title) = (hostile(), hostile(), hostile());
+    let subtitle = &mut views.subtitles[0];
+    (subtitle.key, subtitle.language, subtitle.title) = (hostile(), hostile(), hostile());
+    views.note = Some(hostile().replace('"', ""));
+    views.files = vec![DerivedFile {
+        path: format!("fonts/{HOSTILE}"),
+        purpose: FilePurpose::Font,
+        range: ByteRange::new(0, 9),
+    }];
+    let mut entry = sample_entry();
+    entry.kind = EntryKind::File(Box::new(with_views(views)));
+    entry.attributes.mode = 0o170_644;
+    entry.attributes.xattrs.insert(Vec::new(), b"b".to_vec());
+    let record = LogRecord {
+        seq: Seq(1),
+        change: Change::Put(Box::new(entry)),
+    };
+    let read: LogRecord = decode(&encode(&record).unwrap()).unwrap();
+    let shown = format!("{read:?}");
+    for harm in ["\\n", "\\\"", "\\u{1b}", "\\u{202e}"] {
+        assert!(!shown.contains(harm), "{harm}: {shown}");
+    }
+    let Change::Put(entry) = read.change else {
+        panic!("{shown}");
+    };
+    assert_eq!(entry.attributes.mode, 0o644);
+    assert_eq!(entry.attributes.xattrs.len(), 1);
+}
+
 fn identity() -> IdentityV1 {
     IdentityV1 {
         library: LibraryId::from_bytes([9; 16]),

@@ -384,6 +384,11 @@ impl EarlyExtinf {
 /// as the film.
 const MAX_RUN: usize = 256;
 
+/// Returns the segments of the run from `start` on whose rate is looked at.
+fn run_from(segments: &[SegmentInfo], start: usize) -> &[SegmentInfo] {
+    &segments[start..segments.len().min(start + MAX_RUN)]
+}
+
 /// Returns the peak and the average rate of `segments` in bits per second. The peak is the largest
 /// rate of consecutive segments that together last between half and one and a half target durations
 /// (§4.3.4.2).
@@ -393,7 +398,7 @@ pub fn rates(segments: &[SegmentInfo], timescale: u32, target_seconds: f64) -> (
     let mut peak: f64 = 0.0;
     for start in 0..segments.len() {
         let (mut duration, mut bytes) = (0.0, 0_u64);
-        for segment in segments[start..].iter().take(MAX_RUN) {
+        for segment in run_from(segments, start) {
             duration += seconds(segment);
             bytes = bytes.saturating_add(segment.size);
             if duration > target_seconds * 1.5 {
@@ -422,7 +427,10 @@ mod tests {
             duration: 0,
             size: u64::MAX / 2,
         };
-        let (peak, average) = rates(&vec![segment; 100_000], 1000, 4.0);
+        let segments = vec![segment; 100_000];
+        assert_eq!(run_from(&segments, 1).len(), MAX_RUN);
+        assert_eq!(run_from(&segments, 99_999).len(), 1);
+        let (peak, average) = rates(&segments, 1000, 4.0);
         assert!(peak >= average && average > 0);
     }
 

@@ -350,6 +350,15 @@ mod tests {
     }
 
     #[test]
+    fn no_more_positions_are_kept_than_are_examined() {
+        let mut named = vec![0];
+        for _ in 0..3 {
+            add_positions(&mut named, vec![1; MAX_STEPS]);
+        }
+        assert_eq!(named.len(), MAX_STEPS);
+    }
+
+    #[test]
     fn of_a_matroska_file_the_cues_are_read_where_the_seek_head_says() {
         let header = ebml(0x1A45_DFA3, b"");
         let mut segment = SEGMENT.to_be_bytes().to_vec();

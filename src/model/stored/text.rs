@@ -138,6 +138,23 @@ mod tests {
         assert!(component(long.clone()).len() <= MAX_TOKEN && token(long).len() <= MAX_TOKEN);
     }
 
+    /// A form that does not check would let a store write lines of playlists.
+    #[test]
+    fn every_form_checks_as_it_is_read() {
+        fn restored<F: StoredForm<String>>() -> String {
+            F::of(&HOSTILE.to_owned()).restore()
+        }
+        for clean in [
+            restored::<LineText>(),
+            restored::<QuotedText>(),
+            restored::<TokenText>(),
+            restored::<ComponentText>(),
+            restored::<PathText>(),
+        ] {
+            assert!(!clean.contains(['\n', '\u{1b}', '\u{202e}']), "{clean:?}");
+        }
+    }
+
     #[test]
     fn honest_strings_stay() {
         for text in ["Commentary by the director", "Français (forcé)", "日本語"] {

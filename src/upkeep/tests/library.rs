@@ -198,6 +198,7 @@ async fn verify_finds_what_is_missing_or_changed() {
     };
     let report = check(VerifyDepth::Blocks).await;
     assert_eq!((report.files, report.packs, report.blocks), (3, 3, 4));
+    assert_eq!(report.read, report.bytes, "every byte");
     assert_eq!(report.problems, []);
 
     library.remote.delete(&packs(&missing)[0]).await.unwrap();
