@@ -154,6 +154,28 @@ fn behind_a_proxy_a_flood_is_that_of_its_client() {
     assert_eq!(reply.body.len().to_string(), length, "a viewer was cut off");
 }
 
+/// A player that pauses longer is closed, and asks again for the rest.
+#[test]
+fn a_pause_lasts_as_long_as_the_setting_says() {
+    const SIZE: usize = 64 << 20;
+    let daemon = Daemon::start_with(&[("TGFS_HTTP_PAUSE", "1s")]);
+    let source = daemon.directory().join("long.bin");
+    std::fs::write(&source, vec![7; SIZE]).unwrap();
+    daemon.run(&["upload", "--to", "/", source.to_str().unwrap()]);
+    let mut stream = TcpStream::connect(daemon.address()).unwrap();
+    let head = format!(
+        "GET /fs/long.bin HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+        daemon.token()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut bytes = vec![0; 8 << 20];
+    stream.read_exact(&mut bytes).unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    // The end, or a reset.
+    let _ = stream.read_to_end(&mut bytes);
+    assert!(bytes.len() < SIZE, "the pause was not noticed");
+}
+
 /// Opens `count` connections, of which `begin` makes a part of the flood, and checks that others are answered
 /// and that memory stays bounded while they are held.
 fn hold(target: &Target, flood: &str, count: usize, begin: impl Fn(usize, &mut TcpStream)) {
