@@ -48,7 +48,9 @@ pub use policy::{
 };
 pub use sound::{MAX_STORED, Unsound};
 pub use subtitle_texts::SubtitleTexts;
-pub use track::{SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind};
+pub use track::{
+    AudioRole, CaptionChannel, SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind,
+};
 pub use units::{BLOCK_BYTES, BlockIndex, ByteRange, Timestamp};
 pub use views::{DerivedFile, FilePurpose, MPEG_CLOCK, Views};
 pub use views_state::ViewsState;

@@ -31,6 +31,68 @@ pub struct Track {
     /// Bytes of each segment from its start to the end of its first picture; empty for audio, where
     /// a segment does not start with a key frame, and in views that an older release made.
     pub first_pictures: Vec<u64>,
+    /// Purpose of an audio track; `Main` for video, and in views that an older release made.
+    pub role: AudioRole,
+    /// Captions that are in the pictures of a video track, each once, ascending; empty in views that an
+    /// older release made.
+    pub captions: Vec<CaptionChannel>,
+}
+
+/// Purpose of an audio track.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AudioRole {
+    /// The sound of the film.
+    #[default]
+    Main,
+    /// Somebody talks about the film.
+    Commentary,
+    /// Somebody describes the picture to those who do not see it.
+    Description,
+    /// Speech is easier to understand than in the sound of the film.
+    ClearSpeech,
+}
+
+/// Captions in the pictures of a video track (CTA-608, CTA-708).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CaptionChannel {
+    /// One of the four channels of CTA-608, 1 to 4.
+    Channel(u8),
+    /// One of the services of CTA-708, 1 to 63.
+    Service(u8),
+}
+
+impl CaptionChannel {
+    /// Offset of services in [`Self::number`].
+    const SERVICES: u8 = 64;
+
+    /// Returns the number that stands for it in records.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Channel(channel) => channel,
+            Self::Service(service) => Self::SERVICES + service,
+        }
+    }
+
+    /// Returns the channel with this number; `None` when there is none.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1..=4 => Some(Self::Channel(number)),
+            65..=127 => Some(Self::Service(number - Self::SERVICES)),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for CaptionChannel {
+    /// Writes the value of INSTREAM-ID (RFC 8216 §4.3.4.1).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Channel(channel) => write!(f, "CC{channel}"),
+            Self::Service(service) => write!(f, "SERVICE{service}"),
+        }
+    }
 }
 
 /// Kind of a [`Track`], with the facts that playlists name.

@@ -121,7 +121,7 @@ fn subtitles_keep_their_times_and_names() {
     );
     let master = built.text("master.m3u8");
     assert!(master.contains(
-        "TYPE=SUBTITLES,GROUP-ID=\"subtitles\",NAME=\"eng\",LANGUAGE=\"en\",DEFAULT=YES"
+        "TYPE=SUBTITLES,GROUP-ID=\"subtitles\",NAME=\"English\",LANGUAGE=\"en\",DEFAULT=YES"
     ));
     assert!(master.contains("FORCED=YES") && master.contains("describes-music-and-sound"));
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod accessibility;
 mod audio;
 mod bad;
 mod beside;

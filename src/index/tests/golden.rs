@@ -6,8 +6,9 @@ use crate::codec::{Stored, decode, encode};
 use crate::index::record::*;
 use crate::model::stored::{AttributesV1, PackRefV1, StoredForm as _};
 use crate::model::{
-    AdoptedAddress, ByteRange, DerivedFile, FilePurpose, InPlace, LogRecord, SegmentInfo, Subtitle,
-    SubtitleFormat, SubtitleTexts, TelegramAddress, Track, TrackKind, Views,
+    AdoptedAddress, AudioRole, ByteRange, CaptionChannel, DerivedFile, FilePurpose, InPlace,
+    LogRecord, SegmentInfo, Subtitle, SubtitleFormat, SubtitleTexts, TelegramAddress, Track,
+    TrackKind, Views,
 };
 
 fn id(byte: u8) -> EntryId {
@@ -92,6 +93,8 @@ fn sample_views() -> Views {
             frames: vec![(ByteRange::new(8, 42), 1)],
             transport_sizes: Vec::new(),
             first_pictures: Vec::new(),
+            role: AudioRole::Main,
+            captions: Vec::new(),
         }],
         subtitles: vec![Subtitle {
             key: "eng".into(),
@@ -291,6 +294,18 @@ fn views_keep_their_bytes() {
     // A release that only knows schema 1 reports the newer schema, and does not call it damage.
     let schemas = [encode(&log).unwrap()[2], encode(&record).unwrap()[2]];
     assert_eq!(schemas, [2, 2]);
+}
+
+#[test]
+fn purposes_and_captions_keep_their_bytes() {
+    let mut views = sample_views();
+    views.tracks[0].captions = vec![CaptionChannel::Channel(1), CaptionChannel::Service(6)];
+    let mut commentary = views.tracks[0].clone();
+    (commentary.role, commentary.captions) = (AudioRole::Commentary, Vec::new());
+    views.tracks.push(commentary);
+    let content = with_views(views);
+    check(&content, "45f005b6a2182556");
+    assert_eq!(encode(&content).unwrap()[2], 4);
 }
 
 #[test]

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use super::search::{Cursor, SampleLocation, Search};
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::map::SamplePlace;
+use crate::media::mp4::captions::CaptionDetector;
 use crate::media::mp4::fragments::{Movie, MovieTrack, Sample, Sink};
 use crate::media::mp4::init::{self, Description};
 use crate::media::mp4::nal;
+use crate::model::CaptionChannel;
 
 /// A track below the file's size divided by this is packed.
 const PACKED_SHARE: u64 = 20;
@@ -128,6 +130,7 @@ struct OpenTrack {
     /// Key frames that need frames before them (open groups of pictures), by number.
     dependent_keys: Vec<usize>,
     brings_sets: bool,
+    captions: CaptionDetector,
     cursor: Cursor,
     kind: SampleBytes,
     store: SampleStore,
@@ -145,6 +148,8 @@ pub struct Collected {
     pub dependent_keys: Vec<usize>,
     /// True if a key frame carries parameter sets of its own.
     pub brings_sets: bool,
+    /// Captions in the pictures.
+    pub captions: Vec<CaptionChannel>,
 }
 
 /// Everything that one pass wrote.
@@ -222,6 +227,7 @@ impl<'a> Collector<'a> {
                 first_decode_time: open.first_decode_time.unwrap_or(0),
                 dependent_keys: open.dependent_keys,
                 brings_sets: open.brings_sets,
+                captions: open.captions.finish(),
             });
         }
         Ok(Some(CollectedMovie { movie, tracks }))
@@ -358,6 +364,7 @@ impl Sink for Collector<'_> {
                 next_decode_time: 0,
                 dependent_keys: Vec::new(),
                 brings_sets: false,
+                captions: CaptionDetector::default(),
                 cursor: Cursor::default(),
                 kind,
                 store,
@@ -407,6 +414,7 @@ impl Sink for Collector<'_> {
             }
             open.brings_sets |= nal::brings_sets(&open.description, data);
         }
+        nal::detect_captions(&open.description, data, &mut open.captions);
         open.samples.push(sample);
         open.bytes += data.len() as u64;
         open.next_decode_time = open

@@ -9,6 +9,7 @@ use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::hls::tags;
 use crate::media::inspect::language;
 use crate::media::inspect::probe::ProbedStream;
+use crate::media::inspect::role;
 use crate::media::map::{self, SegmentSource};
 use crate::media::mp4::dolby_vision::DolbyVision;
 use crate::media::mp4::fragments::{self, Movie};
@@ -313,11 +314,13 @@ pub fn describe_track(
     Ok(Track {
         transport_sizes: transport_sizes(made, cuts, &init),
         first_pictures: first_pictures(made, cuts, &kind),
+        role: role::of(&made.stream),
+        captions: collected.captions.clone(),
         kind,
         codec: collected.description.codec.clone(),
         timescale,
         init,
-        language: language::bcp47(made.stream.tag("language")),
+        language: language::bcp47(made.stream.language_tag()),
         title: language::clean_title(made.stream.tag("title")),
         default: made.stream.has("default"),
         peak_bits: 0,

@@ -34,6 +34,7 @@ use self::rendition::RenditionOutcome;
 use super::attempt::Attempt;
 use super::container::Container;
 use super::error::{MediaError, MediaErrorKind};
+use super::inspect::extended_language;
 use super::inspect::probe;
 use super::inspect::protection;
 use super::inspect::select;
@@ -178,10 +179,11 @@ fn inspect(
         return Ok(Err(BuildOutcome::Unreadable(reason)));
     }
     let tool = context.tool.as_ref();
-    let probe = match probe::probe(tool, &context.source, container, &context.cancel)? {
+    let mut probe = match probe::probe(tool, &context.source, container, &context.cancel)? {
         Attempt::Made(probe) => probe,
         Attempt::Refused(reason) => return Ok(Err(BuildOutcome::Unreadable(reason))),
     };
+    extended_language::amend(&mut probe, input, container)?;
     Ok(match select::select(&probe, context.compat) {
         Ok(selection) => Ok(InspectedSource {
             container,

@@ -143,7 +143,7 @@ fn read_one(
     if bytes.len() as u64 > subtitles::MAX_FILE {
         return Ok(Err("is larger than subtitles ever are"));
     }
-    let language = language::bcp47(stream.tag("language"));
+    let language = language::bcp47(stream.language_tag());
     let mut work = ReadingWork::new(bytes.len(), context.cancel.clone());
     let document = SubtitleDocument::read(&bytes, format, &language, &mut work);
     match document {
@@ -199,7 +199,7 @@ fn keep(
     };
     Ok(Subtitle {
         key: String::new(),
-        language: language::of_stream(stream.tag("language"), &title),
+        language: language::of_stream(stream.language_tag(), &title),
         default: stream.has("default"),
         forced: stream.has("forced") || says("forced"),
         hearing_impaired: stream.has("hearing_impaired") || says("sdh"),

@@ -1,7 +1,7 @@
 //! HLS views of a film, answered from its [`crate::model::Views`]: playlists, segments, subtitles.
 //!
 //! `view` describes one virtual file. `tags` writes the lines that playlists share; `playlist`,
-//! `ts_multivariant` and `iframes` write whole playlists with them. `views` lists and finds the
+//! `ts_multivariant` and `iframes` write whole playlists with them, and `labels` names tracks. `views` lists and finds the
 //! virtual files of a film, and `external_subtitles` adds the user's subtitle files to them.
 
 pub mod external_subtitles;
@@ -11,4 +11,5 @@ pub mod view;
 pub mod views;
 
 mod iframes;
+mod labels;
 mod ts_multivariant;

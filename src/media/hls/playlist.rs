@@ -7,10 +7,10 @@ use crate::model::Views;
 
 use super::tags::{
     AudioMedia, EarlyExtinf, ExternalSubtitle, MasterUris, SegmentFormat, SubtitleRendition,
-    UniqueNames, extinf, has_video, head, is_audio, is_video, stream_inf, subtitle_group,
-    subtitle_media, subtitle_name, track_name,
+    UniqueNames, default_of, extinf, has_video, head, is_audio, is_video, stream_inf,
+    subtitle_group, subtitle_media, subtitle_name, track_name,
 };
-use super::{iframes, ts_multivariant};
+use super::{iframes, labels, ts_multivariant};
 
 /// Returns true if browsers play the audio. A player that lacks the other codecs must find a variant
 /// without them.
@@ -70,7 +70,8 @@ pub fn master_with(
     if let Some(film) = &views.in_place {
         return ts_multivariant::master(views, film, &subtitles, format, uris);
     }
-    let mut text = format!("#EXTM3U\n#EXT-X-VERSION:{}\n", format.version());
+    let version = format.version().max(labels::caption_version(views));
+    let mut text = format!("#EXTM3U\n#EXT-X-VERSION:{version}\n");
     if views.independent_segments {
         text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
@@ -80,6 +81,9 @@ pub fn master_with(
         audio_media(&mut renditions, views, group, uris);
     }
     subtitle_media(&mut renditions, &subtitles, format, uris);
+    if let Some(video) = views.tracks.iter().find(|track| is_video(track)) {
+        labels::caption_media(&mut renditions, video);
+    }
     let mut add = |lead, audio| {
         let variant = StreamVariant {
             lead,
@@ -114,17 +118,13 @@ pub fn master_with(
 
 /// Appends an EXT-X-MEDIA tag for each track of a group (§4.3.4.1). Exactly one is the default.
 fn audio_media(text: &mut String, views: &Views, group: &AudioGroup, uris: &MasterUris) {
-    let default = group
-        .tracks
-        .iter()
-        .position(|&index| views.tracks[index].default)
-        .unwrap_or(0);
+    let default = default_of(group.tracks.iter().map(|&index| &views.tracks[index]));
     let mut names = UniqueNames::default();
     for (position, &index) in group.tracks.iter().enumerate() {
         let track = &views.tracks[index];
         let media = AudioMedia {
             group: &group.name,
-            name: &names.unique(&track.title, &track.language, position),
+            name: &names.unique(&track.title, &labels::of_audio(track), position),
             default: position == default,
             track,
         };
@@ -169,6 +169,7 @@ impl StreamVariant<'_> {
             let _infallible = write!(text, ",AUDIO=\"{}\"", group.name);
         }
         text.push_str(self.subtitles);
+        text.push_str(&labels::caption_group(track));
         let _infallible = writeln!(text, "\n{}", uris.of(&track_name(views, self.lead)));
     }
 }

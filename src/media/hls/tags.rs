@@ -3,10 +3,12 @@
 
 use std::fmt::Write as _;
 
+use super::labels;
+use crate::media::inspect::language;
 use crate::media::inspect::unique::UniqueTexts;
 use crate::media::mp4::dolby_vision::DolbyVision;
 use crate::media::mp4::picture;
-use crate::model::{EntryId, Name, SegmentInfo, Subtitle, Track, TrackKind, Views};
+use crate::model::{AudioRole, EntryId, Name, SegmentInfo, Subtitle, Track, TrackKind, Views};
 
 /// Text before and after the name of each media playlist in a multivariant one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -190,20 +192,48 @@ pub struct AudioMedia<'a> {
 }
 
 impl AudioMedia<'_> {
-    /// Appends the tag (§4.3.4.1) up to its URI, which the caller adds with the end of the line.
+    /// Appends the tag (§4.3.4.1) up to its URI, which the caller adds with the end of the line. A player
+    /// never chooses a commentary by itself.
     pub(super) fn write(&self, text: &mut String) {
+        let role = self.track.role;
         let _infallible = write!(
             text,
-            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{}\",NAME=\"{}\",LANGUAGE=\"{}\",DEFAULT={},AUTOSELECT=YES",
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{}\",NAME=\"{}\"{},DEFAULT={},AUTOSELECT={}",
             self.group,
             self.name,
-            self.track.language,
-            yes_or_no(self.default)
+            language_attribute(&self.track.language),
+            yes_or_no(self.default),
+            yes_or_no(self.default || role != AudioRole::Commentary),
         );
+        let characteristic = match role {
+            AudioRole::Main | AudioRole::Commentary => None,
+            AudioRole::Description => Some("describes-video"),
+            AudioRole::ClearSpeech => Some("enhances-speech-intelligibility"),
+        };
+        if let Some(name) = characteristic {
+            let _infallible = write!(text, ",CHARACTERISTICS=\"public.accessibility.{name}\"");
+        }
         if let TrackKind::Audio { channels, .. } = self.track.kind {
             let _infallible = write!(text, ",CHANNELS=\"{channels}\"");
         }
     }
+}
+
+/// Returns the LANGUAGE attribute; empty where the language is not known.
+fn language_attribute(tag: &str) -> String {
+    match tag {
+        language::UNDETERMINED => String::new(),
+        known => format!(",LANGUAGE=\"{known}\""),
+    }
+}
+
+/// Returns the default of a group: the track with the flag, or else the first that is the film's own sound.
+pub(super) fn default_of<'a>(tracks: impl Iterator<Item = &'a Track> + Clone) -> usize {
+    let is_main = |track: &Track| track.role == AudioRole::Main;
+    let flagged = tracks.clone().position(|track| track.default);
+    flagged
+        .or_else(|| tracks.clone().position(is_main))
+        .unwrap_or(0)
 }
 
 /// Returns the attribute of EXT-X-STREAM-INF that refers to the subtitles; empty without any.
@@ -233,11 +263,11 @@ pub(super) fn subtitle_media(
     let mut names = UniqueNames::default();
     for (index, rendition) in subtitles.iter().enumerate() {
         let subtitle = rendition.subtitle;
-        let name = names.unique(&subtitle.title, &subtitle.key, index);
+        let name = names.unique(&subtitle.title, &labels::of_subtitle(subtitle), index);
         let _infallible = write!(
             text,
-            "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"subtitles\",NAME=\"{name}\",LANGUAGE=\"{}\",DEFAULT={},AUTOSELECT=YES,FORCED={}",
-            subtitle.language,
+            "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"subtitles\",NAME=\"{name}\"{},DEFAULT={},AUTOSELECT=YES,FORCED={}",
+            language_attribute(&subtitle.language),
             yes_or_no(default == Some(index)),
             yes_or_no(subtitle.forced),
         );

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::labels;
 use super::tags::{self, AudioMedia, MasterUris, SegmentFormat, SubtitleRendition, track_name};
 use crate::media::browser::BrowserAudio;
 use crate::model::{InPlace, Track, Views};
@@ -108,16 +109,13 @@ fn audio_media(
     all: &[AudioPlace<'_>],
     uris: &MasterUris,
 ) {
-    let default = all
-        .iter()
-        .position(|place| place.track(views).default)
-        .unwrap_or(0);
+    let default = tags::default_of(all.iter().map(|place| place.track(views)));
     let mut names = tags::UniqueNames::default();
     for (position, place) in all.iter().enumerate() {
         let track = place.track(views);
         let media = AudioMedia {
             group,
-            name: &names.unique(&track.title, &track.language, position),
+            name: &names.unique(&track.title, &labels::of_audio(track), position),
             default: position == default,
             track,
         };

@@ -134,6 +134,27 @@ pub fn of_stream(tag: &str, title: &str) -> String {
         .unwrap_or(said)
 }
 
+/// Returns the English name of a BCP-47 tag, with script and region as they are: `Portuguese (BR)`. `None` for a
+/// language that has no well-known name here.
+#[must_use]
+pub fn readable(tag: &str) -> Option<String> {
+    let mut subtags = tag.splitn(2, '-');
+    let code = subtags.next()?;
+    let mut names = NAMES.split('|').filter_map(|entry| entry.split_once(' '));
+    let (_, words) = names.find(|(known, _)| *known == code)?;
+    let word = words.split(' ').next()?;
+    let mut letters = word.chars();
+    let name = letters
+        .next()?
+        .to_uppercase()
+        .chain(letters)
+        .collect::<String>();
+    Some(match subtags.next() {
+        Some(rest) => format!("{name} ({rest})"),
+        None => name,
+    })
+}
+
 /// Returns the code of three letters for names of subtitle files, as media libraries expect them.
 #[must_use]
 pub fn three_letters(tag: &str) -> String {
@@ -249,6 +270,20 @@ mod tests {
         assert_eq!(bcp47("hbs"), "hbs");
         // A language of ISO 639-3, and a word.
         assert_eq!(of_word("cut"), None);
+    }
+
+    #[test]
+    fn languages_have_names_that_people_read() {
+        for (tag, expected) in [
+            ("en", Some("English")),
+            ("pt-BR", Some("Portuguese (BR)")),
+            ("zh-Hant", Some("Chinese (Hant)")),
+            ("de", Some("German")),
+            ("und", None),
+            ("gsw", None),
+        ] {
+            assert_eq!(readable(tag).as_deref(), expected, "{tag}");
+        }
     }
 
     #[test]

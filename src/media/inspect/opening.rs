@@ -5,8 +5,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 
+use super::ebml::{
+    CLUSTER, SEEK, SEEK_HEAD, SEEK_POSITION, SEGMENT, children, element, read_up_to,
+};
 use super::sniff::{SNIFF_BYTES, sniff};
 use crate::media::container::Container;
 use crate::media::mp4::boxes::box_size;
@@ -86,19 +88,6 @@ fn merged(mut ranges: Vec<ByteRange>, len: u64) -> Vec<ByteRange> {
     merged
 }
 
-fn read_up_to(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; len];
-    let mut filled = 0;
-    while filled < len {
-        match file.read_at(&mut bytes[filled..], offset + filled as u64)? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
-}
-
 /// Returns all boxes but the media data, and the first frames of the media data.
 fn mp4(file: &File, len: u64) -> io::Result<Vec<ByteRange>> {
     let mut ranges = Vec::new();
@@ -150,55 +139,6 @@ fn avi(file: &File, len: u64) -> io::Result<Vec<ByteRange>> {
         }
     }
     Ok(ranges)
-}
-
-const SEGMENT: u32 = 0x1853_8067;
-const SEEK_HEAD: u32 = 0x114D_9B74;
-const SEEK: u32 = 0x4DBB;
-const SEEK_POSITION: u32 = 0x53AC;
-const CLUSTER: u32 = 0x1F43_B675;
-
-/// An element's id, the offset of its data, and its length (`None`: unknown, to the end).
-struct Element {
-    id: u32,
-    data: u64,
-    len: Option<u64>,
-}
-
-fn element(file: &File, at: u64) -> io::Result<Option<Element>> {
-    let head = read_up_to(file, at, 12)?;
-    Ok(parse_element(&head).map(|(id, header, len)| Element {
-        id,
-        data: at + header as u64,
-        len,
-    }))
-}
-
-/// Returns the id with its marker, the length of the header, and the length of the data.
-fn parse_element(bytes: &[u8]) -> Option<(u32, usize, Option<u64>)> {
-    let first = *bytes.first()?;
-    let id_len = first.leading_zeros() as usize + 1;
-    if id_len > 4 {
-        return None;
-    }
-    let id = bytes
-        .get(..id_len)?
-        .iter()
-        .fold(0, |id, byte| id << 8 | u32::from(*byte));
-    let size = bytes.get(id_len..)?;
-    let first = *size.first()?;
-    let size_len = first.leading_zeros() as usize + 1;
-    if size_len > 8 {
-        return None;
-    }
-    let marker = 1_u64 << (7 * size_len);
-    let value = size
-        .get(..size_len)?
-        .iter()
-        .fold(0_u64, |value, byte| value << 8 | u64::from(*byte))
-        & (marker - 1);
-    let len = (value != marker - 1).then_some(value);
-    Some((id, id_len + size_len, len))
 }
 
 /// Returns everything before the first cluster, and all elements that the SeekHeads name, Cues included.
@@ -289,19 +229,10 @@ fn seek_positions(file: &File, at: u64, size: u64) -> io::Result<Vec<u64>> {
     Ok(positions)
 }
 
-fn children(mut bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    std::iter::from_fn(move || {
-        let (id, header, len) = parse_element(bytes)?;
-        let end = header.checked_add(usize::try_from(len?).ok()?)?;
-        let data = bytes.get(header..end)?;
-        bytes = &bytes[end..];
-        Some((id, data))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::os::unix::fs::FileExt as _;
 
     use proptest::prelude::*;
 

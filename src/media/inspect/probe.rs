@@ -145,6 +145,9 @@ pub struct ProbedStream {
     /// Flags such as `default` and `forced`; 0 is off.
     #[serde(default)]
     pub disposition: HashMap<String, u8>,
+    /// Language as a BCP-47 tag, which ffprobe does not report.
+    #[serde(skip)]
+    pub extended_language: Option<String>,
     /// Tags such as `language` and `title`.
     #[serde(default)]
     pub tags: HashMap<String, String>,
@@ -166,6 +169,15 @@ impl ProbedStream {
             .find(|(key, _)| key.eq_ignore_ascii_case(name))
             .map_or("", |(_, value)| value)
     }
+    /// Returns its language as exactly as the file has it; empty when it has none. Names of views are made of
+    /// the tag `language` alone, because players keep them.
+    #[must_use]
+    pub fn language_tag(&self) -> &str {
+        match &self.extended_language {
+            Some(language) => language,
+            None => self.tag("language"),
+        }
+    }
     /// Returns whether it is moving pictures. Cover art and still images are not.
     #[must_use]
     pub fn is_video(&self) -> bool {
@@ -181,10 +193,15 @@ impl ProbedStream {
     pub fn start_ticks(&self) -> Option<i64> {
         ticks(&self.start_time)
     }
+    /// Returns the container's own number, where ffprobe reports one.
+    #[must_use]
+    pub fn number(&self) -> Option<u32> {
+        u32::from_str_radix(self.id.strip_prefix("0x")?, 16).ok()
+    }
     /// Returns its PID, in a transport stream.
     #[must_use]
     pub fn pid(&self) -> Option<u16> {
-        u16::from_str_radix(self.id.strip_prefix("0x")?, 16).ok()
+        u16::try_from(self.number()?).ok()
     }
     /// Returns whether it is subtitles of text. PGS, VobSub and DVB subtitles are bitmaps.
     #[must_use]

@@ -30,7 +30,11 @@ pub fn refuse(file: &File, container: Container) -> io::Result<Option<Unreadable
     Ok(encrypted.then_some(UnreadableReason::Encrypted))
 }
 
-fn read_moov(file: &File) -> io::Result<Option<Vec<u8>>> {
+/// Reads the body of the `moov` box; `None` where there is none.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn read_moov(file: &File) -> io::Result<Option<Vec<u8>>> {
     let len = file.metadata()?.len();
     let mut at = 0;
     for _ in 0..MAX_TOP_LEVEL {

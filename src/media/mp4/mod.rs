@@ -4,6 +4,7 @@ pub mod aac;
 pub mod avc;
 pub mod bits;
 pub mod boxes;
+pub mod captions;
 pub mod dolby_vision;
 pub mod esds;
 pub mod fragments;

@@ -2,12 +2,17 @@
 //! A browser cannot seek to those, and EXT-X-INDEPENDENT-SEGMENTS would be wrong for them.
 
 use super::boxes::{be16, be32};
+use super::captions::CaptionDetector;
 use super::init::Description;
 
 /// H.264 (table 7-1): coded slice of an IDR picture.
 const AVC_IDR: u8 = 5;
 /// H.264 (table 7-1): sequence and picture parameter sets.
 const AVC_SETS: std::ops::RangeInclusive<u8> = 7..=8;
+/// H.264 (table 7-1): supplemental enhancement information.
+const AVC_SEI: u8 = 6;
+/// HEVC (table 7-1): the same, before the pictures that it is about.
+const HEVC_SEI: u8 = 39;
 /// HEVC (table 7-1): BLA and IDR pictures; 21, CRA, may be followed by pictures that need earlier ones.
 const HEVC_INDEPENDENT: std::ops::RangeInclusive<u8> = 16..=20;
 
@@ -41,23 +46,41 @@ pub fn brings_sets(description: &Description, sample: &[u8]) -> bool {
         })
 }
 
-fn any_unit(sample: &[u8], length_bytes: usize, wanted: impl Fn(u8) -> bool) -> bool {
-    let mut at = 0;
-    loop {
-        let length = match length_bytes {
-            1 => sample.get(at).map(|byte| u32::from(*byte)),
-            2 => be16(sample, at).map(u32::from),
-            _ => be32(sample, at),
-        };
-        let Some(first) = sample.get(at + length_bytes) else {
-            return false;
-        };
-        if wanted(*first) {
-            return true;
+/// Gives `detector` the messages of a picture.
+pub fn detect_captions(description: &Description, sample: &[u8], detector: &mut CaptionDetector) {
+    let codec = description.codec.as_str();
+    let (header, kind): (usize, fn(u8) -> u8) = match codec.get(..4) {
+        Some("avc1") => (1, |first| first & 0x1f),
+        Some("hvc1" | "hev1" | "dvh1") => (2, |first| first >> 1 & 0x3f),
+        _ => return,
+    };
+    let message = if header == 1 { AVC_SEI } else { HEVC_SEI };
+    for unit in units(sample, description.nal_length) {
+        if unit.first().is_some_and(|first| kind(*first) == message) {
+            detector.take(unit, header);
         }
-        let Some(length) = length else { return false };
-        at = at
-            .saturating_add(length_bytes)
-            .saturating_add(length as usize);
     }
+}
+
+fn any_unit(sample: &[u8], length_bytes: usize, wanted: impl Fn(u8) -> bool) -> bool {
+    units(sample, length_bytes).any(|unit| unit.first().is_some_and(|first| wanted(*first)))
+}
+
+/// Iterates over the NAL units of a sample. A unit with an impossible length (in a damaged film) takes the
+/// rest of the sample.
+fn units(sample: &[u8], length_bytes: usize) -> impl Iterator<Item = &[u8]> {
+    let mut rest = sample;
+    std::iter::from_fn(move || {
+        let length = match length_bytes {
+            1 => rest.first().map(|byte| u32::from(*byte)),
+            2 => be16(rest, 0).map(u32::from),
+            _ => be32(rest, 0),
+        }?;
+        let behind = rest
+            .get(length_bytes..)
+            .filter(|behind| !behind.is_empty())?;
+        let (unit, next) = behind.split_at(behind.len().min(length as usize));
+        rest = next;
+        Some(unit)
+    })
 }

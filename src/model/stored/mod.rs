@@ -17,9 +17,9 @@ pub use entry::{
     LogRecordV1,
 };
 pub use form::StoredForm;
-pub use views::{SubtitleTextsV3, ViewsStateV1, ViewsV1, ViewsV2, ViewsV3};
+pub use views::{SubtitleTextsV3, ViewsStateV1, ViewsV1, ViewsV2, ViewsV3, ViewsV4};
 
 /// Newest schema number of records that hold an entry or the content of a file.
-pub const ENTRY_SCHEMA: u16 = 3;
+pub const ENTRY_SCHEMA: u16 = 4;
 /// Oldest schema number of such records that is read.
 pub const OLDEST_ENTRY_SCHEMA: u16 = 1;

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    Blob, ByteRange, DerivedFile, Digest, FilePurpose, InPlace, SegmentInfo, Subtitle,
-    SubtitleFormat, SubtitleTexts, Track, TrackKind, Views, ViewsState,
+    AudioRole, Blob, ByteRange, CaptionChannel, DerivedFile, Digest, FilePurpose, InPlace,
+    SegmentInfo, Subtitle, SubtitleFormat, SubtitleTexts, Track, TrackKind, Views, ViewsState,
 };
 use super::blob::BlobV1;
 use super::form::{StoredForm, stored_enum, stored_struct};
@@ -16,6 +16,8 @@ use super::{ENTRY_SCHEMA, OLDEST_ENTRY_SCHEMA};
 const UNSOUND: &str = "what is stored of its views is damaged; `tgfs retry` makes them again";
 /// Schema number of records with [`ViewsV2`].
 const DERIVED_FILES_SCHEMA: u16 = 2;
+/// Schema number of records with [`ViewsV3`].
+const IN_PLACE_SCHEMA: u16 = 3;
 
 /// A [`ViewsState`]. Append-only: records hold the number of the variant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,8 @@ pub enum ViewsStateV1 {
     Subtitles(Box<SubtitleTextsV3>),
     /// Number 7, since schema 3.
     InPlace(Box<ViewsV3>),
+    /// Number 8, since schema 4.
+    ReadyV4(Box<ViewsV4>),
 }
 
 impl ViewsStateV1 {
@@ -50,7 +54,8 @@ impl ViewsStateV1 {
             | Self::Unsupported(_)
             | Self::Unreadable(_) => OLDEST_ENTRY_SCHEMA,
             Self::ReadyV2(_) => DERIVED_FILES_SCHEMA,
-            Self::Subtitles(_) | Self::InPlace(_) => ENTRY_SCHEMA,
+            Self::Subtitles(_) | Self::InPlace(_) => IN_PLACE_SCHEMA,
+            Self::ReadyV4(_) => ENTRY_SCHEMA,
         }
     }
 }
@@ -86,10 +91,8 @@ impl StoredForm<ViewsState> for ViewsStateV1 {
                     false => ViewsState::Unreadable(UNSOUND.to_owned()),
                 }
             }
-            Self::InPlace(views) => ready(Views {
-                in_place: Some(views.in_place.restore()),
-                ..views.second.restore()
-            }),
+            Self::InPlace(views) => ready(views.restore()),
+            Self::ReadyV4(views) => ready(views.restore()),
         }
     }
 }
@@ -99,6 +102,18 @@ impl ViewsStateV1 {
     fn of_views(views: &Views) -> Self {
         let first = ViewsV1::of(views);
         let added = AddedTrackV2::of_all(&views.tracks);
+        let purposes = AddedTrackV4::of_all(&views.tracks);
+        if !purposes.is_empty() {
+            return Self::ReadyV4(Box::new(ViewsV4 {
+                second: ViewsV2 {
+                    first,
+                    added,
+                    files: StoredForm::of(&views.files),
+                },
+                in_place: StoredForm::of(&views.in_place),
+                added: purposes,
+            }));
+        }
         if views.in_place.is_none() && added.is_empty() && views.files.is_empty() {
             return Self::Ready(Box::new(first));
         }
@@ -194,6 +209,39 @@ pub struct ViewsV3 {
     in_place: InPlaceV3,
 }
 
+impl ViewsV3 {
+    fn restore(self) -> Views {
+        Views {
+            in_place: Some(self.in_place.restore()),
+            ..self.second.restore()
+        }
+    }
+}
+
+/// [`Views`] that know purposes of audio and captions in pictures. Frozen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewsV4 {
+    second: ViewsV2,
+    in_place: Option<InPlaceV3>,
+    /// One for each track, in the same order.
+    added: Vec<AddedTrackV4>,
+}
+
+impl ViewsV4 {
+    fn restore(self) -> Views {
+        let mut views = self.second.restore();
+        views.in_place = self.in_place.restore();
+        for (track, added) in views.tracks.iter_mut().zip(self.added) {
+            track.role = added.role.restore();
+            let captions = added.captions.into_iter();
+            track.captions = captions.filter_map(CaptionChannel::from_number).collect();
+            track.captions.sort_unstable();
+            track.captions.dedup();
+        }
+        views
+    }
+}
+
 /// A [`Track`] as release 0.1.0 wrote it. Frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackV1 {
@@ -242,6 +290,8 @@ impl TrackV1 {
             frames: self.frames,
             transport_sizes: Vec::new(),
             first_pictures: Vec::new(),
+            role: AudioRole::Main,
+            captions: Vec::new(),
         }
     }
 }
@@ -268,6 +318,34 @@ impl AddedTrackV2 {
         tracks.iter().map(of).collect()
     }
 }
+
+/// Facts that schema 4 adds to a [`Track`]. Frozen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedTrackV4 {
+    role: AudioRoleV4,
+    /// Numbers of [`CaptionChannel`].
+    captions: Vec<u8>,
+}
+
+impl AddedTrackV4 {
+    /// Returns one for each track, or none when no track has anything to add.
+    fn of_all(tracks: &[Track]) -> Vec<Self> {
+        let is_plain = |track: &Track| track.role == AudioRole::Main && track.captions.is_empty();
+        if tracks.iter().all(is_plain) {
+            return Vec::new();
+        }
+        let of = |track: &Track| Self {
+            role: StoredForm::of(&track.role),
+            captions: track.captions.iter().map(|one| one.number()).collect(),
+        };
+        tracks.iter().map(of).collect()
+    }
+}
+
+stored_enum!(
+    /// An [`AudioRole`]. Append-only: records hold the number of the variant.
+    AudioRoleV4 of AudioRole { Main, Commentary, Description, ClearSpeech }
+);
 
 /// A [`TrackKind`]. Append-only: records hold the number of the variant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

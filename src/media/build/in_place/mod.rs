@@ -25,8 +25,8 @@ use crate::media::inspect::language;
 use crate::media::inspect::probe::ProbedStream;
 use crate::media::map;
 use crate::model::{
-    Blob, BlobId, ByteRange, DerivedFile, Digest, InPlace, Oversize, SegmentInfo, TS_PACKET, Track,
-    TrackKind, Views,
+    AudioRole, Blob, BlobId, ByteRange, DerivedFile, Digest, InPlace, Oversize, SegmentInfo,
+    TS_PACKET, Track, TrackKind, Views,
 };
 
 /// Views of a film whose segments are ranges of it.
@@ -232,7 +232,7 @@ fn video_track(
         codec: found.codec.clone(),
         timescale: CLOCK,
         init: Vec::new(),
-        language: language::bcp47(video.tag("language")),
+        language: language::bcp47(video.language_tag()),
         title: language::clean_title(video.tag("title")),
         default: video.has("default"),
         peak_bits: 0,
@@ -241,6 +241,8 @@ fn video_track(
         frames: Vec::new(),
         transport_sizes: Vec::new(),
         first_pictures: Vec::new(),
+        role: AudioRole::Main,
+        captions: Vec::new(),
     }
 }
 

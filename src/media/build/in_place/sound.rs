@@ -14,6 +14,7 @@ use crate::media::error::MediaError;
 use crate::media::in_place::scan::TransportScan;
 use crate::media::inspect::language;
 use crate::media::inspect::probe::{MediaProbe, ProbedStream};
+use crate::media::inspect::role;
 use crate::media::tool::task::{AAC_CHANNELS, Lead, Pick, StreamConversion, Task};
 use crate::model::{Track, TrackKind};
 
@@ -212,7 +213,7 @@ pub fn track(stream: &ProbedStream) -> Track {
         codec: codec(stream),
         timescale: 90_000,
         init: Vec::new(),
-        language: language::bcp47(stream.tag("language")),
+        language: language::bcp47(stream.language_tag()),
         title: language::clean_title(stream.tag("title")),
         default: stream.has("default"),
         peak_bits: 0,
@@ -221,6 +222,8 @@ pub fn track(stream: &ProbedStream) -> Track {
         frames: Vec::new(),
         transport_sizes: Vec::new(),
         first_pictures: Vec::new(),
+        role: role::of(stream),
+        captions: Vec::new(),
     }
 }
 
