@@ -10,7 +10,7 @@ use super::settle::SettleTimers;
 use super::signals;
 use super::types::{AccessMode, Caller, HandleId};
 use crate::ingest::Ingest;
-use crate::model::{ErrorKind, FsError, FsResult};
+use crate::model::{FsError, FsResult};
 
 /// Part that closes handles and commits the data written through them.
 #[derive(Debug)]
@@ -70,15 +70,15 @@ impl HandleCloser {
                     false => Ok(()),
                 };
             }
-            let failed = open.failed.load(Ordering::Relaxed);
-            if failed {
+            let failed = open.failed.get();
+            if failed.is_some() {
                 let reason =
                     || "a write failed, so the file is not whole; copy it again".to_owned();
                 state.set_apart(reason, newest);
             }
             match cut_short {
                 Some(reason) => state.set_apart(|| reason, newest),
-                None if !failed => state.made_whole_by(open.id),
+                None if failed.is_none() => state.made_whole_by(open.id),
                 None => {}
             }
             if state.quarantine.is_some() {
@@ -88,11 +88,8 @@ impl HandleCloser {
             state.writing.remove(&open.id);
             drafts.commit(&open.file, &mut state)?;
             open.wrote.store(false, Ordering::Relaxed);
-            if failed {
-                return Err(FsError::new(
-                    ErrorKind::Io,
-                    "an earlier write to this file failed",
-                ));
+            if let Some(kind) = failed {
+                return Err(FsError::new(*kind, "an earlier write to this file failed"));
             }
             Ok(())
         })

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use bytes::Bytes;
 
@@ -154,8 +154,8 @@ pub struct FileHandle {
     pub id: HandleId,
     pub file: Arc<OpenFile>,
     pub access: AccessMode,
-    /// Set when a write through this handle failed, so the file does not hold the intended bytes.
-    pub failed: AtomicBool,
+    /// How the first write failed that failed through this handle. The file does not hold the intended bytes.
+    pub failed: OnceLock<ErrorKind>,
     /// Set when the handle was written to since the last flush.
     pub wrote: AtomicBool,
     pub follower: Follower,
@@ -235,7 +235,7 @@ impl OpenTable {
             }
             Arc::clone(&slot.file)
         };
-        let (failed, wrote) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (failed, wrote) = (OnceLock::new(), AtomicBool::new(false));
         let id = self.next_id();
         let handle = OpenKind::File(FileHandle {
             id,

@@ -59,7 +59,8 @@ impl HandleWriter {
         open.require_write()?;
         let result = self.write_checked(&kind, offset, data, bits).await;
         if let Err(error) = &result {
-            open.failed.store(true, Ordering::Relaxed);
+            // The first failure says why the file is not whole.
+            let _ = open.failed.set(error.kind);
             open.wrote.store(true, Ordering::Relaxed);
             let reason =
                 || format!("a write failed ({error}), so the file is not whole; copy it again");

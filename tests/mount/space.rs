@@ -1,8 +1,12 @@
 //! Tests of the errors that tools get when the spool cannot take their bytes.
 
+use std::io::Write;
+use std::os::fd::IntoRawFd;
+
 use crate::harness::TestMount;
 use crate::material::{need, said};
 
+const ENOSPC: i32 = 28;
 const SPOOL_BYTES: u64 = 8 << 20;
 
 /// Asserts that the tool ends with 1 and prints the system's text of the error.
@@ -42,4 +46,16 @@ fn a_file_that_can_never_fit_is_refused_when_it_is_announced() {
         r#"truncate -s 3M small; fallocate -l 3M small; dd if="$OUT/small" of=small conv=notrunc bs=1M status=none; cmp "$OUT/small" small"#,
     );
     test.wait_for_state("small", &["stored"]);
+}
+
+/// Tools show the error of `close` when they have not looked at that of `write`.
+#[test]
+fn close_tells_that_there_was_no_space_and_not_that_the_disk_is_broken() {
+    let test = TestMount::with_spool(SPOOL_BYTES);
+    let mut file = std::fs::File::create(test.path.join("large")).unwrap();
+    let block = vec![7; 1 << 20];
+    let error = (0..20).find_map(|_| file.write_all(&block).err()).unwrap();
+    assert_eq!(error.raw_os_error(), Some(ENOSPC));
+    let closed = nix::unistd::close(file.into_raw_fd());
+    assert_eq!(closed, Err(nix::errno::Errno::ENOSPC));
 }
