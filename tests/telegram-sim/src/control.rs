@@ -116,6 +116,11 @@ impl Server {
         self.shared.controls.set_clock_offset(offset);
     }
 
+    /// Moves the clock of message ids behind the machine's, as a client with a clock ahead meets it.
+    pub fn set_message_clock_lag(&self, lag: Duration) {
+        self.shared.controls.set_message_clock_lag(lag);
+    }
+
     /// Returns how often a method was called, such as `upload.getFile`, failed calls included. `handshake`
     /// counts the auth keys made.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::faults::{Fault, FaultPlan};
 use crate::lock::locked;
@@ -14,6 +14,7 @@ pub(crate) struct Controls {
     shape: Mutex<Shape>,
     pace: Mutex<Pace>,
     clock_offset: Mutex<Duration>,
+    message_clock_lag: Mutex<Duration>,
     status_form: StatusForm,
     plan: Mutex<FaultPlan>,
     calls: Mutex<BTreeMap<&'static str, u64>>,
@@ -26,6 +27,7 @@ impl Controls {
             shape: Mutex::new(options.shape),
             pace: Mutex::new(options.pace),
             clock_offset: Mutex::new(options.clock_offset),
+            message_clock_lag: Mutex::default(),
             status_form: options.status_form,
             plan: Mutex::new(FaultPlan::new(options.faults, options.seed)),
             calls: Mutex::new(BTreeMap::new()),
@@ -59,6 +61,18 @@ impl Controls {
 
     pub(crate) fn set_clock_offset(&self, offset: Duration) {
         *locked(&self.clock_offset) = offset;
+    }
+
+    pub(crate) fn set_message_clock_lag(&self, lag: Duration) {
+        *locked(&self.message_clock_lag) = lag;
+    }
+
+    /// Returns the time since 1970 that message ids carry.
+    pub(crate) fn message_time(&self) -> Duration {
+        let real = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        real.saturating_sub(*locked(&self.message_clock_lag))
     }
 
     /// Works on the faults.

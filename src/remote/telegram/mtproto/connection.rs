@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::call_error::CallError;
+use super::service_clock::{ClockVerdict, ServiceClock};
 
 /// Time limit of a TCP connect.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -61,12 +62,21 @@ impl MtprotoConnection {
     ///
     /// # Errors
     /// See [`connect`].
-    pub async fn open(address: SocketAddr, key: [u8; 256]) -> Result<Self, CallError> {
+    pub async fn open(
+        address: SocketAddr,
+        key: [u8; 256],
+        clock: &ServiceClock,
+    ) -> Result<Self, CallError> {
         let stream = connect(address).await?;
-        let protocol = Encrypted::build().compression_threshold(None).finish(key);
+        let protocol = Encrypted::build()
+            .compression_threshold(None)
+            .time_offset(clock.offset())
+            .finish(key);
         let (calls, receiver) = mpsc::channel(QUEUE);
+        let mut wire = Wire::new(stream, protocol);
+        wire.clock = Some(clock.clone());
         let driver = Driver {
-            wire: Wire::new(stream, protocol),
+            wire,
             calls: receiver,
             pending: VecDeque::new(),
             heard: Instant::now(),
@@ -136,6 +146,8 @@ pub struct Wire<M> {
     input_len: usize,
     output: DequeBuffer<u8>,
     written: usize,
+    /// Clock of the service; only encrypted packets tell its time.
+    clock: Option<ServiceClock>,
 }
 
 impl<M: Mtp> Wire<M> {
@@ -149,6 +161,7 @@ impl<M: Mtp> Wire<M> {
             input_len: 0,
             output: DequeBuffer::with_capacity(MAX_PACKET_BYTES, HEADER_SPACE),
             written: 0,
+            clock: None,
         }
     }
 
@@ -228,6 +241,13 @@ impl<M: Mtp> Wire<M> {
                         .protocol
                         .deserialize(data)
                         .map_err(|error| CallError::Unexpected(error.to_string()))?;
+                    let clock = self.clock.as_ref();
+                    if clock.map(|clock| clock.hear(data)) == Some(ClockVerdict::Ahead) {
+                        // The next session begins with the service's time.
+                        return Err(CallError::Disconnected(
+                            "the clock of this machine is ahead of the service's".into(),
+                        ));
+                    }
                     events.append(&mut found);
                     at += packet.next_offset;
                 }

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use grammers_session::SessionData;
 
+use super::service_clock::ServiceClock;
 use crate::remote::telegram::server::TelegramServer;
 use crate::remote::{RemoteError, RemoteErrorKind};
 use crate::sync::MutexExt as _;
@@ -15,6 +16,7 @@ use crate::sync::MutexExt as _;
 pub struct DataCentres {
     server: TelegramServer,
     addresses: Mutex<HashMap<i32, SocketAddr>>,
+    clock: ServiceClock,
 }
 
 impl DataCentres {
@@ -31,6 +33,7 @@ impl DataCentres {
         Self {
             server,
             addresses: Mutex::new(addresses),
+            clock: ServiceClock::default(),
         }
     }
 
@@ -50,6 +53,11 @@ impl DataCentres {
             TelegramServer::Telegram => SessionData::default().home_dc,
             TelegramServer::Own { dc, .. } => *dc,
         }
+    }
+
+    /// Returns the clock that all of them have.
+    pub const fn clock(&self) -> &ServiceClock {
+        &self.clock
     }
 
     /// Returns the address of data centre `dc`.

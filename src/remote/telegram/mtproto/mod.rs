@@ -8,4 +8,5 @@ pub mod handshake;
 mod product;
 pub mod reconnecting;
 pub mod rpc_error;
+mod service_clock;
 pub mod sign_in;

@@ -145,7 +145,7 @@ impl ReconnectingConnection {
         let address = centres
             .address(self.target.dc)
             .map_err(|error| CallError::Disconnected(error.to_string()))?;
-        let connection = MtprotoConnection::open(address, self.target.key).await?;
+        let connection = MtprotoConnection::open(address, self.target.key, centres.clock()).await?;
         let introduction = functions::InvokeWithLayer {
             layer: tl::LAYER,
             query: functions::InitConnection {

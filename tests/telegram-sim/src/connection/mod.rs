@@ -8,7 +8,7 @@ mod writer;
 
 use std::io::Read;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -68,7 +68,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, dc: i32, stream: TcpStream) -> Re
     let frames = FrameWriter::new(write, shared.clone(), lane.clone(), chosen.clone());
     // Dropped, and so stopped, with this function.
     let mut sending = JoinSet::new();
-    sending.spawn(Writer::new(frames).run(queue));
+    sending.spawn(Writer::new(frames, shared.clone()).run(queue));
     let mut connection = Connection {
         frames: FrameReader::new(read, shared.clone(), lane.clone(), chosen),
         state: State {
@@ -175,12 +175,8 @@ fn constructor(body: &[u8]) -> Result<u32> {
 }
 
 /// The error code of a message id that the server does not take.
-fn message_id_error(id: i64) -> Option<i32> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    let ahead = (id >> 32) - i64::try_from(now).unwrap_or(i64::MAX);
+fn message_id_error(id: i64, now: Duration) -> Option<i32> {
+    let ahead = (id >> 32) - i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     if ahead < -MAX_BEHIND {
         Some(16)
     } else if ahead > MAX_AHEAD {
@@ -225,7 +221,8 @@ impl State {
             session: header.session,
         };
         let body = Bytes::from(packet).slice(body);
-        if let Some(notice) = objection(&header, key_id) {
+        let now = self.shared.controls.message_time();
+        if let Some(notice) = objection(&header, key_id, now) {
             let body = notice.to_bytes();
             self.queue(Reply::Service { to, body }).await?;
             return Ok(Next::Go);
@@ -432,7 +429,7 @@ impl State {
 }
 
 /// Returns the objection of the server to a packet, from its header alone.
-fn objection(header: &Header, key_id: i64) -> Option<enums::BadMsgNotification> {
+fn objection(header: &Header, key_id: i64, now: Duration) -> Option<enums::BadMsgNotification> {
     if !salts::is_valid(key_id, header.salt) {
         return Some(enums::BadMsgNotification::BadServerSalt(
             types::BadServerSalt {
@@ -443,7 +440,7 @@ fn objection(header: &Header, key_id: i64) -> Option<enums::BadMsgNotification> 
             },
         ));
     }
-    message_id_error(header.message_id).map(|error_code| {
+    message_id_error(header.message_id, now).map(|error_code| {
         enums::BadMsgNotification::Notification(types::BadMsgNotification {
             bad_msg_id: header.message_id,
             bad_msg_seqno: header.sequence,

@@ -1,7 +1,6 @@
 //! The sending half: takes replies in the order of their calls, waits until each is due, seals it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use grammers_tl_types::{Identifiable, Serializable, enums, types};
@@ -13,6 +12,7 @@ use super::frames::FrameWriter;
 use super::salts;
 use super::transport::HEAD_BYTES;
 use crate::api::Answer;
+use crate::shared::Shared;
 
 const RPC_RESULT: u32 = 0xf35c_6d01;
 
@@ -51,15 +51,17 @@ pub(super) struct Queued {
 
 pub(super) struct Writer {
     frames: FrameWriter,
+    shared: Arc<Shared>,
     packet: Vec<u8>,
     last_message_id: i64,
     sequence: i32,
 }
 
 impl Writer {
-    pub(super) fn new(frames: FrameWriter) -> Self {
+    pub(super) fn new(frames: FrameWriter, shared: Arc<Shared>) -> Self {
         Self {
             frames,
+            shared,
             packet: Vec::new(),
             last_message_id: 0,
             sequence: 0,
@@ -154,9 +156,7 @@ impl Writer {
     /// Time, growing, with the low bits that say what kind of message it is: 1 answers one of the
     /// client's, 3 does not.
     fn message_id(&mut self, kind: i64) -> i64 {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = self.shared.controls.message_time();
         let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
         let time = (seconds << 32) | (i64::from(since.subsec_nanos()) << 2);
         let id = time.max((self.last_message_id | 3) + 1) | kind;
