@@ -1,5 +1,6 @@
 """A full disk and a broken disk below the state."""
 
+import errno
 import os
 import random
 import subprocess
@@ -10,6 +11,8 @@ from .site import Site, eventually, expect, need_root
 
 DISK_MIB = 160
 ROUNDS = 6
+NO_SPACE = os.strerror(errno.ENOSPC)
+IO = os.strerror(errno.EIO)
 
 
 def put(site, name, data, kept):
@@ -28,6 +31,26 @@ def same(site, kept, when):
     for name, data in kept.items():
         with open(site.mnt(name), "rb") as file:
             expect(file.read() == data, f"{when}: {name} has other bytes")
+    listed = set(os.listdir(site.mnt()))
+    expect(kept.keys() <= listed, f"{when}: the listing lacks {sorted(kept.keys() - listed)[:3]}")
+
+
+def same_or_told(site, kept, when):
+    """On a disk that cannot be read a file may answer with an error, and never with other bytes."""
+    for name, data in kept.items():
+        try:
+            with open(site.mnt(name), "rb") as file:
+                found = file.read()
+        except OSError:
+            continue
+        expect(found == data, f"{when}: {name} has other bytes")
+
+
+def all_stored(site, kept):
+    site.wait_stored()
+    states = site.states()
+    odd = {name: states.get("/" + name) for name in kept if states.get("/" + name) != "stored"}
+    expect(not odd, f"acknowledged, and not stored at the end: {odd}")
 
 
 def full(run):
@@ -43,6 +66,8 @@ def full(run):
             site.start()
             for part in range(10):
                 errors.add(put(site, f"before-{part}", dice.randbytes(300_000), kept))
+            # Names and modes are tried on it; it is not compared while its name may be another one.
+            put(site, "name-0", b"name", {})
             site.wait_stored()
             for number in range(run.times(ROUNDS)):
                 ballast = os.path.join(disk, "ballast")
@@ -51,6 +76,8 @@ def full(run):
                     os.posix_fallocate(file.fileno(), 0, max(1, space.f_bavail * space.f_frsize - dice.choice((0, 0, 4096, 1 << 20))))
                 for part in range(20):
                     errors.add(put(site, f"f{number}-{part}", dice.randbytes(dice.choice((100, 50_000, 2_000_000))), kept))
+                errors |= names_change(site, number)
+                expect(errors <= {None, NO_SPACE}, f"round {number}: {errors}")
                 expect(site.is_alive(), f"round {number}: the daemon ended on a full disk")
                 same(site, kept, f"round {number}, while the disk is full")
                 if number % 2:
@@ -61,14 +88,34 @@ def full(run):
                 same(site, kept, f"round {number}")
                 expect(eventually(lambda: put(site, "after", b"after", kept) is None, 60),
                        f"round {number}: no write succeeds after room was made")
-            site.wait_stored()
+            all_stored(site, kept)
             site.restart()
             same(site, kept, "at the end")
             site.stop()
         finally:
             site.kill()
             subprocess.run(["umount", "-l", disk], check=False)
-    return f"{run.times(ROUNDS)} times full: {len(kept)} acknowledged files equal, errors were {', '.join(sorted(filter(None, errors)))}"
+    told = ", ".join(sorted(filter(None, errors)))
+    return f"{run.times(ROUNDS)} times full: {len(kept)} acknowledged files equal and stored at the end, errors were {told}"
+
+
+def names_change(site, number):
+    """Changes of names and modes on a full disk: each ends, and what failed has no effect. Returns the errors."""
+    errors = set()
+    name = next(name for name in os.listdir(site.mnt()) if name.startswith("name-"))
+    for call, done in (
+        (lambda: os.mkdir(site.mnt(f"directory-{number}")), lambda: os.path.isdir(site.mnt(f"directory-{number}"))),
+        (lambda: os.chmod(site.mnt(name), 0o600 + number), lambda: os.stat(site.mnt(name)).st_mode & 0o777 == 0o600 + number),
+        (lambda: os.rename(site.mnt(name), site.mnt(f"name-{number + 1}")), lambda: os.path.exists(site.mnt(f"name-{number + 1}"))),
+    ):
+        try:
+            call()
+            has_effect = True
+        except OSError as error:
+            errors.add(error.strerror)
+            has_effect = False
+        expect(done() == has_effect, f"round {number}: a change of a name or mode {'failed, and is' if done() else 'is not'} there")
+    return errors
 
 
 def broken(run):
@@ -91,6 +138,8 @@ def broken(run):
                 set_switch(switch, what)
                 for part in range(15):
                     errors.add(put(site, f"f{number}-{part}", dice.randbytes(dice.choice((100, 50_000, 2_000_000))), kept))
+                same_or_told(site, kept, f"round {number}, {what}")
+                expect(site.is_alive(), f"round {number}: the daemon ended under {what}")
                 if dice.random() < 0.5:
                     site.kill()
                     set_switch(switch, "none")
@@ -102,7 +151,8 @@ def broken(run):
             site.start()
             same(site, kept, "at the end")
             expect(put(site, "after", b"after", kept) is None, "no write succeeds on the mended disk")
-            site.wait_stored()
+            all_stored(site, kept)
+            site.restart()
             same(site, kept, "stored")
             site.stop()
         finally:
@@ -110,7 +160,8 @@ def broken(run):
             set_switch(switch, "none")
             programs.unmount(disk)
             layer.stop()
-    return f"{8 * run.times(2) // 2} rounds: {len(kept)} acknowledged files equal, errors were {', '.join(sorted(filter(None, errors)))}"
+    told = ", ".join(sorted(filter(None, errors)))
+    return f"{4 * run.times(2)} rounds: {len(kept)} acknowledged files equal and stored at the end, errors were {told}"
 
 
 def set_switch(path, word):

@@ -15,7 +15,7 @@ LARGE = 96 << 20
 OPERATIONS = 100_000
 SEEDS = 6
 # How often a file is closed, stored and opened again, so that operations meet stored bytes.
-STORED_TIMES = 40
+STORED_TIMES = 15
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 LIBC = ctypes.CDLL(None, use_errno=True)
 

@@ -1,8 +1,10 @@
 """The command line of `scripts/torture`, and the run of the trials that it names."""
 
 import argparse
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +31,10 @@ TRIALS = {
 }
 
 
+# From <linux/prctl.h>.
+SET_CHILD_SUBREAPER = 36
+
+
 @dataclass
 class Run:
     """What was asked for."""
@@ -44,14 +50,48 @@ class Run:
 
 def attempt(trial, run):
     """The row of one trial."""
-    begun = time.monotonic()
+    begun, before = time.monotonic(), source_tree()
     try:
         said, result = trial(run), "held"
+        left = left_behind(before)
+        if left:
+            said, result = f"{said}; left behind: {left}", "BROKEN"
     except Failed as failure:
         said, result = str(failure), "BROKEN"
     except (SystemExit, OSError, subprocess.SubprocessError, ValueError, KeyError, IndexError):
         said, result = "the trial itself failed: " + traceback.format_exc(limit=3), "BROKEN"
     return {"result": result, "what happened": " ".join(said.split()), "minutes": round((time.monotonic() - begun) / 60, 1)}
+
+
+def left_behind(before):
+    """What a trial that ended well left: processes, mounts, files in the source tree."""
+    left = [f"process {name_of(pid)}" for pid in programs.children_of(os.getpid())]
+    with open("/proc/self/mounts") as mounts:
+        left += [f"mount {line.split()[1]}" for line in mounts if "tgfs-torture-" in line]
+    return ", ".join(left + [f"file {name}" for name in sorted(source_tree() - before)])
+
+
+def name_of(pid):
+    try:
+        with open(f"/proc/{pid}/comm") as comm:
+            return comm.read().strip()
+    except OSError:
+        return str(pid)
+
+
+def source_tree():
+    """Files of the source tree that git does not know."""
+    listed = subprocess.run(["git", "ls-files", "--others", "--exclude-standard"], cwd=programs.ROOT, capture_output=True, text=True)
+    return set(listed.stdout.splitlines())
+
+
+def adopt_orphans():
+    """Processes whose parents end become children of this one, so that it sees them."""
+    ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_in_order(*_):
+    raise KeyboardInterrupt
 
 
 def main(usage):
@@ -64,6 +104,8 @@ def main(usage):
     options = parser.parse_args()
     run = Run(os.path.abspath(options.programs) if options.programs else programs.build(), options.seed, options.scale)
     rows = []
+    adopt_orphans()
+    signal.signal(signal.SIGTERM, end_in_order)
     print(", ".join(f"{name}: {value}" for name, value in report.machine().items()), f"seed: {run.seed}", flush=True)
     for name in options.trials or TRIALS:
         rows.append({"trial": name} | attempt(TRIALS[name], run))

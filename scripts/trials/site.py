@@ -38,7 +38,7 @@ class Site:
         self.extra = list(extra)
         self.store = ["--store", f"local:{self.path('store')}"] if store else []
         self.daemon = None
-        self.starts = 0
+        self.starts, self.options = 0, {}
 
     def __enter__(self):
         return self
@@ -57,11 +57,13 @@ class Site:
         return os.path.join(self.dir, "mnt", *names)
 
     def start(self, **options):
+        """Starts the daemon, with the options of the last start if none are given."""
         self.starts += 1
+        self.options = options or self.options
         self.daemon = programs.Program(
             [*self.prefix, f"{self.programs}/tgfs", "mount", "--state", self.state, *self.store, *self.extra,
              "--http", "127.0.0.1:0", self.mnt()],
-            self.path(f"daemon-{self.starts}.log"), env=self.env, cwd=self.dir, **options)
+            self.path(f"daemon-{self.starts}.log"), env=self.env, cwd=self.dir, **self.options)
         return self
 
     def said(self, key):
@@ -99,11 +101,18 @@ class Site:
         except subprocess.TimeoutExpired as error:
             raise Failed(f"jobs did not end within {seconds} s: {self.tgfs('status').stdout}") from error
 
-    def states(self, *below):
-        """The state of each file, by its path."""
+    def listed(self, *below):
         listed = self.tgfs("list", "--json", *below)
         expect(listed.returncode == 0, f"list: {listed.stderr}")
-        return {entry["path"]: entry["state"] for entry in json.loads(listed.stdout)}
+        return json.loads(listed.stdout)
+
+    def states(self, *below):
+        """The state of each file, by its path."""
+        return {entry["path"]: entry["state"] for entry in self.listed(*below)}
+
+    def put_in(self, name):
+        """Copies a file of the scratch directory into the mount."""
+        shutil.copyfile(self.path(name), self.mnt(name))
 
     def is_alive(self):
         return self.daemon is not None and self.daemon.child.poll() is None
