@@ -65,10 +65,22 @@ def attempt(trial, run):
 
 def left_behind(before):
     """What a trial that ended well left: processes, mounts, files in the source tree."""
-    left = [f"process {name_of(pid)}" for pid in programs.children_of(os.getpid())]
+    left = sorted({f"process {name_of(pid)}" for pid in programs.children_of(os.getpid()) if not has_ended(pid)})
     with open("/proc/self/mounts") as mounts:
         left += [f"mount {line.split()[1]}" for line in mounts if "tgfs-torture-" in line]
     return ", ".join(left + [f"file {name}" for name in sorted(source_tree() - before)])
+
+
+def has_ended(pid):
+    """Whether a process is but waited for; then it is."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            if stat.read().rsplit(")", 1)[1].split()[0] != "Z":
+                return False
+        os.waitpid(pid, os.WNOHANG)
+    except OSError:
+        pass
+    return True
 
 
 def name_of(pid):
