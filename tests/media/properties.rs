@@ -300,3 +300,60 @@ fn tracks_and_rates_stand_in_the_headers_as_players_expect() {
     };
     assert_eq!(rate(&built.views.tracks[2]), 96_000);
 }
+
+/// Joins two FLV films: the second follows the first by 40 ms.
+fn joined(first: &Path, second: &Path) -> Vec<u8> {
+    const HEAD: usize = 13;
+    let mut all = fs::read(first).unwrap()[..HEAD].to_vec();
+    let mut last = 0;
+    for film in [first, second] {
+        let bytes = fs::read(film).unwrap();
+        let (mut at, start) = (HEAD, if last == 0 { 0 } else { last + 40 });
+        while at + 11 <= bytes.len() {
+            let number =
+                |at: usize| u32::from_be_bytes([0, bytes[at], bytes[at + 1], bytes[at + 2]]);
+            let end = at + 11 + number(at + 1) as usize + 4;
+            let is_end_of_sequence = bytes[at] == 9 && bytes[at + 12] == 2;
+            if bytes[at] != 18 && !is_end_of_sequence {
+                last = start + number(at + 4);
+                all.extend(&bytes[at..at + 4]);
+                all.extend(&last.to_be_bytes()[1..]);
+                all.extend(&bytes[at + 7..end]);
+            }
+            at = end;
+        }
+    }
+    all
+}
+
+#[test]
+fn a_film_whose_video_changes_its_parameters_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let other = ["-f", "lavfi", "-i", "testsrc2=s=240x136:r=25:d=4"];
+    let baseline = made(
+        directory.path(),
+        "one.flv",
+        &[&PICTURE, &H264, &["-bf", "0"]],
+    );
+    let main = made(
+        directory.path(),
+        "two.flv",
+        &[
+            &other,
+            &H264[..2],
+            &["-preset", "medium", "-bf", "0"],
+            &H264[4..],
+        ],
+    );
+    assert_eq!(note(&build(&baseline)), "");
+    let path = directory.path().join("both.flv");
+    fs::write(&path, joined(&baseline, &main)).unwrap();
+    let built = build(&path);
+    assert!(
+        note(&built).contains("changes its parameters 4 s"),
+        "{}",
+        note(&built)
+    );
+    fs::write(&path, joined(&baseline, &baseline)).unwrap();
+    assert_eq!(note(&build(&path)), "");
+}

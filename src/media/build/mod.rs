@@ -35,6 +35,7 @@ use super::attempt::Attempt;
 use super::container::Container;
 use super::error::{MediaError, MediaErrorKind};
 use super::inspect::extended_language;
+use super::inspect::parameter_changes::{self, ParameterChange};
 use super::inspect::probe;
 use super::inspect::protection;
 use super::inspect::select;
@@ -142,6 +143,8 @@ fn build(context: &BuildContext, progress: &dyn Fn(u64)) -> Result<BuildOutcome,
     };
     let mut files = BuildFiles::open(input.try_clone()?, &context.derived)?;
     let mut notes = source.selection.notes.clone();
+    let change = parameter_changes::find(&input, source.container)?;
+    notes.extend(change.map(ParameterChange::note));
     if source.container == Container::MpegTs && source.selection.video.is_some() {
         let before = files.derived.len();
         match in_place::make(context, &source, &input, &mut files, progress)? {

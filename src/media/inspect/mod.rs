@@ -5,6 +5,7 @@ pub mod extended_language;
 pub mod language;
 pub mod name;
 pub mod opening;
+pub mod parameter_changes;
 pub mod probe;
 pub mod protection;
 pub mod role;
