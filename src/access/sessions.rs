@@ -184,7 +184,7 @@ impl WebSessions {
 }
 
 fn read(path: &Path) -> Result<Vec<WebSession>, String> {
-    let metadata = match fs::metadata(path) {
+    let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error.to_string()),
@@ -192,7 +192,7 @@ fn read(path: &Path) -> Result<Vec<WebSession>, String> {
     if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
         return Err("it is no file of sessions".to_owned());
     }
-    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let bytes = disk::read_regular(path).map_err(|error| error.to_string())?;
     let file: SessionFile = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     if file.version != FILE_VERSION {
         return Err(format!(

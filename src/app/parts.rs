@@ -317,6 +317,7 @@ pub fn vfs_settings(config: &Config, base_url: &str) -> VfsSettings {
         settle: config.mount.settle,
         read_deadline: config.read_deadline,
         write_deadline: config.write_deadline,
+        keep_deleted: config.keep_deleted,
         max_file_size: config.spool.max_file_size.unwrap_or(0),
         hls_listing: config.mount.hls_listing,
         sidecars: config.mount.sidecars,

@@ -169,7 +169,7 @@ fn open_old(from: &Path) -> anyhow::Result<Arc<dyn Remote>> {
 }
 
 fn noted(state: &Path) -> anyhow::Result<Option<PathBuf>> {
-    match std::fs::read(state.join(NOTE)) {
+    match disk::read_regular(&state.join(NOTE)) {
         Ok(path) => Ok(Some(PathBuf::from(OsString::from_vec(path)))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),

@@ -19,23 +19,61 @@ pub const TEMPORARY_SUFFIX: &str = ".temporary";
 /// # Errors
 /// Those of opening; `InvalidData` for anything but a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(regular_only())
-        .open(path)
-        .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+    let file = regular_only().read(true).open(path).map_err(|error| {
+        match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ELOOP | Errno::ENXIO) => no_regular_file(path),
             _ => error,
-        })?;
+        }
+    })?;
+    require_regular(file, path)
+}
+
+/// Reads a file if it is a regular one.
+///
+/// # Errors
+/// Those of [`open_regular`] and of reading.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Does the same as [`fs::write`] if nothing but a regular file has the name. The file is for our user only.
+///
+/// # Errors
+/// Those of opening and writing; `InvalidData` for anything but a regular file.
+pub fn write_regular(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    create_regular(path)?.write_all(bytes)
+}
+
+/// Creates or empties a file for our user only, if nothing but a regular file has the name.
+///
+/// # Errors
+/// Those of opening; `InvalidData` for anything but a regular file.
+pub fn create_regular(path: &Path) -> io::Result<File> {
+    let mut options = regular_only();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    require_regular(options.open(path)?, path)
+}
+
+/// Returns options with which opening neither waits nor follows a link. Whether the file is a regular one
+/// is for [`require_regular`] to tell.
+#[must_use]
+pub fn regular_only() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW).bits());
+    options
+}
+
+/// Returns the file if it is a regular one.
+///
+/// # Errors
+/// `InvalidData` for anything else.
+pub fn require_regular(file: File, path: &Path) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(no_regular_file(path)),
     }
-}
-
-/// Flags with which opening neither waits nor follows a link.
-fn regular_only() -> i32 {
-    (OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW).bits()
 }
 
 fn no_regular_file(path: &Path) -> io::Error {
@@ -99,13 +137,7 @@ pub fn write_durably(
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(TEMPORARY_SUFFIX);
     let temporary = PathBuf::from(temporary);
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(regular_only())
-        .open(&temporary)
+    let written = create_regular(&temporary)
         .and_then(|mut file| {
             fill(&mut file)?;
             file.sync_all()

@@ -165,6 +165,7 @@ impl From<std::io::Error> for FsError {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 ErrorKind::NoSpace
             }
+            std::io::ErrorKind::FileTooLarge => ErrorKind::TooLarge,
             _ => ErrorKind::Io,
         };
         Self::caused_by(kind, error)

@@ -6,11 +6,12 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::disk;
 use crate::sync::{MutexExt as _, RwLockExt as _};
 
 /// Share of the descriptors of this process that the spool takes.
@@ -37,9 +38,9 @@ pub(super) struct LazyFile {
     /// Set when bytes may not be on the disk. Only a descriptor that was open at the time is sure to hear that
     /// the disk could not take them.
     is_unsynced: AtomicBool,
-    /// Set when the disk ever failed to take the file's bytes. The kernel reports that once and
-    /// then forgets it.
-    is_damaged: AtomicBool,
+    /// Kind of the first failure of the disk to take the file's bytes. The kernel reports that once and then
+    /// forgets it.
+    damage: OnceLock<io::ErrorKind>,
     /// Set when the name is gone, so that the file cannot be opened again.
     is_kept_open: AtomicBool,
     pool: Arc<DescriptorPool>,
@@ -112,7 +113,7 @@ impl LazyFile {
             slot: RwLock::new(None),
             last_use: AtomicU64::new(0),
             is_unsynced: AtomicBool::new(false),
-            is_damaged: AtomicBool::new(false),
+            damage: OnceLock::new(),
             is_kept_open: AtomicBool::new(false),
             pool: Arc::clone(pool),
         })
@@ -164,9 +165,10 @@ impl LazyFile {
     fn open(self: &Arc<Self>) -> io::Result<()> {
         let mut slot = self.slot.acquire_write();
         if slot.is_none() {
-            let mut options = OpenOptions::new();
+            let mut options = disk::regular_only();
             options.read(true).write(true);
-            *slot = Some(self.pool.open(&self.path, &options)?);
+            let file = self.pool.open(&self.path, &options)?;
+            *slot = Some(disk::require_regular(file, &self.path)?);
             self.pool.add(self);
         }
         Ok(())
@@ -200,29 +202,31 @@ impl LazyFile {
     /// Makes the written bytes durable. Fails when the disk ever failed to take bytes of this file.
     pub(super) fn sync(self: &Arc<Self>) -> io::Result<()> {
         let synced = self.read(|file| self.sync_open(file));
-        if self.is_damaged() {
-            return Err(synced.err().unwrap_or_else(|| {
-                io::Error::other("the disk of the spool could not take all bytes of this file")
-            }));
+        match self.damage.get() {
+            Some(kind) if synced.is_ok() => Err(io::Error::new(
+                *kind,
+                "the disk of the spool could not take all bytes of this file",
+            )),
+            _ => synced,
         }
-        synced
     }
 
     fn sync_open(&self, file: &File) -> io::Result<()> {
         self.is_unsynced.store(false, Ordering::Relaxed);
         let synced = file.sync_data();
-        if synced.is_err() {
-            self.set_damaged();
+        if let Err(error) = &synced {
+            self.set_damaged(error.kind());
         }
         synced
     }
 
     pub(super) fn is_damaged(&self) -> bool {
-        self.is_damaged.load(Ordering::Relaxed)
+        self.damage.get().is_some()
     }
 
-    pub(super) fn set_damaged(&self) {
-        self.is_damaged.store(true, Ordering::Relaxed);
+    pub(super) fn set_damaged(&self, kind: io::ErrorKind) {
+        // The first failure is the one to tell.
+        let _ = self.damage.set(kind);
     }
 }
 

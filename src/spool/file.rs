@@ -150,7 +150,13 @@ impl SpoolFile {
     /// Acts as if the disk had failed to take the file's bytes, for tests of the consequences.
     #[cfg(debug_assertions)]
     pub fn damage(&self) {
-        self.file.set_damaged();
+        self.file.set_damaged(io::ErrorKind::Other);
+    }
+
+    /// Acts as if the disk had failed with an error of this kind.
+    #[cfg(test)]
+    pub(super) fn fail_with(&self, kind: io::ErrorKind) {
+        self.file.set_damaged(kind);
     }
 
     /// Keeps the file readable for those who have it, before its name goes.

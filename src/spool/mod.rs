@@ -7,9 +7,9 @@ mod file;
 mod writing_note;
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -106,8 +106,13 @@ impl Spool {
                 continue;
             };
             let path = item.path();
+            let found = item.metadata()?;
+            if !found.is_file() {
+                tracing::warn!(path = %path.display(), "no regular file: it is passed over in the spool");
+                continue;
+            }
             let file = SpoolFile::new(id, path.clone(), LazyFile::closed(path, &descriptors));
-            used += file.count_as(&item.metadata()?).now;
+            used += file.count_as(&found).now;
             files.insert(id, file);
         }
         Ok(Self {
@@ -233,7 +238,13 @@ impl Spool {
                 continue;
             };
             // A note that a power cut has emptied was never promised to survive one.
-            let bytes = std::fs::read(self.note_path(id))?;
+            let bytes = match disk::read_regular(&self.note_path(id)) {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    tracing::warn!(%error, "a note of the spool is passed over");
+                    continue;
+                }
+                read => read?,
+            };
             notes.extend(NotedWriting::decode(&bytes).map(|note| (id, note)));
         }
         Ok(notes)
@@ -276,13 +287,14 @@ impl Spool {
     /// # Errors
     /// When the disk is full or fails.
     pub fn note_removed(&self, id: BlobId, of: EntryId) -> io::Result<()> {
-        std::fs::write(self.beside(id, REMOVED_EXTENSION), of.as_bytes())
+        disk::write_regular(&self.beside(id, REMOVED_EXTENSION), of.as_bytes())
     }
 
     /// Returns whether [`Self::note_removed`] was called for the blob and this file.
     #[must_use]
     pub fn was_removed(&self, id: BlobId, of: EntryId) -> bool {
-        std::fs::read(self.beside(id, REMOVED_EXTENSION)).is_ok_and(|note| note == of.as_bytes())
+        disk::read_regular(&self.beside(id, REMOVED_EXTENSION))
+            .is_ok_and(|note| note == of.as_bytes())
     }
 
     /// Does the same as [`Self::write_record`], for a blob that nothing names yet. The record
@@ -291,7 +303,7 @@ impl Spool {
     /// # Errors
     /// When the disk is full or fails.
     pub fn begin_record(&self, id: BlobId, record: &[u8]) -> io::Result<()> {
-        std::fs::write(self.record_path(id), record)
+        disk::write_regular(&self.record_path(id), record)
     }
 
     /// Writes the record beside a blob, by temporary file, fsync and rename.
@@ -313,12 +325,7 @@ impl Spool {
     }
 
     fn new_record(&self, id: BlobId, record: &[u8]) -> io::Result<File> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(self.new_record_path(id))?;
+        let file = disk::create_regular(&self.new_record_path(id))?;
         file.write_all_at(record, 0)?;
         Ok(file)
     }
@@ -336,7 +343,7 @@ impl Spool {
     /// # Errors
     /// `NotFound` when there is none.
     pub fn read_record(&self, id: BlobId) -> io::Result<Vec<u8>> {
-        std::fs::read(self.record_path(id))
+        disk::read_regular(&self.record_path(id))
     }
 
     /// Counts the bytes that a file takes now. Called after each write. The disk is asked, because

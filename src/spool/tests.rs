@@ -177,3 +177,45 @@ async fn a_full_spool_waits_while_it_drains_and_refuses_when_it_does_not() {
     let (space, ()) = tokio::join!(waiting, freeing);
     assert_eq!(space, SpaceGrant::Granted);
 }
+
+/// Whoever can put something into the directory can neither hold a start up nor lead it elsewhere.
+#[test]
+fn nothing_but_regular_files_is_opened() {
+    let (keep, spool) = spool(1 << 30);
+    let file = spool.create().unwrap();
+    let elsewhere = keep.path().join("elsewhere");
+    std::fs::write(&elsewhere, b"kept").unwrap();
+    let fifo = |path: &Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let link = |path: &Path| std::os::unix::fs::symlink(&elsewhere, path).unwrap();
+    let (piped, linked) = (BlobId::random(), BlobId::random());
+    fifo(&spool.directory().join(piped.to_string()));
+    link(&spool.directory().join(linked.to_string()));
+    link(&spool.record_path(file.id));
+    fifo(&spool.note_path(EntryId::random()));
+    link(&spool.new_record_path(file.id));
+    let again = Spool::open(spool.config.clone()).unwrap();
+    assert_eq!(again.ids(), [file.id]);
+    assert!(again.notes().unwrap().is_empty());
+    again.read_record(file.id).unwrap_err();
+    again.begin_record(file.id, b"lost").unwrap_err();
+    again.write_record(file.id, b"lost").unwrap_err();
+    assert_eq!(std::fs::read(&elsewhere).unwrap(), b"kept");
+    // A file whose place was taken after the start.
+    std::fs::remove_file(&file.path).unwrap();
+    link(&file.path);
+    let taken = again.get(file.id).unwrap();
+    taken.write_all_at(b"lost", 0).unwrap_err();
+    assert_eq!(std::fs::read(&elsewhere).unwrap(), b"kept");
+}
+
+/// The kernel tells a failed write-back once. A later sync has to say the same.
+#[test]
+fn a_file_that_the_disk_had_no_room_for_says_so_at_each_sync() {
+    let (_keep, spool) = spool(1 << 30);
+    let file = spool.create().unwrap();
+    file.fail_with(io::ErrorKind::StorageFull);
+    for _ in 0..2 {
+        let error = crate::model::FsError::from(file.sync().unwrap_err());
+        assert_eq!(error.kind, crate::model::ErrorKind::NoSpace);
+    }
+}

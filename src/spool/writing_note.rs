@@ -5,9 +5,9 @@
 //! Plain writes survive the end of this process, so a note costs no fsync. Only [`WritingNote::secure`]
 //! and [`WritingNote::hold_until_closed`] carry it over a power cut.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use crate::disk;
@@ -60,12 +60,7 @@ pub struct WritingNote {
 impl WritingNote {
     /// Begins the note of a file that has this version now, in place of an older note.
     pub(super) fn begin(path: PathBuf, version: u64, steps: &[NotedStep]) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)?;
+        let file = disk::create_regular(&path)?;
         let mut bytes = header(version, version).to_vec();
         steps
             .iter()
@@ -82,7 +77,8 @@ impl WritingNote {
     }
 
     fn opened(&self) -> io::Result<File> {
-        OpenOptions::new().write(true).open(&self.path)
+        let file = disk::regular_only().write(true).open(&self.path)?;
+        disk::require_regular(file, &self.path)
     }
 
     /// Adds a step.

@@ -172,6 +172,7 @@ impl Foundation {
                 open: Arc::clone(&open),
                 notes: Arc::clone(&notes),
                 records: Arc::clone(&records),
+                settings: settings.clone(),
             })),
             room: Arc::new(Room::new(RoomParts {
                 spool: Arc::clone(spool),

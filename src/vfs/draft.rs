@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::ingest::extents::ExtentList;
-use crate::model::{Blob, BlobId, ByteRange, Extent, ExtentSource, FileContent, Timestamp};
+use crate::model::{Blob, BlobId, ByteRange, Extent, ExtentSource, FileContent, FileState, Timestamp};
 use crate::spool::{NotedStep, Spool, SpoolFile};
 
 /// Part of a file that the draft's own blob has.
@@ -24,6 +24,8 @@ pub struct FileDraft {
     pub extents: ExtentList,
     /// Blobs of the base and, after the first write, the draft's own blob.
     blobs: Vec<Blob>,
+    /// Blobs of the version that was stored when the draft began.
+    stored: Vec<BlobId>,
     own: Option<Arc<SpoolFile>>,
     own_part: OwnPart,
     /// End of the bytes of the own blob that the newest version names. A change before it changes a
@@ -49,6 +51,10 @@ impl FileDraft {
         Self {
             extents: ExtentList::new(content.extents.clone()),
             blobs: content.blobs.clone(),
+            stored: match content.state {
+                FileState::Stored => content.blobs.iter().map(|blob| blob.id).collect(),
+                _ => Vec::new(),
+            },
             own: None,
             own_part: match content.size {
                 0 => OwnPart::All,
@@ -96,6 +102,14 @@ impl FileDraft {
     #[must_use]
     pub fn blobs(&self) -> &[Blob] {
         &self.blobs
+    }
+
+    /// Returns whether a blob of the version that was stored is not part of the draft any more.
+    #[must_use]
+    pub fn gives_up_stored_bytes(&self) -> bool {
+        let named = self.named_blobs();
+        let is_named = |id: &BlobId| named.iter().any(|blob| blob.id == *id);
+        !self.stored.iter().all(is_named)
     }
 
     /// Returns whether a commit would change anything.

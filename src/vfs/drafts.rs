@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use super::attr::without_set_id;
 use super::draft::{FileDraft, take_over_slices};
 use super::open::{FileHandle, OpenFile, OpenFileState, OpenTable};
+use super::replaced::remark;
+use super::settings::SharedSettings;
 use super::spool_records::SpoolRecords;
 use super::types::{HandleId, Mutability};
 use super::writing_notes::WritingNotes;
@@ -45,6 +47,7 @@ pub struct Drafts {
     open: Arc<OpenTable>,
     notes: Arc<WritingNotes>,
     records: Arc<SpoolRecords>,
+    settings: SharedSettings,
 }
 
 /// The parts that drafts work with.
@@ -56,6 +59,7 @@ pub struct DraftParts {
     pub open: Arc<OpenTable>,
     pub notes: Arc<WritingNotes>,
     pub records: Arc<SpoolRecords>,
+    pub settings: SharedSettings,
 }
 
 impl Drafts {
@@ -67,6 +71,7 @@ impl Drafts {
             open: parts.open,
             notes: parts.notes,
             records: parts.records,
+            settings: parts.settings,
         }
     }
 
@@ -335,6 +340,10 @@ impl Drafts {
         let Some(draft) = state.draft.as_mut() else {
             return Ok(synced?);
         };
+        let quarantine = quarantine.map(|reason| match draft.gives_up_stored_bytes() {
+            true => format!("{reason}; {}", remark(self.settings.get().keep_deleted)),
+            false => reason,
+        });
         if !draft.is_changed() && quarantine.is_none() {
             return Ok(synced?);
         }

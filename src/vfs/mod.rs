@@ -33,6 +33,7 @@ mod open;
 mod open_view;
 mod opening;
 mod reads;
+mod replaced;
 mod requests;
 mod room;
 mod sealing;

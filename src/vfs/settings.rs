@@ -18,6 +18,8 @@ pub struct VfsSettings {
     /// Longest time that a write waits for space that is being drained, and a change for a tree that is
     /// still being loaded.
     pub write_deadline: Duration,
+    /// Time for which the store keeps data that nothing refers to any more.
+    pub keep_deleted: Duration,
     /// Largest size of a file in bytes; 0 for no limit.
     pub max_file_size: u64,
     pub hls_listing: HlsListing,
@@ -61,6 +63,7 @@ pub fn for_tests() -> VfsSettings {
         settle: Duration::ZERO,
         read_deadline: Duration::ZERO,
         write_deadline: Duration::ZERO,
+        keep_deleted: Duration::from_secs(24 * 3600),
         max_file_size: 0,
         hls_listing: HlsListing::Visible,
         sidecars: SidecarSubtitles::Shown,

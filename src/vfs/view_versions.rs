@@ -11,7 +11,8 @@ use crate::sync::MutexExt as _;
 
 /// Time for which a version is kept after its last use: the longest pause that a player makes as a rule.
 const KEPT_UNUSED: Duration = Duration::from_secs(3600);
-/// Most versions that are kept: those of as many players. The record of a long film has 200 KiB.
+/// Most versions that are kept: those of as many films that play at a time. The one that was used longest ago
+/// goes first. They are kept in memory only, so a restart ends them. The record of a long film has 200 KiB.
 const MAX_VERSIONS: usize = 128;
 /// Fewest hexadecimal digits of a map's digest that tell a version.
 const MIN_DIGITS: usize = 16;

@@ -228,3 +228,32 @@ fn a_thousand_small_files_are_stored_in_few_packs() {
         assert!(library.read(&name(number)).unwrap() == noise(4096, number));
     }
 }
+
+/// A disk that is full takes the place of a stored film with a part of the new one.
+#[test]
+fn a_replacement_that_does_not_fit_says_so_at_close_and_where_the_old_version_is() {
+    let library = small(2 << 20);
+    library.stored("film.bin", &noise(MIB, 1));
+    library.settled();
+    let handle = library.create("film.bin").unwrap();
+    let written = library.write_at(handle, 0, &noise(3 * MIB, 2));
+    assert_eq!(written.unwrap_err().kind, ErrorKind::NoSpace);
+    let closed = library.close(handle);
+    assert_eq!(closed.unwrap_err().kind, ErrorKind::NoSpace);
+    library.wait_for("film.bin", "failed");
+    let reason = library.info("film.bin").error.unwrap();
+    assert!(reason.contains("still in the store"), "{reason}");
+    assert!(reason.contains("24 hours from now"), "{reason}");
+    assert!(!library.index().dying_packs(10).unwrap().is_empty());
+    // A new file has no version before.
+    library.write("new.bin", &noise(3 * MIB, 3)).unwrap_err();
+    library.wait_for("new.bin", "failed");
+    let reason = library.info("new.bin").error.unwrap();
+    assert!(!reason.contains("still in the store"), "{reason}");
+    for name in ["film.bin", "new.bin"] {
+        library.remove(name).unwrap();
+    }
+    library.until("their space is free", || library.spool_used() == 0);
+    library.stored("film.bin", &noise(MIB, 2));
+    assert_eq!(library.info("film.bin").error, None);
+}

@@ -240,6 +240,7 @@ fn vfs_settings() -> VfsSettings {
         settle: Duration::from_millis(100),
         read_deadline: Duration::from_secs(10),
         write_deadline: Duration::from_secs(10),
+        keep_deleted: Duration::from_secs(24 * 3600),
         max_file_size: 0,
         hls_listing: HlsListing::Visible,
         sidecars: SidecarSubtitles::Shown,

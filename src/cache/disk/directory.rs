@@ -1,9 +1,8 @@
 //! One directory of block and table files: their names, reading, writing, scanning.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -138,14 +137,7 @@ impl CacheDirectory {
     }
 
     fn create(&self, item: CachedFile, path: &Path) -> io::Result<File> {
-        let open = || {
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(path)
-        };
+        let open = || disk::create_regular(path);
         match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(self.directory(item))?;
