@@ -6,7 +6,9 @@ use std::io;
 use std::sync::Arc;
 
 use crate::ingest::extents::ExtentList;
-use crate::model::{Blob, BlobId, ByteRange, Extent, ExtentSource, FileContent, FileState, Timestamp};
+use crate::model::{
+    Blob, BlobId, ByteRange, Extent, ExtentSource, FileContent, FileState, Timestamp,
+};
 use crate::spool::{NotedStep, Spool, SpoolFile};
 
 /// Part of a file that the draft's own blob has.
