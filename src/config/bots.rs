@@ -10,6 +10,9 @@ use super::secret::Secret;
 /// Placeholders of the older system's example file.
 const PLACEHOLDERS: [&str; 2] = ["your_bot_token_here", "your_chat_id_here"];
 
+/// Least length of the secret behind the colon of a token. Telegram's have 35 characters.
+const MIN_SECRET_CHARS: usize = 30;
+
 /// Ids of channels as bots use them: -100 before the channel's own number, which has ten digits or
 /// more.
 const CHANNEL_IDS: std::ops::RangeInclusive<i64> = -1_999_999_999_999..=-1_000_000_000_001;
@@ -133,7 +136,8 @@ pub(super) fn collect(settings: &ResolvedSettings) -> ConfiguredBots {
     for (number, TokenEntry { token, chat, key }) in found {
         if !is_token(&token) {
             problems.push(format!(
-                "{key} is not a bot token: one from @BotFather looks like 123456789:AA…"
+                "{key} is not a bot token: one from @BotFather is a number, a colon and 35 letters, digits, \
+                 - or _ (123456789:AA…); copy it whole"
             ));
         }
         match chat.or_else(|| shared_chat.clone()) {
@@ -194,7 +198,7 @@ fn is_token(text: &str) -> bool {
     text.split_once(':').is_some_and(|(id, secret)| {
         !id.is_empty()
             && id.bytes().all(|byte| byte.is_ascii_digit())
-            && !secret.is_empty()
+            && secret.len() >= MIN_SECRET_CHARS
             && secret
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

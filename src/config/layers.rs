@@ -17,6 +17,14 @@ const MAX_ENV_FILE_BYTES: u64 = 1 << 20;
 /// Variables of tests (see `failpoint`), which are not settings.
 const TEST_VARIABLES: [&str; 1] = ["TGFS_CRASH_AT"];
 
+/// Variables that say where files are, and are not settings.
+const PLACES: [&str; 4] = [
+    "HOME",
+    "XDG_STATE_HOME",
+    "XDG_CONFIG_HOME",
+    "STATE_DIRECTORY",
+];
+
 /// The place where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ValueOrigin {
@@ -56,6 +64,8 @@ pub struct ConfigInputs {
     /// `--env-file`
     pub env_file: Option<PathBuf>,
     pub environment: BTreeMap<String, String>,
+    /// Names of variables whose values are not UTF-8.
+    pub unreadable: Vec<String>,
     pub working_dir: PathBuf,
 }
 
@@ -65,13 +75,21 @@ impl ConfigInputs {
     /// # Errors
     /// If the working directory does not exist any more.
     pub fn from_process(flags: Vec<FlagValue>, env_file: Option<PathBuf>) -> io::Result<Self> {
-        let environment = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let mut environment = BTreeMap::new();
+        let mut unreadable = Vec::new();
+        for (key, value) in std::env::vars_os() {
+            // All names that mean something here are ASCII.
+            let Ok(key) = key.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => drop(environment.insert(key, value)),
+                Err(_) => unreadable.push(key),
+            }
+        }
         Ok(Self {
             flags,
             env_file,
             environment,
+            unreadable,
             working_dir: std::env::current_dir()?,
         })
     }
@@ -160,6 +178,13 @@ impl RawSettings {
             } else if key.starts_with("TGFS_") && !TEST_VARIABLES.contains(&key.as_str()) {
                 warnings.push(format!("environment: {}", unknown(key)));
             }
+        }
+        let is_used =
+            |key: &&String| settings::find(key).is_some() || PLACES.contains(&key.as_str());
+        for key in inputs.unreadable.iter().filter(is_used) {
+            problems.push(format!(
+                "environment: {key} is not UTF-8 text; set it to another value"
+            ));
         }
         for flag in &inputs.flags {
             values.put(flag.setting, &flag.value, ValueOrigin::Flag(flag.flag));

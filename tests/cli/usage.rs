@@ -94,7 +94,7 @@ fn bots_never_lead_to_a_local_store_unasked() {
     let with_bots = |more: &[(&str, &str)]| {
         let mut command = scratch.command(&["mount", "mnt"]);
         command
-            .env("BOT_TOKEN", "123456:AAsecret")
+            .env("BOT_TOKEN", format!("123456:{:A<35}", "AAsecret"))
             .env("CHAT_ID", "-1001000000001");
         command.envs(more.iter().copied());
         crate::scratch::Ended::of(command.output().unwrap()).failed()
@@ -129,6 +129,7 @@ fn check_finds_what_is_wrong_with_bots() {
         "BOT_TOKEN has no channel",
         "BOT_TOKEN_2 and BOT_TOKEN_3 are the same bot",
         "the channel of BOT_TOKEN_3",
+        "BOT_TOKEN_4 is not a bot token",
         "BOT_TOKEN_4 has no channel",
         "TELEGRAM_API_ID (.env line 7)",
         "without TELEGRAM_API_HASH",
@@ -139,10 +140,27 @@ fn check_finds_what_is_wrong_with_bots() {
     let begin = "-----BEGIN PUBLIC KEY-----\nbm9uc2Vuc2U=\n-----END PUBLIC KEY-----\n";
     std::fs::write(scratch.path().join("key.pem"), begin).unwrap();
     let said = check(
-        "BOT_TOKEN=2:AAhush\nCHAT_ID=@films\nTELEGRAM_API_ID=5\nTELEGRAM_API_HASH=hush\n\
+        "BOT_TOKEN=2:AAhushAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\nCHAT_ID=@films\nTELEGRAM_API_ID=5\nTELEGRAM_API_HASH=hush\n\
          TELEGRAM_SERVER=localhost:443\nTELEGRAM_SERVER_KEY=key.pem\n",
     );
     assert!(said.contains("key.pem cannot be used"), "{said}");
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let scratch = Scratch::new();
+    let broken = std::ffi::OsStr::from_bytes(b"/tmp/\xff");
+    for name in ["TGFS_SPOOL_DIR", "XDG_STATE_HOME"] {
+        let mut command = scratch.command(&["config", "--check"]);
+        let output = command.env(name, broken).output().unwrap();
+        let error = crate::scratch::Ended::of(output).failed_with_hints();
+        assert!(error.contains(&format!("{name} is not UTF-8")), "{error}");
+    }
+    // One that is no setting is no concern of ours.
+    let mut command = scratch.command(&["config", "--check"]);
+    let output = command.env("OTHER", broken).output().unwrap();
+    crate::scratch::Ended::of(output).ok();
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn what_waits_for_the_next_start_stays_as_it_was() {
     let mut place = place().with_bots();
     let handle = ConfigHandle::new(place.config());
     let before = handle.get();
-    place.set("BOT_TOKEN_3", "3:AAthird");
+    place.set("BOT_TOKEN_3", &token("3:AAthird"));
     place.set("FFMPEG_THREADS", "3");
     place.set("LOG_FILE", "/tmp/log");
     place.set("TGFS_SPOOL_RESERVE", "2GiB");
@@ -125,8 +125,8 @@ fn another_value(setting: &Setting) -> &'static str {
     match (setting.name, setting.unit) {
         ("MAX_SEGMENT_DURATION", _) => "40s",
         ("LOG_LEVEL", _) => "error",
-        ("MULTI_BOT_CONFIG", _) => "[{\"token\": \"9:z\"}]",
-        ("BOT_TOKEN" | "BOT_TOKEN_n", _) => "9:z",
+        ("MULTI_BOT_CONFIG", _) => "[{\"token\": \"9:zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz\"}]",
+        ("BOT_TOKEN" | "BOT_TOKEN_n", _) => "9:zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz",
         ("CHAT_ID" | "CHAT_ID_n", _) => "@elsewhere",
         ("TGFS_TRUSTED_PROXIES", _) => "10.0.0.0/8",
         ("TELEGRAM_SERVER", _) => "127.0.0.1:1",

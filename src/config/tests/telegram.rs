@@ -88,7 +88,7 @@ fn telegram_without_bots_says_how_to_make_one() {
 #[test]
 fn one_bot_under_two_names_is_a_mistake() {
     let mut place = place().with_bots();
-    place.set("BOT_TOKEN_7", "2:AAother");
+    place.set("BOT_TOKEN_7", &token("2:AAother"));
     let problems = place.problems();
     assert!(
         problems.contains("BOT_TOKEN_2 and BOT_TOKEN_7 are the same bot"),
@@ -155,10 +155,11 @@ fn a_server_of_ones_own_needs_its_key() {
 #[test]
 fn bots_come_in_three_forms() {
     let place = place();
-    place.env_file(
-        "BOT_TOKEN=1:a # the first\nCHAT_ID=-1001000000001\nBOT_TOKEN_4='4:d'\nCHAT_ID_4=@films\n\
-         MULTI_BOT_CONFIG=[\n  {\"token\": \"5:e\", \"chat_id\": -1001000000005},\n  {\"bot_token\": \"1:a\"}\n]\n",
-    );
+    let [first, fourth, fifth] = ["1:a", "4:d", "5:e"].map(token);
+    place.env_file(&format!(
+        "BOT_TOKEN={first} # the first\nCHAT_ID=-1001000000001\nBOT_TOKEN_4='{fourth}'\nCHAT_ID_4=@films\n\
+         MULTI_BOT_CONFIG=[\n  {{\"token\": \"{fifth}\", \"chat_id\": -1001000000005}},\n  {{\"bot_token\": \"{first}\"}}\n]\n",
+    ));
     let (mut problems, mut warnings) = (vec![], vec![]);
     let raw =
         crate::config::layers::RawSettings::gather(&place.inputs, &mut problems, &mut warnings);
@@ -178,9 +179,9 @@ fn bots_come_in_three_forms() {
     assert_eq!(
         short,
         [
-            (1, "1:a", "-1001000000001"),
-            (4, "4:d", "@films"),
-            (5, "5:e", "-1001000000005")
+            (1, first.as_str(), "-1001000000001"),
+            (4, fourth.as_str(), "@films"),
+            (5, fifth.as_str(), "-1001000000005")
         ]
     );
 }
@@ -188,7 +189,19 @@ fn bots_come_in_three_forms() {
 #[test]
 fn bad_bots_are_named_without_their_tokens() {
     let mut place = place();
-    place.set("BOT_TOKEN_2", "sec ret");
+    for cut_off in [
+        "123:abc",
+        "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5P",
+        ":abc",
+        "sec ret",
+    ] {
+        place.set("BOT_TOKEN_2", cut_off);
+        let problems = place.problems();
+        assert!(
+            problems.contains("BOT_TOKEN_2 is not a bot token") && !problems.contains(cut_off),
+            "{problems}"
+        );
+    }
     place.set(
         "MULTI_BOT_CONFIG",
         "[{\"token\": \"7:hidden\" \"chat_id\": 1}]",
