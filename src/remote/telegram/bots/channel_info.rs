@@ -111,6 +111,15 @@ impl ChannelInfo {
     }
 }
 
+/// Returns whether restrictions of a group keep a member from posting documents.
+fn is_muted(group: &types::Channel) -> bool {
+    let restrictions = [&group.banned_rights, &group.default_banned_rights];
+    let mut restrictions = restrictions.into_iter().flatten();
+    restrictions.any(|enums::ChatBannedRights::Rights(no)| {
+        no.view_messages || no.send_messages || no.send_media || no.send_docs
+    })
+}
+
 fn rights(channel: &types::Channel) -> Rights {
     let granted = |flag: fn(&types::ChatAdminRights) -> bool| {
         let told = channel
@@ -120,10 +129,10 @@ fn rights(channel: &types::Channel) -> Rights {
         Right::from_flag(told || channel.creator)
     };
     Rights {
-        // In a group every member posts.
+        // In a group every member posts whom no restriction keeps from it.
         post: match channel.broadcast {
             true => granted(|rights| rights.post_messages),
-            false => Right::Granted,
+            false => Right::from_flag(granted(|_| true) == Right::Granted || !is_muted(channel)),
         },
         edit: granted(|rights| rights.edit_messages),
         delete: granted(|rights| rights.delete_messages),

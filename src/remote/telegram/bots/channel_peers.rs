@@ -8,8 +8,8 @@ use grammers_tl_types::{enums, functions};
 use tokio::time::Instant;
 
 use super::bot::BotClient;
-use super::channel_info::{ChannelInfo, Right};
-use super::membership::MembershipProblems;
+use super::channel_info::{ChannelInfo, ChannelKind, Right};
+use super::membership::{Evidence, MembershipProblems};
 use super::messages::ChannelPeer;
 use crate::model::{BotId, ChannelId, KeyStore};
 use crate::remote::telegram::mtproto::call_error::CallError;
@@ -166,7 +166,11 @@ impl ChannelPeers {
             Ok(info) => {
                 self.remember(bot, channel, info.peer.hash);
                 if info.rights.post == Right::Granted {
-                    self.problems.end(bot, channel);
+                    let by = match info.kind {
+                        ChannelKind::Broadcast => Evidence::Posted,
+                        ChannelKind::Group => Evidence::Asked,
+                    };
+                    self.problems.end(bot.number, channel, by);
                 }
                 Ok(info)
             }
@@ -232,7 +236,8 @@ impl ChannelPeers {
     fn note_outside(&self, bot: &BotClient, channel: ChannelId, error: &CallError) {
         let row = peer_row(bot, channel);
         if self.kept(&row).is_some() {
-            self.problems.begin(bot, channel, error);
+            self.problems
+                .begin(bot.number, channel, Evidence::Asked, error);
             if let Err(error) = self.keys.remove(row.as_bytes()) {
                 tracing::warn!(%error, "an access hash cannot be removed");
             }

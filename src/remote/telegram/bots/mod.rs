@@ -20,6 +20,7 @@ use grammers_tl_types::{Serializable, functions};
 use self::bot::{BotClient, CALL_LIMIT};
 use self::channel_info::{ChannelInfo, Right};
 use self::channel_peers::ChannelPeers;
+use self::membership::Evidence;
 use self::messages::ChannelPeer;
 use self::rate_limit::{PostPriority, RateLimiter};
 use super::mtproto::call_error::CallError;
@@ -153,7 +154,8 @@ impl Bots {
         if let Err(error) = &looked
             && error.is_missing_right()
         {
-            self.peers.problems().begin(bot, channel, error);
+            let by = Evidence::Asked;
+            self.peers.problems().begin(bot.number, channel, by, error);
         }
         looked
     }
@@ -167,7 +169,7 @@ impl Bots {
             for member in &bots.members {
                 // The outcomes are noted, and an error that passes is none of the channel.
                 let own = bots.channel_of(member).await.ok();
-                let mut channels = bots.peers.problems().channels_of(&member.bot);
+                let mut channels = bots.peers.problems().channels_of(member.bot.number);
                 if round.is_multiple_of(CALM_ROUNDS) {
                     channels.extend(own.filter(|own| !channels.contains(own)));
                 }

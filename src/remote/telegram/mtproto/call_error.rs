@@ -184,14 +184,18 @@ impl CallError {
         error
     }
 
-    /// Returns the hint and the service's own word.
-    pub fn explain(&self) -> String {
-        let hint = match self {
+    /// Returns what a user can do about the error, or what it means.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
             Self::Rpc { name, .. } => name.hint(),
             Self::Transport(TRANSPORT_FLOOD) => Some("Telegram asks to slow down"),
             _ => None,
-        };
-        match hint {
+        }
+    }
+
+    /// Returns the hint and the service's own word.
+    pub fn explain(&self) -> String {
+        match self.hint() {
             Some(hint) => format!("{hint} ({self})"),
             None => self.to_string(),
         }

@@ -147,6 +147,9 @@ impl RpcErrorName {
             Self::ChatAdminRequired
             | Self::ChatWriteForbidden
             | Self::ChatForbidden
+            | Self::UserBannedInChannel
+            | Self::ChatSendMediaForbidden
+            | Self::ChatSendDocsForbidden
             | Self::MessageDeleteForbidden => {
                 "the bot lacks a right in the channel: make it an administrator that may post, edit and delete messages"
             }

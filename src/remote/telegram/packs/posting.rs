@@ -11,6 +11,7 @@ use super::slots::UploadSlots;
 use crate::model::{ChannelId, MessageId};
 use crate::remote::retry::{Backoff, Deadline, retry};
 use crate::remote::telegram::bots::bot::BotClient;
+use crate::remote::telegram::bots::membership::Evidence;
 use crate::remote::telegram::bots::messages::{self, ChannelMessage, ChannelPeer};
 use crate::remote::telegram::bots::random_id::random_id;
 use crate::remote::telegram::bots::rate_limit::PostPriority;
@@ -243,7 +244,9 @@ impl DocumentPoster {
             let sent = messages::send_document(bot, peer, &file, caption, post.random_id).await;
             let error = match sent {
                 Ok(message) => {
-                    peers.problems().end(bot, peer.channel);
+                    peers
+                        .problems()
+                        .end(bot.number, peer.channel, Evidence::Posted);
                     return Ok(message);
                 }
                 Err(error) => error,
@@ -279,7 +282,8 @@ impl DocumentPoster {
                 peer = fresh;
             } else {
                 if error.is_missing_right() {
-                    peers.problems().begin(bot, peer.channel, &error);
+                    let by = Evidence::Posted;
+                    peers.problems().begin(bot.number, peer.channel, by, &error);
                 }
                 return Err(failed(post, error));
             }
