@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -65,6 +66,7 @@ pub fn start(config: &LogSettings) -> Result<Telemetry, TelemetryError> {
         .with(stderr)
         .with(file);
     registry.try_init().map_err(|_| TelemetryError::Twice)?;
+    std::panic::set_hook(Box::new(log_panic));
     Ok(Telemetry {
         level,
         _file: guard,
@@ -77,6 +79,18 @@ impl Telemetry {
     pub fn level_switch(&self) -> LevelSwitch {
         LevelSwitch(self.level.clone())
     }
+}
+
+/// Logs a panic as one line like all others. Its text may hold names of files, and the usual report goes to
+/// stderr as it is.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    tracing::error!(
+        thread = thread.name().unwrap_or("without a name"),
+        place = panic.location().map(ToString::to_string),
+        "a mistake in the program ended a piece of work: {}",
+        panic.payload_as_str().unwrap_or("no text")
+    );
 }
 
 /// Handle that changes the level while the daemon runs.
@@ -310,6 +324,32 @@ mod tests {
         assert_eq!(rest, "", "one event is one line: {text:?}");
         assert!(!line.contains(char::is_control), "{line:?}");
         assert!(line.contains("forged \\x1b]0;owned"), "{line:?}");
+    }
+
+    #[test]
+    fn a_panic_is_one_line_with_its_thread() {
+        let seen = Seen::default();
+        let writer = seen.clone();
+        let layer = log_layer(move || writer.clone()).with_ansi(false);
+        let panics = move || {
+            let subscriber = tracing_subscriber::registry().with(layer);
+            tracing::subscriber::with_default(subscriber, || {
+                std::panic::catch_unwind(|| panic!("x\n2026 ERROR forged \u{1b}[31m")).unwrap_err();
+            });
+        };
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(log_panic));
+        let thread = std::thread::Builder::new().name("worker-7".to_owned());
+        let ended = thread.spawn(panics).unwrap().join();
+        std::panic::set_hook(usual);
+        ended.unwrap();
+        let text = String::from_utf8(seen.0.lock().unwrap().clone()).unwrap();
+        let (line, rest) = text.split_once('\n').unwrap();
+        assert_eq!(rest, "", "{text:?}");
+        assert!(!line.contains(char::is_control), "{line:?}");
+        for part in ["worker-7", "forged \\x1b[31m", "telemetry.rs"] {
+            assert!(line.contains(part), "{part} is not in {line:?}");
+        }
     }
 
     #[test]

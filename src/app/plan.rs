@@ -4,17 +4,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use nix::unistd::geteuid;
 
 use super::parts::cut_policy;
 use crate::config::Config;
 use crate::control::{
     PlanCuts, PlanReport, PlanSegmentKind, PlanSegments, PlanTenPasses, PlanTrack,
 };
+use crate::fuse::audience_of;
 use crate::media::build::report::{self, TrackReport};
 use crate::media::tool::MediaTool;
 use crate::media::tool::ffmpeg::Ffmpeg;
-use crate::model::{Compat, shown};
+use crate::model::{Compat, MountAudience, shown};
 use crate::process::Launcher;
 
 /// Plans a film.
@@ -22,6 +24,7 @@ use crate::process::Launcher;
 /// # Errors
 /// If the file or the media tools cannot be used.
 pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
+    check_readable(file)?;
     let tool: Arc<dyn MediaTool> =
         Arc::new(Ffmpeg::new(Launcher::this_binary()).with_threads(config.media.threads));
     let scratch = std::env::temp_dir().join(format!("tgfs-plan-{}", std::process::id()));
@@ -58,6 +61,20 @@ pub async fn plan(config: &Config, file: &Path) -> anyhow::Result<PlanReport> {
         derived_bytes: found.derived_size,
         notes,
     })
+}
+
+/// Checks that the media tools can read the file. As root they run as another user, whom a FUSE file system
+/// keeps out unless it was mounted for all.
+fn check_readable(file: &Path) -> anyhow::Result<()> {
+    let is_closed = audience_of(file).is_ok_and(|audience| audience == MountAudience::Owner);
+    if geteuid().is_root() && is_closed {
+        bail!(
+            "{}: lies in a mount that lets in only the user who mounted it, and root's media tools run as \
+             another user; plan a copy of the file outside, or mount with --allow-other",
+            file.display()
+        );
+    }
+    Ok(())
 }
 
 fn cuts(found: &report::FilmPlan) -> Option<PlanCuts> {

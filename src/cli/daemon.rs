@@ -27,6 +27,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(40);
 /// Time after which the programs that have files open are named. Most stops take less.
 const HOLDERS_PATIENCE: Duration = Duration::from_millis(500);
 
+/// Time after which a stop that no program delays is explained.
+const WORK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Pause between two checks whether the state is free.
 const STOP_LOOK: Duration = Duration::from_millis(50);
 
@@ -197,7 +200,9 @@ impl Ending {
         session
             .ask(Request::Stop { uploads }, None, &mut heard)
             .await?;
-        let held_by = self.wait_until_free(config, before).await?;
+        let held_by = self
+            .wait_until_free(config, before, session.info().pid)
+            .await?;
         Ok(Stopped { pending, held_by })
     }
 
@@ -207,18 +212,23 @@ impl Ending {
         &self,
         config: &Config,
         before: Vec<Holder>,
+        pid: u32,
     ) -> anyhow::Result<Vec<Holder>> {
         let begun = Instant::now();
         let mut holders = Vec::new();
-        let mut is_told = false;
+        let mut looks = [HOLDERS_PATIENCE, WORK_PATIENCE].into_iter().peekable();
         while app::is_state_held(config) {
-            if begun.elapsed() > HOLDERS_PATIENCE && !is_told {
-                is_told = true;
+            if looks.next_if(|at| begun.elapsed() > *at).is_some() && holders.is_empty() {
                 holders = self.holders(&before);
                 if !holders.is_empty() {
                     output::note(&format!(
                         "files in the mount are still in use by {}; they are cut off soon",
                         names(&holders)
+                    ));
+                } else if looks.peek().is_none() {
+                    output::note(&format!(
+                        "waiting for the daemon (pid {pid}): it ends running requests, at most 20 s, and \
+                         writes its state"
                     ));
                 }
             }

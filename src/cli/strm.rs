@@ -16,6 +16,7 @@ use super::context::Context;
 use super::outcome::{Outcome, Problems};
 use super::output::{self, Format, count};
 use super::session::answers_of;
+use crate::config::HttpTrust;
 use crate::control::{Request, Response, WirePath};
 use crate::model::{FileInfo, MAX_NAME_BYTES, shown};
 
@@ -33,6 +34,8 @@ struct Written {
     kept: u64,
     /// Files of films that no longer exist.
     removed: u64,
+    /// Films that only their owner may read. Without a login their URLs answer 404.
+    private: u64,
 }
 
 pub(super) async fn run(arguments: &StrmArgs, context: &Context) -> Outcome {
@@ -46,10 +49,20 @@ pub(super) async fn run(arguments: &StrmArgs, context: &Context) -> Outcome {
         Response::File(file) if file.has_views => Some(file),
         _ => None,
     });
-    let wanted = contents(films.collect(), base);
+    let needs_login = context.config.get().http.trust == HttpTrust::Token;
+    let (closed, films): (Vec<_>, Vec<_>) = films.partition(|film| film.is_private && needs_login);
+    let wanted = contents(films, base);
     let mut problems = Vec::new();
-    let written = write_all(&arguments.directory, &wanted, base, &mut problems)
+    let mut written = write_all(&arguments.directory, &wanted, base, &mut problems)
         .with_context(|| arguments.directory.display().to_string())?;
+    written.private = closed.len() as u64;
+    if written.private > 0 {
+        output::note(&format!(
+            "{} left out, because only the owner may read them and a media server has no login; `chmod o+r` \
+             the files, and `chmod o+x` their directories, to let it in",
+            count(written.private, "film")
+        ));
+    }
     match context.format {
         Format::Json => output::json(&written)?,
         Format::Text => output::write(&format!(

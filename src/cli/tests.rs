@@ -150,6 +150,7 @@ fn film() -> FileInfo {
         slug: Some("heat-1995".to_owned()),
         has_views: true,
         has_thumbnails: false,
+        is_private: false,
     }
 }
 

@@ -16,4 +16,4 @@ mod reply;
 pub use config::{Deadlines, MountConfig};
 pub use error::MountError;
 pub use mount::{DetachOutcome, Mounted, mount};
-pub use mountpoint::{clean_stale, detach, is_tgfs_mount};
+pub use mountpoint::{audience_of, clean_stale, detach, is_tgfs_mount};

@@ -84,7 +84,7 @@ pub fn mount(
     let mountpoint = mountpoint::prepare(path, &config.private)?;
     let adapter = Adapter::new(vfs, tasks.clone(), config.deadlines);
     let mut session = Session::new(adapter, &mountpoint, &session_config(config))
-        .map_err(|error| explain(&mountpoint, error))?;
+        .map_err(|error| explain(&mountpoint, MountRight::of_process(), error))?;
     let unmounter = session.unmount_callable();
     let (progress, phase) = watch::channel(Phase::Living);
     let mut mounted = Mounted {
@@ -191,20 +191,53 @@ fn is_device(file: &File) -> bool {
         .is_ok_and(|meta| meta.file_type().is_char_device())
 }
 
-fn explain(mountpoint: &Path, error: io::Error) -> MountError {
-    let said = error.to_string();
-    if said.contains("user_allow_other") {
+/// Whether this process, or a helper that it starts, could mount anything at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MountRight {
+    Usual,
+    /// Capabilities or AppArmor keep it from mounting, as in a container.
+    Missing,
+}
+
+impl MountRight {
+    /// Reads what the kernel says about this process; see proc_pid_status(5) and capabilities(7).
+    fn of_process() -> Self {
+        const SYS_ADMIN: u64 = 1 << 21;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let field = |name: &str| {
+            let mut lines = status.lines();
+            lines
+                .find_map(|line| line.strip_prefix(name))
+                .map(str::trim)
+        };
+        let has = |set: &str| {
+            let bits = field(set).and_then(|bits| u64::from_str_radix(bits, 16).ok());
+            bits.is_none_or(|bits| bits & SYS_ADMIN != 0)
+        };
+        // A helper with set-user-ID has what the bounding set leaves, and nothing under no_new_privs.
+        let by_capabilities = match geteuid().is_root() {
+            true => has("CapEff:"),
+            false => has("CapBnd:") && field("NoNewPrivs:") != Some("1"),
+        };
+        let profile = std::fs::read_to_string("/proc/self/attr/apparmor/current");
+        let is_confined = profile.is_ok_and(|profile| profile.trim_end().ends_with("(enforce)"));
+        match by_capabilities && !is_confined {
+            true => Self::Usual,
+            false => Self::Missing,
+        }
+    }
+}
+
+/// Explains why a mount failed. `fusermount3` gives a reason in words only, which are passed on; whether this
+/// process may mount at all is asked of the kernel.
+fn explain(mountpoint: &Path, right: MountRight, error: io::Error) -> MountError {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    if errno.is_none() && error.kind() == io::ErrorKind::PermissionDenied {
+        // fuser has this kind for nothing else that fusermount3 says.
         return MountError::AllowOtherRefused;
     }
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    // Root is refused by mount(2) itself, and again through fusermount3, which says so in words.
-    let is_forbidden = errno == Some(Errno::EPERM)
-        || [
-            "mount failed: Operation not permitted",
-            "mount failed: Permission denied",
-        ]
-        .iter()
-        .any(|words| said.contains(words));
+    let is_forbidden =
+        errno == Some(Errno::EPERM) || errno.is_none() && right == MountRight::Missing;
     // The device and the directory were opened before, so the missing file is the program. EACCES
     // means that a directory in PATH may not be searched.
     let has_no_program = matches!(errno, Some(Errno::ENOENT | Errno::EACCES));
@@ -215,7 +248,7 @@ fn explain(mountpoint: &Path, error: io::Error) -> MountError {
     } else {
         MountError::Failed {
             mountpoint: mountpoint.to_path_buf(),
-            error: io::Error::other(said.trim().to_owned()),
+            error: io::Error::other(error.to_string().trim().to_owned()),
         }
     }
 }
@@ -307,16 +340,23 @@ mod tests {
 
     #[test]
     fn what_fusermount_and_the_kernel_say_becomes_what_to_do() {
-        let explained = |error: io::Error| explain(Path::new("/mnt"), error);
-        let refused = "fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf\n";
+        let under = |right, error: io::Error| explain(Path::new("/mnt"), right, error);
+        let explained = |error| under(MountRight::Usual, error);
+        let refused = io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "fusermount3: option allow_other …",
+        );
+        assert!(matches!(explained(refused), MountError::AllowOtherRefused));
         assert!(matches!(
-            explained(io::Error::other(refused)),
-            MountError::AllowOtherRefused
+            explained(Errno::EPERM.into()),
+            MountError::NotAllowed
         ));
-        let forbidden = "fusermount3: mount failed: Operation not permitted\n";
-        for error in [io::Error::from(Errno::EPERM), io::Error::other(forbidden)] {
-            assert!(matches!(explained(error), MountError::NotAllowed));
-        }
+        let failed = || io::Error::other("fusermount3: mount failed");
+        assert!(matches!(
+            under(MountRight::Missing, failed()),
+            MountError::NotAllowed
+        ));
+        assert!(matches!(explained(failed()), MountError::Failed { .. }));
         let missing = explained(Errno::ENOENT.into());
         if geteuid().is_root() {
             assert!(matches!(missing, MountError::NotAllowed));

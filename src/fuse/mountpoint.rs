@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::{major, minor};
 use nix::unistd::{AccessFlags, access};
 
 use super::error::MountError;
+use crate::model::MountAudience;
 use crate::process::{CancelFlag, Devices, Launcher, Priority, ProcessJob, ProcessLimits, Spawner};
 
 /// Source of our mounts in `/proc/self/mountinfo` and `df`. Our mounts are found by it, because the
@@ -31,6 +33,8 @@ pub(super) struct MountLine {
     pub device: String,
     pub path: PathBuf,
     pub source: String,
+    /// Users that the file system lets in.
+    pub audience: MountAudience,
 }
 
 /// Reads the mount table.
@@ -49,12 +53,23 @@ fn parse(line: &[u8]) -> Option<MountLine> {
     let device = String::from_utf8(fields.nth(1)?.to_vec()).ok()?;
     let path = PathBuf::from(OsString::from_vec(unescape(fields.nth(1)?)));
     // Optional fields end with a hyphen, which is followed by type and source.
-    let source = fields.skip_while(|field| *field != b"-").nth(2)?;
+    let mut behind = fields.skip_while(|field| *field != b"-").skip(1);
+    let (kind, source) = (behind.next()?, behind.next()?);
+    let mut options = behind
+        .next()
+        .unwrap_or_default()
+        .split(|byte| *byte == b',');
+    // The kernel keeps all but the user who mounted out of a FUSE file system, root too.
+    let is_closed = kind.starts_with(b"fuse") && options.all(|option| option != b"allow_other");
     Some(MountLine {
         id,
         device,
         path,
         source: String::from_utf8_lossy(&unescape(source)).into_owned(),
+        audience: match is_closed {
+            true => MountAudience::Owner,
+            false => MountAudience::Everyone,
+        },
     })
 }
 
@@ -95,6 +110,17 @@ pub(super) fn mounted_at(path: &Path) -> io::Result<Option<MountLine>> {
 pub fn is_tgfs_mount(path: &Path) -> io::Result<bool> {
     let path = absolute(path)?;
     Ok(mounted_at(&path)?.is_some_and(|line| line.source == SOURCE_NAME))
+}
+
+/// Returns the users whom the file system lets in that holds a file.
+///
+/// # Errors
+/// When the file or the mount table cannot be read.
+pub fn audience_of(file: &Path) -> io::Result<MountAudience> {
+    let device = fs::metadata(file)?.dev();
+    let device = format!("{}:{}", major(device), minor(device));
+    let line = mounts()?.into_iter().rfind(|line| line.device == device);
+    Ok(line.map_or(MountAudience::Everyone, |line| line.audience))
 }
 
 /// Returns the absolute path without links. It is found without touching the last component,
@@ -193,7 +219,7 @@ pub(super) fn prepare(path: &Path, private: &[PathBuf]) -> Result<PathBuf, Mount
     if is_tgfs_mount(path).unwrap_or(false) {
         return Err(MountError::AlreadyMounted(path.to_path_buf()));
     }
-    make(path)?;
+    let made = make(path)?.map(|top| (top != path).then_some(top));
     let path = path.canonicalize().map_err(unusable)?;
     refuse_inside_mount(&path)?;
     for private in private {
@@ -218,10 +244,35 @@ pub(super) fn prepare(path: &Path, private: &[PathBuf]) -> Result<PathBuf, Mount
     if entries.next().is_some() {
         return Err(MountError::NotEmpty(path));
     }
+    tell_made(&path, made);
     Ok(path)
 }
 
-fn make(path: &Path) -> Result<(), MountError> {
+/// Tells which directories were made: a misspelt path makes them where nobody looks for them. `made` has the
+/// topmost one, if it is another than the mountpoint.
+fn tell_made(mountpoint: &Path, made: Option<Option<PathBuf>>) {
+    let mountpoint = mountpoint.display();
+    match made {
+        None => {}
+        Some(None) => tracing::info!("made the directory {mountpoint} to mount on"),
+        Some(Some(top)) => tracing::info!(
+            "made the directory {mountpoint} to mount on, with those above it from {} on",
+            top.display()
+        ),
+    }
+}
+
+/// Makes the directory and those above it. Returns the topmost that was missing.
+fn make(path: &Path) -> Result<Option<PathBuf>, MountError> {
+    let missing = path
+        .ancestors()
+        .take_while(|above| !above.as_os_str().is_empty() && !above.exists());
+    let top = missing.last().map(Path::to_path_buf);
+    make_all(path)?;
+    Ok(top)
+}
+
+fn make_all(path: &Path) -> Result<(), MountError> {
     fs::create_dir_all(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             MountError::NotADirectory(path.to_path_buf())
@@ -264,6 +315,13 @@ mod tests {
         assert_eq!(line.device, "0:48");
         assert_eq!(line.path, Path::new("/mnt/a b\\c"));
         assert_eq!(line.source, "tgfs");
+        assert_eq!(line.audience, MountAudience::Owner);
+        let open =
+            parse(b"36 35 0:48 / /mnt rw - fuse.tgfs tgfs rw,user_id=0,allow_other").unwrap();
+        let disk = parse(b"36 35 8:1 / /mnt rw - ext4 /dev/sda rw").unwrap();
+        for line in [open, disk] {
+            assert_eq!(line.audience, MountAudience::Everyone);
+        }
         assert!(
             mounts()
                 .unwrap()

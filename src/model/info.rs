@@ -81,6 +81,9 @@ pub struct FileInfo {
     /// True if `thumbnails.vtt` is among them.
     #[serde(default)]
     pub has_thumbnails: bool,
+    /// True if modes keep other users from reading the film: its addresses need a login.
+    #[serde(default)]
+    pub is_private: bool,
 }
 
 /// Subtitles of a film, as `tgfs list` shows them.

@@ -23,6 +23,11 @@ use crate::tree::Tree;
 /// Step of a file that waits for the end of its download.
 const AWAITS_RENAME: &str = "rename";
 
+/// Bit of a mode by which other users read a file.
+const READ_BY_OTHERS: u32 = 0o004;
+/// Bit of a mode by which other users reach what is in a directory.
+const SEARCH_BY_OTHERS: u32 = 0o001;
+
 /// Part that describes files and jobs for commands, HTTP and extended attributes.
 #[derive(Debug)]
 pub struct FileReports {
@@ -138,6 +143,7 @@ impl FileReports {
             slug: None,
             has_views: false,
             has_thumbnails: false,
+            is_private: false,
         };
         if let ViewsState::Ready(views) = &content.views {
             describe_views(&mut info, views, content.size);
@@ -146,12 +152,34 @@ impl FileReports {
                 Ok(subtitles) => info.subtitles.extend(subtitles),
                 Err(error) => info.error = Some(format!("its subtitle files: {error}")),
             }
+            match self.is_private(entry) {
+                Ok(is_private) => info.is_private = is_private,
+                Err(error) => info.error = Some(format!("its directories: {error}")),
+            }
             match self.slugs.of(entry) {
                 Ok(slug) => info.slug = Some(slug),
                 Err(error) => info.error = Some(format!("its short name: {error}")),
             }
         }
         Ok(info)
+    }
+
+    /// Returns whether the modes of a file, or of a directory above it, keep other users from reading it.
+    fn is_private(&self, file: &Entry) -> FsResult<bool> {
+        if file.attributes.mode & READ_BY_OTHERS == 0 {
+            return Ok(true);
+        }
+        let mut at = file.parent;
+        loop {
+            let directory = self.tree.node(at)?;
+            if directory.attributes.mode & SEARCH_BY_OTHERS == 0 {
+                return Ok(true);
+            }
+            if at == EntryId::ROOT {
+                return Ok(false);
+            }
+            at = directory.parent;
+        }
     }
 
     /// Describes one file.

@@ -347,3 +347,39 @@ fn a_daemon_has_few_arenas_unless_someone_says_otherwise() {
     assert_eq!(named(&environment), ["MALLOC_ARENA_MAX=5"]);
     assert_eq!(daemon.stop(), 0);
 }
+
+/// Nothing holds files, and yet a stop takes time: a client has not read its answer to the end.
+#[test]
+fn a_stop_that_takes_long_says_what_it_waits_for() {
+    use std::io::{Read, Write};
+    let scratch = Scratch::new();
+    let serving = Serving::start(&scratch);
+    text_file(&scratch, "large", 32 << 20);
+    scratch.run(&["upload", "large"]).ok();
+    let url = scratch.run(&["url", "--file", "/large"]).ok();
+    let (address, path) = url
+        .trim()
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    let mut client = std::net::TcpStream::connect(address).unwrap();
+    write!(client, "GET /{path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    client.read_exact(&mut [0; 1000]).unwrap();
+    let mut stop = scratch
+        .command(&["stop"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = String::new();
+    let mut lines = BufReader::new(stop.stderr.take().unwrap());
+    lines.read_line(&mut told).unwrap();
+    let pid = serving.child.id();
+    assert!(
+        told.contains(&format!("waiting for the daemon (pid {pid})")),
+        "{told:?}"
+    );
+    drop(client);
+    assert!(stop.wait().unwrap().success());
+}

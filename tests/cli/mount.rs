@@ -157,3 +157,54 @@ fn a_bad_place_to_mount_is_refused() {
         .failed();
     assert!(error.contains("choose another"), "{error}");
 }
+
+#[test]
+fn a_mount_says_which_directories_it_made() {
+    let scratch = Scratch::new();
+    let log = scratch.path().join("log");
+    let mut command = scratch.command(&["mount", "--http", "off", "mtn/my/films"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut ready)
+        .unwrap();
+    assert!(ready.starts_with("ready mount="), "{ready}");
+    let said = std::fs::read_to_string(&log).unwrap();
+    let made: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("made the directory"))
+        .collect();
+    assert_eq!(made.len(), 1, "{said}");
+    assert!(
+        made[0].contains("mtn/my/films") && made[0].ends_with("mtn on"),
+        "{made:?}"
+    );
+    scratch.run(&["umount", "mtn/my/films"]).ok();
+    assert!(child.wait().unwrap().success());
+}
+
+/// The media tools of root run as another user, whom a mount keeps out that is for root alone.
+#[test]
+fn a_plan_of_a_file_in_a_closed_mount_says_what_to_do() {
+    let scratch = Scratch::new();
+    let film = scratch.path().join("film.mkv");
+    crate::strm::film(&film);
+    let mut mount = Mount::start(&scratch, &[]);
+    std::fs::copy(&film, mount.mountpoint.join("film.mkv")).unwrap();
+    let ended = scratch.run(&["plan", "my films/film.mkv"]);
+    if nix::unistd::geteuid().is_root() {
+        let error = ended.failed();
+        assert!(
+            error.contains("--allow-other") && error.contains("film.mkv"),
+            "{error}"
+        );
+    } else {
+        assert!(ended.ok().contains("ready"));
+    }
+    scratch.run(&["umount", "my films"]).ok();
+    assert!(mount.child.wait().unwrap().success());
+}

@@ -42,11 +42,33 @@ fn a_private_file_plays_for_its_owner_only() {
     chmod(&folder, 0o755);
     chmod(&inside, 0o644);
     strangers_get(200);
+    // A media server has no login, so it gets no address that it cannot open.
+    let shelf = daemon.directory().join("shelf");
+    let films_and_private = || {
+        let base = daemon.url("");
+        let shelf = shelf.to_str().unwrap();
+        let told = daemon.run(&[
+            "strm",
+            "--json",
+            "--base-url",
+            base.trim_end_matches('/'),
+            shelf,
+        ]);
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        (
+            told["films"].as_u64().unwrap(),
+            told["private"].as_u64().unwrap(),
+        )
+    };
+    assert_eq!(films_and_private(), (1, 0));
     chmod(&inside, 0o600);
     strangers_get(404);
+    assert_eq!(films_and_private(), (0, 1));
+    assert!(!shelf.join("Films/film.strm").exists());
     chmod(&inside, 0o644);
     chmod(&folder, 0o700);
     strangers_get(404);
+    assert_eq!(films_and_private(), (0, 1));
     chmod(&folder, 0o711);
     strangers_get(200);
 }

@@ -161,6 +161,7 @@ impl Scripted {
             slug: Some("heat-1995".to_owned()),
             has_views: true,
             has_thumbnails: false,
+            is_private: false,
         }
     }
     fn known(id: EntryId) -> FsResult<()> {
@@ -267,6 +268,7 @@ impl Library for Scripted {
                 error: Some("no frame in it".to_owned()),
                 has_views: false,
                 has_thumbnails: false,
+                is_private: false,
                 ..Self::film()
             });
         }
