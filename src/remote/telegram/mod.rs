@@ -9,6 +9,7 @@ mod mtproto;
 mod packs;
 mod server;
 mod settings;
+pub mod untrusted;
 
 use std::sync::{Arc, Once};
 use std::time::Duration;

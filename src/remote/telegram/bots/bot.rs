@@ -6,16 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use grammers_tl_types::{Deserializable, RemoteCall, Serializable, enums, functions, types};
+use grammers_tl_types::{RemoteCall, Serializable, enums, functions, types};
 use tokio::time::Instant;
 
 use super::bot_keys::BotKeys;
 use super::health::BotHealth;
 use crate::model::{BotId, KeyStore};
+use crate::remote::telegram::mtproto::answer;
+use crate::remote::telegram::mtproto::auth_key::AuthKeyBytes;
 use crate::remote::telegram::mtproto::call_error::CallError;
 use crate::remote::telegram::mtproto::connection_pool::{CallPurpose, ConnectionPool};
 use crate::remote::telegram::mtproto::data_centres::DataCentres;
-use crate::remote::telegram::mtproto::handshake::{self, AuthKeyBytes};
+use crate::remote::telegram::mtproto::handshake;
 use crate::remote::telegram::mtproto::reconnecting::ConnectionTarget;
 use crate::remote::telegram::mtproto::sign_in::sign_in;
 use crate::remote::telegram::settings::{ApiId, BotSettings, BotToken};
@@ -93,26 +95,48 @@ impl BotClient {
     ///
     /// # Errors
     /// The service's answer, or that of the connection.
-    pub async fn call<R: RemoteCall>(&self, request: &R) -> Result<R::Return, CallError> {
+    pub async fn call<R: RemoteCall<Return: Send>>(
+        &self,
+        request: &R,
+    ) -> Result<R::Return, CallError> {
         self.call_for(CallPurpose::Control, request).await
+    }
+
+    /// Makes a small call whose answer may hold much, and returns what `read` takes from it.
+    ///
+    /// # Errors
+    /// See [`Self::call`].
+    pub async fn call_with<R: RemoteCall, T: Send>(
+        &self,
+        request: &R,
+        read: impl FnOnce(R::Return) -> T + Send,
+    ) -> Result<T, CallError> {
+        let body = request.to_bytes().into();
+        let answer = self
+            .send(None, CallPurpose::Control, body, 0, CALL_LIMIT)
+            .await?;
+        answer::decode_with(&answer, read)
     }
 
     /// Makes a call that posts or changes messages. Waits for these are kept apart.
     ///
     /// # Errors
     /// See [`Self::call`].
-    pub async fn post<R: RemoteCall>(&self, request: &R) -> Result<R::Return, CallError> {
+    pub async fn post<R: RemoteCall<Return: Send>>(
+        &self,
+        request: &R,
+    ) -> Result<R::Return, CallError> {
         self.call_for(CallPurpose::Post, request).await
     }
 
-    async fn call_for<R: RemoteCall>(
+    async fn call_for<R: RemoteCall<Return: Send>>(
         &self,
         purpose: CallPurpose,
         request: &R,
     ) -> Result<R::Return, CallError> {
         let body = request.to_bytes().into();
         let answer = self.send(None, purpose, body, 0, CALL_LIMIT).await?;
-        R::Return::from_bytes(&answer).map_err(|error| CallError::Unexpected(error.to_string()))
+        answer::decode(&answer)
     }
 
     /// Makes one call over the connections of `purpose`, to `dc` or home, and notes the bot's health.
@@ -329,11 +353,23 @@ impl BotClient {
     }
 
     async fn sign_in_at(&self, dc: i32) -> Result<i32, CallError> {
-        let key = match self.keys.key(dc) {
-            Some(key) => key,
-            None => self.agree(dc).await?,
+        let known = self.keys.key(dc);
+        let mut target = ConnectionTarget {
+            centres: Arc::clone(&self.centres),
+            dc,
+            key: match known {
+                Some(key) => key,
+                None => self.agree(dc).await?,
+            },
+            api: self.api.clone(),
         };
-        let signed = sign_in(&self.centres, &self.api, &self.token, dc, key).await?;
+        let mut outcome = sign_in(target.clone(), &self.token).await;
+        if known.is_some() && matches!(&outcome, Err(error) if error.is_key_unknown()) {
+            self.keys.remove_key(dc);
+            target.key = self.agree(dc).await?;
+            outcome = sign_in(target, &self.token).await;
+        }
+        let signed = outcome?;
         self.keys.keep_key(signed.home, &signed.key);
         self.keys.keep_home(signed.home);
         if let Some(username) = &signed.username {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{BotId, KeyStore};
+use crate::remote::telegram::mtproto::auth_key::AuthKeyBytes;
 use crate::remote::telegram::mtproto::connection_pool::PoolSizeMemory;
-use crate::remote::telegram::mtproto::handshake::AuthKeyBytes;
 
 /// One bot's rows. A row that cannot be written is logged, and the next start signs in again.
 #[derive(Debug)]

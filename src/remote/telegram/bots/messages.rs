@@ -189,33 +189,53 @@ async fn sent(
     updates: enums::Updates,
     random_id: i64,
 ) -> Result<ChannelMessage, CallError> {
+    let id = match posted(updates, random_id) {
+        Some(Posted::Message(post)) => return Ok(post),
+        Some(Posted::Number(id)) => id,
+        None => {
+            return Err(CallError::Unexpected(
+                "the answer does not name the new message".into(),
+            ));
+        }
+    };
+    get(bot, peer, &[id])
+        .await?
+        .pop()
+        .flatten()
+        .ok_or_else(|| CallError::Unexpected("the new message is not there".into()))
+}
+
+/// New message as the answer names it.
+pub enum Posted {
+    /// The message itself.
+    Message(ChannelMessage),
+    /// Its number alone.
+    Number(MessageId),
+}
+
+/// Returns the new message in the answer to a post with this `random_id`.
+pub fn posted(updates: enums::Updates, random_id: i64) -> Option<Posted> {
     let list = match updates {
         enums::Updates::Updates(updates) => updates.updates,
         enums::Updates::Combined(updates) => updates.updates,
         enums::Updates::UpdateShort(update) => vec![update.update],
         _ => Vec::new(),
     };
-    let mut id = None;
+    let mut number = None;
     for update in list {
         match update {
             enums::Update::NewChannelMessage(update) => {
                 if let Some(post) = ChannelMessage::from_message(update.message) {
-                    return Ok(post);
+                    return Some(Posted::Message(post));
                 }
             }
-            enums::Update::MessageId(update) if update.random_id == random_id => {
-                id = Some(MessageId::new(update.id));
+            enums::Update::MessageId(update) if update.random_id == random_id && update.id > 0 => {
+                number = Some(Posted::Number(MessageId::new(update.id)));
             }
             _ => {}
         }
     }
-    let id =
-        id.ok_or_else(|| CallError::Unexpected("the answer does not name the new message".into()))?;
-    get(bot, peer, &[id])
-        .await?
-        .pop()
-        .flatten()
-        .ok_or_else(|| CallError::Unexpected("the new message is not there".into()))
+    number
 }
 
 /// Changes a message (`messages.editMessage`): its text, or its document and caption.
@@ -305,8 +325,16 @@ async fn fetch(
         channel: peer.input_channel(),
         id,
     };
+    bot.call_with(&request, found).await?
+}
+
+/// Returns the messages in an answer.
+///
+/// # Errors
+/// [`CallError::Unexpected`] for an answer without messages.
+pub fn found(answer: enums::messages::Messages) -> Result<Vec<ChannelMessage>, CallError> {
     // Servers differ in which of the shapes they use.
-    let messages = match bot.call(&request).await? {
+    let messages = match answer {
         enums::messages::Messages::Messages(found) => found.messages,
         enums::messages::Messages::Slice(found) => found.messages,
         enums::messages::Messages::ChannelMessages(found) => found.messages,

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::auth_key::AuthKeyBytes;
 use super::call_error::CallError;
-use super::handshake::AuthKeyBytes;
 use super::reconnecting::{ConnectionTarget, ReconnectingConnection};
 use crate::model::KeyStore;
 use crate::sync::MutexExt as _;

@@ -16,8 +16,10 @@ use grammers_tl_types::{
 use num_bigint::BigUint;
 use sha1::{Digest, Sha1};
 
+use super::auth_key::AuthKeyBytes;
 use super::call_error::CallError;
 use super::connection::{Wire, connect};
+use super::packets::Packets;
 use super::product;
 use crate::remote::telegram::server::{ServerKey, TelegramServer};
 
@@ -28,9 +30,6 @@ const PRIME_BITS: u64 = 2048;
 /// The exponents of both sides must lie this many bits from either end of the range
 /// (<https://core.telegram.org/mtproto/auth_key>, checks on g_a and g_b).
 const SAFETY_BITS: u32 = 2048 - 64;
-
-/// Authorization key.
-pub type AuthKeyBytes = [u8; 256];
 
 /// Agrees on a new key, which only the server and this program know.
 ///
@@ -43,7 +42,7 @@ pub async fn agree(
     let server = server.clone();
     let work = async move {
         let stream = connect(address).await?;
-        let mut wire = Wire::new(stream, mtp::Plain::new());
+        let mut wire = Wire::new(stream, Packets::plain());
         match &server {
             TelegramServer::Telegram => agree_with_service(&mut wire).await,
             TelegramServer::Own { key, .. } => agree_with_own(&mut wire, key).await,

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use grammers_tl_types::{self as tl, Deserializable, Serializable, enums, functions};
+use grammers_tl_types::{self as tl, Serializable, enums, functions};
 use tokio::time::{Instant, timeout};
 
+use super::answer;
+use super::auth_key::AuthKeyBytes;
 use super::call_error::CallError;
 use super::connection::MtprotoConnection;
 use super::data_centres::DataCentres;
-use super::handshake::AuthKeyBytes;
 use crate::remote::telegram::settings::ApiId;
 
 /// Pause after the first failure to connect. Each further failure doubles it up to the longest one.
@@ -164,15 +165,14 @@ impl ReconnectingConnection {
         let answer = timeout(INIT_LIMIT, connection.call(introduction.to_bytes().into()))
             .await
             .unwrap_or(Err(CallError::TimedOut(INIT_LIMIT)))?;
-        let enums::Config::Config(config) = enums::Config::from_bytes(&answer)
-            .map_err(|error| CallError::Unexpected(error.to_string()))?;
+        let enums::Config::Config(config) = answer::decode(&answer)?;
         centres.learn(config.dc_options.iter().filter_map(usable_address));
         Ok(connection)
     }
 }
 
 /// Returns the address of a data centre, if it serves all purposes over IPv4.
-fn usable_address(option: &enums::DcOption) -> Option<(i32, SocketAddr)> {
+pub fn usable_address(option: &enums::DcOption) -> Option<(i32, SocketAddr)> {
     let enums::DcOption::Option(option) = option;
     let special = option.ipv6 || option.media_only || option.tcpo_only || option.cdn;
     let ip: IpAddr = option.ip_address.parse().ok()?;
