@@ -51,7 +51,7 @@ impl ParsedCues {
             self.unreadable += 1;
         } else if !text.trim().is_empty() {
             // An arrow in the text would start another cue.
-            let text = text.replace(ARROW, "--&gt;");
+            let text = without_empty_lines(text).replace(ARROW, "--&gt;");
             let bytes = text.len() + settings.len();
             if bytes > MAX_CUE_BYTES
                 || self.bytes + bytes > MAX_BYTES
@@ -74,6 +74,17 @@ impl ParsedCues {
     pub const fn is_too_long(text: &str) -> bool {
         text.len() > MAX_CUE_BYTES
     }
+}
+
+/// Returns whether a line ends a cue in WebVTT.
+pub fn is_empty(line: &str) -> bool {
+    line.trim_ascii().is_empty()
+}
+
+/// Returns the lines of a cue that have text. Markup alone leaves an empty line, which would end the cue.
+fn without_empty_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !is_empty(line)).collect();
+    lines.join("\n")
 }
 
 /// Returns whether a line looks like the times of a cue: a time, then an arrow.
@@ -128,6 +139,13 @@ mod tests {
         ] {
             assert_eq!(read_time(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn lines_without_text_do_not_end_a_cue() {
+        let mut parsed = ParsedCues::default();
+        parsed.add("00:01.000 --> 00:02.000", "", "\none\n \n\u{a0}\ntwo\n");
+        assert_eq!(parsed.cues[0].text, "one\n\u{a0}\ntwo");
     }
 
     #[test]

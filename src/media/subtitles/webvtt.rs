@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::cues::{ARROW, Cue, ParsedCues, is_times};
+use super::cues::{ARROW, Cue, ParsedCues, is_empty, is_times};
 use super::work::ReadingWork;
 
 /// Head of a WebVTT file.
@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str, parsed: &mut ParsedCues, work: &mut ReadingWork)
             continue;
         }
         let mut text = String::new();
-        for line in lines.by_ref().take_while(|line| !line.trim().is_empty()) {
+        for line in lines.by_ref().take_while(|line| !is_empty(line)) {
             work.step(line.len() + 1);
             if !ParsedCues::is_too_long(&text) {
                 if !text.is_empty() {
