@@ -31,6 +31,7 @@ pub fn parse(text: &str) -> DotEnv {
     let mut reader = DotenvReader {
         rest: text,
         line: 1,
+        patience: text.len().saturating_mul(VAIN_SEARCHES),
     };
     let mut found = DotEnv::default();
     while !reader.rest.is_empty() {
@@ -47,9 +48,14 @@ pub fn parse(text: &str) -> DotEnv {
     found
 }
 
+/// Times that all of the text may be searched for closing brackets in vain.
+const VAIN_SEARCHES: usize = 16;
+
 struct DotenvReader<'a> {
     rest: &'a str,
     line: usize,
+    /// Bytes that may still be searched in vain, so that reading takes time in proportion to the text.
+    patience: usize,
 }
 
 impl<'a> DotenvReader<'a> {
@@ -126,6 +132,9 @@ impl<'a> DotenvReader<'a> {
     fn json(&mut self) -> String {
         let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
         for (at, c) in self.rest.char_indices() {
+            if at >= self.patience {
+                break;
+            }
             match c {
                 _ if escaped => escaped = false,
                 '\\' if in_string => escaped = true,
@@ -142,6 +151,7 @@ impl<'a> DotenvReader<'a> {
                 _ => {}
             }
         }
+        self.patience = self.patience.saturating_sub(self.rest.len());
         unquoted(self.take_line())
     }
 }
@@ -179,6 +189,15 @@ mod tests {
         assert_eq!(parsed.problems, Vec::<String>::new(), "{text}");
         let pairs = parsed.assignments.into_iter();
         pairs.map(|one| (one.key, one.value)).collect()
+    }
+
+    /// Would take minutes if each line searched the rest of the file.
+    #[test]
+    fn brackets_that_are_never_closed_take_time_in_proportion_to_the_file() {
+        let text = "A=[\n".repeat(200_000);
+        let parsed = parse(&text);
+        assert_eq!(parsed.assignments.len(), 200_000);
+        assert!(parsed.assignments.iter().all(|one| one.value == "["));
     }
 
     fn value(text: &str) -> String {
