@@ -2,7 +2,13 @@
 //! runs them under libFuzzer (`fuzz_targets/`), `tests/fuzz` on the stable toolchain.
 //!
 //! A new target is one function here, its line in [`TARGETS`], its file in `fuzz_targets/`, its entry in
-//! `fuzz/Cargo.toml` and a directory of seeds in `corpus/`.
+//! `fuzz/Cargo.toml` and a directory of seeds in `corpus/`. The ignored test `write_seeds` of `tests/fuzz` makes
+//! the seeds that are records.
+
+#[path = "targets/network.rs"]
+mod network;
+#[path = "targets/stored.rs"]
+pub mod stored;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -27,15 +33,35 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    ("answers", network::answers),
+    ("caption", network::caption),
+    ("control", network::control),
+    ("dialogue", network::dialogue),
     ("dotenv", dotenv),
+    ("envelope", stored::envelope),
     ("fragments", fragments),
+    ("log", stored::log),
     ("map", map),
     ("opening", opening),
+    ("range", network::range),
     ("records", records),
+    ("replay", stored::replay),
+    ("request", network::request),
     ("sniff", sniff),
     ("subtitles", subtitles),
+    ("table", stored::table),
     ("transport", transport),
+    ("views", stored::shown),
 ];
+
+/// Runs the target called `name`.
+pub fn run(name: &str, data: &[u8]) {
+    let found = TARGETS.iter().find(|(known, _)| *known == name);
+    let Some((_, target)) = found else {
+        panic!("there is no target {name}");
+    };
+    target(data);
+}
 
 /// The container of a file that a user copied in.
 pub fn sniff(data: &[u8]) {

@@ -4,4 +4,4 @@
 #[path = "../targets.rs"]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::fragments(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::run("fragments", data));

@@ -34,6 +34,7 @@ mod status;
 mod subtitles;
 mod target;
 mod tls;
+pub mod untrusted;
 mod views;
 
 #[cfg(test)]

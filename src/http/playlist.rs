@@ -212,7 +212,7 @@ fn is_playlist(uri: &str) -> bool {
 
 /// Replaces each URI line and each `URI="…"` attribute (RFC 8216 §4.2) by `address` of it. Absolute URLs
 /// stay as they are.
-fn rewrite(text: &str, address: impl Fn(&str) -> String) -> String {
+pub(super) fn rewrite(text: &str, address: impl Fn(&str) -> String) -> String {
     let change = |uri: &str| {
         if uri.contains("://") || uri.starts_with('/') {
             uri.to_owned()
