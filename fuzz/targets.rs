@@ -54,7 +54,8 @@ pub const TARGETS: &[Target] = &[
     ("views", stored::shown),
 ];
 
-/// Runs the target called `name`.
+/// Runs the target called `name`, for libFuzzer.
+#[allow(dead_code)]
 pub fn run(name: &str, data: &[u8]) {
     let found = TARGETS.iter().find(|(known, _)| *known == name);
     let Some((_, target)) = found else {

@@ -14,5 +14,5 @@ pub mod pending;
 mod product;
 pub mod reconnecting;
 pub mod rpc_error;
-mod service_clock;
+pub mod service_clock;
 pub mod sign_in;
