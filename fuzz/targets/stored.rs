@@ -117,7 +117,7 @@ fn log_object(data: &[u8]) -> Option<Vec<u8>> {
     let parts = parts(data);
     for part in &parts {
         let (schema, payload) = part.split_first().unwrap_or((&1, &[]));
-        put(seal(Kind::LogRecord, 1 + u16::from(*schema) % 3, payload));
+        put(seal(Kind::LogRecord, 1 + u16::from(*schema) % 4, payload));
     }
     put(seal(Kind::LogEnd, 1, &(parts.len() as u64).to_le_bytes()));
     zstd::bulk::compress(&frames, 1).ok()
@@ -195,7 +195,7 @@ pub fn shown(data: &[u8]) {
     let Some((schema, payload)) = data.split_first() else {
         return;
     };
-    let envelope = seal(Kind::LogRecord, 1 + u16::from(*schema) % 3, payload);
+    let envelope = seal(Kind::LogRecord, 1 + u16::from(*schema) % 4, payload);
     let Ok(record) = codec::decode::<LogRecord>(&envelope) else {
         return;
     };

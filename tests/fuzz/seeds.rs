@@ -71,6 +71,8 @@ fn track(kind: TrackKind, codec: &str) -> Track {
         frames: vec![(ByteRange::new(0, 50), 2)],
         transport_sizes: vec![3760, 1880],
         first_pictures: vec![376, 376],
+        role: AudioRole::Main,
+        captions: Vec::new(),
     }
 }
 
