@@ -4,6 +4,9 @@
 /// Separates the two times of a cue in SubRip and WebVTT.
 pub const ARROW: &str = "-->";
 
+/// Signs of a time before the film's zero. Programs that shift subtitles write them.
+const MINUS: [char; 2] = ['-', '\u{2212}'];
+
 /// Most cues of one text. A day of karaoke, with a cue for each syllable, has fewer.
 const MAX_CUES: usize = 200_000;
 /// Most bytes of all cues of one text.
@@ -12,7 +15,7 @@ const MAX_BYTES: usize = 16 << 20;
 const MAX_CUE_BYTES: usize = 1 << 20;
 
 /// One cue, in WebVTT's terms.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cue {
     /// Milliseconds from the film's zero.
     pub start: u64,
@@ -91,6 +94,7 @@ fn without_empty_lines(text: &str) -> String {
 pub fn is_times(line: &str) -> bool {
     line.split_once(ARROW).is_some_and(|(before, _)| {
         let before = before.trim();
+        let before = before.strip_prefix(MINUS).unwrap_or(before);
         before.starts_with(|c: char| c.is_ascii_digit()) && before.contains(':')
     })
 }
@@ -102,9 +106,13 @@ fn read_times(line: &str) -> Option<(u64, u64)> {
 }
 
 /// Reads `[hh:]mm:ss,mmm` as milliseconds. The fraction may follow a dot, have any number of digits,
-/// or be missing.
+/// or be missing. A time before zero is zero.
 pub fn read_time(text: &str) -> Option<u64> {
-    let text = text.replace(' ', "");
+    let mut text = text.replace(' ', "");
+    if text.contains(MINUS) {
+        text.retain(|c| !MINUS.contains(&c));
+        return read_time(&text).map(|_| 0);
+    }
     let (clock, fraction) = text.split_once([',', '.']).unwrap_or((&text, ""));
     let mut seconds = 0_u64;
     let mut parts = 0;
@@ -132,7 +140,9 @@ mod tests {
             ("1:00:00", Some(3_600_000)),
             ("00:00:01 , 5", Some(1500)),
             ("00:00:01,123456", Some(1123)),
-            ("00:00:-1,500", None),
+            ("00:00:-1,500", Some(0)),
+            ("-00:00:01,500", Some(0)),
+            ("-00:00:later", None),
             ("1.5", None),
             ("1:2:3:4", None),
             ("99999999999999999999:00", None),

@@ -16,6 +16,7 @@ mod work;
 pub mod webvtt;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 
@@ -103,6 +104,7 @@ impl SubtitleDocument {
             });
         }
         cues.sort_by_key(|cue| cue.start);
+        keep_each_once(&mut cues);
         Ok(Self {
             format,
             text,
@@ -212,6 +214,19 @@ impl SubtitleFileContent {
         self.texts.push((format, range));
         self.bytes.extend_from_slice(text.as_bytes());
     }
+}
+
+/// Removes cues that say the same at the same time and place, as layers of ASS do.
+fn keep_each_once(cues: &mut Vec<Cue>) {
+    let mut seen: HashSet<Cue> = HashSet::new();
+    let mut start = 0;
+    cues.retain(|cue| {
+        if cue.start != start {
+            seen.clear();
+            start = cue.start;
+        }
+        seen.insert(cue.clone())
+    });
 }
 
 /// Returns the text in UTF-8 with `\n` as the end of each line, and the name of its encoding.

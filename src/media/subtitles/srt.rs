@@ -7,9 +7,11 @@ use super::work::ReadingWork;
 use super::{markup, webvtt};
 
 /// Reads the cues of a SubRip text: a number, a line of times, and the text up to the next such pair.
-/// Numbers and empty lines between cues may be missing, and a cue's text may contain empty lines.
+/// Numbers and empty lines between cues may be missing, and a cue's text may contain empty lines. There may
+/// be an empty line behind each line; then one also stands between a number and its times.
 pub fn parse(text: &str, parsed: &mut ParsedCues, work: &mut ReadingWork) {
     let mut open: Option<OpenCue<'_>> = None;
+    let spacing = Spacing::of(text);
     for line in text.lines() {
         work.step(line.len() + 1);
         if work.stopped().is_some() {
@@ -29,6 +31,9 @@ pub fn parse(text: &str, parsed: &mut ParsedCues, work: &mut ReadingWork) {
                 cue.close(parsed, work);
             }
         } else if let Some(cue) = &mut open {
+            if spacing == Spacing::Double && line.trim().is_empty() {
+                continue;
+            }
             cue.keep_last();
             cue.last = line;
         }
@@ -36,6 +41,31 @@ pub fn parse(text: &str, parsed: &mut ParsedCues, work: &mut ReadingWork) {
     if let Some(mut cue) = open {
         cue.keep_last();
         cue.close(parsed, work);
+    }
+}
+
+/// Lines of a text, as some programs write them to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spacing {
+    Single,
+    /// An empty line behind each line.
+    Double,
+}
+
+impl Spacing {
+    /// Reads it from what stands between the first number and its times.
+    fn of(text: &str) -> Self {
+        let mut before = ["", ""];
+        for line in text.lines() {
+            if is_times(line) {
+                break;
+            }
+            before = [before[1], line];
+        }
+        match is_number(before[0]) && before[1].trim().is_empty() {
+            true => Self::Double,
+            false => Self::Single,
+        }
     }
 }
 

@@ -154,6 +154,21 @@ fn subrip_made_by_hand_is_read() {
             "00:00:02.000\n1984\n\n00:00:03",
         ),
         (
+            "an empty line behind each line",
+            "1\n\n00:00:01,000 --> 00:00:02,000\n\nfirst\n\n1984\n\n2\n\n00:00:03,000 --> 00:00:04,000\n\nsecond\n",
+            "00:00:02.000\nfirst\n1984\n\n00:00:03.000 --> 00:00:04.000\nsecond\n",
+        ),
+        (
+            "a time before zero",
+            "1\n-00:00:01,000 --> 00:00:02,000\na\n\n2\n00:00:03,000 --> 00:00:04,000\nb\n",
+            "WEBVTT\n\n00:00:00.000 --> 00:00:02.000\na\n\n00:00:03.000",
+        ),
+        (
+            "both times before zero",
+            "1\n00:00:03,000 --> 00:00:04,000\nb\n\n2\n-00:00:02,000 --> -00:00:01,000\na\n",
+            "00:00:03.000 --> 00:00:04.000\nb\n\n",
+        ),
+        (
             "out of order",
             "2\n00:00:03,000 --> 00:00:04,000\nb\n\n1\n00:00:01,000 --> 00:00:02,000\na\n",
             "WEBVTT\n\n00:00:01.000",
@@ -285,6 +300,26 @@ fn names_say_language_and_flags() {
     assert!(is_subtitle_name(&name("a.SRT")) && !is_subtitle_name(&name("a.sup")));
 }
 
+/// Layers draw one text several times: a border below, letters above.
+#[test]
+fn layers_of_ass_are_one_cue() {
+    let line = |layer: u8, text: &str| {
+        format!("Dialogue: {layer},0:00:01.00,0:00:02.00,Default,,0,0,0,,{text}\n")
+    };
+    let text = [
+        "[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n",
+        &line(0, "{\\bord3\\blur2}One"),
+        &line(0, "Other"),
+        &line(1, "{\\bord0}One"),
+        &line(2, "One"),
+    ]
+    .concat();
+    assert_eq!(
+        vtt("a.ass", text.as_bytes()),
+        "WEBVTT\n\n00:00:01.000 --> 00:00:02.000\nOne\n\n00:00:01.000 --> 00:00:02.000\nOther\n\n"
+    );
+}
+
 /// A cue that was cut inside a character must not change how the other cues are read.
 #[test]
 fn a_damaged_character_leaves_the_rest_in_utf8() {
@@ -377,7 +412,8 @@ fn reading_stops_when_nobody_waits() {
 
 #[test]
 fn cues_beyond_the_limits_are_left_out_with_a_note() {
-    let many = "0:0-->0:1\na\n".repeat(200_002);
+    let many = (0..200_002).map(|at| format!("0:0-->0:1\na{at}\n"));
+    let many: String = many.collect();
     let read_many = read(&name("a.srt"), many.as_bytes()).unwrap();
     assert_eq!(read_many.cues, 200_000);
     let note = read_many.note.unwrap();
