@@ -12,6 +12,12 @@ pub enum UnsupportedReason {
     VideoCodec(String),
     /// It has neither video nor audio.
     NoTracks,
+    /// It has no video, and ffmpeg does not know the codec of its audio.
+    AudioCodec(String),
+    /// It is video of this codec alone, without a container and without times.
+    BareVideo(String),
+    /// It is a picture.
+    StillPicture,
     /// Any other reason, in words: the rendition of such video failed.
     Other(String),
 }
@@ -61,6 +67,17 @@ impl fmt::Display for UnsupportedReason {
                 )
             }
             Self::NoTracks => f.write_str("no HLS: it has neither video nor audio"),
+            Self::AudioCodec(codec) => write!(
+                f,
+                "no HLS: ffmpeg does not know the codec of its sound ({}){SEPARATOR}play the file itself",
+                codec.to_ascii_uppercase()
+            ),
+            Self::BareVideo(codec) => write!(
+                f,
+                "no HLS: it is {} video without a container, so it has no times{SEPARATOR}put it into MP4 or Matroska",
+                codec.to_ascii_uppercase()
+            ),
+            Self::StillPicture => f.write_str("no HLS: it is a still picture"),
             Self::Other(words) => f.write_str(words),
         }
     }
@@ -71,6 +88,8 @@ impl fmt::Display for UnsupportedReason {
 pub enum UnreadableReason {
     /// Its samples are encrypted.
     Encrypted,
+    /// It is FLAC of 32 bits a sample, and the tool refuses that.
+    WideFlac,
     /// The container lists no stream.
     NoStreams,
     /// No sample could be read.
@@ -99,6 +118,7 @@ impl fmt::Display for UnreadableReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Encrypted => "it is encrypted",
+            Self::WideFlac => "FLAC with 32 bits a sample needs a newer ffmpeg",
             Self::NoStreams => "it has no streams",
             Self::NoFrames => "it contains no complete frame",
             Self::ProbeFailed => "ffprobe cannot read it",

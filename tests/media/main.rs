@@ -12,6 +12,7 @@ mod confined;
 mod external_subtitles;
 mod films;
 mod in_place;
+mod odd;
 mod oversize;
 mod properties;
 mod sample;

@@ -19,6 +19,8 @@ pub const MAX_BITMAPS: u64 = 512 << 20;
 const MAX_FONT: u64 = 32 << 20;
 /// Size limit of the picture in bytes.
 const MAX_PICTURE: u64 = 4 << 20;
+/// Size limit of a cover in bytes.
+const MAX_COVER: u64 = 16 << 20;
 /// Place in the film where the picture is taken, in per cent: after the titles.
 const PICTURE_AT: u64 = 10;
 /// Longest name of a font, in characters.
@@ -32,6 +34,8 @@ pub struct AttachmentSource<'a> {
     pub video: Option<&'a ProbedStream>,
     /// Attached fonts.
     pub fonts: &'a [ProbedStream],
+    /// Cover of the film, a picture.
+    pub cover: Option<&'a ProbedStream>,
     /// Seconds that the film lasts.
     pub duration: f64,
 }
@@ -62,15 +66,18 @@ pub fn make(
         }
         Ok(())
     };
-    if let Some(video) = source.video {
-        let at = (source.duration.max(0.0) * 1000.0) as u64 * PICTURE_AT / 100;
-        let task = Task::Picture(video.index, at);
-        add(
-            task,
-            MAX_PICTURE,
-            FilePurpose::Picture,
-            "thumbnail.jpg".into(),
-        )?;
+    let at = (source.duration.max(0.0) * 1000.0) as u64 * PICTURE_AT / 100;
+    let frame = source.video.map(|video| Task::Picture(video.index, at));
+    // Of music, the cover is all there is to see.
+    let picture = frame.or_else(|| Some(Task::Picture(source.cover?.index, 0)));
+    if let Some(task) = picture {
+        let path = "thumbnail.jpg".into();
+        add(task, MAX_PICTURE, FilePurpose::Picture, path)?;
+    }
+    if let Some(cover) = source.cover {
+        let path = cover_name(cover).to_owned();
+        let task = Task::Raw(cover.index);
+        add(task, MAX_COVER, FilePurpose::Picture, path)?;
     }
     let mut names: Vec<String> = Vec::new();
     for font in source.fonts {
@@ -160,6 +167,18 @@ fn append(
     }
     derived.cut_to(before)?;
     Ok(None)
+}
+
+/// Returns the name of the file that holds a cover.
+fn cover_name(cover: &ProbedStream) -> &'static str {
+    match cover.codec_name.as_str() {
+        "mjpeg" => "cover.jpg",
+        "png" | "apng" => "cover.png",
+        "gif" => "cover.gif",
+        "webp" => "cover.webp",
+        "bmp" => "cover.bmp",
+        _ => "cover.tiff",
+    }
 }
 
 /// Returns the name that the film gives a font, made safe for a path.

@@ -50,6 +50,26 @@ pub struct InspectedSource {
     pub selection: StreamSelection,
 }
 
+impl InspectedSource {
+    /// Returns the seconds that the tracks should last, as far as the container states that of them. A
+    /// duration of the whole file counts only where nothing but the tracks can last as long.
+    #[must_use]
+    pub fn announced(&self) -> Option<f64> {
+        let selection = &self.selection;
+        let tracks = || selection.streams().chain(&selection.foreign);
+        let start = self.probe.format.start_ticks().unwrap_or(0) as f64 / 90_000.0;
+        let stated = tracks()
+            .filter_map(|stream| Some(stream.seconds()? - start.max(0.0)))
+            .reduce(f64::max);
+        let is_all =
+            self.probe.streams.iter().all(|stream| {
+                stream.is_picture() || tracks().any(|track| track.index == stream.index)
+            });
+        let whole = || self.probe.format.seconds(self.container);
+        stated.or_else(|| whole().filter(|_| is_all))
+    }
+}
+
 /// The files that steps read and write.
 pub struct BuildFiles {
     /// Search for samples in the source.

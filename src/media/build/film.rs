@@ -175,17 +175,17 @@ impl Film {
         self.bounds.iter().copied().chain([end]).collect()
     }
 
-    /// Notes a film that ends before its announced end: files cut short still announce their whole length.
+    /// Notes how far a film plays that is cut off, given the announced end of its tracks.
     pub fn note_missing_end(&self, announced: Option<f64>, notes: &mut Vec<String>) {
-        // Bitmap subtitles without an end make a film of 4294967 s.
-        const LONGEST: f64 = 30.0 * 24.0 * 3600.0;
-        if let Some(announced) = announced.filter(|seconds| *seconds < LONGEST)
-            && self.duration + MISSING_SECONDS < announced
-        {
-            notes.push(format!(
-                "the file is damaged: {:.0} of {announced:.0} seconds can be played",
-                self.duration
-            ));
+        let played = self.duration;
+        match announced {
+            Some(announced) if played + MISSING_SECONDS < announced => notes.push(format!(
+                "the file is damaged: {played:.0} of {announced:.0} seconds can be played"
+            )),
+            Some(_) => {}
+            None => notes.push(format!(
+                "the file is damaged: it is cut off behind {played:.0} seconds"
+            )),
         }
     }
 

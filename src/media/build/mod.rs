@@ -9,6 +9,7 @@ mod attachments;
 mod collect;
 mod context;
 mod film;
+mod identify;
 mod in_place;
 mod passes;
 mod search;
@@ -17,7 +18,6 @@ mod thumbnails;
 mod timeline;
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,10 +36,9 @@ use super::container::Container;
 use super::error::{MediaError, MediaErrorKind};
 use super::inspect::extended_language;
 use super::inspect::parameter_changes::{self, ParameterChange};
-use super::inspect::probe;
-use super::inspect::protection;
+use super::inspect::ending;
+use super::inspect::probe::ProbedStream;
 use super::inspect::select;
-use super::inspect::sniff;
 use super::reason::{UnreadableReason, UnsupportedReason};
 use super::tool::MediaTool;
 use crate::model::{Compat, Views};
@@ -175,17 +174,18 @@ fn inspect(
     context: &BuildContext,
     input: &File,
 ) -> Result<Result<InspectedSource, BuildOutcome>, MediaError> {
-    let Some(container) = sniff_file(input)? else {
-        return Ok(Err(BuildOutcome::NotMedia));
+    let (container, mut probe) = match identify::identify(context, input)? {
+        Ok(found) => (found.container, found.probe),
+        Err(outcome) => return Ok(Err(outcome)),
     };
-    if let Some(reason) = protection::refuse(input, container)? {
-        return Ok(Err(BuildOutcome::Unreadable(reason)));
+    if container.is_bare_video() {
+        let codec = probe.streams.first().map(ProbedStream::codec);
+        let reason = UnsupportedReason::BareVideo(codec.unwrap_or_default());
+        return Ok(Err(BuildOutcome::Unsupported(reason)));
     }
-    let tool = context.tool.as_ref();
-    let mut probe = match probe::probe(tool, &context.source, container, &context.cancel)? {
-        Attempt::Made(probe) => probe,
-        Attempt::Refused(reason) => return Ok(Err(BuildOutcome::Unreadable(reason))),
-    };
+    if probe.streams.iter().any(ProbedStream::is_encrypted) {
+        return Ok(Err(BuildOutcome::Unreadable(UnreadableReason::Encrypted)));
+    }
     extended_language::amend(&mut probe, input, container)?;
     Ok(match select::select(&probe, context.compat) {
         Ok(selection) => Ok(InspectedSource {
@@ -195,18 +195,6 @@ fn inspect(
         }),
         Err(reason) => Err(BuildOutcome::Unsupported(reason)),
     })
-}
-
-fn sniff_file(file: &File) -> Result<Option<Container>, MediaError> {
-    let mut head = vec![0; sniff::SNIFF_BYTES];
-    let mut filled = 0;
-    while filled < head.len() {
-        match file.read_at(&mut head[filled..], filled as u64)? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    Ok(sniff::sniff(&head[..filled]))
 }
 
 fn finish_in_place(
@@ -237,6 +225,9 @@ fn remux(
     };
     let mut tracks = match copied_tracks(context, source, &mut files, feedback)? {
         Attempt::Made(tracks) => tracks,
+        Attempt::Refused(_) if source.selection.has_wide_flac() => {
+            return Ok(BuildOutcome::Unreadable(UnreadableReason::WideFlac));
+        }
         Attempt::Refused(reason) => return Ok(BuildOutcome::Unreadable(reason)),
     };
     let ten_passes = film::ten_passes_of(&tracks, &context.policy);
@@ -258,7 +249,9 @@ fn remux(
         )),
         _ => {}
     }
-    film.note_missing_end(source.probe.format.seconds(source.container), notes);
+    if ending::is_cut_off(&File::open(&context.source)?, source.container)? {
+        film.note_missing_end(source.announced(), notes);
+    }
     let report = BuildReport {
         ten_passes,
         reencoded,
@@ -319,6 +312,7 @@ fn write(
         container: *container,
         video: selection.video.as_ref().or(selection.foreign.as_ref()),
         fonts: &selection.fonts,
+        cover: selection.cover.as_ref(),
         duration: film.duration(),
     };
     added.extend(attachments::make(context, &attachments, &mut derived)?);

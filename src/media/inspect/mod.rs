@@ -1,11 +1,13 @@
 //! Inspects a file before anything is made of it: its container, its streams, its names.
 
 mod ebml;
+pub mod ending;
 pub mod extended_language;
 pub mod language;
 pub mod name;
 pub mod opening;
 pub mod parameter_changes;
+pub mod omitted;
 pub mod probe;
 pub mod protection;
 pub mod role;

@@ -10,12 +10,16 @@ pub enum MediaKind {
     Other,
 }
 
-const VIDEO: [&str; 23] = [
+const VIDEO: [&str; 42] = [
     "mkv", "mp4", "m4v", "mov", "webm", "avi", "ts", "m2ts", "mts", "mpg", "mpeg", "vob", "wmv",
-    "asf", "flv", "f4v", "ogv", "ogm", "3gp", "3g2", "divx", "mk3d", "qt",
+    "asf", "flv", "f4v", "ogv", "ogm", "3gp", "3g2", "divx", "mk3d", "qt", "rm", "rmvb", "mxf",
+    "dv", "wtv", "nut", "ivf", "y4m", "nsv", "m2t", "trp", "m2v", "mpv", "h264", "264", "h265",
+    "hevc", "heic", "heif",
 ];
-const AUDIO: [&str; 13] = [
+const AUDIO: [&str; 30] = [
     "mp3", "m4a", "m4b", "aac", "flac", "ogg", "oga", "opus", "wav", "mka", "ac3", "wma", "alac",
+    "aif", "aiff", "caf", "ape", "wv", "tta", "dts", "eac3", "ac4", "amr", "w64", "au", "dsf",
+    "mpc", "tak", "mp2", "spx",
 ];
 
 impl MediaKind {

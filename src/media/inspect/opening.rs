@@ -9,7 +9,7 @@ use std::io;
 use super::ebml::{
     CLUSTER, SEEK, SEEK_HEAD, SEEK_POSITION, SEGMENT, children, element, read_up_to,
 };
-use super::sniff::{SNIFF_BYTES, sniff};
+use super::sniff::sniff_file;
 use crate::media::container::Container;
 use crate::media::mp4::boxes::box_size;
 use crate::model::ByteRange;
@@ -39,8 +39,7 @@ const MAX_STEPS: usize = 4096;
 /// # Errors
 /// When the file cannot be read.
 pub fn opening_ranges(file: &File, len: u64) -> io::Result<Vec<ByteRange>> {
-    let head = read_up_to(file, 0, SNIFF_BYTES)?;
-    let Some(container) = sniff(&head) else {
+    let Some(container) = sniff_file(file)? else {
         return Ok(Vec::new());
     };
     let is_read_long = match container {

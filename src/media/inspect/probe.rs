@@ -32,6 +32,23 @@ pub struct MediaProbe {
     /// Times of the file as a whole.
     #[serde(default)]
     pub format: ProbedFormat,
+    /// Chapters, in the order of the file.
+    #[serde(default)]
+    pub chapters: Vec<ProbedChapter>,
+}
+
+/// Chapter of a film.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct ProbedChapter {
+    /// Start in seconds, on the clock of `start_time`.
+    #[serde(default)]
+    pub start_time: String,
+    /// End in seconds.
+    #[serde(default)]
+    pub end_time: String,
+    /// Tags such as `title`.
+    #[serde(default)]
+    pub tags: HashMap<String, String>,
 }
 
 /// Programme (a channel) of a multiplex.
@@ -79,6 +96,12 @@ pub struct ProbedFormat {
     pub start_time: Option<String>,
     /// Duration in seconds, counted as `seconds` says.
     pub duration: Option<String>,
+    /// Names of the demuxer, e.g. `matroska,webm`.
+    #[serde(default)]
+    pub format_name: String,
+    /// Certainty with which ffprobe chose the demuxer, up to 100.
+    #[serde(default)]
+    pub probe_score: u32,
 }
 
 impl ProbedFormat {
@@ -118,6 +141,18 @@ pub struct ProbedStream {
     /// ffmpeg's name of the codec; empty when it is unknown.
     #[serde(default)]
     pub codec_name: String,
+    /// The container's name of the codec, e.g. `ac-4`.
+    #[serde(default)]
+    pub codec_tag_string: String,
+    /// Duration in seconds, where the container has one of each stream.
+    #[serde(default)]
+    pub duration: String,
+    /// Number of frames, where the container states it.
+    #[serde(default)]
+    pub nb_frames: String,
+    /// Bits a sample of audio, where they are known.
+    #[serde(default)]
+    pub bits_per_raw_sample: String,
     /// Transfer characteristics, e.g. `smpte2084` for HDR10.
     #[serde(default)]
     pub color_transfer: String,
@@ -181,7 +216,78 @@ impl ProbedStream {
     /// Returns whether it is moving pictures. Cover art and still images are not.
     #[must_use]
     pub fn is_video(&self) -> bool {
-        self.codec_type == "video" && !self.has("attached_pic") && !self.has("still_image")
+        self.codec_type == "video" && !self.is_picture()
+    }
+    /// Returns whether it is a picture that does not move: a cover, or a video of one frame.
+    #[must_use]
+    pub fn is_picture(&self) -> bool {
+        /// Longest single frame in seconds, where only a duration is known.
+        const ONE_FRAME: f64 = 0.1;
+        let is_one = |count: &str| count == "1";
+        let is_short = |text: &str| clock_seconds(text).is_some_and(|seconds| seconds <= ONE_FRAME);
+        self.codec_type == "video"
+            && (self.has("attached_pic")
+                || self.has("still_image")
+                || is_one(&self.nb_frames)
+                || is_one(self.tag("NUMBER_OF_FRAMES"))
+                || self.is_picture_codec() && is_short(self.tag("DURATION")))
+    }
+    /// Returns whether pictures of this codec are most often single ones.
+    #[must_use]
+    pub fn is_picture_codec(&self) -> bool {
+        const PICTURES: [&str; 8] = ["mjpeg", "png", "bmp", "gif", "tiff", "webp", "apng", "ppm"];
+        PICTURES.contains(&self.codec_name.as_str())
+    }
+    /// Returns the codec as a word for people: ffmpeg's name, or else the container's.
+    #[must_use]
+    pub fn codec(&self) -> String {
+        let fit = |name: &str| -> String {
+            let fit = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            name.chars().filter(fit).collect()
+        };
+        let named = fit(&self.codec_name);
+        match named.as_str() {
+            _ if self.is_ac4() => "ac-4".to_owned(),
+            "" | "none" | "unknown" | "bin_data" if !self.codec_tag_string.starts_with('[') => {
+                let tag = fit(&self.codec_tag_string);
+                if tag.is_empty() {
+                    "unknown".to_owned()
+                } else {
+                    tag
+                }
+            }
+            "" | "none" => "unknown".to_owned(),
+            _ => named,
+        }
+    }
+    /// Returns whether its samples are encrypted, as in WebM with a key's id.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        !self.tag("enc_key_id").is_empty()
+    }
+    /// Returns its own duration in seconds, where the container states one.
+    #[must_use]
+    pub fn seconds(&self) -> Option<f64> {
+        let stated = self.duration.parse::<f64>().ok();
+        stated.or_else(|| clock_seconds(self.tag("DURATION")))
+    }
+    /// Returns whether some view shows a stream of this kind, or a note of its own names it.
+    #[must_use]
+    pub fn has_views(&self) -> bool {
+        self.is_video()
+            || self.is_audio()
+            || self.is_text_subtitle()
+            || self.is_bitmap_subtitle()
+            || self.is_font()
+    }
+    /// Returns whether it is audio that ffmpeg cannot read.
+    #[must_use]
+    pub fn has_no_decoder(&self) -> bool {
+        self.codec_name.is_empty() || self.channels == 0 || self.is_ac4()
+    }
+    /// Returns whether it is AC-4. Its name is only in the tag, and ffmpeg may take it for AAC.
+    fn is_ac4(&self) -> bool {
+        self.codec_tag_string == "ac-4"
     }
     /// Returns whether it is audio.
     #[must_use]
@@ -281,6 +387,14 @@ impl ProbedStream {
     }
 }
 
+/// Reads `hh:mm:ss.nnnnnnnnn`, as Matroska's muxers write a stream's duration.
+fn clock_seconds(text: &str) -> Option<f64> {
+    let mut parts = text.split(':');
+    let mut part = || parts.next()?.parse::<f64>().ok();
+    let (hours, minutes, seconds) = (part()?, part()?, part()?);
+    Some(hours * 3600.0 + minutes * 60.0 + seconds)
+}
+
 fn ticks(seconds: &str) -> Option<i64> {
     let seconds = seconds.parse::<f64>().ok()?;
     (seconds.is_finite() && seconds.abs() < 1e6).then(|| (seconds * 90_000.0).round() as i64)
@@ -325,6 +439,7 @@ mod tests {
         let format = ProbedFormat {
             start_time: Some("10.000000".to_owned()),
             duration: Some("15.500000".to_owned()),
+            ..ProbedFormat::default()
         };
         assert_eq!(format.seconds(Container::Matroska), Some(5.5));
         assert_eq!(format.seconds(Container::Mp4), Some(5.5));

@@ -1,6 +1,7 @@
 //! Selects the streams of a source that become tracks. It decides before the pass, because a single
 //! stream that MP4 cannot carry makes the whole pass fail.
 
+use super::omitted::OmittedStreams;
 use super::probe::{MediaProbe, ProbedStream};
 use crate::media::container::Container;
 use crate::media::reason::UnsupportedReason;
@@ -29,6 +30,8 @@ pub struct StreamSelection {
     pub bitmaps: Vec<ProbedStream>,
     /// Attached fonts.
     pub fonts: Vec<ProbedStream>,
+    /// The picture that stands for the film: its cover.
+    pub cover: Option<ProbedStream>,
     /// Sentences about what viewers will miss.
     pub notes: Vec<String>,
 }
@@ -77,6 +80,15 @@ impl StreamSelection {
     #[must_use]
     pub fn has_encoded(&self) -> bool {
         self.audio.iter().any(SelectedAudio::is_encoded)
+    }
+
+    /// Returns whether all of it is FLAC of 32 bits a sample, which ffmpeg reads since release 7.
+    #[must_use]
+    pub fn has_wide_flac(&self) -> bool {
+        let is_wide = |stream: &ProbedStream| {
+            stream.codec_name == "flac" && stream.bits_per_raw_sample == "32"
+        };
+        self.video.is_none() && self.streams().any(is_wide)
     }
 
     /// Iterates over the streams of the tracks of a pass.
@@ -130,26 +142,62 @@ pub fn select(probe: &MediaProbe, compat: Compat) -> Result<StreamSelection, Uns
             videos - 1
         ));
     }
+    let mut omitted = OmittedStreams::default();
     for stream in of(ProbedStream::is_audio) {
-        take_audio(&mut selection, stream);
+        if selection.audio.len() < MAX_AUDIO {
+            take_audio(&mut selection, stream);
+        } else {
+            omitted.add(stream);
+        }
     }
-    selection.audio.truncate(MAX_AUDIO);
-    let most = |wanted, count| of(wanted).take(count).cloned().collect();
+    let mut most = |wanted, count| {
+        of(wanted)
+            .skip(count)
+            .for_each(|stream| omitted.add(stream));
+        of(wanted).take(count).cloned().collect()
+    };
     selection.subtitles = most(ProbedStream::is_text_subtitle, MAX_SUBTITLES);
     selection.bitmaps = most(ProbedStream::is_bitmap_subtitle, MAX_SUBTITLES);
     selection.fonts = most(ProbedStream::is_font, MAX_FONTS);
+    selection.cover = of(ProbedStream::is_picture)
+        .find(|stream| stream.is_picture_codec())
+        .cloned();
+    let cover = selection.cover.as_ref().map(|cover| cover.index);
+    let has_chapters = !probe.chapters.is_empty();
+    of(|stream| !stream.has_views())
+        .filter(|stream| Some(stream.index) != cover)
+        // The text track of an MP4's chapters.
+        .filter(|stream| !(has_chapters && stream.codec_tag_string == "text"))
+        .for_each(|stream| omitted.add(stream));
+    selection.notes.extend(omitted.note());
     let has_video = selection.video.is_some() || selection.foreign.is_some();
     if !has_video && selection.audio.is_empty() {
-        return Err(UnsupportedReason::NoTracks);
+        return Err(nothing_to_play(&streams));
     }
     Ok(selection)
 }
 
-/// Returns the default video stream, or else the first.
+/// Returns why streams without a track have no views.
+fn nothing_to_play(streams: &[&ProbedStream]) -> UnsupportedReason {
+    let mut sounds = streams.iter().filter(|stream| stream.is_audio());
+    match sounds.next() {
+        Some(sound) => UnsupportedReason::AudioCodec(sound.codec()),
+        None if streams.iter().any(|stream| stream.is_picture()) => UnsupportedReason::StillPicture,
+        None => UnsupportedReason::NoTracks,
+    }
+}
+
+/// Returns the video stream that can be shown: moving pictures before a codec that is most often a
+/// picture, a codec that MP4 carries before others; then the default one, then the first.
 fn leading_video(probe: &MediaProbe) -> Option<&ProbedStream> {
-    let mut videos = probe.streams.iter().filter(|stream| stream.is_video());
-    let first = videos.clone().next();
-    videos.find(|stream| stream.has("default")).or(first)
+    let videos = probe.streams.iter().filter(|stream| stream.is_video());
+    videos.min_by_key(|stream| {
+        (
+            stream.is_picture_codec(),
+            !stream.fits_mp4(),
+            !stream.has("default"),
+        )
+    })
 }
 
 fn take_video(
@@ -161,16 +209,17 @@ fn take_video(
         _ if video.fits_mp4() => selection.video = Some(video),
         Compat::With(_) if !video.codec_name.is_empty() => selection.foreign = Some(video),
         Compat::With(_) | Compat::Off => {
-            return Err(UnsupportedReason::VideoCodec(codec_name(&video)));
+            return Err(UnsupportedReason::VideoCodec(video.codec()));
         }
     }
     Ok(())
 }
 
 fn take_audio(selection: &mut StreamSelection, stream: &ProbedStream) {
-    if stream.codec_name.is_empty() || stream.channels == 0 {
+    if stream.has_no_decoder() {
+        let codec = stream.codec();
         selection.notes.push(format!(
-            "audio stream {} has an unknown codec",
+            "audio stream {} ({codec}) is in the file only: ffmpeg does not know its codec",
             stream.index
         ));
         return;
@@ -190,20 +239,6 @@ fn take_audio(selection: &mut StreamSelection, stream: &ProbedStream) {
             },
             conversion: StreamConversion::Encoded,
         });
-    }
-}
-
-/// Returns the codec's name, fit for a sentence; `unknown` when it has none.
-fn codec_name(stream: &ProbedStream) -> String {
-    let name: String = stream
-        .codec_name
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
-    if name.is_empty() {
-        "unknown".to_owned()
-    } else {
-        name
     }
 }
 
@@ -244,5 +279,31 @@ mod tests {
         let (streams, notes) = chosen(&probe);
         assert_eq!(streams, [0, 2, 3, 4]);
         assert_eq!(notes, ["1 more video tracks are in the file only"]);
+    }
+
+    #[test]
+    fn what_can_be_shown_leads() {
+        let probe: MediaProbe = serde_json::from_str(
+            r#"{"streams": [
+                {"index": 0, "codec_type": "video", "codec_name": "mjpeg", "disposition": {"default": 1}},
+                {"index": 1, "codec_type": "video", "codec_name": "vp8", "disposition": {"default": 1}},
+                {"index": 2, "codec_type": "video", "codec_name": "h264", "nb_frames": "1"},
+                {"index": 3, "codec_type": "video", "codec_name": "h264", "nb_frames": "300"},
+                {"index": 4, "codec_type": "subtitle", "codec_name": "dvb_teletext"},
+                {"index": 5, "codec_type": "data", "codec_tag_string": "tmcd"},
+                {"index": 6, "codec_type": "attachment", "tags": {"filename": "read me.txt"}}
+            ]}"#,
+        )
+        .unwrap();
+        let selection = select(&probe, Compat::Off).unwrap();
+        assert_eq!(selection.video.unwrap().index, 3);
+        assert_eq!(
+            selection.notes,
+            [
+                "2 more video tracks are in the file only",
+                "in the file only: still picture in stream 2 (h264), subtitles in stream 4 \
+                 (dvb_teletext), data in stream 5 (tmcd), attachment \"read me.txt\"",
+            ]
+        );
     }
 }

@@ -78,6 +78,7 @@ pub fn arguments(container: Container, task: &Task, threads: Option<&str>) -> Ve
         Task::SubtitleText(stream, format) => subtitle_text(&mut list, *stream, *format),
         Task::SubtitleBitmap(stream, format) => subtitle_bitmap(&mut list, *stream, *format),
         // The attachment lies in the header, but ffmpeg insists on an output.
+        Task::Raw(stream) => raw(&mut list, *stream),
         Task::Attachment(_) => list.add(&["-map", "0", "-c", "copy", "-t", "0", "-f", "null", "-"]),
         Task::Picture(stream, _) => picture(&mut list, *stream),
         Task::Sprites {
@@ -99,6 +100,8 @@ fn before_input(list: &mut ToolArguments, task: &Task) {
         // Rotation stays in the track header.
         Task::EncodeGroup(_) => list.add(&["-noautorotate"]),
         Task::EncodeVideo(rendition) => list.add_owned(rendition.before_input()),
+        // A cover is before all times, and a seek leaves it out.
+        Task::Picture(_, 0) => list.add(&["-skip_frame", "nokey"]),
         Task::Picture(_, millis) => {
             let at = format!("{}.{:03}", millis / 1000, millis % 1000);
             list.add(&["-skip_frame", "nokey", "-ss", &at]);
@@ -109,22 +112,20 @@ fn before_input(list: &mut ToolArguments, task: &Task) {
     }
 }
 
-/// Adds the input: only files and pipes, and only the demuxer that the bytes ask for. With the
-/// protocol list alone ffmpeg was seen to follow a concat script.
+/// Adds the input: only files and pipes, and only the demuxer that the bytes ask for, or one of those
+/// that follow no names. With the protocol list alone ffmpeg was seen to follow a concat script.
 fn input(list: &mut ToolArguments, container: Container) {
-    let demuxer = container.demuxer();
-    let whitelist = match container {
-        Container::Matroska => "matroska,webm",
-        Container::Mp4 => "mov,mp4,m4a,3gp,3g2,mj2",
-        _ => demuxer,
-    };
     list.add(&["-v", "error", "-protocol_whitelist", "file,pipe"]);
-    list.add(&["-format_whitelist", whitelist, "-f", demuxer]);
+    list.add(&["-format_whitelist", &container.whitelist()]);
+    if let Some(demuxer) = container.demuxer() {
+        list.add(&["-f", demuxer]);
+    }
     list.add(&["-i", &format!("file:{INPUT_PATH}")]);
 }
 
 fn probe(list: &mut ToolArguments) {
     list.add(&["-show_streams", "-show_programs", "-show_format"]);
+    list.add(&["-show_chapters"]);
     list.add(&["-of", "json"]);
 }
 
@@ -218,6 +219,11 @@ fn subtitle_bitmap(list: &mut ToolArguments, stream: u32, format: BitmapFormat) 
     };
     list.map(stream);
     list.add(&["-c", "copy", "-f", muxer, "pipe:1"]);
+}
+
+fn raw(list: &mut ToolArguments, stream: u32) {
+    list.map(stream);
+    list.add(&["-c", "copy", "-f", "data", "pipe:1"]);
 }
 
 fn picture(list: &mut ToolArguments, stream: u32) {

@@ -28,6 +28,8 @@ pub enum Task {
     SubtitleBitmap(u32, BitmapFormat),
     /// Writes an attachment, byte for byte.
     Attachment(u32),
+    /// Writes the payload of a stream, byte for byte, without its times.
+    Raw(u32),
     /// Writes a picture of a video stream as JPEG. The second field is its time in milliseconds.
     Picture(u32, u64),
     /// Writes the pictures of a film that has one a second, `width` pixels wide, into sheets of JPEG.

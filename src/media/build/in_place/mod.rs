@@ -169,6 +169,7 @@ fn added_files(
         container,
         video: selection.video.as_ref(),
         fonts: &selection.fonts,
+        cover: selection.cover.as_ref(),
         duration,
     };
     added.extend(attachments::make(context, &attachments, derived)?);
