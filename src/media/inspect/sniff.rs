@@ -69,7 +69,7 @@ pub fn is_still_picture(file: &File) -> io::Result<bool> {
 
 /// Returns the container whose file starts with `head`, if it is a known one.
 #[must_use]
-fn sniff(head: &[u8]) -> Option<Container> {
+pub fn sniff(head: &[u8]) -> Option<Container> {
     let at = |offset: usize, magic: &[u8]| {
         head.get(offset..)
             .is_some_and(|rest| rest.starts_with(magic))
