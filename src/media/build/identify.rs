@@ -3,7 +3,6 @@
 
 use std::fs::File;
 
-use super::BuildOutcome;
 use super::context::BuildContext;
 use crate::media::attempt::Attempt;
 use crate::media::container::Container;
@@ -24,22 +23,32 @@ pub struct Identified {
     pub probe: MediaProbe,
 }
 
-/// Returns what `input` is. The inner error is the outcome of a file without views.
+/// Reason why a file was not identified.
+pub enum Unidentified {
+    /// It is no known media container.
+    NotMedia,
+    /// It is media that the tools cannot read.
+    Unreadable(UnreadableReason),
+    /// It is media that HLS cannot carry.
+    Unsupported(UnsupportedReason),
+}
+
+/// Returns what `input` is. The inner error is the reason why that is not known.
 ///
 /// # Errors
 /// When the file cannot be read, or the tool is missing or was stopped.
 pub fn identify(
     context: &BuildContext,
     input: &File,
-) -> Result<Result<Identified, BuildOutcome>, MediaError> {
+) -> Result<Result<Identified, Unidentified>, MediaError> {
     let Some(container) = sniff::sniff_file(input)? else {
         if sniff::starts_with_text(input)? {
-            return Ok(Err(BuildOutcome::NotMedia));
+            return Ok(Err(Unidentified::NotMedia));
         }
-        return Ok(ask(context)?.ok_or(BuildOutcome::NotMedia));
+        return Ok(ask(context)?.ok_or(Unidentified::NotMedia));
     };
     if let Some(reason) = protection::refuse(input, container)? {
-        return Ok(Err(BuildOutcome::Unreadable(reason)));
+        return Ok(Err(Unidentified::Unreadable(reason)));
     }
     let tool = context.tool.as_ref();
     let reason = match probe::probe(tool, &context.source, container, &context.cancel)? {
@@ -49,10 +58,10 @@ pub fn identify(
     let no_index = UnreadableReason::Complaint(Complaint::IndexMissing);
     if reason == no_index && sniff::is_still_picture(input)? {
         let reason = UnsupportedReason::StillPicture;
-        return Ok(Err(BuildOutcome::Unsupported(reason)));
+        return Ok(Err(Unidentified::Unsupported(reason)));
     }
     let other = ask(context)?.filter(|found| found.container != container);
-    Ok(other.ok_or(BuildOutcome::Unreadable(reason)))
+    Ok(other.ok_or(Unidentified::Unreadable(reason)))
 }
 
 /// Asks ffprobe for the container; `None` where it knows none, or is not sure.

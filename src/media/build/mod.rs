@@ -28,6 +28,7 @@ use self::attachments::AttachmentSource;
 use self::context::{BuildContext, BuildFiles, Feedback, InspectedSource};
 use self::cuts::{CutPolicy, TenPasses};
 use self::film::{Film, MadeTrack};
+use self::identify::Unidentified;
 use self::in_place::InPlaceViews;
 use self::oversize::group::Reencoded;
 use self::rendition::RenditionOutcome;
@@ -58,6 +59,16 @@ pub enum BuildOutcome {
     Unreadable(UnreadableReason),
     /// The file is no known media container.
     NotMedia,
+}
+
+impl From<Unidentified> for BuildOutcome {
+    fn from(reason: Unidentified) -> Self {
+        match reason {
+            Unidentified::NotMedia => Self::NotMedia,
+            Unidentified::Unreadable(reason) => Self::Unreadable(reason),
+            Unidentified::Unsupported(reason) => Self::Unsupported(reason),
+        }
+    }
 }
 
 /// Work that a build did beside copying.
@@ -176,7 +187,7 @@ fn inspect(
 ) -> Result<Result<InspectedSource, BuildOutcome>, MediaError> {
     let (container, mut probe) = match identify::identify(context, input)? {
         Ok(found) => (found.container, found.probe),
-        Err(outcome) => return Ok(Err(outcome)),
+        Err(reason) => return Ok(Err(reason.into())),
     };
     if container.is_bare_video() {
         let codec = probe.streams.first().map(ProbedStream::codec);
