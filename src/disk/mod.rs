@@ -256,8 +256,9 @@ mod tests {
         assert!(open_regular(&path("file")).is_ok());
         nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::os::unix::fs::symlink("/dev/zero", path("link")).unwrap();
+        std::os::unix::fs::symlink(path("file"), path("link to a file")).unwrap();
         fs::create_dir(path("directory")).unwrap();
-        for name in ["fifo", "link", "directory"] {
+        for name in ["fifo", "link", "link to a file", "directory"] {
             let error = open_regular(&path(name)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{name}: {error}");
         }

@@ -201,6 +201,9 @@ mod tests {
             places.push(table.enter(one).await.unwrap());
             one.on_behalf_of(address.parse().unwrap());
         }
+        // The first one is the idlest.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        clients[1..].iter().for_each(|one| one.pulse.beat());
         tokio::time::sleep(MIN_IDLE).await;
         let newcomer = proxy();
         let both = async {

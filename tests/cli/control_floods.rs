@@ -47,12 +47,17 @@ fn run_in_time(flood: &str, mut command: Command) {
     assert!(status.success(), "{flood}: {status}");
 }
 
+/// Returns a request whose answer is longer than the kernel takes on its own.
+fn long_answer() -> String {
+    let paths = vec!["\"/absent\""; 4000].join(",");
+    format!("{{\"do\":\"retry\",\"paths\":[{paths}]}}\n")
+}
+
 #[test]
 fn floods_of_the_control_socket_keep_no_command_waiting() {
     let scratch = Scratch::new();
     let mut serving = Serving::start(&scratch);
-    let paths = vec!["\"/absent\""; 4000].join(",");
-    let refused = format!("{{\"do\":\"retry\",\"paths\":[{paths}]}}\n");
+    let refused = long_answer();
     let unended = vec![b' '; 1_000_000];
     let mut held = Vec::new();
     for (name, count, bytes) in [
@@ -74,7 +79,14 @@ fn floods_of_the_control_socket_keep_no_command_waiting() {
 fn a_signal_stops_a_daemon_whose_places_are_all_taken() {
     let scratch = Scratch::new();
     let serving = Serving::start(&scratch);
-    let held = flood(&scratch, 300, b"");
+    let held = flood(&scratch, 100, long_answer().as_bytes());
+    let (tell, told) = std::sync::mpsc::channel();
+    let holding = std::thread::spawn(move || {
+        let is_over = told.recv_timeout(ANSWER_TIME).is_ok();
+        drop(held);
+        is_over
+    });
     assert_eq!(serving.stop(), 0);
-    drop(held);
+    let _ = tell.send(());
+    assert!(holding.join().unwrap(), "the stop waited for the clients");
 }
