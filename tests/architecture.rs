@@ -36,8 +36,10 @@ const SOLE_IMPORTERS: [(&str, &str); 23] = [
     ("ring", "remote"),
     ("argon2", "remote"),
     ("zeroize", "remote"),
+    ("grammers_client", "remote"),
     ("grammers_crypto", "remote"),
     ("grammers_mtproto", "remote"),
+    ("grammers_mtsender", "remote"),
     ("grammers_session", "remote"),
     ("grammers_tl_types", "remote"),
 ];

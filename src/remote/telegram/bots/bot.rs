@@ -353,23 +353,11 @@ impl BotClient {
     }
 
     async fn sign_in_at(&self, dc: i32) -> Result<i32, CallError> {
-        let known = self.keys.key(dc);
-        let mut target = ConnectionTarget {
-            centres: Arc::clone(&self.centres),
-            dc,
-            key: match known {
-                Some(key) => key,
-                None => self.agree(dc).await?,
-            },
-            api: self.api.clone(),
+        let key = match self.keys.key(dc) {
+            Some(key) => key,
+            None => self.agree(dc).await?,
         };
-        let mut outcome = sign_in(target.clone(), &self.token).await;
-        if known.is_some() && matches!(&outcome, Err(error) if error.is_key_unknown()) {
-            self.keys.remove_key(dc);
-            target.key = self.agree(dc).await?;
-            outcome = sign_in(target, &self.token).await;
-        }
-        let signed = outcome?;
+        let signed = sign_in(&self.centres, &self.api, &self.token, dc, key).await?;
         self.keys.keep_key(signed.home, &signed.key);
         self.keys.keep_home(signed.home);
         if let Some(username) = &signed.username {

@@ -42,6 +42,11 @@ impl DataCentres {
         &self.server
     }
 
+    /// Returns whether this is Telegram itself.
+    pub fn is_service(&self) -> bool {
+        self.server == TelegramServer::Telegram
+    }
+
     /// Returns the data centre at which a bot signs in for the first time.
     pub fn first(&self) -> i32 {
         match &self.server {
