@@ -93,7 +93,8 @@ impl DescriptorPool {
     fn close_one(&self) -> bool {
         let mut open = self.open.acquire();
         let mut files: Vec<Arc<LazyFile>> = open.iter().filter_map(Weak::upgrade).collect();
-        files.sort_by_key(|file| {
+        // Others use files meanwhile, so each key is read once.
+        files.sort_by_cached_key(|file| {
             let unsynced = file.is_unsynced.load(Ordering::Relaxed);
             (unsynced, file.last_use.load(Ordering::Relaxed))
         });

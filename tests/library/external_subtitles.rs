@@ -175,8 +175,11 @@ fn flags_come_from_the_name_and_two_of_one_language_stay_apart() {
     let said = |text: &str| {
         let line = of(text);
         let default = attribute(line, "DEFAULT");
+        let language = line
+            .contains("LANGUAGE=")
+            .then(|| attribute(line, "LANGUAGE"));
         (
-            attribute(line, "LANGUAGE"),
+            language.unwrap_or("und"),
             default == "YES",
             line.contains("CHARACTERISTICS"),
         )

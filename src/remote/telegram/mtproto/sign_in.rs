@@ -10,9 +10,9 @@ use grammers_session::storages::MemorySession;
 use grammers_session::types::DcOption;
 use grammers_session::{Session, SessionData};
 
+use super::auth_key::AuthKeyBytes;
 use super::call_error::CallError;
 use super::data_centres::DataCentres;
-use super::auth_key::AuthKeyBytes;
 use super::handshake;
 use super::rpc_error::RpcErrorName;
 use crate::remote::telegram::settings::{ApiId, BotToken};
