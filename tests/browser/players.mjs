@@ -72,8 +72,9 @@ const play = async ({ player, url, picture, sound, step }) => {
   } catch (error) {
     const codec = codecs[0] ?? '';
     const name = names[codec.slice(0, 4)] ?? names[codec] ?? codec;
-    // Shaka's error 3016 carries the error of the media element.
-    const fails = /DECODE|error 3016/.test(error.message);
+    // Shaka's error 3016 carries the error of the media element. When it appends to an element that has failed already, it
+    // reports 3014 or 3015 instead, whichever comes first.
+    const fails = /DECODE|error 301[456]/.test(error.message);
     const why = known ? where + (fails ? 'its decoder fails' : error.message) : `no decoder for ${name}`;
     return { plays: false, why, said: error.message, faults };
   } finally {
