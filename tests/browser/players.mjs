@@ -72,10 +72,10 @@ const play = async ({ player, url, picture, sound, step }) => {
   } catch (error) {
     const codec = codecs[0] ?? '';
     const name = names[codec.slice(0, 4)] ?? names[codec] ?? codec;
-    // Shaka's error 3016 carries the error of the media element. When it appends to an element that has failed already, it
-    // reports 3014 or 3015 instead, whichever comes first.
-    const fails = /DECODE|error 301[456]/.test(error.message);
-    const why = known ? where + (fails ? 'its decoder fails' : error.message) : `no decoder for ${name}`;
+    // A picture that the decoder refuses fails the media element, and players tell of that or just wait: Shaka's error
+    // 3016 is the element's, 3014 and 3015 are those of the next append, whichever comes first.
+    const stops = /DECODE|error 301[456]|does not come/.test(error.message);
+    const why = known ? where + (stops ? 'it stops' : error.message) : `no decoder for ${name}`;
     return { plays: false, why, said: error.message, faults };
   } finally {
     await close();
