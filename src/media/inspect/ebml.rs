@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 pub(super) const SEGMENT: u32 = 0x1853_8067;
 pub(super) const SEEK_HEAD: u32 = 0x114D_9B74;
 pub(super) const SEEK: u32 = 0x4DBB;
+const SEEK_ID: u32 = 0x53AB;
 pub(super) const SEEK_POSITION: u32 = 0x53AC;
 pub(super) const CLUSTER: u32 = 0x1F43_B675;
 
@@ -67,6 +68,40 @@ pub(super) fn children(mut bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
         bytes = &bytes[end..];
         Some((id, data))
     })
+}
+
+/// Place of an element, as a SeekHead names it (RFC 9559 §5.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SeekEntry {
+    /// Its id, where the entry has one.
+    pub id: Option<u64>,
+    /// Its offset, counted from the data of the segment.
+    pub position: u64,
+}
+
+/// Iterates over the entries of a SeekHead.
+pub(super) fn seek_entries(seek_head: &[u8]) -> impl Iterator<Item = SeekEntry> {
+    let seeks = children(seek_head).filter(|(id, _)| *id == SEEK);
+    seeks.filter_map(|(_, seek)| {
+        let of = |wanted| {
+            let (_, data) = children(seek).find(|(id, _)| *id == wanted)?;
+            number(data)
+        };
+        Some(SeekEntry {
+            id: of(SEEK_ID),
+            position: of(SEEK_POSITION)?,
+        })
+    })
+}
+
+/// Reads a number of at most eight bytes.
+fn number(data: &[u8]) -> Option<u64> {
+    let value = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    };
+    (data.len() <= 8).then(|| value(data))
 }
 
 /// Reads up to `len` bytes at `offset`; fewer where the file ends.

@@ -5,9 +5,7 @@
 use std::fs::File;
 use std::io;
 
-use super::ebml::{
-    CLUSTER, SEEK, SEEK_HEAD, SEEK_POSITION, SEGMENT, children, element, read_up_to,
-};
+use super::ebml::{CLUSTER, SEEK_HEAD, SEGMENT, children, element, read_up_to, seek_entries};
 use super::probe::MediaProbe;
 use super::protection::read_moov;
 use crate::media::container::Container;
@@ -16,7 +14,6 @@ use crate::media::mp4::boxes::{self, be32};
 const TRACKS: u32 = 0x1654_AE6B;
 const TRACK_ENTRY: u32 = 0xAE;
 const TRACK_TYPE: u32 = 0x83;
-const SEEK_ID: u32 = 0x53AB;
 const LANGUAGE_BCP47: u32 = 0x22_B59D;
 /// Types of tracks that ffmpeg makes streams of: video, audio, subtitles, metadata.
 const STREAM_TYPES: [u8; 4] = [1, 2, 17, 33];
@@ -91,18 +88,9 @@ fn matroska(file: &File) -> io::Result<Vec<Option<String>>> {
 
 /// Returns where a SeekHead says that the tracks are, counted from the data of the segment.
 fn tracks_position(seek_head: &[u8]) -> Option<u64> {
-    let number = |data: &[u8]| {
-        let bytes = data.iter().take(8);
-        bytes.fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
-    };
-    let seeks = children(seek_head).filter(|(id, _)| *id == SEEK);
-    let mut positions = seeks.filter_map(|(_, seek)| {
-        let of = |wanted| children(seek).find(|(id, _)| *id == wanted);
-        let (_, id) = of(SEEK_ID)?;
-        let (_, position) = of(SEEK_POSITION)?;
-        (number(id) == u64::from(TRACKS)).then(|| number(position))
-    });
-    positions.next()
+    let mut entries = seek_entries(seek_head);
+    let tracks = entries.find(|entry| entry.id == Some(u64::from(TRACKS)));
+    tracks.map(|entry| entry.position)
 }
 
 fn of_tracks(tracks: &[u8]) -> Vec<Option<String>> {

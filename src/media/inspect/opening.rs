@@ -6,9 +6,7 @@
 use std::fs::File;
 use std::io;
 
-use super::ebml::{
-    CLUSTER, SEEK, SEEK_HEAD, SEEK_POSITION, SEGMENT, children, element, read_up_to,
-};
+use super::ebml::{CLUSTER, SEEK_HEAD, SEGMENT, element, read_up_to, seek_entries};
 use super::sniff::sniff_file;
 use crate::media::container::Container;
 use crate::media::mp4::boxes::box_size;
@@ -213,19 +211,7 @@ fn add_positions(named: &mut Vec<u64>, positions: Vec<u64>) {
 fn seek_positions(file: &File, at: u64, size: u64) -> io::Result<Vec<u64>> {
     let len = usize::try_from(size).unwrap_or(usize::MAX).min(64 << 10);
     let bytes = read_up_to(file, at, len)?;
-    let mut positions = Vec::new();
-    for (id, seek) in children(&bytes) {
-        if id != SEEK {
-            continue;
-        }
-        for (id, data) in children(seek) {
-            if id == SEEK_POSITION && data.len() <= 8 {
-                let position = data.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-                positions.push(position);
-            }
-        }
-    }
-    Ok(positions)
+    Ok(seek_entries(&bytes).map(|entry| entry.position).collect())
 }
 
 #[cfg(test)]
@@ -235,6 +221,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::ebml::{SEEK, SEEK_POSITION};
     use super::*;
 
     const MIB: u64 = 1 << 20;
