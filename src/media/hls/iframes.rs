@@ -56,10 +56,11 @@ pub fn variant(text: &mut String, views: &Views, uris: &MasterUris) {
         let seconds = f64::from(segment.duration) / f64::from(track.timescale.max(1));
         *bytes as f64 * 8.0 / seconds.max(0.001)
     });
-    let peak = rates.fold(1.0, f64::max).ceil();
+    // The cast saturates: an attribute is at most 2^64 - 1 (RFC 8216 §4.2), whatever a record claims.
+    let peak = rates.fold(1.0, f64::max).ceil() as u64;
     let _infallible = write!(
         text,
-        "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak:.0},CODECS=\"{}\"",
+        "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak},CODECS=\"{}\"",
         track.codec
     );
     tags::picture_attributes(text, track);

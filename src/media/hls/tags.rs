@@ -327,7 +327,10 @@ pub(super) fn picture_attributes(text: &mut String, track: &Track) {
         let _infallible = write!(text, ",SUPPLEMENTAL-CODECS=\"{codecs}\"");
     }
     let (width, height) = picture::shown_size(&track.init).unwrap_or((*width, *height));
-    let _infallible = write!(text, ",RESOLUTION={width}x{height},VIDEO-RANGE={range}");
+    if width > 0 && height > 0 {
+        let _infallible = write!(text, ",RESOLUTION={width}x{height}");
+    }
+    let _infallible = write!(text, ",VIDEO-RANGE={range}");
 }
 
 /// Assigns each rendition of a group its own NAME.
