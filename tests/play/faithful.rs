@@ -67,6 +67,10 @@ pub fn problems(daemon: &Daemon, film: &Film) -> Vec<String> {
         let was = of_stream(&source, track.stream);
         let served = times(&track.playlist);
         let is = of_stream(&served, track.place);
+        let is = match track.comes {
+            Comes::Encoded => &is[..],
+            Comes::Copied | Comes::Unpacked => &is[silence_before(track, was.len(), is.len())..],
+        };
         let (Some(first_was), Some(first_is)) = (was.first(), is.first()) else {
             expect(false, format!("{} is empty", track.playlist));
             continue;
@@ -88,10 +92,7 @@ pub fn problems(daemon: &Daemon, film: &Film) -> Vec<String> {
                 format!("stream {} ends {late:.3} s late", track.stream),
             );
         } else if lead.is_none() {
-            let worst = was
-                .iter()
-                .zip(&is)
-                .map(|(was, is)| (is - was - shift).abs());
+            let worst = was.iter().zip(is).map(|(was, is)| (is - was - shift).abs());
             let worst = worst.fold(0.0, f64::max);
             expect(
                 worst <= ROUNDED,
@@ -108,6 +109,11 @@ pub fn problems(daemon: &Daemon, film: &Film) -> Vec<String> {
     let is = digests(film, From::Hls, &kept);
     for (number, track) in kept.iter().enumerate() {
         let (was, is) = (&was[number], &is[number]);
+        let (silence, is) = is.split_at(silence_before(track, was.len(), is.len()));
+        expect(
+            silence.windows(2).all(|pair| pair[0] == pair[1]),
+            format!("stream {} begins with other sound", track.stream),
+        );
         expect(
             !was.is_empty(),
             format!("stream {} has no frames", track.stream),
@@ -206,6 +212,15 @@ fn inside(film: &Film, streams: &[Value]) -> Vec<Track> {
     };
     tracks.sort_by_key(|track| !is_video(track));
     tracks
+}
+
+/// Returns the number of packets of silence that precede sound which starts later than the picture.
+fn silence_before(track: &Track, was: usize, is: usize) -> usize {
+    if is_picture(track) {
+        0
+    } else {
+        is.saturating_sub(was)
+    }
 }
 
 fn is_picture(track: &Track) -> bool {

@@ -24,6 +24,7 @@ mod mpv;
 mod players;
 mod seeks;
 mod sources;
+mod synchrony;
 mod table;
 mod tools;
 mod vlc;

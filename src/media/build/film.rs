@@ -1,9 +1,13 @@
 //! Cuts a film whose tracks are all collected into segments, and writes its map and [`Views`].
 
+use std::io;
+
 use crate::model::{Blob, BlobId, ByteRange, Digest, SegmentInfo, Track, TrackKind, Views};
 
 use super::collect::{Collected, DerivedWriter};
 use super::cuts::{self, CutPolicy, TenPasses};
+use super::made_track::MadeTrack;
+use super::start::{self, CommonStart, Fill};
 use super::timeline::{self, SegmentCut, TrackTimes};
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::hls::tags;
@@ -12,7 +16,7 @@ use crate::media::inspect::probe::ProbedStream;
 use crate::media::inspect::role;
 use crate::media::map::{self, SegmentSource};
 use crate::media::mp4::dolby_vision::DolbyVision;
-use crate::media::mp4::fragments::{self, Movie};
+use crate::media::mp4::fragments;
 use crate::media::mp4::{init, picture, segment_header};
 use crate::media::transport;
 
@@ -25,17 +29,9 @@ const MISSING_SECONDS: f64 = 2.0;
 const NO_TRANSPORT: &str =
     "it has no MPEG-TS form: only its container says how the picture is turned or stretched";
 
-/// Track of a film, with its movie header and its stream in the source.
-pub struct MadeTrack {
-    pub movie: Movie,
-    pub collected: Collected,
-    pub stream: ProbedStream,
-    /// Ranges of samples that are not the source's own.
-    pub encoded: Vec<std::ops::Range<usize>>,
-}
-
 /// Film whose tracks are cut into segments.
 pub struct Film {
+    start: CommonStart,
     origin_seconds: u32,
     tracks: Vec<(MadeTrack, Vec<SegmentCut>)>,
     /// Duration in seconds.
@@ -59,9 +55,8 @@ pub fn ten_passes_of(made: &[MadeTrack], policy: &CutPolicy) -> Option<TenPasses
 }
 
 impl Film {
-    pub fn new(mut made: Vec<MadeTrack>, policy: &CutPolicy) -> Self {
-        made.iter_mut()
-            .for_each(|track| timeline::normalise(&mut track.collected, track.movie.timescale));
+    /// Cuts tracks that all begin at `start`.
+    pub fn new(made: Vec<MadeTrack>, start: CommonStart, policy: &CutPolicy) -> Self {
         let pairs: Vec<(u32, &Collected)> = made
             .iter()
             .map(|track| (track.movie.timescale, &track.collected))
@@ -83,12 +78,12 @@ impl Film {
             if bounds.is_empty() {
                 bounds = times.bounds(samples, &starts);
             }
-            let begin = bounds.first().copied().unwrap_or(0.0);
-            let cuts = times.segments(samples, &starts, begin);
+            let cuts = times.segments(&starts);
             duration = duration.max(times.end_seconds(origin_seconds));
             tracks.push((track, cuts));
         }
         Self {
+            start,
             origin_seconds,
             tracks,
             duration,
@@ -131,12 +126,19 @@ impl Film {
     }
 
     /// Adds another video of the same pictures. It is cut where the leading one is, at its own key frames.
-    pub fn add_video(&mut self, mut made: MadeTrack, policy: &CutPolicy) {
-        timeline::normalise(&mut made.collected, made.movie.timescale);
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn add_video(&mut self, mut made: MadeTrack, mut fill: Fill<'_>) -> io::Result<()> {
+        if self.tracks.is_empty() {
+            self.start = start::align(std::slice::from_mut(&mut made), &mut fill)?;
+        } else {
+            start::align_to(self.start, &mut made, &mut fill)?;
+        }
         let times = TrackTimes::new(&made.collected, made.movie.timescale, self.origin_seconds);
         let samples = &made.collected.samples;
         let starts = if self.bounds.is_empty() {
-            times.cut_video(samples, policy).starts
+            times.cut_video(samples, fill.policy).starts
         } else {
             times.cut_at_keys(samples, &self.bounds)
         };
@@ -144,9 +146,9 @@ impl Film {
             self.bounds = times.bounds(samples, &starts);
         }
         self.duration = self.duration.max(times.end_seconds(self.origin_seconds));
-        let begin = self.bounds.first().copied().unwrap_or(0.0);
-        let cuts = times.segments(samples, &starts, begin);
+        let cuts = times.segments(&starts);
         self.tracks.push((made, cuts));
+        Ok(())
     }
 
     /// Returns the video track, with the times of its samples.
@@ -303,7 +305,8 @@ pub fn describe_track(
             }
         }));
     }
-    let init = init::write(&made.movie, &collected.track).ok_or_else(|| {
+    let first_decode = cuts.first().map_or(0, |cut| cut.decode_time);
+    let init = init::write(&made.movie, &collected.track, first_decode).ok_or_else(|| {
         MediaError::new(
             MediaErrorKind::Protocol,
             "ffmpeg wrote a movie header that cannot be read",

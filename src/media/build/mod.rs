@@ -11,8 +11,10 @@ mod context;
 mod film;
 mod identify;
 mod in_place;
+mod made_track;
 mod passes;
 mod search;
+mod start;
 mod subtitle_streams;
 mod thumbnails;
 mod timeline;
@@ -27,11 +29,13 @@ use tokio::sync::watch;
 use self::attachments::AttachmentSource;
 use self::context::{BuildContext, BuildFiles, Feedback, InspectedSource};
 use self::cuts::{CutPolicy, TenPasses};
-use self::film::{Film, MadeTrack};
+use self::film::Film;
 use self::identify::Unidentified;
 use self::in_place::InPlaceViews;
+use self::made_track::MadeTrack;
 use self::oversize::group::Reencoded;
 use self::rendition::RenditionOutcome;
+use self::start::Fill;
 use super::attempt::Attempt;
 use super::container::Container;
 use super::error::{MediaError, MediaErrorKind};
@@ -243,7 +247,12 @@ fn remux(
     };
     let ten_passes = film::ten_passes_of(&tracks, &context.policy);
     let reencoded = oversize::reencode(context, &mut tracks, &mut files.derived, notes)?;
-    let mut film = Film::new(tracks, &context.policy);
+    let mut fill = Fill {
+        derived: &mut files.derived,
+        policy: &context.policy,
+    };
+    let start = start::align(&mut tracks, &mut fill)?;
+    let mut film = Film::new(tracks, start, &context.policy);
     let feedback = Feedback {
         notes: &mut *notes,
         progress,

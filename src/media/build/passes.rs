@@ -2,7 +2,7 @@
 
 use super::collect::SampleBytes;
 use super::context::{BuildContext, BuildFiles, Feedback, InspectedSource, Pass, outlived};
-use super::film::MadeTrack;
+use super::made_track::MadeTrack;
 use crate::media::attempt::Attempt;
 use crate::media::container::Container;
 use crate::media::error::MediaError;

@@ -3,7 +3,9 @@
 
 use super::collect::{Collected, Collector, SampleBytes};
 use super::context::{BuildContext, BuildFiles, Feedback, InspectedSource, outlived};
-use super::film::{Film, MadeTrack};
+use super::film::Film;
+use super::made_track::MadeTrack;
+use super::start::Fill;
 use crate::media::attempt::Attempt;
 use crate::media::browser::{self, BrowserSupport};
 use crate::media::error::{MediaError, MediaErrorKind};
@@ -113,7 +115,11 @@ pub fn add(
     };
     match maker.rendition(film, hardware, feedback.notes)? {
         Attempt::Made(made) => {
-            film.add_video(made, &context.policy);
+            let fill = Fill {
+                derived: &mut maker.files.derived,
+                policy: &context.policy,
+            };
+            film.add_video(made, fill)?;
             Ok(RenditionOutcome::Made)
         }
         Attempt::Refused(reason) => {

@@ -15,7 +15,8 @@ use crate::model::{ByteRange, DerivedFile, FilePurpose};
 
 use super::collect::{DerivedWriter, unnamed_file};
 use super::context::{BuildContext, Fetch};
-use super::film::{Film, MadeTrack};
+use super::film::Film;
+use super::made_track::MadeTrack;
 use crate::media::container::Container;
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::hls::views::THUMBNAILS;
@@ -187,7 +188,7 @@ fn write_frames(
     chosen: &[Chosen],
 ) -> Result<Option<File>, MediaError> {
     let collected = &video.collected;
-    let Some(head) = init::write(&video.movie, &collected.track) else {
+    let Some(head) = init::write(&video.movie, &collected.track, 0) else {
         return Ok(None);
     };
     let frames = Frames {

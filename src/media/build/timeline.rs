@@ -47,7 +47,7 @@ pub struct VideoCuts {
 }
 
 /// Returns the start of the first sample on the source's time line, in ticks, by the muxer's edit list.
-fn start_ticks(track: &Collected, movie_timescale: u32) -> i64 {
+pub fn start_ticks(track: &Collected, movie_timescale: u32) -> i64 {
     let timescale = i128::from(track.track.timescale);
     let empty = i128::from(track.track.empty_edit) * timescale / i128::from(movie_timescale);
     let start = i128::from(track.first_decode_time) + empty - i128::from(track.track.media_time);
@@ -231,23 +231,34 @@ impl TrackTimes {
         starts
     }
 
-    /// Returns the segments that start with these samples. Each lasts until the next one is shown, so that
-    /// durations never drift. The first counts from `begin` seconds, where the film starts.
+    /// Returns the segments that start with these samples. Each lasts until the next one is decoded, so that
+    /// durations never drift: ffmpeg and Shaka Player hold their sum against decoding times.
     #[must_use]
-    pub fn segments(&self, samples: &[Sample], starts: &[usize], begin: f64) -> Vec<SegmentCut> {
-        let begin = (begin * f64::from(self.timescale)).round() as u64;
-        let mut from = begin;
+    pub fn segments(&self, starts: &[usize]) -> Vec<SegmentCut> {
+        let decoded = |index: usize| self.decode.get(index).copied().unwrap_or(self.end);
         let mut cuts = Vec::with_capacity(starts.len());
         for (number, &start) in starts.iter().enumerate() {
             let next = starts.get(number + 1).copied();
-            let until = next.map_or(self.end, |next| shown(&self.decode, samples, next));
-            let duration = u32::try_from(until.saturating_sub(from)).unwrap_or(u32::MAX);
+            let until = next.map_or(self.end, decoded);
+            let duration = u32::try_from(until.saturating_sub(decoded(start))).unwrap_or(u32::MAX);
             cuts.push(SegmentCut {
-                samples: start..next.unwrap_or(samples.len()),
-                decode_time: self.decode.get(start).copied().unwrap_or(0),
+                samples: start..next.unwrap_or(self.decode.len() - 1),
+                decode_time: decoded(start),
                 duration: duration.max(1),
             });
-            from = until.max(from);
+        }
+        cuts
+    }
+
+    /// Returns the same as [`Self::segments`], with a first one that counts from `begin` seconds.
+    #[must_use]
+    pub fn segments_from(&self, starts: &[usize], begin: f64) -> Vec<SegmentCut> {
+        let mut cuts = self.segments(starts);
+        if let Some(first) = cuts.first_mut() {
+            let begin = (begin * f64::from(self.timescale)).round() as u64;
+            let until = first.decode_time + u64::from(first.duration);
+            let duration = u32::try_from(until.saturating_sub(begin)).unwrap_or(u32::MAX);
+            first.duration = duration.max(1);
         }
         cuts
     }

@@ -10,6 +10,7 @@ use crate::model::{
     BlobId, ByteRange, EntryId, Name, Subtitle, SubtitleFormat, SubtitleTexts, Views,
 };
 
+use super::date::first_decoded;
 use super::playlist;
 use super::tags::{ExternalSubtitle, MasterUris, SegmentFormat};
 use super::view::{Piece, ViewBody, ViewEntry, ViewFile, ViewNode};
@@ -193,8 +194,12 @@ fn media(views: &Views, one: &ExternalSubtitle) -> String {
         let ticks: u64 = lead.segments.iter().map(|s| u64::from(s.duration)).sum();
         ticks as f64 / f64::from(lead.timescale.max(1))
     });
+    let mut date = String::new();
+    if let Some(lead) = views.tracks.first() {
+        first_decoded(&mut date, lead);
+    }
     format!(
-        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:{seconds:.6},\n{}/{SEGMENT}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n{date}#EXTINF:{seconds:.6},\n{}/{SEGMENT}\n#EXT-X-ENDLIST\n",
         seconds.ceil().max(1.0),
         one.name
     )

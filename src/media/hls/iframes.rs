@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use crate::model::{TrackKind, Views};
 
+use super::date::first_decoded;
 use super::tags::{self, MasterUris, SegmentFormat, track_name};
 
 /// Name of the playlist, without its extension.
@@ -34,6 +35,7 @@ pub fn media(views: &Views) -> Option<String> {
     let mut text = tags::head(views, SegmentFormat::Fmp4);
     text.push_str("#EXT-X-I-FRAMES-ONLY\n");
     let _infallible = writeln!(text, "#EXT-X-MAP:URI=\"{name}/init.mp4\"");
+    first_decoded(&mut text, track);
     for (number, (segment, bytes)) in track.segments.iter().zip(pictures).enumerate() {
         tags::extinf(&mut text, *segment, track.timescale);
         let _infallible = writeln!(

@@ -1,7 +1,8 @@
 //! HLS views of a film, answered from its [`crate::model::Views`]: playlists, segments, subtitles.
 //!
 //! `view` describes one virtual file. `tags` writes the lines that playlists share; `playlist`,
-//! `ts_multivariant` and `iframes` write whole playlists with them, and `labels` names tracks. `views` lists and finds the
+//! `ts_multivariant` and `iframes` write whole playlists with them, `labels` names tracks, and `date` aligns
+//! playlists. `views` lists and finds the
 //! virtual files of a film, and `external_subtitles` adds the user's subtitle files to them.
 
 pub mod external_subtitles;
@@ -10,6 +11,7 @@ pub mod tags;
 pub mod view;
 pub mod views;
 
+mod date;
 mod iframes;
 mod labels;
 mod ts_multivariant;

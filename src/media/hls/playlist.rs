@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::media::browser::BrowserAudio;
 use crate::model::Views;
 
+use super::date::first_decoded;
 use super::tags::{
     AudioMedia, EarlyExtinf, ExternalSubtitle, MasterUris, SegmentFormat, SubtitleRendition,
     UniqueNames, default_of, extinf, has_video, head, is_audio, is_video, stream_inf,
@@ -191,6 +192,7 @@ pub fn track(views: &Views, format: SegmentFormat, index: usize) -> Option<Strin
     let extension = match format {
         SegmentFormat::Fmp4 => {
             let _infallible = writeln!(text, "#EXT-X-MAP:URI=\"{name}/init.mp4\"");
+            first_decoded(&mut text, track);
             "m4s"
         }
         SegmentFormat::MpegTs => "ts",
@@ -212,6 +214,7 @@ pub fn subtitle(views: &Views, index: usize) -> Option<String> {
     let lead = views.tracks.first()?;
     let name = subtitle_name(index);
     let mut text = head(views, SegmentFormat::Fmp4);
+    first_decoded(&mut text, lead);
     let segments = lead.segments.iter().take(subtitle.segments.len());
     for (number, segment) in segments.enumerate() {
         extinf(&mut text, *segment, lead.timescale);

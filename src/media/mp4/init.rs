@@ -5,7 +5,7 @@
 //! bindings, ISO/IEC 14496-1 §7.2.6 (esds).
 
 use super::aac::AacConfig;
-use super::boxes::{self, BoxAt, be16, be32};
+use super::boxes::{self, BoxAt, be16, be32, be64};
 use super::dolby_vision::DolbyVision;
 use super::esds;
 use super::fragments::{Movie, MovieTrack};
@@ -30,11 +30,15 @@ pub struct Description {
 
 /// Flags of a track that is shown, and is a part of the film (ISO/IEC 14496-12 §8.3.2).
 const SHOWN_TRACK: u8 = 0b11;
+/// Marks the box with the track's first decoding time (ISO/IEC 14496-12 §11.1). Players skip what they do not
+/// know.
+const FIRST_DECODE: &[u8; 16] = b"tgfs first tfdt\0";
 
 /// Writes `ftyp`, and a `moov` of this one track without an edit list. Times are absolute, see
-/// `timeline`.
+/// `timeline`. `first_decode` is when the first sample is decoded, in ticks: playlists name it, and are written
+/// without the map.
 #[must_use]
-pub fn write(movie: &Movie, track: &MovieTrack) -> Option<Vec<u8>> {
+pub fn write(movie: &Movie, track: &MovieTrack, first_decode: u64) -> Option<Vec<u8>> {
     let agreeing = picture::with_agreeing_sets(&track.trak);
     let trak = agreeing.as_deref().unwrap_or(&track.trak);
     let mut parts: Vec<Vec<u8>> = Vec::new();
@@ -59,13 +63,21 @@ pub fn write(movie: &Movie, track: &MovieTrack) -> Option<Vec<u8>> {
     trex.get_mut(12..16)?
         .copy_from_slice(&TRACK_ID.to_be_bytes());
     let mvex = boxes::write(b"mvex", &[&trex]);
-    let moov = boxes::write(
-        b"moov",
-        &[&movie.mvhd, &boxes::write(b"trak", &parts), &mvex],
-    );
+    let first_decode = boxes::write(b"uuid", &[FIRST_DECODE, &first_decode.to_be_bytes()]);
+    let trak = boxes::write(b"trak", &parts);
+    let moov = boxes::write(b"moov", &[&movie.mvhd, &trak, &mvex, &first_decode]);
     let mut init = boxes::write(b"ftyp", &[b"iso6\0\0\x02\0iso6cmfcmp41"]);
     init.extend(moov);
     Some(init)
+}
+
+/// Returns the first decoding time that an `init.mp4` names. Those of older releases name none.
+#[must_use]
+pub fn first_decode(init: &[u8]) -> Option<u64> {
+    let moov = boxes::find(init, &[b"moov"])?;
+    boxes::iterate(moov.body)
+        .filter(|found| &found.kind == b"uuid")
+        .find_map(|found| be64(found.body.strip_prefix(FIRST_DECODE)?, 0))
 }
 
 /// Corrects what the muxer writes into a sample entry: the name of HEVC, and the rate of audio.

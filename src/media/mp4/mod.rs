@@ -12,4 +12,5 @@ pub mod init;
 pub mod nal;
 pub mod picture;
 pub mod segment_header;
+pub mod silence;
 pub mod vui;

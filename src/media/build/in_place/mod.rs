@@ -13,6 +13,7 @@ use super::attachments::{self, AttachmentSource};
 use super::context::{BuildContext, BuildFiles, InspectedSource};
 use super::cuts::{TenPasses, ten_passes};
 use super::film::{self, Film};
+use super::start::CommonStart;
 use super::{oversize, subtitle_streams};
 use crate::media::attempt::Attempt;
 use crate::media::container::Container;
@@ -159,7 +160,7 @@ fn added_files(
     (duration, notes): (f64, &mut Vec<String>),
 ) -> Result<Vec<DerivedFile>, MediaError> {
     let selection = &source.selection;
-    let film = Film::new(Vec::new(), &context.policy);
+    let film = Film::new(Vec::new(), CommonStart::default(), &context.policy);
     let container = Container::MpegTs;
     let subtitles = (selection.subtitles.as_slice(), selection.bitmaps.as_slice());
     let derived = &mut files.derived;

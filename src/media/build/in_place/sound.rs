@@ -7,7 +7,7 @@ use crate::media::attempt::Attempt;
 use crate::media::browser::{self, BrowserAudio, BrowserSupport};
 use crate::media::build::collect::SampleBytes;
 use crate::media::build::context::{BuildContext, BuildFiles, Pass, outlived};
-use crate::media::build::film::MadeTrack;
+use crate::media::build::made_track::MadeTrack;
 use crate::media::build::timeline::{self, SegmentCut, TrackTimes};
 use crate::media::container::Container;
 use crate::media::error::MediaError;
@@ -136,7 +136,7 @@ fn cut(mut made: Vec<MadeTrack>, line: &FilmLine) -> AudioRenditions {
         let samples = &one.collected.samples;
         let starts = times.cut_at(samples, &bounds);
         let begin = bounds.first().copied().unwrap_or(0.0).max(0.0);
-        let cuts = times.segments(samples, &starts, begin);
+        let cuts = times.segments_from(&starts, begin);
         (one, cuts)
     };
     AudioRenditions {

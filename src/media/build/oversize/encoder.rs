@@ -13,7 +13,7 @@ use super::times::with_times_of;
 use crate::media::attempt::Attempt;
 use crate::media::build::collect::{Collected, DerivedWriter};
 use crate::media::build::context::BuildContext;
-use crate::media::build::film::MadeTrack;
+use crate::media::build::made_track::MadeTrack;
 use crate::media::container::Container;
 use crate::media::error::{MediaError, MediaErrorKind};
 use crate::media::map::SamplePlace;
@@ -169,7 +169,7 @@ impl<'a> GroupEncoder<'a> {
         let derived = File::open(&self.context.derived)?;
         let samples = &film.collected.samples[range.clone()];
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&self.group_path)?);
-        let head = init::write(&film.movie, &film.collected.track).unwrap_or_default();
+        let head = init::write(&film.movie, &film.collected.track, 0).unwrap_or_default();
         file.write_all(&head)?;
         file.write_all(&segment_header::write(samples, 0, 1))?;
         let mut bytes = Vec::new();

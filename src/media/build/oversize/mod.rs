@@ -18,7 +18,7 @@ use self::group::{Reencoded, bytes_of, groups};
 use self::parameter_sets::FilmSets;
 use super::collect::DerivedWriter;
 use super::context::BuildContext;
-use super::film::MadeTrack;
+use super::made_track::MadeTrack;
 use super::timeline;
 use crate::media::attempt::Attempt;
 use crate::media::error::MediaError;
