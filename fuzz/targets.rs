@@ -80,7 +80,7 @@ impl Sink for Counting {
     fn movie(&mut self, movie: Movie) -> Result<(), MediaError> {
         for track in &movie.tracks {
             let _ = init::describe(track);
-            let _ = init::write(&movie, track);
+            let _ = init::write(&movie, track, 0);
         }
         self.tracks = movie.tracks.len();
         Ok(())

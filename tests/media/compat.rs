@@ -61,8 +61,14 @@ fn a_rendition_follows_the_film_segment_by_segment() {
         );
         assert_eq!(of_film.len(), of_rendition.len(), "{name}");
         for (number, (film, rendition)) in of_film.iter().zip(&of_rendition).enumerate() {
+            // The last one lasts from its first decoding to the end: as much longer as pictures are decoded ahead.
+            let ahead = if number + 1 == of_film.len() {
+                0.15
+            } else {
+                0.05
+            };
             assert!(
-                (film - rendition).abs() < 0.05,
+                (film - rendition).abs() < ahead,
                 "{name}: segment {number}: {film} {rendition}"
             );
         }

@@ -195,21 +195,76 @@ fn transport_streams() {
 #[test]
 fn delays_between_tracks_stay() {
     for name in ["delay.mkv", "late.mkv"] {
-        let built = packets_equal(name, &[("video", "0:v:0"), ("audio-1", "0:a:0")]);
-        let delay = |video: f64, audio: f64| audio - video;
-        let source = delay(
-            first_time(&built.source, "v:0"),
-            first_time(&built.source, "a:0"),
-        );
-        let served = delay(
-            first_time(&built.join("video"), "v:0"),
-            first_time(&built.join("audio-1"), "a:0"),
-        );
+        let built = packets_equal(name, &[("video", "0:v:0")]);
+        let source = packets(&built.source, &["-map", "0:a:0"]);
+        let served = packets(&built.join("audio-1"), &[]);
+        let silence = served.len() - source.len();
         assert!(
-            (source - served).abs() < 0.001,
-            "{name}: {source} became {served}"
+            (60..80).contains(&silence),
+            "{name}: {silence} packets in front"
+        );
+        let same = |(one, other): (&(f64, String), &(f64, String))| one.1 == other.1;
+        assert!(source.iter().zip(&served[silence..]).all(same), "{name}");
+        let of_source = source[0].0 - first_time(&built.source, "v:0");
+        let of_served = served[silence].0 - first_time(&built.join("video"), "v:0");
+        assert!(
+            (of_source - of_served).abs() < 0.001,
+            "{name}: {of_source} became {of_served}"
         );
     }
+}
+
+/// Each layout of AAC LC and Opus has a frame of silence of its own, which decoders take as the film's own frames.
+#[test]
+fn late_sound_is_preceded_by_silence_in_each_layout() {
+    let directory = tempfile::tempdir().unwrap();
+    let video = film("video.mkv");
+    let layouts = [
+        ("aac", "mono"),
+        ("aac", "stereo"),
+        ("aac", "3.0"),
+        ("aac", "4.0"),
+        ("aac", "5.0"),
+        ("aac", "5.1"),
+        ("libopus", "mono"),
+        ("libopus", "stereo"),
+    ];
+    for (codec, layout) in layouts {
+        let source = directory.path().join(format!("{codec}-{layout}.mkv"));
+        let tone = format!("sine=440:r=48000:d=3,aformat=channel_layouts={layout}");
+        let sound = ["-itsoffset", "1.5", "-f", "lavfi", "-i", &tone];
+        let coded = ["-c:v", "copy", "-c:a", codec, "-t", "4"];
+        let files = ["-i", video.to_str().unwrap()];
+        let out = [source.to_str().unwrap()];
+        ffmpeg(&[&files[..], &sound, &coded, &out].concat());
+        let built = build(&source);
+        super::check::check(&built);
+        let list = built.lay_out().join("master.m3u8");
+        let (begins, complaints) = quiet_until(&list);
+        assert_eq!(complaints, "", "{codec} {layout}");
+        let picture = first_time(&built.join("video"), "v:0");
+        let expected = quiet_until(&source).0 - first_time(&source, "v:0");
+        // A decoder fades the first frame of sound in.
+        assert!(
+            (begins - picture - expected).abs() < 0.025,
+            "{codec} {layout}: {begins} {picture} {expected}"
+        );
+    }
+}
+
+/// Returns the second at which the first sound of a film is heard, and ffmpeg's complaints.
+fn quiet_until(input: &std::path::Path) -> (f64, String) {
+    let raw = tempfile::NamedTempFile::new().unwrap();
+    let path = raw.path().to_str().unwrap();
+    let start = first_time(input, "a:0");
+    let decoded = [
+        "-map", "0:a:0", "-ac", "1", "-ar", "48000", "-f", "s16le", "-y", path,
+    ];
+    let (_, complaints) = ffmpeg(&[&["-i", input.to_str().unwrap()], &decoded[..]].concat());
+    let bytes = std::fs::read(raw.path()).unwrap();
+    let mut samples = bytes.chunks_exact(2);
+    let loud = samples.position(|one| i16::from_le_bytes([one[0], one[1]]).unsigned_abs() > 300);
+    (start + loud.unwrap() as f64 / 48_000.0, complaints)
 }
 
 /// A cut that starts between key frames hides frames by an edit list. They are served, in sync.

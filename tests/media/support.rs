@@ -312,6 +312,35 @@ pub fn digests(input: &Path, options: &[&str]) -> Vec<String> {
         .collect()
 }
 
+/// Returns for each packet of a stream the second at which it is presented, and the MD5 of its bytes.
+pub fn packets(input: &Path, options: &[&str]) -> Vec<(f64, String)> {
+    let before = ["-copyts", "-i", input.to_str().unwrap()];
+    let (text, _) = ffmpeg(&[&before, options, &["-c", "copy", "-f", "framemd5", "-"]].concat());
+    let base = text.lines().find_map(|line| line.strip_prefix("#tb 0: "));
+    let (count, divisor) = base.unwrap().split_once('/').unwrap();
+    let tick = count.parse::<f64>().unwrap() / divisor.parse::<f64>().unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+            let pts: f64 = fields[2].parse().unwrap();
+            (pts * tick, fields[5].to_owned())
+        })
+        .collect()
+}
+
+/// Returns the second at which the packets of the film begin among those that are served: silence may be in front
+/// of them.
+pub fn begin_of(film: &[(f64, String)], served: &[(f64, String)]) -> f64 {
+    let md5 = |packets: &[(f64, String)]| -> Vec<String> {
+        packets.iter().map(|(_, md5)| md5.clone()).collect()
+    };
+    let film = md5(&film[..film.len().min(20)]);
+    let all = md5(served);
+    let at = all.windows(film.len()).position(|some| some == film);
+    served[at.expect("the film's packets are served")].0
+}
+
 /// Returns the first presentation time of a stream in seconds.
 pub fn first_time(input: &Path, stream: &str) -> f64 {
     let output = Command::new("ffprobe")

@@ -92,5 +92,93 @@ fn opus(dops: &[u8], timescale: u32) -> Option<Silence> {
         _ => return None,
     };
     let duration = timescale / 50;
-    (timescale % OPUS_RATE == 0).then_some(Silence { data, duration })
+    timescale
+        .is_multiple_of(OPUS_RATE)
+        .then_some(Silence { data, duration })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMESCALE: u32 = 48_000;
+
+    /// Returns a track whose sample entry `kind` has these boxes in it.
+    fn track(kind: &[u8; 4], children: &[u8]) -> MovieTrack {
+        let entry = boxes::write(kind, &[&[0; AUDIO_FIELDS], children]);
+        let stsd = boxes::write(b"stsd", &[&[0, 0, 0, 0, 0, 0, 0, 1], &entry]);
+        let outer = [b"stbl", b"minf", b"mdia", b"trak"];
+        let trak = outer
+            .iter()
+            .fold(stsd, |inner, kind| boxes::write(kind, &[&inner]));
+        MovieTrack {
+            id: 1,
+            timescale: TIMESCALE,
+            handler: *b"soun",
+            trak,
+            trex: Vec::new(),
+            empty_edit: 0,
+            media_time: 0,
+        }
+    }
+
+    fn aac_track(object_type: u8, config: [u8; 2]) -> MovieTrack {
+        let decoder = [&[object_type][..], &[0; 12], &[5, 2], &config].concat();
+        let stream = [&[0, 1, 0, 4, decoder.len() as u8][..], &decoder].concat();
+        let body = [&[0, 0, 0, 0, 3, stream.len() as u8][..], &stream].concat();
+        track(b"mp4a", &boxes::write(b"esds", &[&body]))
+    }
+
+    fn opus_track(channels: u8, mapping: u8) -> MovieTrack {
+        let body = [0, channels, 1, 56, 0, 0, 187, 128, 0, 0, mapping];
+        track(b"Opus", &boxes::write(b"dOps", &[&body]))
+    }
+
+    /// Returns the AudioSpecificConfig of this object type with so many channels at 48 kHz.
+    fn config(object: u16, channels: u16) -> [u8; 2] {
+        (object << 11 | 3 << 7 | channels << 3).to_be_bytes()
+    }
+
+    #[test]
+    fn each_layout_has_a_frame_of_its_own() {
+        let frames = (1..=6).map(|channels| {
+            let silence = Silence::of(&aac_track(0x40, config(2, channels)), 1024).unwrap();
+            assert_eq!(silence.duration, 1024, "{channels}");
+            silence.data
+        });
+        let frames: std::collections::HashSet<&[u8]> = frames.collect();
+        assert_eq!(frames.len(), 6);
+        let stereo = Silence::of(&opus_track(2, 0), 960).unwrap();
+        assert_eq!(stereo.duration, 960);
+        assert_ne!(stereo, Silence::of(&opus_track(1, 0), 960).unwrap());
+    }
+
+    #[test]
+    fn a_decoder_that_doubles_the_rate_shows_a_frame_twice_as_long() {
+        let silence = Silence::of(&aac_track(0x40, config(2, 2)), 2048).unwrap();
+        assert_eq!(silence.duration, 2048);
+    }
+
+    /// A decoder that does not know the frame would fail, so nothing is put in front.
+    #[test]
+    fn what_is_not_known_gets_no_silence() {
+        let unknown = [
+            ("HE-AAC", aac_track(0x40, config(5, 2))),
+            ("seven channels", aac_track(0x40, config(2, 7))),
+            ("channels by elements", aac_track(0x40, config(2, 0))),
+            ("MP3", aac_track(0x6b, config(2, 2))),
+            (
+                "960 samples",
+                aac_track(0x40, {
+                    let [first, last] = config(2, 2);
+                    [first, last | 4]
+                }),
+            ),
+            ("Opus 5.1", opus_track(6, 1)),
+            ("AC-3", track(b"ac-3", &[])),
+        ];
+        for (what, track) in unknown {
+            assert_eq!(Silence::of(&track, 1024), None, "{what}");
+        }
+    }
 }
