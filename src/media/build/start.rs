@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn a_late_picture_is_held_and_keeps_its_time() {
         let mut late = picture(1210);
-        late.encoded = vec![1..3];
+        late.encoded = vec![0..1, 1..3];
         let mut tracks = [late, sound(0)];
         let (start, made) = aligned(&mut tracks);
         assert_eq!((start.seconds(), made), (0.0, 0));
@@ -375,7 +375,7 @@ mod tests {
         let places = &picture.collected.places[..=count];
         assert!(places.iter().all(|place| *place == SamplePlace::Content(0)));
         // What the film brings is counted behind the copies.
-        assert_eq!(picture.encoded, [1 + count..3 + count]);
+        assert_eq!(picture.encoded, [count..1 + count, 1 + count..3 + count]);
     }
 
     /// A copy of a key frame that needs others would show nothing, or a broken picture.
