@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use super::error::IndexError;
 use super::key;
 use super::record::{ChildKindV1, ChildV1, InodeV1, MetaV1, NodeKindV1, NodeV1};
+use super::steps::StepWriter;
 use super::store::{KeySpace, RowStore, StoreError, Writes};
 use crate::codec::{Stored, decode, encode};
 use crate::model::stored::{AttributesV1, StoredForm as _};
@@ -40,6 +41,8 @@ pub(super) struct RowDraft<'a> {
     writes: Writes,
     /// Rows that were read; `None` when they are not remembered.
     read: Option<RefCell<ReadRows>>,
+    /// Tables that are known to have no stored rows.
+    empty: Vec<u8>,
 }
 
 /// Stored rows by key, `None` when there is none.
@@ -52,6 +55,7 @@ impl<'a> RowDraft<'a> {
             store,
             writes: Writes::new(),
             read: None,
+            empty: Vec::new(),
         }
     }
 
@@ -61,7 +65,19 @@ impl<'a> RowDraft<'a> {
             store,
             writes: Writes::new(),
             read: Some(RefCell::default()),
+            empty: Vec::new(),
         }
+    }
+
+    /// Starts a draft of many rows, which reads each row once, and none of tables that are empty.
+    pub fn of_many(store: &'a RowStore) -> Result<Self, IndexError> {
+        let mut draft = Self::remembering(store);
+        for table in key::TABLES {
+            if !draft.any(&[table])? {
+                draft.empty.push(table);
+            }
+        }
+        Ok(draft)
     }
 
     fn bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
@@ -72,6 +88,9 @@ impl<'a> RowDraft<'a> {
     }
     /// Returns the row at `key` as stored.
     fn stored(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        if key.first().is_some_and(|table| self.empty.contains(table)) {
+            return Ok(None);
+        }
         let Some(read) = &self.read else {
             return Ok(self.store.get(KeySpace::Records, key)?);
         };
@@ -209,6 +228,28 @@ impl<'a> RowDraft<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Applies the draft in steps, without a change of the meta row but the sum. Rows that others need come before
+    /// those that need them, and go after them: contents and nodes, in the order of their tables.
+    pub fn write_in_steps(mut self, meta: &mut MetaV1) -> Result<(), IndexError> {
+        let mut steps = StepWriter::new(self.store, meta);
+        let writes = std::mem::take(&mut self.writes);
+        let mut removed = Vec::new();
+        for (key, value) in writes {
+            match value {
+                Some(_) => {
+                    let old = self.stored(&key)?;
+                    steps.write(key, old.as_deref(), value)?;
+                }
+                None => removed.push(key),
+            }
+        }
+        for key in removed.into_iter().rev() {
+            let old = self.stored(&key)?;
+            steps.write(key, old.as_deref(), None)?;
+        }
+        steps.finish()
     }
 
     /// Returns the batch to apply, and the meta row in it.

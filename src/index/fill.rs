@@ -4,21 +4,37 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use super::core::{Index, IndexCore, IndexWriter, closed};
+use super::draft::RowDraft;
 use super::error::IndexError;
 use super::key;
 use super::lost_and_found::FillReport;
+use super::rebuild::{Orphans, rebuild};
 use super::record::{FillV1, LogHeadV1, NodeV1};
-use super::replay::{Orphans, RecordSource, rebuild, replay_one};
+use super::replay::{RecordSource, replay_one};
 use super::scan::visit_rows;
 use crate::model::{Ino, LibraryId, LogRecord, Seq};
 
+/// Records whose rows are drafted at once.
+const RECORDS_A_STEP: usize = 8192;
+
 impl IndexCore {
     fn fill_step(&self, writer: &mut IndexWriter, records: &[LogRecord]) -> Result<(), IndexError> {
-        self.housekeep_with(writer, |draft, _| {
-            records
-                .iter()
-                .try_for_each(|record| replay_one(draft, record, RecordSource::Log))
-        })
+        self.headroom.keep()?;
+        self.reopen(writer)?;
+        let outcome = {
+            let guard = self.store();
+            let store = guard.as_ref().ok_or_else(closed)?;
+            let mut draft = RowDraft::of_many(store)?;
+            for record in records {
+                replay_one(&mut draft, record, RecordSource::Log)?;
+            }
+            draft.write_in_steps(&mut writer.meta)
+        };
+        if outcome.is_err() {
+            // The next use opens the store again.
+            *self.store_mut() = None;
+        }
+        outcome
     }
 }
 
@@ -41,14 +57,17 @@ impl Index {
         })
     }
 
-    /// Applies the records of the log that are newer than the rows, in one batch. It is fastest for many
-    /// records in the order of their entries.
+    /// Applies the records of the log that are newer than the rows. A crash may leave some of them undone, for which
+    /// filling starts over. It is fastest for many records in the order of their entries.
     ///
     /// # Errors
     /// When the database fails.
     pub fn fill(&self, records: &[LogRecord]) -> Result<(), IndexError> {
         let mut writer = self.core.writer();
-        self.core.fill_step(&mut writer, records)
+        for records in records.chunks(RECORDS_A_STEP) {
+            self.core.fill_step(&mut writer, records)?;
+        }
+        Ok(())
     }
 
     /// Derives names and references from the filled rows, and allows commits.

@@ -13,6 +13,11 @@ pub(super) const DYING: u8 = b'x';
 pub(super) const DIRTY: u8 = b'y';
 pub(super) const PUBLISHED: u8 = b'p';
 
+/// All tables.
+pub(super) const TABLES: [u8; 9] = [
+    NODES, CONTENTS, NAMES, CHILDREN, INODES, REFERENCES, DYING, DIRTY, PUBLISHED,
+];
+
 fn join(table: u8, first: &[u8], second: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + first.len() + second.len());
     key.push(table);
@@ -63,4 +68,9 @@ pub(super) fn published(id: EntryId) -> Vec<u8> {
 /// Returns the entry id at the end of a node, content, dirty or published key.
 pub(super) fn entry_of(key: &[u8]) -> Option<EntryId> {
     key.get(1..)?.try_into().ok().map(EntryId::from_bytes)
+}
+
+/// Returns the pack id at the end of a dying key.
+pub(super) fn pack_of(key: &[u8]) -> Option<PackId> {
+    key.get(1..)?.try_into().ok().map(PackId::from_bytes)
 }

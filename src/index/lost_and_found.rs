@@ -9,8 +9,7 @@ use super::root::interim_root;
 use super::store::{KeySpace, RowStore};
 use crate::model::{Entry, EntryId, Ino, Name, Timestamp};
 
-/// Most entries that one batch changes. Their rows are applied in order, so many entries share each page
-/// of the database that is read and written.
+/// Most entries that one batch changes.
 pub(super) const BATCH: usize = 4096;
 
 /// Result of filling.
@@ -19,24 +18,6 @@ pub struct FillReport {
     pub entries: u64,
     /// Entries moved to `/lost+found`, since their directory is unknown or their name was taken.
     pub lost_and_found: Vec<Name>,
-}
-
-/// Returns whether the entry can have the place that its record names. The parent must be a directory with
-/// a path to the root, and name and inode number must be free.
-pub(super) fn has_place(
-    draft: &RowDraft<'_>,
-    directories: &Directories,
-    entry: &Entry,
-) -> Result<bool, IndexError> {
-    if entry.id == EntryId::ROOT {
-        return Ok(true);
-    }
-    Ok(directories.is_rooted(entry.parent)
-        && !directories.is_cut(entry.id)
-        && draft
-            .get::<ChildV1>(&key::name(entry.parent, &entry.name))?
-            .is_none()
-        && draft.get::<InodeV1>(&key::inode(entry.ino))?.is_none())
 }
 
 /// Moves entries without a place into `/lost+found`, as changes of their own. Entries below a moved
@@ -129,7 +110,7 @@ fn name_is_taken(draft: &RowDraft<'_>, entry: &Entry) -> Result<bool, IndexError
     Ok(row.is_some_and(|row| row.id != entry.id))
 }
 
-pub(super) fn ino_owner(draft: &RowDraft<'_>, ino: Ino) -> Result<Option<EntryId>, IndexError> {
+fn ino_owner(draft: &RowDraft<'_>, ino: Ino) -> Result<Option<EntryId>, IndexError> {
     let row = draft.get::<InodeV1>(&key::inode(ino))?;
     Ok(row.map(|row| row.0))
 }

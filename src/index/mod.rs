@@ -24,12 +24,15 @@ mod open_rows;
 mod outbox;
 mod places;
 mod query;
+mod rebuild;
 mod record;
 mod replay;
 mod root;
 mod rows;
 mod scan;
+mod steps;
 mod store;
+mod table;
 
 pub use self::core::{Activity, Index, IndexSizes};
 pub use error::IndexError;

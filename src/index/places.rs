@@ -2,13 +2,7 @@
 //! their number, since a forged log may hold chains and rings of any length.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
 
-use super::error::IndexError;
-use super::key;
-use super::record::{NodeKindV1, NodeV1};
-use super::scan::visit_rows;
-use super::store::RowStore;
 use crate::model::EntryId;
 
 /// Deepest directory (`PATH_MAX` of Linux is 4096 bytes).
@@ -51,24 +45,17 @@ impl Place {
 }
 
 impl Directories {
-    /// Reads all directories and finds their places.
-    pub fn read(store: &RowStore) -> Result<Self, IndexError> {
-        let mut found = Self::default();
-        let prefix = [key::NODES];
-        visit_rows::<NodeV1>(store, &prefix, &prefix, &mut |row, node| {
-            if let Some(id) = key::entry_of(row)
-                && id != EntryId::ROOT
-                && node.kind == NodeKindV1::Directory
-            {
-                found.parents.insert(id, node.parent);
-            }
-            ControlFlow::Continue(())
-        })?;
-        let ids: Vec<EntryId> = found.parents.keys().copied().collect();
+    /// Finds the places of directories by their parents. The root is not among them.
+    pub fn new(parents: HashMap<EntryId, EntryId>) -> Self {
+        let ids: Vec<EntryId> = parents.keys().copied().collect();
+        let mut found = Self {
+            parents,
+            ..Self::default()
+        };
         for id in ids {
             found.place(id);
         }
-        Ok(found)
+        found
     }
 
     /// Walks from a directory to the first one whose place is known, and places all on the way.
@@ -135,13 +122,7 @@ mod tests {
     }
 
     fn directories(parents: impl IntoIterator<Item = (EntryId, EntryId)>) -> Directories {
-        let mut found = Directories {
-            parents: parents.into_iter().collect(),
-            ..Directories::default()
-        };
-        let ids: Vec<EntryId> = found.parents.keys().copied().collect();
-        ids.into_iter().for_each(|id| found.place(id));
-        found
+        Directories::new(parents.into_iter().collect())
     }
 
     #[test]

@@ -2,28 +2,16 @@
 //! highest sequence number of an entry wins. Rows that lead to entries are made at the end, since names
 //! may collide before that.
 
-use std::ops::ControlFlow;
-
 use super::draft::RowDraft;
 use super::error::IndexError;
 use super::key;
-use super::lost_and_found::{BATCH, FillReport, adopt, has_place, ino_owner};
-use super::places::Directories;
-use super::record::{
-    DirtyV1, DyingV1, InodeV1, JournalRecord, MetaV1, NodeV1, ReferenceV1, TombstoneV1,
-};
+use super::lost_and_found::BATCH;
+use super::rebuild::{Orphans, rebuild};
+use super::record::{DirtyV1, DyingV1, JournalRecord, MetaV1, NodeV1, TombstoneV1};
 use super::root::interim_root;
 use super::store::{KeySpace, RowStore};
 use crate::model::stored::{PackRefV1, StoredForm};
-use crate::model::{Change, Entry, EntryId, EntryKind, Ino, LogRecord, PackRef, Seq, Timestamp};
-
-/// Treatment of entries whose parent is unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Orphans {
-    /// Their parent may still come.
-    Wait,
-    Adopt,
-}
+use crate::model::{Change, Entry, EntryId, EntryKind, LogRecord, PackRef, Seq, Timestamp};
 
 /// Fills a new store from the journal alone.
 pub(super) fn from_journal(
@@ -168,93 +156,4 @@ fn mark_dying(
         draft.put(key::dying(pack.id), &row)?;
     }
     Ok(())
-}
-
-/// Derives all other rows from those of the entries.
-pub(super) fn rebuild(
-    store: &RowStore,
-    meta: &mut MetaV1,
-    orphans: Orphans,
-) -> Result<FillReport, IndexError> {
-    for table in [key::NAMES, key::CHILDREN, key::INODES, key::REFERENCES] {
-        clear(store, meta, table)?;
-    }
-    let directories = Directories::read(store)?;
-    let has_dying = RowDraft::new(store).any(&[key::DYING])?;
-    let mut report = FillReport::default();
-    let mut lost = Vec::new();
-    let mut after = vec![key::NODES];
-    loop {
-        let ids = some_ids(store, &after)?;
-        let Some(last) = ids.last() else { break };
-        after = [key::node(*last).as_slice(), &[0]].concat();
-        // Entries are read once each. They are not remembered, since they may be long.
-        let entries = RowDraft::new(store);
-        let mut draft = RowDraft::remembering(store);
-        for id in ids {
-            let Some((seq, entry)) = entries.entry(id)? else {
-                continue;
-            };
-            meta.next_ino = meta.next_ino.max(Ino(entry.ino.0.saturating_add(1)));
-            meta.last_seq = meta.last_seq.max(seq);
-            report.entries += 1;
-            for pack in packs(&entry) {
-                if has_dying {
-                    draft.remove(key::dying(pack.id));
-                }
-                draft.put(key::reference(pack.id, id), &ReferenceV1)?;
-            }
-            if has_place(&draft, &directories, &entry)? {
-                draft.link(&entry)?;
-            } else {
-                // The entry can be found by number, unless another entry has the number.
-                if ino_owner(&draft, entry.ino)?.is_none() {
-                    draft.put(key::inode(entry.ino), &InodeV1(id))?;
-                }
-                lost.push(id);
-            }
-        }
-        let (writes, next) = draft.finish(meta.clone())?;
-        store.apply(KeySpace::Records, &writes)?;
-        *meta = next;
-    }
-    if orphans == Orphans::Adopt && !lost.is_empty() {
-        adopt(store, meta, &directories, &lost, &mut report)?;
-    }
-    Ok(report)
-}
-
-fn some_ids(store: &RowStore, from: &[u8]) -> Result<Vec<EntryId>, IndexError> {
-    let mut ids = Vec::new();
-    store.visit(KeySpace::Records, &[key::NODES], from, &mut |key, _| {
-        ids.extend(key::entry_of(key));
-        if ids.len() < BATCH {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    })?;
-    Ok(ids)
-}
-
-fn clear(store: &RowStore, meta: &mut MetaV1, table: u8) -> Result<(), IndexError> {
-    loop {
-        let mut keys = Vec::new();
-        store.visit(KeySpace::Records, &[table], &[table], &mut |key, _| {
-            keys.push(key.to_vec());
-            if keys.len() < 4 * BATCH {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
-        })?;
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let mut draft = RowDraft::new(store);
-        keys.into_iter().for_each(|key| draft.remove(key));
-        let (writes, next) = draft.finish(meta.clone())?;
-        store.apply(KeySpace::Records, &writes)?;
-        *meta = next;
-    }
 }

@@ -57,6 +57,9 @@ pub(super) struct RowStore {
     /// Number of rows that were asked for.
     #[cfg(test)]
     pub reads: std::sync::atomic::AtomicU64,
+    /// Number of batches that are applied before the disk fails.
+    #[cfg(test)]
+    pub applies_left: std::sync::atomic::AtomicU64,
 }
 
 impl RowStore {
@@ -94,6 +97,8 @@ impl RowStore {
             directory: directory.to_owned(),
             #[cfg(test)]
             reads: std::sync::atomic::AtomicU64::default(),
+            #[cfg(test)]
+            applies_left: std::sync::atomic::AtomicU64::new(u64::MAX),
         })
     }
 
@@ -133,6 +138,8 @@ impl RowStore {
 
     /// Applies all writes or none, also in a crash.
     pub fn apply(&self, space: KeySpace, writes: &Writes) -> Result<(), StoreError> {
+        #[cfg(test)]
+        self.take_an_apply()?;
         let mut batch = sled::Batch::default();
         for (key, value) in writes {
             match value {
@@ -141,6 +148,16 @@ impl RowStore {
             }
         }
         guarded(|| self.tree(space).apply_batch(batch))
+    }
+
+    #[cfg(test)]
+    fn take_an_apply(&self) -> Result<(), StoreError> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let less = |left: u64| left.checked_sub(1);
+        let taken = self.applies_left.fetch_update(Relaxed, Relaxed, less);
+        taken
+            .map(|_| ())
+            .map_err(|_| StoreError::Io(io::Error::other("the test ends here")))
     }
 
     /// Hands every write applied so far to the kernel. They survive this process, but not a power cut.

@@ -18,9 +18,9 @@ use crate::remote::{
 };
 
 /// Records that the index takes in one go.
-const RECORDS_AT_ONCE: usize = 16 * 1024;
+const RECORDS_AT_ONCE: usize = 128 * 1024;
 /// Bytes of records that the index takes in one go.
-const BYTES_AT_ONCE: u64 = 8 * 1024 * 1024;
+const BYTES_AT_ONCE: u64 = 32 * 1024 * 1024;
 /// Longest manifest, unpacked, that can be one of ours whose acknowledgement was lost. It is held in memory
 /// as a whole.
 const MAX_NOTED_BYTES: u64 = 128 * 1024 * 1024;
