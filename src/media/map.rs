@@ -24,8 +24,13 @@ pub const MAP_MAGIC: [u8; 8] = *b"tgfsmap\x01";
 pub const SEGMENTS_PER_FRAME: usize = 64;
 /// Level of zstd. On maps, level 9 comes within 3 per cent of level 19 in a tenth of the time.
 const COMPRESSION: i32 = 9;
-/// Largest unpacked frame that is accepted: 64 segments of a minute at 60 frames a second take 4 MiB.
-const MAX_FRAME: usize = 64 << 20;
+/// Largest unpacked frame that is accepted: 64 segments of a minute at 60 frames a second take 4 MiB. A frame of a few
+/// bytes may claim any size.
+const MAX_FRAME: usize = 16 << 20;
+/// Most samples of a segment that are accepted: two hours of 60 frames a second have 432,000.
+const MAX_SAMPLES: u64 = 1 << 19;
+/// Largest sample that is accepted. A picture of 8K that is hardly compressed takes 50 MiB.
+const MAX_SAMPLE: u32 = 64 << 20;
 const COLUMNS: usize = 7;
 
 /// Error of a map that cannot be the one that ingest wrote.
@@ -157,6 +162,9 @@ pub fn decode_segment(frame: &[u8], index: usize) -> Result<Segment, MapError> {
     for _ in 0..=index {
         segment = Segment::default();
         let samples = columns[0].number()?;
+        if samples > MAX_SAMPLES {
+            return Err(MapError("a segment of too many samples"));
+        }
         segment.decode_time = columns[1].number()?;
         for _ in 0..samples {
             let sample = Sample {
@@ -166,6 +174,9 @@ pub fn decode_segment(frame: &[u8], index: usize) -> Result<Segment, MapError> {
                 composition: i32::try_from(columns[5].signed()?)
                     .map_err(|_| MapError("composition offset"))?,
             };
+            if sample.size > MAX_SAMPLE {
+                return Err(MapError("a sample that is too large"));
+            }
             if sample.size > 0 {
                 take_place(
                     &mut columns[6],
@@ -332,6 +343,46 @@ mod tests {
         assert_eq!(next.decode_time, 1 << 50);
         assert_eq!(next.runs, [Run::Derived(ByteRange::new(10, 4))]);
         assert_eq!(decode_segment(&frame, 2), Err(MapError("no such segment")));
+    }
+
+    /// Makes a frame of one segment from its columns.
+    fn frame_of_columns(columns: [Vec<u8>; COLUMNS]) -> Vec<u8> {
+        let mut raw = vec![1];
+        for column in columns {
+            put(&mut raw, column.len() as u64);
+            raw.extend(column);
+        }
+        zstd::bulk::compress(&raw, COMPRESSION).unwrap()
+    }
+
+    #[test]
+    fn a_small_frame_cannot_ask_for_much() {
+        // Samples without bytes: each takes four bytes of the frame, and next to none when it is compressed.
+        let empty = |count: u64| {
+            let mut samples = Vec::new();
+            put(&mut samples, count);
+            let zeros = vec![0; usize::try_from(count).unwrap()];
+            let [size, duration, flags, composition] = [(); 4].map(|()| zeros.clone());
+            frame_of_columns([samples, vec![0], size, duration, flags, composition, vec![]])
+        };
+        let most = empty(MAX_SAMPLES);
+        assert!(most.len() < 4096, "{}", most.len());
+        assert!(decode_segment(&most, 0).is_ok());
+        assert_eq!(
+            decode_segment(&empty(MAX_SAMPLES + 1), 0),
+            Err(MapError("a segment of too many samples"))
+        );
+        let long = zstd::bulk::compress(&vec![0; MAX_FRAME + 1], COMPRESSION).unwrap();
+        assert!(long.len() < 4096, "{}", long.len());
+        assert_eq!(decode_segment(&long, 0), Err(MapError("compressed frame")));
+        // A sample is read as a whole to be muxed. Zeros of a sparse file take no bytes in the store.
+        let mut size = Vec::new();
+        put(&mut size, u64::from(MAX_SAMPLE) + 1);
+        let large = frame_of_columns([vec![1], vec![0], size, vec![0], vec![0], vec![0], vec![0]]);
+        assert_eq!(
+            decode_segment(&large, 0),
+            Err(MapError("a sample that is too large"))
+        );
     }
 
     #[test]

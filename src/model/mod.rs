@@ -46,7 +46,7 @@ pub use policy::{
     Compat, Hardware, HlsListing, LibraryClaim, MountAudience, Oversize, RateLimit,
     SidecarSubtitles, TlsFiles, TombstonePolicy, VerifyDepth, WriteMode,
 };
-pub use sound::{MAX_STORED, Unsound};
+pub use sound::{MAX_MAP_FRAME, MAX_STORED, Unsound};
 pub use subtitle_texts::SubtitleTexts;
 pub use track::{
     AudioRole, CaptionChannel, SegmentInfo, Subtitle, SubtitleFormat, Track, TrackKind,

@@ -3,12 +3,15 @@
 //! passphrase can write any record.
 
 use super::{
-    Blob, ByteRange, Change, Entry, EntryId, EntryKind, ExtentSource, FileContent, Ino, LogRecord,
-    PackRef, PackSlice, Seq, Subtitle, SubtitleTexts, Track, Views,
+    Blob, ByteRange, Change, Entry, EntryId, EntryKind, ExtentSource, FileContent, InPlace, Ino,
+    LogRecord, PackRef, PackSlice, Seq, Subtitle, SubtitleTexts, Track, Views,
 };
 
 /// Highest stored position, length or count: 4 EiB.
 pub const MAX_STORED: u64 = 1 << 62;
+
+/// Longest stored frame of a map, which is read as a whole: as long as the longest that is unpacked.
+pub const MAX_MAP_FRAME: u64 = 16 << 20;
 
 /// Reason why a record is passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -124,7 +127,14 @@ impl Views {
                 .iter()
                 .all(|subtitle| subtitle.ranges().all(|range| in_derived(&range)))
             && self.files.iter().all(|file| in_derived(&file.range))
-            && in_place.is_none_or(|film| have_sum([film.offset]) && have_sum([film.zero]))
+            && in_place.is_none_or(InPlace::is_sound)
+    }
+}
+
+impl InPlace {
+    fn is_sound(&self) -> bool {
+        // Packets alone, behind a time stamp, or before their parity.
+        matches!(self.stride, 188 | 192 | 204) && have_sum([self.offset]) && have_sum([self.zero])
     }
 }
 
@@ -153,6 +163,7 @@ impl Track {
             && have_sum(sizes)
             && have_sum(self.transport_sizes.iter().copied())
             && have_sum(self.first_pictures.iter().copied())
-            && frames.all(|(range, _)| have_sum([range.offset, range.len]))
+            && frames
+                .all(|(range, _)| range.len <= MAX_MAP_FRAME && have_sum([range.offset, range.len]))
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Read as _, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cipher, ForeignFiles, IsKnown, LibraryMark, Locality, LogKind, LogObject, LogStore, PackStore,
-    RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency, WriteHints,
+    Cipher, ForeignFiles, IsKnown, LibraryMark, Locality, LogKind, LogObject, LogStore,
+    MAX_LOG_OBJECT_BYTES, PackStore, RemoteError, RemoteErrorKind, Removal, SealedPack, Urgency,
+    WriteHints,
 };
 use crate::codec::{self, CodecError, Kind, Record};
 use crate::disk::{self, DirectoryLock, LockError};
@@ -26,8 +27,10 @@ const MANIFEST_INTERVAL: Duration = Duration::from_secs(1);
 const LIBRARY_FILE: &str = "library";
 /// Most bytes of the file `library` that are read.
 const MAX_MARK_BYTES: u64 = 64 * 1024;
-/// Largest object of the log that is read, in bytes: a snapshot of some millions of entries.
-const MAX_LOG_OBJECT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Bytes above which a file of the log must not have holes, which take no space and would be read into memory.
+const MAX_SPARSE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of a block in which systems count the space of a file.
+const COUNTED_BLOCK: u64 = 512;
 
 /// The file `library` of a library that is not encrypted. Version 1; frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -350,8 +353,11 @@ impl LogStore for LocalRemote {
         );
         self.blocking(op, move |this| {
             let mut file = disk::open_regular(&this.log_path(object))?;
-            let len = file.metadata()?.len();
-            if len > MAX_LOG_OBJECT_BYTES {
+            let metadata = file.metadata()?;
+            let len = metadata.len();
+            // Some file systems compress, but not what is compressed already.
+            let is_sparse = metadata.blocks().saturating_mul(COUNTED_BLOCK) < len / 2;
+            if len > MAX_LOG_OBJECT_BYTES || is_sparse && len > MAX_SPARSE_BYTES {
                 return Err(ErrorKind::InvalidData.into());
             }
             let mut bytes = Vec::with_capacity(usize::try_from(len).map_err(io::Error::other)?);
@@ -408,6 +414,27 @@ impl LocalRemote {
 mod tests {
     use super::*;
     use crate::model::{Digest, PackAddress};
+
+    /// A file of holes takes no space, but would take as much memory as it is long.
+    #[tokio::test]
+    async fn a_log_of_holes_is_not_read() {
+        let place = tempfile::tempdir().unwrap();
+        let remote = LocalRemote::open(place.path()).unwrap();
+        let object = LogObject {
+            kind: LogKind::Manifest,
+            number: 1,
+            writer: WriterId::from_bytes([4; 16]),
+        };
+        for len in [MAX_SPARSE_BYTES + 1, 3 << 30, 1 << 50] {
+            let file = fs::File::create(remote.log_path(object)).unwrap();
+            // Not every file system has files of such lengths.
+            if file.set_len(len).is_err() {
+                continue;
+            }
+            let error = remote.read_log(object).await.unwrap_err();
+            assert_eq!(error.kind, RemoteErrorKind::Corrupt, "{error}");
+        }
+    }
 
     /// A FIFO would hold a read up for ever, and a link to a device would never end.
     #[tokio::test]

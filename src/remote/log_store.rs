@@ -5,6 +5,9 @@ use bytes::Bytes;
 use super::RemoteError;
 use crate::model::{LibraryId, WriterId};
 
+/// Largest object of the log that is read, in bytes: a snapshot of some millions of entries. It is read as a whole.
+pub const MAX_LOG_OBJECT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+
 /// A store for the log of one library, and for the mark that says which library it is.
 ///
 /// Each call may be repeated after an error.

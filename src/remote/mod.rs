@@ -35,7 +35,9 @@ pub use layer::{ForeignLayer, LogLayer, PackLayer, Underlying};
 pub use local::LocalRemote;
 pub use locked::LockedRemote;
 pub use log::{LogDecoder, LogEncoder, LogHeader, PassedOver, is_superseded};
-pub use log_store::{LibraryMark, LogKind, LogObject, LogStore, MAX_WRAP_BYTES};
+pub use log_store::{
+    LibraryMark, LogKind, LogObject, LogStore, MAX_LOG_OBJECT_BYTES, MAX_WRAP_BYTES,
+};
 pub use moving::{LogPlace, MovingRemote, is_in_old_store};
 pub use pack::{PackError, PackInput, PackTable, SealedPack, SendMeter, tail_of_plain};
 pub use pack_store::{IsKnown, Locality, Outlook, PackStore, Removal, Urgency, WriteHints};

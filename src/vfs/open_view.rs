@@ -16,6 +16,9 @@ use crate::model::{
 };
 use crate::read::{ExtentReader, Follower, Leaving, ReadReach, Reading};
 
+/// Most bytes of samples that are muxed at once: those of a read, and of a picture that it cuts at each end.
+const MAX_MUXED: u64 = 160 << 20;
+
 /// A view that is open. It stays the same for the life of the handle.
 #[derive(Debug)]
 pub struct OpenView {
@@ -71,6 +74,9 @@ impl OpenView {
             LoadedBody::Joined(pieces) => self.join(reader, loaded, pieces, range).await,
             LoadedBody::Muxed(layout, pieces) => {
                 let part = layout.part(range);
+                if part.data.len > MAX_MUXED {
+                    return Err(corrupt(MapError("a picture or sound that is too long")));
+                }
                 let data = self.join(reader, loaded, pieces, part.data).await?;
                 let muxed = layout.mux(&part, &data.joined()).map_err(corrupt)?;
                 let skip = offset - part.output.offset;

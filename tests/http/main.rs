@@ -15,6 +15,7 @@ mod external_subtitles;
 mod film;
 mod floods;
 mod h2_frames;
+mod hostile;
 mod in_place;
 mod names;
 mod nginx;

@@ -35,6 +35,12 @@ impl ObjectPieces {
         self.count > 0 && self.documents.len() == self.count as usize
     }
 
+    /// Returns the bytes of all pieces, as far as they can be counted.
+    pub fn len(&self) -> u64 {
+        let lengths = self.documents.values().map(|document| document.len);
+        lengths.fold(0, u64::saturating_add)
+    }
+
     /// Returns the documents in the order of the pieces.
     pub fn documents(&self) -> impl ExactSizeIterator<Item = StoredDocument> + '_ {
         self.documents.values().copied()
@@ -192,6 +198,19 @@ mod tests {
             mark: None,
             manifest: None,
         }
+    }
+
+    #[test]
+    fn impossible_lengths_have_a_sum() {
+        let mut map = LogMap::default();
+        let object = piece(LogKind::Manifest, 5, 1, 2);
+        for number in 1..=2 {
+            let mut large = message(10 + number);
+            large.document.as_mut().unwrap().size = u64::MAX - 1;
+            let part = u32::try_from(number).unwrap();
+            map.add(HOME, &large, &piece(LogKind::Manifest, 5, part, 2));
+        }
+        assert_eq!(map.whole_object(object.object).unwrap().len(), u64::MAX);
     }
 
     #[test]

@@ -23,7 +23,9 @@ use super::packs::download::DocumentReader;
 use super::packs::posting::{DocumentPoster, SmallDocument};
 use super::packs::store::{ChannelPacks, ChannelParts};
 use crate::model::{ByteRange, ChannelId, KeyStore, MessageId};
-use crate::remote::{LogKind, LogObject, RemoteError, RemoteErrorKind, Urgency};
+use crate::remote::{
+    LogKind, LogObject, MAX_LOG_OBJECT_BYTES, RemoteError, RemoteErrorKind, Urgency,
+};
 
 /// Most bytes of one piece. The service takes 2,000 MiB, but a failed piece begins anew.
 const PIECE_BYTES: usize = 512 * 1024 * 1024;
@@ -237,6 +239,10 @@ impl ChannelLog {
             }
         };
         let documents = pieces.documents();
+        if pieces.len() > MAX_LOG_OBJECT_BYTES {
+            let message = "it is larger than any that tgfs writes";
+            return Err(RemoteError::new(RemoteErrorKind::Corrupt, op, message));
+        }
         let is_one = documents.len() == 1;
         let mut whole = BytesMut::new();
         for document in documents.filter(|document| document.len > 0) {
