@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+use super::bulk::BulkWriter;
 use super::error::IndexError;
 use super::key;
 use super::record::{ChildKindV1, ChildV1, InodeV1, MetaV1, NodeKindV1, NodeV1};
-use super::steps::StepWriter;
 use super::store::{KeySpace, RowStore, StoreError, Writes};
 use crate::codec::{Stored, decode, encode};
 use crate::model::stored::{AttributesV1, StoredForm as _};
@@ -230,26 +230,35 @@ impl<'a> RowDraft<'a> {
         Ok(())
     }
 
-    /// Applies the draft in steps, without a change of the meta row but the sum. Rows that others need come before
-    /// those that need them, and go after them: contents and nodes, in the order of their tables.
-    pub fn write_in_steps(mut self, meta: &mut MetaV1) -> Result<(), IndexError> {
-        let mut steps = StepWriter::new(self.store, meta);
+    /// Writes the draft into an index that is being filled, without a change of the meta row but the sum. Rows that
+    /// others need come before those that need them, and go after them: contents and nodes, in the order of their
+    /// tables.
+    pub fn write_all(mut self, meta: &mut MetaV1) -> Result<(), IndexError> {
+        let mut bulk = BulkWriter::new(self.store, meta);
         let writes = std::mem::take(&mut self.writes);
         let mut removed = Vec::new();
+        let mut table = None;
         for (key, value) in writes {
-            match value {
-                Some(_) => {
-                    let old = self.stored(&key)?;
-                    steps.write(key, old.as_deref(), value)?;
-                }
-                None => removed.push(key),
+            if value.is_none() {
+                removed.push(key);
+                continue;
             }
+            if table.replace(key.first().copied()) != Some(key.first().copied()) {
+                bulk.settle()?;
+            }
+            let old = self.stored(&key)?;
+            bulk.write(key, old.as_deref(), value);
         }
         for key in removed.into_iter().rev() {
-            let old = self.stored(&key)?;
-            steps.write(key, old.as_deref(), None)?;
+            let Some(old) = self.stored(&key)? else {
+                continue;
+            };
+            if table.replace(key.first().copied()) != Some(key.first().copied()) {
+                bulk.settle()?;
+            }
+            bulk.write(key, Some(&old), None);
         }
-        steps.finish()
+        bulk.finish()
     }
 
     /// Returns the batch to apply, and the meta row in it.

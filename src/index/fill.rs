@@ -15,7 +15,7 @@ use super::scan::visit_rows;
 use crate::model::{Ino, LibraryId, LogRecord, Seq};
 
 /// Records whose rows are drafted at once.
-const RECORDS_A_STEP: usize = 8192;
+const RECORDS_A_STEP: usize = 32 * 1024;
 
 impl IndexCore {
     fn fill_step(&self, writer: &mut IndexWriter, records: &[LogRecord]) -> Result<(), IndexError> {
@@ -28,7 +28,7 @@ impl IndexCore {
             for record in records {
                 replay_one(&mut draft, record, RecordSource::Log)?;
             }
-            draft.write_in_steps(&mut writer.meta)
+            draft.write_all(&mut writer.meta)
         };
         if outcome.is_err() {
             // The next use opens the store again.

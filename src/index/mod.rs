@@ -4,6 +4,7 @@
 //! all of them: [`Index::open`] rolls it forward.
 
 mod attach_state;
+mod bulk;
 mod change;
 mod check;
 mod clean;
@@ -30,7 +31,6 @@ mod replay;
 mod root;
 mod rows;
 mod scan;
-mod steps;
 mod store;
 mod table;
 

@@ -10,8 +10,8 @@ use super::draft::RowDraft;
 use super::error::IndexError;
 use super::journal::{self, Replay, journal_directory};
 use super::record::{FillV1, IdentityV1, JournalRecord, LogHeadV1, MetaV1};
-use super::store::{KeySpace, RowStore, StoreError, database};
-use super::{check, replay};
+use super::store::{KeySpace, RowStore, StoreError, Writes, database};
+use super::{check, keys, replay};
 use crate::model::{Ino, LibraryId, Seq, Timestamp};
 
 /// Condition in which the index was found.
@@ -65,13 +65,15 @@ pub(super) fn open_rows(
         ));
     }
     let left = clean::take(state, &directory);
-    if let Some((store, meta)) = open_existing(&directory, left, replayed, report)? {
+    let mut kept = Writes::new();
+    if let Some((store, meta)) = open_existing(&directory, left, replayed, report, &mut kept)? {
         let meta = roll_forward(&store, meta, replayed, report)?;
         report.must_fill = meta.fill == FillV1::Needed;
         return Ok((store, meta));
     }
     set_aside(&directory, report)?;
     let store = RowStore::open(&directory)?;
+    store.apply(KeySpace::Rows, &kept)?;
     if known == StateUse::New && replayed.is_none() {
         report.state = IndexCondition::Fresh;
         let meta = empty_meta(None, FillV1::Complete);
@@ -105,17 +107,18 @@ fn empty_meta(replayed: Option<&Replay>, fill: FillV1) -> MetaV1 {
 }
 
 /// Opens existing rows, first as they are, then without sled's snapshot. Returns `None` when neither
-/// works.
+/// works; `kept` has the rows of the key store then, as far as they can be read.
 fn open_existing(
     directory: &Path,
     left: Left,
     replayed: Option<&Replay>,
     report: &mut OpenReport,
+    kept: &mut Writes,
 ) -> Result<Option<(RowStore, MetaV1)>, IndexError> {
     if !directory.exists() {
         return Ok(None);
     }
-    match try_open(directory, left, replayed) {
+    match try_open(directory, left, replayed, kept) {
         Ok(found) => return Ok(found),
         Err(OpenFailure::Fatal(error)) => return Err(error),
         Err(OpenFailure::Damage(reason)) => report
@@ -125,7 +128,7 @@ fn open_existing(
     if set_snapshots_aside(directory)? == 0 {
         return Ok(None);
     }
-    match try_open(directory, Left::Somehow, replayed) {
+    match try_open(directory, Left::Somehow, replayed, kept) {
         Ok(found) => {
             report.notes.push("it opened without its snapshot".into());
             Ok(found)
@@ -150,8 +153,9 @@ fn try_open(
     directory: &Path,
     left: Left,
     replayed: Option<&Replay>,
+    kept: &mut Writes,
 ) -> Result<Option<(RowStore, MetaV1)>, OpenFailure> {
-    let store = match RowStore::open(directory) {
+    let mut store = match RowStore::open(directory) {
         Ok(store) => store,
         Err(StoreError::Damaged(reason)) => return Err(OpenFailure::Damage(reason)),
         Err(StoreError::Io(error)) => match error.kind() {
@@ -163,18 +167,37 @@ fn try_open(
             _ => return Err(OpenFailure::Fatal(IndexError::io("open", directory, error))),
         },
     };
+    match trusted(&mut store, left, replayed) {
+        Ok(meta) => Ok(meta.map(|meta| (store, meta))),
+        Err(failure) => {
+            if let OpenFailure::Damage(_) = failure {
+                kept.extend(keys::readable(&store));
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Returns the meta row of rows that can be trusted; `None` when nothing was ever committed.
+fn trusted(
+    store: &mut RowStore,
+    left: Left,
+    replayed: Option<&Replay>,
+) -> Result<Option<MetaV1>, OpenFailure> {
     let head = match left {
-        Left::Clean => check::head(&store),
-        Left::Somehow => check::checked_head(&store),
+        Left::Clean => check::head(store),
+        Left::Somehow => check::checked_head(store),
     };
     let meta = match head {
         Ok(meta) => meta,
         Err(newer @ IndexError::NewerVersion { .. }) => return Err(OpenFailure::Fatal(newer)),
+        Err(_) if is_unfinished(store) => start_over(store, replayed)
+            .map(Some)
+            .map_err(|error| OpenFailure::Damage(error.to_string()))?,
         Err(error) => return Err(OpenFailure::Damage(error.to_string())),
     };
     let Some(meta) = meta else {
         return match replayed {
-            // Nothing was ever committed.
             None => Ok(None),
             Some(_) => Err(OpenFailure::Damage("all rows are gone".into())),
         };
@@ -187,7 +210,25 @@ fn try_open(
             meta.last_seq.0, replay.header.base.0
         )));
     }
-    Ok(Some((store, meta)))
+    Ok(Some(meta))
+}
+
+/// Returns whether the rows were being filled when the program ended. Their sum is written last then.
+fn is_unfinished(store: &RowStore) -> bool {
+    matches!(check::head(store), Ok(Some(meta)) if meta.fill == FillV1::Needed)
+}
+
+/// Begins the filling of rows anew, with what the journal has. The rows of other modules stay, the keys among them.
+fn start_over(store: &mut RowStore, replayed: Option<&Replay>) -> Result<MetaV1, IndexError> {
+    let known = check::head(store)?;
+    store.clear_records()?;
+    let meta = MetaV1 {
+        sum: 0,
+        fill: FillV1::Needed,
+        ..known.unwrap_or_else(|| empty_meta(replayed, FillV1::Needed))
+    };
+    tracing::info!("the index was being filled when tgfs ended; it is filled from the start");
+    replay::from_journal(store, meta, replayed.map_or(&[], |replay| &replay.records))
 }
 
 fn set_snapshots_aside(directory: &Path) -> Result<usize, IndexError> {
@@ -282,7 +323,12 @@ pub(super) fn reopen(directory: &Path) -> Result<(RowStore, MetaV1), IndexError>
         None => return Err(IndexError::Damaged("it has no directory".into())),
     };
     let replayed = journal::read(&journals)?;
-    match try_open(directory, Left::Somehow, replayed.as_ref()) {
+    match try_open(
+        directory,
+        Left::Somehow,
+        replayed.as_ref(),
+        &mut Writes::new(),
+    ) {
         Ok(Some((store, meta))) => {
             let mut report = OpenReport::default();
             let meta = roll_forward(&store, meta, replayed.as_ref(), &mut report)?;

@@ -189,7 +189,7 @@ fn write_references(store: &RowStore, meta: &mut MetaV1, links: &Links) -> Resul
         }
         ControlFlow::Continue(())
     })?;
-    draft.write_in_steps(meta)
+    draft.write_all(meta)
 }
 
 /// Returns all references of files to packs.

@@ -9,10 +9,15 @@ use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::disk;
+use crate::sync::MutexExt as _;
 
+/// Name of the tree with the index's rows.
+const RECORDS: &[u8] = b"records";
 /// Bytes of sled's page cache; the process uses about four times as much memory.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Milliseconds between sled's own flushes. The journal provides durability, so this only bounds the
@@ -44,6 +49,18 @@ pub(super) enum KeySpace {
 /// New values by key; `None` removes.
 pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
+/// New value of one row; `None` removes it.
+#[derive(Debug)]
+pub(super) struct RowWrite {
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+}
+
+/// Threads that write rows side by side.
+const WRITERS: usize = 2;
+/// Chunks of rows that may wait for them.
+const CHUNKS_WAITING: usize = 2;
+
 /// Visitor of key and value of a row, which decides whether to go on.
 pub(super) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
@@ -57,9 +74,9 @@ pub(super) struct RowStore {
     /// Number of rows that were asked for.
     #[cfg(test)]
     pub reads: std::sync::atomic::AtomicU64,
-    /// Number of batches that are applied before the disk fails.
+    /// Number of writes that are made before the disk fails.
     #[cfg(test)]
-    pub applies_left: std::sync::atomic::AtomicU64,
+    pub writes_left: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl RowStore {
@@ -83,12 +100,12 @@ impl RowStore {
                     if error.to_string().contains("could not acquire lock")
                         && started.elapsed() < RELEASE_WAIT =>
                 {
-                    std::thread::sleep(Duration::from_millis(20));
+                    thread::sleep(Duration::from_millis(20));
                 }
                 other => break other?,
             }
         };
-        let records = guarded(|| db.open_tree(b"records"))?;
+        let records = guarded(|| db.open_tree(RECORDS))?;
         let rows = guarded(|| db.open_tree(b"rows"))?;
         Ok(Self {
             records,
@@ -98,8 +115,17 @@ impl RowStore {
             #[cfg(test)]
             reads: std::sync::atomic::AtomicU64::default(),
             #[cfg(test)]
-            applies_left: std::sync::atomic::AtomicU64::new(u64::MAX),
+            writes_left: Arc::new(std::sync::atomic::AtomicU64::new(u64::MAX)),
         })
+    }
+
+    /// Removes all rows of the index. Those of other modules stay.
+    pub fn clear_records(&mut self) -> Result<(), StoreError> {
+        self.records = guarded(|| {
+            self.db.drop_tree(RECORDS)?;
+            self.db.open_tree(RECORDS)
+        })?;
+        Ok(())
     }
 
     fn tree(&self, space: KeySpace) -> &sled::Tree {
@@ -139,7 +165,7 @@ impl RowStore {
     /// Applies all writes or none, also in a crash.
     pub fn apply(&self, space: KeySpace, writes: &Writes) -> Result<(), StoreError> {
         #[cfg(test)]
-        self.take_an_apply()?;
+        take_a_write(&self.writes_left)?;
         let mut batch = sled::Batch::default();
         for (key, value) in writes {
             match value {
@@ -150,14 +176,28 @@ impl RowStore {
         guarded(|| self.tree(space).apply_batch(batch))
     }
 
-    #[cfg(test)]
-    fn take_an_apply(&self) -> Result<(), StoreError> {
-        use std::sync::atomic::Ordering::Relaxed;
-        let less = |left: u64| left.checked_sub(1);
-        let taken = self.applies_left.fetch_update(Relaxed, Relaxed, less);
-        taken
-            .map(|_| ())
-            .map_err(|_| StoreError::Io(io::Error::other("the test ends here")))
+    /// Starts threads that write rows side by side, each at a time of its own.
+    pub fn writers(&self, space: KeySpace) -> RowWriters {
+        let (queue, rows) = mpsc::sync_channel(CHUNKS_WAITING);
+        let rows: Arc<Mutex<mpsc::Receiver<Vec<RowWrite>>>> = Arc::new(Mutex::new(rows));
+        let threads = (0..WRITERS).map(|_| {
+            let (tree, rows) = (self.tree(space).clone(), Arc::clone(&rows));
+            #[cfg(test)]
+            let left = Arc::clone(&self.writes_left);
+            thread::spawn(move || {
+                loop {
+                    let received = rows.acquire().recv();
+                    let Ok(chunk) = received else { return Ok(()) };
+                    #[cfg(test)]
+                    take_a_write(&left)?;
+                    guarded(|| write_rows(&tree, chunk))?;
+                }
+            })
+        });
+        RowWriters {
+            threads: threads.collect(),
+            queue,
+        }
     }
 
     /// Hands every write applied so far to the kernel. They survive this process, but not a power cut.
@@ -188,7 +228,7 @@ impl RowStore {
             match file.try_lock() {
                 Ok(()) => return Ok(()),
                 Err(TryLockError::WouldBlock) if started.elapsed() < RELEASE_WAIT => {
-                    std::thread::sleep(Duration::from_millis(5));
+                    thread::sleep(Duration::from_millis(5));
                 }
                 Err(error) => return Err(StoreError::Io(error.into())),
             }
@@ -198,6 +238,54 @@ impl RowStore {
     /// Returns the bytes on disk.
     pub fn size(&self) -> Result<u64, StoreError> {
         guarded(|| self.db.size_on_disk())
+    }
+}
+
+#[cfg(test)]
+fn take_a_write(left: &std::sync::atomic::AtomicU64) -> Result<(), StoreError> {
+    use std::sync::atomic::Ordering::Relaxed;
+    let less = |left: u64| left.checked_sub(1);
+    let taken = left.fetch_update(Relaxed, Relaxed, less);
+    taken
+        .map(|_| ())
+        .map_err(|_| StoreError::Io(io::Error::other("the test ends here")))
+}
+
+fn write_rows(tree: &sled::Tree, rows: Vec<RowWrite>) -> sled::Result<()> {
+    for row in rows {
+        match row.value {
+            Some(value) => tree.insert(row.key, value)?,
+            None => tree.remove(row.key)?,
+        };
+    }
+    Ok(())
+}
+
+/// Threads that write rows.
+#[derive(Debug)]
+pub(super) struct RowWriters {
+    queue: mpsc::SyncSender<Vec<RowWrite>>,
+    threads: Vec<JoinHandle<Result<(), StoreError>>>,
+}
+
+impl RowWriters {
+    /// Hands over rows. Those that lie side by side are written fastest.
+    pub fn write(&self, rows: Vec<RowWrite>) {
+        // When all threads have ended, `finish` says why.
+        let _all_ended = self.queue.send(rows);
+    }
+
+    /// Returns when all rows are written.
+    pub fn finish(self) -> Result<(), StoreError> {
+        drop(self.queue);
+        let mut outcome = Ok(());
+        for thread in self.threads {
+            let ended = thread
+                .join()
+                .unwrap_or_else(|_| Err(StoreError::Damaged("a writer panicked".into())));
+            outcome = outcome.and(ended);
+        }
+        outcome
     }
 }
 

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::iter::Peekable;
 use std::ops::ControlFlow;
 
+use super::bulk::BulkWriter;
 use super::error::IndexError;
 use super::record::MetaV1;
-use super::steps::StepWriter;
 use super::store::{KeySpace, RowStore};
 use crate::codec::{Stored, encode};
 
@@ -43,7 +43,7 @@ pub(super) fn bring_in_line(
     wanted: impl Iterator<Item = Result<Row, IndexError>>,
 ) -> Result<(), IndexError> {
     let mut wanted = wanted.peekable();
-    let mut steps = StepWriter::new(store, meta);
+    let mut bulk = BulkWriter::new(store, meta);
     let mut from = vec![table];
     loop {
         let mut found = Vec::new();
@@ -65,17 +65,18 @@ pub(super) fn bring_in_line(
         )?;
         outcome?;
         for row in found {
-            steps.write(row.key, row.stored.as_deref(), row.wanted)?;
+            bulk.write(row.key, row.stored.as_deref(), row.wanted);
         }
         if is_whole {
             break;
         }
+        bulk.settle()?;
     }
     for row in wanted {
         let row = row?;
-        steps.write(row.key, None, Some(row.value))?;
+        bulk.write(row.key, None, Some(row.value));
     }
-    steps.finish()
+    bulk.finish()
 }
 
 /// Adds the differences up to a stored row, and takes the wanted rows up to it.

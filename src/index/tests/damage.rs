@@ -74,6 +74,27 @@ fn damaged_database_files_cost_nothing() {
     }
 }
 
+/// The keys of a library are nowhere else in the state.
+#[test]
+fn a_damaged_database_keeps_the_keys_of_the_store() {
+    let state = tempfile::tempdir().unwrap();
+    let expected = sample(state.path());
+    let (index, _) = open(state.path());
+    index.key_store().put(b"wrap", b"secret").unwrap();
+    let lost =
+        crate::index::store::Writes::from([(crate::index::key::node(expected[1].1.id), None)]);
+    let lose = |store: &crate::index::store::RowStore| {
+        store.apply(crate::index::store::KeySpace::Records, &lost)
+    };
+    index.core.read(lose).unwrap();
+    drop(index);
+    let (index, report) = open(state.path());
+    assert_eq!(report.state, IndexCondition::Damaged);
+    let key = index.key_store().get(b"wrap").unwrap();
+    assert_eq!(key.as_deref(), Some(&b"secret"[..]));
+    assert!(tree(&index) == expected);
+}
+
 #[test]
 fn a_lost_database_costs_nothing() {
     let state = tempfile::tempdir().unwrap();

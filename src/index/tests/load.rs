@@ -64,17 +64,17 @@ fn an_entry_takes_a_bounded_number_of_reads() {
     }
 }
 
-fn set_applies(index: &Index, count: u64) {
+fn set_writes(index: &Index, count: u64) {
     let set = |store: &crate::index::store::RowStore| {
-        store.applies_left.store(count, Ordering::Relaxed);
+        store.writes_left.store(count, Ordering::Relaxed);
         Ok::<_, IndexError>(())
     };
     index.core.read(set).unwrap();
 }
 
-fn applies_left(index: &Index) -> u64 {
+fn writes_left(index: &Index) -> u64 {
     let read = |store: &crate::index::store::RowStore| {
-        Ok::<_, IndexError>(store.applies_left.load(Ordering::Relaxed))
+        Ok::<_, IndexError>(store.writes_left.load(Ordering::Relaxed))
     };
     index.core.read(read).unwrap()
 }
@@ -154,9 +154,10 @@ fn listing(index: &Index) -> Vec<String> {
     lines
 }
 
-/// Wherever filling ends, the next one gives the same tree, and no row is taken for damaged.
+/// Wherever filling ends, the next one gives the same tree. No row is taken for damaged, and those of other modules
+/// (keys are among them) stay.
 #[test]
-fn filling_may_end_between_any_two_steps() {
+fn filling_may_end_between_any_two_writes() {
     let fill = |index: &Index, records: &[LogRecord]| {
         index.begin_fill()?;
         index.fill(records)?;
@@ -164,15 +165,17 @@ fn filling_may_end_between_any_two_steps() {
     };
     let state = tempfile::tempdir().unwrap();
     let (index, records) = library_and_records(state.path());
+    index.rows("keys").unwrap().put(b"key", b"secret").unwrap();
     index.shutdown().unwrap();
     let before = crash_copy(state.path());
     drop(index);
 
     let whole = crash_copy(before.path());
     let (index, _) = open(whole.path());
-    set_applies(&index, 1_000_000);
+    let library = index.library_id();
+    set_writes(&index, 1_000_000);
     fill(&index, &records).unwrap();
-    let steps = 1_000_000 - applies_left(&index);
+    let steps = 1_000_000 - writes_left(&index);
     let expected = listing(&index);
     assert!(steps > 20, "{steps}");
     assert_eq!(expected.len(), 13 - 3 + 12 + 2, "{expected:#?}");
@@ -180,7 +183,7 @@ fn filling_may_end_between_any_two_steps() {
     for step in 0..steps {
         let state = crash_copy(before.path());
         let (index, _) = open(state.path());
-        set_applies(&index, step);
+        set_writes(&index, step);
         fill(&index, &records).unwrap_err();
         drop(index);
         let (index, report) = open(state.path());
@@ -190,6 +193,9 @@ fn filling_may_end_between_any_two_steps() {
             "step {step}: {report:?}"
         );
         assert_eq!(report.must_fill, step > 0, "step {step}");
+        let secret = index.rows("keys").unwrap().get(b"key").unwrap();
+        assert_eq!(secret.as_deref(), Some(&b"secret"[..]), "step {step}");
+        assert_eq!(index.library_id(), library, "step {step}");
         fill(&index, &records).unwrap();
         assert_eq!(listing(&index), expected, "step {step}");
         drop(index);
