@@ -136,10 +136,13 @@ impl LockedRemote {
             let op = "look up the library's key";
             RemoteError::new(RemoteErrorKind::Unavailable, op, error.to_string())
         };
-        if let Some(wrap) = keys.get(WRAP).map_err(unknown)?
-            && let Ok(wrap) = Wrap::decode(&wrap)
-        {
-            return Ok(KnownKey::Wrapped(wrap));
+        if let Some(wrap) = keys.get(WRAP).map_err(unknown)? {
+            // A key that only a newer release can read is known all the same.
+            let read = Wrap::decode(&wrap).map(KnownKey::Wrapped);
+            return read.map_err(|error| {
+                let op = "read the library's key in the state directory";
+                RemoteError::new(RemoteErrorKind::Denied, op, error.to_string())
+            });
         }
         let library = keys.get(NO_KEY).map_err(unknown)?;
         let library = library.and_then(|id| <[u8; 16]>::try_from(id).ok());

@@ -116,6 +116,20 @@ async fn can_read(remote: &dyn LogStore, number: u64) -> bool {
     read.is_ok_and(|bytes| bytes == format!("manifest {number}"))
 }
 
+/// An older program must not take a key that it cannot read for none.
+#[tokio::test]
+async fn a_kept_key_of_a_newer_release_is_known_all_the_same() {
+    let home = Home::new(1).await;
+    let newer = b"a wrap of a form that comes later";
+    home.keys.put(WRAP, newer).unwrap();
+    home.set_wrap(None).await;
+    for passphrase in [Some(HORSE), None] {
+        let error = home.settled(passphrase).await.unwrap_err();
+        assert_eq!(error.kind, RemoteErrorKind::Denied, "{error}");
+    }
+    assert_eq!(home.kept().as_deref(), Some(&newer[..]));
+}
+
 #[tokio::test]
 async fn a_key_that_the_state_knows_comes_back_into_a_replaced_mark() {
     let home = Home::new(1).await;

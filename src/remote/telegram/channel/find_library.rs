@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::caption::{Caption, CaptionBody};
 use super::scan::ChannelHistory;
-use crate::model::{ChannelId, LibraryId, MessageId};
+use crate::model::{ChannelId, KeyStore, LibraryId, MessageId};
 use crate::remote::telegram::bots::Bots;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
@@ -40,17 +40,70 @@ struct HomeMark {
     wrap: Option<Bytes>,
 }
 
+/// Home channels that this state knows. Whoever may write to a channel can pin a mark there that names a channel of
+/// their own as home; the log would be read there, and be written there with all names.
+#[derive(Debug)]
+struct KnownHomes(Arc<dyn KeyStore>);
+
+impl KnownHomes {
+    /// Returns the caption with the home that is known for its library.
+    fn correct(&self, channel: ChannelId, caption: Caption) -> Result<Caption, RemoteError> {
+        let kept = self.0.get(&home_row(channel, caption.library));
+        let kept = kept.map_err(|error| {
+            let op = "look for the library";
+            RemoteError::new(RemoteErrorKind::Unavailable, op, error.to_string())
+        })?;
+        let Some(bytes) = kept.and_then(|bytes| bytes.try_into().ok()) else {
+            return Ok(caption);
+        };
+        let home = ChannelId::new(i64::from_le_bytes(bytes));
+        if home != caption.home {
+            tracing::warn!(
+                "somebody changed the library's mark in channel {channel}: it names channel {} as the place of \
+                 the log, which is in channel {home}. The log in channel {home} is used",
+                caption.home
+            );
+        }
+        Ok(Caption { home, ..caption })
+    }
+
+    fn keep(&self, channel: ChannelId, library: LibraryId, home: ChannelId) {
+        let row = home_row(channel, library);
+        if matches!(self.0.get(&row), Ok(Some(_))) {
+            return;
+        }
+        if let Err(error) = self.0.put(&row, &home.get().to_le_bytes()) {
+            tracing::warn!(%error, "the channel of the library's log cannot be kept");
+        }
+    }
+}
+
+/// Returns the row of the home of a library that a channel holds; the name is frozen.
+fn home_row(channel: ChannelId, library: LibraryId) -> Vec<u8> {
+    format!("home/{}/{library}", channel.get()).into_bytes()
+}
+
 /// Search over the channels of all bots.
 #[derive(Debug)]
 pub struct LibraryFinder {
     bots: Arc<Bots>,
     history: Arc<ChannelHistory>,
+    homes: KnownHomes,
 }
 
 impl LibraryFinder {
-    /// Makes a search over the channels of `bots`.
-    pub const fn new(bots: Arc<Bots>, history: Arc<ChannelHistory>) -> Self {
-        Self { bots, history }
+    /// Makes a search over the channels of `bots`. `keys` keeps the homes that it found.
+    pub fn new(bots: Arc<Bots>, history: Arc<ChannelHistory>, keys: Arc<dyn KeyStore>) -> Self {
+        Self {
+            bots,
+            history,
+            homes: KnownHomes(keys),
+        }
+    }
+
+    /// Keeps the home of a library whose mark is in a channel.
+    pub fn keep_home(&self, channel: ChannelId, library: LibraryId, home: ChannelId) {
+        self.homes.keep(channel, library, home);
     }
 
     /// Searches the channels of all bots: the pinned messages first, then all others. Returns `None` when
@@ -82,9 +135,12 @@ impl LibraryFinder {
             }
         }
         match found {
-            Some((_, caption)) => {
+            Some((channel, caption)) => {
+                let caption = self.homes.correct(channel, caption)?;
                 let mark = self.home_mark(&caption).await?;
-                Ok(Some(found_library(&caption, mark)))
+                let found = found_library(&caption, mark);
+                self.keep_home(channel, found.library, found.home);
+                Ok(Some(found))
             }
             None => self.find_unpinned(&unpinned).await,
         }
@@ -121,6 +177,7 @@ impl LibraryFinder {
                 .await?
             {
                 passed.insert(caption.library);
+                let caption = self.homes.correct(*channel, caption)?;
                 let mark = match self.home_mark(&caption).await {
                     Ok(mark) => mark,
                     Err(error) if error.is_retryable() => return Err(error),
@@ -132,6 +189,7 @@ impl LibraryFinder {
                 let is_marked = mark.message.is_some();
                 let found = found_library(&caption, mark);
                 if is_marked {
+                    self.keep_home(*channel, found.library, found.home);
                     return Ok(Some(found));
                 }
                 unmarked.get_or_insert(Ok(found));

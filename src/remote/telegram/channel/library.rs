@@ -45,7 +45,7 @@ impl LibraryMarks {
         keys: Arc<dyn KeyStore>,
     ) -> Self {
         Self {
-            finder: LibraryFinder::new(Arc::clone(&bots), Arc::clone(&history)),
+            finder: LibraryFinder::new(Arc::clone(&bots), Arc::clone(&history), Arc::clone(&keys)),
             bots,
             binding,
             history,
@@ -195,6 +195,7 @@ impl LibraryMarks {
             })
             .await?;
         self.history.see(channel, mark.id);
+        self.finder.keep_home(channel, bound.library, bound.home);
         let number = mark.id.get().to_le_bytes();
         if let Err(error) = self.keys.put(&mark_row(channel), &number) {
             tracing::warn!(%error, "the number of the library's mark cannot be kept");

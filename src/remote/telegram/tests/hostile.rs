@@ -63,6 +63,56 @@ async fn open(listener: TcpListener, opening: Opening, fingerprint: i64) {
     std::future::pending().await
 }
 
+/// Anybody may make a bot an administrator of a channel of their own.
+#[tokio::test]
+async fn a_mark_that_names_another_home_does_not_lead_the_log_away() {
+    let options = Options {
+        channels: 2,
+        ..unlimited(2)
+    };
+    let bench = Bench::start(options).await;
+    let (ours, theirs) = (telegram_sim::Channel(1), telegram_sim::Channel(2));
+    bench.sim.add_bot(theirs, telegram_sim::Bot(1)).unwrap();
+    let mut settings = bench.settings();
+    settings.bots.truncate(1);
+    let remote = || -> Arc<dyn Remote> {
+        let keys = Arc::clone(&bench.keys) as Arc<dyn KeyStore>;
+        Arc::new(TelegramRemote::new(&settings, &keys))
+    };
+    let id = LibraryId::random();
+    let mark = LibraryMark { id, wrap: None };
+    remote().create_library(&mark).await.unwrap();
+    assert_eq!(
+        remote().library().await.unwrap().map(|mark| mark.id),
+        Some(id)
+    );
+
+    let home = crate::model::ChannelId::from_chat_id(&bench.sim.chat_id(theirs).to_string())
+        .unwrap()
+        .get();
+    let caption = format!("tgfs1 library library={id} home={home}");
+    for channel in [ours, theirs] {
+        let post = telegram_sim::ForeignPost {
+            caption: caption.clone(),
+            document: None,
+        };
+        let post = bench.sim.add_foreign_post(channel, post).unwrap();
+        bench.sim.pin_post(channel, post).unwrap();
+    }
+    let before = bench.sim.last_id(theirs).unwrap();
+    let again = remote();
+    assert_eq!(again.library().await.unwrap().map(|mark| mark.id), Some(id));
+    let object = LogObject {
+        kind: LogKind::Manifest,
+        number: 1,
+        writer: crate::model::WriterId::random(),
+    };
+    let manifest = bytes::Bytes::from_static(b"names of all files");
+    again.append_log(object, manifest).await.unwrap();
+    assert_eq!(bench.sim.last_id(theirs).unwrap(), before);
+    assert!(bench.sim.last_id(ours).unwrap() > before);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn odd_numbers_in_a_key_exchange_are_an_error_of_that_exchange() {
     let sim = Sim::start(unlimited(1)).await.unwrap();
