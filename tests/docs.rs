@@ -278,6 +278,47 @@ fn decisions_are_numbered_indexed_and_short() {
     }
 }
 
+/// Each line of what a stranger can do names tests, and they are there.
+#[test]
+fn what_a_stranger_can_do_is_tested() {
+    let text = read("docs/OPERATIONS.md");
+    let (_, section) = text.split_once("### What a stranger can do").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut sources = Vec::new();
+    for directory in ["src", "tests"] {
+        rust_files(&root().join(directory), &mut sources);
+    }
+    let sources: String = sources
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let lines: Vec<&str> = section
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .collect();
+    assert!(lines.len() > 10, "{section}");
+    for line in &lines[1..] {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 4, "{line}");
+        let names: Vec<&str> = cells[3].split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty() || cells[3].starts_with("---"), "{line}");
+        for name in names {
+            assert!(sources.contains(&format!("fn {name}(")), "{name}: {line}");
+        }
+    }
+}
+
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
 /// What the code map points at is there.
 #[test]
 fn paths_in_the_code_map_exist() {

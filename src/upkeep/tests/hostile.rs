@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::ingest::publish::log_objects::LogSizes;
-use crate::model::MAX_STORED;
+use crate::model::{
+    AudioRole, ByteRange, InPlace, MAX_MAP_FRAME, MAX_STORED, SegmentInfo, Track, TrackKind, Views,
+};
 
 /// Appends a manifest with these records, whose header allows numbers up to `highest`.
 async fn forge(library: &Library, number: u64, highest: u64, records: &[LogRecord]) {
@@ -205,6 +207,98 @@ async fn impossible_sizes_are_passed_over() {
     let (_state, index, report) = read_anew(&library).await;
     assert_eq!(paths(&index), ["", "/film", "/fine"]);
     assert!(report.notes.join("\n").contains("6 of its records"));
+}
+
+fn views(derived: &Blob, frame: u64) -> Views {
+    let track = Track {
+        kind: TrackKind::Audio {
+            channels: 2,
+            sample_rate: 48_000,
+        },
+        codec: "mp4a.40.2".to_owned(),
+        timescale: 48_000,
+        init: Vec::new(),
+        language: "und".to_owned(),
+        title: String::new(),
+        default: true,
+        peak_bits: 1,
+        average_bits: 1,
+        segments: vec![SegmentInfo {
+            duration: 1,
+            size: 1,
+        }],
+        frames: vec![(ByteRange::new(0, frame), 1)],
+        transport_sizes: Vec::new(),
+        first_pictures: Vec::new(),
+        role: AudioRole::Main,
+        captions: Vec::new(),
+    };
+    Views {
+        derived: derived.clone(),
+        map: ByteRange::new(0, derived.len),
+        map_digest: Digest([1; 32]),
+        layout: 1,
+        origin_seconds: 10,
+        duration_ms: 1,
+        independent_segments: true,
+        tracks: vec![track],
+        subtitles: Vec::new(),
+        note: None,
+        files: Vec::new(),
+        in_place: None,
+    }
+}
+
+/// A part of the map is read as a whole. The derived blob may repeat one small pack without end.
+#[tokio::test]
+async fn a_map_that_claims_too_much_is_no_view() {
+    let (library, film) = with_one_file().await;
+    let next = library.index.log_head().number + 1;
+    let EntryKind::File(content) = &film.kind else {
+        panic!("a file");
+    };
+    let slice = content.blobs[0].slices[0].clone();
+    let derived = Blob {
+        id: BlobId::random(),
+        len: 1 << 40,
+        digest: None,
+        slices: vec![slice; 1000],
+    };
+    let mut packets = views(&derived, 100);
+    packets.in_place = Some(InPlace {
+        offset: 0,
+        stride: u16::MAX,
+        tables: Vec::new(),
+        counters: vec![0],
+        kept: vec![1],
+        inside: 1,
+        zero: 0,
+    });
+    let forged = [
+        ("fine", views(&derived, MAX_MAP_FRAME)),
+        ("long", views(&derived, MAX_MAP_FRAME + 1)),
+        ("packets", packets),
+    ];
+    let records: Vec<LogRecord> = (500..)
+        .zip(forged)
+        .map(|(seq, (name, views))| {
+            let mut content = content.clone();
+            content.views = ViewsState::Ready(Box::new(views));
+            let entry = library.entry(EntryId::ROOT, name, EntryKind::File(content));
+            record(seq, put(&entry))
+        })
+        .collect();
+    forge(&library, next, 1000, &records).await;
+    let (_state, index, _) = read_anew(&library).await;
+    for (name, is_view) in [("fine", true), ("long", false), ("packets", false)] {
+        let name = Name::new(name).unwrap();
+        let child = index.child(EntryId::ROOT, &name).unwrap().unwrap();
+        let EntryKind::File(content) = index.entry(child.id).unwrap().unwrap().kind else {
+            panic!("{name:?} is a file");
+        };
+        let is_ready = matches!(content.views, ViewsState::Ready(_));
+        assert_eq!(is_ready, is_view, "{name:?}: {:?}", content.views);
+    }
 }
 
 /// Makes a library with a manifest for each of this many directories.
