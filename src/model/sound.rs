@@ -13,6 +13,10 @@ pub const MAX_STORED: u64 = 1 << 62;
 /// Longest stored frame of a map, which is read as a whole: as long as the longest that is unpacked.
 pub const MAX_MAP_FRAME: u64 = 16 << 20;
 
+/// Versions of a file beyond the number of its record. Each version is a change with a number of its own, so there are
+/// never more; a record with a higher one would use up those of later changes.
+const SPARE_VERSIONS: u64 = 1 << 20;
+
 /// Reason why a record is passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unsound {
@@ -36,7 +40,7 @@ impl LogRecord {
             return Err(Unsound::Seq);
         }
         match &self.change {
-            Change::Put(entry) => entry.check(next_ino),
+            Change::Put(entry) => entry.check(next_ino, self.seq),
             Change::Remove { id, .. } if *id == EntryId::ROOT => Err(Unsound::Root),
             Change::Remove { released, .. } => {
                 fits(released.iter().all(PackRef::is_sound), Unsound::Numbers)
@@ -46,7 +50,7 @@ impl LogRecord {
 }
 
 impl Entry {
-    fn check(&self, next_ino: Ino) -> Result<(), Unsound> {
+    fn check(&self, next_ino: Ino, seq: Seq) -> Result<(), Unsound> {
         let is_root = self.id == EntryId::ROOT;
         if is_root && (self.parent != EntryId::ROOT || self.kind != EntryKind::Directory) {
             return Err(Unsound::Root);
@@ -56,7 +60,10 @@ impl Entry {
         }
         match &self.kind {
             EntryKind::Directory => Ok(()),
-            EntryKind::File(content) => fits(content.is_sound(), Unsound::Numbers),
+            EntryKind::File(content) => {
+                let is_reached = content.version <= seq.0.saturating_add(SPARE_VERSIONS);
+                fits(is_reached && content.is_sound(), Unsound::Numbers)
+            }
         }
     }
 }

@@ -190,6 +190,8 @@ async fn impossible_sizes_are_passed_over() {
     pack.blobs[0].slices[0].pack.data_len = u64::MAX;
     let mut version = content();
     version.version = u64::MAX;
+    let mut used_up = content();
+    used_up.version = MAX_STORED;
     let forged = [
         named("size", size),
         named("sum", sum),
@@ -197,6 +199,7 @@ async fn impossible_sizes_are_passed_over() {
         named("slice", slice),
         named("pack", pack),
         named("version", version),
+        named("used up", used_up),
         named("fine", content()),
     ];
     let records: Vec<LogRecord> = (500..)
@@ -206,7 +209,7 @@ async fn impossible_sizes_are_passed_over() {
     forge(&library, next, 1000, &records).await;
     let (_state, index, report) = read_anew(&library).await;
     assert_eq!(paths(&index), ["", "/film", "/fine"]);
-    assert!(report.notes.join("\n").contains("6 of its records"));
+    assert!(report.notes.join("\n").contains("7 of its records"));
 }
 
 fn views(derived: &Blob, frame: u64) -> Views {
