@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tgfs::model::{
-    Change, Entry, EntryKind, FileContent, FileState, Ino, LogRecord, Name, Seq, TrackKind, Views,
-    ViewsState, WriterId,
+    Change, Entry, EntryId, EntryKind, FileContent, FileState, Ino, LogRecord, Name, Seq,
+    TrackKind, Views, ViewsState, WriterId,
 };
 use tgfs::remote::{LocalRemote, LogDecoder, LogEncoder, LogKind, LogObject, Remote};
 
@@ -16,7 +16,7 @@ use crate::{FILM, addresses, film, path_of, source};
 /// Ends its attribute and its line, names an address of its own, and turns the terminal's text around.
 const EVIL: &str = "x\",URI=\"http://evil.example/a\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\r\nhttp://evil.example/b\n\u{1b}[2J\u{202e}<script>";
 /// A name that the mount would take as well.
-const EVIL_NAME: &str = "a\nhttp://evil.example/c\r\n\u{1b}[2J\u{202e}<script>&\".mkv";
+const EVIL_NAME: &str = "a\nevil.example\r\n\u{1b}[2J\u{202e}<script>&\".mkv";
 
 /// Appends a manifest to a store without a passphrase. Its records are those of the films there, as `change` makes them.
 fn forge(store: &Path, change: impl Fn(&mut Entry)) {
@@ -46,7 +46,14 @@ fn forge(store: &Path, change: impl Fn(&mut Entry)) {
         header.next_ino = Ino(header.next_ino.0 + 100);
         header.last_seq = Seq(header.last_seq.0 + 100);
         let mut encoder = LogEncoder::new(&header).unwrap();
-        assert!(!films.is_empty());
+        // The log names what has no place.
+        let mut orphan = films[0].clone();
+        (orphan.id, orphan.parent) = (EntryId::random(), EntryId::random());
+        (orphan.ino, orphan.kind) = (Ino(header.next_ino.0 - 1), EntryKind::Directory);
+        orphan.name = Name::new(EVIL_NAME).unwrap();
+        let change = Change::Put(Box::new(orphan));
+        let seq = header.last_seq;
+        encoder.push(&LogRecord { seq, change }).unwrap();
         for mut film in films {
             change(&mut film);
             let change = Change::Put(Box::new(film));
