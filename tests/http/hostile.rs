@@ -51,9 +51,11 @@ fn forge(store: &Path, change: impl Fn(&mut Entry)) {
         (orphan.id, orphan.parent) = (EntryId::random(), EntryId::random());
         (orphan.ino, orphan.kind) = (Ino(header.next_ino.0 - 1), EntryKind::Directory);
         orphan.name = Name::new(EVIL_NAME).unwrap();
-        let change = Change::Put(Box::new(orphan));
-        let seq = header.last_seq;
-        encoder.push(&LogRecord { seq, change }).unwrap();
+        let lost = LogRecord {
+            seq: header.last_seq,
+            change: Change::Put(Box::new(orphan)),
+        };
+        encoder.push(&lost).unwrap();
         for mut film in films {
             change(&mut film);
             let change = Change::Put(Box::new(film));
