@@ -3,11 +3,11 @@
 //! the end the meta row gets the new sum. A crash before that leaves rows without their sum; filling starts over then,
 //! from no rows at all (`open_rows`).
 
-use super::draft::row_sum;
 use super::error::IndexError;
 use super::key;
 use super::record::MetaV1;
 use super::store::{KeySpace, RowStore, RowWrite, RowWriters, Writes};
+use super::sum::row_sum;
 use crate::codec::encode;
 
 /// Rows that are handed over at once.

@@ -4,11 +4,11 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::draft::row_sum;
 use super::error::IndexError;
 use super::key;
 use super::record::MetaV1;
 use super::store::{KeySpace, RowStore};
+use super::sum::row_sum;
 use crate::codec::{self, decode};
 
 /// Most threads that read rows at once. Walking the database's pages is most of the work.

@@ -10,6 +10,7 @@ use super::error::IndexError;
 use super::key;
 use super::record::{ChildKindV1, ChildV1, InodeV1, MetaV1, NodeKindV1, NodeV1};
 use super::store::{KeySpace, RowStore, StoreError, Writes};
+use super::sum::row_sum;
 use crate::codec::{Stored, decode, encode};
 use crate::model::stored::{AttributesV1, StoredForm as _};
 use crate::model::{Entry, EntryId, EntryKind, FileContent, Seq};
@@ -21,18 +22,6 @@ impl From<StoreError> for IndexError {
             StoreError::Damaged(reason) => Self::Damaged(reason),
         }
     }
-}
-
-/// Returns the contribution of a row to the sum in the meta row. Addition does not depend on order, so a
-/// scan of all rows notices one that is missing, doubled or outdated.
-pub(super) fn row_sum(key: &[u8], value: &[u8]) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&(key.len() as u64).to_le_bytes());
-    hasher.update(key);
-    hasher.update(value);
-    let mut first = [0; 8];
-    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    u64::from_le_bytes(first)
 }
 
 #[derive(Debug)]

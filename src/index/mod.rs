@@ -15,6 +15,7 @@ mod error;
 mod fill;
 mod headroom;
 mod journal;
+mod kept_keys;
 mod key;
 mod keys;
 mod late_ack;
@@ -32,6 +33,7 @@ mod root;
 mod rows;
 mod scan;
 mod store;
+mod sum;
 mod table;
 
 pub use self::core::{Activity, Index, IndexSizes};

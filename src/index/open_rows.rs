@@ -11,7 +11,7 @@ use super::error::IndexError;
 use super::journal::{self, Replay, journal_directory};
 use super::record::{FillV1, IdentityV1, JournalRecord, LogHeadV1, MetaV1};
 use super::store::{KeySpace, RowStore, StoreError, Writes, database};
-use super::{check, keys, replay};
+use super::{check, kept_keys, replay};
 use crate::model::{Ino, LibraryId, Seq, Timestamp};
 
 /// Condition in which the index was found.
@@ -171,7 +171,7 @@ fn try_open(
         Ok(meta) => Ok(meta.map(|meta| (store, meta))),
         Err(failure) => {
             if let OpenFailure::Damage(_) = failure {
-                kept.extend(keys::readable(&store));
+                kept.extend(kept_keys::readable(&store));
             }
             Err(failure)
         }

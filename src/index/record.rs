@@ -185,7 +185,7 @@ pub(super) struct MetaV1 {
     pub identity: IdentityV1,
     pub last_seq: Seq,
     pub next_ino: Ino,
-    /// Sum over all other rows (`draft::row_sum`), which reveals a missing row.
+    /// Sum over all other rows (`sum::row_sum`), which reveals a missing row.
     pub sum: u64,
     /// State of reading the remote's log into this index.
     pub fill: FillV1,

@@ -21,6 +21,7 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Returns the row with this record at `key`.
     pub fn of<R: Stored>(key: Vec<u8>, record: &R) -> Result<Self, IndexError> {
         let value = encode(record).map_err(IndexError::Codec)?;
         Ok(Self { key, value })
