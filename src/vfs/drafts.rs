@@ -190,6 +190,10 @@ impl Drafts {
         let draft = self.start(file, state)?;
         draft.truncate(&self.spool, size)?;
         if let Some(blob) = draft.drop_damaged_blob() {
+            // The steps tell all of a file without a base, and must not name the blob that goes.
+            if !draft.noted_steps().is_empty() {
+                state.restate_note()?;
+            }
             self.ingest.disown_blob(blob);
         }
         Ok(())
@@ -370,9 +374,7 @@ impl Drafts {
             stored => stored?,
         };
         draft.was_committed();
-        if let Some(note) = &mut state.note {
-            note.shorten(&draft.noted_steps())?;
-        }
+        state.note_commit(dropped)?;
         self.records.own(&entry)?;
         if let Some(blob) = dropped {
             self.ingest.disown_blob(blob);

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use super::draft::FileDraft;
 use super::open_view::OpenView;
 use super::types::{AccessMode, Attr, HandleId};
-use crate::model::{Entry, EntryId, EntryKind, ErrorKind, FileContent, FsResult, Ino, PackId};
+use crate::model::{
+    BlobId, Entry, EntryId, EntryKind, ErrorKind, FileContent, FsResult, Ino, PackId,
+};
 use crate::read::Follower;
 use crate::spool::{NotedStep, WritingNote};
 use crate::sync::MutexExt as _;
@@ -82,6 +84,21 @@ impl OpenFileState {
     pub fn restate_note(&mut self) -> FsResult<()> {
         if let (Some(note), Some(draft)) = (&mut self.note, &self.draft) {
             note.restate(&draft.noted_steps())?;
+        }
+        Ok(())
+    }
+
+    /// Lets the note go on from a commit. Its steps begin again when the commit gave up the blob that they name: a
+    /// start would not find it, and would pass over the steps that follow.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io`.
+    pub fn note_commit(&mut self, given_up: Option<BlobId>) -> FsResult<()> {
+        if given_up.is_some() {
+            return self.restate_note();
+        }
+        if let (Some(note), Some(draft)) = (&mut self.note, &self.draft) {
+            note.shorten(&draft.noted_steps())?;
         }
         Ok(())
     }

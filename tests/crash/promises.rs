@@ -112,6 +112,23 @@ fn an_interrupted_file_of_nothing_but_a_hole_is_no_whole_one() {
 }
 
 #[test]
+fn what_grows_after_an_empty_version_keeps_its_length() {
+    let site = site(LONG);
+    let daemon = site.start();
+    fs::write(site.path("emptied"), b"the first version").unwrap();
+    let file = File::create(site.path("emptied")).unwrap();
+    file.sync_all().unwrap();
+    // Nothing names the spool file of the first version any more, so it goes.
+    std::thread::sleep(Duration::from_secs(1));
+    file.set_len(3122).unwrap();
+    daemon.kill();
+    drop(file);
+    let daemon = site.start();
+    is_interrupted(&site, "emptied", &[0; 3122]);
+    daemon.stop();
+}
+
+#[test]
 fn an_interrupted_file_never_passes_for_a_whole_one() {
     let site = site(Duration::from_millis(20));
     let daemon = site.start();
