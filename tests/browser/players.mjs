@@ -1,14 +1,10 @@
 // node tests/browser/players.mjs < WANTED.json
 //
-// Plays films in headless Chromium with hls.js and with Shaka Player: from the start, then after a seek.
-// WANTED is {page, scripts, films: [{name, url, picture, sound}]}; `page` is a page of the daemon, so that
-// everything has one origin. Prints {NAME: {'hls.js': {plays, why}, shaka: {…}}}.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-
-const { chromium } = createRequire(new URL('../../ui/package.json', import.meta.url))('playwright-core');
+// Plays films in a browser without a window with several players: from the start, then after a seek.
+// WANTED is {browser, page, players: {NAME: script}, films: [{name, url, picture, sound}]}; `page` is a page of the
+// daemon, so that everything has one origin. Prints {NAME: {PLAYER: {plays, why}}}.
+import { readFileSync } from 'node:fs';
+import { withPage } from './open.mjs';
 
 /** Milliseconds for one step. Generous: the machine may be busy, and nothing here measures speed. */
 const STEP = 20_000;
@@ -40,7 +36,8 @@ const play = async ({ player, url, picture, sound, step }) => {
     const frames = () => video.getVideoPlaybackQuality().totalVideoFrames;
     const shown = () => !picture || video.ended || frames() >= behind + 5;
     await until(what, () => shown() && (video.currentTime > from + 0.4 || video.ended));
-    if (sound && !video.webkitAudioDecodedByteCount) throw new Error('it decodes no sound');
+    // Firefox counts no bytes.
+    if (sound && !video.webkitAudioDecodedByteCount && !video.mozHasAudio) throw new Error('it decodes no sound');
   };
   try {
     if (player === 'hls.js') {
@@ -52,6 +49,11 @@ const play = async ({ player, url, picture, sound, step }) => {
       });
       hls.loadSource(url);
       hls.attachMedia(video);
+    } else if (player === 'video.js') {
+      const own = videojs(video, { controls: false, html5: { vhs: { overrideNative: true } } });
+      close = () => own.dispose();
+      own.on('error', () => { fatal = own.error().message; });
+      own.src({ src: url, type: 'application/x-mpegURL' });
     } else {
       shaka.polyfill.installAll();
       const own = new shaka.Player();
@@ -73,8 +75,8 @@ const play = async ({ player, url, picture, sound, step }) => {
     const codec = codecs[0] ?? '';
     const name = names[codec.slice(0, 4)] ?? names[codec] ?? codec;
     // A picture that the decoder refuses fails the media element, and players tell of that or just wait: Shaka's error
-    // 3016 is the element's, 3014 and 3015 are those of the next append, whichever comes first.
-    const stops = /DECODE|error 301[456]|does not come/.test(error.message);
+    // 3016 is the element's, 3014 and 3015 are those of the next append, whichever comes first; video.js has a sentence.
+    const stops = /DECODE|error 301[456]|playback was aborted|does not come/.test(error.message);
     const why = known ? where + (stops ? 'it stops' : error.message) : `no decoder for ${name}`;
     return { plays: false, why, said: error.message, faults };
   } finally {
@@ -83,25 +85,14 @@ const play = async ({ player, url, picture, sound, step }) => {
 };
 
 const wanted = JSON.parse(readFileSync(0, 'utf8'));
-const profile = mkdtempSync(join(tmpdir(), 'tgfs-browser-'));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  headless: true,
-  bypassCSP: true,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required', '--mute-audio'],
-});
 const found = {};
-try {
-  const page = context.pages()[0] ?? await context.newPage();
-  await page.goto(wanted.page);
-  for (const path of wanted.scripts) await page.addScriptTag({ path });
+await withPage(wanted.browser, wanted.page, async page => {
+  for (const path of Object.values(wanted.players)) await page.add(path);
   for (const film of wanted.films) {
     found[film.name] = {};
-    for (const player of ['hls.js', 'shaka']) found[film.name][player] = await page.evaluate(play, { ...film, player, step: STEP });
+    for (const player of Object.keys(wanted.players)) {
+      found[film.name][player] = await page.evaluate(play, { ...film, player, step: STEP });
+    }
   }
-} finally {
-  await context.close();
-  rmSync(profile, { recursive: true, force: true });
-}
+});
 console.log(JSON.stringify(found));

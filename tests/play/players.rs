@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -177,10 +177,64 @@ fn seconds(clock: &str) -> f64 {
     parts.fold(0.0, |sum, part| sum * 60.0 + part)
 }
 
-/// Returns the cells of hls.js and Shaka Player by film name. One browser plays all films in sequence.
-pub fn in_browser(page: &str, films: &[Film]) -> HashMap<String, [String; 2]> {
-    need("chromium", "chromium");
-    let player = |name: &str| tools::module(name).display().to_string();
+/// Browser without a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Browser {
+    Chromium,
+    Firefox,
+}
+
+impl Browser {
+    /// Returns its name in scripts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chromium => "Chromium",
+            Self::Firefox => "Firefox",
+        }
+    }
+
+    /// Returns the players that are tried in it, and their scripts. Panics when the browser is missing.
+    pub fn players(self) -> Vec<(&'static str, PathBuf)> {
+        let hls_js = ("hls.js", tools::module("hls.js/dist/hls.min.js"));
+        let shaka = tools::module("shaka-player/dist/shaka-player.compiled.js");
+        let video_js = tools::module("video.js/dist/video.min.js");
+        match self {
+            Self::Chromium => {
+                need("chromium", "chromium");
+                vec![hls_js, ("Shaka", shaka), ("video.js", video_js)]
+            }
+            Self::Firefox => {
+                need("firefox-esr", "firefox-esr");
+                vec![hls_js]
+            }
+        }
+    }
+
+    /// Lets `script` of tests/browser run in it for these films, and returns what it prints.
+    pub fn run(self, script: &str, page: &str, films: &[Value]) -> Value {
+        let players = self.players();
+        let players: HashMap<_, _> = players.iter().map(|(name, path)| (name, path)).collect();
+        let wanted =
+            json!({ "browser": self.name(), "page": page, "players": players, "films": films });
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+        let mut child = Command::new("node")
+            .arg(path.join(script))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("node is missing: `apt-get install nodejs npm`");
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(wanted.to_string().as_bytes()).unwrap();
+        drop(input);
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{script}: {}", said(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// Returns the cells of the browser's players by film name. One browser plays all films in sequence.
+pub fn in_browser(browser: Browser, page: &str, films: &[Film]) -> HashMap<String, Vec<String>> {
     let list: Vec<Value> = films
         .iter()
         .filter(|film| film.has_views)
@@ -188,44 +242,22 @@ pub fn in_browser(page: &str, films: &[Film]) -> HashMap<String, [String; 2]> {
             json!({ "name": film.name, "url": film.url, "picture": film.has_picture, "sound": film.has_sound })
         })
         .collect();
-    let wanted = json!({
-        "page": page,
-        "scripts": [
-            player("hls.js/dist/hls.min.js"),
-            player("shaka-player/dist/shaka-player.compiled.js"),
-        ],
-        "films": list,
-    });
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/players.mjs");
-    let mut child = Command::new("node")
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("node is missing: `apt-get install nodejs npm`");
-    let mut input = child.stdin.take().unwrap();
-    input.write_all(wanted.to_string().as_bytes()).unwrap();
-    drop(input);
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "players.mjs: {}", said(&output));
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = browser.run("players.mjs", page, &list);
     let cell_of = |film: &Film, player: &str| {
         let found = &found[&film.name][player];
         if !found["faults"].is_null() && found["plays"] != true {
-            eprintln!("{}: {player}: {found}", film.name);
+            eprintln!("{}: {player} in {browser:?}: {found}", film.name);
         }
         cell(
             found["plays"] == true,
             found["why"].as_str().unwrap_or("it says nothing"),
         )
     };
-    films
-        .iter()
-        .map(|film| {
-            (
-                film.name.clone(),
-                ["hls.js", "shaka"].map(|player| cell_of(film, player)),
-            )
-        })
-        .collect()
+    let players = browser.players();
+    let cells = |film: &Film| -> Vec<String> {
+        let of = players.iter();
+        of.map(|(player, _)| cell_of(film, player)).collect()
+    };
+    let named = films.iter().map(|film| (film.name.clone(), cells(film)));
+    named.collect()
 }

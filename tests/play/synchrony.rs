@@ -1,18 +1,17 @@
-//! Sound against pictures where they play: in Chromium with three players, at the start and behind seeks.
+//! Sound against pictures where they play: in Chromium with three players and in Firefox, at the start and behind
+//! seeks.
 //!
 //! The pictures show their own time as 16 bars, one for each bit of the milliseconds. The sound has a burst in
 //! the middle of each second, whose pitch counts the seconds. `tests/browser/synchrony.mjs` reads both.
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::client;
 use crate::daemon::Daemon;
-use crate::material::{need, said};
-use crate::{sources, tools};
+use crate::players::Browser;
+use crate::sources;
 
 /// Longest time by which sound and picture may differ, in seconds: one frame of AAC at 44.1 kHz.
 const SOUND_FRAME: f64 = 1024.0 / 44_100.0;
@@ -59,9 +58,7 @@ fn make(place: &Path, (name, arguments): (&str, &str)) {
 }
 
 /// Returns what the browser measured of all films.
-fn measure(daemon: &Daemon, listed: &[Value]) -> Value {
-    need("chromium", "chromium");
-    let player = |path: &str| tools::module(path).display().to_string();
+fn measure(browser: Browser, daemon: &Daemon, listed: &[Value]) -> Value {
     let films: Vec<Value> = listed
         .iter()
         .map(|film| {
@@ -70,28 +67,8 @@ fn measure(daemon: &Daemon, listed: &[Value]) -> Value {
             json!({ "name": path.trim_start_matches('/'), "url": url })
         })
         .collect();
-    let wanted = json!({
-        "page": format!("http://{}/", daemon.address()),
-        "players": {
-            "hls.js": player("hls.js/dist/hls.min.js"),
-            "Shaka": player("shaka-player/dist/shaka-player.compiled.js"),
-            "video.js": player("video.js/dist/video.min.js"),
-        },
-        "films": films,
-    });
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/synchrony.mjs");
-    let mut child = Command::new("node")
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("node is missing: `apt-get install nodejs npm`");
-    let mut input = child.stdin.take().unwrap();
-    input.write_all(wanted.to_string().as_bytes()).unwrap();
-    drop(input);
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "synchrony.mjs: {}", said(&output));
-    serde_json::from_slice(&output.stdout).unwrap()
+    let page = format!("http://{}/", daemon.address());
+    browser.run("synchrony.mjs", &page, &films)
 }
 
 /// Returns the differences in `pairs` of a time on the media's line and the time that the content tells.
@@ -139,7 +116,7 @@ fn problems(of: &str, found: &Value) -> Vec<String> {
 }
 
 #[test]
-fn sound_and_pictures_agree_in_three_players() {
+fn sound_and_pictures_agree_in_browsers() {
     let daemon = Daemon::start();
     let place = daemon.directory().to_owned();
     let mut arguments = vec!["upload".to_owned(), "--to".to_owned(), "/".to_owned()];
@@ -149,14 +126,21 @@ fn sound_and_pictures_agree_in_three_players() {
     }
     daemon.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let listed: Value = serde_json::from_str(&daemon.run(&["list", "--json", "/"])).unwrap();
-    let found = measure(&daemon, listed.as_array().unwrap());
     let mut all = Vec::new();
-    for (film, _) in FILMS {
-        for player in ["hls.js", "Shaka", "video.js"] {
-            all.extend(problems(&format!("{film}, {player}"), &found[film][player]));
+    for browser in [Browser::Chromium, Browser::Firefox] {
+        let found = measure(browser, &daemon, listed.as_array().unwrap());
+        for (film, _) in FILMS {
+            for (player, _) in browser.players() {
+                let of = format!("{film}, {player} in {browser:?}");
+                let wrong = problems(&of, &found[film][player]);
+                if !wrong.is_empty() {
+                    eprintln!("{of}: {}", found[film][player]);
+                }
+                all.extend(wrong);
+            }
         }
     }
-    assert!(all.is_empty(), "{}\n{found}", all.join("\n"));
+    assert!(all.is_empty(), "{}", all.join("\n"));
 }
 
 /// The playlists say how long the film is, also before its picture begins.

@@ -8,12 +8,12 @@ use std::path::Path;
 use crate::daemon::Daemon;
 use crate::faithful;
 use crate::film_on_air::Film;
-use crate::players;
+use crate::players::{self, Browser};
 use crate::sources::{self, SOURCES, Says, Source};
 
 const BEGIN: &str = "<!-- players: written by tests/play/table.rs -->\n";
 const END: &str = "<!-- /players -->";
-const HEAD: [&str; 11] = [
+const HEAD: [&str; 13] = [
     "source",
     "ffmpeg 5.1, MP4",
     "ffmpeg 5.1, TS",
@@ -25,6 +25,8 @@ const HEAD: [&str; 11] = [
     "GStreamer",
     "hls.js",
     "Shaka",
+    "video.js",
+    "hls.js, Firefox",
 ];
 
 /// Copies all films into the daemon.
@@ -93,16 +95,17 @@ fn cells_of_vlc(film: &Film) -> [String; 2] {
 
 fn table(films: &[Film], page: &str) -> String {
     let shown: Vec<&Film> = films.iter().filter(|film| film.has_views).collect();
-    let (browser, vlc, others) = std::thread::scope(|scope| {
+    let (chromium, firefox, vlc, others) = std::thread::scope(|scope| {
         // Two at a time: a player in real time runs beside one that uses all the CPU it gets.
         let paced = scope.spawn(|| {
-            let browser = players::in_browser(page, films);
+            let chromium = players::in_browser(Browser::Chromium, page, films);
+            let firefox = players::in_browser(Browser::Firefox, page, films);
             let vlc: Vec<_> = shown.iter().map(|film| cells_of_vlc(film)).collect();
-            (browser, vlc)
+            (chromium, firefox, vlc)
         });
         let others: Vec<_> = shown.iter().map(|film| cells(film)).collect();
-        let (browser, vlc) = paced.join().unwrap();
-        (browser, vlc, others)
+        let (chromium, firefox, vlc) = paced.join().unwrap();
+        (chromium, firefox, vlc, others)
     });
     let row = |cells: &[&str]| format!("| {} |\n", cells.join(" | "));
     let mut text = row(&HEAD) + &row(&["---"; HEAD.len()]);
@@ -114,8 +117,9 @@ fn table(films: &[Film], page: &str) -> String {
             continue;
         }
         let (vlc, [ffmpeg, ffmpeg_ts, ffmpeg_8, mpv, mpv_ts, gstreamer]) = rows.next().unwrap();
-        let [hls_js, shaka] = &browser[&film.name];
-        text += &row(&[
+        let browsers = [&chromium, &firefox].into_iter();
+        let browsers = browsers.flat_map(|browser| browser[&film.name].iter().map(String::as_str));
+        let before = [
             source.what,
             ffmpeg,
             ffmpeg_ts,
@@ -125,9 +129,9 @@ fn table(films: &[Film], page: &str) -> String {
             &vlc[0],
             &vlc[1],
             gstreamer,
-            hls_js,
-            shaka,
-        ]);
+        ];
+        let cells: Vec<&str> = before.into_iter().chain(browsers).collect();
+        text += &row(&cells);
     }
     text
 }
