@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use crate::disk;
+
 /// Random bytes in a token: enough to be unguessable, few enough to type once on a phone.
 const TOKEN_BYTES: usize = 16;
 /// Minimum length of a hand-written token in characters.
@@ -81,7 +83,7 @@ pub fn load_or_create(path: &Path) -> Result<HttpToken, TokenError> {
         path: path.display().to_string(),
         source,
     };
-    match fs::read_to_string(path) {
+    match disk::read_regular_text(path) {
         Ok(text) => {
             fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
             HttpToken::parse(text.trim()).ok_or_else(|| TokenError::Unusable {
@@ -132,6 +134,24 @@ mod tests {
         assert!(read.matches(made.reveal().as_bytes()));
         assert!(!read.matches(b""));
         assert!(!read.matches(&made.reveal().as_bytes()[1..]));
+    }
+
+    #[test]
+    fn a_token_is_read_from_a_regular_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, others) = (
+            directory.path().join("http-token"),
+            directory.path().join("x"),
+        );
+        fs::write(&others, "0123456789abcdef").unwrap();
+        fs::set_permissions(&others, fs::Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(&others, &path).unwrap();
+        load_or_create(&path).unwrap_err();
+        let mode = fs::metadata(&others).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
+        fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        load_or_create(&path).unwrap_err();
     }
 
     #[test]

@@ -19,12 +19,21 @@ pub const TEMPORARY_SUFFIX: &str = ".temporary";
 /// # Errors
 /// Those of opening; `InvalidData` for anything but a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    let file = regular_only().read(true).open(path).map_err(|error| {
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::ELOOP | Errno::ENXIO) => no_regular_file(path),
-            _ => error,
-        }
-    })?;
+    open_regular_as(path, regular_only().read(true))
+}
+
+/// Opens a file with options of [`regular_only`] if it is a regular one.
+///
+/// # Errors
+/// Those of opening; `InvalidData` for anything but a regular file.
+pub fn open_regular_as(path: &Path, options: &OpenOptions) -> io::Result<File> {
+    let file =
+        options
+            .open(path)
+            .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) => no_regular_file(path),
+                _ => error,
+            })?;
     require_regular(file, path)
 }
 
@@ -36,6 +45,15 @@ pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_regular(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Reads a text if a regular file has the name.
+///
+/// # Errors
+/// Those of [`read_regular`]; `InvalidData` for bytes that are no text.
+pub fn read_regular_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read_regular(path)?)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Does the same as [`fs::write`] if nothing but a regular file has the name. The file is for our user only.
@@ -53,11 +71,50 @@ pub fn write_regular(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn create_regular(path: &Path) -> io::Result<File> {
     let mut options = regular_only();
     options.write(true).create(true).truncate(true).mode(0o600);
-    require_regular(options.open(path)?, path)
+    open_regular_as(path, &options)
+}
+
+/// Refuses a directory with anything in it but regular files and directories, however deep. It is for
+/// directories whose files somebody else's code opens.
+///
+/// # Errors
+/// Those of listing; `InvalidData` for anything but regular files and directories.
+pub fn require_regular_files(directory: &Path) -> io::Result<()> {
+    let mut directories = vec![directory.to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        for file in fs::read_dir(directory)? {
+            let file = file?;
+            // The type of the name itself: a link is not followed.
+            let kind = file.file_type()?;
+            if kind.is_dir() {
+                directories.push(file.path());
+            } else if !kind.is_file() {
+                return Err(no_regular_file(&file.path()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes the rights of all other users from what lies in a directory.
+///
+/// # Errors
+/// Those of listing and of changing a mode.
+pub fn close_to_others(directory: &Path) -> io::Result<()> {
+    for file in fs::read_dir(directory)? {
+        let file = file?;
+        let found = file.metadata()?;
+        // A link has no rights of its own, and those of its target are not ours to change.
+        let mode = found.mode() & 0o777;
+        if mode & 0o077 != 0 && !found.is_symlink() {
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(mode & 0o700))?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns options with which opening neither waits nor follows a link. Whether the file is a regular one
-/// is for [`require_regular`] to tell.
+/// is for [`open_regular_as`] or [`require_regular`] to tell.
 #[must_use]
 pub fn regular_only() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -175,7 +232,7 @@ pub struct DirectoryLock {
 /// Returns whether a process holds `directory`. One that cannot be asked counts as free.
 #[must_use]
 pub fn is_held(directory: &Path) -> bool {
-    let Ok(file) = File::open(directory.join("lock")) else {
+    let Ok(file) = open_regular(&directory.join("lock")) else {
         return false;
     };
     // The lock that a success gives ends with the file, at once.
@@ -191,13 +248,9 @@ impl DirectoryLock {
     /// # Errors
     /// [`LockError::Held`] names the process that has it.
     pub fn take(directory: &Path) -> Result<Self, LockError> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(directory.join("lock"))?;
+        let mut options = regular_only();
+        options.read(true).write(true).create(true).mode(0o600);
+        let mut file = open_regular_as(&directory.join("lock"), &options)?;
         let mut taken = file.try_lock();
         if matches!(taken, Err(TryLockError::WouldBlock)) {
             std::thread::sleep(ASKING_TIME);
@@ -269,6 +322,35 @@ mod tests {
             fs::rename(path(target), path(&format!("{name}{TEMPORARY_SUFFIX}"))).unwrap();
             write_durably(&path(name), |file| file.write_all(b"x")).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_lock_is_a_regular_file() {
+        let place = tempfile::tempdir().unwrap();
+        let (lock, victim) = (place.path().join("lock"), place.path().join("victim"));
+        fs::write(&victim, b"precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &lock).unwrap();
+        let error = DirectoryLock::take(place.path()).unwrap_err();
+        assert!(
+            error.to_string().contains("lock is no regular file"),
+            "{error}"
+        );
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        fs::remove_file(&lock).unwrap();
+        nix::unistd::mkfifo(&lock, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(!is_held(place.path()));
+        DirectoryLock::take(place.path()).unwrap_err();
+    }
+
+    #[test]
+    fn files_for_somebody_elses_code_are_regular_ones() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir_all(place.path().join("a/b")).unwrap();
+        fs::write(place.path().join("a/b/file"), b"x").unwrap();
+        require_regular_files(place.path()).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", place.path().join("a/b/link")).unwrap();
+        let error = require_regular_files(place.path()).unwrap_err();
+        assert!(error.to_string().contains("link"), "{error}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! A start removes the mark before it opens the database. A run that does not stop cleanly leaves none,
 //! and the next start reads all rows.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ pub(super) enum Left {
 /// Compares the files of `database` with the mark, and removes it.
 pub(super) fn take(state: &Path, database: &Path) -> Left {
     let path = path(state);
-    let Ok(left) = fs::read_to_string(&path) else {
+    let Ok(left) = disk::read_regular_text(&path) else {
         return Left::Somehow;
     };
     // A mark that stays does no harm. The first write to the database makes it wrong.
@@ -65,7 +65,7 @@ fn digest(database: &Path, go_on: &dyn Fn() -> bool) -> io::Result<Option<String
     let mut hasher = blake3::Hasher::new();
     for path in files(database)? {
         let name = path.as_os_str().as_encoded_bytes();
-        let mut file = File::open(database.join(&path))?;
+        let mut file = disk::open_regular(&database.join(&path))?;
         hasher.update(&(name.len() as u64).to_le_bytes());
         hasher.update(name);
         hasher.update(&file.metadata()?.len().to_le_bytes());

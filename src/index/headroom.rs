@@ -1,7 +1,7 @@
 //! Space on the index's disk that is kept free of other files, so that the index can still be opened
 //! when that disk is full.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::fcntl::posix_fallocate;
 
 use super::error::IndexError;
+use crate::disk;
 
 /// Bytes that are kept. The database writes a summary of itself when it is opened: a few MiB for a
 /// library of 300,000 files.
@@ -49,12 +50,9 @@ impl Headroom {
     }
 
     fn allocate(&self) -> io::Result<()> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&self.path)?;
+        let mut options = disk::regular_only();
+        options.write(true).create(true).mode(0o600);
+        let file = disk::open_regular_as(&self.path, &options)?;
         posix_fallocate(&file, 0, HEADROOM_BYTES).map_err(io::Error::from)
     }
 
@@ -80,5 +78,19 @@ mod tests {
         assert!(headroom.give());
         assert!(!headroom.give());
         headroom.keep().unwrap();
+    }
+
+    #[test]
+    fn a_link_in_its_place_is_not_followed() {
+        let state = tempfile::tempdir().unwrap();
+        let victim = state.path().join("victim");
+        fs::write(&victim, b"precious").unwrap();
+        std::os::unix::fs::symlink(&victim, state.path().join("index.headroom")).unwrap();
+        let headroom = Headroom::beside(&state.path().join("index"));
+        headroom.keep().unwrap_err();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        // The link is gone with the failure.
+        headroom.keep().unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
     }
 }

@@ -1,9 +1,8 @@
 //! The journal: an append-only file of the changes that the flushed index or the remote may not
 //! hold yet. `docs/FORMAT.md` has the bytes and the reasons.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{BufReader, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -90,7 +89,8 @@ fn numbers(directory: &Path) -> Result<Vec<u64>, IndexError> {
 pub(super) fn read(directory: &Path) -> Result<Option<Replay>, IndexError> {
     for number in numbers(directory)?.into_iter().rev() {
         let path = directory.join(file_name(number));
-        let file = File::open(&path).map_err(|error| IndexError::io("open", &path, error))?;
+        let file =
+            disk::open_regular(&path).map_err(|error| IndexError::io("open", &path, error))?;
         let total = file
             .metadata()
             .map_err(|error| IndexError::io("stat", &path, error))?
@@ -360,10 +360,7 @@ fn write_file(
         return Err(error);
     }
     written.map_err(|error| IndexError::io("write", &path, error))?;
-    let file = OpenOptions::new()
-        .append(true)
-        .mode(0o600)
-        .open(&path)
+    let file = disk::open_regular_as(&path, disk::regular_only().append(true))
         .map_err(|error| IndexError::io("open", &path, error))?;
     for older in numbers(directory)? {
         if older < header.number {

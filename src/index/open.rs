@@ -160,7 +160,7 @@ fn start(
 /// Returns whether the state was used before, and refuses one of a newer version.
 fn check_version(state: &Path) -> Result<StateUse, IndexError> {
     let path = state.join(VERSION_FILE);
-    match fs::read_to_string(&path) {
+    match disk::read_regular_text(&path) {
         Ok(text) => match text.trim().parse::<u32>() {
             Ok(found) if found > STATE_VERSION => Err(IndexError::NewerVersion {
                 path: state.to_owned(),

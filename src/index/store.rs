@@ -84,6 +84,8 @@ impl RowStore {
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         // sled makes it as the umask says.
         disk::make_private_directory(directory).map_err(StoreError::Io)?;
+        // sled opens whatever has the names of its files, and waits for a FIFO.
+        disk::require_regular_files(directory).map_err(StoreError::Io)?;
         let started = Instant::now();
         let db = loop {
             let opened = guarded(|| {
@@ -105,6 +107,7 @@ impl RowStore {
                 other => break other?,
             }
         };
+        disk::close_to_others(directory).map_err(StoreError::Io)?;
         let records = guarded(|| db.open_tree(RECORDS))?;
         let rows = guarded(|| db.open_tree(b"rows"))?;
         Ok(Self {

@@ -335,4 +335,40 @@ fn the_database_is_closed_to_others() {
     let (_index, _) = open(state.path());
     let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
+    for name in ["db", "conf", "blobs"] {
+        let found = std::fs::metadata(directory.join(name)).unwrap();
+        assert_eq!(found.permissions().mode() & 0o077, 0, "{name}");
+    }
+}
+
+/// What lies in the place of a file of the state is neither waited for nor followed.
+#[test]
+fn only_regular_files_of_the_state_are_opened() {
+    use nix::sys::stat::Mode;
+    use std::os::unix::fs::symlink;
+    for name in ["lock", "version", "index/db", "index/conf", "journal"] {
+        for kind in ["link", "fifo"] {
+            let state = tempfile::tempdir().unwrap();
+            drop(open(state.path()));
+            let path = match name {
+                "journal" => damage::newest_journal(state.path()),
+                name => state.path().join(name),
+            };
+            let moved = state.path().join("moved");
+            std::fs::rename(&path, &moved).unwrap();
+            let before = std::fs::read(&moved).unwrap();
+            match kind {
+                "link" => symlink(&moved, &path).unwrap(),
+                _ => nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap(),
+            }
+            // An index whose database cannot be used is made anew; all else ends the start.
+            let text = match Index::open(state.path(), owner()) {
+                Ok((_, report)) if name.starts_with("index") => report.notes.join("; "),
+                Ok(_) => "opened".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            assert!(text.contains("no regular file"), "{name} {kind}: {text}");
+            assert_eq!(std::fs::read(&moved).unwrap(), before, "{name} {kind}");
+        }
+    }
 }

@@ -6,7 +6,6 @@
 //! pack is then deleted like every pack that nothing needs.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use std::time::Duration;
 use super::attach_error::{AttachError, AttachReport};
 use super::fill::{bring_in_step, create_library};
 use super::patient_request::{Patience, PatientRequests};
+use crate::disk;
 use crate::index::{Index, IndexError};
 use crate::ingest::publish::log_objects::{decode_all, encode_snapshot};
 use crate::ingest::slices_digest;
@@ -266,7 +266,7 @@ impl Mover {
     async fn fetch(&self, pack: &PackRef) -> Result<PathBuf, MoveError> {
         let deadline = || Deadline::after(READ_DEADLINE);
         let path = self.workshop.join("pack");
-        let mut file = File::create(&path)?;
+        let mut file = disk::create_regular(&path)?;
         let table = retry(deadline(), || fetch_table(&self.remote, pack)).await?;
         for block in (0..table.block_count()).map(BlockIndex) {
             let read = || fetch_block(&self.remote, pack, &table, block);

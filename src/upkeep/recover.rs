@@ -1,6 +1,7 @@
 //! `tgfs recover`: builds a new index from the remote's log and the journal, beside the old one.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -136,7 +137,9 @@ fn copy_journal(state: &Path, workshop: &Path) -> std::io::Result<()> {
     disk::make_private_directory(&target)?;
     for file in fs::read_dir(state.join("journal"))? {
         let file = file?;
-        fs::copy(file.path(), target.join(file.file_name()))?;
+        let mut from = disk::open_regular(&file.path())?;
+        let mut to = disk::create_regular(&target.join(file.file_name()))?;
+        io::copy(&mut from, &mut to)?;
     }
     Ok(())
 }

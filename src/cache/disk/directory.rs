@@ -140,7 +140,7 @@ impl CacheDirectory {
         let open = || disk::create_regular(path);
         match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(self.directory(item))?;
+                disk::make_private_directory(&self.directory(item))?;
                 open()
             }
             opened => opened,

@@ -139,7 +139,7 @@ fn an_older_database_is_noticed() {
     check_survives(state.path(), &expected, "older database");
 }
 
-fn newest_journal(state: &Path) -> std::path::PathBuf {
+pub(super) fn newest_journal(state: &Path) -> std::path::PathBuf {
     let mut files: Vec<_> = std::fs::read_dir(state.join("journal"))
         .unwrap()
         .map(|file| file.unwrap().path())
