@@ -1,7 +1,7 @@
 // node tests/browser/players.mjs < WANTED.json
 //
 // Plays films in a browser without a window with several players: from the start, then after a seek.
-// WANTED is {browser, page, players: {NAME: script}, films: [{name, url, picture, sound}]}; `page` is a page of the
+// WANTED is {browser, page, players: {NAME: script}, films: [{name, url, picture, sound, players: [NAME]}]}; `page` is a page of the
 // daemon, so that everything has one origin. Prints {NAME: {PLAYER: {plays, why}}}.
 import { readFileSync } from 'node:fs';
 import { withPage } from './open.mjs';
@@ -90,7 +90,7 @@ await withPage(wanted.browser, wanted.page, async page => {
   for (const path of Object.values(wanted.players)) await page.add(path);
   for (const film of wanted.films) {
     found[film.name] = {};
-    for (const player of Object.keys(wanted.players)) {
+    for (const player of film.players) {
       found[film.name][player] = await page.evaluate(play, { ...film, player, step: STEP });
     }
   }

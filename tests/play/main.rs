@@ -17,11 +17,14 @@ mod faithful;
 mod film;
 mod film_on_air;
 mod in_place;
+mod kinds;
+mod kodi;
 mod long;
 #[path = "../mount/material.rs"]
 mod material;
 mod mpv;
 mod players;
+mod reasons;
 mod seeks;
 mod sources;
 mod synchrony;

@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::film_on_air::Film;
+use crate::kinds::KINDS;
 use crate::material::{need, said};
 use crate::tools;
 use crate::vlc::Vlc;
 
 pub const YES: &str = "yes";
+/// Cell of what is not given to a player.
+pub const NOT_TRIED: &str = "not tried";
 /// Longest time VLC, which plays in real time, needs to show a few pictures.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -210,6 +213,18 @@ impl Browser {
         }
     }
 
+    /// Returns the players that get a film of the table. Films of [`KINDS`] are only given to two of them, to
+    /// save time: those differ from [`crate::sources::SOURCES`] by file, not by playlist.
+    fn tries(self, film: &str) -> &'static [&'static str] {
+        let is_short = KINDS.iter().any(|source| source.name == film);
+        match (self, is_short) {
+            (Self::Chromium, true) => &["hls.js", "Shaka"],
+            (Self::Chromium, false) => &["hls.js", "Shaka", "video.js"],
+            (Self::Firefox, true) => &[],
+            (Self::Firefox, false) => &["hls.js"],
+        }
+    }
+
     /// Lets `script` of tests/browser run in it for these films, and returns what it prints.
     pub fn run(self, script: &str, page: &str, films: &[Value]) -> Value {
         let players = self.players();
@@ -239,11 +254,15 @@ pub fn in_browser(browser: Browser, page: &str, films: &[Film]) -> HashMap<Strin
         .iter()
         .filter(|film| film.has_views)
         .map(|film| {
-            json!({ "name": film.name, "url": film.url, "picture": film.has_picture, "sound": film.has_sound })
+            json!({ "name": film.name, "url": film.url, "picture": film.has_picture, "sound": film.has_sound,
+                "players": browser.tries(&film.name) })
         })
         .collect();
     let found = browser.run("players.mjs", page, &list);
     let cell_of = |film: &Film, player: &str| {
+        if !browser.tries(&film.name).contains(&player) {
+            return NOT_TRIED.to_owned();
+        }
         let found = &found[&film.name][player];
         if !found["faults"].is_null() && found["plays"] != true {
             eprintln!("{}: {player} in {browser:?}: {found}", film.name);

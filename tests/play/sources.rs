@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::kinds::KINDS;
 use crate::material::Random;
 use crate::tools;
 
@@ -16,7 +17,8 @@ pub struct Source {
     pub says: Says,
 }
 
-enum Made {
+/// Origin of a film.
+pub enum Made {
     /// Made by ffmpeg from these arguments. `$WORD` stands for a part of [`PARTS`]; names of films stand for their files.
     Ffmpeg(&'static str),
     /// First 60 % of another film.
@@ -45,6 +47,10 @@ pub enum Says {
     NoViews(&'static str),
 }
 
+/// Subtitles of films that have some.
+const WORDS: &str = "1\n00:00:01,000 --> 00:00:03,000\nGood evening.\n\n2\n00:00:05,000 --> 00:00:08,000\nGood night.\n";
+/// Chapters of films that have some, in ffmpeg's own form.
+const CHAPTERS: &str = ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=5\ntitle=Day\n[CHAPTER]\nTIMEBASE=1/1\nSTART=5\nEND=10\ntitle=Night\n";
 // All films last ten seconds and have a key frame every 2 s, which gives two segments.
 /// Noise makes video larger than audio, as in real films.
 const PARTS: [(&str, &str); 4] = [
@@ -66,7 +72,7 @@ const PARTS: [(&str, &str); 4] = [
     ),
 ];
 
-const fn made(name: &'static str, what: &'static str, arguments: &'static str) -> Source {
+pub const fn made(name: &'static str, what: &'static str, arguments: &'static str) -> Source {
     other(name, what, Made::Ffmpeg(arguments), Says::Nothing)
 }
 
@@ -75,7 +81,7 @@ pub const fn plain(name: &'static str) -> Source {
     made(name, name, "")
 }
 
-const fn other(name: &'static str, what: &'static str, made: Made, says: Says) -> Source {
+pub const fn other(name: &'static str, what: &'static str, made: Made, says: Says) -> Source {
     Source {
         name,
         what,
@@ -264,6 +270,11 @@ pub const SOURCES: &[Source] = &[
     ),
 ];
 
+/// Returns all films of the table.
+pub fn all() -> impl Iterator<Item = &'static Source> {
+    SOURCES.iter().chain(KINDS)
+}
+
 /// Makes the film and the films it depends on below `directory`.
 pub fn film(source: &Source, directory: &Path) -> PathBuf {
     let path = directory.join(source.name);
@@ -295,6 +306,10 @@ pub fn ffmpeg(directory: &Path, arguments: &str, name: &str) {
     let mut line = format!("-y -v error {arguments} -threads 2 -fflags +bitexact -flags +bitexact");
     for (word, meaning) in PARTS {
         line = line.replace(word, meaning);
+    }
+    if arguments.contains("words.srt") {
+        fs::write(directory.join("words.srt"), WORDS).unwrap();
+        fs::write(directory.join("chapters.txt"), CHAPTERS).unwrap();
     }
     if arguments.contains("cover.jpg") {
         ffmpeg(

@@ -8,12 +8,14 @@ use std::path::Path;
 use crate::daemon::Daemon;
 use crate::faithful;
 use crate::film_on_air::Film;
+use crate::kodi::Kodi;
 use crate::players::{self, Browser};
-use crate::sources::{self, SOURCES, Says, Source};
+use crate::reasons;
+use crate::sources::{self, Says, Source};
 
 const BEGIN: &str = "<!-- players: written by tests/play/table.rs -->\n";
 const END: &str = "<!-- /players -->";
-const HEAD: [&str; 13] = [
+const HEAD: [&str; 16] = [
     "source",
     "ffmpeg 5.1, MP4",
     "ffmpeg 5.1, TS",
@@ -27,14 +29,16 @@ const HEAD: [&str; 13] = [
     "Shaka",
     "video.js",
     "hls.js, Firefox",
+    "Kodi, file",
+    "Kodi, MP4",
+    "Kodi, TS",
 ];
 
 /// Copies all films into the daemon.
 fn put_on_air(daemon: &Daemon) -> Vec<Film> {
     let directory = daemon.directory().join("films");
     std::fs::create_dir(&directory).unwrap();
-    let files: Vec<_> = SOURCES
-        .iter()
+    let files: Vec<_> = sources::all()
         .map(|source| sources::film(source, &directory))
         .collect();
     let mut arguments = vec!["upload", "--to", "/"];
@@ -48,7 +52,7 @@ fn put_on_air(daemon: &Daemon) -> Vec<Film> {
         let listed = listed.iter().find(|film| film["path"] == path).unwrap();
         Film::new(daemon, listed, source, file)
     };
-    SOURCES.iter().zip(&files).map(film).collect()
+    sources::all().zip(&files).map(film).collect()
 }
 
 /// Returns deviations from what `source` promises.
@@ -93,27 +97,41 @@ fn cells_of_vlc(film: &Film) -> [String; 2] {
     ]
 }
 
-fn table(films: &[Film], page: &str) -> String {
+fn cells_of_kodi(films: &[Film], daemon: &Daemon) -> Vec<[String; 3]> {
+    let mut kodi = Kodi::start();
+    films.iter().map(|film| kodi.cells(film, daemon)).collect()
+}
+
+fn table(films: &[Film], daemon: &Daemon) -> String {
+    let page = format!("http://{}/", daemon.address());
     let shown: Vec<&Film> = films.iter().filter(|film| film.has_views).collect();
-    let (chromium, firefox, vlc, others) = std::thread::scope(|scope| {
-        // Two at a time: a player in real time runs beside one that uses all the CPU it gets.
-        let paced = scope.spawn(|| {
-            let chromium = players::in_browser(Browser::Chromium, page, films);
-            let firefox = players::in_browser(Browser::Firefox, page, films);
-            let vlc: Vec<_> = shown.iter().map(|film| cells_of_vlc(film)).collect();
-            (chromium, firefox, vlc)
+    let (chromium, firefox, vlc, kodi, others) = std::thread::scope(|scope| {
+        // Players in real time run beside one that uses all the CPU it gets.
+        let browsers = scope.spawn(|| {
+            let chromium = players::in_browser(Browser::Chromium, &page, films);
+            (
+                chromium,
+                players::in_browser(Browser::Firefox, &page, films),
+            )
         });
+        let vlc = scope.spawn(|| {
+            let cells = shown.iter().map(|film| cells_of_vlc(film));
+            cells.collect::<Vec<_>>()
+        });
+        let kodi = scope.spawn(|| cells_of_kodi(films, daemon));
         let others: Vec<_> = shown.iter().map(|film| cells(film)).collect();
-        let (chromium, firefox, vlc) = paced.join().unwrap();
-        (chromium, firefox, vlc, others)
+        let ((chromium, firefox), vlc) = (browsers.join().unwrap(), vlc.join().unwrap());
+        (chromium, firefox, vlc, kodi.join().unwrap(), others)
     });
     let row = |cells: &[&str]| format!("| {} |\n", cells.join(" | "));
     let mut text = row(&HEAD) + &row(&["---"; HEAD.len()]);
     let mut rows = vlc.iter().zip(&others);
-    for (source, film) in SOURCES.iter().zip(films) {
+    for ((source, film), kodi) in sources::all().zip(films).zip(&kodi) {
+        let kodi = kodi.each_ref().map(String::as_str);
         if !film.has_views {
             let why = format!("no: {}", film.error.as_deref().unwrap_or_default());
-            text += &row(&[&[source.what][..], &vec![why.as_str(); HEAD.len() - 1]].concat());
+            let others = vec![why.as_str(); HEAD.len() - 1 - kodi.len()];
+            text += &row(&[&[source.what][..], &others, &kodi].concat());
             continue;
         }
         let (vlc, [ffmpeg, ffmpeg_ts, ffmpeg_8, mpv, mpv_ts, gstreamer]) = rows.next().unwrap();
@@ -130,7 +148,7 @@ fn table(films: &[Film], page: &str) -> String {
             &vlc[1],
             gstreamer,
         ];
-        let cells: Vec<&str> = before.into_iter().chain(browsers).collect();
+        let cells: Vec<&str> = before.into_iter().chain(browsers).chain(kodi).collect();
         text += &row(&cells);
     }
     text
@@ -138,9 +156,9 @@ fn table(films: &[Film], page: &str) -> String {
 
 #[test]
 fn the_table_of_players_is_what_they_do() {
-    let daemon = Daemon::start();
+    let daemon = Daemon::mounted();
     let films = put_on_air(&daemon);
-    let pairs = SOURCES.iter().zip(&films);
+    let pairs = sources::all().zip(&films);
     let mut problems: Vec<String> = pairs
         .flat_map(|(source, film)| check_words(source, film))
         .collect();
@@ -149,14 +167,21 @@ fn the_table_of_players_is_what_they_do() {
             .iter()
             .flat_map(|film| faithful::problems(&daemon, film)),
     );
-    assert!(problems.is_empty(), "{}", problems.join("\n"));
-    let found = table(&films, &format!("http://{}/", daemon.address()));
+    let found = table(&films, &daemon);
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/MEDIA.md");
     let text = std::fs::read_to_string(&document).unwrap();
     let (before, rest) = text.split_once(BEGIN).expect("the table begins");
     let (written, after) = rest.split_once(END).expect("the table ends");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
+    // What tgfs says of a film without views is a reason itself.
+    let without = films.iter().filter(|film| !film.has_views);
+    let own: Vec<&str> = without.filter_map(|film| film.error.as_deref()).collect();
+    problems.extend(reasons::problems(&text, &found, &own));
+    let updates = std::env::var_os("UPDATE_DOCS").is_some();
+    if updates {
         std::fs::write(&document, [before, BEGIN, &found, END, after].concat()).unwrap();
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    if updates {
         return;
     }
     let differs: Vec<&str> = found

@@ -29,6 +29,9 @@ const MISSING_SECONDS: f64 = 2.0;
 const NO_TRANSPORT: &str =
     "it has no MPEG-TS form: only its container says how the picture is turned or stretched";
 
+/// Note of a film whose sound would be missing in MPEG-TS.
+const NO_SOUND: &str = "it has no MPEG-TS form: MPEG-TS carries none of its sound";
+
 /// Film whose tracks are cut into segments.
 pub struct Film {
     start: CommonStart,
@@ -220,6 +223,9 @@ impl Film {
             }
             tracks.push(track);
         }
+        if would_be_silent(&tracks) {
+            notes.push(NO_SOUND.to_owned());
+        }
         let target = playlist_target(&tracks);
         for track in &mut tracks {
             (track.peak_bits, track.average_bits) =
@@ -344,6 +350,15 @@ fn transport_sizes(made: &MadeTrack, cuts: &[SegmentCut], init: &[u8]) -> Vec<u6
         transport::size(init, timescale, samples)
     });
     sizes.collect::<Option<_>>().unwrap_or_default()
+}
+
+/// Returns true if MPEG-TS carries the pictures of a film, but none of its sound.
+fn would_be_silent(tracks: &[Track]) -> bool {
+    let is_carried = |track: &&Track| !track.transport_sizes.is_empty();
+    let is_sound = |track: &Track| matches!(track.kind, TrackKind::Audio { .. });
+    let (sounds, pictures): (Vec<&Track>, Vec<&Track>) =
+        tracks.iter().partition(|track| is_sound(track));
+    pictures.iter().any(is_carried) && !sounds.is_empty() && !sounds.iter().any(is_carried)
 }
 
 /// Returns true if a player shows the pictures of the track from MPEG-TS as it shows those of the file.

@@ -36,13 +36,14 @@ pub enum SegmentFormat {
 }
 
 impl SegmentFormat {
-    /// Returns whether the film has a multivariant playlist of this format. A film with video has one
-    /// only if the video has such segments.
+    /// Returns whether the film has a playlist of this format, which has pictures and sound if the film has.
     #[must_use]
     pub fn is_offered(self, views: &Views) -> bool {
-        let mut tracks = (0..views.tracks.len())
-            .filter(|&index| is_video(&views.tracks[index]) || !has_video(views));
-        tracks.any(|index| self.has(views, index))
+        let carries = |picture: bool| {
+            let kind = (0..views.tracks.len()).filter(|&at| is_video(&views.tracks[at]) == picture);
+            kind.map(|at| self.has(views, at)).max() != Some(false)
+        };
+        views.in_place.is_some() || !views.tracks.is_empty() && carries(true) && carries(false)
     }
 
     /// Returns whether a track has segments of this format.
