@@ -49,7 +49,9 @@ fn leads_to(library: &TestLibrary, film: &str, line: &str) -> String {
     let playlist = text(library, &below(attribute(line, "URI")));
     hls_m3u8::MediaPlaylist::try_from(playlist.as_str()).unwrap();
     let segments: Vec<&str> = playlist.lines().filter(|l| !l.starts_with('#')).collect();
-    assert_eq!(segments.len(), 1, "{playlist}");
+    // The film has one segment, so an empty one ends the playlist.
+    assert_eq!(segments.len(), 2, "{playlist}");
+    assert!(text(library, &below(segments[1])).starts_with("WEBVTT"));
     let at = below(segments[0]);
     let segment = text(library, &at);
     assert_eq!(segment.len() as u64, library.attr(&at).unwrap().size);
@@ -93,7 +95,7 @@ fn a_dropped_file_joins_and_leaves_when_it_is_removed() {
     assert_eq!(added, ["fra.srt", "fra.vtt", stem, uri]);
     assert_eq!(
         library.names(&format!(".hls/Heat/heat.mkv/{stem}")),
-        ["00001.vtt"]
+        ["00001.vtt", "end.vtt"]
     );
     // The file itself is what it was, and no sidecar is made of it.
     assert_eq!(library.read(FRENCH).unwrap(), LATIN);

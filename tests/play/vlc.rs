@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::Library;
+use crate::daemon::Daemon;
 use crate::material::need;
+use crate::{Library, client, sources};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Pause between two commands, which leaves VLC time for its work.
@@ -139,4 +140,44 @@ fn vlc_plays_and_lets_choose_each_track() {
     }
     writeln!(vlc.commands, "quit").unwrap();
     assert!(vlc.child.wait().unwrap().success());
+}
+
+/// A film of one segment, with text of its own or beside it: VLC waits for ever where all playlists end at once.
+#[test]
+fn vlc_shows_short_films_with_subtitles() {
+    let daemon = Daemon::start();
+    let place = daemon.directory();
+    let words = "1\n00:00:01,000 --> 00:00:02,000\nWords\n";
+    std::fs::write(place.join("beside.srt"), words).unwrap();
+    let film = "-f lavfi -i testsrc2=s=64x36:r=25:d=4 -f lavfi -i sine=d=4";
+    let coded = "-c:v libx264 -preset superfast -c:a aac";
+    sources::ffmpeg(place, &format!("{film} {coded}"), "beside.mkv");
+    sources::ffmpeg(place, "-i beside.mkv -i beside.srt -c copy", "inside.mkv");
+    let names = ["beside.srt", "beside.mkv", "inside.mkv"];
+    let files = names.map(|name| place.join(name).display().to_string());
+    let before = ["upload", "--to", "/"].map(str::to_owned);
+    let arguments: Vec<&str> = before.iter().chain(&files).map(String::as_str).collect();
+    daemon.run(&arguments);
+    for name in ["beside", "inside"] {
+        let url = daemon.url(&format!("/playlist/local/{name}.m3u8"));
+        let begun = Instant::now();
+        let mut list = String::new();
+        while !list.contains("TYPE=SUBTITLES") {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{name} has no subtitles: {list}"
+            );
+            std::thread::sleep(PAUSE);
+            list = client::get(&daemon, &format!("/playlist/local/{name}.m3u8")).text();
+        }
+        let mut vlc = Vlc::play(&url);
+        while vlc.counted("video decoded") < 20 || vlc.counted("audio decoded") < 20 {
+            assert!(
+                begun.elapsed() < PATIENCE * 2,
+                "{name}: {:#?}",
+                vlc.ask("stats")
+            );
+            std::thread::sleep(PAUSE);
+        }
+    }
 }

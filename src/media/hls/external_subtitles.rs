@@ -11,9 +11,9 @@ use crate::model::{
 };
 
 use super::date::first_decoded;
-use super::playlist;
 use super::tags::{ExternalSubtitle, MasterUris, SegmentFormat};
 use super::view::{Piece, ViewBody, ViewEntry, ViewFile, ViewNode};
+use super::{ending, playlist};
 use crate::media::inspect::language;
 use crate::media::subtitles::webvtt;
 use crate::media::subtitles::{SubtitleFileName, SubtitleFlags, SubtitleKeys};
@@ -122,7 +122,8 @@ pub fn entries_in(
 ) -> Option<Vec<ViewEntry>> {
     let one = external.iter().find(|one| one.name == directory)?;
     let size = segment(views, one)?.size;
-    Some(vec![ViewEntry::file(SEGMENT.to_owned(), size)])
+    let whole = ViewEntry::file(SEGMENT.to_owned(), size);
+    Some([whole].into_iter().chain(ending::entry(views)).collect())
 }
 
 /// A view that exists because of the user's files, or whose content depends on them.
@@ -153,6 +154,9 @@ pub fn find<'a>(
     }
     if let Some((directory, name)) = path.split_once('/') {
         let one = external.iter().find(|one| one.name == directory)?;
+        if let Some(end) = ending::find(views, name) {
+            return Some(ExternalView::OfFilm(end));
+        }
         return (name == SEGMENT)
             .then(|| segment(views, one))
             .flatten()
@@ -198,8 +202,10 @@ fn media(views: &Views, one: &ExternalSubtitle) -> String {
     if let Some(lead) = views.tracks.first() {
         first_decoded(&mut date, lead);
     }
+    let mut end = String::new();
+    ending::append(&mut end, views, &one.name);
     format!(
-        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n{date}#EXTINF:{seconds:.6},\n{}/{SEGMENT}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n{date}#EXTINF:{seconds:.6},\n{}/{SEGMENT}\n{end}#EXT-X-ENDLIST\n",
         seconds.ceil().max(1.0),
         one.name
     )

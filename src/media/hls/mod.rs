@@ -2,7 +2,7 @@
 //!
 //! `view` describes one virtual file. `tags` writes the lines that playlists share; `playlist`,
 //! `ts_multivariant` and `iframes` write whole playlists with them, `labels` names tracks, and `date` aligns
-//! playlists. `views` lists and finds the
+//! playlists, `ending` ends those of subtitles. `views` lists and finds the
 //! virtual files of a film, and `external_subtitles` adds the user's subtitle files to them.
 
 pub mod external_subtitles;
@@ -12,6 +12,7 @@ pub mod view;
 pub mod views;
 
 mod date;
+mod ending;
 mod iframes;
 mod labels;
 mod ts_multivariant;

@@ -6,6 +6,7 @@ use crate::media::browser::BrowserAudio;
 use crate::model::Views;
 
 use super::date::first_decoded;
+use super::ending;
 use super::tags::{
     AudioMedia, EarlyExtinf, ExternalSubtitle, MasterUris, SegmentFormat, SubtitleRendition,
     UniqueNames, default_of, extinf, has_video, head, is_audio, is_video, stream_inf,
@@ -220,6 +221,7 @@ pub fn subtitle(views: &Views, index: usize) -> Option<String> {
         extinf(&mut text, *segment, lead.timescale);
         let _infallible = writeln!(text, "{name}/{:05}.vtt", number + 1);
     }
+    ending::append(&mut text, views, &name);
     text.push_str("#EXT-X-ENDLIST\n");
     Some(text)
 }

@@ -7,7 +7,7 @@ use crate::model::{ByteRange, SubtitleFormat, Track, Views};
 
 use super::tags::{MasterUris, SegmentFormat, subtitle_name, track_name};
 use super::view::{MappedSegment, Piece, ViewBody, ViewEntry, ViewFile, ViewNode};
-use super::{iframes, playlist};
+use super::{ending, iframes, playlist};
 pub use crate::media::map::MapError;
 use crate::media::map::{self, Run, Segment};
 use crate::media::mp4::segment_header;
@@ -56,6 +56,7 @@ pub fn entries(views: &Views, directory: &str) -> Option<Vec<ViewEntry>> {
     Some(
         segments
             .map(|(number, range)| ViewEntry::file(segment_name(number, "vtt"), range.len))
+            .chain(ending::entry(views))
             .collect(),
     )
 }
@@ -172,6 +173,9 @@ pub fn find(views: &Views, path: &str) -> Option<ViewNode> {
                 return find_in_track(views, index, name).map(ViewNode::File);
             }
             let subtitle = &views.subtitles[subtitle_index(views, directory)?];
+            if let Some(end) = ending::find(views, name) {
+                return Some(end);
+            }
             let range = subtitle.segments.get(segment_number(name, "vtt")?)?;
             Some(ViewNode::derived(*range))
         }
