@@ -84,6 +84,10 @@ impl Daemon {
         format!("http://{}/t/{}{path}", self.address(), self.token())
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
     pub fn is_alive(&self) -> bool {
         matches!(self.child.lock().unwrap().try_wait(), Ok(None))
     }

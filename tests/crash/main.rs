@@ -7,6 +7,7 @@ mod daemon;
 #[path = "../mount/material.rs"]
 mod material;
 mod model;
+mod power_cut;
 mod promises;
 mod sessions;
 mod workload;
