@@ -88,6 +88,9 @@ pub enum Fault {
     Internal,
     /// Error -503
     Timeout,
+    /// `FILE_MIGRATE_X` or `USER_MIGRATE_X`, which name another data center. With a second one the two name
+    /// each other.
+    Elsewhere,
     /// The server forgets the auth key: transport error -404.
     ForgetKey,
     /// The key is signed out: `AUTH_KEY_UNREGISTERED`.

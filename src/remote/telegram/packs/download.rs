@@ -229,7 +229,12 @@ impl DocumentReader {
                         moves += 1;
                         dc = other;
                     }
-                    _ => return Err(error),
+                    Some(other) => {
+                        return Err(CallError::Unexpected(format!(
+                            "data centre {dc} says that the file is in {other}, and that one does not have it"
+                        )));
+                    }
+                    None => return Err(error),
                 },
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use telegram_sim::{Bot, Channel, Fault, Injection};
 
@@ -63,4 +64,27 @@ async fn a_wait_for_another_data_centre_delays_and_fails_nothing() {
     // The pack is read back by bot 1, which has to wait.
     let (pack, _) = sealed(&remote, spool.path(), &[BLOCK]);
     store_pack(&remote, &pack).await.unwrap();
+}
+
+#[tokio::test]
+async fn data_centres_that_name_each_other_are_an_error_and_no_loop() {
+    let bench = Bench::start(two_centres()).await;
+    let remote = bench.ready().await;
+    let spool = tempfile::tempdir().unwrap();
+    let (pack, bytes) = sealed(&remote, spool.path(), &[BLOCK]);
+    let stored = store_pack(&remote, &pack).await.unwrap();
+    let before = bench.sim.calls("upload.getFile");
+    bench
+        .sim
+        .inject(Injection::on("upload.getFile", Fault::Elsewhere).times(10_000));
+    let whole = ByteRange::new(0, bytes.len() as u64);
+    let read = remote.get(&stored, whole, Urgency::Waited);
+    let error = tokio::time::timeout(Duration::from_secs(60), read)
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert!(error.to_string().contains("data centre"), "{error}");
+    // A few for each bot and each piece of the range.
+    let asked = bench.sim.calls("upload.getFile") - before;
+    assert!(asked <= 50, "{asked} calls");
 }

@@ -347,6 +347,15 @@ impl State {
         self.answer(to, id, outcome).await
     }
 
+    /// Names another data center than this one.
+    fn elsewhere(&self, bot: Option<Bot>) -> Refusal {
+        // Who is not signed in asks for the home of a user.
+        let what = bot.map_or("USER", |_| "FILE");
+        let addresses = self.shared.addresses();
+        let other = addresses.iter().find(|(id, _)| *id != self.dc);
+        Refusal::elsewhere(what, other.map_or(self.dc, |(id, _)| *id))
+    }
+
     /// Lets a fault happen. `None` if the call runs all the same, to meet what the fault did.
     async fn suffer(
         &mut self,
@@ -363,6 +372,7 @@ impl State {
             Fault::SlowMode(seconds) => wait("SLOWMODE_WAIT", seconds),
             Fault::Internal => Refusal::internal(),
             Fault::Timeout => Refusal::timeout(),
+            Fault::Elsewhere => self.elsewhere(bot),
             Fault::DropBefore => return Ok(Some(Next::Drop)),
             Fault::DropAfter => return Ok(None),
             Fault::Stall => {
