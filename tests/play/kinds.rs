@@ -156,6 +156,11 @@ pub const KINDS: &[Source] = &[
         "H.264 + AAC 5.1, E-AC-3 5.1",
         "-i main.mkv -map 0:v -map 0:a -map 0:a -c:v copy -ac 6 -c:a:0 aac -c:a:1 eac3",
     ),
+    made(
+        "mono.mkv",
+        "H.264 + MP3, mono, 22.05 kHz",
+        "-i main.mkv -c:v copy -ac 1 -ar 22050 -c:a mp3",
+    ),
     other(
         "fine.mkv",
         "H.264 + FLAC, 24 bit, 96 kHz",

@@ -40,9 +40,9 @@ const SETTINGS: &str = r#"<settings version="2">
 </settings>"#;
 
 /// A child that ends with its owner.
-struct Ended(Child);
+struct OwnedChild(Child);
 
-impl Drop for Ended {
+impl Drop for OwnedChild {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -134,8 +134,8 @@ pub struct Kodi {
     control: TcpStream,
     number: u64,
     home: TempDir,
-    _kodi: Ended,
-    _screen: Ended,
+    _kodi: OwnedChild,
+    _screen: OwnedChild,
 }
 
 impl Kodi {
@@ -155,7 +155,7 @@ impl Kodi {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let kodi = Ended(kodi);
+        let kodi = OwnedChild(kodi);
         let begun = Instant::now();
         let control = loop {
             match TcpStream::connect(("127.0.0.1", port)) {
@@ -313,7 +313,7 @@ impl Kodi {
 }
 
 /// Starts a screen whose pixels are a file in `directory`, and returns its number.
-fn screen(directory: &Path) -> (Ended, String) {
+fn screen(directory: &Path) -> (OwnedChild, String) {
     let mut child = Command::new("Xvfb")
         .args(["-displayfd", "1", "-screen", "0", "320x180x24"])
         .args(["-nolisten", "tcp", "-fbdir"])
@@ -326,7 +326,7 @@ fn screen(directory: &Path) -> (Ended, String) {
     let mut display = String::new();
     let said = child.stdout.as_mut().unwrap();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(said), &mut display).unwrap();
-    (Ended(child), display.trim().to_owned())
+    (OwnedChild(child), display.trim().to_owned())
 }
 
 /// Writes Kodi's settings below `home` and returns the port that takes commands, on this machine only.
