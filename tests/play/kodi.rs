@@ -260,10 +260,7 @@ impl Kodi {
             let wanted = json!({ "playerid": player, "value": { "time": time } });
             self.ask("Player.Seek", wanted);
             if !self.goes_on(showing, target) {
-                return Some(match self.player() {
-                    Some(_) => "behind a seek it stops",
-                    None => "behind a seek it ends",
-                });
+                return Some("behind a seek it stops");
             }
         }
         None

@@ -154,6 +154,21 @@ fn table(films: &[Film], daemon: &Daemon) -> String {
     text
 }
 
+/// Compares each film with its views, two films at a time.
+fn unfaithful(daemon: &Daemon, films: &[Film]) -> Vec<String> {
+    let compare = |films: &[Film]| -> Vec<String> {
+        let problems = films.iter().map(|film| faithful::problems(daemon, film));
+        problems.flatten().collect()
+    };
+    let (one, other) = films.split_at(films.len() / 2);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| compare(other));
+        let mut problems = compare(one);
+        problems.extend(other.join().unwrap());
+        problems
+    })
+}
+
 #[test]
 fn the_table_of_players_is_what_they_do() {
     let daemon = Daemon::mounted();
@@ -162,11 +177,7 @@ fn the_table_of_players_is_what_they_do() {
     let mut problems: Vec<String> = pairs
         .flat_map(|(source, film)| check_words(source, film))
         .collect();
-    problems.extend(
-        films
-            .iter()
-            .flat_map(|film| faithful::problems(&daemon, film)),
-    );
+    problems.extend(unfaithful(&daemon, &films));
     let found = table(&films, &daemon);
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/MEDIA.md");
     let text = std::fs::read_to_string(&document).unwrap();
