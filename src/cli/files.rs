@@ -98,6 +98,9 @@ pub(super) fn describe(file: &FileInfo, urls: Option<&UrlInfo>) -> String {
             .collect();
         facts.push(format!("subtitles {}", keys.join(", ")));
     }
+    if !file.chapters.is_empty() {
+        facts.push(count(file.chapters.len() as u64, "chapter"));
+    }
     let mut text = format!("{}\n    {}\n", printable(&file.path), facts.join("  "));
     let (created, modified) = (date(file.created), date(file.modified));
     text.push_str(&format!(

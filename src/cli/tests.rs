@@ -145,6 +145,7 @@ fn film() -> FileInfo {
         segments: 1702,
         derived: Some(12_288),
         subtitles: vec![],
+        chapters: Vec::new(),
         created: 0,
         modified: 0,
         slug: Some("heat-1995".to_owned()),

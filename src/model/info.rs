@@ -69,6 +69,9 @@ pub struct FileInfo {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub derived: Option<u64>,
     pub subtitles: Vec<SubtitleInfo>,
+    /// In the order of time.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub chapters: Vec<ChapterInfo>,
     /// Seconds since 1970.
     pub created: i64,
     /// Seconds since 1970.
@@ -104,6 +107,16 @@ pub struct SubtitleInfo {
     pub file: Option<String>,
     /// Extensions that can be asked for, e.g. `srt`, `vtt`, `ass`.
     pub formats: Vec<String>,
+}
+
+/// Chapter of a film, as `tgfs list` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChapterInfo {
+    /// Seconds since the film's beginning.
+    pub start: f64,
+    /// Seconds since the film's beginning.
+    pub end: f64,
+    pub title: String,
 }
 
 /// Progress of an upload. It never goes back while the bytes stay the same.

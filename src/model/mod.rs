@@ -3,6 +3,7 @@
 mod attach_state;
 mod blob;
 mod cache_stats;
+mod chapter;
 mod confinement;
 mod entry;
 mod error;
@@ -29,6 +30,7 @@ pub use blob::{
     AdoptedAddress, Blob, Extent, ExtentSource, PackAddress, PackRef, PackSlice, TelegramAddress,
 };
 pub use cache_stats::{CacheStats, LATENCY_MILLIS, Latency, TierStats};
+pub use chapter::{Chapter, MAX_CHAPTER_TITLE, MAX_CHAPTERS};
 pub use confinement::{ConfinementInfo, ConfinementLevel};
 pub use entry::{
     Attributes, Change, Entry, EntryKind, FileContent, FileState, LogRecord, XattrMap,
@@ -38,7 +40,9 @@ pub use ids::{
     BlobId, BotId, ChannelId, Digest, EntryId, Ino, LibraryId, MessageId, PackId, Seq, WriterId,
 };
 pub use in_place::{InPlace, TS_PACKET};
-pub use info::{FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo, UploadInfo};
+pub use info::{
+    ChapterInfo, FileInfo, JobInfo, PendingInfo, PublicState, SubtitleInfo, UploadInfo,
+};
 pub use keys::{KeyAndValue, KeyStore, KeyStoreError};
 pub use name::{MAX_NAME_BYTES, Name, NameError, TreePath};
 pub use pieces::Pieces;

@@ -1,7 +1,7 @@
 //! Facts about a file's views that index and manifests hold. They suffice to list and stat all views and
 //! to write every playlist. The extents are in the map, in the derived blob.
 
-use super::{Blob, ByteRange, Digest, InPlace, Subtitle, Track};
+use super::{Blob, ByteRange, Chapter, Digest, InPlace, Subtitle, Track};
 
 /// The views of one version of a file. How they are stored: `stored::ViewsStateV1`.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,8 @@ pub struct Views {
     pub note: Option<String>,
     /// Whole files in the derived blob.
     pub files: Vec<DerivedFile>,
+    /// Sorted and without overlaps.
+    pub chapters: Vec<Chapter>,
     /// Composition of segments that are ranges of the file; the first track is the video then.
     pub in_place: Option<InPlace>,
 }

@@ -15,8 +15,8 @@ use crate::ingest::{Ingest, JobProgress, RemakeReason};
 use crate::media::hls::views::THUMBNAILS;
 use crate::media::inspect::name::media_kind;
 use crate::model::{
-    Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsResult, JobInfo,
-    PendingInfo, PublicState, Timestamp, TrackKind, TreePath, Views, ViewsState,
+    ChapterInfo, Entry, EntryId, EntryKind, ErrorKind, FileContent, FileInfo, FileState, FsResult,
+    JobInfo, PendingInfo, PublicState, Timestamp, TrackKind, TreePath, Views, ViewsState,
 };
 use crate::tree::Tree;
 
@@ -138,6 +138,7 @@ impl FileReports {
             segments: 0,
             derived: None,
             subtitles: Vec::new(),
+            chapters: Vec::new(),
             created: entry.attributes.created.seconds,
             modified: entry.attributes.mtime.seconds,
             slug: None,
@@ -442,6 +443,14 @@ fn describe_views(info: &mut FileInfo, views: &Views, size: u64) {
         TrackKind::Audio { .. } => None,
     });
     info.subtitles = views.subtitles.iter().map(subtitle_info).collect();
+    let chapters = views.chapters.iter().enumerate();
+    info.chapters = chapters
+        .map(|(index, chapter)| ChapterInfo {
+            start: chapter.start_ms as f64 / 1000.0,
+            end: chapter.end_ms as f64 / 1000.0,
+            title: chapter.shown_title(index),
+        })
+        .collect();
 }
 
 fn age(since: Timestamp) -> u64 {

@@ -95,6 +95,7 @@ try {
     height: video.videoHeight,
     audio: video.hls?.audioTracks.map(track => [track.name, track.lang]) ?? [],
     subtitles: video.hls?.subtitleTracks.map(track => [track.name, track.lang, track.forced]) ?? [],
+    chapters: [...document.querySelectorAll('#chapters option')].map(option => option.textContent),
   }));
   expect(out.start.width > 0, 'no video is decoded');
   out.contrast = await picture('start');
@@ -144,6 +145,11 @@ try {
       return { time: shown.textContent, place: style.backgroundPosition, width: shown.clientWidth, height: shown.clientHeight, sheet: [sheet.naturalWidth, sheet.naturalHeight] };
     });
     if (shots) await page.screenshot({ path: join(shots, 'preview.png') });
+  }
+  if (out.start.chapters.length > 1) {
+    await page.selectOption('#chapters', String(out.start.chapters.length - 1));
+    await playsOn('after the chapter was chosen');
+    out.chapter = await inVideo(video => video.currentTime);
   }
   await inVideo(video => { video.currentTime = 1; return video.play(); });
   await playsOn('at the end');

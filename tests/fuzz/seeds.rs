@@ -113,6 +113,7 @@ fn views(in_place: Option<InPlace>) -> Views {
             purpose: FilePurpose::Picture,
             range: ByteRange::new(40, 50),
         }],
+        chapters: Vec::new(),
         in_place,
     }
 }

@@ -28,6 +28,14 @@ pub fn make(path: &Path) {
         file.to_str().unwrap().to_owned()
     };
     let (english, spanish) = (lines("e.srt", "English"), lines("s.srt", "Español"));
+    let chapters = folder.join("chapters.txt");
+    let half = SECONDS / 2;
+    let text = format!(
+        ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND={half}\ntitle=Dust\n\
+         [CHAPTER]\nTIMEBASE=1/1\nSTART={half}\nEND={SECONDS}\ntitle=Heat\n"
+    );
+    std::fs::write(&chapters, text).unwrap();
+    let chapters = chapters.to_str().unwrap();
     let picture = format!("testsrc2=s=640x360:r=25:d={SECONDS}");
     let tone = |hertz: u32| format!("sine={hertz}:d={SECONDS}");
     let (low, high) = (tone(440), tone(880));
@@ -37,7 +45,7 @@ pub fn make(path: &Path) {
         "-f", "lavfi", "-i", &picture,
         "-f", "lavfi", "-i", &low,
         "-f", "lavfi", "-i", &high,
-        "-i", &english, "-i", &spanish,
+        "-i", &english, "-i", &spanish, "-i", chapters, "-map_chapters", "5",
         "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s", "-map", "4:s",
         "-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-c:a", "aac", "-c:s", "srt",
         "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=spa",

@@ -54,6 +54,24 @@ fn a_film_comes_out_in_every_form() {
     ffmpeg_plays_the_playlist(&daemon);
     transport_streams_have_the_size_and_the_ranges_that_they_announce(&daemon);
     subtitles_come_by_language(&daemon);
+    chapters_come_as_json_and_webvtt(&daemon);
+}
+
+fn chapters_come_as_json_and_webvtt(daemon: &Daemon) {
+    let film = listed(daemon);
+    assert_eq!(film["chapters"][1]["title"], "Heat", "{film}");
+    assert_eq!(film["chapters"][1]["start"], 10.0, "{film}");
+    let at = |name: &str| get(daemon, &format!("/segment/{}/{name}", id(daemon)));
+    let (json, webvtt) = (at("chapters.json"), at("chapters.vtt"));
+    assert_eq!(json.header("content-type"), Some("application/json"));
+    let list: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
+    assert_eq!(list[1]["start-time"], 10.0, "{list}");
+    assert_eq!(list[1]["titles"][0]["title"], "Heat", "{list}");
+    let webvtt = String::from_utf8(webvtt.body).unwrap();
+    assert!(
+        webvtt.contains("00:00:10.000 --> 00:00:20.000\nHeat\n"),
+        "{webvtt}"
+    );
 }
 
 fn listed(daemon: &Daemon) -> serde_json::Value {
@@ -283,6 +301,10 @@ fn the_page_plays_the_film_in_chromium() {
     );
     assert_eq!(seen["cues"].as_array().unwrap().len(), 2, "{seen}");
     assert!(seen.to_string().contains("Español"), "{seen}");
+    let chapters = serde_json::json!(["0:00 Dust", "0:10 Heat"]);
+    assert_eq!(seen["start"]["chapters"], chapters, "{seen}");
+    // The second chapter was chosen, and the film went there.
+    assert!(seen["chapter"].as_f64().unwrap() >= 9.9, "{seen}");
 }
 
 /// Plays a file on the page and returns what the script saw; fails if it saw a fault.

@@ -6,6 +6,7 @@ mod accessibility;
 mod audio;
 mod bad;
 mod beside;
+mod chapters;
 mod check;
 mod compat;
 mod confined;

@@ -250,6 +250,7 @@ function play(file) {
     return;
   }
   loadPreview(file);
+  loadChapters(file.chapters ?? []);
   video.play().catch(() => { /* Browsers may require a press on their own play button first. */ });
   element('player').scrollIntoView({ behavior: 'smooth', block: 'start' });
   render();
@@ -340,6 +341,30 @@ element('scrub').addEventListener('pointerleave', () => { element('preview').hid
 element('scrub').addEventListener('click', (/** @type {PointerEvent} */ event) => { video.currentTime = timeAt(event); });
 video.addEventListener('timeupdate', () => {
   element('played').style.width = `${100 * video.currentTime / (video.duration || 1)}%`;
+  showChapter();
+});
+
+// ---- chapters ----
+
+/** @type {{ start: number, end: number, title: string }[]} */
+let chapters = [];
+
+/** Fills the menu of chapters, which leads to their starts. @param {typeof chapters} list */
+function loadChapters(list) {
+  chapters = list;
+  choices('chapters', list.map((one, at) => [String(at), `${time(one.start)} ${one.title}`]), '0');
+  element('chapters-label').hidden = list.length === 0;
+}
+
+/** Lets the menu show the chapter that plays. */
+function showChapter() {
+  const at = chapters.findLastIndex(one => one.start <= video.currentTime + 0.05);
+  if (document.activeElement !== element('chapters')) element('chapters').value = String(Math.max(0, at));
+}
+
+element('chapters').addEventListener('change', () => {
+  const chapter = chapters[Number(element('chapters').value)];
+  if (chapter) video.currentTime = chapter.start;
 });
 
 /** Fills the menu of subtitles in browsers that play HLS themselves. */
@@ -376,6 +401,7 @@ function stop() {
   fault('');
   choices('audio', [], '');
   choices('subtitles', [], '');
+  loadChapters([]);
 }
 
 // ---- events ----

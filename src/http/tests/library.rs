@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use crate::http::library::Library;
 use crate::model::{
-    AttachState, CacheStats, Digest, EntryId, ErrorKind, FileInfo, FsError, FsResult, Ino, JobInfo,
-    PendingInfo, Pieces, PublicState, StoreStatus, SubtitleInfo, Timestamp, TreeKnowledge,
-    TreePath,
+    AttachState, CacheStats, ChapterInfo, Digest, EntryId, ErrorKind, FileInfo, FsError, FsResult,
+    Ino, JobInfo, PendingInfo, Pieces, PublicState, StoreStatus, SubtitleInfo, Timestamp,
+    TreeKnowledge, TreePath,
 };
 use crate::vfs::{Attr, DirEntry, FileKind, HandleId, Resource};
 
@@ -155,6 +155,11 @@ impl Scripted {
                 hearing_impaired: false,
                 file: None,
                 formats: vec!["srt".to_owned(), "vtt".to_owned()],
+            }],
+            chapters: vec![ChapterInfo {
+                start: 0.0,
+                end: 5.0,
+                title: "Opening".to_owned(),
             }],
             created: MODIFIED,
             modified: MODIFIED,

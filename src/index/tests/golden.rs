@@ -6,9 +6,9 @@ use crate::codec::{Stored, decode, encode};
 use crate::index::record::*;
 use crate::model::stored::{AttributesV1, PackRefV1, StoredForm as _};
 use crate::model::{
-    AdoptedAddress, AudioRole, ByteRange, CaptionChannel, DerivedFile, FilePurpose, InPlace,
-    LogRecord, SegmentInfo, Subtitle, SubtitleFormat, SubtitleTexts, TelegramAddress, Track,
-    TrackKind, Views,
+    AdoptedAddress, AudioRole, ByteRange, CaptionChannel, Chapter, DerivedFile, FilePurpose,
+    InPlace, LogRecord, SegmentInfo, Subtitle, SubtitleFormat, SubtitleTexts, TelegramAddress,
+    Track, TrackKind, Views,
 };
 
 fn id(byte: u8) -> EntryId {
@@ -108,7 +108,26 @@ fn sample_views() -> Views {
         }],
         note: Some("n".into()),
         files: Vec::new(),
+        chapters: Vec::new(),
         in_place: None,
+    }
+}
+/// Returns views with chapters, which the newest form holds.
+fn chaptered_views() -> Views {
+    Views {
+        chapters: vec![
+            Chapter {
+                start_ms: 0,
+                end_ms: 2500,
+                title: "One".into(),
+            },
+            Chapter {
+                start_ms: 2500,
+                end_ms: 6500,
+                title: String::new(),
+            },
+        ],
+        ..sample_views()
     }
 }
 fn with_views(views: Views) -> FileContent {
@@ -140,6 +159,11 @@ fn hostile_strings_and_modes_are_harmless_once_they_are_read() {
     (track.codec, track.language, track.title) = (hostile(), hostile(), hostile());
     let subtitle = &mut views.subtitles[0];
     (subtitle.key, subtitle.language, subtitle.title) = (hostile(), hostile(), hostile());
+    views.chapters = vec![Chapter {
+        start_ms: 0,
+        end_ms: 1,
+        title: hostile().replace('"', ""),
+    }];
     views.note = Some(hostile().replace('"', ""));
     views.files = vec![DerivedFile {
         path: format!("fonts/{HOSTILE}"),
@@ -294,6 +318,27 @@ fn views_keep_their_bytes() {
     // A release that only knows schema 1 reports the newer schema, and does not call it damage.
     let schemas = [encode(&log).unwrap()[2], encode(&record).unwrap()[2]];
     assert_eq!(schemas, [2, 2]);
+}
+
+#[test]
+fn chapters_keep_their_bytes() {
+    let content = with_views(chaptered_views());
+    check(&content, "f1f5fe386230e64b");
+    assert_eq!(encode(&content).unwrap()[2], 5);
+}
+
+/// A store may hold chapters that no film has. The others stay.
+#[test]
+fn impossible_chapters_are_left_out() {
+    let mut views = chaptered_views();
+    let before = views.chapters[0].clone();
+    views.chapters.insert(1, before);
+    views.chapters[2].end_ms = 1;
+    let read: FileContent = decode(&encode(&with_views(views)).unwrap()).unwrap();
+    let ViewsState::Ready(read) = read.views else {
+        panic!("{read:?}");
+    };
+    assert_eq!(read.chapters, chaptered_views().chapters[..1]);
 }
 
 #[test]

@@ -91,6 +91,7 @@ fn views_in_the_spool() -> Views {
         subtitles: Vec::new(),
         note: None,
         files: Vec::new(),
+        chapters: Vec::new(),
         in_place: None,
     }
 }

@@ -169,6 +169,10 @@ impl Film {
     pub const fn duration(&self) -> f64 {
         self.duration
     }
+    /// Returns the first moment that is played, in seconds on the source's time line.
+    pub fn first_moment(&self) -> f64 {
+        self.start.seconds()
+    }
     /// Returns the seconds before the film's zero at which the time lines of its tracks start.
     #[must_use]
     pub const fn origin_seconds(&self) -> u32 {
@@ -250,6 +254,7 @@ impl Film {
             subtitles: Vec::new(),
             note: (!notes.is_empty()).then(|| notes.join("; ")),
             files: Vec::new(),
+            chapters: Vec::new(),
             in_place: None,
         })
     }

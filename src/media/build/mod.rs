@@ -39,6 +39,7 @@ use self::start::Fill;
 use super::attempt::Attempt;
 use super::container::Container;
 use super::error::{MediaError, MediaErrorKind};
+use super::inspect::chapters::FoundChapters;
 use super::inspect::ending;
 use super::inspect::extended_language;
 use super::inspect::parameter_changes::{self, ParameterChange};
@@ -337,8 +338,16 @@ fn write(
     };
     added.extend(attachments::make(context, &attachments, &mut derived)?);
     added.extend(thumbnails::make(context, film, &mut derived)?);
+    let first = film.first_moment();
+    // ffmpeg counts the tracks' times from the least one of the file.
+    let least = source.probe.format.start_seconds();
+    let length = film.duration() - first;
+    let found = FoundChapters::of(&source.probe.chapters, least + first, length);
+    notes.extend(found.note.map(str::to_owned));
     let mut views = film.write(derived, std::mem::take(notes))?;
-    (views.subtitles, views.files) = (subtitles, added);
+    views.subtitles = subtitles;
+    views.files = added;
+    views.chapters = found.chapters;
     Ok(views)
 }
 

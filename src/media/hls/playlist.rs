@@ -12,7 +12,7 @@ use super::tags::{
     UniqueNames, default_of, extinf, has_video, head, is_audio, is_video, stream_inf,
     subtitle_group, subtitle_media, subtitle_name, track_name,
 };
-use super::{iframes, labels, ts_multivariant};
+use super::{chapters, iframes, labels, ts_multivariant};
 
 /// Returns true if browsers play the audio. A player that lacks the other codecs must find a variant
 /// without them.
@@ -115,6 +115,7 @@ pub fn master_with(
     // Renditions come last: ffmpeg counts times from the first packet of the first playlist, which
     // must be the video's.
     text.push_str(&renditions);
+    chapters::session_data(&mut text, views, format, uris);
     text
 }
 

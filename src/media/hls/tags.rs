@@ -70,7 +70,7 @@ impl SegmentFormat {
     }
 
     /// Returns the relative path from a playlist's directory to the subtitles' playlists.
-    const fn to_subtitles(self) -> &'static str {
+    pub(super) const fn to_film(self) -> &'static str {
         match self {
             Self::Fmp4 => "",
             Self::MpegTs => "../",
@@ -275,7 +275,7 @@ pub(super) fn subtitle_media(
         if subtitle.hearing_impaired {
             text.push_str(",CHARACTERISTICS=\"public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound\"");
         }
-        let uri = uris.of(&format!("{}{}", format.to_subtitles(), rendition.name));
+        let uri = uris.of(&format!("{}{}", format.to_film(), rendition.name));
         let _infallible = writeln!(text, ",URI=\"{uri}\"");
     }
 }

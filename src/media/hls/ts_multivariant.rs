@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::labels;
 use super::tags::{self, AudioMedia, MasterUris, SegmentFormat, SubtitleRendition, track_name};
+use super::{chapters, labels};
 use crate::media::browser::BrowserAudio;
 use crate::model::{InPlace, Track, Views};
 
@@ -94,6 +94,7 @@ pub fn master(
     }
     tags::subtitle_media(&mut renditions, subtitles, format, uris);
     text.push_str(&renditions);
+    chapters::session_data(&mut text, views, format, uris);
     text
 }
 

@@ -7,7 +7,7 @@ use crate::model::{ByteRange, SubtitleFormat, Track, Views};
 
 use super::tags::{MasterUris, SegmentFormat, subtitle_name, track_name};
 use super::view::{MappedSegment, Piece, ViewBody, ViewEntry, ViewFile, ViewNode};
-use super::{ending, iframes, playlist};
+use super::{chapters, ending, iframes, playlist};
 pub use crate::media::map::MapError;
 use crate::media::map::{self, Run, Segment};
 use crate::media::mp4::segment_header;
@@ -140,6 +140,9 @@ fn root_entries(views: &Views) -> Vec<ViewEntry> {
             text.len() as u64,
         ));
     }
+    for (name, text) in chapter_files(views) {
+        list.push(ViewEntry::file(name.to_owned(), text.len() as u64));
+    }
     list.extend(in_directory(views, ""));
     for name in directories(views) {
         list.push(ViewEntry::directory(name.to_owned()));
@@ -153,6 +156,13 @@ fn root_entries(views: &Views) -> Vec<ViewEntry> {
         }
     }
     list
+}
+
+/// Returns the files of the film's chapters, with their content.
+fn chapter_files(views: &Views) -> impl Iterator<Item = (&'static str, String)> {
+    let json = chapters::json(views).map(|text| (chapters::JSON, text));
+    let webvtt = chapters::webvtt(views).map(|text| (chapters::WEBVTT, text));
+    json.into_iter().chain(webvtt)
 }
 
 /// Returns the view at `path`, which is relative to the film's own directory; `None` if there is none.
@@ -224,6 +234,9 @@ fn find_in_root(views: &Views, name: &str) -> Option<ViewNode> {
         return Some(master(views, SegmentFormat::Fmp4));
     }
     let track = track_index(views, name).filter(|&index| SegmentFormat::Fmp4.has(views, index));
+    if let Some((_, text)) = chapter_files(views).find(|(known, _)| *known == name) {
+        return Some(ViewNode::inline(text));
+    }
     let known = track.or(subtitle_index(views, name));
     if known.is_some() || directories(views).contains(&name) {
         return Some(ViewNode::Directory);

@@ -1,5 +1,6 @@
 //! Inspects a file before anything is made of it: its container, its streams, its names.
 
+pub mod chapters;
 mod ebml;
 pub mod ending;
 pub mod extended_language;

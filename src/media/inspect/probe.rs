@@ -40,12 +40,9 @@ pub struct MediaProbe {
 /// Chapter of a film.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct ProbedChapter {
-    /// Start in seconds, on the clock of `start_time`.
+    /// Start in seconds, on the clock of the streams.
     #[serde(default)]
     pub start_time: String,
-    /// End in seconds.
-    #[serde(default)]
-    pub end_time: String,
     /// Tags such as `title`.
     #[serde(default)]
     pub tags: HashMap<String, String>,
@@ -116,6 +113,12 @@ impl ProbedFormat {
         };
         let seconds = number(&self.duration)? - before;
         (seconds.is_finite() && seconds > 0.0).then_some(seconds)
+    }
+    /// Returns the least time stamp in seconds; 0 where ffprobe reports none.
+    #[must_use]
+    pub fn start_seconds(&self) -> f64 {
+        let start = self.start_time.as_ref().and_then(|text| text.parse().ok());
+        start.filter(|start: &f64| start.is_finite()).unwrap_or(0.0)
     }
     /// Returns the least time stamp in 1/90000 s. ffprobe reports microseconds, and a tick has 11.
     #[must_use]

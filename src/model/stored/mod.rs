@@ -6,6 +6,7 @@ mod blob;
 mod entry;
 mod form;
 mod text;
+mod track;
 mod views;
 
 pub use blob::{
@@ -17,9 +18,9 @@ pub use entry::{
     LogRecordV1,
 };
 pub use form::StoredForm;
-pub use views::{SubtitleTextsV3, ViewsStateV1, ViewsV1, ViewsV2, ViewsV3, ViewsV4};
+pub use views::{SubtitleTextsV3, ViewsStateV1, ViewsV1, ViewsV2, ViewsV3, ViewsV4, ViewsV5};
 
 /// Newest schema number of records that hold an entry or the content of a file.
-pub const ENTRY_SCHEMA: u16 = 4;
+pub const ENTRY_SCHEMA: u16 = 5;
 /// Oldest schema number of such records that is read.
 pub const OLDEST_ENTRY_SCHEMA: u16 = 1;

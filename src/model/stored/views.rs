@@ -4,12 +4,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    AudioRole, Blob, ByteRange, CaptionChannel, DerivedFile, Digest, FilePurpose, InPlace,
-    SegmentInfo, Subtitle, SubtitleFormat, SubtitleTexts, Track, TrackKind, Views, ViewsState,
+    Blob, ByteRange, CaptionChannel, Chapter, DerivedFile, Digest, FilePurpose, InPlace,
+    MAX_CHAPTERS, Subtitle, SubtitleFormat, SubtitleTexts, Views, ViewsState,
 };
 use super::blob::BlobV1;
 use super::form::{StoredForm, stored_enum, stored_struct};
 use super::text::{self, ComponentText, LineText, PathText, QuotedText, TokenText};
+use super::track::{AddedTrackV2, AddedTrackV4, TrackV1};
 use super::{ENTRY_SCHEMA, OLDEST_ENTRY_SCHEMA};
 
 /// Reason of views whose numbers no tgfs can have written.
@@ -18,6 +19,8 @@ const UNSOUND: &str = "what is stored of its views is damaged; `tgfs retry` make
 const DERIVED_FILES_SCHEMA: u16 = 2;
 /// Schema number of records with [`ViewsV3`].
 const IN_PLACE_SCHEMA: u16 = 3;
+/// Schema number of records with [`ViewsV4`].
+const PURPOSES_SCHEMA: u16 = 4;
 
 /// A [`ViewsState`]. Append-only: records hold the number of the variant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,8 @@ pub enum ViewsStateV1 {
     InPlace(Box<ViewsV3>),
     /// Number 8, since schema 4.
     ReadyV4(Box<ViewsV4>),
+    /// Number 9, since schema 5.
+    ReadyV5(Box<ViewsV5>),
 }
 
 impl ViewsStateV1 {
@@ -55,7 +60,8 @@ impl ViewsStateV1 {
             | Self::Unreadable(_) => OLDEST_ENTRY_SCHEMA,
             Self::ReadyV2(_) => DERIVED_FILES_SCHEMA,
             Self::Subtitles(_) | Self::InPlace(_) => IN_PLACE_SCHEMA,
-            Self::ReadyV4(_) => ENTRY_SCHEMA,
+            Self::ReadyV4(_) => PURPOSES_SCHEMA,
+            Self::ReadyV5(_) => ENTRY_SCHEMA,
         }
     }
 }
@@ -93,6 +99,7 @@ impl StoredForm<ViewsState> for ViewsStateV1 {
             }
             Self::InPlace(views) => ready(views.restore()),
             Self::ReadyV4(views) => ready(views.restore()),
+            Self::ReadyV5(views) => ready(views.restore()),
         }
     }
 }
@@ -103,18 +110,12 @@ impl ViewsStateV1 {
         let first = ViewsV1::of(views);
         let added = AddedTrackV2::of_all(&views.tracks);
         let purposes = AddedTrackV4::of_all(&views.tracks);
-        if !purposes.is_empty() {
-            return Self::ReadyV4(Box::new(ViewsV4 {
-                second: ViewsV2 {
-                    first,
-                    added,
-                    files: StoredForm::of(&views.files),
-                },
-                in_place: StoredForm::of(&views.in_place),
-                added: purposes,
-            }));
-        }
-        if views.in_place.is_none() && added.is_empty() && views.files.is_empty() {
+        let is_first_release = purposes.is_empty()
+            && views.chapters.is_empty()
+            && views.in_place.is_none()
+            && added.is_empty()
+            && views.files.is_empty();
+        if is_first_release {
             return Self::Ready(Box::new(first));
         }
         let second = ViewsV2 {
@@ -122,6 +123,20 @@ impl ViewsStateV1 {
             added,
             files: StoredForm::of(&views.files),
         };
+        if !purposes.is_empty() || !views.chapters.is_empty() {
+            let fourth = ViewsV4 {
+                second,
+                in_place: StoredForm::of(&views.in_place),
+                added: purposes,
+            };
+            return match views.chapters.as_slice() {
+                [] => Self::ReadyV4(Box::new(fourth)),
+                _ => Self::ReadyV5(Box::new(ViewsV5 {
+                    fourth,
+                    chapters: StoredForm::of(&views.chapters),
+                })),
+            };
+        }
         match &views.in_place {
             None => Self::ReadyV2(Box::new(second)),
             Some(in_place) => Self::InPlace(Box::new(ViewsV3 {
@@ -176,6 +191,7 @@ impl ViewsV1 {
             subtitles: self.subtitles.restore(),
             note: self.note.map(text::line),
             files: Vec::new(),
+            chapters: Vec::new(),
             in_place: None,
         }
     }
@@ -223,7 +239,7 @@ impl ViewsV3 {
 pub struct ViewsV4 {
     second: ViewsV2,
     in_place: Option<InPlaceV3>,
-    /// One for each track, in the same order.
+    /// One for each track, in the same order; empty when no track has anything to add.
     added: Vec<AddedTrackV4>,
 }
 
@@ -242,189 +258,37 @@ impl ViewsV4 {
     }
 }
 
-/// A [`Track`] as release 0.1.0 wrote it. Frozen.
+/// [`Views`] that know chapters. Frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrackV1 {
-    kind: TrackKindV1,
-    codec: String,
-    timescale: u32,
-    init: Vec<u8>,
-    language: String,
-    title: String,
-    default: bool,
-    peak_bits: u64,
-    average_bits: u64,
-    segments: Vec<SegmentInfoV1>,
-    frames: Vec<(ByteRange, u32)>,
+pub struct ViewsV5 {
+    fourth: ViewsV4,
+    chapters: Vec<ChapterV5>,
 }
 
-impl TrackV1 {
-    fn of(track: &Track) -> Self {
-        Self {
-            kind: StoredForm::of(&track.kind),
-            codec: track.codec.clone(),
-            timescale: track.timescale,
-            init: track.init.clone(),
-            language: track.language.clone(),
-            title: track.title.clone(),
-            default: track.default,
-            peak_bits: track.peak_bits,
-            average_bits: track.average_bits,
-            segments: StoredForm::of(&track.segments),
-            frames: track.frames.clone(),
-        }
-    }
-
-    fn restore(self) -> Track {
-        Track {
-            kind: self.kind.restore(),
-            codec: text::token(self.codec),
-            timescale: self.timescale,
-            init: self.init,
-            language: text::token(self.language),
-            title: text::quoted(self.title),
-            default: self.default,
-            peak_bits: self.peak_bits,
-            average_bits: self.average_bits,
-            segments: self.segments.restore(),
-            frames: self.frames,
-            transport_sizes: Vec::new(),
-            first_pictures: Vec::new(),
-            role: AudioRole::Main,
-            captions: Vec::new(),
-        }
-    }
-}
-
-/// Facts that schema 2 adds to a [`Track`]. Frozen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AddedTrackV2 {
-    transport_sizes: Vec<u64>,
-    first_pictures: Vec<u64>,
-}
-
-impl AddedTrackV2 {
-    /// Returns one for each track, or none when no track has anything to add.
-    fn of_all(tracks: &[Track]) -> Vec<Self> {
-        let is_first_release =
-            |track: &Track| track.transport_sizes.is_empty() && track.first_pictures.is_empty();
-        if tracks.iter().all(is_first_release) {
-            return Vec::new();
-        }
-        let of = |track: &Track| Self {
-            transport_sizes: track.transport_sizes.clone(),
-            first_pictures: track.first_pictures.clone(),
+impl ViewsV5 {
+    /// Chapters that no tgfs can have written are left out: nothing else depends on them.
+    fn restore(self) -> Views {
+        let chapters: Vec<Chapter> = self.chapters.restore();
+        let mut end = 0;
+        let follows = |one: &Chapter| {
+            let follows = end <= one.start_ms && one.start_ms < one.end_ms;
+            end = if follows { one.end_ms } else { end };
+            follows
         };
-        tracks.iter().map(of).collect()
-    }
-}
-
-/// Facts that schema 4 adds to a [`Track`]. Frozen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AddedTrackV4 {
-    role: AudioRoleV4,
-    /// Numbers of [`CaptionChannel`].
-    captions: Vec<u8>,
-}
-
-impl AddedTrackV4 {
-    /// Returns one for each track, or none when no track has anything to add.
-    fn of_all(tracks: &[Track]) -> Vec<Self> {
-        let is_plain = |track: &Track| track.role == AudioRole::Main && track.captions.is_empty();
-        if tracks.iter().all(is_plain) {
-            return Vec::new();
-        }
-        let of = |track: &Track| Self {
-            role: StoredForm::of(&track.role),
-            captions: track.captions.iter().map(|one| one.number()).collect(),
-        };
-        tracks.iter().map(of).collect()
-    }
-}
-
-stored_enum!(
-    /// An [`AudioRole`]. Append-only: records hold the number of the variant.
-    AudioRoleV4 of AudioRole { Main, Commentary, Description, ClearSpeech }
-);
-
-/// A [`TrackKind`]. Append-only: records hold the number of the variant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TrackKindV1 {
-    /// Number 0.
-    Video {
-        /// Pixels.
-        width: u32,
-        /// Pixels.
-        height: u32,
-        /// Frames in 1000 seconds.
-        millihertz: u32,
-        /// `SDR`, `PQ` or `HLG`.
-        range: String,
-    },
-    /// Number 1.
-    Audio {
-        /// Number of channels.
-        channels: u16,
-        /// Samples a second.
-        sample_rate: u32,
-    },
-}
-
-impl StoredForm<TrackKind> for TrackKindV1 {
-    fn of(kind: &TrackKind) -> Self {
-        match kind.clone() {
-            TrackKind::Video {
-                width,
-                height,
-                millihertz,
-                range,
-            } => Self::Video {
-                width,
-                height,
-                millihertz,
-                range,
-            },
-            TrackKind::Audio {
-                channels,
-                sample_rate,
-            } => Self::Audio {
-                channels,
-                sample_rate,
-            },
-        }
-    }
-    fn restore(self) -> TrackKind {
-        match self {
-            Self::Video {
-                width,
-                height,
-                millihertz,
-                range,
-            } => TrackKind::Video {
-                width,
-                height,
-                millihertz,
-                range: match range.as_str() {
-                    "SDR" | "PQ" | "HLG" => range,
-                    _ => "SDR".to_owned(),
-                },
-            },
-            Self::Audio {
-                channels,
-                sample_rate,
-            } => TrackKind::Audio {
-                channels,
-                sample_rate,
-            },
+        let sound = chapters.into_iter().take(MAX_CHAPTERS).filter(follows);
+        Views {
+            chapters: sound.collect(),
+            ..self.fourth.restore()
         }
     }
 }
 
 stored_struct!(
-    /// A [`SegmentInfo`]. Frozen.
-    SegmentInfoV1 of SegmentInfo {
-        duration: u32,
-        size: u64,
+    /// A [`Chapter`]. Frozen.
+    ChapterV5 of Chapter {
+        start_ms: u64,
+        end_ms: u64,
+        title: LineText,
     }
 );
 

@@ -121,6 +121,7 @@ pub fn make(
         subtitles: Vec::new(),
         note: (!notes.is_empty()).then(|| notes.join("; ")),
         files: added_files,
+        chapters: Vec::new(),
         in_place: Some(in_place),
     };
     Ok(Attempt::Made(InPlaceViews {
