@@ -98,7 +98,7 @@ fn each_such_stream_gets_one_rendition_in_sync_with_the_picture() {
             "bluray.mkv",
             &[
                 ("mp4a.40.2", 0),
-                ("mp4a.A9", 1),
+                ("dtsc", 1),
                 ("mp4a.40.2", 1),
                 ("ec-3", 2),
                 ("mp4a.40.2", 2),
@@ -164,7 +164,7 @@ fn each_variant_names_its_own_codecs_and_the_first_is_for_browsers() {
         .collect();
     let expected = [
         ("avc1.64001e,mp4a.40.2", "audio"),
-        ("avc1.64001e,mp4a.A9", "audio-mp4a.a9"),
+        ("avc1.64001e,dtsc", "audio-dtsc"),
         ("avc1.64001e,ec-3", "audio-ec-3"),
     ];
     assert_eq!(variants.len(), expected.len(), "{master}");

@@ -270,6 +270,9 @@ fn mpeg4(entry: &[u8; 4], esds: &[u8]) -> Option<String> {
     if entry == "mp4v" {
         return Some(format!("mp4v.{object_type:02x}"));
     }
+    if let Some(name) = esds::own_name(object_type) {
+        return Some(name.to_owned());
+    }
     if object_type != 0x40 {
         return Some(format!("mp4a.{object_type:02X}"));
     }
