@@ -248,6 +248,7 @@ fn views(derived: &Blob, frame: u64) -> Views {
         subtitles: Vec::new(),
         note: None,
         files: Vec::new(),
+        chapters: Vec::new(),
         in_place: None,
     }
 }
