@@ -158,7 +158,11 @@ fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
         Some("application/vnd.apple.mpegurl")
     );
     hls_m3u8::MasterPlaylist::try_from(master.text().as_str()).unwrap();
-    let playlists = addresses(&master.text());
+    let is_chapters = |address: &String| address.contains("chapters.json");
+    let (chapters, playlists): (Vec<_>, Vec<_>) =
+        addresses(&master.text()).into_iter().partition(is_chapters);
+    assert_eq!(chapters.len(), 1, "{}", master.text());
+    expect_kept(&get(daemon, &path_of(&master_at, &chapters[0])), &chapters[0]);
     // The playlists are those of the video and its key frames, of two languages, and of two subtitles.
     assert_eq!(playlists.len(), 6, "{}", master.text());
     let mut segments = 0;
