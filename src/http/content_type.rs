@@ -1,10 +1,14 @@
 //! Content types by file name: those that players insist on, and those that browsers may show.
 
+use crate::media::hls::chapters;
+
 /// Returns the type of a film's view. `path` is below the film's directory of views: segments of an audio
 /// track are in `audio-N/`. Fonts have the names that the film gives them, and a film may come from a
 /// stranger, so no view is a document that a browser would run.
 pub(super) fn of_view(path: &str) -> &'static str {
     match of_path(path.as_bytes()) {
+        // The film's maker does not write this one.
+        by_name if path == chapters::JSON => by_name,
         "video/mp4" if path.starts_with("audio-") => "audio/mp4",
         by_name if is_passive(by_name) => by_name,
         _ => "application/octet-stream",
@@ -83,6 +87,7 @@ mod tests {
             ("audio-1/00001.m4s", "audio/mp4"),
             ("audio-1/init.mp4", "audio/mp4"),
             ("thumbnail.jpg", "image/jpeg"),
+            ("chapters.json", "application/json"),
         ] {
             assert_eq!(of_view(path), expected, "{path}");
         }

@@ -147,6 +147,18 @@ fn expect_kept(reply: &Reply, path: &str) {
     assert!(kept.contains("immutable"), "{path}: {kept}");
 }
 
+/// Returns the addresses of playlists in a multivariant one; the address of the chapters, which is not among them, must
+/// answer.
+fn playlists_of(daemon: &Daemon, master_at: &str, master: &Reply) -> Vec<String> {
+    let is_chapters = |address: &String| address.contains("chapters.json");
+    let (chapters, playlists): (Vec<_>, Vec<_>) =
+        addresses(&master.text()).into_iter().partition(is_chapters);
+    assert_eq!(chapters.len(), 1, "{}", master.text());
+    let at = path_of(master_at, &chapters[0]);
+    expect_kept(&as_stranger(daemon, "GET", &at, &[]), &at);
+    playlists
+}
+
 fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
     let id = id(daemon);
     let master_at = format!("/playlist/local/{id}.m3u8");
@@ -158,11 +170,7 @@ fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {
         Some("application/vnd.apple.mpegurl")
     );
     hls_m3u8::MasterPlaylist::try_from(master.text().as_str()).unwrap();
-    let is_chapters = |address: &String| address.contains("chapters.json");
-    let (chapters, playlists): (Vec<_>, Vec<_>) =
-        addresses(&master.text()).into_iter().partition(is_chapters);
-    assert_eq!(chapters.len(), 1, "{}", master.text());
-    expect_kept(&get(daemon, &path_of(&master_at, &chapters[0])), &chapters[0]);
+    let playlists = playlists_of(daemon, &master_at, &master);
     // The playlists are those of the video and its key frames, of two languages, and of two subtitles.
     assert_eq!(playlists.len(), 6, "{}", master.text());
     let mut segments = 0;
@@ -204,7 +212,7 @@ fn transport_streams_have_the_size_and_the_ranges_that_they_announce(daemon: &Da
     let master_at = format!("/playlist/local/{id}.m3u8?container=ts");
     let master = get(daemon, &master_at);
     assert_eq!(master.status, 200);
-    let playlists: Vec<String> = addresses(&master.text())
+    let playlists: Vec<String> = playlists_of(daemon, &master_at, &master)
         .iter()
         .map(|address| path_of(&master_at, address))
         .collect();
