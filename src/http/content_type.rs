@@ -1,6 +1,7 @@
 //! Content types by file name: those that players insist on, and those that browsers may show.
 
-use crate::media::hls::chapters;
+/// Name of the view that is JSON.
+const CHAPTERS: &str = "chapters.json";
 
 /// Returns the type of a film's view. `path` is below the film's directory of views: segments of an audio
 /// track are in `audio-N/`. Fonts have the names that the film gives them, and a film may come from a
@@ -8,7 +9,7 @@ use crate::media::hls::chapters;
 pub(super) fn of_view(path: &str) -> &'static str {
     match of_path(path.as_bytes()) {
         // The film's maker does not write this one.
-        by_name if path == chapters::JSON => by_name,
+        by_name if path == CHAPTERS => by_name,
         "video/mp4" if path.starts_with("audio-") => "audio/mp4",
         by_name if is_passive(by_name) => by_name,
         _ => "application/octet-stream",
