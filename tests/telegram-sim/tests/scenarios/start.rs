@@ -22,8 +22,17 @@ async fn raw(server: &Server, key: [u8; 256]) -> Sender<transport::Full, mtp::En
 }
 
 fn init(api_id: i32) -> impl tl::RemoteCall {
+    first_call(tl::LAYER, api_id, functions::help::GetConfig {})
+}
+
+/// Returns the call with which a connection of a client of `layer` begins.
+fn first_call<C>(
+    layer: i32,
+    api_id: i32,
+    query: C,
+) -> functions::InvokeWithLayer<functions::InitConnection<C>> {
     functions::InvokeWithLayer {
-        layer: tl::LAYER,
+        layer,
         query: functions::InitConnection {
             api_id,
             device_model: "test".into(),
@@ -34,7 +43,7 @@ fn init(api_id: i32) -> impl tl::RemoteCall {
             lang_code: "en".into(),
             proxy: None,
             params: None,
-            query: functions::help::GetConfig {},
+            query,
         },
     }
 }
@@ -50,6 +59,36 @@ async fn the_first_call_initializes_the_connection() {
     let api_id = server.options().api_id;
     sender.invoke(&init(api_id)).await.unwrap();
     assert_eq!(name_of(sender.invoke(&call).await), "AUTH_KEY_UNREGISTERED");
+}
+
+#[tokio::test]
+async fn a_client_of_an_older_layer_gets_the_names_of_that_layer() {
+    let server = Server::start(Options::default()).await.unwrap();
+    let options = server.options().clone();
+    let key = make_key(server.address(), &server.key_pem().unwrap()).await;
+    let mut sender = raw(&server, key).await;
+    let unknown = first_call(100, options.api_id, functions::help::GetConfig {});
+    let refused = name_of(sender.invoke(&unknown).await);
+    assert_eq!(refused, "CONNECTION_LAYER_INVALID");
+    let sign_in = functions::auth::ImportBotAuthorization {
+        flags: 0,
+        api_id: options.api_id,
+        api_hash: options.api_hash.clone(),
+        bot_auth_token: server.token(Bot(1)),
+    };
+    // This client knows the names of the newest layer only, so it says which name it did not expect.
+    let older = first_call(224, options.api_id, sign_in.clone());
+    let answer = sender.invoke(&older).await.map(|_| ());
+    let Err(InvocationError::Deserialize(error)) = answer else {
+        panic!("{answer:?}");
+    };
+    let user_of_224 = 0x3177_4388_u32;
+    assert!(
+        format!("{error:?}").contains(&user_of_224.to_string()),
+        "{error:?}"
+    );
+    let newest = first_call(tl::LAYER, options.api_id, sign_in);
+    sender.invoke(&newest).await.unwrap();
 }
 
 #[tokio::test]
