@@ -209,3 +209,9 @@ pub const KINDS: &[Source] = &[
         "$PICTURE $SOUND -c:v prores -c:a pcm_s16le",
     ),
 ];
+
+/// Returns true for a film of [`KINDS`]. Slow players get its file alone, or nothing: these films differ from
+/// [`crate::sources::SOURCES`] by file more than by playlist.
+pub fn contains(film: &str) -> bool {
+    KINDS.iter().any(|source| source.name == film)
+}

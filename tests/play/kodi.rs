@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::client;
 use crate::daemon::Daemon;
 use crate::film_on_air::Film;
+use crate::kinds;
 use crate::material::need;
 use crate::players::{NOT_TRIED, cell};
 
@@ -206,6 +207,9 @@ impl Kodi {
         if !film.has_views {
             let why = film.error.as_deref().unwrap_or_default();
             return [file, cell(false, why), cell(false, why)];
+        }
+        if kinds::contains(&film.name) {
+            return [file, NOT_TRIED.to_owned(), NOT_TRIED.to_owned()];
         }
         let main = self.plays(film, &Showing::views(film, &film.url, daemon));
         let transport = film.transport.as_ref();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::film_on_air::Film;
-use crate::kinds::KINDS;
+use crate::kinds;
 use crate::material::{need, said};
 use crate::tools;
 use crate::vlc::Vlc;
@@ -213,11 +213,9 @@ impl Browser {
         }
     }
 
-    /// Returns the players that get a film of the table. Films of [`KINDS`] are only given to two of them, to
-    /// save time: those differ from [`crate::sources::SOURCES`] by file, not by playlist.
+    /// Returns the players that get a film of the table.
     fn tries(self, film: &str) -> &'static [&'static str] {
-        let is_short = KINDS.iter().any(|source| source.name == film);
-        match (self, is_short) {
+        match (self, kinds::contains(film)) {
             (Self::Chromium, true) => &["hls.js", "Shaka"],
             (Self::Chromium, false) => &["hls.js", "Shaka", "video.js"],
             (Self::Firefox, true) => &[],
