@@ -370,3 +370,29 @@ fn an_encrypted_webm_says_so() {
     fs::write(&path, bytes).unwrap();
     assert_eq!(sentence(&path), "it is encrypted");
 }
+
+#[test]
+fn a_second_track_of_a_moment_opens_with_the_film() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, seconds, codec) in [
+        ("short.ts", "0.25", "ac3"),
+        ("short.mkv", "0.25", "ac3"),
+        ("short.mp4", "0.01", "aac"),
+    ] {
+        let tone = format!("sine=660:d={seconds}:r=48000");
+        let mut options = vec!["-f", "lavfi", "-i", &tone];
+        options.extend(["-map", "0", "-map", "1", "-map", "2"]);
+        options.extend(H264);
+        options.extend(["-c:a:1", codec]);
+        let built = build(&made(directory.path(), name, &options));
+        let root = built.lay_out();
+        let source = digests(&built.source, &["-map", "0:v:0", "-c", "copy"]);
+        for list in ["master.m3u8", "ts/master.m3u8"] {
+            let list = root.join(list);
+            let served = digests(&list, &["-map", "0:v:0", "-c", "copy"]);
+            assert_eq!(served.len(), source.len(), "{}", list.display());
+            // All tracks of the film, the short one too, have what a player must know of them.
+            assert!(!digests(&list, &["-map", "0:a", "-c", "copy"]).is_empty());
+        }
+    }
+}
