@@ -122,7 +122,7 @@ fn commentary_and_description_are_named_and_never_chosen_for_the_film_s_own_soun
 }
 
 /// Puts CTA-608 captions of channel 1 into a film without B-frames: HELLO, from its second second on.
-fn with_captions(directory: &Path) -> PathBuf {
+fn with_captions(directory: &Path, name: &str) -> PathBuf {
     let plain = made(
         &directory.join("plain.h264"),
         &[
@@ -172,22 +172,18 @@ fn with_captions(directory: &Path) -> PathBuf {
         "-c",
         "copy",
     ];
-    made(&directory.join("captioned.mp4"), &[&input])
+    made(&directory.join(name), &[&input])
 }
 
 #[test]
 fn captions_in_the_pictures_are_offered_and_others_are_not() {
     let directory = tempfile::tempdir().unwrap();
-    let built = build(&with_captions(directory.path()));
-    let lines = media(&built, "CLOSED-CAPTIONS");
-    assert_eq!(lines.len(), 1);
-    assert_has(&lines[0], &["GROUP-ID=\"captions\"", "INSTREAM-ID=\"CC1\""]);
-    let master = built.text("master.m3u8");
-    let variant = master
-        .lines()
-        .find(|line| line.starts_with("#EXT-X-STREAM-INF"));
-    assert_has(variant.unwrap(), &["CLOSED-CAPTIONS=\"captions\""]);
+    let built = build(&with_captions(directory.path(), "captioned.mp4"));
+    captions_are_offered(&built);
     super::check::check(&built);
+    let served = build(&with_captions(directory.path(), "captioned.ts"));
+    assert!(served.views.in_place.is_some());
+    captions_are_offered(&served);
 
     let plain = made(
         &directory.path().join("plain.mp4"),
@@ -198,4 +194,15 @@ fn captions_in_the_pictures_are_offered_and_others_are_not() {
             .text("master.m3u8")
             .contains("CLOSED-CAPTIONS")
     );
+}
+
+fn captions_are_offered(built: &Built) {
+    let lines = media(built, "CLOSED-CAPTIONS");
+    assert_eq!(lines.len(), 1);
+    assert_has(&lines[0], &["GROUP-ID=\"captions\"", "INSTREAM-ID=\"CC1\""]);
+    let master = built.text("master.m3u8");
+    let variant = master
+        .lines()
+        .find(|line| line.starts_with("#EXT-X-STREAM-INF"));
+    assert_has(variant.unwrap(), &["CLOSED-CAPTIONS=\"captions\""]);
 }

@@ -34,7 +34,8 @@ pub fn master(
     format: SegmentFormat,
     uris: &MasterUris,
 ) -> String {
-    let mut text = "#EXTM3U\n#EXT-X-VERSION:4\n".to_owned();
+    let version = labels::caption_version(views).max(4);
+    let mut text = format!("#EXTM3U\n#EXT-X-VERSION:{version}\n");
     if views.independent_segments {
         text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
@@ -93,6 +94,9 @@ pub fn master(
         variant.write(&mut text, views, uris);
     }
     tags::subtitle_media(&mut renditions, subtitles, format, uris);
+    if let Some(video) = views.tracks.first() {
+        labels::caption_media(&mut renditions, video);
+    }
     text.push_str(&renditions);
     chapters::session_data(&mut text, views, format, uris);
     text
@@ -160,6 +164,7 @@ impl InPlaceVariant<'_> {
             let _infallible = write!(text, ",AUDIO=\"{group}\"");
         }
         text.push_str(self.subtitles);
+        text.push_str(&labels::caption_group(track));
         let _infallible = writeln!(text, "\n{}", uris.of(&track_name(views, 0)));
     }
 }

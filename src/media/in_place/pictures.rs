@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use crate::media::mp4::captions::CaptionDetector;
+
 /// Coding of pictures, given by the stream's kind in the program's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VideoCoding {
@@ -59,6 +61,26 @@ impl VideoCoding {
             Self::Mpeg4 => mpeg4(units),
             // Entry points of VC-1 are sequence headers.
             Self::Vc1 => Start::Key,
+        }
+    }
+
+    /// Gives `detector` the messages before the first slice of a picture.
+    pub fn detect_captions(self, bytes: &[u8], detector: &mut CaptionDetector) {
+        const AVC_MESSAGE: u8 = 6;
+        const HEVC_MESSAGE: u8 = 39;
+        const USER_DATA: u8 = 0xb2;
+        for unit in units(bytes) {
+            let Some(&first) = unit.first() else {
+                continue;
+            };
+            match (self, first & 0x1f, first >> 1 & 0x3f) {
+                (Self::Avc, 1..=5, _) | (Self::Hevc, _, 0..=31) => break,
+                (Self::Avc, AVC_MESSAGE, _) => detector.take(unit, 1),
+                (Self::Hevc, _, HEVC_MESSAGE) => detector.take(unit, 2),
+                (Self::Mpeg, ..) if (0x01..=0xaf).contains(&first) => break,
+                (Self::Mpeg, ..) if first == USER_DATA => detector.take_user_data(&unit[1..]),
+                _ => {}
+            }
         }
     }
 

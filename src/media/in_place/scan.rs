@@ -11,6 +11,8 @@ use super::packet::{self, PACKET, PAT_PID, Packet};
 use super::pictures::{Start, VideoCoding};
 use super::tables::{self, ProgramMap, Sections};
 use crate::media::attempt::Attempt;
+use crate::media::mp4::captions::CaptionDetector;
+use crate::model::CaptionChannel;
 use crate::process::CancelFlag;
 
 /// Packets read at a time: a megabyte.
@@ -71,6 +73,8 @@ pub struct TransportScan {
     pub base: u64,
     /// PIDs of streams of AAC that describe their channels themselves.
     pub own_layouts: Vec<u16>,
+    /// Captions in the pictures.
+    pub captions: Vec<CaptionChannel>,
 }
 
 struct Scanner {
@@ -92,6 +96,7 @@ struct Scanner {
     picture: Option<Picture>,
     keys: Vec<KeyFrame>,
     first: FirstPacket,
+    captions: CaptionDetector,
 }
 
 /// The video's time line.
@@ -190,6 +195,7 @@ impl Scanner {
             picture: None,
             keys: Vec::new(),
             first: FirstPacket::default(),
+            captions: CaptionDetector::default(),
         }
     }
 
@@ -318,6 +324,9 @@ impl Scanner {
         let Some(picture) = self.picture.take() else {
             return Ok(());
         };
+        if let Some(coding) = self.coding {
+            coding.detect_captions(&picture.head, &mut self.captions);
+        }
         // Without a table the coding of the pictures is not known, so nothing is cut there.
         let (Some((show, decode)), Some(coding)) = (picture.times, self.coding) else {
             return Ok(());
@@ -386,6 +395,7 @@ impl Scanner {
             shown_until: clock.shown + clock.step.max(1),
             base: clock.base,
             own_layouts: self.first.own_layouts(),
+            captions: self.captions.finish(),
         })
     }
 }

@@ -50,6 +50,13 @@ impl CaptionDetector {
         }
     }
 
+    /// Examines the user data of a picture of MPEG-2, which carries the same (ATSC A/53 part 4 §6.2.2).
+    pub fn take_user_data(&mut self, data: &[u8]) {
+        if let Some(captions) = data.strip_prefix(&ATSC_CAPTIONS[3..]) {
+            self.triples(captions);
+        }
+    }
+
     /// Returns the channels with captions.
     #[must_use]
     pub fn finish(self) -> Vec<CaptionChannel> {

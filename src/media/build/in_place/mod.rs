@@ -245,7 +245,7 @@ fn video_track(
         transport_sizes: Vec::new(),
         first_pictures: Vec::new(),
         role: AudioRole::Main,
-        captions: Vec::new(),
+        captions: found.captions.clone(),
     }
 }
 
