@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::store::{Moving, OpenStore};
-use crate::index::Index;
+use crate::index::{Index, Left};
 use crate::ingest::Ingest;
 use crate::model::{AttachState, LibraryClaim};
 use crate::remote::retry::Deadline;
@@ -112,7 +112,7 @@ impl Attaching {
             Ok(FirstLook::Away) => {
                 attaching.stop().await;
                 if ends.vfs.awaits_resume() && attach_state(&ends.index) == AttachState::Reaching {
-                    take_up(&ends.vfs, ViewBacklog::Indexed).await?;
+                    take_up(&ends.vfs, ViewBacklog::of(&ends.index)).await?;
                 }
                 let attaching = Self::start(ends.clone());
                 attaching.leave_alone(&ends.index);
@@ -213,13 +213,15 @@ struct AttachTask {
 
 impl AttachTask {
     async fn run(self) {
-        let Ends { store, vfs, .. } = &self.ends;
+        let Ends {
+            index, store, vfs, ..
+        } = &self.ends;
         let shared: Arc<dyn Remote> = Arc::<LockedRemote>::clone(&store.remote);
         match self.attach(&shared).await {
             Ok(report) => {
                 tell(&report);
                 let views = match report.fill.entries {
-                    0 => ViewBacklog::Indexed,
+                    0 => ViewBacklog::of(index),
                     _ => ViewBacklog::Forgotten,
                 };
                 vfs.tree_was_filled();
@@ -393,8 +395,19 @@ fn tell(report: &AttachReport) {
 enum ViewBacklog {
     /// The index knows them.
     Indexed,
-    /// The index was lost, so the views must be looked for.
+    /// The index was lost, or a kill took its newest rows, so the views must be looked for.
     Forgotten,
+}
+
+impl ViewBacklog {
+    /// Returns what an index knows that was opened. The notes of jobs are rows outside the journal: a kill takes those
+    /// of the last half second, while the files themselves come back from the journal.
+    fn of(index: &Index) -> Self {
+        match index.left() {
+            Left::Clean => Self::Indexed,
+            Left::Somehow => Self::Forgotten,
+        }
+    }
 }
 
 /// Takes up what the last run left in spool and index.

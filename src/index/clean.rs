@@ -37,10 +37,12 @@ pub(super) fn leave(state: &Path, database: &Path) -> io::Result<()> {
 }
 
 /// State in which the last run left the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Left {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Left {
     /// A mark matches the files, so they hold every commit.
     Clean,
+    /// The last half second of rows that are not in the journal may be missing.
+    #[default]
     Somehow,
 }
 

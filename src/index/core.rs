@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::change::{Origin, draft_changes};
+use super::clean::Left;
 use super::draft::RowDraft;
 use super::error::IndexError;
 use super::headroom::Headroom;
@@ -59,6 +60,8 @@ pub(super) struct IndexCore {
     pub(super) store_status: tokio::sync::watch::Sender<StoreStatus>,
     /// Newest change when the index was opened.
     pub(super) opened_at: Seq,
+    /// What the last run left.
+    pub(super) left: Left,
     pub(super) _lock: DirectoryLock,
 }
 
@@ -101,6 +104,12 @@ impl Index {
             }
         }
         Ok(seq)
+    }
+
+    /// Returns the state in which the last run left the database.
+    #[must_use]
+    pub fn left(&self) -> Left {
+        self.core.left
     }
 
     /// Returns a counter that changes with each commit.

@@ -36,6 +36,7 @@ mod store;
 mod sum;
 mod table;
 
+pub use self::clean::Left;
 pub use self::core::{Activity, Index, IndexSizes};
 pub use error::IndexError;
 pub use late_ack::{Begun, LateAck};

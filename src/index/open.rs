@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
+use super::clean::Left;
 use super::core::{Activity, Index, IndexCore, IndexWriter};
 use super::error::IndexError;
 use super::headroom::Headroom;
@@ -98,7 +99,7 @@ impl Index {
         let (store, meta) = open_rows(state, known, replayed.as_ref(), &mut report)?;
         let number = replayed.as_ref().map_or(0, |replay| replay.header.number) + 1;
         drop(replayed);
-        let index = start(state, held, store, meta, number)?;
+        let index = start(state, held, (store, meta), number, report.left)?;
         if report.state == IndexCondition::Fresh {
             index.commit(&[Change::Put(Box::new(root_entry(owner)))])?;
         }
@@ -121,9 +122,9 @@ fn lock_state(state: &Path) -> Result<DirectoryLock, IndexError> {
 fn start(
     state: &Path,
     held: DirectoryLock,
-    store: RowStore,
-    meta: MetaV1,
+    (store, meta): (RowStore, MetaV1),
     number: u64,
+    left: Left,
 ) -> Result<Index, IndexError> {
     store.flush()?;
     let header = JournalHeaderV1 {
@@ -147,6 +148,7 @@ fn start(
         }),
         store_status: tokio::sync::watch::Sender::new(attach_state::at_open(&meta)),
         opened_at: meta.last_seq,
+        left,
         writer: Mutex::new(IndexWriter { journal, meta }),
         headroom: Headroom::beside(&database(state)),
         _lock: held,

@@ -32,6 +32,7 @@ pub struct OpenReport {
     pub state: IndexCondition,
     /// True if entries are missing until the remote's log is read (`upkeep::fill`).
     pub must_fill: bool,
+    pub left: Left,
     /// Number of commits that came back from the journal.
     pub rolled_forward: u64,
     /// Unreadable bytes at the journal's end, after a crash or damage.
@@ -65,6 +66,7 @@ pub(super) fn open_rows(
         ));
     }
     let left = clean::take(state, &directory);
+    report.left = left;
     let mut kept = Writes::new();
     if let Some((store, meta)) = open_existing(&directory, left, replayed, report, &mut kept)? {
         let meta = roll_forward(&store, meta, replayed, report)?;

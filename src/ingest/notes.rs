@@ -1,5 +1,6 @@
 //! Notes about unfinished work for the next start: packs of a blob that are already acknowledged, and
-//! files that are not done. They are rows outside the journal. Losing them costs work, not bytes.
+//! files that are not done. They are rows outside the journal. Losing them costs work, not bytes: a start after a
+//! kill looks for files without views instead.
 
 use std::collections::BTreeSet;
 

@@ -7,6 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use tgfs::index::{Index, Owner};
+use tgfs::model::{Change, EntryId, EntryKind, Ino, ViewsState};
+
 use crate::daemon::Site;
 use crate::material::noise;
 
@@ -194,6 +197,42 @@ fn a_file_without_a_byte_is_stored_after_a_kill() {
         crate::material::said(&output)
     );
     assert_eq!(site.state_of("e.txt").unwrap().0, "stored");
+    daemon.stop();
+}
+
+/// A kill takes the rows of the last half second that are not in the journal, the notes of jobs among them.
+#[test]
+fn a_file_whose_job_was_forgotten_is_done_after_a_kill() {
+    let site = site(Duration::ZERO);
+    let daemon = site.start();
+    fs::write(site.path("film.mkv"), noise(100_000, 7)).unwrap();
+    assert!(
+        site.run(&["status", "--wait", "/film.mkv"])
+            .status
+            .success()
+    );
+    let done = site.state_of("film.mkv").unwrap();
+    daemon.stop();
+    // The state that such a kill leaves: the file is stored, its views are not made, and no note says so.
+    let (index, _) = Index::open(&site.state(), Owner::of_process()).unwrap();
+    let child = index.children(EntryId::ROOT, Ino(0), 10).unwrap().remove(0);
+    let mut entry = index.entry(child.id).unwrap().unwrap();
+    let EntryKind::File(content) = &mut entry.kind else {
+        panic!("{entry:?}");
+    };
+    content.views = ViewsState::Pending;
+    index.commit(&[Change::Put(Box::new(entry))]).unwrap();
+    let records = index.outbox(1 << 20).unwrap().records;
+    index.acknowledge(index.log_head(), &records).unwrap();
+    index.sync().unwrap();
+    drop(index);
+    let daemon = site.start();
+    assert!(
+        site.run(&["status", "--wait", "/film.mkv"])
+            .status
+            .success()
+    );
+    assert_eq!(site.state_of("film.mkv").unwrap(), done);
     daemon.stop();
 }
 
