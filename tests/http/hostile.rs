@@ -11,7 +11,7 @@ use tgfs::remote::{LocalRemote, LogDecoder, LogEncoder, LogKind, LogObject, Remo
 
 use crate::client::{as_stranger, get};
 use crate::daemon::Daemon;
-use crate::{FILM, addresses, film, path_of, source};
+use crate::{FILM, addresses, film, path_of, playlists, source};
 
 /// Ends its attribute and its line, names an address of its own, and turns the terminal's text around.
 const EVIL: &str = "x\",URI=\"http://evil.example/a\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\r\nhttp://evil.example/b\n\u{1b}[2J\u{202e}<script>";
@@ -95,6 +95,9 @@ fn poison(views: &mut Views) {
     for file in &mut views.files {
         file.path = format!("../../{EVIL}");
     }
+    for chapter in &mut views.chapters {
+        chapter.title = evil();
+    }
     views.note = Some(evil());
 }
 
@@ -154,6 +157,11 @@ fn strings_of_a_stranger_stay_in_their_place() {
         serde_json::from_slice(&get(&daemon, "/files.json").body).unwrap();
     let id = list["files"][0]["id"].as_str().unwrap();
     the_playlists_are_plain(&daemon, id);
+    for name in ["chapters.json", "chapters.vtt"] {
+        let text = as_stranger(&daemon, "GET", &format!("/segment/{id}/{name}"), &[]).text();
+        assert!(text.contains("evil"), "{name}: {text}");
+        expect_plain(name, &text);
+    }
 
     let film = format!("/Films/{EVIL_NAME}");
     for arguments in [
@@ -185,7 +193,7 @@ fn the_playlists_are_plain(daemon: &Daemon, id: &str) {
         let text = as_stranger(daemon, "GET", &asked, &[]).text();
         expect_playlist(&asked, &text);
         hls_m3u8::MasterPlaylist::try_from(text.as_str()).unwrap();
-        for address in addresses(&text) {
+        for address in playlists(&text) {
             let path = path_of(&master, &address);
             let text = as_stranger(daemon, "GET", &path, &[]).text();
             expect_playlist(&path, &text);

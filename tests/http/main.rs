@@ -123,6 +123,12 @@ fn addresses(playlist: &str) -> Vec<String> {
         .collect()
 }
 
+/// Returns the addresses of the playlists in a multivariant one, which may name a file of chapters too.
+fn playlists(master: &str) -> Vec<String> {
+    let is_playlist = |address: &String| !address.contains("chapters.json");
+    addresses(master).into_iter().filter(is_playlist).collect()
+}
+
 /// Returns the path that a relative address in the playlist at `base` leads to.
 fn path_of(base: &str, address: &str) -> String {
     assert!(
@@ -148,16 +154,16 @@ fn expect_kept(reply: &Reply, path: &str) {
     assert!(kept.contains("immutable"), "{path}: {kept}");
 }
 
-/// Returns the addresses of playlists in a multivariant one; the address of the chapters, which is not among them, must
-/// answer.
+/// Returns the addresses of the playlists in a multivariant one. The address of its chapters must answer.
 fn playlists_of(daemon: &Daemon, master_at: &str, master: &Reply) -> Vec<String> {
-    let is_chapters = |address: &String| address.contains("chapters.json");
-    let (chapters, playlists): (Vec<_>, Vec<_>) =
-        addresses(&master.text()).into_iter().partition(is_chapters);
-    assert_eq!(chapters.len(), 1, "{}", master.text());
-    let at = path_of(master_at, &chapters[0]);
+    let all = addresses(&master.text());
+    let chapters = all
+        .iter()
+        .find(|address| address.contains("chapters.json"))
+        .unwrap();
+    let at = path_of(master_at, chapters);
     expect_kept(&as_stranger(daemon, "GET", &at, &[]), &at);
-    playlists
+    playlists(&master.text())
 }
 
 fn every_address_of_the_playlists_answers_and_may_be_kept(daemon: &Daemon) {

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::client::{Asked, Reply, send};
 use crate::daemon::Daemon;
 use crate::nginx::{Nginx, documented, free_ports};
-use crate::{FILM, addresses, film, path_of};
+use crate::{FILM, addresses, film, path_of, playlists};
 
 /// A way to the daemon, as a browser sees it.
 struct Route {
@@ -180,7 +180,7 @@ fn the_film_plays(route: &Route, daemon: &Daemon, id: &str) {
     let master = route.ask("GET", &master_at, &[]);
     assert_eq!(master.status, 200, "{name}");
     let mut segments = 0;
-    for address in addresses(&master.text()) {
+    for address in playlists(&master.text()) {
         let playlist_at = path_of(&master_at, &address);
         let playlist = route.ask("GET", &playlist_at, &[]);
         assert_eq!(playlist.status, 200, "{name}: {playlist_at}");

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::daemon::Daemon;
-use crate::{FILM, addresses, film, get, id, source};
+use crate::{FILM, addresses, film, get, id, playlists, source};
 
 /// Addresses of a playlist and what came from there at first.
 type Played = Vec<(String, Vec<u8>)>;
@@ -27,7 +27,7 @@ fn play(daemon: &Daemon, id: &str, container: &str) -> Played {
     let master = format!("/playlist/local/{id}.m3u8");
     let text = get(daemon, &format!("{master}?container={container}")).text();
     let mut played = Vec::new();
-    for playlist in addresses(&text) {
+    for playlist in playlists(&text) {
         let playlist = resolve(&master, &playlist);
         let text = get(daemon, &playlist).text();
         for address in addresses(&text) {

@@ -87,7 +87,7 @@ impl AddedTrackV2 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedTrackV4 {
     pub(super) role: AudioRoleV4,
-    /// Numbers of [`CaptionChannel`].
+    /// Numbers of [`CaptionChannel`](super::super::CaptionChannel).
     pub(super) captions: Vec<u8>,
 }
 
