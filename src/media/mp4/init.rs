@@ -282,3 +282,32 @@ fn mpeg4(entry: &[u8; 4], esds: &[u8]) -> Option<String> {
     let audio_type = AacConfig::parse(config)?.announced;
     Some(format!("mp4a.40.{audio_type}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the body of an `esds` box of MPEG-4 audio with this AudioSpecificConfig.
+    fn esds_of(config: &[u8]) -> Vec<u8> {
+        let mut body = vec![0, 0, 0, 0, 3, 22 + config.len() as u8, 0, 0, 0];
+        body.extend([4, 15 + config.len() as u8, 0x40, 0x15]);
+        body.extend([0; 11]);
+        body.extend([5, config.len() as u8]);
+        body.extend(config);
+        body
+    }
+
+    #[test]
+    fn aac_is_named_by_what_it_announces() {
+        let cases: [(&[u8], &str); 4] = [
+            (&[0x11, 0x90], "mp4a.40.2"),
+            (&[0x2b, 0x11, 0x88, 0x00], "mp4a.40.5"),
+            (&[0x13, 0x08, 0x56, 0xe5, 0x9d, 0x48, 0x80], "mp4a.40.29"),
+            (&[0xf9, 0x46, 0x40], "mp4a.40.42"),
+        ];
+        for (config, expected) in cases {
+            let found = mpeg4(b"mp4a", &esds_of(config));
+            assert_eq!(found.as_deref(), Some(expected));
+        }
+    }
+}

@@ -233,7 +233,12 @@ fn codec(stream: &ProbedStream) -> String {
     let known = match name {
         "aac" | "aac_latm" => match stream.profile.as_str() {
             "Main" => "mp4a.40.1",
+            "SSR" => "mp4a.40.3",
             "LTP" => "mp4a.40.4",
+            "LD" => "mp4a.40.23",
+            "ELD" => "mp4a.40.39",
+            // ffprobe before 7.1 has a number for it alone.
+            "xHE-AAC" | "41" => "mp4a.40.42",
             "HE-AAC" => "mp4a.40.5",
             "HE-AACv2" => "mp4a.40.29",
             _ => "mp4a.40.2",
@@ -250,4 +255,30 @@ fn codec(stream: &ProbedStream) -> String {
         }
     };
     known.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_profile_of_aac_has_its_own_name() {
+        for (profile, expected) in [
+            ("LC", "mp4a.40.2"),
+            ("HE-AAC", "mp4a.40.5"),
+            ("HE-AACv2", "mp4a.40.29"),
+            ("LD", "mp4a.40.23"),
+            ("ELD", "mp4a.40.39"),
+            ("xHE-AAC", "mp4a.40.42"),
+            ("41", "mp4a.40.42"),
+            ("unknown", "mp4a.40.2"),
+        ] {
+            let stream = ProbedStream {
+                codec_name: "aac_latm".to_owned(),
+                profile: profile.to_owned(),
+                ..ProbedStream::default()
+            };
+            assert_eq!(codec(&stream), expected, "{profile}");
+        }
+    }
 }
