@@ -192,6 +192,8 @@ await withPage(wanted.browser, wanted.page, async page => {
   for (const path of Object.values(wanted.players)) await page.add(path);
   for (const film of wanted.films) {
     found[film.name] = {};
+    // The page may have gone on to its login since, and taken the scripts with it.
+    if (wanted.browser === 'Firefox') for (const path of Object.values(wanted.players)) await page.add(path);
     for (const player of Object.keys(wanted.players)) {
       found[film.name][player] = await page.evaluate(measure, { browser: wanted.browser, url: film.url, player, step: STEP });
     }

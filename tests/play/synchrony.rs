@@ -15,6 +15,9 @@ use crate::sources;
 
 /// Longest time by which sound and picture may differ, in seconds: one frame of AAC at 44.1 kHz.
 const SOUND_FRAME: f64 = 1024.0 / 44_100.0;
+/// Measurements of a film before a difference counts. A busy machine shows a picture late now and then; a difference of
+/// the film's is there each time.
+const MEASUREMENTS: usize = 3;
 /// Time of the bars, and the tail of all films.
 const BARS: &str = "format=gray,geq=lum='if(mod(floor(round(T*1000)/pow(2\\,floor(X/2)))\\,2)\\,235\\,16)',scale=320:180:flags=neighbor,format=yuv420p";
 const BURSTS: &str = "aevalsrc=if(lt(abs(mod(t\\,1)-0.54)\\,0.04)\\,0.6*sin(2*PI*(400+100*floor(t))*t)):s=48000:d=40";
@@ -115,6 +118,34 @@ fn problems(of: &str, found: &Value) -> Vec<String> {
     problems
 }
 
+/// Returns what is wrong in all players of a browser, also when it is measured again.
+fn problems_in(browser: Browser, daemon: &Daemon, listed: &[Value]) -> Vec<String> {
+    let mut films = listed.to_vec();
+    let mut all = Vec::new();
+    for _ in 0..MEASUREMENTS {
+        let found = measure(browser, daemon, &films);
+        all.clear();
+        films.retain(|film| {
+            let name = film["path"].as_str().unwrap().trim_start_matches('/');
+            let mut wrong = Vec::new();
+            for (player, _) in browser.players() {
+                let of = format!("{name}, {player} in {browser:?}");
+                wrong.extend(problems(&of, &found[name][player]));
+            }
+            if !wrong.is_empty() {
+                eprintln!("{}: {}", wrong.join("; "), found[name]);
+            }
+            let is_wrong = !wrong.is_empty();
+            all.extend(wrong);
+            is_wrong
+        });
+        if films.is_empty() {
+            break;
+        }
+    }
+    all
+}
+
 #[test]
 fn sound_and_pictures_agree_in_browsers() {
     let daemon = Daemon::start();
@@ -126,20 +157,9 @@ fn sound_and_pictures_agree_in_browsers() {
     }
     daemon.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let listed: Value = serde_json::from_str(&daemon.run(&["list", "--json", "/"])).unwrap();
-    let mut all = Vec::new();
-    for browser in [Browser::Chromium, Browser::Firefox] {
-        let found = measure(browser, &daemon, listed.as_array().unwrap());
-        for (film, _) in FILMS {
-            for (player, _) in browser.players() {
-                let of = format!("{film}, {player} in {browser:?}");
-                let wrong = problems(&of, &found[film][player]);
-                if !wrong.is_empty() {
-                    eprintln!("{of}: {}", found[film][player]);
-                }
-                all.extend(wrong);
-            }
-        }
-    }
+    let listed = listed.as_array().unwrap();
+    let mut all = problems_in(Browser::Chromium, &daemon, listed);
+    all.extend(problems_in(Browser::Firefox, &daemon, listed));
     assert!(all.is_empty(), "{}", all.join("\n"));
 }
 
