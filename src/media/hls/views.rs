@@ -140,8 +140,10 @@ fn root_entries(views: &Views) -> Vec<ViewEntry> {
             text.len() as u64,
         ));
     }
-    for (name, text) in chapter_files(views) {
-        list.push(ViewEntry::file(name.to_owned(), text.len() as u64));
+    for name in [chapters::JSON, chapters::WEBVTT] {
+        if let Some(text) = chapter_file(views, name) {
+            list.push(ViewEntry::file(name.to_owned(), text.len() as u64));
+        }
     }
     list.extend(in_directory(views, ""));
     for name in directories(views) {
@@ -158,11 +160,13 @@ fn root_entries(views: &Views) -> Vec<ViewEntry> {
     list
 }
 
-/// Returns the files of the film's chapters, with their content.
-fn chapter_files(views: &Views) -> impl Iterator<Item = (&'static str, String)> {
-    let json = chapters::json(views).map(|text| (chapters::JSON, text));
-    let webvtt = chapters::webvtt(views).map(|text| (chapters::WEBVTT, text));
-    json.into_iter().chain(webvtt)
+/// Returns the content of the file of chapters called `name`, if the film has chapters.
+fn chapter_file(views: &Views, name: &str) -> Option<String> {
+    match name {
+        chapters::JSON => chapters::json(views),
+        chapters::WEBVTT => chapters::webvtt(views),
+        _ => None,
+    }
 }
 
 /// Returns the view at `path`, which is relative to the film's own directory; `None` if there is none.
@@ -234,7 +238,7 @@ fn find_in_root(views: &Views, name: &str) -> Option<ViewNode> {
         return Some(master(views, SegmentFormat::Fmp4));
     }
     let track = track_index(views, name).filter(|&index| SegmentFormat::Fmp4.has(views, index));
-    if let Some((_, text)) = chapter_files(views).find(|(known, _)| *known == name) {
+    if let Some(text) = chapter_file(views, name) {
         return Some(ViewNode::inline(text));
     }
     let known = track.or(subtitle_index(views, name));
